@@ -211,8 +211,8 @@ async def test_only_the_owner_puts_something_back(hub: Hub, user: str) -> None:
     body = saved("9 + 9")
     for path in ("/timeline/alice/A1/1/restore", "/timeline/alice/A1/1/restore/0"):
         assert (await ask(hub, "POST", path, user)).status_code == 403
-    answer = await ask(hub, "POST", "/unsaved/alice/A1", user, content=body)
-    assert answer.status_code == 403
+    for path in ("/unsaved/alice/A1", "/unsaved/alice/A1/put"):
+        assert (await ask(hub, "POST", path, user, content=body)).status_code == 403
     assert notebook.read_text() == text("2 + 2")
     assert len(await numbers(hub)) == 2
 
@@ -253,7 +253,11 @@ async def hand_in(hub: Hub, body: str) -> httpx.Response:
 async def test_unsaved_work_is_a_version_and_not_in_the_notebook(hub: Hub) -> None:
     header = '# /// script\n# dependencies = ["marimo"]\n# ///\n\n'
     notebook = await lived(hub, header + text("1 + 1"))
-    assert (await hand_in(hub, saved("1 + 1", "3 + 3"))).json() == {"status": "ok", "number": 3}
+    assert (await hand_in(hub, saved("1 + 1", "3 + 3"))).json() == {
+        "status": "ok",
+        "number": 3,
+        "lines": 1,
+    }
     assert notebook.read_text() == header + text("1 + 1")
     kept = (await ask(hub, "GET", "/timeline/alice/A1/3")).text
     assert kept.startswith(header)
@@ -269,6 +273,43 @@ async def test_unsaved_work_that_is_in_the_notebook_makes_no_version(hub: Hub) -
     await lived(hub, text("1 + 1"))
     assert (await hand_in(hub, saved("1 + 1"))).json()["number"] is None
     assert len(await numbers(hub)) == 1
+
+
+def unsaved(base: list[str], *codes: str) -> str:
+    """The body of work that could not be saved; ``base`` is what the page had saved."""
+    return json.dumps({**json.loads(saved(*codes)), "base": base})
+
+
+async def test_unsaved_work_is_one_version_however_often_it_is_handed_in(hub: Hub) -> None:
+    notebook = await lived(hub, text("1 + 1"))
+    first = (await hand_in(hub, unsaved(["1 + 1"], "3 + 3"))).json()
+    await hand_in(hub, unsaved(["1 + 1"], "4 + 4"))
+    assert (await hand_in(hub, unsaved(["1 + 1"], "3 + 3"))).json() == first
+    assert len(await numbers(hub)) == 3
+    assert notebook.read_text() == text("1 + 1")
+
+
+async def test_unsaved_work_is_put_into_the_notebook_that_it_changed(hub: Hub) -> None:
+    notebook = await lived(hub, text("1 + 1"))
+    body = unsaved(["1 + 1"], "1 + 1", "3 + 3")
+    answer = await ask(hub, "POST", "/unsaved/alice/A1/put", content=body)
+    assert answer.status_code == 200, answer.text
+    assert "    1 + 1\n" in notebook.read_text()
+    assert "    3 + 3\n" in notebook.read_text()
+    assert (notebook.parent / answer.json()["archive"]).read_text() == text("1 + 1")
+    assert (await numbers(hub))[0][1:] == ("restore", True)
+    assert (await hand_in(hub, body)).json()["number"] is None
+
+
+@pytest.mark.parametrize("base", [["1 + 1"], None])
+async def test_unsaved_work_takes_no_others_place(hub: Hub, base: list[str] | None) -> None:
+    """The notebook was changed after the page had it, or the page cannot tell what it had."""
+    notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
+    body = saved("1 + 3") if base is None else unsaved(base, "1 + 3")
+    answer = await ask(hub, "POST", "/unsaved/alice/A1/put", content=body)
+    assert answer.status_code == 409
+    assert "changed after you typed this" in answer.json()["detail"]
+    assert notebook.read_text() == text("2 + 2")
 
 
 @pytest.mark.parametrize(

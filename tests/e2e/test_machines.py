@@ -160,5 +160,5 @@ async def test_a_notebook_whose_machine_failed_says_so(scene: Framed) -> None:
     tab = await scene.open()
     await expect(tab.page.locator("#machine")).to_be_visible()
     scene.hub.end("alice", ITEM, EndReason.LOST)
-    await expect(tab.ended).to_contain_text("Your work is saved.")
+    await expect(tab.ended).to_contain_text("Everything up to")
     await expect(tab.page.locator("#machine")).to_be_hidden()

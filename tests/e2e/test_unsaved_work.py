@@ -1,6 +1,6 @@
 """Work that the notebook's page could not save, in real Chromium: kept, sent, told, put back.
 
-The session's page is the test's own (``framed_session``), except in the last test, whose marimo is
+The session's page is the test's own (``framed_session``), except in the last tests, whose marimo is
 real: from the state of its page comes what was typed and never sent.
 """
 
@@ -14,16 +14,21 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Route, expect
+from playwright.async_api import Frame, Page, Route, expect
 
 from bench.support.browser import People, insert, notebook
+from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
+from mograder.notebook.parsing import parse_marimo
+from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 from tests.e2e.test_accessibility import violations
 from tests.support.framed_session import ITEM, Framed, Tab, framed
+from tests.support.shared_hub import TINY
+from tests.support.shared_hub import notebook as tiny_notebook
 
 pytestmark = pytest.mark.full
 
@@ -68,21 +73,35 @@ async def stored(tab: Tab, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_work_that_was_not_saved_when_the_session_ended_is_kept_and_told(
+def copy_of(scene: Framed, user: str = "alice") -> Path:
+    """A student's notebook on the disk."""
+    return scene.hub.course / "hub-notebooks" / user / ITEM / f"{ITEM}.py"
+
+
+async def change(tab: Tab, text: str, code: str) -> bytes:
+    """Change the last cell, which cannot be saved; return the text that would have been."""
+    cells = [cell.code for cell in parse_marimo(text, ITEM).cells]
+    for codes, status in ((cells, 200), ([*cells[:-1], code], 503)):
+        body = {"codes": codes, "names": ["_"] * len(codes), "configs": [{}] * len(codes)}
+        assert await tab.frame.evaluate(_SAVE, [json.dumps(body), status]) == status
+    return text_of_saved_cells(SavedCells(json.dumps(body), text, ITEM)).encode()
+
+
+async def test_work_that_was_not_saved_when_the_session_ended_is_told_and_put_back(
     scene: Framed, artifacts: Path
 ) -> None:
-    copy = scene.hub.course / "hub-notebooks" / "alice" / ITEM / f"{ITEM}.py"
-    before = copy.read_text()
+    copy = copy_of(scene)
+    before = copy.read_bytes()
     tab = await scene.open()
-    await save(tab, "mine = 4711", 503)
-    await stored(tab, 1)
+    wanted = await change(tab, before.decode(), "mine = 4711")
+    await expect(tab.page.locator("#saved")).to_have_text("Not saved yet")
     await scene.hub.pool.stop(_KEY)
-    told = tab.page.locator("#kept")
-    await expect(told).to_contain_text("kept as a version. It is not in your notebook.")
-    [text] = kept(scene)
-    assert "mine = 4711" in text
-    assert copy.read_text() == before
-    await stored(tab, 0)
+    await expect(tab.ended).to_contain_text("Everything up to ")
+    await expect(tab.ended).to_contain_text("What was typed after that is kept in this browser.")
+    offer = tab.page.locator("#kept")
+    await expect(offer).to_contain_text("3 lines that you changed were not saved (")
+    assert kept(scene) == [wanted.decode()]
+    assert copy.read_bytes() == before
     wrong = []
     for width, scheme in ((1280, "light"), (390, "dark")):
         await tab.page.set_viewport_size({"width": width, "height": 800})
@@ -91,16 +110,17 @@ async def test_work_that_was_not_saved_when_the_session_ended_is_kept_and_told(
         wrong += await violations(tab.page, f"unsaved-{width}-{scheme}")
     assert wrong == []
     async with tab.person.context.expect_page() as opened:
-        await tab.page.get_by_role("link", name="Look at it, or put it back").press("Enter")
+        await offer.get_by_role("link", name="Show").press("Enter")
     changes = await opened.value
     await expect(changes.get_by_text("mine = 4711")).to_be_visible()
-    await changes.get_by_role("button", name="Put this whole version back").press("Enter")
-    await expect(changes.get_by_role("status")).to_contain_text("is back.")
-    assert "mine = 4711" in copy.read_text()
+    async with tab.page.expect_navigation():
+        await offer.get_by_role("button", name="Put back").press("Enter")
+    assert copy.read_bytes() == wanted
+    await stored(tab, 0)
 
 
-async def test_work_of_a_page_that_was_left_is_sent_when_the_notebook_is_opened_again(
-    scene: Framed,
+async def test_work_of_a_page_that_was_left_is_offered_until_it_is_discarded(
+    scene: Framed, artifacts: Path
 ) -> None:
     tab = await scene.open()
     await save(tab, "first = 1", 503)
@@ -109,23 +129,52 @@ async def test_work_of_a_page_that_was_left_is_sent_when_the_notebook_is_opened_
     await tab.page.goto("about:blank")
     assert kept(scene) == []
     again = await scene.show(tab.person, f"/edit/user/alice/{ITEM}/")
-    await expect(again.page.locator("#kept")).to_be_visible()
+    offer = again.page.locator("#kept")
+    await expect(offer).to_be_visible()
+    await again.page.reload()
+    await expect(offer).to_contain_text("not saved (")
     [text] = kept(scene)
     assert "second = 2" in text
+    await offer.get_by_role("button", name="Put back").press("Enter")
+    await expect(offer).to_contain_text("This closes the editor and opens it again")
+    await again.page.screenshot(path=artifacts / "unsaved-ask.png")
+    await offer.get_by_role("button", name="Later").press("Enter")
+    await offer.get_by_role("button", name="Discard").press("Enter")
+    await expect(offer).to_have_count(0)
     await again.page.reload()
     await expect(again.page.locator("#saved")).to_contain_text("Saved")
-    await expect(again.page.locator("#kept")).to_have_count(0)
-    assert len(kept(scene)) == 1
+    await stored(again, 0)
+    await expect(offer).to_have_count(0)
+    assert len(kept(scene)) == 1, "it stays in the timeline"
 
 
-async def test_what_is_saved_in_the_end_is_not_kept(scene: Framed) -> None:
+async def test_work_takes_no_others_place(scene: Framed) -> None:
+    copy = copy_of(scene)
+    before = copy.read_text()
+    tab = await scene.open()
+    await change(tab, before, "mine = 4711")
+    newer = before.replace("2", "3")
+    copy.write_text(newer)
+    await scene.hub.pool.stop(_KEY)
+    offer = tab.page.locator("#kept")
+    await offer.get_by_role("button", name="Put back").press("Enter")
+    await expect(offer).to_contain_text("Your notebook was changed after you typed this")
+    await expect(offer.get_by_role("link", name="Show")).to_be_visible()
+    assert copy.read_text() == newer
+    await stored(tab, 1)
+
+
+async def test_what_is_saved_in_the_end_is_not_offered(scene: Framed) -> None:
     tab = await scene.open()
     await save(tab, "x = 1", 500)
     await stored(tab, 1)
     await save(tab, "x = 2", 200)
     await stored(tab, 0)
+    await expect(tab.page.locator("#saved")).to_contain_text("Saved ")
     await scene.hub.pool.stop(_KEY)
     await expect(tab.ended).to_be_visible()
+    assert "kept" not in await tab.ended.inner_text()
+    await expect(tab.page.locator("#kept")).to_have_count(0)
     assert kept(scene) == []
 
 
@@ -145,6 +194,68 @@ async def test_a_hub_that_is_away_gets_it_when_it_is_back(scene: Framed) -> None
     assert len(kept(scene)) == 1
 
 
+async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again(
+    scene: Framed, artifacts: Path
+) -> None:
+    tab = await scene.open()
+    page, saved_at = tab.page, tab.page.locator("#saved")
+    await expect(saved_at).to_contain_text("Saved ")
+
+    async def refuse(route: Route) -> None:
+        await route.abort()
+
+    await page.route("**/standing/**", refuse)
+    await tab.frame.evaluate("line.close()")
+    await expect(saved_at).to_contain_text("Not connected · Saved ")
+    await save(tab, "x = 1", 503)
+    await expect(saved_at).to_have_text("Not connected, your last changes are not saved yet")
+    for name in ("Validate", "Submit", "Stop"):
+        await expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await page.screenshot(path=artifacts / f"not-connected-{width}-{scheme}.png")
+        assert await violations(page, f"not-connected-{width}-{scheme}") == []
+    await page.unroute("**/standing/**")
+    await expect(page.get_by_role("button", name="Validate")).to_be_enabled()
+    await expect(saved_at).to_have_text("Not connected, your last changes are not saved yet")
+    await tab.frame.evaluate("window.line = new WebSocket(line.url)")
+    await expect(saved_at).to_have_text("Not saved yet")
+    await save(tab, "x = 1", 200)
+    await expect(saved_at).to_contain_text("Saved ")
+
+
+async def test_another_person_at_the_same_browser_is_shown_nothing_of_it(scene: Framed) -> None:
+    tab = await scene.open()
+    await save(tab, "mine = 4711", 503)
+    await stored(tab, 1)
+    await tab.page.goto("about:blank")
+    copy_of(scene, "bob").parent.mkdir(parents=True)
+    copy_of(scene, "bob").write_text(copy_of(scene).read_text())
+    scene.hub.start("bob", ITEM, server=scene.socket)
+    await tab.person.context.set_extra_http_headers(from_proxy("bob"))
+    bobs = await scene.show(tab.person, f"/edit/user/bob/{ITEM}/")
+    await expect(bobs.page.locator("#saved")).to_contain_text("Saved ")
+    await expect(bobs.page.locator("#kept")).to_have_count(0)
+    assert kept(scene) == []
+    await stored(bobs, 1)
+
+
+@pytest.mark.parametrize(("who", "left"), [("", 0), ("alice", 1)])
+async def test_signing_out_removes_it_from_the_browser_and_a_link_to_that_page_does_not(
+    scene: Framed, who: str, left: int
+) -> None:
+    tab = await scene.open()
+    await save(tab, "mine = 4711", 503)
+    await stored(tab, 1)
+    if not who:
+        await tab.person.context.set_extra_http_headers({"DNT": "1"})
+        await tab.person.context.clear_cookies()
+    await tab.page.goto(f"{scene.address}/login?bye=1", wait_until="load")
+    await expect(tab.page.get_by_role("status")).to_contain_text("You have signed out.")
+    await stored(tab, left)
+
+
 @pytest.mark.parametrize("user", ["alice", "prof"])
 async def test_a_hostile_frame_fills_nothing_and_reaches_no_other_copy(
     scene: Framed, user: str
@@ -155,6 +266,7 @@ async def test_a_hostile_frame_fills_nothing_and_reaches_no_other_copy(
         for (const body of ["x".repeat(3000000), 7, null, {}, ["x"], undefined]) say(body);
     }""")
     await save(tab, "y = 1", 200)
+    await tab.frame.evaluate("parent.postMessage({ mograder: 'unsaved', body: '' }, '*')")
     await stored(tab, 0)
     await tab.frame.evaluate("parent.postMessage({ mograder: 'unsaved', body: '{forged' }, '*')")
     await stored(tab, 1 if user == "alice" else 0)
@@ -164,6 +276,91 @@ async def test_a_hostile_frame_fills_nothing_and_reaches_no_other_copy(
         await expect(tab.page.locator("#kept")).to_contain_text("could not be kept")
         await stored(tab, 0)
     assert kept(scene) == []
+
+
+async def test_a_frame_that_floods_the_page_around_it_writes_little(scene: Framed) -> None:
+    tab = await scene.open()
+    await tab.page.evaluate("""() => {
+        const native = Storage.prototype.setItem;
+        window.writes = 0;
+        Storage.prototype.setItem = function (...given) {
+            window.writes += 1;
+            native.apply(this, given);
+        };
+    }""")
+    took = await tab.frame.evaluate("""() => {
+        const began = performance.now();
+        const body = "<img src=x onerror=boom()>";
+        for (let n = 0; n < 20000; n++) {
+            parent.postMessage({ mograder: "unsaved", body: body + n }, "*");
+            parent.postMessage({ mograder: "joined", is: n % 2 === 0 }, "*");
+        }
+        return performance.now() - began;
+    }""")
+    await tab.frame.evaluate("parent.postMessage({ mograder: 'title', text: 'after it' }, '*')")
+    await expect(tab.page).to_have_title("after it")
+    await stored(tab, 1)
+    assert await tab.page.evaluate("writes") <= 10 + took / 100
+    assert await tab.page.locator("img").count() == 0
+
+
+async def typed_in_the_real_editor(hub: HubProcess, people: People) -> tuple[Page, Frame]:
+    """Open a notebook, and type a line that is saved."""
+    put_release(hub.course, TINY, tiny_notebook(""))
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{hub.url}/edit/{TINY}")
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=200_000)
+    frame = await notebook(page)
+    await frame.locator(".cm-content").first.click(timeout=60_000)
+    async with page.expect_response("**/api/kernel/save*"):
+        await insert(frame, "x = 1")
+    await expect(page.locator("#saved")).to_contain_text("Saved ")
+    return page, frame
+
+
+async def strike(hub: HubProcess, page: Page, frame: Frame, typed: str) -> None:
+    """Type, and kill the hub before marimo saves; its sessions end with it."""
+    await insert(frame, typed)
+    await expect(frame.locator(".cm-content").first).to_contain_text("4711")
+    hub.kill()
+    hub.stop()
+
+
+@pytest.mark.timeout(400)
+async def test_what_was_typed_when_the_hub_was_killed_is_put_back_byte_for_byte(
+    people: People, artifacts: Path, start_hub: Callable[..., HubProcess]
+) -> None:
+    hub = start_hub()
+    page, frame = await typed_in_the_real_editor(hub, people)
+    copy = hub.course / "hub-notebooks" / "alice" / TINY / f"{TINY}.py"
+    before = copy.read_bytes()
+    wanted = before.replace(b"    x = 1\n", b"    x = 1\n    typed = '4711 \xc3\xa9'\n")
+    assert wanted != before
+    typed = "\ntyped = '4711 é'"
+    await page.keyboard.press("Control+End")
+    await strike(hub, page, frame, typed)
+    waits = page.locator("#saved")
+    await expect(waits).to_have_text("Not connected, your last changes are not saved yet")
+    await expect(page.get_by_role("button", name="Validate")).to_be_disabled()
+    assert copy.read_bytes() == before
+    await asyncio.to_thread(hub.restart)
+    await expect(page.get_by_role("alert")).to_contain_text("Everything up to ", timeout=90_000)
+    await expect(page.get_by_role("alert")).to_contain_text("kept in this browser")
+    offer = page.locator("#kept")
+    await expect(offer).to_contain_text("1 line that you changed was not saved")
+    await page.get_by_role("link", name="Open it again").click()
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/")
+    await expect(offer).to_contain_text("1 line that you changed was not saved", timeout=90_000)
+    await offer.get_by_role("button", name="Put back").click()
+    await page.screenshot(path=artifacts / "marimo-put-back.png")
+    await offer.get_by_role("button", name="Put back now").click()
+    await page.wait_for_url(f"**/edit/{TINY}")
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/")
+    shown = (await notebook(page)).locator(".cm-content").first
+    await expect(shown).to_contain_text("4711", timeout=60_000)
+    assert copy.read_bytes() == wanted
+    await expect(waits).to_contain_text("Saved ")
+    await expect(offer).to_have_count(0)
 
 
 async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
@@ -192,7 +389,7 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
     await expect(answer).to_contain_text("mine = 4711")
     with hub.client(from_proxy("alice")) as client:
         assert client.post(f"/stop-edit/alice/{item}").json()["terminated"]
-        await expect(page.locator("#kept")).to_contain_text("kept as a version")
+        await expect(page.locator("#kept")).to_contain_text("1 line that you changed was not saved")
         over.set()
         found = client.get(f"/timeline/alice/{item}").json()
         [number] = [each["number"] for each in found if each["origin"] == "unsaved"]

@@ -89,6 +89,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("POST", "/timeline/{user}/{a}/{number}/restore"): ONESELF,
     ("POST", "/timeline/{user}/{a}/{number}/restore/{cell}"): ONESELF,
     ("POST", "/unsaved/{user}/{a}"): ONESELF,
+    ("POST", "/unsaved/{user}/{a}/put"): ONESELF,
     ("GET", "/look/{user}/{a}"): OWNERS,
     ("GET", "/look/{user}/{a}/{archive}"): OWNERS,
     ("GET", "/validation/{user}/{a}"): OWNERS,

@@ -1,7 +1,8 @@
 """A notebook's text from the cells that marimo's page sends when it saves.
 
 It is for work that the page could not save. The student's browser hands it in, so nothing in it is
-believed: types and sizes are checked, and marimo's own code generation writes the text.
+believed: types and sizes are checked, and marimo's own code generation writes the text. The page
+adds ``base``, the codes that were saved last as far as it knows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.parsing import parse_marimo
+from mograder.notebook.versions.version_diff import lines_changed
 from mograder.notebook.writing import CellToWrite, write_marimo
 
 _MOST_CELLS = 5000
@@ -34,6 +36,34 @@ class SavedCells:
     def size(self) -> int:
         """The number of characters to read."""
         return len(self.body) + len(self.present)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenCells:
+    """The notebook's text from a save.
+
+    ``follows`` is whether the present text has the cells that the page had changed, ``lines`` is
+    the number of lines that it lacks: 0 if there is nothing to put back.
+    """
+
+    text: str
+    follows: bool
+    lines: int
+
+
+def write_saved_cells(saved: SavedCells) -> WrittenCells:
+    """Return the text of a save, and what it has to do with the present one.
+
+    Raises: as :func:`text_of_saved_cells`.
+    """
+    text = text_of_saved_cells(saved)
+    read, present = json.loads(saved.body), _codes(saved)
+    follows = present is not None and read.get("base") == present
+    if _without_version(text) == _without_version(saved.present):
+        return WrittenCells(text, follows, 0)
+    added, removed = lines_changed("\n".join(present or []), "\n".join(read["codes"]))
+    # Cells were moved, named or set if no line was changed.
+    return WrittenCells(text, follows, max(added, removed, 1) if follows else added)
 
 
 def text_of_saved_cells(saved: SavedCells) -> str:
@@ -67,6 +97,19 @@ def _cells(body: str) -> list[CellToWrite]:
         CellToWrite(_text(code), _name(_text(name)), _options(config))
         for code, name, config in zip(codes, names, configs, strict=True)
     ]
+
+
+def _codes(saved: SavedCells) -> list[str] | None:
+    """Return the codes of the present cells as marimo's page gets them, None of a broken text."""
+    try:
+        return [cell.code for cell in parse_marimo(saved.present, saved.filename).cells]
+    except InvalidInput:
+        return None
+
+
+def _without_version(text: str) -> str:
+    """Return a notebook's text without the version of marimo that wrote it, which is no work."""
+    return re.sub(r"^__generated_with.*\n", "", text, flags=re.MULTILINE)
 
 
 def _list(read: Mapping[str, object], key: str) -> list[object]:

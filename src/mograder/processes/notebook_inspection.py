@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
 from mograder.notebook.integrity.integrity import Tampering, find_tampering
 from mograder.notebook.integrity.screening import Screening, screen_submission
-from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
+from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
 from mograder.notebook.syntax import check_notebook
 from mograder.notebook.versions.cell_put_back import PutBack, put_back_cell
 from mograder.notebook.versions.version_diff import VersionDifference, version_difference
@@ -56,9 +56,9 @@ class Inspector:
         size = len(present) + len(earlier)
         return await self._apart.call(_put_back_cell, question, size=size)
 
-    async def write(self, saved: SavedCells) -> str:
+    async def write(self, saved: SavedCells) -> WrittenCells:
         """Return the text of cells that marimo's page could not save."""
-        return await self._apart.call(text_of_saved_cells, saved, size=saved.size)
+        return await self._apart.call(write_saved_cells, saved, size=saved.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mograder.core.clock import Clock
-from mograder.core.errors import NotFound
+from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.saved_cells import SavedCells
 from mograder.notebook.versions.cell_put_back import PutBack
@@ -20,7 +20,7 @@ from mograder.processes.notebook_inspection import Inspector
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.student_copies import Copies, CopyOf
 from mograder.store.copies.workspaces import Saved
-from mograder.store.versions.versions import Origin, Version
+from mograder.store.versions.versions import Origin, Version, digest_of
 
 _MOST_COUNTED = 200_000
 """Bytes of a version up to which its changed lines are counted for a list."""
@@ -67,6 +67,14 @@ class CellPutBack:
 
     archive: str | None
     put_back: PutBack
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWork:
+    """Work that could not be saved, as a version; ``lines`` is how many the copy lacks."""
+
+    version: Version
+    lines: int
 
 
 class CopyTimelines:
@@ -124,10 +132,10 @@ class CopyTimelines:
         archive = await self._copies.rewrite(copy, make, Origin.RESTORE)
         return CellPutBack(archive, made[-1])
 
-    async def keep_unsaved(self, copy: CopyOf, body: str) -> Version | None:
-        """Record work that marimo's page could not save, from the body of its request.
+    async def keep_unsaved(self, copy: CopyOf, body: str) -> KeptWork | None:
+        """Record work that marimo's page could not save, from the body of its request, once.
 
-        Return None if it is the copy's present text. The copy itself is not changed.
+        Return None if the copy lacks nothing of it. The copy itself is not changed.
 
         Raises: :class:`InvalidInput` when it is no such body, :class:`NotFound` when there neither
         is nor was such a copy.
@@ -137,11 +145,39 @@ class CopyTimelines:
         if latest is None:
             raise NotFound("Notebook not found")
         present = _shown((await self.text(copy, latest)).data)
-        text = (await self._inspector.write(SavedCells(body, present, copy.notebook))).encode()
-        if _lines(text) == _lines(present.encode()):
+        written = await self._inspector.write(SavedCells(body, present, copy.notebook))
+        if not written.lines:
             return None
-        record = self._recorder.versions.record
-        now = self._clock.now()
+        return KeptWork(await self._unsaved(copy, timeline, written.text.encode()), written.lines)
+
+    async def put_unsaved(self, copy: CopyOf, body: str) -> str | None:
+        """Put work that could not be saved into the notebook; its session is ended first.
+
+        Return the name under which the present notebook is kept.
+
+        Raises: :class:`Conflict` if that has other cells than those which the work changed, else as
+        :meth:`keep_unsaved` and :meth:`Copies.upload`.
+        """
+
+        async def make(present: bytes) -> bytes:
+            now = decode_notebook(present, copy.notebook)
+            written = await self._inspector.write(SavedCells(body, now, copy.notebook))
+            if not written.follows:
+                raise Conflict(
+                    "Your notebook was changed after you typed this, so nothing was replaced.",
+                    hint="Look at both, and put back the cells that you want.",
+                )
+            return written.text.encode()
+
+        return await self._copies.rewrite(copy, make, Origin.RESTORE)
+
+    async def _unsaved(self, copy: CopyOf, timeline: Timeline, text: bytes) -> Version:
+        """Return the version of a text that could not be saved; a page may hand it in again."""
+        digest = digest_of(text)
+        for version in timeline.versions:
+            if version.origin is Origin.UNSAVED and version.digest == digest:
+                return version
+        record, now = self._recorder.versions.record, self._clock.now()
         return await asyncio.to_thread(record, copy.user, copy.item, text, Origin.UNSAVED, now)
 
     def _of(self, copy: CopyOf) -> Timeline:
@@ -191,8 +227,3 @@ def _without_repeats(versions: Sequence[Version]) -> tuple[Version, ...]:
 def _shown(data: bytes) -> str:
     """Return a text to compare or show; what is not UTF-8 is replaced."""
     return data.decode("utf-8", "replace")
-
-
-def _lines(text: bytes) -> list[bytes]:
-    """Return a notebook's lines without the version of marimo that wrote it."""
-    return [line for line in text.splitlines() if not line.startswith(b"__generated_with")]

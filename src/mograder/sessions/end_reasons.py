@@ -65,7 +65,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The text for a student: that the work is saved, what happened, then what to do."""
+    """The text for a student: what happened, then what to do.
+
+    What is saved is not part of it: the reason does not know that, and the pages do.
+    """
 
     title: str
     text: str
@@ -88,7 +91,6 @@ def last_words(log_tail: str) -> str:
 def describe(ending: Ending, limits: Limits) -> Explanation:
     """Return the explanation of an ending for the student whose session it was.
 
-    For an editor it begins with "Your work is saved", which students worry about most.
     ``limits`` are used where the ending has none of its own.
     """
     limits = ending.limits or limits
@@ -101,17 +103,8 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
         notebook=notebook,
         detail=f" Its last words were: {ending.detail}" if ending.detail else "",
     )
-    title = explanation.title.format(notebook=notebook)
-    if ending.key.mode is Mode.EDIT:  # a lecture has no work to save
-        title = f"{_PERHAPS_SAVED if ending.reason in _UNSURE else _SAVED} {title}"
-    return Explanation(title, " ".join(text.split()))
+    return Explanation(explanation.title.format(notebook=notebook), " ".join(text.split()))
 
-
-_SAVED = "Your work is saved."
-_PERHAPS_SAVED = "What was saved is safe."
-_UNSURE = frozenset({EndReason.WORKSPACE, EndReason.DISK, EndReason.MACHINE})
-"""Reasons for which the last save may have failed: the disk or the folder was full, or the machine
-failed before it."""
 
 _EXPLANATIONS = {
     EndReason.STOPPED: Explanation(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
+from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells, write_saved_cells
 from mograder.notebook.syntax import check_notebook
 from tests.unit.notebook.strategies import TEXTS
 
@@ -84,6 +84,42 @@ def test_a_name_that_python_does_not_accept_is_left_out(name: str) -> None:
 def test_settings_of_another_type_are_left_out(config: object) -> None:
     [cell] = parse_cells(written(body(["1"], None, [config])), "A1.py").cells
     assert (cell.hidden, cell.disabled) == (False, False)
+
+
+KNOWN = ["x = 1", "x + 1"]
+"""The codes of the present cells."""
+
+NAMES, CONFIGS = ["_", "shown"], [{}, {"hide_code": True}]
+
+
+@pytest.mark.parametrize(
+    ("codes", "base", "follows", "lines"),
+    [
+        (KNOWN, KNOWN, True, 0),
+        (KNOWN, None, False, 0),
+        (["x = 1", "x + 1\ny = 2\nz = 3"], KNOWN, True, 2),
+        (["x = 2", "x + 1"], KNOWN, True, 1),
+        (["x = 1", ""], KNOWN, True, 1),
+        (["x + 1", "x = 1"], KNOWN, True, 1),
+        (["x = 2", "x + 1"], ["x = 0", "x + 1"], False, 1),
+        (["x = 2", "x + 1"], None, False, 1),
+        (["x = 1"], ["x = 1"], False, 0),
+        (["x = 2", "x + 1"], "not a list", False, 1),
+    ],
+    ids=range(10),
+)
+def test_lines_that_the_notebook_lacks_are_counted_and_whether_it_was_changed_meanwhile(
+    codes: list[str], base: object, follows: bool, lines: int
+) -> None:
+    sent = json.loads(body(codes, NAMES[: len(codes)], CONFIGS[: len(codes)])) | {"base": base}
+    found = write_saved_cells(SavedCells(json.dumps(sent), PRESENT, "A1.py"))
+    assert (found.follows, found.lines) == (follows, lines)
+
+
+def test_work_is_put_into_no_text_that_cannot_be_read() -> None:
+    sent = json.loads(body(["x = 2"])) | {"base": []}
+    found = write_saved_cells(SavedCells(json.dumps(sent), "x = (", "A1.py"))
+    assert (found.follows, found.lines) == (False, 1)
 
 
 @given(st.lists(TEXTS, max_size=4), st.one_of(TEXTS, st.just(PRESENT)))

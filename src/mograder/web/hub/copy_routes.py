@@ -14,6 +14,7 @@ _CELLS = body_of(
         "codes": _STRINGS,
         "names": _STRINGS,
         "configs": {"type": "array", "items": {"type": "object"}},
+        "base": _STRINGS,
     }
 )
 
@@ -75,6 +76,16 @@ TIMELINE_ROUTES = (
         "Copies",
         timeline_models.Unsaved,
         (400, 404, 409, 413, 503),
+        _CELLS,
+    ),
+    Route(
+        "POST",
+        "/unsaved/{user}/{a}/put",
+        timeline.put_unsaved,
+        Access.SELF,
+        "Copies",
+        models.Restored,
+        _CHANGING,
         _CELLS,
     ),
 )

@@ -1,9 +1,10 @@
-// Keeps work that the notebook's page could not save in this browser, and sends it to the hub when that
-// answers: once the session has ended, or when the notebook is opened again. The hub makes a version of
-// it and leaves the notebook as it is. The text comes from the frame and may be anything: it is bounded,
-// the newest takes the place of the one before, and it goes to its reader's own notebook only.
+// Keeps work that the notebook's page could not save in this browser, until its owner has put it back
+// or discarded it, or the page has saved it after all. The hub makes a version of it as soon as it can, once
+// the session has ended or the notebook is opened again, and leaves the notebook as it is. The text comes
+// from the frame and may be anything: it is bounded, the newest takes the place of the one before, it goes
+// to its reader's own notebook only, and none of it is shown here.
 
-import { reason, word } from "./words.js";
+import { moment, reason, word } from "./words.js";
 
 const MOST = 2000000; // characters
 const WRITE_MS = 500;
@@ -12,6 +13,7 @@ const AGAIN_MS = 10000;
 const { unsaved: address, versions } = document.body.dataset;
 const key = `mograder-unsaved:${address}`;
 const page = String(Math.random()).slice(2);
+const ended = document.getElementById("ended");
 let newest = null, written = null, due = 0, sending = false;
 
 const style = document.createElement("link");
@@ -21,7 +23,7 @@ document.head.append(style);
 
 // "": nothing is unsaved any more.
 export function keep(body) {
-  if (typeof body !== "string" || body.length > MOST) return;
+  if (body.length > MOST) return;
   newest = body;
   if (!due) write();
 }
@@ -42,31 +44,82 @@ function read() {
   try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
 }
 
-export async function send() {
+const post = (to, body) => {
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
+  return fetch(to, { method: "POST", headers, body }).catch(() => null);
+};
+
+export async function offer() {
   write();
   const kept = read();
   if (typeof kept?.body !== "string" || sending) return;
   sending = true;
-  const headers = { Accept: "application/json", "Content-Type": "application/json" };
-  const answer = await fetch(address, { method: "POST", headers, body: kept.body }).catch(() => null);
+  const answer = await post(address, kept.body);
   sending = false;
   const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
-  if (!ours || answer.status > 499) return setTimeout(send, AGAIN_MS);
+  if (!ours || answer.status > 499) return setTimeout(offer, AGAIN_MS);
   if (answer.status === 403) return; // kept until its owner signs in
-  if (read()?.at === kept.at) localStorage.removeItem(key);
-  if (!answer.ok) return tell(word("unkept", "", await reason(answer)));
-  const { number } = await answer.json();
-  if (number !== null) tell(word("kept"), `${versions}/${number}?to=now`);
+  if (read()?.at !== kept.at) return offer();
+  if (!answer.ok) {
+    localStorage.removeItem(key);
+    return tell(word("unkept", "", await reason(answer)));
+  }
+  const { number, lines } = await answer.json();
+  if (number === null) return localStorage.removeItem(key);
+  const said = word(lines === 1 ? "keptOne" : "kept", lines, moment(kept.at / 1000));
+  choose(kept, said, Object.assign(document.createElement("a"), {
+    href: `${versions}/${number}?to=now`,
+    target: "_blank",
+    rel: "noopener",
+    textContent: word("compare"),
+  }));
 }
 
-function tell(text, href = "") {
-  const place = document.getElementById("kept") ?? document.createElement("p");
-  place.id = "kept";
-  place.role = "status";
-  document.getElementById("bar").append(place);
-  const parts = [text];
-  if (href) parts.push(" ", Object.assign(document.createElement("a"), { href, target: "_blank", rel: "noopener", textContent: word("compare") }));
-  place.replaceChildren(...parts);
+// Nothing happens to an open notebook by itself: a first click tells what putting back does to it.
+function choose(kept, said, show) {
+  const put = button("put", () => (ended.hidden ? sure() : act()));
+  const discard = button("discard", () => {
+    forget(kept);
+    place.remove();
+  });
+  const sure = () => {
+    const now = button("putNow", act);
+    tell(word("putAsk"), now, button("putLater", () => {
+      tell(said, put, show, discard);
+      put.focus();
+    }));
+    now.focus();
+  };
+  const act = async () => {
+    tell(word("putting"));
+    const answer = await post(`${address}/put`, kept.body);
+    if (answer?.ok) {
+      forget(kept);
+      return location.assign(ended.querySelector("a").href);
+    }
+    tell(word("unput", "", answer ? await reason(answer) : word("unreachable")), show, discard);
+  };
+  tell(said, put, show, discard);
+}
+
+const forget = (kept) => read()?.at === kept.at && localStorage.removeItem(key);
+
+const place = document.createElement("p"), text = document.createElement("span");
+place.id = "kept";
+text.role = "status";
+
+function tell(said, ...more) {
+  if (!place.isConnected) document.getElementById("bar").append(place);
+  text.textContent = said;
+  place.replaceChildren(text, ...more);
+}
+
+function button(name, act) {
+  const made = document.createElement("button");
+  made.textContent = word(name);
+  made.addEventListener("click", act);
+  return made;
 }
 
 addEventListener("pagehide", write);
+addEventListener("storage", (event) => event.key === key && event.newValue === null && place.remove());

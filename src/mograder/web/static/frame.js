@@ -4,7 +4,7 @@
 // to the hub, a reload, a fixed sentence in the bar, and a new title, query or fragment.
 
 import { listen, spread } from "./stream.js";
-import { reason, word } from "./words.js";
+import { moment, reason, word } from "./words.js";
 
 const of = (id) => document.getElementById(id);
 const frame = of("notebook"), panel = of("panel"), ended = of("ended"), body = document.body, at = body.dataset;
@@ -19,6 +19,8 @@ const HAND_OVER_MS = 1000; // a page that answers does so at once
 
 let in_class = null; // the module for help and messages, once there is something to say
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
+let told = {};
+let joined = true, unsaved = false; // as the notebook's page says
 
 // Requests go one after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
@@ -39,7 +41,7 @@ async function look() {
     clearTimeout(due);
     away = Math.min(AWAY_MS, (away || ASK_MS) * 2);
     due = setTimeout(ask, away);
-    return;
+    return tell_saved();
   }
   away = 0;
   if (now.state === "replaced") return reload();
@@ -52,28 +54,29 @@ async function look() {
   }
   if (now.state === "ended") {
     await take_over();
-    end(now.title, now.text);
+    end(`${now.saved ? word("until", moment(now.saved)) : ""} ${now.title}`, now.text);
   }
-  if (older || now.state === "ended") keeping.then(() => holds() && keeper().then(({ send }) => send()));
+  if (older || now.state === "ended") keeping.then(() => holds() && keeper().then(({ offer }) => offer()));
   older = false;
 }
 
-function tell_saved({ saved, submitted }) {
-  const words = [];
-  if (saved) words.push(word("saved", moment(saved)));
-  if (submitted) words.push(word(saved > submitted ? "changed" : "submitted", moment(submitted)));
-  of("saved").textContent = words.join(" · ");
-}
-
-function moment(seconds) {
-  const then = new Date(seconds * 1000);
-  const today = then.toDateString() === new Date().toDateString();
-  return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+function tell_saved(now = told) {
+  told = now;
+  const cut = ended.hidden && (away > 0 || !joined), place = of("saved"), words = [];
+  if (cut) words.push(word(unsaved ? "cutUnsaved" : "cut"));
+  else if (unsaved && ended.hidden) words.push(word("unsaved"));
+  if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
+  if (now.submitted) words.push(word(now.saved > now.submitted ? "changed" : "submitted", moment(now.submitted)));
+  place.ariaLive = cut ? "polite" : "off";
+  place.className = cut ? "cut" : "";
+  place.textContent = words.join(" · ");
+  for (const button of document.querySelectorAll(".acts button")) button.disabled = away > 0;
 }
 
 // Shown in the notebook's place: a page without its session can do nothing any more.
 function end(title, text, sign_in = false) {
   if (!ended.hidden) return;
+  const kept = unsaved || holds();
   const had = [frame, body].includes(document.activeElement);
   const again = ended.lastElementChild;
   ended.hidden = false;
@@ -81,10 +84,11 @@ function end(title, text, sign_in = false) {
   fold(false);
   close_panel();
   say("");
+  tell_saved();
   of("bar").classList.add("over");
   // Only now: an alert speaks of what changes in it.
   ended.children[0].textContent = title;
-  ended.children[1].textContent = text;
+  ended.children[1].textContent = kept ? `${word("held")} ${text}` : text;
   if (sign_in) Object.assign(again, { href: location.href, textContent: word("login") });
   if (had) again.focus();
 }
@@ -122,9 +126,11 @@ let keeping = Promise.resolve();
 let handed_over = () => {};
 
 async function keep_unsaved(text) {
-  const { keep, send } = await keeper();
+  unsaved = text !== "";
+  tell_saved();
+  const { keep, offer } = await keeper();
   keep(text);
-  if (!ended.hidden) send(); // it came late
+  if (!ended.hidden) offer(); // it came late
 }
 
 // ---- what the notebook's page asks
@@ -135,10 +141,14 @@ let address = null, turning = 0, fragment = location.hash; // until the frame ha
 const asks = new Map([
   ["saved", ask_soon],
   ["lost", ask_soon],
+  ["joined", ({ is }) => {
+    joined = is !== false;
+    tell_saved();
+  }],
   ["refused", reload],
   ["kept-name", () => say(word("name"))],
   ["offline", () => at.offline !== undefined && say(word("offline"))],
-  ["unsaved", ({ body: text }) => at.unsaved && (keeping = keep_unsaved(text))],
+  ["unsaved", ({ body: text }) => at.unsaved && typeof text === "string" && (keeping = keep_unsaved(text))],
   ["handed-over", () => handed_over()],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {

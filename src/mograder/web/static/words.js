@@ -9,3 +9,10 @@ export async function reason(answer) {
   const problem = await answer.json().catch(() => null);
   return problem?.detail ?? word("status", "", answer.status);
 }
+
+// A Unix time in the reader's own zone and language.
+export function moment(seconds) {
+  const then = new Date(seconds * 1000);
+  const today = then.toDateString() === new Date().toDateString();
+  return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+}

@@ -6,10 +6,9 @@ from mograder.core.settings_model import Settings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
-from mograder.web.hub.proxy.replies import ENDED
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})
-UNKNOWN = Explanation(ENDED, "Open it again to go on.")
+UNKNOWN = Explanation("This session has ended.", "Open it again to go on.")
 
 
 def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:

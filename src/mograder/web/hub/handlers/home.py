@@ -23,6 +23,7 @@ from mograder.core.log import get_logger
 from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts
@@ -48,12 +49,16 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class EndedLine:
-    """One session that ended unexpectedly; ``again`` is the page that restarts it, or ""."""
+    """One session that ended unexpectedly; ``again`` is the page that restarts it, or "".
+
+    ``saved`` is when an editor's notebook was saved last, None if there is none.
+    """
 
     item: str
     mode: str
     words: Explanation
     again: str
+    saved: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,12 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         leaving=_leaving(app, sessions),
         offered=await to_thread.run_sync(_offered, app),
         now=app.services.clock.now(),
-        ended=_ended(app, visitor, frozenset(view.name for view in views)),
+        ended=_ended(
+            app,
+            visitor,
+            frozenset(view.name for view in views),
+            {line.view.name: line.copy.saved for line in lines if line.copy},
+        ),
         preview=preview,
         collects=settings.hub.collect,
         moodle=course_page(settings),
@@ -200,7 +210,9 @@ def _leaving(app: HubApp, sessions: Iterable[LiveSession]) -> Mapping[str, Leavi
     return {session_id: leaving for session_id, leaving in found.items() if leaving is not None}
 
 
-def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[EndedLine]:
+def _ended(
+    app: HubApp, identity: Identity, known: frozenset[str], saved: Mapping[str, datetime]
+) -> list[EndedLine]:
     pool, lines = app.services.pool, []
     for ending in pool.history.of_user(person(identity)):
         words = news_of(ending, app.services.loaded.settings)
@@ -208,5 +220,6 @@ def _ended(app: HubApp, identity: Identity, known: frozenset[str]) -> list[Ended
             continue
         mode, item = ending.key.mode, ending.key.item
         again = spinner_of(mode, item) if item in known else ""
-        lines.append(EndedLine(item, mode.value, words, again))
+        last = saved.get(item) if mode is Mode.EDIT else None
+        lines.append(EndedLine(item, mode.value, words, again, last))
     return lines

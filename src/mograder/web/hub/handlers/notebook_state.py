@@ -22,7 +22,7 @@ from mograder.web.hub.support.models import NotebookState, SessionMachine
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",
-    "The request for help has ended. What was typed is saved in the student's notebook.",
+    "The request for help has ended. What was saved stays in the student's notebook.",
 )
 
 

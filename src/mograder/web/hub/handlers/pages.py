@@ -92,8 +92,12 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         running = kept_work(request, spinner_of(mode, item))
         if running is not None:
             return await _waiting(request, running, item, spinner_of(mode, item))
-    services = hub_app(request).services
-    before = services.pool.history.of_key(SessionKey(person(caller), item, mode))
+    app, user = hub_app(request), person(caller)
+    services = app.services
+    before = services.pool.history.of_key(SessionKey(user, item, mode))
+    copy = None
+    if before is not None and mode is Mode.EDIT:
+        copy = await asyncio.to_thread(app.listing.facts, user, item)
     return page(
         request,
         "starting.html",
@@ -101,6 +105,7 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         start="start-edit-deep" if mode is Mode.EDIT else "start-run",
         what=what,
         before=news_of(before, services.loaded.settings),
+        saved=copy.saved if copy else None,
         probe=services.loaded.settings.hub.session_isolation == "sandbox",
     )
 

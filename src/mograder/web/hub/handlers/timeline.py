@@ -211,14 +211,31 @@ async def restore_cell(
 async def keep_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Unsaved:
     """Keep work that the editor's page could not save as a version; the copy is not changed.
 
-    The body is the one that marimo's page sends to save.
+    The body is the one that marimo's page sends to save, with the codes that were saved before as
+    ``base``.
     """
     body = await read_text(request, MAX_NOTEBOOK)
-    made = await app.timelines.keep_unsaved(copy, body)
-    if made is None:
+    kept = await app.timelines.keep_unsaved(copy, body)
+    if kept is None:
         return Unsaved(number=None)
     app.notifier.notify(copy.user, Part.COPIES)
-    return Unsaved(number=made.number)
+    return Unsaved(number=kept.version.number, lines=kept.lines)
+
+
+async def put_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
+    """Put work that could not be saved into the notebook, unless that was changed meanwhile.
+
+    The body is as for keeping it; the present notebook is kept, and its editor is closed.
+    """
+    body = await read_text(request, MAX_NOTEBOOK)
+
+    async def job(report: Report) -> Restored:
+        report(_STOPPING)
+        kept = await app.timelines.put_unsaved(copy, body)
+        await app.results.forget(copy.user, copy.item)
+        return Restored(file_status=await file_status(app, copy), archive=kept)
+
+    return await deliver(request, job, lambda _: with_outcome(_page_of(copy), "restored"))
 
 
 async def _rows(

@@ -76,10 +76,12 @@
 
   // Work that is not saved is handed to the page around, which keeps it in the browser: the newest
   // body of marimo's own save, from its request or, where marimo sends none because its connection
-  // is closed, from the state of its page. Only if the page around asks for it: in one's own notebook.
-  const work = { wanted: false, saved: null, told: "", source: null, due: 0, tries: 20 };
+  // is closed, from the state of its page, with the codes that were saved last as `base`. Only if the
+  // page around asks for it: in one's own notebook.
+  const work = { wanted: false, saved: null, told: "", source: null, due: 0, again: 0 };
   const most = 2000000; // characters
   const soon = 300; // milliseconds after a key
+  const later = 1000; // between two searches for the state of marimo's page
 
   const codesOf = (body) => {
     try {
@@ -97,8 +99,19 @@
   };
 
   const unsaved = (body) => {
-    if (!work.wanted || body === work.told || body.length > most) return;
-    tell("unsaved", { body: (work.told = body) });
+    if (!work.wanted || body === work.told) return;
+    work.told = body;
+    const based = withBase(body);
+    const sent = based.length > most ? body : based;
+    if (sent.length <= most) tell("unsaved", { body: sent });
+  };
+
+  const withBase = (body) => {
+    try {
+      return JSON.stringify({ ...JSON.parse(body), base: JSON.parse(work.saved) ?? undefined });
+    } catch {
+      return body;
+    }
   };
 
   const isSaved = (body) => {
@@ -109,7 +122,8 @@
   // marimo's notebook as its page holds it: a value of the atoms that React's components use.
   const look = () => {
     if (work.source) return work.source[1].get(work.source[2]);
-    if (!work.tries--) return ((work.tries = 0), null);
+    if (performance.now() < work.again) return null;
+    work.again = performance.now() + later;
     for (const element of document.querySelectorAll("body > *")) {
       const key = Object.keys(element).find((name) => name.startsWith("__reactContainer$"));
       const root = key && element[key].stateNode?.current;
@@ -148,10 +162,12 @@
     return true;
   };
 
+  // Notes what marimo's page began with, before anything is typed.
+  const before = () => {
+    if (work.wanted && work.saved === null) work.saved = codesOf(bodyNow() ?? "");
+  };
+
   part("keeping what is not saved", () => {
-    const before = () => {
-      if (work.wanted && work.saved === null) work.saved = codesOf(bodyNow() ?? "");
-    };
     const after = () => {
       clearTimeout(work.due);
       if (work.wanted) work.due = setTimeout(handOver, soon);
@@ -163,15 +179,23 @@
 
   part("knowing how its session is", () => {
     const Native = window.WebSocket;
+    const kernels = new Set(); // marimo's open connections to its kernel
     class Watched extends Native {
       constructor(...given) {
         super(...given);
         if (!ours(this.url)) return;
+        const isKernels = new URL(this.url).pathname.endsWith("/ws");
+        this.addEventListener("open", () => {
+          if (isKernels && kernels.add(this)) tell("joined", { is: true });
+        });
         this.addEventListener("close", () => {
           handOver();
+          kernels.delete(this);
+          if (isKernels) tell("joined", { is: kernels.size > 0 });
           tell("lost");
         });
         this.addEventListener("message", ({ data }) => {
+          before();
           if (typeof data !== "string" || data.length > longest || !unreachable.test(data)) return;
           // Only a cell's output counts, not its code.
           if (data.includes('"cell-op"')) tell("offline");
@@ -290,6 +314,7 @@
     if (source !== around || origin !== hub || typeof data !== "object" || data === null) return;
     if (data.mograder === "hello") {
       work.wanted = data.keep === true;
+      before();
       title = "";
       tellTitle();
       // The frame's own address has no fragment, since the hub is not told of the tab's.

@@ -70,7 +70,11 @@ class CellRestored(Body):
 
 
 class Unsaved(Body):
-    """Work that could not be saved is the version ``number`` now; None if nothing was lost."""
+    """Work that could not be saved is the version ``number`` now; None if nothing was lost.
+
+    ``lines`` is the number of lines that the notebook lacks.
+    """
 
     status: Literal["ok"] = "ok"
     number: int | None
+    lines: int = 0
