@@ -48,8 +48,8 @@ from mograder.store.gradebook.marking_tables import (
 )
 
 _T = TypeVar("_T")
-_AT_ONCE = 100
-"""Rows of one transaction: the others who write wait for it, some 20 ms."""
+_AT_ONCE = 50
+"""Rows of one transaction: the others who write wait for it, some 20 ms, 200 on a busy machine."""
 
 _MOST_ROUNDS = 10
 ChooseAssignments = Callable[[LateFacts], Sequence[str] | None]
