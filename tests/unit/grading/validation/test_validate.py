@@ -138,7 +138,7 @@ async def test_the_worst_of_several_lines_counts() -> None:
 
 
 async def test_partial_credit_is_a_share_of_the_marks() -> None:
-    release = RELEASE.replace('(x == 1, "not one")', '(x == 1, "not one"), (x, "nothing")')
+    release = RELEASE.replace('(x == 1, "not one")', '(x == 1, "not one", 4)')
     report = await judged(ran(said("Q1: one", FIRST, "partial"), ALL[1]), release, release)
     assert report.marks == (7.5, 15.0)
     assert not report.ok
