@@ -10,12 +10,16 @@ from playwright.async_api import Page
 
 @dataclass
 class Traffic:
-    """Paths that one tab loaded, by their source, and bytes over the network."""
+    """Paths that one tab loaded, by their source, and bytes over the network.
+
+    ``bytes`` are those of marimo's static files, ``total`` those of everything.
+    """
 
     cached: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
     encodings: set[str] = field(default_factory=set)
     bytes: int = 0
+    total: int = 0
     _paths: dict[str, str] = field(default_factory=dict)
 
     async def listen(self, page: Page) -> None:
@@ -41,5 +45,7 @@ class Traffic:
             self.encodings.add(headers.get("content-encoding", ""))
 
     def _finished(self, event: dict[str, Any]) -> None:
+        if event["requestId"] in self._paths:
+            self.total += int(event["encodedDataLength"])
         if "/_marimo/" in self._paths.get(event["requestId"], ""):
             self.bytes += int(event["encodedDataLength"])

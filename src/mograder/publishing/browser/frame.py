@@ -18,7 +18,7 @@ from marimo._config.config import DEFAULT_CONFIG, MarimoConfig
 from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
 from marimo._templates import wasm_notebook_template
 
-from mograder.publishing.browser.marimo_files import other_form
+from mograder.core.marimo_scripts import other_form
 
 PROTOCOL = 2
 """The version of the messages between a frame and the page around it."""

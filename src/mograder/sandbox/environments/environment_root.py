@@ -23,7 +23,7 @@ from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, B
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record
 
 if sys.platform == "linux":
-    from mograder.sandbox.environments.static_assets import keep_assets, read_assets
+    from mograder.sandbox.environments.static_assets import is_current, keep_assets
 
 _STALE_SECONDS = 86_400
 
@@ -66,10 +66,8 @@ class EnvironmentRoot:
     if sys.platform == "linux":
 
         def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-            """Collect the static files again if their set is missing; return the set's name."""
-            try:
-                read_assets(self.path / ASSETS, record.assets)
-            except NotFound:
+            """Collect the static files again if the set is missing or old; return its name."""
+            if not is_current(self.path / ASSETS, record.assets):
                 assets = self._keep_assets(directory / "env", record.python, record.marimo)
                 if assets != record.assets:  # this release selects other files
                     changed = record.model_copy(update={"assets": assets})

@@ -150,6 +150,7 @@ const asks = new Map([
   ["offline", () => at.offline !== undefined && say(word("offline"))],
   ["unsaved", ({ body: text }) => at.unsaved && typeof text === "string" && (keeping = keep_unsaved(text))],
   ["handed-over", () => handed_over()],
+  ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
     if (!short(search, "?") || !short(hash, "#")) return;

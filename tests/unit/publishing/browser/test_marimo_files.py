@@ -8,7 +8,8 @@ import re
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.browser.marimo_files import pack_script, pack_style, read_marimo
+from mograder.core.marimo_scripts import pack_script, pack_style
+from mograder.publishing.browser.marimo_files import read_marimo
 
 KNOWN = {"a.js": "", "b-1_x.js": ""}
 
@@ -44,7 +45,7 @@ def test_a_worker_imports_what_it_computes_through_us() -> None:
 
 def test_a_style_holds_its_fonts_and_names_its_pictures() -> None:
     text = "a{src:url(./f.woff2)}b{src:url('./p.png')}c{src:url(data:x)}"
-    packed = pack_style(text, {"f.woff2": b"font"})
+    packed = pack_style(text, {"f.woff2": b"font"}, "assets/")
     assert packed == (
         "a{src:url(data:font/woff2;base64,Zm9udA==)}b{src:url(assets/p.png)}c{src:url(data:x)}"
     )

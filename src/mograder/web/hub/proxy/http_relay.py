@@ -154,9 +154,9 @@ class _Relay:
             return
         start, added = b"", len(shape.append)
         if shape.based and visit.page is not None:
-            insert = page_injection.page_insert(await visit.page(), visit.rest)
+            page = await visit.page()
             self._timeout.expect_within(self._limits.answer_seconds)
-            start, inserted = await _start_of_page(content, insert)
+            start, inserted = await _start_of_page(content, page, visit.rest)
             self._timeout.expect_within(None)
             added += inserted
         elif shape.prepend:
@@ -315,18 +315,22 @@ async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _start_of_page(content: aiohttp.StreamReader, insert: bytes) -> tuple[bytes, int]:
-    """Read up to the page's ``<head>`` and insert there; a page without one is not changed."""
+async def _start_of_page(
+    content: aiohttp.StreamReader, page: page_injection.Page, rest: str
+) -> tuple[bytes, int]:
+    """Read a page's ``<head>`` and insert there; a page without one is not changed.
+
+    Return the start, and how many bytes it has grown by.
+    """
     start = b""
-    while len(start) < page_injection.HEAD_WITHIN:
-        changed = page_injection.insert_after_head(start, insert)
-        if changed is not None:
-            return changed, len(insert)
+    while len(start) < page_injection.HEAD_WITHIN and page_injection.HEAD_END not in start:
         if content.at_eof():
             break
         start += await content.readany()
-    changed = page_injection.insert_after_head(start, insert)
-    return (start, 0) if changed is None else (changed, len(insert))
+    held = page_injection.hold_files(start) if page.opaque else None
+    insert = page_injection.page_insert(page, rest, held=held is not None)
+    changed = page_injection.insert_after_head(start if held is None else held, insert)
+    return (start, 0) if changed is None else (changed, len(changed) - len(start))
 
 
 async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes:

@@ -19,8 +19,14 @@ HEAD_WITHIN = 256 * 1024
 """Bytes of a page in which its ``<head>`` is searched; marimo's starts within 60 bytes."""
 
 _BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!doctype[^>]*>)?", re.IGNORECASE)
+HEAD_END = b"</head>"
 _HEAD = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
 _STATIC = files("mograder.web.hub").joinpath("static")
+_OF_MARIMO = rb'[^>]*? (?:src|href)="[^">]*/_marimo/[^">]+/assets/[^">]+"'
+_MAIN = re.compile(rb'<script type="module"(?P<rest>' + _OF_MARIMO + rb")")
+_LOADS = re.compile(
+    rb'<link rel="(?P<what>modulepreload|preload|stylesheet)"(?P<rest>' + _OF_MARIMO + rb")"
+)
 
 
 def _source(name: str) -> bytes:
@@ -39,6 +45,7 @@ STORAGE = _script(_source("storage-shim.js"))
 """Inserted at the beginning of a page and of its frames' HTML: substitutes for denied storage."""
 _SHIM = _source("session-shim.js")
 _FRAMED = _source("session-frame.js")
+_FILES = _source("session-files.js")
 FRAME_REPORTER = _script(_source("frame-height.js"))
 """Appended to a frame's HTML: reports its height to the page, which may not measure it."""
 _PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
@@ -61,8 +68,11 @@ class Page:
     based: bool
 
 
-def page_insert(page: Page, rest: str) -> bytes:
-    """Return the insert that follows ``<head>`` of the page at ``rest`` below the root."""
+def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
+    """Return the insert that follows ``<head>`` of the page at ``rest`` below the root.
+
+    ``held`` is whether :func:`hold_files` has changed the page.
+    """
     insert = b""
     if page.based:
         insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
@@ -70,7 +80,8 @@ def page_insert(page: Page, rest: str) -> bytes:
     insert += STORAGE
     if page.opaque:
         insert += _script(_SHIM, page=page.address)
-    return insert + _script(_FRAMED, root=f"{page.root}/", page=page.address, viewer=page.viewer)
+    insert += _script(_FRAMED, root=f"{page.root}/", page=page.address, viewer=page.viewer)
+    return insert + (_script(_FILES, page=page.address) if held else b"")
 
 
 def base_for(public_base: str, rest: str) -> str:
@@ -89,6 +100,17 @@ def insert_after_head(start: bytes, insert: bytes) -> bytes | None:
     if found is None:
         return None
     return start[: found.end()] + insert + start[found.end() :]
+
+
+def hold_files(start: bytes) -> bytes | None:
+    """Return a page's start with nothing of marimo's files loaded, or None for another form of it.
+
+    ``session-files.js`` starts marimo then.
+    """
+    held, count = _MAIN.subn(rb'<script type="mograder/held"\g<rest>', start)
+    if count != 1:
+        return None
+    return _LOADS.sub(rb'<link data-held="\g<what>"\g<rest>', held)
 
 
 def insert_at_beginning(start: bytes, insert: bytes) -> bytes:

@@ -8,6 +8,7 @@ from mograder.web.hub.proxy.page_injection import (
     STORAGE,
     Page,
     base_for,
+    hold_files,
     insert_after_head,
     insert_at_beginning,
     page_insert,
@@ -89,3 +90,42 @@ def test_a_deeper_page_has_its_own_directory() -> None:
     insert = page_insert(page(), "a/b/page")
     assert b'<base href="/s/c/a/b/">' in insert
     assert b'data-root="/s/c/"' in insert
+
+
+SET = "../_marimo/0.25.2-0123456789abcdef/assets"
+
+
+def test_a_page_whose_files_are_handed_in_loads_none_by_itself() -> None:
+    start = (
+        f'<head><link rel="icon" href="{SET}/../favicon.ico" />'
+        f'<link rel="preload" href="{SET}/f.woff2" as="font" />'
+        f'<script type="module" crossorigin src="{SET}/index-1.js"></script>'
+        f'<link rel="modulepreload" crossorigin href="{SET}/a.js">'
+        f'<link rel="stylesheet" crossorigin href="{SET}/a.css">'
+        '<link rel="stylesheet" href="custom.css"></head>'
+    )
+    assert (
+        hold_files(start.encode())
+        == (
+            f'<head><link rel="icon" href="{SET}/../favicon.ico" />'
+            f'<link data-held="preload" href="{SET}/f.woff2" as="font" />'
+            f'<script type="mograder/held" crossorigin src="{SET}/index-1.js"></script>'
+            f'<link data-held="modulepreload" crossorigin href="{SET}/a.js">'
+            f'<link data-held="stylesheet" crossorigin href="{SET}/a.css">'
+            '<link rel="stylesheet" href="custom.css"></head>'
+        ).encode()
+    )
+    insert = page_insert(page(), "", held=True)
+    assert insert.count(b"<script") == insert.count(b"</script>") == 4
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        '<script type="module" crossorigin src="./assets/index-1.js"></script>',
+        f'<script src="{SET}/index-1.js"></script>',
+        f'<script type="module" src="{SET}/a.js"></script>' * 2,
+    ],
+)
+def test_a_page_of_another_form_loads_its_files_by_itself(script: str) -> None:
+    assert hold_files(f"<head>{script}</head>".encode()) is None
