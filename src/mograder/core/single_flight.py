@@ -42,6 +42,8 @@ class SingleFlight(Generic[K, T]):
 
     def __init__(self) -> None:
         self._works: dict[K, _Work[T]] = {}
+        self._running: set[asyncio.Future[T]] = set()
+        """All tasks that run, also those that a later task of their key waits for."""
 
     async def get(
         self, key: K, do: Callable[[Progress], Awaitable[T]], progress: Progress = lambda _: None
@@ -98,25 +100,27 @@ class SingleFlight(Generic[K, T]):
 
     async def settle(self) -> None:
         """Wait until all running tasks have ended by themselves."""
-        await asyncio.gather(*(w.task for w in self._works.values()), return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def close(self) -> None:
         """Cancel all running tasks and wait until they have ended."""
-        tasks = [work.task for work in self._works.values()]
-        for task in tasks:
+        for task in self._running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.settle()
 
     def _begin(self, key: K, do: Callable[[Progress], Awaitable[T]]) -> _Work[T]:
         told = _Told()
         work = _Work(asyncio.ensure_future(do(told)), told)
         self._works[key] = work
+        self._running.add(work.task)
         work.task.add_done_callback(lambda task: self._finish(key, task))
         return work
 
     def _finish(self, key: K, task: asyncio.Future[T]) -> None:
         """Remove a task that has ended, also one that was cancelled before it began."""
-        if self._works[key].task is task:
+        self._running.discard(task)
+        work = self._works.get(key)
+        if work is not None and work.task is task:
             del self._works[key]
         if not task.cancelled():
             # Mark the exception as retrieved: without waiting callers it is ignored.

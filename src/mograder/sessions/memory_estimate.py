@@ -39,26 +39,30 @@ _MARGIN = 1.5
 class MemoryLedger:
     """The memory of all sessions that start, run or end, by session id, and of notebooks' runs.
 
-    Mutable state: ``_usages``, ``_overhead``, the bytes used besides sessions (zygotes), ``_runs``,
-    the bytes reserved for runs, and ``_runs_use``, the bytes measured of all runs together.
+    Mutable state: ``_usages``, ``_measured``, the sum of their measured bytes, which is kept since
+    nodes report many times a second, ``_overhead``, the bytes used besides sessions (zygotes),
+    ``_runs``, the bytes reserved for runs, and ``_runs_use``, those measured of all runs together.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._usages: dict[str, Usage] = {}
+        self._measured = 0
         self._overhead = 0
         self._runs: dict[str, int] = {}
         self._runs_use = 0
 
     def open(self, session_id: str, expected: int, age: float = 0.0) -> Usage:
         """Add a session with its ``expected`` bytes, which was started ``age`` seconds ago."""
+        self.close(session_id)  # one that was reserved for a start elsewhere is counted anew
         usage = Usage(expected=expected, born=self._clock.steady() - max(0.0, age))
         self._usages[session_id] = usage
         return usage
 
     def close(self, session_id: str) -> None:
         """Remove a session, whose last process is gone."""
-        self._usages.pop(session_id, None)
+        usage = self._usages.pop(session_id, None)
+        self._measured -= 0 if usage is None else usage.memory
 
     def open_run(self, run_id: str, expected: int) -> None:
         """Add a run that is no session, with its ``expected`` bytes."""
@@ -88,10 +92,11 @@ class MemoryLedger:
         for use in uses:
             usage = self._usages.get(use.session_id)
             if usage is not None:
+                self._measured += use.memory - usage.memory
                 note_use(usage, use, now)
         self._overhead, self._runs_use = overhead, runs
         if used is not None:
-            self._overhead = used - runs - sum(each.memory for each in self._usages.values())
+            self._overhead = used - runs - self._measured
 
     def arrived(self, news: Arrived) -> None:
         """Store whether a session started warm."""

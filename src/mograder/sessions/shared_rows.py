@@ -371,8 +371,10 @@ class SharedRows:
         return await to_its_end(self.locks.by_id, ids) if ids else ()
 
     def _is_unknown(self, session_id: str) -> bool:
-        ended = self._sessions.is_closing(session_id) or session_id in self._gone
-        return self._sessions.by_id(session_id) is None and not ended
+        # In this order: nearly all are known, and the search of those that have ended is long.
+        if self._sessions.by_id(session_id) is not None:
+            return False
+        return not self._sessions.is_closing(session_id) and session_id not in self._gone
 
     def _is_unused(self, session_id: str) -> bool:
         return session_id not in self._mine and not self._sessions.is_closing(session_id)

@@ -109,5 +109,5 @@ class DrainBeforeReply:
 def _is_short(start: Message) -> bool:
     for name, value in start.get("headers", ()):
         if name == b"content-length":
-            return bool(value.isdigit()) and 0 < int(value) <= _SHORT_BYTES
+            return bool(value.isdigit()) and int(value) <= _SHORT_BYTES
     return False

@@ -182,3 +182,41 @@ async def test_work_after_another_goes_on_without_its_caller_and_both_are_closed
     await asyncio.gather(one, return_exceptions=True)
     assert one.cancelled()
     assert second.begun == 0
+
+
+async def test_a_task_that_ends_before_the_one_it_waited_for_is_removed_once() -> None:
+    """The key is free then, and its former task finds no other in its place."""
+    shared: SingleFlight[str, int] = SingleFlight()
+    first, second = Job(), Job()
+    running = asyncio.create_task(shared.get("a", first))
+    await first.started.wait()
+    chained = asyncio.create_task(shared.after("a", second))
+    await asyncio.sleep(0)
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    await shared.close()
+    await asyncio.gather(running, chained, return_exceptions=True)
+    assert failures == []
+    assert len(shared) == 0
+
+
+async def test_closing_waits_also_for_a_task_that_another_one_waits_for() -> None:
+    shared: SingleFlight[str, int] = SingleFlight()
+    first, second = Job(), Job()
+    ended: list[str] = []
+
+    async def slow(tell: Progress) -> int:
+        try:
+            return await first(tell)
+        finally:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            ended.append("first")
+
+    running = asyncio.create_task(shared.get("a", slow))
+    await first.started.wait()
+    chained = asyncio.create_task(shared.after("a", second))
+    await asyncio.sleep(0)
+    await shared.close()
+    assert ended == ["first"]
+    await asyncio.gather(running, chained, return_exceptions=True)

@@ -64,6 +64,22 @@ def test_a_session_that_was_never_measured_counts_with_what_is_expected_for_ever
     assert ledger.used() == 100
 
 
+def test_what_counts_for_all_is_kept_while_sessions_are_measured_and_end() -> None:
+    """Also for one that was reserved before it started, and one that has ended."""
+    clock = ManualClock()
+    ledger = MemoryLedger(clock)
+    for name in ("a", "b", "a"):
+        ledger.open(name, 10)
+    clock.advance(10 * YOUNG_SECONDS)
+    for memory in (300, 200):
+        ledger.measured([use("a", memory=memory), use("b", memory=50)], 0, used=1000)
+        assert ledger.used() == 1000
+    ledger.close("b")
+    ledger.close("b")
+    ledger.measured([use("b", memory=70)], 0, runs=100, used=900)
+    assert ledger.used() == 900
+
+
 def test_news_of_sessions_that_nobody_knows_are_no_use() -> None:
     ledger = MemoryLedger(ManualClock())
     ledger.measured([use("stranger", memory=100)], overhead=0)

@@ -24,12 +24,12 @@ from mograder.grading.runs.workbench import (
 )
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
+from mograder.sandbox.client.temporary import command_config
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import RunCommand
-from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 
 assert sys.platform == "linux"  # supervisors need it
@@ -37,8 +37,6 @@ assert sys.platform == "linux"  # supervisors need it
 _WARM_FROM = 2
 """Number of runs from which importing marimo once for all of them pays."""
 _WARM_ENVIRONMENTS = 4
-_LINGER_SECONDS = 30.0
-"""How long the supervisor outlives a command that was killed."""
 
 
 async def kept_environment(loaded: LoadedSettings, environ: Environ, text: str) -> Path | None:
@@ -82,11 +80,13 @@ async def open_sandboxed(
     place, _ = places(loaded, environ)
     runtime = Path(tempfile.mkdtemp(prefix="mograder-"))
     wanted = loaded.settings.security.use_bubblewrap if sandbox else False
-    config = _config(loaded, environ, place, runtime).model_copy(
-        update={
-            "sandbox": "none" if wanted is False else "bubblewrap",
-            "warm_environments": _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0,
-        }
+    config = supervisor_config(loaded, environ)
+    in_course = config.uv_cache.is_relative_to(loaded.state_dir)
+    config = command_config(
+        config.model_copy(update={"sandbox": "none" if wanted is False else "bubblewrap"}),
+        runtime,
+        warm=_WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0,
+        uv_cache=place / "uv-cache" if in_course else None,
     )
     try:
         client, _ = await open_sandbox(config, wanted, dev=False)
@@ -103,19 +103,3 @@ async def open_sandboxed(
             await client.close()
     finally:
         await asyncio.to_thread(shutil.rmtree, runtime, ignore_errors=True)
-
-
-def _config(
-    loaded: LoadedSettings, environ: Environ, place: Path, runtime: Path
-) -> SupervisorConfig:
-    config = supervisor_config(loaded, environ)
-    changes: dict[str, object] = {
-        "runtime": runtime,
-        "socket": runtime / "supervisor.sock",
-        "owned": True,
-        "linger": _LINGER_SECONDS,
-        "log": runtime / "supervisor.log",
-    }
-    if config.uv_cache.is_relative_to(loaded.state_dir):
-        changes["uv_cache"] = place / "uv-cache"
-    return config.model_copy(update=changes)

@@ -28,34 +28,44 @@ class TemporarySupervisor:
     place: Path
 
 
+def command_config(
+    config: SupervisorConfig, place: Path, *, warm: int = 0, uv_cache: Path | None = None
+) -> SupervisorConfig:
+    """Return the configuration of a command's own supervisor, whose files are in ``place``.
+
+    It creates no cgroups and ends none: a running hub, which may have the same ones, has its
+    sessions and zygotes there. It keeps ``warm`` environments at most.
+    """
+    changes: dict[str, object] = {
+        "runtime": place,
+        "socket": place / "supervisor.sock",
+        "owned": True,
+        "linger": _LINGER_SECONDS,
+        "log": place / "supervisor.log",
+        "warm_environments": warm,
+        "leased": False,
+        "divide_cgroups": False,
+        "uv_cache": uv_cache or config.uv_cache,
+    }
+    return config.model_copy(update=changes)
+
+
 @asynccontextmanager
 async def momentary_supervisor(
     config: SupervisorConfig, *, own_cache: bool = False, warm: bool = False
 ) -> AsyncIterator[TemporarySupervisor]:
     """Run a supervisor with ``config`` in a temporary runtime directory until the context ends.
 
-    It creates no cgroups, which may be the hub's, and no zygotes unless ``warm``. With
-    ``own_cache`` it does not use the hub's package cache either, in which it could create files of
-    another owner.
+    It creates no zygotes unless ``warm``. With ``own_cache`` it does not use the hub's package
+    cache, in which it could create files of another owner.
 
     Raises:
         SandboxUnavailable: It cannot start; the message is the supervisor's.
     """
     # Not below TMPDIR: the path of a socket is limited to 107 bytes.
     place = Path(tempfile.mkdtemp(prefix="mograder-", dir="/tmp"))
-    own = config.model_copy(
-        update={
-            "runtime": place,
-            "socket": place / "supervisor.sock",
-            "owned": True,
-            "linger": _LINGER_SECONDS,
-            "log": place / "log",
-            "warm_environments": int(warm),
-            "leased": False,
-            "divide_cgroups": False,
-            "uv_cache": place / "uv-cache" if own_cache else config.uv_cache,
-        }
-    )
+    cache = place / "uv-cache" if own_cache else None
+    own = command_config(config, place, warm=int(warm), uv_cache=cache)
     try:
         client = SupervisorClient(own)
         await client.open()

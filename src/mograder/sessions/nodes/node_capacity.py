@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mograder.core.settings_model import LimitsSettings
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.placement import NodeLoad
 
 
 def node_capacity(ttl: float, limits: LimitsSettings, registry: NodeRegistry) -> CapacityLimits:
@@ -21,8 +24,7 @@ def node_capacity(ttl: float, limits: LimitsSettings, registry: NodeRegistry) ->
         fits=registry.fits,
     )
 
-    def follow() -> None:
-        loads = registry.counted()
+    def follow(loads: Sequence[NodeLoad]) -> None:
         memory, starts = sum(each.memory for each in loads), sum(each.starts for each in loads)
         capacity.memory = min(memory, limits.total_memory_mb * MEGABYTE or memory)
         capacity.starts = min(starts, limits.starts_at_once or starts)

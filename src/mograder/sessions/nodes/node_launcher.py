@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,7 +83,8 @@ class NodeLauncher:
 
     Mutable state: ``_places``, the nodes of sessions that this hub started or adopted, by session
     id; ``_starting``, ids whose start is in progress; ``_reported``, the sessions in each node's
-    last status, kept until its lease is over; ``_background``, tasks that nothing waits for.
+    last status, kept until its lease is over; ``_ending``, how many sessions of each node are being
+    ended; ``_background``, tasks that nothing waits for.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class NodeLauncher:
         self._places: dict[str, str] = {}
         self._starting: set[str] = set()
         self._reported: dict[str, frozenset[str]] = {}
+        self._ending: Counter[str] = Counter()
         self._background: set[asyncio.Task[None]] = set()
         self._on_ended: Callable[[Ended], None] = ignore
         self._on_lost: Callable[[], None] = lambda: None
@@ -315,6 +318,7 @@ class NodeLauncher:
     async def _end_certainly(self, session_id: str, name: str) -> bool:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
         over = asyncio.ensure_future(self._leases.over(name))
+        self._ending[name] += 1
         since = self._registry.clock.steady()
         try:
             while not over.done():
@@ -329,7 +333,9 @@ class NodeLauncher:
             return False
         finally:
             over.cancel()
-            self._leases.refused.discard(name)
+            self._ending[name] -= 1
+            if not self._ending[name]:  # else another session waits for the end of its lease
+                self._leases.refused.discard(name)
             self._forget(session_id)
 
     def _cut_off(self, name: str) -> None:
@@ -412,8 +418,7 @@ class NodeLauncher:
         All together use what the nodes say that count for the capacity, which changes at the same
         moment. So no node can make the others look fuller, whatever it says of its sessions.
         """
-        self._registry.changed()
-        loads = self._registry.counted()
+        loads = self._registry.changed()
         used, runs = sum(each.used for each in loads), sum(each.runs for each in loads)
         self._on_news(Measured(sessions=tuple(uses), runs=runs, used=used))
 

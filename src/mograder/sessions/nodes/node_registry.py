@@ -34,12 +34,14 @@ class NodeRegistry:
         self._lease_seconds = lease_seconds
         self._nodes: dict[str, ConnectedNode] = {}
         self._change = asyncio.Event()
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change: Callable[[Sequence[NodeLoad]], None] = lambda loads: None
 
-    def changed(self) -> None:
-        """Note that a node came, went, or reported."""
-        self.on_change()
+    def changed(self) -> Sequence[NodeLoad]:
+        """Note that a node came, went, or reported; return the loads of those that count."""
+        loads = self.counted()
+        self.on_change(loads)
         self._change.set()
+        return loads
 
     async def reserve(
         self,
