@@ -136,8 +136,13 @@ def launch_of(
 
 
 def role_on_hub(role: Role, platform: LtiPlatform) -> Role:
-    """Return the role on this hub for a role in the platform's course, by the hub's settings."""
-    if role is Role.INSTRUCTOR and platform.teachers:
+    """Return the role on this hub for a role in the platform's course, by the hub's settings.
+
+    Moodle calls its non-editing teachers instructors, too, and nothing else in a launch tells them
+    apart: a custom value could be a teacher's own. So the role counts only where the settings
+    accept that; who is named in ``[hub] instructors`` is one by any sign-in.
+    """
+    if role is Role.INSTRUCTOR and platform.teachers == "all":
         return Role.INSTRUCTOR
     if role is Role.MARKER and platform.assistants:
         return Role.MARKER

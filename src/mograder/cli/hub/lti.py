@@ -58,8 +58,19 @@ def lti() -> None:
     help="Where user names come from.",
 )
 @click.option("--same-names", is_flag=True, help="Its user names are this hub's user names.")
-@click.option("--teachers", is_flag=True, help="Its instructors are instructors of this hub.")
-@click.option("--assistants", is_flag=True, help="Its teaching assistants are markers.")
+@click.option(
+    "--teachers",
+    type=click.Choice(["named", "all"]),
+    default="named",
+    show_default=True,
+    help="Instructors of this hub are only those named in [hub] instructors, or all whom it calls"
+    " instructors. Moodle sends that role for non-editing teachers, too.",
+)
+@click.option(
+    "--assistants",
+    is_flag=True,
+    help="Its teaching assistants are markers. Moodle never sends that role.",
+)
 @click.option(
     "--roster",
     type=click.Choice(["off", "show", "allow"]),
