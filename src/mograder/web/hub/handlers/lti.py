@@ -293,7 +293,7 @@ def _person_and_place(
             context=found.course,
             resource_link=found.resource_link,
             item=ItemName.valid(found.item) or "",
-            title=found.title,
+            title=" · ".join(filter(None, (found.title, found.course_title))),
             lineitem=found.services.lineitem,
             lineitems=found.services.lineitems,
             seen_at=app.services.clock.now(),
