@@ -135,13 +135,13 @@ def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None
             state.record(_now(), "", "remove platform", remove, _HERE, "ok")
             click.echo(f"The platform with the client id {remove} was removed.")
             return
-        registered = {each.platform.key for each in found.registered()}
+        in_file = {each.key for each in loaded.settings.lti.platform}
         listed = found.all()
     for name, address in addresses.named():
         click.echo(f"# {name}: {address}")
     for each in listed:
         click.echo()
-        click.echo("# registered" if each.key in registered else "# in mograder.toml")
+        click.echo("# in mograder.toml" if each.key in in_file else "# registered")
         click.echo(_as_toml(each), nl=False)
 
 
