@@ -202,7 +202,8 @@ def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, s
     shown = f"{title!r} ({_line(number, 100)}) of {platform.issuer}"
     raise Forbidden(
         f"The course {shown} does not belong to this hub.",
-        hint="An administrator can add its number to courses of [[lti.platform]].",
+        hint="An administrator can add its number to the platform's courses: mograder hub lti "
+        "platforms prints the table for mograder.toml.",
     )
 
 

@@ -16,12 +16,14 @@ from mograder.auth.lti_tool import ToolAddresses
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.options import Given, course_dir_option
+from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.validation_messages import complaint
+from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
@@ -101,6 +103,7 @@ def register(
     loaded = load_course(given, course_dir)
     addresses = _addresses(loaded)
     wanted = _expected(platform, courses, choices)
+    _look_up(wanted)
     code = make_code()
     with current_hub_state(loaded) as state:
         now = _now()
@@ -293,6 +296,25 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
         first = error.errors()[0]
         name = "PLATFORM" if first["loc"][0] == "issuer" else "--course"
         raise InvalidInput(f"{name} {complaint(first)}.") from error
+
+
+def _look_up(platform: LtiPlatform) -> None:
+    """Check that this machine may ask a platform; warn if its name is not known here.
+
+    Raises:
+        InvalidInput: It has a private address.
+    """
+    http = GuardedHttp(
+        {origin_of(platform.issuer)}, private_network=platform.private_network, name=platform.issuer
+    )
+    try:
+        http.look_up(platform.issuer)
+    except PrivateAddress as error:
+        raise InvalidInput(
+            error.message, hint="If that is intended, give the option --private-network."
+        ) from error
+    except RemoteFailed as error:
+        click.echo(f"Warning: {error.message} Look at the address.", err=True)
 
 
 def _addresses(loaded: LoadedSettings) -> ToolAddresses:

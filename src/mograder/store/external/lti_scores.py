@@ -186,9 +186,11 @@ class LtiScores:
         """Return the marks that may be at the platforms, by grade item, where one is to be read."""
         c = lti_scores.c
         mine = c.state.in_([each.value for each in _LOOKED_AT])
-        mine &= tuple_(c.issuer, c.client_id).in_(list(platforms))
-        due = select(c.lineitem).where(mine, c.next_at <= now)
-        wanted = select(lti_scores).where(mine, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
+        own = tuple_(c.issuer, c.client_id).in_(list(platforms))
+        due = select(c.lineitem).where(mine, own, c.next_at <= now)
+        wanted = (
+            select(lti_scores).where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
+        )
         with reading(self._engine) as connection:
             rows = tuple(map(_row, connection.execute(wanted).mappings()))
         return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.grade.lineitem))

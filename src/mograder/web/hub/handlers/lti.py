@@ -220,7 +220,8 @@ async def _answer(
     except RemoteFailed as error:
         return await no("unreachable", detail=str(error), status=502)
     except (InvalidToken, Forbidden) as error:
-        return framed(request, platform, await no("invalid", detail=str(error)))
+        reason = "foreign course" if isinstance(error, Forbidden) else "invalid"
+        return framed(request, platform, await no(reason, detail=str(error)))
     if not await to_thread.run_sync(_use, app, state):
         return await no("used")
     if found.message is Message.PICK:
