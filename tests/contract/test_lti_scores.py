@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from mograder.core.errors import NotFound
 from mograder.grading.release.releasing import take_back
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_scores import ScoreState
 from tests.support.lti_scores import ITEM, ScoreDesk, open_score_desk
 
 WAITING, SENT, REFUSED = ScoreState.WAITING, ScoreState.SENT, ScoreState.REFUSED
-CHANGED, STOPPED = ScoreState.CHANGED, ScoreState.STOPPED
+CHANGED, STOPPED, GONE = ScoreState.CHANGED, ScoreState.STOPPED, ScoreState.GONE
 
 _HIDDEN_UNTIL_DUE = """
 [grading]
@@ -132,6 +133,128 @@ def test_an_instructor_may_replace_a_mark_that_was_changed_there(desk: ScoreDesk
     desk.run()
     assert desk.platform.grade("alice", column).given == pytest.approx(67.5)
     assert desk.state("alice") is SENT
+
+
+def test_a_mark_that_is_overridden_there_is_not_there_though_the_platform_took_it(
+    desk: ScoreDesk,
+) -> None:
+    desk.release()
+    desk.run()
+    assert _counts(desk) == (2, 2)
+    desk.platform.override("alice", desk.column, 18.5)
+    desk.later()
+    assert desk.state("alice") is CHANGED
+    assert desk.sending.send_again(ITEM) == 1
+    desk.run()
+    assert desk.taken("alice") == [200, 200]
+    assert desk.state("alice") is CHANGED
+    assert "18.5 of 100" in desk.row("alice").detail
+    assert _counts(desk) == (1, 2)
+
+
+def test_a_mark_that_a_teacher_emptied_there_is_left_alone_and_told(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.run()
+    desk.platform.override("alice", desk.column, None)
+    desk.course.mark("alice", 10)
+    desk.clock.advance(600)
+    desk.release("alice")
+    desk.run()
+    assert desk.taken("alice") == [200]
+    assert desk.state("alice") is CHANGED
+    assert "emptied" in desk.row("alice").detail
+    desk.clock.advance(5)
+    desk.sending.send_again(ITEM)
+    desk.run()
+    assert desk.state("alice") is CHANGED
+    assert _counts(desk) == (0, 1)
+
+
+@pytest.mark.parametrize("what", ["HTML", 200])
+def test_a_success_of_something_in_between_is_no_mark_there(
+    desk: ScoreDesk, what: str | int
+) -> None:
+    desk.release("alice")
+    desk.run()
+    desk.course.mark("alice", 10)
+    desk.clock.advance(600)
+    desk.release("alice")
+    desk.platform.always("scores", what)
+    desk.run()
+    assert desk.there("alice").given == pytest.approx(67.5)
+    assert desk.state("alice") is WAITING
+    desk.course.mark("alice", 2)
+    desk.clock.advance(600)
+    desk.release("alice")
+    desk.platform.always("scores", None)
+    desk.later()
+    assert desk.state("alice") is SENT
+    assert desk.there("alice").given == pytest.approx(9.5 / 20 * 100)
+
+
+def test_a_mark_that_is_taken_and_never_there_is_told_in_the_end(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.platform.always("scores", 200)
+    for _ in range(6):
+        desk.run()
+        desk.clock.advance(4000)
+    assert desk.state("alice") is CHANGED
+    assert _counts(desk) == (0, 1)
+
+
+def test_a_change_there_is_seen_within_the_hour_and_when_it_ends(desk: ScoreDesk) -> None:
+    desk.release()
+    desk.run()
+    grade = desk.there("alice")
+    before = grade.given
+    grade.given = 3
+    desk.later()
+    assert desk.state("alice") is CHANGED
+    assert desk.state("bob") is SENT
+    grade.given = before
+    desk.later()
+    assert desk.state("alice") is SENT
+
+
+def test_one_request_reads_what_is_there_of_all_marks(desk: ScoreDesk) -> None:
+    for number in range(12):
+        username = f"s{number}"
+        desk.platform.state.add_person(username)
+        desk.know(username)
+        desk.course.grade(username)
+        desk.course.mark(username, 5)
+    desk.release()
+    desk.run()
+    assert _counts(desk) == (14, 14)
+    before = len(desk.platform.asked)
+    desk.later(3000)
+    assert len(desk.platform.asked) == before
+    desk.later(1000)
+    read = [each for each in desk.platform.asked[before:] if "results" in each.path]
+    assert len(read) == 1
+
+
+def test_a_mark_counts_only_after_it_was_looked_at_also_by_another_process(
+    desk: ScoreDesk,
+) -> None:
+    desk.release("alice")
+    desk.sending.queue_due()
+    row = desk.queue.take([desk.settings.key], desk.clock.now(), timedelta(minutes=1))
+    assert row is not None
+    desk.queue.took(row, desk.clock.now())  # the process ends before it looks
+    assert _counts(desk) == (0, 1)
+    desk.run()
+    assert desk.state("alice") is WAITING
+    desk.later()
+    assert _counts(desk) == (1, 1)
+    assert desk.taken("alice") == [200]
+
+
+def _counts(desk: ScoreDesk) -> tuple[int, int]:
+    """How many marks were seen at the platform, of how many."""
+    shown = desk.sending.of_item(ITEM)
+    assert shown is not None
+    return shown.arrived, shown.total
 
 
 def test_a_lost_answer_is_found_to_have_arrived(desk: ScoreDesk) -> None:
@@ -262,11 +385,54 @@ def test_a_grade_item_that_is_gone_for_good_is_told(desk: ScoreDesk) -> None:
     del desk.platform.state.line_items[28]
     desk.release()
     desk.run()
-    assert desk.state("alice") is REFUSED
+    assert desk.state("alice") is GONE
     assert "does not exist" in desk.row("alice").detail
     asked = len(desk.platform.asked)
     desk.later()
     assert len(desk.platform.asked) == asked
+
+
+def test_marks_of_an_activity_that_was_deleted_do_not_count_and_can_be_put_away(
+    desk: ScoreDesk,
+) -> None:
+    desk.release("alice")
+    desk.run()
+    assert _counts(desk) == (1, 1)
+    deleted = desk.platform.state.line_items.pop(28)
+    desk.later()
+    assert desk.state("alice") is GONE
+    assert _counts(desk) == (0, 0)
+    shown = desk.sending.of_item(ITEM)
+    assert shown is not None
+    (activity,) = shown.activities
+    desk.sending.put_away(ITEM, activity.gone)
+    assert desk.sending.of_item(ITEM) is None
+    with pytest.raises(NotFound):
+        desk.sending.put_away(ITEM, activity.gone)
+    desk.platform.state.line_items[28] = deleted
+    desk.see()  # a launch shows that it is there after all
+    desk.later()
+    assert desk.state("alice") is SENT
+
+
+def test_a_grade_item_that_only_seemed_gone_counts_again_a_day_later(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.run()
+    desk.platform.always("results", 404)
+    desk.platform.always("lineitems", 404)
+    desk.later()
+    assert desk.state("alice") is GONE
+    desk.platform.always("results", None)
+    desk.later(90_000)
+    assert desk.state("alice") is SENT
+
+
+def test_no_activity_that_exists_can_be_put_away(desk: ScoreDesk) -> None:
+    desk.release("alice")
+    desk.run()
+    with pytest.raises(NotFound):
+        desk.sending.put_away(ITEM, desk.row("alice").number)
+    assert desk.state("alice") is SENT
 
 
 def test_who_was_unlinked_gets_nothing_more(desk: ScoreDesk) -> None:

@@ -137,8 +137,10 @@ class LtiPlatform:
         with self.lock:
             return item.grades.get(self.state.person(username).subject, Grade())
 
-    def override(self, username: str, item: LineItem, given: float, comment: str = "") -> None:
-        """Change a grade by hand, as a teacher does in the gradebook."""
+    def override(
+        self, username: str, item: LineItem, given: float | None, comment: str = ""
+    ) -> None:
+        """Change a grade by hand, as a teacher does in the gradebook; None empties it."""
         with self.lock:
             subject = self.state.person(username).subject
             item.grades[subject] = Grade(given, comment, int(self.clock()), overridden=True)

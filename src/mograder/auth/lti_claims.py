@@ -137,8 +137,13 @@ def launch_of(
 
 
 def role_on_hub(role: Role, platform: LtiPlatform) -> Role:
-    """Return the role on this hub for a role in the platform's course, by the hub's settings."""
-    if role is Role.INSTRUCTOR and platform.teachers:
+    """Return the role on this hub for a role in the platform's course, by the hub's settings.
+
+    Moodle calls its non-editing teachers instructors, too, and nothing else in a launch tells them
+    apart: a custom value could be a teacher's own. So the role counts only where the settings
+    accept that; who is named in ``[hub] instructors`` is one by any sign-in.
+    """
+    if role is Role.INSTRUCTOR and platform.teachers == "all":
         return Role.INSTRUCTOR
     if role is Role.MARKER and platform.assistants:
         return Role.MARKER
@@ -198,7 +203,8 @@ def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, s
     shown = f"{title!r} ({display_line(number, 100)}) of {platform.issuer}"
     raise Forbidden(
         f"The course {shown} does not belong to this hub.",
-        hint="An administrator can add its number to courses of [[lti.platform]].",
+        hint="An administrator can add its number to the platform's courses: mograder hub lti "
+        "platforms prints the table for mograder.toml.",
     )
 
 

@@ -34,6 +34,10 @@ _EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48",
 """IPv6 networks whose addresses lead to an IPv4 address that they hold."""
 
 
+class PrivateAddress(RemoteFailed):
+    """A name leads into a private network, and the settings do not allow that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer; the names of ``headers`` are in lower case. It has no reason phrase on purpose."""
@@ -80,6 +84,13 @@ class GuardedHttp:
         self._name = name
         self._transport = transport
         self._resolve = resolve or _resolved
+
+    def look_up(self, url: str) -> None:
+        """Check that requests may go to an address, without sending one; blocks.
+
+        Raises: PrivateAddress, RemoteFailed if its name is not known or the address not allowed.
+        """
+        self._targets(url)
 
     def send(
         self,
@@ -179,10 +190,11 @@ class GuardedHttp:
             if parsed.scheme == "http" and not (self._private and address.is_loopback):
                 raise self._failed("has an address without https", "Set an https address.")
             if not _may_ask(address, private=self._private):
-                raise self._failed(
+                failed = self._failed(
                     "has an address in a private network",
                     "If that is intended, set private_network = true in its settings.",
                 )
+                raise PrivateAddress(failed.message, hint=failed.hint)
         return tuple(dict.fromkeys(found))[:_MOST_ADDRESSES], parsed
 
     def _failed(self, what: str, hint: str = "") -> RemoteFailed:

@@ -29,6 +29,7 @@ _MOST_PAGES = 200
 _MOST_MEMBERS = 20_000
 _MEMBERS_BYTES = 4 << 20
 _LINE_ITEMS_BYTES = 1 << 20
+_RESULTS_BYTES = 16 << 20
 _LONGEST_ID = 255
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?')
 
@@ -111,20 +112,47 @@ class LtiServices:
         self._tokens = tokens
 
     def send(self, lineitem: str, score: Score) -> None:
-        """Send a mark to a grade item."""
+        """Send a mark to a grade item.
+
+        Raises:
+            RemoteFailed: The answer is a page, as of a proxy or of maintenance: its success says
+                nothing about the mark. Moodle's own has no body.
+        """
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
-        self._demand(self._ask("POST", url, SCORE_SCOPES, headers, body=score.body()))
+        answer = self._demand(self._ask("POST", url, SCORE_SCOPES, headers, body=score.body()))
+        kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if answer.body.strip() and not kind.endswith(("/json", "+json")):
+            raise RemoteFailed("The platform's address answered with a page, and not for grades.")
 
     def result(self, lineitem: str, subject: str) -> Result | None:
         """Return the mark that the platform has; None where the hub may not read it."""
+        found = self.results(lineitem, subject)
+        return None if found is None else found.get(subject, Result())
+
+    def results(self, lineitem: str, subject: str = "") -> Mapping[str, Result] | None:
+        """Return the marks of a grade item by the people's ids, of one person if one is given.
+
+        All its pages; Moodle has one, and fails if it is asked for smaller ones. None where the hub
+        may not read them.
+        """
         if RESULT not in self._tokens.get(SCORE_SCOPES).scopes:
             return None
-        url = _with(_below(lineitem, "results"), "user_id", subject)
-        answer = self._demand(self._ask("GET", url, SCORE_SCOPES, [("Accept", _RESULTS_TYPE)]))
-        entries = _list(answer.json())
-        found = [each for each in entries if str(each.get("userId")) == subject]
-        return _result(found[0]) if found else Result()
+        url = _below(lineitem, "results")
+        url = _with(url, "user_id", subject) if subject else url
+        headers, asked = [("Accept", _RESULTS_TYPE)], set[str]()
+        found: dict[str, Result] = {}
+        while url:
+            if url in asked or len(asked) >= _MOST_PAGES:
+                raise RemoteFailed("The results of the platform have too many pages.")
+            asked.add(url)
+            answer = self._demand(
+                self._ask("GET", url, SCORE_SCOPES, headers, longest=_RESULTS_BYTES)
+            )
+            entries = _list(answer.json())
+            found |= {str(each.get("userId")): _result(each) for each in entries}
+            url = _next_page(answer, url)
+        return found
 
     def line_items(self, lineitems: str, resource_id: str) -> tuple[LineItem, ...]:
         """Return the grade items with this id of ours, of those that the hub may use.

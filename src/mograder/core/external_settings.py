@@ -39,6 +39,12 @@ class OidcSettings(Section):
 
 LtiScores = Literal["off", "released"]
 LtiRoster = Literal["off", "show", "allow"]
+LtiTeachers = Literal["named", "all"]
+
+
+def _teachers(value: object) -> object:
+    """Take true, which was written before non-editing teachers were known to count, for less."""
+    return "named" if isinstance(value, bool) else value
 
 
 class LtiPlatform(Section):
@@ -66,10 +72,13 @@ class LtiPlatform(Section):
     names: Literal["own", "same"] = "own"
     """"same": a name of the platform is the same person's name on this hub. "own": a name that this
     hub knows from elsewhere is refused."""
-    teachers: bool = False
-    """Whether its instructors of the course are instructors of this hub."""
+    teachers: Annotated[LtiTeachers, BeforeValidator(_teachers)] = "named"
+    """"all": whom it calls an instructor of the course is an instructor of this hub, in Moodle its
+    non-editing teachers, too. "named": only who is in `[hub] instructors`, as by every sign-in;
+    true and false, as in earlier versions, mean the same."""
     assistants: bool = False
-    """Whether its teaching assistants of the course are markers of this hub."""
+    """Whether its teaching assistants of the course are markers of this hub. Moodle never sends
+    that role."""
     roster: LtiRoster = "off"
     """"show": the platform's members are shown; "allow": only they may enter, besides staff."""
     scores: LtiScores = "off"

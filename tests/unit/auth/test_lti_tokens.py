@@ -74,7 +74,7 @@ def test_only_roles_in_the_course_count(token: Made) -> None:
 
 
 def test_roles_become_the_hubs_only_by_its_settings() -> None:
-    teachers = PLATFORM.model_copy(update={"teachers": True})
+    teachers = PLATFORM.model_copy(update={"teachers": "all"})
     assistants = PLATFORM.model_copy(update={"assistants": True})
     assert role_on_hub(Role.INSTRUCTOR, PLATFORM) is Role.STUDENT
     assert role_on_hub(Role.INSTRUCTOR, teachers) is Role.INSTRUCTOR

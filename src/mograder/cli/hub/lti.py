@@ -16,12 +16,14 @@ from mograder.auth.lti_tool import ToolAddresses
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.options import Given, course_dir_option
+from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.validation_messages import complaint
+from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
@@ -58,8 +60,19 @@ def lti() -> None:
     help="Where user names come from.",
 )
 @click.option("--same-names", is_flag=True, help="Its user names are this hub's user names.")
-@click.option("--teachers", is_flag=True, help="Its instructors are instructors of this hub.")
-@click.option("--assistants", is_flag=True, help="Its teaching assistants are markers.")
+@click.option(
+    "--teachers",
+    type=click.Choice(["named", "all"]),
+    default="named",
+    show_default=True,
+    help="Instructors of this hub are only those named in [hub] instructors, or all whom it calls"
+    " instructors. Moodle sends that role for non-editing teachers, too.",
+)
+@click.option(
+    "--assistants",
+    is_flag=True,
+    help="Its teaching assistants are markers. Moodle never sends that role.",
+)
 @click.option(
     "--roster",
     type=click.Choice(["off", "show", "allow"]),
@@ -90,6 +103,7 @@ def register(
     loaded = load_course(given, course_dir)
     addresses = _addresses(loaded)
     wanted = _expected(platform, courses, choices)
+    _look_up(wanted)
     code = make_code()
     with current_hub_state(loaded) as state:
         now = _now()
@@ -124,13 +138,13 @@ def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None
             state.record(_now(), "", "remove platform", remove, _HERE, "ok")
             click.echo(f"The platform with the client id {remove} was removed.")
             return
-        registered = {each.platform.key for each in found.registered()}
+        in_file = {each.key for each in loaded.settings.lti.platform}
         listed = found.all()
     for name, address in addresses.named():
         click.echo(f"# {name}: {address}")
     for each in listed:
         click.echo()
-        click.echo("# registered" if each.key in registered else "# in mograder.toml")
+        click.echo("# in mograder.toml" if each.key in in_file else "# registered")
         click.echo(_as_toml(each), nl=False)
 
 
@@ -282,6 +296,25 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
         first = error.errors()[0]
         name = "PLATFORM" if first["loc"][0] == "issuer" else "--course"
         raise InvalidInput(f"{name} {complaint(first)}.") from error
+
+
+def _look_up(platform: LtiPlatform) -> None:
+    """Check that this machine may ask a platform; warn if its name is not known here.
+
+    Raises:
+        InvalidInput: It has a private address.
+    """
+    http = GuardedHttp(
+        {origin_of(platform.issuer)}, private_network=platform.private_network, name=platform.issuer
+    )
+    try:
+        http.look_up(platform.issuer)
+    except PrivateAddress as error:
+        raise InvalidInput(
+            error.message, hint="If that is intended, give the option --private-network."
+        ) from error
+    except RemoteFailed as error:
+        click.echo(f"Warning: {error.message} Look at the address.", err=True)
 
 
 def _addresses(loaded: LoadedSettings) -> ToolAddresses:

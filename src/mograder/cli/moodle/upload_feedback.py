@@ -87,7 +87,7 @@ def comment_options(command: _F) -> _F:
     show_default=True,
     help="Where the assignment uses marking workflow: how far the marking is then.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what was changed on Moodle meanwhile.")
+@click.option("--force", is_flag=True, help="Overwrite what others gave or changed on Moodle.")
 @unreleased_option
 @comment_options
 @naming_options

@@ -1,13 +1,16 @@
-"""Sends a mark to a platform and notes what became of it.
+"""Sends marks to a platform, looks whether they are there, and notes what became of them.
 
 A mark is sent with the same timestamp at every try. The platform takes a timestamp once only, so a
-mark whose answer was lost is not entered twice: the platform answers that it has it already.
+mark whose answer was lost is not entered twice: the platform answers that it has it already. A
+success says little: Moodle gives it also for a mark that a teacher overrode there. So the results
+are read after the marks were sent, and again from time to time, once for all of a grade item.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mograder.clients.lti_services import LtiServices, Refused, Result, Score
 from mograder.core.clock import Clock
@@ -16,14 +19,22 @@ from mograder.exchange.lti.scores import (
     Step,
     grade_item_of,
     has_arrived,
+    is_emptied,
     is_ours,
+    not_there,
     reason_of_refusal,
     reason_to_wait,
     step_of,
-    there,
     wait_after,
 )
-from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
+from mograder.store.external.lti_scores import LOOK_EVERY, LtiScores, ScoreRow, ScoreState
+
+LOOK_AGAIN_AFTER_FAILURE = timedelta(minutes=1)
+GONE = "The activity or its grade item does not exist any more."
+UNREADABLE = "The platform does not let the hub read whether it is there."
+NOT_THERE_YET = "The platform took it, but does not show it."
+_MOST_TRIES_TAKEN = 3
+"""Tries of a mark that the platform takes and does not show, until that is its last word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,46 +80,102 @@ class Delivery:
             if step is Step.COMPARE:
                 self._compare(row)
             elif step is Step.FIND:
-                self._find(row, activity)
+                self._find([row], activity)
             else:
                 raise
         else:
-            self.queue.done(row, self.clock.now())
+            self.queue.took(row, self.clock.now())
+
+    def look(self, rows: Sequence[ScoreRow], activity: ActivityAddress) -> bool:
+        """Compare marks of one grade item with what is there; false if the platform does not work.
+
+        Raises: as :meth:`deliver`.
+        """
+        first = rows[0].grade
+        try:
+            try:
+                found = self.services.results(
+                    first.lineitem, first.subject if len(rows) == 1 else ""
+                )
+            except Refused as error:
+                if step_of(error.status) is not Step.FIND:
+                    raise
+                self._find(rows, activity)
+                return True
+        except RemoteFailed:
+            self.queue.look_later(rows, self.clock.now() + LOOK_AGAIN_AFTER_FAILURE)
+            return False
+        for row in rows:
+            there = None if found is None else found.get(row.grade.subject, Result())
+            self._judge(row, there)
+        return True
+
+    def _judge(self, row: ScoreRow, found: Result | None) -> None:
+        now = self.clock.now()
+        if found is None and row.state is ScoreState.TAKEN:
+            self.queue.done(row, now, UNREADABLE)
+        elif found is None:
+            self.queue.look_later([row], now + LOOK_EVERY)
+        elif has_arrived(found, row.part):
+            self.queue.done(row, now)
+        elif row.state is ScoreState.GONE:
+            self.queue.resume(row, now)  # the grade item is there again
+        elif row.state is ScoreState.TAKEN and self._may_be_lost(row, found):
+            self.queue.resume(row, self._next(row), NOT_THERE_YET)
+        else:
+            self._changed(row, found)
+
+    @staticmethod
+    def _may_be_lost(row: ScoreRow, found: Result) -> bool:
+        """Return whether a mark that was taken may never have reached the platform."""
+        tried_enough = row.tries >= _MOST_TRIES_TAKEN
+        return not tried_enough and not is_emptied(row, found) and is_ours(found, row.ours)
 
     @staticmethod
     def _may_replace(row: ScoreRow, now_there: Result) -> bool:
-        return row.overwrite or is_ours(now_there, (*row.ours, row.part))
+        if row.overwrite or (row.part is None and now_there.score is None):
+            return True
+        return is_ours(now_there, (*row.ours, row.part)) and not is_emptied(row, now_there)
 
     def _compare(self, row: ScoreRow) -> None:
         """Find out whether a mark has arrived at an earlier try, or was replaced since."""
         found = self.services.result(row.grade.lineitem, row.grade.subject)
         if found is None:
             text = "The platform has a newer mark, which the hub may not read."
-            self.queue.end(row, ScoreState.CHANGED, text)
+            self.queue.end(row, ScoreState.CHANGED, text, self.clock.now())
         elif has_arrived(found, row.part):
             self.queue.done(row, self.clock.now())
         else:
             self._changed(row, found)
 
     def _changed(self, row: ScoreRow, found: Result) -> None:
-        text = f"The platform has {there(found)}, which is not from this hub, and keeps it."
-        self.queue.end(row, ScoreState.CHANGED, text)
+        self.queue.end(row, ScoreState.CHANGED, not_there(row, found), self.clock.now())
 
-    def _find(self, row: ScoreRow, activity: ActivityAddress) -> None:
+    def _find(self, rows: Sequence[ScoreRow], activity: ActivityAddress) -> None:
         """Try at another grade item of the same activity, if there is one."""
-        found = ""
-        if activity.lineitems:
-            items = self.services.line_items(activity.lineitems, row.item)
-            found = grade_item_of(items, activity.resource_link)
-        now = self.clock.now()
-        if not found or found == row.grade.lineitem or not self.queue.move(row, found, now):
-            self.queue.end(row, ScoreState.REFUSED, reason_of_refusal(404))
+        first, now = rows[0], self.clock.now()
+        found = self._other_grade_item(first.item, activity)
+        elsewhere = found and found != first.grade.lineitem
+        for row in rows:
+            if not elsewhere or not self.queue.move(row, found, now):
+                self.queue.end(row, ScoreState.GONE, GONE, now)
+
+    def _other_grade_item(self, item: str, activity: ActivityAddress) -> str:
+        if not activity.lineitems:
+            return ""
+        try:
+            items = self.services.line_items(activity.lineitems, item)
+        except Refused as error:
+            if step_of(error.status) is Step.FIND:
+                return ""  # the course is gone, too
+            raise
+        return grade_item_of(items, activity.resource_link)
 
     def _refused(self, row: ScoreRow, status: int) -> bool:
         if step_of(status) is Step.LATER:
             self._later(row, reason_to_wait(status))
             return False
-        self.queue.end(row, ScoreState.REFUSED, reason_of_refusal(status))
+        self.queue.end(row, ScoreState.REFUSED, reason_of_refusal(status), self.clock.now())
         return True
 
     def _later(self, row: ScoreRow, why: str) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from mograder.clients.lti_services import LineItem, Result
+from mograder.store.external.lti_scores import ScoreRow
 
 LONGEST_COMMENT = 4096
 """Bytes of a comment in UTF-8: a refusal of Moodle repeats it in the status line of its answer."""
@@ -56,17 +57,17 @@ def reason_to_wait(status: int) -> str:
             f"The platform did not let the hub in ({status}): switch on its services of grades "
             "for this tool."
         )
-    if status >= _SERVER_ERRORS:
+    if status == _SERVER_ERRORS:
         return (
             f"The platform failed ({status}). If this stays, look whether its grade item is locked."
         )
+    if status > _SERVER_ERRORS:
+        return f"The platform does not work at the moment ({status})."
     return f"The platform could not take it now ({status})."
 
 
 def reason_of_refusal(status: int) -> str:
     """Return why a mark is not sent after an answer, in a sentence."""
-    if status == 404:
-        return "The activity or its grade item does not exist any more."
     return f"The platform does not take a mark for this person ({status}): no student there?"
 
 
@@ -79,6 +80,24 @@ def is_ours(result: Result, ours: Collection[float | None]) -> bool:
         return True
     part = result.score / result.maximum
     return any(_equal(part, each) for each in ours if each is not None)
+
+
+def is_emptied(row: ScoreRow, found: Result) -> bool:
+    """Return whether a mark of this hub that was there is not any more, and not by this hub."""
+    before = [each for each in row.ours if each != row.part]
+    return found.score is None and row.sent_at is not None and bool(before) and None not in before
+
+
+def not_there(row: ScoreRow, found: Result) -> str:
+    """Return why another mark than the one in the row is at the platform, in a sentence."""
+    if found.score is None:
+        return "The mark was emptied on the platform, which goes on showing none."
+    if is_ours(found, row.ours):
+        return (
+            f"The platform keeps {there(found)}, an earlier mark of this hub: it was overridden or "
+            "locked there."
+        )
+    return f"The platform has {there(found)}, which is not from this hub, and keeps it."
 
 
 def has_arrived(result: Result, part: float | None) -> bool:

@@ -28,6 +28,9 @@ from mograder.clients.moodle.html_text import same_comment
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
+BEFORE_FIRST = "graded on Moodle before our first upload"
+"""The first of the changes, where there was no upload yet."""
+
 _MOST_COMPARED = 64 << 20
 
 
@@ -296,14 +299,29 @@ def _changes_without_record(
     """Name what was changed on a newer attempt, or after an interrupted first upload."""
     held = outcome.held
     if intent is None or intent.attempt != held.attempt:
-        if is_new or held.grade is None:
+        if held.grade is None:
             return ()
+        if is_new:
+            return _of_others(outcome)
         says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
         given = held.grade.grade is not None or says
         return (f"attempt {held.attempt + 1} was graded there",) if given else ()
     if held.grade is None or _modified(held) == intent.modified:
         return ()
     return _overwritten(outcome, files, [intent], intent, saved=True)
+
+
+def _of_others(outcome: Outcome) -> tuple[str, ...]:
+    """Name what a first upload would replace of a grade that is there and not from this course."""
+    now, mark, feedback = _held_grade(outcome.held), outcome.mark, outcome.held.feedback
+    found = []
+    if now is not None and outcome.after != outcome.before:
+        found.append(f"grade {grade_text(now)}")
+    if mark.comment is not None and feedback and feedback.comment not in ("", mark.comment):
+        found.append("comment")
+    if mark.files and feedback and feedback.files:
+        found.append("feedback files")
+    return (BEFORE_FIRST, *found) if found else ()
 
 
 def _overwritten(

@@ -9,7 +9,12 @@ from decimal import Decimal
 from mograder.clients.moodle.grading import Outcome, Result
 from mograder.exchange.moodle.grade_upload import Draft
 from mograder.exchange.moodle.identities import Participants, Person
-from mograder.exchange.moodle.protection import erased_comment, grade_text, replaced_files
+from mograder.exchange.moodle.protection import (
+    BEFORE_FIRST,
+    erased_comment,
+    grade_text,
+    replaced_files,
+)
 
 _MOST_SHOWN = 60
 
@@ -97,7 +102,9 @@ def _line(
 def _changed_words(changed: Sequence[str], grader: str, at: str, result: Result) -> str:
     if not changed:
         return ""
-    said = f"changed on Moodle since our upload ({', '.join(changed)}{grader and f', by {grader}'}"
+    first = changed[0] == BEFORE_FIRST
+    what = BEFORE_FIRST if first else "changed on Moodle since our upload"
+    said = f"{what} ({', '.join(changed[first:])}{grader and f', by {grader}'}"
     said += f", {at})" if at else ")"
     return f"{said}; --force overwrites it" if result is Result.SKIPPED else f"{said}; overwritten"
 

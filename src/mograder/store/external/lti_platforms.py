@@ -109,7 +109,10 @@ def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An activity of a platform: its item, "" for none, and the addresses of its grades."""
+    """An activity of a platform: its item, "" for none, and the addresses of its grades.
+
+    ``title`` is the activity's, with that of its course, as far as the launch told them.
+    """
 
     issuer: str
     client_id: str

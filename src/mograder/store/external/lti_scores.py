@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 
 from sqlalchemy import (
     Connection,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     RowMapping,
     bindparam,
     case,
+    delete,
     func,
     insert,
     select,
@@ -26,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, writing
 from mograder.store.external.external_tables import lti_links, lti_scores
 from mograder.store.hub.hub_state import bounded
@@ -34,6 +36,11 @@ from mograder.store.hub.hub_state import bounded
 _NAME, _TEXT = 200, 1000
 _MOST_OURS = 20
 _SECOND = timedelta(seconds=1)
+
+LOOK_EVERY = timedelta(hours=1)
+"""How often a grade item is read for marks that were seen there or changed there."""
+LOOK_FOR_GONE_EVERY = timedelta(days=1)
+"""How often one that does not exist is asked for: a proxy may have said so."""
 
 PlatformKey = tuple[str, str]
 """A platform's issuer and client id."""
@@ -43,11 +50,16 @@ class ScoreState(StrEnum):
     """What became of a mark."""
 
     WAITING = "waiting"
+    TAKEN = "taken"
+    """The platform answered that it took it; whether it is there has not been read yet."""
     SENT = "sent"
+    """It was seen at the platform."""
     REFUSED = "refused"
     """The platform does not take it; tried again only when the mark changes, or on request."""
     CHANGED = "changed"
-    """The platform has a mark that is not from this hub, and keeps it."""
+    """The platform has another mark, or none, and keeps that."""
+    GONE = "gone"
+    """Its activity or grade item does not exist any more."""
     STOPPED = "stopped"
     """It is no longer due, and was not sent."""
 
@@ -112,6 +124,9 @@ class ScoreRow:
         return None if self.given is None else self.given / self.maximum
 
 
+_LOOKED_AT = (ScoreState.TAKEN, ScoreState.SENT, ScoreState.CHANGED, ScoreState.GONE)
+
+
 class LtiScores:
     """The queue; every method may raise :class:`~mograder.core.errors.Busy`."""
 
@@ -157,24 +172,68 @@ class LtiScores:
                 found = None if row is None else _taken(connection, row, now, now + lease)
         return found
 
-    def done(self, row: ScoreRow, at: datetime) -> None:
-        """Note that the platform has a mark; a mark that replaced it meanwhile goes on waiting."""
+    def took(self, row: ScoreRow, at: datetime) -> None:
+        """Note that the platform says it took a mark; it is looked at from now on."""
+        taken = {"state": ScoreState.TAKEN.value, "detail": "", "next_at": at}
+        c = lti_scores.c
+        same = (c.number == row.number) & (c.digest == row.digest)  # also if it was stopped since
+        with writing(self._engine) as connection:
+            connection.execute(update(lti_scores).where(same).values(taken))
+
+    def to_look_at(
+        self, platforms: Collection[PlatformKey], now: datetime
+    ) -> tuple[tuple[ScoreRow, ...], ...]:
+        """Return the marks that may be at the platforms, by grade item, where one is to be read."""
+        c = lti_scores.c
+        mine = c.state.in_([each.value for each in _LOOKED_AT])
+        own = tuple_(c.issuer, c.client_id).in_(list(platforms))
+        due = select(c.lineitem).where(mine, own, c.next_at <= now)
+        wanted = (
+            select(lti_scores).where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
+        )
+        with reading(self._engine) as connection:
+            rows = tuple(map(_row, connection.execute(wanted).mappings()))
+        return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.grade.lineitem))
+
+    def look_later(self, rows: Iterable[ScoreRow], next_at: datetime) -> None:
+        """Put off looking at marks."""
+        for row in rows:
+            self._set(row, next_at=next_at)
+
+    def done(self, row: ScoreRow, at: datetime, detail: str = "") -> None:
+        """Note that a mark was seen there; a mark that replaced it meanwhile goes on waiting."""
         c = lti_scores.c
         same = c.digest == row.digest
         values = {
             "state": case((same, ScoreState.SENT.value), else_=c.state),
-            "detail": case((same, ""), else_=c.detail),
+            "detail": case((same, detail), else_=c.detail),
             "overwrite": case((same, False), else_=c.overwrite),
             "ours": case((same, json.dumps([row.part])), else_=c.ours),
-            "sent_at": at,
+            "next_at": case((same, at + LOOK_EVERY), else_=c.next_at),
+            "sent_at": at if row.state is not ScoreState.SENT else c.sent_at,
             "sent_digest": row.digest,
         }
         with writing(self._engine) as connection:
             connection.execute(update(lti_scores).where(c.number == row.number).values(values))
 
-    def end(self, row: ScoreRow, state: ScoreState, detail: str) -> None:
-        """Note why a mark is not sent, unless another one has replaced it meanwhile."""
-        self._set(row, state=state.value, detail=bounded(detail, _TEXT), overwrite=False)
+    def end(self, row: ScoreRow, state: ScoreState, detail: str, at: datetime) -> None:
+        """Note why a mark is not there, unless another one has replaced it meanwhile.
+
+        Where the grade item is gone, its other marks are looked at, too.
+        """
+        c = lti_scores.c
+        again = LOOK_FOR_GONE_EVERY if state is ScoreState.GONE else LOOK_EVERY
+        told = bounded(detail, _TEXT)
+        self._set(row, state=state.value, detail=told, overwrite=False, next_at=at + again)
+        if state is ScoreState.GONE:
+            seen = c.state.in_([ScoreState.SENT.value, ScoreState.CHANGED.value])
+            beside = update(lti_scores).where(c.lineitem == row.grade.lineitem, seen)
+            with writing(self._engine) as connection:
+                connection.execute(beside.values(next_at=at))
+
+    def resume(self, row: ScoreRow, next_at: datetime, detail: str = "") -> None:
+        """Let a mark wait again that is not there, though it was taken or its grade item back."""
+        self._set(row, state=ScoreState.WAITING.value, next_at=next_at, detail=detail)
 
     def later(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
         """Note why a mark could not be sent, and when to try again."""
@@ -192,7 +251,9 @@ class LtiScores:
         try:
             with writing(self._engine) as connection:
                 connection.execute(activity.values(lineitem=lineitem))
-            self._set(row, lineitem=lineitem, next_at=now)
+            there = {"ours": "[]", "sent_at": None}  # it has none of this hub's marks yet
+            waiting = ScoreState.WAITING.value
+            self._set(row, lineitem=lineitem, next_at=now, state=waiting, **there)
         except Conflict:
             return False
         return True
@@ -200,10 +261,11 @@ class LtiScores:
     def send_again(self, item: str, now: datetime, *, number: int = 0) -> int:
         """Try marks of an item again now, all or one; return how many.
 
-        Those that wait, were refused, or are others at the platform, which are replaced then.
+        Those that wait, were refused, or are others at the platform, which are replaced then. Those
+        that were seen there are looked at again.
         """
         c = lti_scores.c
-        again = (ScoreState.WAITING, ScoreState.REFUSED, ScoreState.CHANGED)
+        again = (ScoreState.WAITING, ScoreState.REFUSED, ScoreState.CHANGED, ScoreState.GONE)
         which = (c.item == item) & c.state.in_([each.value for each in again])
         if number:
             which &= c.number == number
@@ -213,8 +275,31 @@ class LtiScores:
             "state": ScoreState.WAITING.value,
             "next_at": now,
         }
+        there = (c.item == item) & (c.state == ScoreState.SENT.value)
         with writing(self._engine) as connection:
+            connection.execute(update(lti_scores).where(there).values(next_at=now))
             return connection.execute(update(lti_scores).where(which).values(values)).rowcount
+
+    def put_away(self, item: str, number: int) -> str:
+        """Forget the activity of a mark whose grade item is gone; return its address.
+
+        All its marks go, and the activity until it is launched again.
+
+        Raises: NotFound if there is no such mark, or its grade item exists.
+        """
+        c, link = lti_scores.c, lti_links.c
+        gone = (c.item == item) & (c.state == ScoreState.GONE.value)
+        with writing(self._engine) as connection:
+            wanted = select(c.issuer, c.client_id, c.lineitem).where(gone, c.number == number)
+            found = connection.execute(wanted).one_or_none()
+            if found is None:
+                raise NotFound("This activity exists, or was put away already.")
+            issuer, client_id, lineitem = found
+            mine = (c.issuer == issuer) & (c.client_id == client_id) & (c.lineitem == lineitem)
+            connection.execute(delete(lti_scores).where(mine))
+            own = (link.issuer == issuer) & (link.client_id == client_id)
+            connection.execute(delete(lti_links).where(own, link.lineitem == lineitem))
+        return str(lineitem)
 
     def of(self, item: str) -> tuple[ScoreRow, ...]:
         """Return the marks of an item, ordered by username."""
@@ -232,7 +317,7 @@ class LtiScores:
 
     def _set(self, row: ScoreRow, **values: object) -> None:
         c = lti_scores.c
-        which = (c.number == row.number) & (c.digest == row.digest)
+        which = (c.number == row.number) & (c.digest == row.digest) & (c.state == row.state)
         with writing(self._engine) as connection:
             connection.execute(update(lti_scores).where(which).values(values))
 

@@ -322,11 +322,18 @@ class HubState:
         with writing(self._engine) as connection:
             connection.execute(insert(audit).values(at=at, **values))
 
-    def recent_audit(self, limit: int, *, before: int | None = None) -> tuple[AuditRow, ...]:
-        """Return up to ``limit`` lines, the newest first, with numbers below ``before``."""
+    def recent_audit(
+        self, limit: int, *, before: int | None = None, refused: str = ""
+    ) -> tuple[AuditRow, ...]:
+        """Return up to ``limit`` lines, the newest first, with numbers below ``before``.
+
+        ``refused``: only the refusals of this action.
+        """
         wanted = select(audit).order_by(audit.c.number.desc()).limit(limit)
         if before is not None:
             wanted = wanted.where(audit.c.number < before)
+        if refused:
+            wanted = wanted.where(audit.c.action == refused, audit.c.outcome == "refused")
         with reading(self._engine) as connection:
             return tuple(AuditRow(**row) for row in connection.execute(wanted).mappings())
 

@@ -15,4 +15,5 @@ LTI_ROUTES: tuple[Route, ...] = (
     Route("GET", "/lti/register/{code}", lti_register.ask, Access.ANYONE),
     Route("POST", "/lti/register/{code}", lti_register.use, Access.ANYONE),
     Route("POST", "/course/lti/scores/{name}", lti_scores.send_again, Access.INSTRUCTOR),
+    Route("POST", "/course/lti/scores/{name}/put-away", lti_scores.put_away, Access.INSTRUCTOR),
 )

@@ -64,6 +64,16 @@ def test_register_refuses_what_is_no_platforms_address(
     assert not has_platforms(state.engine, SystemClock().now())
 
 
+def test_register_names_the_option_for_a_platform_with_a_private_address(
+    state: HubState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["hub", "lti", "register", "https://10.1.2.3", "--course", "4"]
+    assert run(command) == 2
+    assert "--private-network" in capfd.readouterr().err
+    assert not has_platforms(state.engine, SystemClock().now())
+    assert run([*command, "--private-network"]) == 0
+
+
 def test_register_refuses_an_empty_course(
     state: HubState, capfd: pytest.CaptureFixture[str]
 ) -> None:

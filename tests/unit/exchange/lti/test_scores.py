@@ -49,6 +49,7 @@ def test_the_waits_grow_to_an_hour() -> None:
 
 def test_a_reason_names_the_remedy() -> None:
     assert "locked" in reason_to_wait(500)
+    assert "locked" not in reason_to_wait(502)
     assert "services" in reason_to_wait(401)
 
 

@@ -23,6 +23,7 @@ from mograder.clients.moodle.records import (
     Mark,
 )
 from mograder.exchange.moodle.protection import (
+    BEFORE_FIRST,
     Remembered,
     Verdict,
     complete,
@@ -88,7 +89,11 @@ def test_a_mark_that_somebody_changed_is_left_alone_and_named(
     assert found.changed == changed
     assert found.outcome.result is (Result.SKIPPED if changed else Result.CHANGED)
     assert judged(outcome, OURS, force=True).outcome.result is Result.CHANGED
-    assert judged(outcome).outcome.result is Result.CHANGED, "a first upload"
+    if grade:
+        first = judged(outcome)  # somebody graded by hand before the first upload
+        assert first.outcome.result is Result.SKIPPED
+        assert first.changed[:2] == (BEFORE_FIRST, f"grade {grade}.00")
+    assert judged(outcome, force=True).outcome.result is Result.CHANGED
 
 
 def test_only_what_would_be_overwritten_counts() -> None:
@@ -239,7 +244,8 @@ def test_files_that_somebody_changed_are_left_alone(tmp_path: Path) -> None:
     assert judged(planned(mark, "45", "mine", ours, at=AT), sent).changed == ()
     found = judged(planned(mark, "45", "mine", ours, theirs, at=AT), sent)
     assert found.changed == ("feedback files",)
-    first = judged(planned(mark, "45", "mine", theirs))
+    assert judged(planned(mark, "45", "mine", theirs)).changed == (BEFORE_FIRST, "feedback files")
+    first = judged(planned(mark, "45", "mine", theirs), force=True)
     assert replaced_files(first.outcome) == ("marked.pdf",)
 
 
@@ -258,7 +264,7 @@ def test_the_same_file_is_not_sent_again(tmp_path: Path) -> None:
 
 def test_a_comment_that_would_be_erased_is_named() -> None:
     """H2."""
-    found = judged(planned(Mark(4, Decimal(45), ""), "45", "HAND"))
+    found = judged(planned(Mark(4, Decimal(45), ""), "45", "HAND"), force=True)
     assert erased_comment(found.outcome) == "HAND"
     assert erased_comment(judged(planned(Mark(4, Decimal(46)), "45", "HAND")).outcome) == ""
     nothing = judged(planned(Mark(4, None, ""), "45", ""))
@@ -274,6 +280,6 @@ def test_a_comment_that_the_workflow_hides_is_not_erased() -> None:
     assert found.outcome.result is Result.SKIPPED
     assert "--clear-comments" in found.outcome.why
     with_words = replace(hidden, mark=NEW)
-    assert judged(with_words, assignment=workflow).outcome.result is Result.CHANGED
+    assert judged(with_words, assignment=workflow, force=True).outcome.result is Result.CHANGED
     saved = judged(with_words, OURS, assignment=workflow)
     assert saved.changed == ("the grade or the feedback was saved again",)

@@ -22,7 +22,7 @@ MOODLE = LtiPlatform(
     client_id=UNREGISTERED,
     courses=("4",),
     roster="allow",
-    teachers=True,
+    teachers="all",
 )
 
 

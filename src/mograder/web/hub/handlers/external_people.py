@@ -21,6 +21,7 @@ from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson
 from mograder.store.external.lti_platforms import KeyFacts, Keys, Platforms
 from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.external_signin import RefusedPerson, refused_people
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
@@ -38,6 +39,7 @@ class _Seen:
     registered: frozenset[tuple[str, str]]
     keys: tuple[KeyFacts, ...]
     people: tuple[ExternalPerson, ...]
+    refused: tuple[RefusedPerson, ...]
 
 
 async def sign_in(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -101,11 +103,14 @@ async def unlink(request: Request, app: CurrentApp, caller: Caller) -> Response:
 def _look(app: HubApp) -> _Seen:
     engine = app.services.state.engine
     platforms = _platforms(app)
+    people = ExternalPeople(engine).people()
     return _Seen(
         platforms=platforms.all(),
-        registered=frozenset(each.platform.key for each in platforms.registered()),
+        registered=frozenset(each.platform.key for each in platforms.registered())
+        - frozenset(each.key for each in app.services.loaded.settings.lti.platform),
         keys=Keys(engine, app.services.secret).facts(),
-        people=ExternalPeople(engine).people(),
+        people=people,
+        refused=refused_people(app, people),
     )
 
 

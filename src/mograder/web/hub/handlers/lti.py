@@ -26,10 +26,9 @@ from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
 from mograder.auth.roles import Role
 from mograder.auth.signin_state import SignInState, new_state
-from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFound, RemoteFailed
+from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import ItemName
-from mograder.exchange.moodle.participants import remembered_people
 from mograder.sessions.session import spinner_of
 from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
@@ -37,7 +36,7 @@ from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.handlers.lti_pick import pick_page
 from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import identify
-from mograder.web.hub.support.external_signin import complete, refuse
+from mograder.web.hub.support.external_signin import complete, refuse, remembered_name
 from mograder.web.hub.support.foreign_frame import framed
 from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
 from mograder.web.hub.support.lti_rosters import course_text
@@ -221,7 +220,8 @@ async def _answer(
     except RemoteFailed as error:
         return await no("unreachable", detail=str(error), status=502)
     except (InvalidToken, Forbidden) as error:
-        return framed(request, platform, await no("invalid", detail=str(error)))
+        reason = "foreign course" if isinstance(error, Forbidden) else "invalid"
+        return framed(request, platform, await no(reason, detail=str(error)))
     if not await to_thread.run_sync(_use, app, state):
         return await no("used")
     if found.message is Message.PICK:
@@ -278,7 +278,7 @@ def _person_and_place(
         method="lti",
         issuer=found.issuer,
         subject=found.subject,
-        name=_remembered(app, found) if by_number else found.username,
+        name=remembered_name(app, found.issuer, found.subject) if by_number else found.username,
         same_names=by_number or platform.names == "same",
         lifetime=LIFETIME if role is Role.STUDENT else STAFF_SECONDS,
         display_name=found.display_name,
@@ -293,7 +293,7 @@ def _person_and_place(
             context=found.course,
             resource_link=found.resource_link,
             item=ItemName.valid(found.item) or "",
-            title=found.title,
+            title=" · ".join(filter(None, (found.title, found.course_title))),
             lineitem=found.services.lineitem,
             lineitems=found.services.lineitems,
             seen_at=app.services.clock.now(),
@@ -301,12 +301,3 @@ def _person_and_place(
     )
     place = "/" if release is None else spinner_of(mode_of(release.kind), release.name)
     return person, place
-
-
-def _remembered(app: HubApp, found: Launch) -> str:
-    """Return the user name that the gradebook has for the platform's number of a person, or ""."""
-    try:
-        people = remembered_people(app.services.loaded.gradebook_path, found.issuer.rstrip("/"))
-    except MograderError:
-        return ""
-    return next((each.username for each in people if str(each.user_id) == found.subject), "")

@@ -1,8 +1,9 @@
 """A learning platform registers itself, at the one-time address that an administrator made.
 
 The platform opens the address in a frame. Nothing is fetched until the button is pressed, since
-programs that preview addresses follow them too; the button uses the address up, whatever comes of
-it. No identity counts here: the address is the leave.
+programs that preview addresses follow them too; the button uses the address up, whatever the
+platform answers, but not where the hub may not even ask it. No identity counts here: the address is
+the leave.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starlette.responses import Response
 
 from mograder.auth.login_links import hash_code
 from mograder.auth.lti_tool import ToolAddresses
-from mograder.clients.guarded_http import GuardedHttp
+from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.clients.lti_registration import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.external_settings import LtiPlatform
@@ -33,6 +34,10 @@ from mograder.web.request_body import read_form, single_fields
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_TOKEN = 8000
+_PRIVATE = (
+    "If that is intended, an administrator of the hub makes another address with mograder hub lti "
+    "register --private-network."
+)
 
 
 async def ask(code: str, request: Request, app: CurrentApp) -> Response:
@@ -58,10 +63,14 @@ async def ask(code: str, request: Request, app: CurrentApp) -> Response:
 async def use(code: str, request: Request, app: CurrentApp) -> Response:
     """Use the address up and register; the page tells the platform's page that it can close."""
     form = await read_form(request)
-    platform = await _expected(app, code, use=True)
+    platform = await _expected(app, code, use=False)
     client = request_context(request).address
     try:
         configuration, token = _parameters(form, platform)
+        await to_thread.run_sync(
+            _http(platform).look_up, configuration, limiter=lti_of(app).limiter
+        )
+        platform = await _expected(app, code, use=True)
         made = await _register(app, platform, configuration, token)
     except MograderError as error:
         await app.audit.refused(Event("", "register platform", platform.issuer, client))
@@ -123,11 +132,7 @@ async def _register(
 ) -> LtiPlatform:
     """Register at the platform, and store it."""
     lti = lti_of(app)
-    http = GuardedHttp(
-        {origin_of(platform.issuer)},
-        private_network=platform.private_network,
-        name=f"the learning platform {platform.issuer}",
-    )
+    http = _http(platform)
     job = partial(
         register,
         http,
@@ -142,14 +147,23 @@ async def _register(
     return made
 
 
+def _http(platform: LtiPlatform) -> GuardedHttp:
+    return GuardedHttp(
+        {origin_of(platform.issuer)},
+        private_network=platform.private_network,
+        name=f"the learning platform {platform.issuer}",
+    )
+
+
 def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
     status = status_of(error, HUB_STATUS)
+    hint = _PRIVATE if isinstance(error, PrivateAddress) else error.hint
     shown = page(
         request,
         "lti_register.html",
         status,
         state="failed",
         message=error.message,
-        hint=error.hint,
+        hint=hint,
     )
     return framed(request, platform, shown)

@@ -1,4 +1,4 @@
-"""Sending an item's marks to learning platforms again, as an instructor asks."""
+"""Marks on learning platforms: sent again, or forgotten with a deleted activity, as asked."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ async def send_again(name: str, request: Request, app: CurrentApp, caller: Calle
     await app.audit.record(request, caller, "send marks again", f"{item}: {count}")
     app.lti.passes.wake()
     return go_to(request, with_outcome(page_of(item), "marks-sent-again", str(count)))
+
+
+async def put_away(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
+    item = item_name(name)
+    if app.lti is None:
+        raise NotFound("The hub has no learning platform.")
+    number = _number((await read_form(request)).get("number", ""))
+    lineitem = await to_thread.run_sync(app.lti.scores.put_away, item, number)
+    await app.audit.record(request, caller, "put activity away", f"{item}: {lineitem}")
+    return go_to(request, with_outcome(page_of(item), "activity-put-away"))
 
 
 def _number(text: str) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from anyio import to_thread
 from fastapi import Request
@@ -17,9 +20,10 @@ from mograder.auth.external_names import (
     parsed_name,
 )
 from mograder.auth.identity import Method
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import Username
-from mograder.store.external.external_people import ExternalPeople, ProviderLogins
+from mograder.exchange.moodle.participants import remembered_people
+from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
 from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.store.gradebook.student_grades import has_marks
 from mograder.web.context import request_context
@@ -27,6 +31,12 @@ from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import HubApp, identity_of
 from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
+
+_MOST_REFUSED = 500
+_KNOWN_HERE = re.compile(
+    rf"(?P<issuer>\S+): {Refusal.KNOWN_HERE} \(subject (?P<subject>.{{1,255}})\)"
+)
+"""What the audit log has of a person whose name this hub knows, as `refuse` writes it."""
 
 
 async def complete(
@@ -95,7 +105,9 @@ def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, boo
     if isinstance(name, Refusal):
         return name, False
     issuers = people.issuers_of(name)
-    known = KnownName(linked=person.issuer in issuers, used=bool(issuers) or is_known(app, name))
+    known = KnownName(
+        linked=person.issuer in issuers, used=bool(issuers) or _is_used(app, person, name)
+    )
     refusal = check_new_name(person, known)
     if refusal is not None:
         return refusal, False
@@ -109,17 +121,68 @@ def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, boo
     return name, True
 
 
-def is_known(app: HubApp, name: Username) -> bool:
-    """Return whether this hub knows a user name by anything but a link to an issuer.
+def _is_used(app: HubApp, person: ProvenPerson, name: Username) -> bool:
+    """Return whether a user name is known by more than may be this person's at a first sign-in.
 
-    Also by work and marks that came in another way: they would be the newcomer's to see. A list of
-    names, such as that of allowed users, or of students without marks, shows nothing yet.
+    A list of names, such as that of allowed users, or of students without marks, shows nothing yet.
+    Work and marks are a person's of a platform whose own number of the person has this user name
+    in the gradebook: an instructor's account has read both from there, and marks are sent to this
+    number. A credential, a workspace or a role is not: somebody has used the name on this hub.
     """
+    if _has_come(app, name):
+        return True
+    if not _has_work(app, name):
+        return False
+    return person.method != "lti" or remembered_name(app, person.issuer, person.subject) != name
+
+
+def remembered_name(app: HubApp, issuer: str, subject: str) -> str:
+    """Return the user name that the gradebook has for a platform's number of a person, or ""."""
+    try:
+        people = remembered_people(app.services.loaded.gradebook_path, issuer.rstrip("/"))
+    except MograderError:
+        return ""
+    return next((each.username for each in people if str(each.user_id) == subject), "")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPerson:
+    """Somebody of another system who was refused, since this hub knows the user name already.
+
+    ``has_role``: the name is an instructor's or a marker's here.
+    """
+
+    at: datetime
+    issuer: str
+    subject: str
+    username: str
+    has_role: bool
+
+
+def refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[RefusedPerson, ...]:
+    """Return those refused lately who are none of the linked ``people``, the newest first."""
+    policy = app.services.policy
+    done = {(each.issuer, each.subject) for each in people}
+    found = []
+    for row in app.services.state.recent_audit(_MOST_REFUSED, refused="sign in"):
+        told = _KNOWN_HERE.fullmatch(row.what)
+        if told is None or (told["issuer"], told["subject"]) in done:
+            continue
+        done.add((told["issuer"], told["subject"]))
+        has_role = row.who in policy.instructors or row.who in policy.markers
+        found.append(RefusedPerson(row.at, told["issuer"], told["subject"], row.who, has_role))
+    return tuple(found)
+
+
+def _has_come(app: HubApp, name: Username) -> bool:
     services = app.services
     if name in services.policy.instructors or name in services.policy.markers:
         return True
-    if services.state.records(name) or services.workspaces.has_folder(name):
-        return True
+    return services.state.records(name) or services.workspaces.has_folder(name)
+
+
+def _has_work(app: HubApp, name: Username) -> bool:
+    services = app.services
     if app.submissions.anything_of(name):
         return True
     book = existing_gradebook(services.loaded.gradebook_path)

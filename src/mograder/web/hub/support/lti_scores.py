@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.lti.delivery import ActivityAddress, Delivery
+from mograder.exchange.lti.delivery import UNREADABLE, ActivityAddress, Delivery
 from mograder.exchange.lti.scores import comment_text, grade_item_of
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.due_marks import DueMark, DueMarks, due_marks
@@ -52,21 +52,39 @@ class _Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemScores:
-    """What an item's page shows of the marks sent.
+class ActivityScores:
+    """An activity of an item: what was seen there of the marks that it shall have.
 
-    ``arrived`` counts the marks that are there, also those that a newer one waits to replace.
-    ``open`` are the marks that wait or were not taken, ``unlinked`` counts students with a released
-    mark whose account at the platform is not known. ``homeless`` are the titles of activities
-    without a grade item.
+    ``gone`` is the number of one of its marks if its grade item does not exist any more, else 0.
+    """
+
+    title: str
+    arrived: int
+    total: int
+    gone: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScores:
+    """What an item's page shows of the marks sent; activities that are gone do not count.
+
+    ``arrived`` counts the marks that were seen there, of ``total``, also those that a newer one
+    waits to replace. ``open`` are the marks that wait or are not there, each with its activity's
+    title, ``unlinked`` counts students with a released mark whose account at the platform is not
+    known. ``homeless`` are the titles of activities without a grade item, ``failing`` are
+    the platforms that are left alone until the next pass, ``unread`` whether the hub may not look.
     """
 
     counts: Mapping[ScoreState, int]
     arrived: int
-    open: Sequence[ScoreRow]
+    total: int
+    activities: Sequence[ActivityScores]
+    open: Sequence[tuple[ScoreRow, str]]
     last: datetime | None
     unlinked: int
     homeless: Sequence[str]
+    failing: Collection[PlatformKey]
+    unread: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +106,8 @@ class ScoreSources:
 class ScoreSending:
     """Finds what is due and sends it; its methods block, for one thread.
 
-    Mutable state: ``_looked``, the items as they were looked at, and ``_searched``, the time at
-    which an activity's grade item was looked for.
+    Mutable state: ``_looked``, the items as they were looked at, ``_searched``, the time at which
+    an activity's grade item was looked for, and ``_failing``, the platforms that failed lately.
     """
 
     def __init__(self, sources: ScoreSources, queue: LtiScores, lease: timedelta = LEASE) -> None:
@@ -98,6 +116,7 @@ class ScoreSending:
         self._lease = lease
         self._looked: dict[str, _Looked] = {}
         self._searched: dict[tuple[str, ...], datetime] = {}
+        self._failing: frozenset[PlatformKey] = frozenset()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Queue what has become due, and send what is in the queue."""
@@ -141,15 +160,31 @@ class ScoreSending:
         if not activities and not rows:
             return None
         looked = self._looked.get(item)
+        titles = {each.lineitem: each.title for each in activities}
+        shown = _by_activity(rows, titles)
+        gone = {each.grade.lineitem for each in rows if each.state is ScoreState.GONE}
+        alive = [each for each in rows if each.grade.lineitem not in gone]
         done = (ScoreState.SENT, ScoreState.STOPPED)
         return ItemScores(
-            counts=Counter(each.state for each in rows),
-            arrived=sum(_has_arrived(each) for each in rows),
-            open=[each for each in rows if each.state not in done],
-            last=max((each.sent_at for each in rows if each.sent_at), default=None),
+            counts=Counter(each.state for each in alive),
+            arrived=sum(each.arrived for each in shown if not each.gone),
+            total=sum(each.total for each in shown if not each.gone),
+            activities=shown,
+            open=[
+                (each, titles.get(each.grade.lineitem, ""))
+                for each in alive
+                if each.state not in done
+            ],
+            last=max((each.sent_at for each in alive if each.sent_at), default=None),
             unlinked=0 if looked is None else looked.unlinked,
             homeless=[each.title for each in activities if not each.lineitem],
+            failing=self._failing,
+            unread=any(each.detail == UNREADABLE for each in alive),
         )
+
+    def put_away(self, item: str, number: int) -> str:
+        """Forget the activity of one of an item's marks, whose grade item is gone."""
+        return self._queue.put_away(item, number)
 
     def send_again(self, item: str, number: int = 0) -> int:
         """Try an item's marks again, all or one, also those refused; return how many."""
@@ -222,16 +257,32 @@ class ScoreSending:
             each.lineitem: ActivityAddress(each.lineitems, each.resource_link)
             for each in self._activities(platforms)
         }
-        while not stopped():
-            working = [key for key in platforms if failures[key] < _MOST_FAILURES]
-            clock = self._sources.clock
-            row = self._queue.take(working, clock.now(), self._lease) if working else None
+        clock = self._sources.clock
+
+        def working() -> list[PlatformKey]:
+            return [key for key in platforms if failures[key] < _MOST_FAILURES]
+
+        def note(key: PlatformKey, *, worked: bool) -> None:
+            failures[key] = 0 if worked else failures[key] + 1
+
+        while not stopped() and working():
+            row = self._queue.take(working(), clock.now(), self._lease)
             if row is None:
-                return
-            key = row.grade.platform
-            delivery = Delivery(self._sources.services(platforms[key]), self._queue, clock)
-            place = places.get(row.grade.lineitem, ActivityAddress())
-            failures[key] = 0 if delivery.deliver(row, place) else failures[key] + 1
+                break
+            key, place = row.grade.platform, places.get(row.grade.lineitem, ActivityAddress())
+            note(key, worked=self._delivery(platforms[key]).deliver(row, place))
+        for rows in self._queue.to_look_at(working(), clock.now()):
+            key, place = (
+                rows[0].grade.platform,
+                places.get(rows[0].grade.lineitem, ActivityAddress()),
+            )
+            if not stopped() and key in working():
+                note(key, worked=self._delivery(platforms[key]).look(rows, place))
+        self._failing = frozenset(platforms) - frozenset(working())
+
+    def _delivery(self, platform: LtiPlatform) -> Delivery:
+        services = self._sources.services(platform)
+        return Delivery(services, self._queue, self._sources.clock)
 
 
 def _scores(
@@ -260,9 +311,25 @@ def _score(grade: Grade, mark: DueMark | None) -> Sequence[DueScore]:
     return [DueScore(grade, mark.grade.final, mark.grade.max_mark, comment)]
 
 
+def _by_activity(rows: Sequence[ScoreRow], titles: Mapping[str, str]) -> list[ActivityScores]:
+    by_place: defaultdict[str, list[ScoreRow]] = defaultdict(list, {each: [] for each in titles})
+    for row in rows:
+        by_place[row.grade.lineitem].append(row)
+    found = []
+    for place, own in by_place.items():
+        due = [
+            each for each in own if each.given is not None and each.state is not ScoreState.STOPPED
+        ]
+        gone = next((each.number for each in own if each.state is ScoreState.GONE), 0)
+        if place and (due or gone):
+            arrived = sum(map(_has_arrived, due))
+            found.append(ActivityScores(titles.get(place, ""), arrived, len(due), gone))
+    return found
+
+
 def _has_arrived(row: ScoreRow) -> bool:
-    there = row.state in (ScoreState.SENT, ScoreState.WAITING) and row.sent_at is not None
-    return there and row.given is not None
+    may_be_there = (ScoreState.SENT, ScoreState.WAITING, ScoreState.TAKEN)
+    return row.state in may_be_there and row.sent_at is not None
 
 
 def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
+from mograder.core.external_settings import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_platforms import Keys
+from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.web.hub.people_routes import PEOPLE_ROUTES
 from mograder.web.hub.routes import Route
 from tests.support.hub_app import SECRET, Hub, make_hub, running
@@ -20,6 +21,7 @@ SETTINGS = f"""title = "Numerics"
 [hub]
 public_url = "https://hub.test"
 base_url = "/live"
+instructors = ["boss"]
 [[lti.platform]]
 issuer = "{MOODLE}"
 client_id = "client-full"
@@ -55,6 +57,35 @@ async def get(hub: Hub, path: str = PAGE) -> str:
 async def post(hub: Hub, what: str, **form: str) -> int:
     async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
         return (await browser.post(f"{PAGE}/{what}", data=form)).status_code
+
+
+def refuse(hub: Hub, username: str, subject: str) -> None:
+    what = f"{MOODLE}: known here (subject {subject})"
+    hub.services.state.record(hub.clock.now(), username, "sign in", what, "192.0.2.7", "refused")
+
+
+async def test_who_was_refused_is_linked_by_one_button(hub: Hub) -> None:
+    assert "Refused, since" not in await get(hub)
+    refuse(hub, "dora", "6")
+    refuse(hub, "dora", "6")
+    refuse(hub, "boss", "7")
+    hub.services.state.record(hub.clock.now(), "x", "sign in", f"{MOODLE}: used", "", "refused")
+    text = await get(hub)
+    assert text.count('name="subject" value="6"') == 1
+    assert "instructor or marker here" in text
+    assert await post(hub, "link", issuer=MOODLE, subject="6", username="dora") == 303
+    assert people(hub).username_of(MOODLE, "6") == "dora"
+    text = await get(hub)
+    assert 'value="6"' not in text
+    assert 'value="7"' in text
+
+
+async def test_a_platform_that_is_in_the_file_too_is_not_called_registered(hub: Hub) -> None:
+    (platform,) = hub.services.loaded.settings.lti.platform
+    Platforms(hub.engine, LtiSettings()).put(platform, hub.clock.now())
+    text = await get(hub)
+    assert "in mograder.toml</span>" in text
+    assert "registered</span>" not in text
 
 
 async def test_the_page_has_platforms_addresses_key_and_people(hub: Hub) -> None:

@@ -12,6 +12,7 @@ from mograder.auth.cookies import LIFETIME
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Platforms
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
@@ -204,8 +205,25 @@ async def test_teachers_are_students_here_unless_the_settings_say_more(lti: LtiH
     assert await roles(lti, "admin") == (Role.STUDENT, LIFETIME)
 
 
+@pytest.mark.parametrize("teachers", [False, True, "named"])
+async def test_instructors_there_are_only_those_whom_the_hubs_settings_name(
+    tmp_path: Path, teachers: bool | str
+) -> None:
+    # Moodle sends the same role for teacher and non-editing teacher.
+    async with lti_hub(tmp_path / "course", teachers=teachers) as rig:
+        for username in ("teach1", "tutor", "admin"):
+            assert await roles(rig, username) == (Role.STUDENT, LIFETIME)
+        people, platform = ExternalPeople(rig.hub.engine), rig.platform.url
+        people.unlink(platform, "teach1")
+        refused(await named(rig, "teach1", "prof"), "from elsewhere")
+        people.link(platform, "11", "prof", "", "prof", rig.hub.clock.now())
+        async with rig.tab() as tab:
+            await tab.launch("teach1", rig.activity())
+            assert (await tab.browser.get("/course/people")).status_code == 200
+
+
 async def test_teachers_and_assistants_have_their_roles_for_eight_hours(tmp_path: Path) -> None:
-    async with lti_hub(tmp_path / "course", teachers=True, assistants=True) as rig:
+    async with lti_hub(tmp_path / "course", teachers="all", assistants=True) as rig:
         rig.platform.state.change("tutor", roles=ASSISTANT)
         assert await roles(rig, "teach1") == (Role.INSTRUCTOR, 8 * 3600)
         assert await roles(rig, "tutor") == (Role.MARKER, 8 * 3600)
@@ -215,7 +233,7 @@ async def test_teachers_and_assistants_have_their_roles_for_eight_hours(tmp_path
 
 
 async def test_a_role_ends_with_its_login(tmp_path: Path) -> None:
-    async with lti_hub(tmp_path / "course", teachers=True) as rig, rig.tab() as tab:
+    async with lti_hub(tmp_path / "course", teachers="all") as rig, rig.tab() as tab:
         await tab.launch("teach1", rig.activity())
         assert (await tab.browser.get("/course/people")).status_code == 200
         rig.hub.clock.advance(8 * 3600 + 1)
@@ -223,7 +241,7 @@ async def test_a_role_ends_with_its_login(tmp_path: Path) -> None:
 
 
 async def test_roles_from_elsewhere_than_the_course_do_not_count(tmp_path: Path) -> None:
-    async with lti_hub(tmp_path / "course", teachers=True, assistants=True) as rig:
+    async with lti_hub(tmp_path / "course", teachers="all", assistants=True) as rig:
         person = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#Instructor"
         system = "http://purl.imsglobal.org/vocab/lis/v2/system/person#Administrator"
         rig.platform.state.change("bob", roles=(person, system))

@@ -85,7 +85,7 @@ def stored(hub: Hub) -> tuple[LtiPlatform, ...]:
 async def test_the_page_asks_fetches_nothing_and_can_be_framed_by_this_platform_only(
     hub: Hub, platform: FakePlatform
 ) -> None:
-    path = invite(hub, platform, roster="allow", scores="released", teachers=True)
+    path = invite(hub, platform, roster="allow", scores="released", teachers="all")
     page = await opened(hub, platform, path)
     assert page.status_code == 200
     assert platform.asked == []
@@ -94,7 +94,7 @@ async def test_the_page_asks_fetches_nothing_and_can_be_framed_by_this_platform_
         "Register",
         "nobody else may come in",
         "when an instructor releases them",
-        "are instructors",
+        "non-editing teachers, too",
     ):
         assert said in page.text
     (frames,) = re.findall(r"frame-ancestors ([^;]*)", page.headers["content-security-policy"])

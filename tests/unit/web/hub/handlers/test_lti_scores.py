@@ -66,7 +66,7 @@ async def test_a_mark_released_on_the_page_is_on_the_platform_by_itself(
     assert there(lti, activity).given == pytest.approx(67.5)
     async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
         text = (await prof.get("/course/items/A1")).text
-    assert "1 mark is there" in text
+    assert "1 of 1 mark is there" in text
     assert "1 student with a released mark has not come" in text
 
 
@@ -88,6 +88,41 @@ async def test_the_page_tells_why_a_mark_is_not_there_and_sends_it_again(
         assert answer.headers["location"].endswith("/course/items/A1?done=marks-sent-again&item=1")
     await until(lambda: there(lti, activity).given is not None)
     assert ("prof", "send marks again", "A1: 1", "ok") in lti.hub.audit()
+
+
+async def test_a_deleted_activity_is_named_with_its_course_and_can_be_put_away(
+    lti: LtiHub, course: ReleasedCourse
+) -> None:
+    first, second = lti.activity("A1"), lti.activity("A1")
+    async with lti.tab() as tab:
+        await tab.launch("alice", first)
+        await tab.launch("alice", second)
+    assert await release(lti) == 303
+    await until(lambda: _count(lti, ScoreState.SENT) == 2)
+    column = lti.platform.state.line_item_of(second)
+    assert column is not None
+    del lti.platform.state.line_items[column.number]
+    lti.hub.clock.advance(4000)
+    _service(lti).passes.wake()
+    await until(lambda: _gone(lti) > 0)
+    async with lti.hub.client("alice", browser=True) as alice:
+        asked = {"number": str(_gone(lti))}
+        assert (await alice.post(f"{AGAIN}/put-away", data=asked)).status_code == 403
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
+        text = (await prof.get("/course/items/A1")).text
+        assert "To A1 · Numerics &amp; Co: does not exist any more" in text
+        assert "1 of 1 mark is there" in text
+        own = {"Sec-Fetch-Site": "same-origin"}
+        answer = await prof.post(f"{AGAIN}/put-away", data=asked, headers=own)
+        assert answer.status_code == 303
+        text = (await prof.get(answer.headers["location"])).text
+        assert "was put away" in text
+        assert "does not exist any more" not in text
+
+
+def _gone(lti: LtiHub) -> int:
+    found = _service(lti).scores.of_item("A1")
+    return 0 if found is None else sum(each.gone for each in found.activities)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +217,7 @@ def _count(lti: LtiHub, state: ScoreState) -> int:
 
 def _tried(service: LtiService) -> bool:
     found = service.scores.of_item("A1")
-    return found is not None and any(row.tries for row in found.open)
+    return found is not None and any(row.tries for row, _ in found.open)
 
 
 def _service(lti: LtiHub) -> LtiService:

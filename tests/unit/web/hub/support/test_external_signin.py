@@ -21,11 +21,12 @@ from mograder.core.settings import load_settings
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from mograder.web.app import AppMiddleware
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import _make_hub_app
 from mograder.web.hub.support.access import admit
-from mograder.web.hub.support.external_signin import complete, is_known
+from mograder.web.hub.support.external_signin import complete
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
@@ -112,7 +113,6 @@ async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None
 async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_its_own_names(
     hub: Hub, app: HubApp, known: Callable[[Hub], None]
 ) -> None:
-    assert not is_known(app, Username.parse("alice"))
     known(hub)
     answer = await came(hub, app, ALICE)
     assert answer.status_code == 403
@@ -123,11 +123,51 @@ async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_i
     assert same.status_code == 303
 
 
+def number(hub: Hub, user_id: int, username: str = "alice", site: str = MOODLE) -> None:
+    """Record a person of Moodle, as `mograder moodle` does."""
+    with Gradebook(hub.services.loaded.gradebook_path) as book:
+        book.put_identities(site, [MoodleUser(user_id, username)])
+
+
+async def test_marks_are_a_persons_whose_number_there_has_this_name(hub: Hub, app: HubApp) -> None:
+    by_marks(hub)
+    number(hub, 13)
+    assert (await came(hub, app, ALICE)).status_code == 303
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == "alice"
+
+
+@pytest.mark.parametrize(
+    ("user_id", "username", "site", "beside"),
+    [
+        (14, "alice", MOODLE, None),
+        (13, "other", MOODLE, None),
+        (13, "alice", "https://other.example.org", None),
+        (13, "alice", MOODLE, "by_copy"),
+        (13, "alice", MOODLE, "by_session"),
+        (13, "alice", MOODLE, "by_revoked_token"),
+        (13, "alice", MOODLE, "by_another_issuer"),
+    ],
+)
+async def test_a_number_of_somebody_else_or_a_name_that_was_used_here_opens_nothing(
+    hub: Hub, app: HubApp, user_id: int, username: str, site: str, beside: str | None
+) -> None:
+    by_marks(hub)
+    number(hub, user_id, username, site)
+    if beside:
+        globals()[beside](hub)
+    assert (await came(hub, app, ALICE)).status_code == 403
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == ""
+
+
+async def test_staff_get_no_name_by_a_number(hub: Hub, app: HubApp) -> None:
+    number(hub, 13, "prof")
+    assert (await came(hub, app, replace(ALICE, name="prof"))).status_code == 403
+
+
 async def test_lists_of_names_keep_nobody_out(hub: Hub, app: HubApp) -> None:
     (hub.course / "allowed_users.txt").write_text("bob\nalice\n")
     with Gradebook(hub.services.loaded.gradebook_path) as book:
         book.put_students({"alice": "Alice"})
-    assert not is_known(app, Username.parse("alice"))
     assert (await came(hub, app, ALICE)).status_code == 303
 
 
