@@ -102,15 +102,15 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
     """
     found: dict[str, float] = {}
     open_labels = set()
-    for tree in filter(None, (parse_python(cell.code) for cell in notebook.cells)):
-        for node in ast.walk(tree):
-            match node:
-                case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
-                    weights = [_stated_weight(entry) for entry in entries]
-                    if None in weights:
-                        open_labels.add(label)
-                    known = math.fsum(weight or 0.0 for weight in weights)
-                    found[label] = max(known, found.get(label, 0.0))
+    trees = filter(None, (parse_python(cell.code) for cell in notebook.cells))
+    for node in (each for tree in trees for each in ast.walk(tree)):
+        match node:
+            case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
+                weights = [_stated_weight(entry) for entry in entries]
+                if None in weights:
+                    open_labels.add(label)
+                known = math.fsum(weight or 0.0 for weight in weights)
+                found[label] = max(known, found.get(label, 0.0))
     return {label: weight for label, weight in found.items() if label not in open_labels}
 
 

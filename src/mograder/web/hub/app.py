@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.identity import is_trusted
+from mograder.core.periodic import Loop, keep_running
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -196,35 +197,36 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         stop = asyncio.Event()
         if app.lti is not None:  # before the watch, which asks it who may stay
             await app.lti.open()
-        watching = [
-            asyncio.create_task(keep_watch(app, stop)),
-            asyncio.create_task(_exchange_news(app, stop)),
-            asyncio.create_task(app.board.run(stop)),
-            asyncio.create_task(app.rehearsals.keep_clear(stop)),
-            asyncio.create_task(_version_upkeep(app.services).keep_on(stop)),
-            asyncio.create_task(app.updates.keep_releases(stop)),
-            asyncio.create_task(app.warming.keep_warm(stop)),
-        ]
+        loops: dict[str, Loop] = {
+            "the list of users": partial(keep_watch, app),
+            "news of other hubs": partial(_exchange_news, app),
+            "the board": app.board.run,
+            "rehearsals": app.rehearsals.keep_clear,
+            "old versions": _version_upkeep(app.services).keep_on,
+            "kept releases": app.updates.keep_releases,
+            "warm environments": app.warming.keep_warm,
+        }
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)
-            looking = app.machines.keep_looking(app.notifier, users_on, stop)
-            watching.append(asyncio.create_task(looking))
-        _share_jobs(app)
-        await app.services.grading.jobs.open()
-        yield
-        stop.set()
-        app.board.close()
-        await asyncio.gather(*watching)
-        if app.lti is not None:
-            await app.lti.close()
-        await app.services.grading.jobs.close()
-        app.notifier.close()
-        await app.copy_counts.close()
-        await app.work.close()
-        await app.updates.close()
-        await app.audit.close()
-        await asyncio.to_thread(book.close)
-        await proxy.aclose()
+            loops["machines"] = partial(app.machines.keep_looking, app.notifier, users_on)
+        async with AsyncExitStack() as closing:  # each is closed, whatever another one raises
+            closing.push_async_callback(proxy.aclose)
+            closing.push_async_callback(asyncio.to_thread, book.close)
+            for opened in (app.audit, app.updates, app.work, app.copy_counts):
+                closing.push_async_callback(opened.close)
+            closing.callback(app.notifier.close)
+            closing.push_async_callback(app.services.grading.jobs.close)
+            if app.lti is not None:
+                closing.push_async_callback(app.lti.close)
+            tasks = [
+                asyncio.create_task(keep_running(name, loop, stop)) for name, loop in loops.items()
+            ]
+            closing.push_async_callback(asyncio.wait, tasks)
+            closing.callback(app.board.close)
+            closing.callback(stop.set)
+            _share_jobs(app)
+            await app.services.grading.jobs.open()
+            yield
 
     api = bare_api(f"{app.title}: hub", lifespan, answer_problem)
     api.router.routes.extend(_installed(ROUTES))
