@@ -47,7 +47,7 @@ def area():
 
 @app.cell
 def _(check):
-    check("Q1: shape", [(True, "sign")])
+    check("Q1: shape", [(True, "sign"), (True, "form")])
     check("Q2: size", [(True, "size")])
     return
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import PurePath
-from typing import get_args, get_origin
+from typing import cast, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -26,6 +26,7 @@ from mograder.core.settings_model import (
     NO_EFFECT,
     OUR_SECTIONS,
     SECRET_KEYS,
+    Assignment,
     ItemLimits,
     ItemSettings,
     LateRule,
@@ -96,6 +97,10 @@ class Layers:
                 raise _mistake(section, problem, shown)
         if ITEMS in tree:
             self._add_items(tree[ITEMS], shown)
+        assignments = cast("Sequence[Mapping[str, object]]", tree.get("assignments", ()))
+        for index, table in enumerate(assignments):  # which have been checked above
+            for key in sorted(table.keys() - Assignment.model_fields.keys()):
+                self.warnings.append(f"{shown}: assignments.{index}.{key} is not a setting.")
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         """Merge ``MOGRADER_<SECTION>_<KEY>`` variables over the file; lists are comma-separated.

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
 )
@@ -72,14 +73,18 @@ Builtins = Annotated[tuple[Annotated[str, AfterValidator(builtin)], ...], Before
 
 
 class AssignmentFile(Section):
-    """One file of an assignment, as Moodle names it."""
+    """One file of an assignment, as Moodle names it; keys of others stand beside ours."""
+
+    model_config = ConfigDict(extra="ignore")
 
     name: str = ""
     url: str = ""
 
 
 class Assignment(Section):
-    """One ``[[assignments]]`` table, as ``mograder moodle sync`` writes it."""
+    """One ``[[assignments]]`` table, as ``mograder moodle sync`` writes it, and others' keys."""
+
+    model_config = ConfigDict(extra="ignore")
 
     name: str = ""
     id: int = 0

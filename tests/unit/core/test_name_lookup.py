@@ -109,6 +109,7 @@ def test_a_name_means_the_same_to_every_command(
 ) -> None:
     """Floors 8.4: `generate A1` and `hub publish A1` agree, also on accents of either form."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mograder.toml").touch()
     if isinstance(answer, str):
         found = door(names, typed, tmp_path / "items")
         assert unicodedata.normalize("NFC", found) == answer

@@ -211,7 +211,7 @@ def _texts(codes: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """Return whether a statement only writes text: a string, named or not, or ``x.md`` of one."""
+    """Return whether a statement only writes text: a string, named or not, or its Markdown."""
     if not isinstance(statement, (ast.Expr, ast.Assign)):
         return False
     value = statement.value

@@ -99,7 +99,7 @@ def test_a_subcommands_own_course_is_nearer_than_the_groups(tmp_path: Path) -> N
 def test_what_the_settings_ignore_is_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "mograder.toml").write_text("[moodle]\nnonsense = 1\n")
+    (tmp_path / "mograder.toml").write_text("[[assignments]]\nnonsense = 1\n")
     load_course(Given())
     assert capfd.readouterr().err.startswith("Warning: ")
 
