@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from mograder.core.disk import DISK, Disk
+from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
@@ -28,14 +29,19 @@ _log = get_logger(__name__)
 
 def open_for_marking(course_dir: Path) -> frozenset[str]:
     """Return the names of the assignments that markers may mark; blocks."""
+    try:
+        return _read(course_dir)
+    except (OSError, ValidationError) as error:
+        _log.error("%s cannot be read, so no assignment is open for markers: %s", _FILE, error)
+        return frozenset()
+
+
+def _read(course_dir: Path) -> frozenset[str]:
     look_for(course_dir)  # on a share another hub may just have replaced the file
     try:
         with (course_dir / _FILE).open("rb") as file:
             names = _NAMES.validate_json(file.read(_LIMIT), strict=True)
     except FileNotFoundError:
-        return frozenset()
-    except (OSError, ValidationError) as error:
-        _log.error("%s cannot be read, so no assignment is open for markers: %s", _FILE, error)
         return frozenset()
     return frozenset(nfc(name) for name in names)
 
@@ -48,10 +54,17 @@ def set_open_for_marking(
     Raises:
         InvalidInput: The name is not one of an assignment.
         Busy: The disk is full.
+        Conflict: The file cannot be read, so that the others would be closed.
     """
     item = str(ItemName.parse(name))
     with _changing, locked_directory(course_dir, disk=disk):
-        others = open_for_marking(course_dir) - {item}
+        try:
+            others = _read(course_dir) - {item}
+        except (OSError, ValidationError) as error:
+            raise Conflict(
+                f"{_FILE} cannot be read, so no assignment can be opened or closed for marking.",
+                hint='Mend it, a list such as ["A1", "A2"], or remove it: nothing is open then.',
+            ) from error
         names = others | {item} if is_open else others
         data = f"{json.dumps(sorted(names))}\n".encode()
         atomic_write(course_dir / _FILE, data, disk=disk)

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 
 from mograder.core.disk import DISK, Disk
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.shared_files import again_if_stale
 from mograder.store.filesystem.files import atomic_write
@@ -29,6 +29,8 @@ _log = get_logger(__name__)
 Times = Mapping[str, tuple[datetime, ...]]
 """Times by item, the earliest first."""
 
+_UNREADABLE = (OSError, ValueError, RecursionError)
+
 
 class WarmTimes:
     """The file at ``path``; thread-safe, and every method blocks."""
@@ -41,22 +43,26 @@ class WarmTimes:
     def all(self) -> Times:
         """Return the times; none if the file cannot be read, which is logged."""
         try:
-            data = again_if_stale(self._path.read_bytes)
-            if len(data) > _LIMIT:
-                raise ValueError(f"it is larger than {_LIMIT} bytes")
-            found = _FILE.validate_python(json.loads(data), strict=False)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError, ValidationError) as error:
+            return self._read()
+        except _UNREADABLE as error:
             _log.error("%s cannot be read, so it counts as empty: %s", self._path.name, error)
             return {}
+
+    def _read(self) -> Times:
+        try:
+            data = again_if_stale(self._path.read_bytes)
+        except FileNotFoundError:
+            return {}
+        if len(data) > _LIMIT:
+            raise ValueError(f"it is larger than {_LIMIT} bytes")
+        found = _FILE.validate_python(json.loads(data), strict=False)
         return {name: tuple(sorted(set(times))) for name, times in sorted(found.items())}
 
     def add(self, items: Iterable[str], moment: datetime, past: datetime) -> Times:
         """Add a time for items, and remove all times before ``past``; return all times.
 
         Raises: :class:`InvalidInput` beyond 2000 times, :class:`~mograder.core.errors.Busy` when
-        the disk is full.
+        the disk is full, :class:`Conflict` if the file cannot be read.
         """
         return self._change(dict.fromkeys(items, (moment,)), frozenset(), past)
 
@@ -67,7 +73,14 @@ class WarmTimes:
     def _change(self, added: Times, removed: frozenset[str], past: datetime) -> Times:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._changing, locked_directory(self._path.parent, disk=self._disk):
-            before = {name: times for name, times in self.all().items() if name not in removed}
+            try:
+                known = self._read()
+            except _UNREADABLE as error:
+                raise Conflict(
+                    f"{self._path.name} cannot be read, so no time was set or removed.",
+                    hint="Mend the file, or remove it: no times are set then.",
+                ) from error
+            before = {name: times for name, times in known.items() if name not in removed}
             times = {
                 name: tuple(sorted({*before.get(name, ()), *added.get(name, ())}))
                 for name in sorted({*before, *added})

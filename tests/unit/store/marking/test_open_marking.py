@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
 
 
@@ -29,6 +29,17 @@ def test_closing_leaves_the_others_open(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_understood_opens_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "marking.json").write_text(text)
     assert open_for_marking(tmp_path) == frozenset()
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_file_that_cannot_be_understood_is_not_written_over(
+    tmp_path: Path, is_open: bool
+) -> None:
+    """A comma too many would close all that were open."""
+    (tmp_path / "marking.json").write_text('["A1", "A2",]')
+    with pytest.raises(Conflict, match=r"marking\.json cannot be read"):
+        set_open_for_marking(tmp_path, "A4", is_open=is_open)
+    assert (tmp_path / "marking.json").read_text() == '["A1", "A2",]'
 
 
 def test_names_are_compared_in_unicodes_composed_form(tmp_path: Path) -> None:

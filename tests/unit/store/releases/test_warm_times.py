@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.store.releases import warm_times
 from mograder.store.releases.warm_times import WarmTimes
 
@@ -40,6 +40,12 @@ def test_a_file_that_cannot_be_read_counts_as_empty(
     path = tmp_path / ".warm.json"
     path.write_text(text)
     assert WarmTimes(path).all() == {}
+    before = path.read_bytes()
+    with pytest.raises(Conflict, match="cannot be read"):
+        WarmTimes(path).add(["A1"], LATER, NOW)
+    with pytest.raises(Conflict, match="cannot be read"):
+        WarmTimes(path).remove(["A1"], NOW)
+    assert path.read_bytes() == before, "what can be mended is not written over"
     assert "counts as empty" in caplog.text
 
 
