@@ -27,7 +27,7 @@ from mograder.store.copies.update_tables import (
     update_offers,
     update_previews,
 )
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import reading, upsert, writing
 from mograder.store.database.database_time import database_now
 from mograder.store.hub.hub_state import bounded
 
@@ -108,13 +108,11 @@ class UpdateRows:
 
     def make_offer(self, item: str, release: str, who: str, at: datetime) -> OfferRow:
         """Offer a release to the copies of an item, in place of what was offered before."""
-        which = update_offers.c.item == item
+        row = OfferRow(item, 1, release, at, bounded(who, 200))
+        number = update_offers.c.number
         with writing(self._engine) as connection:
-            last = connection.execute(select(update_offers.c.number).where(which)).scalar()
-            row = OfferRow(item, (last or 0) + 1, release, at, bounded(who, 200))
-            connection.execute(delete(update_offers).where(which))
-            connection.execute(insert(update_offers).values(asdict(row)))
-        return row
+            offer = upsert(connection, update_offers, asdict(row), number=number + 1)
+            return replace(row, number=connection.execute(offer.returning(number)).scalar_one())
 
     def withdraw(self, item: str) -> bool:
         """Withdraw an item's offer; return false if nothing is offered."""
@@ -144,11 +142,8 @@ class UpdateRows:
     def save(self, row: CopyUpdateRow) -> None:
         """Store a copy's row in place of its last one."""
         kept = replace(row, reason=bounded(row.reason, _TEXT))
-        c = copy_updates.c
-        last = delete(copy_updates).where(c.item == row.item, c.username == row.username)
         with writing(self._engine) as connection:
-            connection.execute(last)
-            connection.execute(insert(copy_updates).values(asdict(kept)))
+            connection.execute(upsert(connection, copy_updates, asdict(kept)))
 
     def forget(self, user: str, item: str) -> None:
         """Remove a copy's row: its text was replaced by something else."""

@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
@@ -153,6 +154,24 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
             connection.execution_options(**{_FLEETING: True})
         with connection.begin():
             yield connection
+
+
+def upsert(
+    connection: Connection, table: Table, values: Mapping[str, object], **changes: object
+) -> sqlite.Insert | postgresql.Insert:
+    """Return a statement that inserts a row, or replaces that of the same primary key.
+
+    ``changes`` are the columns whose new value is computed from the row that is there. Deleting the
+    row and inserting another fails where two writers do so at the same time.
+    """
+    added: sqlite.Insert | postgresql.Insert = sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        added = postgresql.insert(table)
+    key = [column.name for column in table.primary_key]
+    replaced = {name: added.excluded[name] for name in values if name not in key}
+    return added.values(dict(values)).on_conflict_do_update(
+        index_elements=key, set_=replaced | changes
+    )
 
 
 @contextlib.contextmanager
@@ -400,8 +419,13 @@ _FULL, _NORMAL = "FULL", "NORMAL"
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    """Have the server end a writer that has vanished with its machine: its rows are locked."""
-    if not connection.get_execution_options().get(_READ_ONLY):
+    """Let a reader see the database as of one moment, as in SQLite, also by several statements.
+
+    Have the server end a writer that has vanished with its machine: its rows are locked.
+    """
+    if connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    else:
         connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}")
 
 

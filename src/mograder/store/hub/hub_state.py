@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import reading, upsert, writing
 from mograder.store.hub.hub_tables import (
     AuditRow,
     CapabilityRow,
@@ -248,9 +248,8 @@ class HubState:
         """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
         values = asdict(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
-            connection.execute(_ending_of(row.username, row.item, row.mode))
+            connection.execute(upsert(connection, endings, values))
             connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
-            connection.execute(insert(endings).values(**values))
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:
         """Remove the ending of this user, item and mode, since a new session has started."""

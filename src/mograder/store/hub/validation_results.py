@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import Delete, Engine, delete, insert, select
+from sqlalchemy import Delete, Engine, delete, select
 
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import reading, upsert, writing
 from mograder.store.hub.hub_tables import ResultRow, results
 
 __all__ = ["KeptResults", "ResultRow"]
@@ -28,8 +28,7 @@ class KeptResults:
     def save(self, row: ResultRow) -> None:
         """Store a result in place of the copy's last one."""
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_of(row.username, row.item))
-            connection.execute(insert(results).values(asdict(row)))
+            connection.execute(upsert(connection, results, asdict(row)))
 
     def find(self, username: str, item: str) -> ResultRow | None:
         """Return a copy's result."""
