@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,6 +56,26 @@ async def test_both_pages_of_a_shared_session_run_and_save(tmp_path: Path) -> No
             await again.save()
             assert "15" in (await helper.edit(0, "7 + 8")).data
     assert "5 + 6" in (tmp_path / "A1.py").read_text()
+
+
+async def test_a_session_is_not_shared_because_an_earlier_one_of_the_copy_was(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "A1.py").write_text(NOTEBOOK)
+    folder = tmp_path / "settings"
+    file = folder / "marimo" / "marimo.toml"
+    with marimo_on(tmp_path, BASE, settings=folder) as socket:
+        assert await share_editing(Endpoint(socket), BASE, LocalConnections())
+    first = tomllib.loads(file.read_text())
+    assert first["experimental"]["rtc_v2"] is True
+    with marimo_on(tmp_path, BASE, settings=folder) as socket:
+        async with tab(socket):
+            await is_refused(socket)
+        second = tomllib.loads(file.read_text())
+        assert second == first | {"experimental": {"rtc_v2": False}}
+        assert await share_editing(Endpoint(socket), BASE, LocalConnections())
+        async with tab(socket), tab(socket) as helper:
+            assert "5" in (await helper.edit(0, "2 + 3")).data
 
 
 async def test_a_server_that_knows_no_such_setting_is_not_shared(tmp_path: Path) -> None:

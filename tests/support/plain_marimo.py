@@ -18,8 +18,13 @@ _CONFIG = "[runtime]\nauto_instantiate = true\n"
 
 
 @contextmanager
-def marimo_on(directory: Path, base_url: str, mode: Mode = Mode.EDIT) -> Iterator[Path]:
-    """Serve ``A1.py`` of a directory by an unconfined marimo on a Unix socket."""
+def marimo_on(
+    directory: Path, base_url: str, mode: Mode = Mode.EDIT, *, settings: Path | None = None
+) -> Iterator[Path]:
+    """Serve ``A1.py`` of a directory by an unconfined marimo on a Unix socket.
+
+    With ``settings``, marimo's settings are kept in that folder from one session to the next.
+    """
     with tempfile.TemporaryDirectory(prefix="nb-") as home, socket.socket(socket.AF_UNIX) as listen:
         path = Path(home) / "s.sock"
         listen.bind(str(path))
@@ -37,7 +42,7 @@ def marimo_on(directory: Path, base_url: str, mode: Mode = Mode.EDIT) -> Iterato
             process = subprocess.Popen(
                 [sys.executable, str(serve), json.dumps(options), "--", "-q", mode, *flags, *where],
                 cwd=directory,
-                env=_environment(home),
+                env=_environment(home, settings or Path(home, ".config")),
                 pass_fds=(listen.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -50,6 +55,6 @@ def marimo_on(directory: Path, base_url: str, mode: Mode = Mode.EDIT) -> Iterato
             process.wait(10)
 
 
-def _environment(home: str) -> dict[str, str]:
-    places = {"XDG_CONFIG_HOME": f"{home}/.config", "XDG_CACHE_HOME": f"{home}/.cache"}
+def _environment(home: str, settings: Path) -> dict[str, str]:
+    places = {"XDG_CONFIG_HOME": str(settings), "XDG_CACHE_HOME": f"{home}/.cache"}
     return {"HOME": home, "PATH": "/usr/bin", **places}

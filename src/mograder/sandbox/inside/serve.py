@@ -25,6 +25,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ from typing import Any
 _BACKLOG = 128
 _TRIES, _PAUSE_SECONDS = 20, 0.05
 """How often a notebook is saved again while another program has it open."""
+_SHARED = re.compile(r"(\brtc_v2[\"']?\s*=\s*)true\b")
 
 
 def main(argv: list[str]) -> None:
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> None:
     options, arguments = json.loads(argv[0]), argv[2:]
     for name, value in options["rlimits"].items():
         _limit(name, value)
-    _write_first_configuration(options["config"])
+    _prepare_configuration(options["config"])
     copy_caches(options["caches"])
     if "fd" in options:
         listener = socket.socket(fileno=options["fd"])
@@ -95,19 +97,30 @@ def _end_with(owner: int) -> None:
     os._exit(1)
 
 
-def _write_first_configuration(text: str) -> None:
-    """Write marimo's user configuration unless the student already has one.
+def _prepare_configuration(text: str) -> None:
+    """Write marimo's user configuration, or end the sharing of an earlier session in the student's.
 
-    Written here and not by the hub: the directory is the student's, and must be changed with the
+    Done here and not by the hub: the directory is the student's, and must be changed with the
     student's permissions only.
     """
-    folder = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "marimo.toml").open("x") as file:
-            file.write(text)
-    except OSError:
-        return  # it exists, or the path is not usable: marimo handles both
+    settings = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo" / "marimo.toml"
+    with contextlib.suppress(OSError, UnicodeDecodeError):  # marimo handles an unusable file
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with settings.open("x") as file:
+                file.write(text)
+        except FileExistsError:
+            _set_unshared(settings)
+
+
+def _set_unshared(settings: pathlib.Path) -> None:
+    """Switch off ``rtc_v2``, which marimo keeps: a session is shared only when a hub asks."""
+    shared = settings.read_text(encoding="utf-8")
+    own = _SHARED.sub(r"\1false", shared)
+    if own != shared:
+        beside = settings.with_name(f".{settings.name}.unshared")
+        beside.write_text(own, encoding="utf-8")
+        _replace(beside, settings)
 
 
 def copy_caches(directory: str) -> None:
