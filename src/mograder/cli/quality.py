@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option, sandbox_options
@@ -214,7 +214,7 @@ def _duration(seconds: float) -> str:
 def _tell(reports: Sequence[QualityReport], *, as_json: bool) -> None:
     if as_json:
         told = [each.as_data() for each in reports]
-        click.echo(json.dumps({"notebooks": told}, ensure_ascii=False, indent=1))
+        print_json({"notebooks": told}, indent=1)
         return
     for report in reports:
         for finding in sorted(report.findings):

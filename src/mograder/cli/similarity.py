@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -66,7 +66,7 @@ def similarity(
         write_private(file, _csv(found, verdicts))
     if as_json:
         told = _json(name, found, verdicts)
-        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        print_json(told, indent=1)
         return
     for line in _lines(name, found, verdicts):
         click.echo(plain(line))
