@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -203,3 +205,31 @@ def test_damaged_versions_are_reported_and_left(engine: Engine) -> None:
     assert kept.text("anna", "A1", 2) == b"x = 1\n" * 50
     fresh = Versions(engine).record("anna", "A1", b"y = 1\n", Origin.EDITOR, NOW)
     assert kept.text("anna", "A1", fresh.number) == b"y = 1\n"
+
+
+def test_a_version_can_be_read_while_others_are_thinned(engine: Engine) -> None:
+    kept, generator = Versions(engine), random.Random(7)
+    for copy in range(20):
+        text = b""
+        for number in range(40):
+            text = text_of(generator, text)
+            at = NOW - 10 * DAY + number * SECOND
+            kept.record(f"student{copy}", "A1", text, Origin.EDITOR, at)
+    ended = threading.Event()
+
+    def read_all() -> int:
+        times = 0
+        while not ended.is_set():
+            for copy in range(20):
+                assert kept.text(f"student{copy}", "A1", 40)
+            times += 1
+        return times
+
+    with ThreadPoolExecutor(2) as readers:
+        reads = [readers.submit(read_all) for _ in range(2)]
+        try:
+            removed = [Thinning(engine).thin(copy, NOW).removed for copy in range(1, 21)]
+        finally:
+            ended.set()
+        assert all(read.result() for read in reads)
+    assert all(removed)
