@@ -42,7 +42,7 @@ _MAX_HEADERS = 200
 _SESSIONS = (b"/s/", b"/edit/user/", b"/run/user/")
 _FRONT = b"/_front/"
 _PRIVATE = ("localhost", "local", "internal")
-"""Top-level domains that nobody can register."""
+"""Top-level domains in which no name can be registered."""
 _OF_ANY_HOST = frozenset({b"/health", b"/ready"})
 _HTTP = 80
 _MISDIRECTED = "This server has another name. Its [hub] public_url is {}."

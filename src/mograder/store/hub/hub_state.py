@@ -97,9 +97,9 @@ class HubState:
             return connection.execute(wanted).one_or_none() is not None
 
     def records(self, username: str) -> bool:
-        """Return whether the user is known, or of something done in the audit log.
+        """Return whether the user is known, or named by an action in the audit log.
 
-        So one is to whom a token or a link was given that is not used yet.
+        A user with a token or a link that was not used yet is in that log only.
         """
         told = (audit.c.who == username) | (audit.c.what == username)
         told &= audit.c.outcome == "ok"  # a refusal may have any name
