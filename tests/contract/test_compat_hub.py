@@ -34,7 +34,6 @@ session_ttl = 3600
 use_bubblewrap = true
 [moodle]
 url = "https://moodle.example"
-a_key_of_old = 1
 """
 
 
@@ -352,7 +351,3 @@ def test_the_old_allowlist_is_read_at_every_request(
     assert "instructor" in kept_out.text
     with hub.client(student(other)) as client:
         assert client.get("/assignments").status_code == 200
-
-
-def test_an_unknown_key_in_an_old_section_is_warned_about_and_no_more(hub: HubProcess) -> None:
-    assert "moodle.a_key_of_old" in hub.log_text()
