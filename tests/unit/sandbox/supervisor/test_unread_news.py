@@ -31,7 +31,9 @@ class SlowHub:
     async def lines(self) -> list[bytes]:
         """Close the connection, and read all that was sent."""
         self.writer.close()
-        self.own.transport.resume_reading()
+        transport = self.own.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.resume_reading()
         return (await self.reader.read()).splitlines()
 
 
@@ -44,7 +46,9 @@ async def a_hub(tmp_path: Path) -> AsyncIterator[SlowHub]:
 
     server = await asyncio.start_unix_server(greet, tmp_path / "s")
     reader, own = await asyncio.open_unix_connection(tmp_path / "s", limit=1 << 26)
-    own.transport.pause_reading()
+    transport = own.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
     writer = await came
     try:
         yield SlowHub(writer, reader, own)
