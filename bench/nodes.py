@@ -13,9 +13,9 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.load import Target
@@ -34,7 +34,11 @@ from bench.wire import Line, WebSocket, open_websocket
 _NODES, _SESSIONS = 20, 2000
 _AT_ONCE = 16
 _JOIN_SECONDS = 120.0
+_ENDED, _WAITING = 500, 100
+"""How many more sessions end before the hub is watched again, and how many starts then wait."""
 _SETTLE_SECONDS = 20.0
+_FULL_SECONDS = 5.0
+"""Longer than the time between two statuses of a node."""
 _LOOKS = 4
 """The number of equal parts of the watched time; memory is read at the end of each."""
 
@@ -84,10 +88,24 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         idle = await watch_hub(hub.pid, seconds_each)
         pages = await _open_pages(scene, paths)
         busy = await watch_hub(hub.pid, seconds_each)
+        say(f"  ending {_ENDED // few} further sessions, then having {_WAITING // few} starts wait")
+        await _start_and_end(scene, _ENDED // few)
+        ended = await watch_hub(hub.pid, seconds_each)
+        async with _waiting(scene, _WAITING // few):
+            full = await watch_hub(hub.pid, seconds_each)
         for page in pages:
             page.close()
         there = len(await scene.asked("/sessions"))
-    return _rows(scene, there, seconds, idle, busy)
+    return [
+        *_rows(scene, there, seconds, idle, busy),
+        _share(scene, f"after {_ENDED // few} others have ended", ended),
+        _share(scene, f"while {_WAITING // few} starts wait", full),
+    ]
+
+
+def _share(scene: NodeScene, when: str, watched: Watched) -> Row:
+    what = f"nodes: {len(scene.users)} idle sessions on {scene.nodes} nodes"
+    return Row(f"{what}, every page open, {when}", "% of a core", "", (watched.share,), (), None)
 
 
 def _rows(scene: NodeScene, there: int, seconds: float, idle: Watched, busy: Watched) -> list[Row]:
@@ -191,6 +209,47 @@ async def _open_pages(scene: NodeScene, paths: dict[str, str]) -> list[WebSocket
 
     await asyncio.gather(*map(open_page, scene.users))
     return pages
+
+
+async def _start_and_end(scene: NodeScene, count: int) -> None:
+    """Start and end the sessions of so many others."""
+    others = tuple(f"goner{number}" for number in range(count))
+    await start_all(replace(scene, users=others))
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def end(user: str) -> None:
+        async with few:
+            line = Line(Target(path="", port=scene.hub.port))
+            path = f"/stop-edit/{user}/{ITEM}"
+            (await line.ask(path, body=b"{}", headers=student(user))).expect()
+            line.close()
+
+    await asyncio.gather(*map(end, others))
+
+
+@asynccontextmanager
+async def _waiting(scene: NodeScene, count: int) -> AsyncIterator[None]:
+    """Have so many starts wait, since the nodes say that they carry out none."""
+    full = scene.place / "full"
+    await asyncio.to_thread(full.write_text, "1")
+    await asyncio.sleep(_FULL_SECONDS)
+    others = tuple(f"waiter{number}" for number in range(count))
+    lines = [Line(Target(path="", port=scene.hub.port)) for _ in others]
+    path = f"/start-edit-deep/{ITEM}"
+    asked = [
+        asyncio.create_task(line.ask(path, body=b"{}", headers=student(user)))
+        for line, user in zip(lines, others, strict=True)
+    ]
+    try:
+        yield
+        if any(each.done() for each in asked):
+            raise AssertionError("a start did not wait, though all nodes were full")
+    finally:
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        for line in lines:
+            line.close()
 
 
 async def watch_hub(pid: int, seconds: float) -> Watched:

@@ -3,7 +3,8 @@
 ``python -m bench.support.fake_node TOKEN NAME DIRECTORY`` joins the hub of a token and serves until
 it is stopped, with the messages of a real node at work: a status every two seconds, and each second
 the use of a tenth of its sessions, as that of idle ones changes. Each session checks twice a minute
-while DIRECTORY has a file ``checks`` with a number: so many checks run each time.
+while DIRECTORY has a file ``checks`` with a number: so many checks run each time. While it has a
+file ``full`` with a number, the node carries out no start.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ _OPERATIONS = (
 class FakeNode:
     """A node's state; it may be connected to several hubs.
 
-    ``grants`` counts the leases that were granted. With ``drain_seconds`` set it is draining.
+    ``grants`` counts the leases that were granted. With ``drain_seconds`` set it is draining. It
+    carries out no start while the number in the file ``full`` is above 0.
     """
 
     name: str
@@ -78,6 +80,7 @@ class FakeNode:
     draining: bool = False
     drain_seconds: float | None = None
     grants: int = 0
+    full: Path = Path("/nonexistent")
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -125,7 +128,7 @@ class FakeNode:
             used=len(self.sessions) * _SESSION_MIB * MIB,
             processors=self.processors,
             load=len(self.sessions) / 100,
-            starts=2 * self.processors,
+            starts=0 if _number_in(self.full) else 2 * self.processors,
             environments=tuple(sorted(self.environments)),
             zygotes=tuple(sorted(self.environments)),
             sessions=tuple(self.sessions),
@@ -242,7 +245,7 @@ async def run(token: str, name: str, directory: Path) -> None:
     path = directory / f"{name}.sock"
     close = await serve_sessions(path)
     identity = await join(NodeToken.parse(token), name)
-    node = FakeNode(name)
+    node = FakeNode(name, full=directory / "full")
 
     def socket_of(session_id: str) -> Path | None:
         return path if session_id in node.sessions else None

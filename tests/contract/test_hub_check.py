@@ -76,7 +76,10 @@ def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixtu
     assert "  [ok] sandbox: a session sees no network, none of the course's files" in out
     assert "works in a sandbox" in out
     assert "  [ok] allowed_users.txt: 2 users\n" in out
-    assert out.endswith("\n\nHub check: all good\n")
+    notes = out.count("  [--] ")
+    marked = "1 line marked" if notes == 1 else f"{notes} lines marked"
+    said = f"no problems; look at the {marked} [--]" if notes else "all good"
+    assert out.endswith(f"\n\nHub check: {said}\n")
     assert sorted(path.name for path in course.iterdir()) == before, "it leaves nothing behind"
 
 

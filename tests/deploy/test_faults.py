@@ -186,7 +186,7 @@ def test_d5_a_unit_has_failed(machine: Machine) -> None:
         status, said = check(machine)
         assert status == 1
         assert "[!!] services: mograder-hub.service has failed (" in said
-        assert "all good" not in said
+        assert "check: 1 issue(s) found" in said
 
 
 def test_d4_a_unit_is_an_empty_file(machine: Machine) -> None:

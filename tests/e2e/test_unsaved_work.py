@@ -7,11 +7,14 @@ real: from the state of its page comes what was typed and never sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 from playwright.async_api import Frame, Page, Route, expect
@@ -20,6 +23,7 @@ from bench.support.browser import People, insert, notebook
 from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
+from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.parsing import parse_marimo
 from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
 from mograder.sandbox.protocol import Mode
@@ -27,8 +31,9 @@ from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 from tests.e2e.test_accessibility import violations
 from tests.support.framed_session import ITEM, Framed, Tab, framed
-from tests.support.shared_hub import TINY
+from tests.support.shared_hub import TINY, editor, start
 from tests.support.shared_hub import notebook as tiny_notebook
+from tests.support.student_workers import CUT
 
 pytestmark = pytest.mark.full
 
@@ -399,3 +404,44 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
     assert "mine = 4711" in text
     assert [each["change"] for each in told["cells"]] == ["changed"], told
     assert told["outside"] == []
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("with_all_it_started", [False, True])
+async def test_a_hub_killed_during_a_save_leaves_the_old_or_the_new_notebook_whole(
+    start_hub: Callable[..., HubProcess], *, with_all_it_started: bool
+) -> None:
+    hub, tries = start_hub(), 3
+    put_release(hub.course, TINY, tiny_notebook(""))
+    copy = hub.course / "hub-notebooks" / "alice" / TINY / f"{TINY}.py"
+    left = set()
+    for part in range(tries):
+        await asyncio.to_thread(start, hub, "alice")
+        async with open_editor(editor(hub, "alice"), run=False) as tab:
+            old = await save_long_text(tab, copy, b"old")
+            began = time.perf_counter()
+            old = await save_long_text(tab, copy, b"old")
+            took = time.perf_counter() - began
+            new = old.replace(b"old", b"new")
+            saving = asyncio.create_task(save_long_text(tab, copy, b"new"))
+            await asyncio.sleep(took * (part + 1) / tries)
+            started = psutil.Process(hub.pid).children(recursive=True)
+            for process in started if with_all_it_started else ():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            hub.kill()
+            with contextlib.suppress(*CUT, AssertionError):
+                await saving
+        await asyncio.to_thread(hub.stop)
+        found = copy.read_bytes()
+        assert found in {old, new}, f"{len(found)} bytes, begins {found[:80]!r}"
+        left.add(found == new)
+        await asyncio.to_thread(hub.restart)
+    print(f"the new notebook in some: {True in left}, the old one in some: {False in left}")
+
+
+async def save_long_text(tab: MarimoClient, copy: Path, word: bytes) -> bytes:
+    """Save a notebook of two megabytes, all lines of which have the word; return its bytes."""
+    tab.cells.codes[0] = "\n".join(f"# {word.decode()} {line:060}" for line in range(30_000))
+    await tab.save()
+    return await asyncio.to_thread(copy.read_bytes)

@@ -14,21 +14,29 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRY_SECONDS = 0.5
+_TOLD_EACH = 120
+"""Failures from one line in the log to the next: a minute."""
 
 
 async def retried(attempt: Callable[[], Awaitable[T]], trouble: str) -> T:
     """Return the result of an attempt; repeat it every half second until it succeeds.
 
-    The first failure is logged, with ``trouble`` before it. An unexpected error is repeated, too:
-    it must not leave for ever what the attempt was to remove.
+    The first failure is logged, with ``trouble`` before it, then one each minute, and in the end
+    the success. An unexpected error is repeated, too: it must not leave for ever what the attempt
+    was to remove.
     """
-    told = False
+    failures = 0
     while True:
         try:
-            return await attempt()
+            result = await attempt()
         except Exception as error:  # noqa: BLE001 - see above
-            if not told:
+            if failures % _TOLD_EACH == 0:
                 expected = isinstance(error, MograderError)
-                _log.warning("%s: %s", trouble, error, exc_info=not expected)
-            told = True
+                again = f" ({failures} failures before)" if failures else ""
+                _log.warning("%s: %s%s", trouble, error, again, exc_info=not expected)
+            failures += 1
+        else:
+            if failures:
+                _log.info("%s: succeeded after %d failures", trouble, failures)
+            return result
         await asyncio.sleep(_RETRY_SECONDS)

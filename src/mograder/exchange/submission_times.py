@@ -15,22 +15,33 @@ from mograder.core.settings import LoadedSettings
 from mograder.store.submissions.fetched_times import read_numbers
 from mograder.store.submissions.history import reads_as_a_submission
 from mograder.store.submissions.submissions import Submissions
-from mograder.store.submissions.submitted_files import SubmittedFile
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 _RECEIPTS = "receipts"
 """The directory of an assignment server's records, in the program's own directory."""
 
 
-def with_times(
-    found: Sequence[SubmittedFile], directory: Path, name: ItemName, loaded: LoadedSettings
+def submissions_in(
+    directory: Path,
+    name: ItemName,
+    loaded: LoadedSettings,
+    *,
+    named: Sequence[Path] | None = None,
 ) -> list[SubmittedFile]:
-    """Return the files with their times of submission, and receipts, where those are known."""
+    """Return the submissions in a directory, with what is known of their times and receipts.
+
+    ``named`` chooses some of its files instead of those that count.
+
+    Raises:
+        InvalidInput: The directory cannot be read.
+    """
     fetched = read_numbers(directory)
     known = _received(directory, name, loaded)
+    recorded = {file.path.name for file in known.values()} | {f"{user}.py" for user in fetched}
     return [
-        known.get((each.student, each.path.name))
+        (not each.problem and known.get((each.student, each.path.name)))
         or replace(each, received=each.received or from_unix_or_none(fetched.get(each.student)))
-        for each in found
+        for each in submitted_files(directory, recorded, named=named)
     ]
 
 

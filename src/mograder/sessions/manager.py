@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
+from mograder.core.paced import Paced
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
@@ -40,7 +41,7 @@ from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler, stop_all
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.shared_rows import RowTaken, SharedRows
-from mograder.sessions.start_queue import StartQueue
+from mograder.sessions.start_queue import RECONSIDER_SECONDS, StartQueue
 from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
@@ -92,6 +93,9 @@ class SessionManager:
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
+        self._reconsider = Paced(
+            lambda: queue.reconsider(self.all(), self._expected), RECONSIDER_SECONDS
+        )
         self.pages_first, self.rehearsed = queue.pages_first, queue.rehearsed
         self.background = BackgroundRuns(limits, self._ledger)
         self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
@@ -133,6 +137,7 @@ class SessionManager:
     async def close(self) -> None:
         """Stop the background tasks; the sessions go on in the launcher."""
         await self._starts.close()
+        self._reconsider.close()
         self._queue.close()
         for task in self._tasks:
             task.cancel()
@@ -431,7 +436,7 @@ class SessionManager:
         if not isinstance(news, NodeStatus):
             self._ledger.measured(news.sessions, news.overhead, news.runs, news.used)
         if len(self._queue) or len(self.background) or len(self.rehearsed):
-            self._queue.reconsider(self.all(), self._expected)
+            self._reconsider()
 
     async def _handle_exits(self) -> None:
         while True:

@@ -36,6 +36,10 @@ _CROWD_SECONDS = 2.0
 _TELL_SECONDS = 0.25
 """Interval at which changed places are reported: each step changes the place of all that wait."""
 
+RECONSIDER_SECONDS = 0.2
+"""The least time between two looks at all sessions and all that wait: there is news thirty times a
+second with twenty nodes."""
+
 _PACES = 20
 _SOONEST, _LATEST, _UNKNOWN = 10, 300, 60
 

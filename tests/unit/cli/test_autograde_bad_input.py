@@ -123,9 +123,30 @@ def test_two_files_of_one_student_are_told_and_none_of_them_counts(
         desk.submit(unicodedata.normalize("NFD", other))
     assert run(["autograde", "hw1"]) == 1
     told = capfd.readouterr()
-    assert "are files of one student. Keep one of them." in told.out + told.err
+    assert "look like files of one student: none of them is graded." in told.out + told.err
+    assert "Keep one, under the student's right name." in told.out + told.err
     twice = {"bob"} if other == "BOB.py" else set()
     assert whole(desk) == {name: mark for name, mark in OTHERS.items() if name not in twice}
+
+
+def test_the_file_of_the_student_whose_submission_was_fetched_keeps_its_mark(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk.submit("BOB.py", RIGHT)
+    desk.submit(".fetch_metadata.json", '{"bob": 1767344400}')
+    assert run(["autograde", "hw1"]) == 1
+    told = "".join(capfd.readouterr())
+    assert "'BOB.py' is not graded, since it looks like 'bob.py', whose submission is" in told
+    assert whole(desk) == OTHERS
+
+
+def test_naming_a_file_grades_it_no_sooner_than_the_one_that_looks_the_same(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    named = desk.submit("BOB.py", RIGHT)
+    assert run(["autograde", str(named)]) == 1
+    assert "'BOB.py', 'bob.py' look like files of one student" in "".join(capfd.readouterr())
+    assert desk.judges.asked == []
 
 
 def test_names_with_spaces_and_umlauts_are_names(desk: Desk) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -16,6 +15,7 @@ from mograder.cli.autograde.output import Output, answer_of
 from mograder.cli.autograde.preview import preview_json, preview_lines
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
 from mograder.cli.autograde.verification import verify
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -256,7 +256,7 @@ def _preview(
             output.close()
     if as_json:
         answers = [preview_json(name, compared) for name, compared in found.items()]
-        click.echo(json.dumps({"version": 1, "preview": answers}, indent=2, ensure_ascii=False))
+        print_json({"version": 1, "preview": answers}, indent=2)
     for name, compared in found.items():
         for line in preview_lines(name, compared):
             output.say(plain(line))
@@ -369,4 +369,4 @@ def _tell(
         output.say(f"CSV written to {csv_file}")
     if as_json:
         answers = {"version": 1, "assignments": [answer_of(each) for each in done]}
-        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+        print_json(answers, indent=2)

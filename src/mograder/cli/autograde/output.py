@@ -5,13 +5,13 @@ See compatibility-0.3.16.md 9.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import MappingProxyType
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.progress_bars import counting
@@ -58,7 +58,7 @@ class Output:
     def event(self, kind: str, **facts: object) -> None:
         """Print an event, if they were asked for."""
         if self._events:
-            click.echo(json.dumps({"event": kind, **facts}, ensure_ascii=False), err=True)
+            print_json({"event": kind, **facts}, err=True)
 
     def prepares(self) -> None:
         """Show that the preparation of an assignment begins."""

@@ -19,7 +19,7 @@ from mograder.core.name_lookup import listed, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.submitted_work import Target, Work
-from mograder.exchange.submission_times import with_times
+from mograder.exchange.submission_times import submissions_in
 from mograder.grading.submissions.graded_assignment import AssignmentFiles
 from mograder.notebook.pep723 import ItemKind, read_kind
 from mograder.store.course.course import (
@@ -30,11 +30,7 @@ from mograder.store.course.course import (
     shown,
 )
 from mograder.store.filesystem.files import entry_named
-from mograder.store.submissions.submitted_files import (
-    SubmittedFile,
-    submitted_file,
-    submitted_files,
-)
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,7 @@ def choose_from_zip(
     target.directory.mkdir()
     opened = ZipOfSubmissions.read(archive, wanted.worksheet, loaded, name)
     works = opened.unpack(target)
-    submissions = tuple(_in_zip(work, target.directory) for work in works if work.places())
+    submissions = _in_zip([work for work in works if work.places()], target.directory)
     files = AssignmentFiles(name, source, _release(source, name, course))
     notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)
     chosen = Chosen(files, submissions, wanted.output or course.autograded / name, notes=notes)
@@ -179,7 +175,7 @@ def _choose(
     directory: Path, files: list[Path] | None, wanted: Wanted, loaded: LoadedSettings
 ) -> Chosen:
     name = ItemName.parse(directory.name)
-    found = submitted_files(directory) if files is None else tuple(map(submitted_file, files))
+    found = tuple(submissions_in(directory, name, loaded, named=files))
     others = _jupyter_notebooks(directory) if files is None else ()
     if not found:
         raise InvalidInput(
@@ -190,7 +186,7 @@ def _choose(
     source, notes = _source(wanted.source, course, name)
     chosen = Chosen(
         AssignmentFiles(name, source, _release(source, name, course)),
-        tuple(with_times(found, directory, name, loaded)),
+        found,
         wanted.output or course.autograded / name,
         whole=files is None,
         notes=(*notes, *others),
@@ -256,8 +252,10 @@ def _release(source: Path | None, name: str, course: _Course) -> Path | None:
     return find_release(source, name, course.releases)
 
 
-def _in_zip(work: Work, directory: Path) -> SubmittedFile:
-    path = directory / f"{work.name}.py"
-    return (
-        submitted_file(path) if work.notebook else SubmittedFile(work.name, path, problem=work.why)
+def _in_zip(works: Sequence[Work], directory: Path) -> tuple[SubmittedFile, ...]:
+    places = [(work, directory / f"{work.name}.py") for work in works]
+    read = [path for work, path in places if work.notebook]
+    unread = (
+        SubmittedFile(it.name, path, problem=it.why) for it, path in places if not it.notebook
     )
+    return (*submitted_files(directory, named=read), *unread)

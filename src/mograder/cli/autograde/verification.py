@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 import click
 
 from mograder.cli.autograde.selection import Chosen
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograded_files import AutogradedFiles
@@ -30,7 +30,7 @@ def verify(chosen: Sequence[Chosen], loaded: LoadedSettings, *, as_json: bool) -
             for each in chosen
         ]
     if as_json:
-        click.echo(json.dumps(_answer(found), indent=2, ensure_ascii=False))
+        print_json(_answer(found), indent=2)
     else:
         _tell(found)
     return int(any(result.problems for _, results in found for result in results))

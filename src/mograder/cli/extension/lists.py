@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from mograder.cli.extension.apply import opened
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import iso, plain
 from mograder.cli.shared.options import course_dir_option, json_option
 from mograder.cli.shared.private_files import print_file, write_private
@@ -39,7 +39,7 @@ def show(*, assignment: str | None, history: bool, as_json: bool, course_dir: Pa
             "extensions": [_as_json(each) for each in rows],
             "groups": {name: list(students) for name, students in facts.groups().items()},
         }
-        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        print_json(told, indent=1)
         return
     for each in rows:
         click.echo(plain(_line(each)))

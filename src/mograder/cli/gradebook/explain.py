@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -65,7 +65,7 @@ def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | 
             "problem": last.problem,
             "history": [_mark_json(each) for each in history],
         }
-        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        print_json(told, indent=1)
         return
     for line in _lines(grade, last, history, late_sentence(grade, deduction)):
         click.echo(plain(line).rstrip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 from rich.cells import cell_len
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option, json_option
@@ -56,7 +56,7 @@ def show(
         if assignment is not None or not any(course.values()):
             grade_named([each for grades in course.values() for each in grades], student)
     if as_json:
-        click.echo(json.dumps(_course_json(course), ensure_ascii=False, indent=1))
+        print_json(_course_json(course), indent=1)
     elif assignment is None:
         rows = [[_text(cell) for cell in row] for row in course_rows(course)]
         _print_table(["Student", *course], rows)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import Report, reporting
@@ -77,7 +77,7 @@ def _verify(file: Path, *, as_json: bool) -> None:
         verified = verify(file, report)
     if as_json:
         answer = asdict(verified) | {"made": verified.made.isoformat()}
-        click.echo(json.dumps(answer, indent=2))
+        print_json(answer, indent=2)
         return
     _tell_left_out(verified.left_out)
     click.echo(
@@ -91,7 +91,7 @@ def _scheduled(loaded: LoadedSettings, *, as_json: bool) -> bool:
         done = back_up_scheduled(loaded, report)
     if as_json:
         more = {"path": str(done.path), "faults": list(done.faults)}
-        click.echo(json.dumps(_as_json(done.made) | more, indent=2))
+        print_json(_as_json(done.made) | more, indent=2)
         return bool(done.faults)
     click.echo(f"Wrote {done.path}")
     _tell(done.made, aside=False, missing=0)
@@ -110,7 +110,7 @@ def _to_file(loaded: LoadedSettings, file: Path, *, as_json: bool) -> bool:
     with reporting(quiet=as_json) as report:
         made = _to_stdout(loaded, report) if aside else back_up(loaded, file, report)
     if as_json:
-        click.echo(json.dumps(_as_json(made), indent=2), err=aside)
+        print_json(_as_json(made), indent=2, err=aside)
     else:
         _tell(made, aside=aside, missing=len(made.left_out))
     return bool(made.left_out)

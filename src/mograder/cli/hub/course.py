@@ -5,7 +5,6 @@ B35, B36; compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.options import json_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients import hub_course
@@ -127,7 +127,7 @@ def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo, *, as_json:
         published = {name: kind for name, kind in published.items() if name in names}
         rules = {name: rule for name, rule in rules.items() if name in names}
     if as_json:
-        click.echo(json.dumps(_as_json(published, rules), ensure_ascii=False))
+        print_json(_as_json(published, rules))
         return
     for line in _lines(published, rules, zone):
         click.echo(line)

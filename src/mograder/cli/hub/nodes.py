@@ -5,7 +5,6 @@ A change is written to the database; the hub that a node is connected to acts on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Final
 import click
 
 from mograder.auth.node_tokens import NodeToken
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import iso, plain
 from mograder.cli.shared.hub_database import current_hub_state
@@ -50,7 +50,7 @@ def nodes(ctx: click.Context, course_dir: Path | None, *, as_json: bool) -> None
         view = NodesView(Nodes(state.engine), loaded.settings.nodes.lease_seconds)
         machines = view.read(_now())
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in machines], ensure_ascii=False))
+        print_json([_as_json(each) for each in machines])
     elif machines:
         click.echo("\n".join(_lines(machines)))
     else:

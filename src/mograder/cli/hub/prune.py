@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.core.clock import from_unix
@@ -31,7 +31,7 @@ def prune(given: Given, /, dry_run: bool, as_json: bool, course_dir: Path | None
     loaded = load_course(given, course_dir)
     pruned = asyncio.run(prune_course(loaded, read_environ(), dry_run=dry_run))
     if as_json:
-        click.echo(json.dumps(_as_json(pruned, dry_run=dry_run), indent=2))
+        print_json(_as_json(pruned, dry_run=dry_run), indent=2)
         return
     for each in pruned.removed:
         last = from_unix(each.used).astimezone()

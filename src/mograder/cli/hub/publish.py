@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import Report, reporting
@@ -94,7 +94,7 @@ def publish(  # noqa: PLR0913  # one argument per option
             done = _exchange(release, kind, source, client, say, way)
     _conclude(done, kind, say, dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps(_as_json(release, kind, done), ensure_ascii=False))
+        print_json(_as_json(release, kind, done))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
     """
     if not dev and read_environ().hub_secret is None:
         raise click.ClickException(
-            "MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
+            "MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)\n"
+            "Make one, and keep it, since all tokens depend on it: export MOGRADER_HUB_SECRET="
+            '$(python3 -c "import secrets; print(secrets.token_hex(32))")'
         )
     loaded = load_settings(given.course_dir, overrides=given.overrides)
     # Nothing becomes garbage during startup, and searching for it takes 0.2 s; the server enables

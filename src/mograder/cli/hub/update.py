@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
@@ -72,7 +72,7 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool, as_j
     elif found.offered and not as_json:
         _tell_offer(found)
     if as_json:
-        click.echo(json.dumps(found.model_dump(mode="json"), ensure_ascii=False))
+        print_json(found.model_dump(mode="json"))
     return complete and not any(line.reason for line in lines)
 
 
@@ -80,7 +80,7 @@ def _undo(client: HubClient, item: str, *, as_json: bool) -> bool:
     with reporting(quiet=as_json) as report:
         done = hub_updates.undo(client, item, report)
     if as_json:
-        click.echo(json.dumps(done.model_dump(mode="json"), ensure_ascii=False))
+        print_json(done.model_dump(mode="json"))
     else:
         _tell_undone(done)
     return not done.failed

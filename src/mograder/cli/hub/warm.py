@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import Report, reporting
@@ -77,7 +77,7 @@ def warm_cache(
         return
     outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run, as_json=as_json))
     if as_json:
-        click.echo(json.dumps([_as_json(each) for each in outcomes], ensure_ascii=False))
+        print_json([_as_json(each) for each in outcomes])
     if any(each.status == "failed" for each in outcomes):
         click.get_current_context().exit(1)
 
@@ -88,7 +88,7 @@ def _warm_remote(address: Address, *, as_json: bool) -> None:
         warmed = client.warm_cache(report)
     if as_json:
         answer = {"warmed": list(warmed.ready), "failed": dict(warmed.failed)}
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     else:
         click.echo(f"Warmed {len(warmed.ready)} notebooks: {', '.join(warmed.ready)}")
         for name, error in warmed.failed.items():

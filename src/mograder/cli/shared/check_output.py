@@ -34,7 +34,13 @@ def _print(what: str, lines: tuple[Line, ...], found: int) -> None:
         if line.hint:
             click.echo(f"       {line.hint}")
     click.echo()
-    click.echo(f"{what} check: {f'{found} issue(s) found' if found else 'all good'}")
+    click.echo(f"{what} check: {f'{found} issue(s) found' if found else _without_problems(lines)}")
+
+
+def _without_problems(lines: tuple[Line, ...]) -> str:
+    notes = sum(line.level is Level.NOTE for line in lines)
+    marked = "1 line marked" if notes == 1 else f"{notes} lines marked"
+    return f"no problems; look at the {marked} [--]" if notes else "all good"
 
 
 def _as_json(lines: tuple[Line, ...]) -> dict[str, object]:

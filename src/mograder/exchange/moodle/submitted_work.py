@@ -74,12 +74,19 @@ class Target:
 
 
 def choose_notebook(files: Sequence[RemoteFile], expected: Sequence[str]) -> RemoteFile | None:
-    """Return the notebook in a submission: the file with an expected name, or the only one."""
-    notebooks = [file for file in files if PurePosixPath(file.name).suffix.lower() == ".py"]
+    """Return the notebook in a submission: the file with an expected name, or the only one.
+
+    Files whose names begin with a dot are none: systems and editors leave them there.
+    """
+    notebooks = [file for file in files if _may_be_notebook(PurePosixPath(file.name))]
     named = [file for file in notebooks if PurePosixPath(file.name).name in expected]
     if len(named) == 1:
         return named[0]
     return notebooks[0] if len(notebooks) == 1 else None
+
+
+def _may_be_notebook(path: PurePosixPath) -> bool:
+    return path.suffix.lower() == ".py" and not path.name.startswith(".")
 
 
 def put_work(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> Work:

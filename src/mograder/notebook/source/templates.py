@@ -113,7 +113,9 @@ def _(check, total):
 
 @app.cell(hide_code=True)
 def _(hint):
-    hint("`range(1, 101)` holds the numbers, and `sum` adds them up.")
+    hint(
+        "`range(1, 101)` holds the numbers, and `sum` adds them up."
+    )
     return
 
 

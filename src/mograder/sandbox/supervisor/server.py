@@ -98,6 +98,8 @@ _REPORT_SECONDS = 0.2
 _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
+_MOST_UNREAD_BYTES = 4 << 20
+"""Those above which it is disconnected, since it must miss no end and no start."""
 
 _RUNS = ("execute", "judge", "cancel")
 _OPERATIONS = (*_RUNS, "warm", "subscribe", "hang up", "in use", "answered", "hold lease")
@@ -370,15 +372,28 @@ class Supervisor:
         return sandbox.exited.result()
 
     def _tell_ended(self, news: Ended) -> None:
-        for hub in self._hubs:
-            hub.write(encode(news))
+        for hub in tuple(self._hubs):
+            tell(hub, news)
 
     def _tell_news(self, news: News) -> None:
-        for hub, wish in self._subscribers.items():
-            if isinstance(news, Checked) and not wish.checks:
-                continue
-            if hub.transport.get_write_buffer_size() < _UNREAD_BYTES or isinstance(news, Arrived):
-                hub.write(encode(news))
+        for hub, wish in tuple(self._subscribers.items()):
+            if wish.checks or not isinstance(news, Checked):
+                tell(hub, news)
+
+
+def tell(hub: asyncio.StreamWriter, news: Ended | News) -> None:
+    """Send news to a hub, unless it has not read what it was sent before.
+
+    It must miss no end and no start of a session. Instead of those it loses its connection: it
+    compares its sessions with ours when it connects again.
+    """
+    unread = hub.transport.get_write_buffer_size()
+    missable = not isinstance(news, Ended | Arrived)
+    if unread < (_UNREAD_BYTES if missable else _MOST_UNREAD_BYTES):
+        hub.write(encode(news))
+    elif not missable and not hub.transport.is_closing():
+        _log.warning("a hub does not read; its connection is closed")
+        hub.transport.abort()
 
 
 class _HubGoneError(Exception):

@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
+from mograder.core.paced import Paced
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
@@ -40,6 +41,7 @@ from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry, start_failure
 from mograder.sessions.nodes.placement import NodeLoad, choose_node
+from mograder.sessions.start_queue import RECONSIDER_SECONDS
 from mograder.store.hub.hub_tables import SessionRow, SessionState
 
 _log = logging.getLogger(__name__)
@@ -84,7 +86,8 @@ class NodeLauncher:
     Mutable state: ``_places``, the nodes of sessions that this hub started or adopted, by session
     id; ``_starting``, ids whose start is in progress; ``_reported``, the sessions in each node's
     last status, kept until its lease is over; ``_ending``, how many sessions of each node are being
-    ended; ``_background``, tasks that nothing waits for.
+    ended; ``_background``, tasks that nothing waits for; ``_uses``, what was measured and is not
+    passed on yet: all nodes are counted a few times a second, not for each message.
     """
 
     def __init__(
@@ -103,13 +106,15 @@ class NodeLauncher:
         self._reported: dict[str, frozenset[str]] = {}
         self._ending: Counter[str] = Counter()
         self._background: set[asyncio.Task[None]] = set()
+        self._uses: dict[str, tuple[ConnectedNode, SessionUse]] = {}
+        self._count = Paced(self._pass_on, RECONSIDER_SECONDS)
         self._on_ended: Callable[[Ended], None] = ignore
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = ignore
         leases.connected = registry.all
         leases.silent = self._silent
         leases.on_over = self._lease_over
-        leases.on_granted = self._note_grant
+        leases.on_granted = lambda _: self._count()
 
     def watch(
         self,
@@ -139,7 +144,7 @@ class NodeLauncher:
         node = self._registry.find(link.name)
         if node is not None and node.link is link and self._registry.remove(node):
             _log.warning("node %s is not connected; its sessions may go on", link.name)
-            self._changed()
+            self._count.now()
 
     async def _greet(self, node: ConnectedNode) -> None:
         try:
@@ -165,6 +170,7 @@ class NodeLauncher:
 
     async def close(self) -> None:
         """Cancel what goes on in the background."""
+        self._count.close()
         for task in tuple(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -189,7 +195,7 @@ class NodeLauncher:
                 except MograderError as error:
                     failed[node.name] = start_failure(node.name, error)
                     node.note_failure()
-                    self._changed()
+                    self._count.now()
                     _log.warning("a start on node %s failed: %.300s", node.name, error)
                     await self._end_certainly(request.session_id, node.name)
         except BaseException:
@@ -407,31 +413,31 @@ class NodeLauncher:
                 if self._may_be_of(news.session_id, node):
                     self._on_news(news)
             case Measured():
-                uses = node.note_use(news)
-                self._changed(each for each in uses if self._may_be_of(each.session_id, node))
+                for use in node.note_use(news):
+                    self._uses[use.session_id] = (node, use)
+                self._count()
             case Checked():
                 self._on_news(news.model_copy(update={"node": node.name}))
 
-    def _changed(self, uses: Iterable[SessionUse] = ()) -> None:
-        """Note that the nodes have changed; pass on the use of some sessions and of all together.
+    def _pass_on(self) -> None:
+        """Pass on the use of the sessions that was measured, and of all nodes together.
 
         All together use what the nodes say that count for the capacity, which changes at the same
         moment. So no node can make the others look fuller, whatever it says of its sessions.
         """
         loads = self._registry.changed()
         used, runs = sum(each.used for each in loads), sum(each.runs for each in loads)
-        self._on_news(Measured(sessions=tuple(uses), runs=runs, used=used))
+        known = tuple(
+            use for node, use in self._uses.values() if self._may_be_of(use.session_id, node)
+        )
+        self._uses.clear()
+        self._on_news(Measured(sessions=known, runs=runs, used=used))
 
     def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:
         """Return whether a session may run on a node; false if it is known to be on another."""
         return self._places.get(session_id, node.name) == node.name
 
     # ---- leases ----
-
-    def _note_grant(self, status: NodeStatus) -> None:
-        """Pass a status on once its node may be used; starts may be waiting for that."""
-        self._changed()
-        self._on_news(status)
 
     def _silent(self) -> frozenset[str]:
         """Return the names of the nodes that should have sessions but have no fresh lease."""
@@ -444,7 +450,7 @@ class NodeLauncher:
         node = self._registry.find(name)
         if node is not None and self._registry.remove(node):
             self._in_background(node.link.close())
-            self._changed()
+            self._count.now()
         reported = self._reported.pop(name, frozenset())
         ids = {each for each in reported if self._places.get(each, name) == name}
         ids |= {each for each, place in self._places.items() if place == name}

@@ -22,7 +22,11 @@ _MOST_ITEMS = 200
 
 @dataclass(frozen=True, slots=True)
 class CopyFacts:
-    """One copy: ``size`` in bytes; ``validated`` is the time of its last validation report."""
+    """One copy: ``size`` in bytes; ``validated`` is the time of its last validation report.
+
+    ``saved`` is the time at which it was made while nobody has edited it: its file has that of the
+    release.
+    """
 
     item: ItemName
     state: CopyState
@@ -66,24 +70,33 @@ class CopyListing:
             return None
         submitted = self._look(user, item, ".submitted")
         report = self._look(user, item, f"{item}.html")
+        uploaded = self._look(user, item, ".uploaded")
+        state = self._state(user, item, notebook, submitted, uploaded)
+        saved = notebook.modified
+        if uploaded is not None and state is CopyState.DOWNLOADED:
+            saved = uploaded.modified
         return CopyFacts(
             item=item,
-            state=self._state(user, item, notebook, submitted),
-            saved=notebook.modified,
+            state=state,
+            saved=saved,
             size=notebook.size,
             validated=report.modified if report else None,
             submitted=submitted.modified if submitted else None,
         )
 
     def _state(
-        self, user: Username, item: ItemName, notebook: FileInfo, submitted: FileInfo | None
+        self,
+        user: Username,
+        item: ItemName,
+        notebook: FileInfo,
+        submitted: FileInfo | None,
+        uploaded: FileInfo | None,
     ) -> CopyState:
         if submitted is not None and submitted.modified_ns >= notebook.modified_ns:
             return CopyState.SUBMITTED
         exported = self._look(user, item, ".exported")
         if exported is not None and exported.modified_ns >= notebook.modified_ns:
             return CopyState.EXPORTED
-        uploaded = self._look(user, item, ".uploaded")
         if uploaded is not None and notebook.modified_ns > uploaded.modified_ns:
             return CopyState.EDITED
         return CopyState.DOWNLOADED

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import defaultdict
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -40,22 +40,20 @@ class SubmittedFile:
     problem: str = ""
 
 
-def submitted_file(path: Path) -> SubmittedFile:
-    """Return the submission of one path, named by the command line.
-
-    A submission with a time in its name is its student's, whether it counts or not.
-    """
-    found = stamped_name(path.name)
-    if found is not None and not path.is_symlink():
-        return _checked(SubmittedFile(nfc(found.user), path, found.received))
-    return _entry(path)
-
-
-def submitted_files(directory: Path) -> tuple[SubmittedFile, ...]:
+def submitted_files(
+    directory: Path,
+    recorded: Collection[str] = (),
+    *,
+    named: Sequence[Path] | None = None,
+) -> tuple[SubmittedFile, ...]:
     """Return the submission that counts of each student in a directory, sorted by student.
 
-    Files whose students differ only in case or in their Unicode form have a problem each, since
-    they would be one student's.
+    With ``named`` these are those of that directory's files instead, in their order: one with a
+    time in its name is its student's, whether it counts or not.
+
+    Students whose names look the same may be one, or two who would be taken for each other. The
+    only one whose files ``recorded`` names, else the only one with times in the files' names, keeps
+    the submission; each other has a problem that names both.
 
     Raises:
         InvalidInput: The directory cannot be read.
@@ -64,14 +62,78 @@ def submitted_files(directory: Path) -> tuple[SubmittedFile, ...]:
         names = [each.name for each in directory.iterdir() if _is_notebook(each.name)]
     except OSError as error:
         raise InvalidInput(f"{directory} cannot be read: {error.strerror}.") from error
-    plain = [_entry(directory / name) for name in names if stamped_name(name) is None]
-    files = [*plain, *_without_link(directory, names, {each.student for each in plain})]
-    same: dict[str, list[SubmittedFile]] = defaultdict(list)
-    for each in files:
-        same[each.student.casefold()].append(each)
-    groups = (group if len(group) == 1 else _twice(group) for group in same.values())
-    told = (each for group in groups for each in group)
+    alike = _Alike(names, recorded)
+    if named is not None:
+        return tuple(alike.told(_named(path)) for path in named)
+    plain = [name for name in names if stamped_name(name) is None]
+    files = [_entry(directory / name) for name in plain]
+    files += _without_link(directory, names, {_owner(name) for name in plain})
+    told = map(alike.told, files)
     return tuple(sorted(told, key=lambda each: (each.student.casefold(), each.path.name)))
+
+
+def _named(path: Path) -> SubmittedFile:
+    found = stamped_name(path.name)
+    if found is not None and not path.is_symlink():
+        return _checked(SubmittedFile(nfc(found.user), path, found.received))
+    return _entry(path)
+
+
+def _owner(name: str) -> str:
+    """Return the student of a file, as its name spells it."""
+    found = stamped_name(name)
+    return name.removesuffix(_SUFFIX) if found is None else found.user
+
+
+class _Alike:
+    """Whose names in a directory look the same: case, blanks and forms of Unicode do not count."""
+
+    def __init__(self, names: Iterable[str], recorded: Collection[str]) -> None:
+        self._files: dict[str, dict[str, list[str]]] = {}
+        self._recorded = frozenset(recorded)
+        for name in names:
+            owner = _owner(name)
+            self._files.setdefault(_look(owner), {}).setdefault(owner, []).append(name)
+
+    def told(self, file: SubmittedFile) -> SubmittedFile:
+        """Return the file, with a problem if it may be taken for another's."""
+        owner = _owner(file.path.name)
+        owners = self._files.get(_look(owner), {})
+        if file.problem or len(owners) < 2 or owner not in owners:
+            return file
+        kept = self._kept(owners)
+        if kept == owner:
+            return file
+        if kept:
+            problem = (
+                f"{_spelled(owner)} is not graded, since it looks like {_spelled(kept)}, whose "
+                f"submission is recorded. Remove it, or give it the student's right name."
+            )
+        else:
+            both = listed([_spelled(each) for each in sorted(owners)])
+            problem = (
+                f"{both} look like files of one student: none of them is graded. Keep one, under "
+                f"the student's right name."
+            )
+        return replace(file, problem=problem)
+
+    def _kept(self, owners: dict[str, list[str]]) -> str:
+        """Return the one among students that look the same who has a record, "" if none has."""
+        for has in (self._recorded.__contains__, stamped_name):
+            found = [each for each, names in owners.items() if any(map(has, names))]
+            if found:
+                return found[0] if len(found) == 1 else ""
+        return ""
+
+
+def _look(name: str) -> str:
+    same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(same.split())
+
+
+def _spelled(owner: str) -> str:
+    """Return the name of a student's file, so that names that look the same can be told apart."""
+    return ascii(f"{owner}{_SUFFIX}")
 
 
 def _is_notebook(name: str) -> bool:
@@ -112,19 +174,13 @@ def _without_link(directory: Path, names: Iterable[str], known: set[str]) -> lis
     newest: dict[str, tuple[tuple[datetime, int], SubmittedFile]] = {}
     for name in names:
         found = stamped_name(name)
-        if found is None or nfc(found.user) in known:
+        if found is None or found.user in known:
             continue
         order = (found.received, found.number)
         file = SubmittedFile(nfc(found.user), directory / name, found.received)
-        if file.student not in newest or newest[file.student][0] < order:
-            newest[file.student] = (order, file)
+        if found.user not in newest or newest[found.user][0] < order:
+            newest[found.user] = (order, file)
     return [_checked(file) for _, file in newest.values()]
-
-
-def _twice(group: Iterable[SubmittedFile]) -> list[SubmittedFile]:
-    names = listed(sorted(ascii(each.path.name) for each in group))
-    problem = f"{names} are files of one student. Keep one of them."
-    return [replace(each, problem=problem) for each in group]
 
 
 def _shown(path: Path) -> str:

@@ -195,8 +195,6 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        if app.lti is not None:  # before the watch, which asks it who may stay
-            await app.lti.open()
         loops: dict[str, Loop] = {
             "the list of users": partial(keep_watch, app),
             "news of other hubs": partial(_exchange_news, app),
@@ -216,8 +214,9 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
                 closing.push_async_callback(opened.close)
             closing.callback(app.notifier.close)
             closing.push_async_callback(app.services.grading.jobs.close)
-            if app.lti is not None:
+            if app.lti is not None:  # before the watch, which asks it who may stay
                 closing.push_async_callback(app.lti.close)
+                await app.lti.open()
             tasks = [
                 asyncio.create_task(keep_running(name, loop, stop)) for name, loop in loops.items()
             ]

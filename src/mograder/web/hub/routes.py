@@ -63,7 +63,7 @@ _CHANGING = (400, 404, 409, 413, 503)
 
 ROUTES: tuple[Route, ...] = (
     # Pages
-    Route("GET", "/", home.first_page, Access.ANYONE),
+    Route("GET", "/", home.first_page, Access.GUEST),
     Route("GET", "/view-as", home.view_as, Access.MEMBER),
     Route("GET", "/events", events.stream, Access.MEMBER),
     Route("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
@@ -78,7 +78,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/validation/{user}/{a}", copy_pages.validation, Access.OWNER),
     Route("GET", "/marks/{user}/{a}", marks.marks_page, Access.OWNER),
     Route("GET", "/marks/{user}/{a}/page", marks.feedback_page, Access.OWNER),
-    Route("POST", "/marks/{user}/{a}/requests", marks.ask, Access.OWNER),
+    Route("POST", "/marks/{user}/{a}/requests", marks.ask, Access.SELF),
     # Pages of instructors
     Route("GET", "/course/items", course_pages.items, Access.INSTRUCTOR),
     Route("GET", "/course/items/{name}", item_pages.item, Access.INSTRUCTOR),
@@ -327,7 +327,7 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         "/help/{user}/{a}",
         help_requests.ask,
-        Access.OWNER,
+        Access.SELF,
         "Help",
         HelpState,
         (400, 404, 413, 503),
@@ -337,7 +337,7 @@ ROUTES: tuple[Route, ...] = (
         "DELETE",
         "/help/{user}/{a}",
         help_requests.withdraw,
-        Access.OWNER,
+        Access.SELF,
         "Help",
         HelpState,
         (404, 503),

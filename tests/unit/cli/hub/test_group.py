@@ -107,11 +107,13 @@ def test_what_the_settings_ignore_is_told(
 def test_a_hub_without_a_secret_says_so_and_ends_with_1(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """B49, compatibility-0.3.16.md 1: the message is fixed."""
+    """B49, compatibility-0.3.16.md 1: the first line is fixed. The next has the remedy."""
     assert run(["hub"]) == 1
-    assert capfd.readouterr().err == (
-        "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)\n"
-    )
+    first, hint = capfd.readouterr().err.splitlines()
+    assert first == "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
+    _, found, command = hint.partition(": export MOGRADER_HUB_SECRET=")
+    assert found
+    assert command == '$(python3 -c "import secrets; print(secrets.token_hex(32))")'
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mograder.cli
 from mograder.cli.shared.console import prepare_output, print_json, similar
 
 
@@ -70,3 +72,9 @@ def test_json_is_readable_where_the_console_shows_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdout", out)
     print_json({"title": "Größe"})
     assert written(out) == '{"title": "Größe"}\n'
+
+
+def test_no_command_writes_its_json_past_the_encoding_of_the_console() -> None:
+    sources = (Path(mograder.cli.__file__).parent).rglob("*.py")
+    past = [path.name for path in sources if "echo(json.dumps(" in path.read_text("utf-8")]
+    assert past == ["console.py"]

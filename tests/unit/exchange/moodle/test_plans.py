@@ -127,6 +127,9 @@ def test_what_is_here_with_the_same_time_is_not_fetched_again(tmp_path: Path) ->
         (["a.py", "b.py"], None),
         (["A1.zip"], None),
         (["MINE.PY"], "MINE.PY"),
+        (["w.py", "..py"], "w.py"),
+        (["w.py", "sub/._w.py"], "w.py"),
+        ([".hidden.py"], None),
     ],
 )
 def test_the_notebook_is_the_released_name_or_the_only_one(

@@ -369,11 +369,34 @@ async def test_the_capacity_follows_the_nodes(rig: NodeRig) -> None:
     one = FakeNode("one", memory_mb=1000, starts=4)
     await rig.connect(one)
     await rig.connect(FakeNode("two", memory_mb=3000, starts=6))
-    assert (capacity.memory, capacity.starts) == (4000 * MEGABYTE, 10)
+    await until(lambda: capacity.starts == 10)
+    assert capacity.memory == 4000 * MEGABYTE
     assert capacity.largest == 3000 * MEGABYTE
     one.disconnect()
     await until(lambda: capacity.starts == 6)
     assert capacity.memory == 3000 * MEGABYTE
+
+
+async def test_all_nodes_are_counted_a_few_times_a_second_and_none_of_their_uses_is_left_out(
+    rig: NodeRig,
+) -> None:
+    node = FakeNode("one", memory_mb=1000)
+    await rig.connect(node)
+    counts: list[int] = []
+    rig.registry.on_change = lambda loads: counts.append(len(loads))
+    rig.news.clear()
+    for number in range(100):
+        use = SessionUse(session_id=f"s{number % 10}", memory=number, cpu=1.0, processes=1)
+        node.tell(Measured(sessions=(use,), overhead=0))
+    told: dict[str, int] = {}
+
+    def last_of_each_is_told() -> bool:
+        found = (each for each in rig.news if isinstance(each, Measured))
+        told.update({use.session_id: use.memory for news in found for use in news.sessions})
+        return told == {f"s{number}": 90 + number for number in range(10)}
+
+    await until(last_of_each_is_told)
+    assert 1 <= len(counts) <= 4
 
 
 async def test_a_start_without_nodes_fails_after_a_while(

@@ -16,6 +16,8 @@ from mograder.core.disk import Disk
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
+from mograder.store.copies.copy_facts import CopyListing
+from mograder.store.copies.copy_state import CopyState
 from mograder.store.copies.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.releases.releases import ItemKind, Release, Releases
@@ -298,3 +300,20 @@ def test_a_directory_that_leads_elsewhere_is_refused(
         spaces.mark_exported(ALICE, A1)
     assert list(victim.iterdir()) == []
     assert spaces.archives(ALICE, A1) == ()
+
+
+def test_a_copy_that_nobody_has_edited_was_saved_when_it_was_made(
+    root: Path, release: Release
+) -> None:
+    os.utime(release.directory / "A1.py", (1_000_000_000, 1_000_000_000))
+    directory = Workspaces(root).ensure(ALICE, release)
+    made = (directory / ".uploaded").stat().st_mtime
+    facts = CopyListing(root).facts(ALICE, A1)
+    assert facts is not None
+    assert facts.state is CopyState.DOWNLOADED
+    assert facts.saved.timestamp() == pytest.approx(made, abs=1e-3)
+    assert made > 1_000_000_000
+    os.utime(directory / "A1.py", (made + 60, made + 60))
+    facts = CopyListing(root).facts(ALICE, A1)
+    assert facts is not None
+    assert facts.saved.timestamp() == pytest.approx(made + 60, abs=1e-3)

@@ -10,11 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.store.submissions.submitted_files import (
-    SubmittedFile,
-    submitted_file,
-    submitted_files,
-)
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 NINE = datetime(2026, 1, 2, 9, 0, 0, tzinfo=UTC)
 
@@ -34,6 +30,12 @@ def by_student(folder: Path) -> dict[str, SubmittedFile]:
 
 def problems(folder: Path) -> dict[str, str]:
     return {each.path.name: each.problem for each in submitted_files(folder) if each.problem}
+
+
+def problems_with(folder: Path, recorded: set[str]) -> dict[str, str]:
+    return {
+        each.path.name: each.problem for each in submitted_files(folder, recorded) if each.problem
+    }
 
 
 def test_both_layouts_have_one_submission_for_each_student(folder: Path) -> None:
@@ -64,7 +66,7 @@ def test_without_its_link_the_newest_submission_counts(folder: Path) -> None:
 def test_an_earlier_submission_can_be_named(folder: Path) -> None:
     path = folder / "alice_20260102T090000.py"
     path.write_text("x")
-    assert submitted_file(path) == SubmittedFile("alice", path, NINE)
+    assert submitted_files(folder, named=[path]) == (SubmittedFile("alice", path, NINE),)
 
 
 def test_names_with_spaces_and_accents_are_students(folder: Path) -> None:
@@ -102,13 +104,53 @@ def test_what_is_no_regular_file_is_told(folder: Path) -> None:
     }
 
 
-def test_two_files_of_one_student_have_a_problem_each(folder: Path) -> None:
-    composed, decomposed = (unicodedata.normalize(form, "jörg.py") for form in ("NFC", "NFD"))
-    for name in (composed, decomposed, "alice.py", "ALICE.py", "bob.py"):
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("alice.py", "ALICE.py"),
+        (unicodedata.normalize("NFC", "jörg.py"), unicodedata.normalize("NFD", "jörg.py")),
+        ("Jan Novak.py", "Jan  Novak.py"),
+        ("kate.py", "\N{KELVIN SIGN}ate.py"),
+        ("straße.py", "strasse.py"),
+        ("alice.py", "Alice_20260102T090000.py"),
+    ],
+)
+def test_files_whose_names_look_the_same_are_both_named_and_none_replaces_the_other(
+    folder: Path, one: str, other: str
+) -> None:
+    other_of = other.replace("_20260102T090000", "")
+    for name in (one, other, "bob.py"):
         (folder / name).write_text("x")
     told = problems(folder)
-    assert sorted(told) == sorted([composed, decomposed, "alice.py", "ALICE.py"])
-    assert "Keep one of them" in told["alice.py"]
+    assert set(told) <= {one, other}
+    if other_of == other:
+        assert set(told) == {one, other}
+    for problem in told.values():
+        assert ascii(one) in problem
+        assert ascii(other_of) in problem
+        assert "the student's right name" in problem
+
+
+def test_a_file_that_is_named_is_told_of_the_one_that_looks_the_same(folder: Path) -> None:
+    for name in ("aaron.py", "AARON.py"):
+        (folder / name).write_text("x")
+    (found,) = submitted_files(folder, named=[folder / "AARON.py"])
+    assert "'AARON.py', 'aaron.py' look like files of one student" in found.problem
+    (found,) = submitted_files(folder, {"AARON.py"}, named=[folder / "AARON.py"])
+    assert found.problem == ""
+
+
+def test_of_names_that_look_the_same_the_recorded_one_keeps_its_submission(folder: Path) -> None:
+    (folder / "aaron_20260102T090000.py").write_text("x")
+    (folder / "aaron.py").symlink_to("aaron_20260102T090000.py")
+    (folder / "AARON.py").write_text("x")
+    assert problems(folder) == {
+        "AARON.py": "'AARON.py' is not graded, since it looks like 'aaron.py', whose submission is "
+        "recorded. Remove it, or give it the student's right name."
+    }
+    assert set(problems_with(folder, {"AARON.py"})) == {"aaron_20260102T090000.py"}
+    both = {"AARON.py", "aaron_20260102T090000.py"}
+    assert set(problems_with(folder, both)) == both
 
 
 @pytest.mark.parametrize("name", ["-x.py", "a..b.py", "a\nb.py", "a;rm.py", b"\xff.py", "x" * 120])

@@ -34,7 +34,7 @@ from mograder.web.hub.handlers.end_messages import news_of
 from mograder.web.hub.handlers.items import ItemView, person, survey
 from mograder.web.hub.handlers.marks import released_marks_of
 from mograder.web.hub.handlers.sessions import visible_sessions
-from mograder.web.hub.support.access import Caller, Visitor, member
+from mograder.web.hub.support.access import Caller, Visitor
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page
 
@@ -85,7 +85,6 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     """Show a member's assignments, lectures and sessions; show others how to sign in."""
     if visitor is None:
         return page(request, "welcome.html")
-    await member(request)
     preview = _preview(request, visitor)
     shown = preview.identity if preview else visitor
     views, lines = await to_thread.run_sync(_look, app, shown, preview)

@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.grading.feedback.feedback_view import FeedbackView
 from mograder.grading.marking.answer_names import question_title
@@ -96,11 +96,7 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
     """Record words of the student about a mark.
 
     The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
-
-    Raises: Forbidden for any user but the student.
     """
-    if caller.username != copy.user:
-        raise Forbidden("Only the student can ask about a mark.")
     fields = await read_form(request, _FORM_BYTES)
     action = await to_thread.run_sync(_ask, app, copy, fields)
     await app.audit.record(request, caller, f"request: {action}", f"{copy.user}/{copy.item}")

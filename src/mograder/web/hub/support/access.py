@@ -108,6 +108,8 @@ class Access(StrEnum):
     """The access that a route demands."""
 
     ANYONE = "anyone"
+    GUEST = "guest"
+    """Members, and people who are not signed in."""
     MEMBER = "member"
     OWNER = "owner"
     SELF = "self"
@@ -140,6 +142,14 @@ async def member(request: Request) -> Identity:
         if app.news is None or restricted(identity, app.services):
             raise NotEnrolled("You are not enrolled in this course.")
     return identity
+
+
+async def guest(request: Request) -> Identity | None:
+    """Admit members, and people who are not signed in.
+
+    Raises: NotEnrolled.
+    """
+    return None if identity_of(request) is None else await member(request)
 
 
 async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
@@ -217,6 +227,7 @@ async def metrics_reader(request: Request) -> Identity | None:
 GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProxyType(
     {
         Access.ANYONE: anyone,
+        Access.GUEST: guest,
         Access.MEMBER: member,
         Access.OWNER: owner,
         Access.SELF: oneself,

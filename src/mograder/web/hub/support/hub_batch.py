@@ -12,7 +12,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.submission_times import with_times
+from mograder.exchange.submission_times import submissions_in
 from mograder.grading.batch.autograde import AutogradeRequest, autograde
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_jobs import Counts, GradingRequest
@@ -24,7 +24,7 @@ from mograder.grading.submissions.graded_assignment import AssignmentFiles, Grad
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.releases import Releases
-from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 _log = get_logger(__name__)
 
@@ -65,7 +65,7 @@ class HubBatch:
         directory = path(settings.dirs.submitted) / name
         output = path(settings.dirs.autograded) / name
         source, release = self.sources.find(name), self.releases.get(name)
-        found = with_times(submitted_files(directory), directory, name, self.loaded)
+        found = submissions_in(directory, name, self.loaded)
         results = AutogradedFiles(output, name, self.tools.key)
         return AutogradeRequest(
             files=AssignmentFiles(

@@ -18,6 +18,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.node_settings import address_for_nodes
+from mograder.core.periodic import keep_running
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
@@ -348,7 +349,11 @@ async def _upkeep(
     machines: SessionMachines,
 ) -> AsyncIterator[None]:
     """Maintain the environments during the block."""
-    task = asyncio.create_task(_keep_up(loaded, releases, environments, machines))
+
+    async def keep_up(_: asyncio.Event) -> None:
+        await _keep_up(loaded, releases, environments, machines)
+
+    task = asyncio.create_task(keep_running("environments", keep_up, asyncio.Event()))
     try:
         yield
     finally:

@@ -1,0 +1,43 @@
+"""What is repeated until it succeeds goes on saying that it does not."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from mograder.core import retry
+from mograder.core.errors import Busy
+
+
+async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=retry.__name__)
+    monkeypatch.setattr(retry, "_RETRY_SECONDS", 0)
+    left = 250
+
+    async def attempt() -> str:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise Busy("The database is locked.")
+        return "done"
+
+    assert await retry.retried(attempt, "the row stays") == "done"
+    assert [record.getMessage() for record in caplog.records] == [
+        "the row stays: The database is locked.",
+        "the row stays: The database is locked. (120 failures before)",
+        "the row stays: The database is locked. (240 failures before)",
+        "the row stays: succeeded after 250 failures",
+    ]
+
+
+async def test_what_succeeds_at_once_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger=retry.__name__)
+
+    async def attempt() -> int:
+        return 7
+
+    assert await retry.retried(attempt, "trouble") == 7
+    assert not caplog.records

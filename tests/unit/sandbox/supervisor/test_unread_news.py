@@ -1,0 +1,103 @@
+"""News to hubs that read slowly or not at all: bounded, and no end of a session is left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mograder.sandbox.protocol import Arrived, Ended, Measured, News, SessionUse
+from mograder.sandbox.supervisor.server import tell
+
+MEASURED = Measured(
+    sessions=tuple(
+        SessionUse(session_id=f"s{number}", memory=1, cpu=1.0, processes=1)
+        for number in range(1000)
+    ),
+    overhead=1,
+)
+
+
+@dataclass
+class SlowHub:
+    """``writer`` is the supervisor's to a hub, which reads only when told to."""
+
+    writer: asyncio.StreamWriter
+    reader: asyncio.StreamReader
+    own: asyncio.StreamWriter
+
+    async def lines(self) -> list[bytes]:
+        """Close the connection, and read all that was sent."""
+        self.writer.close()
+        transport = self.own.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.resume_reading()
+        return (await self.reader.read()).splitlines()
+
+
+@asynccontextmanager
+async def a_hub(tmp_path: Path) -> AsyncIterator[SlowHub]:
+    came: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set_result(writer)
+
+    server = await asyncio.start_unix_server(greet, tmp_path / "s")
+    reader, own = await asyncio.open_unix_connection(tmp_path / "s", limit=1 << 26)
+    transport = own.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+    writer = await came
+    try:
+        yield SlowHub(writer, reader, own)
+    finally:
+        for each in (writer, own):
+            if not each.is_closing():
+                each.transport.abort()
+            with suppress(ConnectionError):
+                await each.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+
+def tell_until(
+    writer: asyncio.StreamWriter, make: Callable[[int], Ended | News], over: Callable[[], bool]
+) -> int:
+    for number in range(100_000):
+        if over():
+            return number
+        tell(writer, make(number))
+    raise AssertionError("there is no bound")
+
+
+async def test_a_hub_that_reads_slowly_misses_measurements_and_no_end(tmp_path: Path) -> None:
+    async with a_hub(tmp_path) as hub:
+        writer = hub.writer
+        unread = writer.transport.get_write_buffer_size
+        tell_until(writer, lambda _: MEASURED, lambda: unread() > 1 << 20)
+        before = unread()
+        tell(writer, MEASURED)
+        assert unread() == before
+        tell(writer, Ended(session_id="gone", status=0, log_tail=""))
+        tell(writer, Arrived(session_id="new", warm=True))
+        assert not writer.transport.is_closing()
+        lines = await hub.lines()
+    assert b'"gone"' in lines[-2]
+    assert b'"new"' in lines[-1]
+
+
+async def test_a_hub_that_does_not_read_at_all_is_disconnected(tmp_path: Path) -> None:
+    async with a_hub(tmp_path) as hub:
+        writer = hub.writer
+        unread, most = writer.transport.get_write_buffer_size, 0
+
+        def gone() -> bool:
+            nonlocal most
+            most = max(most, unread())
+            return writer.transport.is_closing()
+
+        tell_until(writer, lambda n: Ended(session_id=f"s{n}", status=0, log_tail="x" * 1000), gone)
+        assert most < 5 << 20
+        tell(writer, Arrived(session_id="new", warm=True))
