@@ -1,0 +1,82 @@
+"""The document that several pages edit together, as marimo's own classes keep it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from loro import ExportMode, LoroDoc, LoroText
+from marimo._messaging.notebook.changes import CreateCell
+from marimo._server.api.endpoints import document
+from marimo._server.api.endpoints.ws_endpoint import DOC_MANAGER
+from marimo._server.rtc.doc import LoroDocManager
+
+from mograder.sandbox.inside import serve
+
+CELLS = {"setup": "import marimo as mo", "Hbol": 'mo.md(r"""\n# Words\n""")', "MJUe": "x = 1"}
+
+
+@pytest.fixture(autouse=True)
+def _marimo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """marimo's classes, as they are in a session, and as they were once the test has ended."""
+    for name in ("create_doc", "get_or_create_doc", "_clean_loro_doc"):
+        monkeypatch.setattr(LoroDocManager, name, getattr(LoroDocManager, name))
+    monkeypatch.setattr(DOC_MANAGER, "loro_docs", {})
+    monkeypatch.setattr(document, "parse_request", parsed)
+    serve._share_text()
+    serve._share_new_cells()
+
+
+async def parsed(change: object) -> SimpleNamespace:
+    """What a page asks of marimo: one change."""
+    return SimpleNamespace(changes=(change,))
+
+
+async def created(manager: LoroDocManager) -> LoroDoc:
+    ids, codes = tuple(CELLS), tuple(CELLS.values())
+    return await manager.create_doc("A1.py", ids, codes)  # type: ignore[arg-type]
+
+
+async def test_a_page_gets_the_shared_document_with_the_language_of_every_cell() -> None:
+    manager = LoroDocManager()
+    first = asyncio.create_task(manager.get_or_create_doc("A1.py"))  # type: ignore[arg-type]
+    await asyncio.sleep(0)  # it asks before the notebook is read
+    await created(manager)
+    held = await first
+    page = LoroDoc()
+    page.import_(held.export(ExportMode.ShallowSnapshot(frontiers=held.state_frontiers)))
+    assert page.get_deep_value() == {
+        "codes": CELLS,
+        "languages": dict.fromkeys(CELLS, "python"),
+        "language_metadata": {name: {} for name in CELLS},
+    }
+
+
+async def test_the_shared_document_of_a_page_that_comes_back_is_the_one_that_it_left() -> None:
+    manager = LoroDocManager()
+    doc = await created(manager)
+    page: asyncio.Queue[bytes] = asyncio.Queue()
+    manager.add_client_to_doc("A1.py", page)  # type: ignore[arg-type]
+    await manager.remove_client("A1.py", page)  # type: ignore[arg-type]
+    cleaner = manager.loro_docs_cleaners["A1.py"]  # type: ignore[index]
+    assert cleaner is not None
+    await cleaner
+    before = doc.get_deep_value()
+    assert await created(manager) is doc
+    assert doc.get_deep_value() == before
+
+
+async def test_other_pages_hear_of_a_new_cell_when_the_shared_document_has_it() -> None:
+    new = CreateCell(cell_id="bkHC", code="", name="_", config={}, after=None)  # type: ignore[arg-type]
+    assert await document.parse_request(new)  # of a notebook that is not shared
+    doc = await created(DOC_MANAGER)
+    told = asyncio.create_task(document.parse_request(new))
+    code = doc.get_map("codes").insert_container("bkHC", LoroText())
+    language = doc.get_map("languages").insert_container("bkHC", LoroText())
+    code.insert(0, 'mo.md(r""" """)')
+    for _ in range(3):
+        await asyncio.sleep(serve._PAUSE_SECONDS)
+        assert not told.done()
+    language.insert(0, "markdown")
+    assert (await told).changes == (new,)
