@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _BACKLOG = 128
 _TRIES, _PAUSE_SECONDS = 20, 0.05
 """How often a notebook is saved again while another program has it open."""
+_PATIENCE_SECONDS = 20.0
+"""How long a page that shares a notebook waits for one that does not; the hub's reload takes 15."""
 _LATEST_SECONDS, _LEAD_SECONDS = 10.0, 0.3
 """How long others are not told of a cell whose text is not there, and how far a text is ahead."""
 _SHARED = re.compile(r"(\brtc_v2[\"']?\s*=\s*)true\b")
@@ -271,12 +273,13 @@ def _share_text() -> None:
     documents._clean_loro_doc = keep
 
 
-def _share_in_turn() -> None:
+def _share_in_turn(patience: float = _PATIENCE_SECONDS) -> None:
     """Let a page edit together only when the page that edits alone has left.
 
     That one was loaded before the notebook was shared. What is typed in it is saved, but does not
     reach the document, and would be overwritten by the next save of another page. The hub has it
-    loaded again. If it connects again instead, after a broken connection, it is refused.
+    loaded again. One that stays is disconnected, and refused when it connects again: marimo's page
+    saves nothing then.
     """
     try:
         endpoint: Any = importlib.import_module("marimo._server.api.endpoints.ws_endpoint")
@@ -303,8 +306,13 @@ def _share_in_turn() -> None:
         elif self.params.session_id not in alone:
             await self.websocket.accept()
             self.websocket.accept = accepted
-            await _until(lambda: not edits_alone(self))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_until(lambda: not edits_alone(self)), patience)
             shared = True
+            if edits_alone(self):
+                self.manager.get_session_by_file_key(
+                    self.params.file_key
+                ).disconnect_main_consumer()
         elif shared:
             await self.websocket.close()
             return

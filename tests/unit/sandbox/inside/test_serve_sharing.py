@@ -9,7 +9,7 @@ import pytest
 from loro import ExportMode, LoroDoc, LoroText
 from marimo._messaging.notebook.changes import CreateCell
 from marimo._server.api.endpoints import document
-from marimo._server.api.endpoints.ws_endpoint import DOC_MANAGER
+from marimo._server.api.endpoints.ws_endpoint import DOC_MANAGER, WebSocketHandler
 from marimo._server.rtc.doc import LoroDocManager
 
 from mograder.sandbox.inside import serve
@@ -80,3 +80,50 @@ async def test_other_pages_hear_of_a_new_cell_when_the_shared_document_has_it() 
         assert not told.done()
     language.insert(0, "markdown")
     assert (await told).changes == (new,)
+
+
+async def test_a_page_that_does_not_share_a_notebook_is_disconnected_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notebook = Notebook()
+    monkeypatch.setattr(WebSocketHandler, "start", notebook.start)
+    serve._share_in_turn(patience=0.2)
+    await notebook.page("before", shares=False)
+    joins = asyncio.create_task(notebook.page("helper", shares=True))
+    await asyncio.sleep(0.1)
+    assert notebook.said == ["before starts", "helper accepted"]
+    await joins
+    await notebook.page("before", shares=True)
+    assert notebook.said[2:] == ["before cut", "helper starts", "before refused"]
+
+
+class Notebook:
+    """marimo's server, as far as pages that connect see it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.room = SimpleNamespace(main_consumer=None)
+
+    async def page(self, name: str, *, shares: bool) -> None:
+        """A page connects."""
+
+        async def say(what: str) -> None:
+            self.said.append(f"{name} {what}")
+
+        page = SimpleNamespace(
+            consumer_id=name,
+            params=SimpleNamespace(session_id=name, file_key="A1.py", rtc_enabled=shares),
+            manager=SimpleNamespace(get_session_by_file_key=lambda _: self),
+            websocket=SimpleNamespace(accept=lambda: say("accepted"), close=lambda: say("refused")),
+        )
+        await WebSocketHandler.start(page)  # type: ignore[arg-type]
+
+    async def start(self, page: SimpleNamespace) -> None:
+        """Begin to serve a page."""
+        self.said.append(f"{page.consumer_id} starts")
+        self.room.main_consumer = self.room.main_consumer or page
+
+    def disconnect_main_consumer(self) -> None:
+        """Close the connection of the page that edits."""
+        self.said.append(f"{self.room.main_consumer.consumer_id} cut")
+        self.room.main_consumer = None
