@@ -308,17 +308,23 @@ async def test_a_marker_reads_the_copy_of_a_taken_request_and_no_other(taught: H
         assert (await marta.get("/look/alice/A1")).status_code == 403
 
 
-async def test_a_notebook_is_not_shared_while_working_together_is_switched_off(
-    taught: Hub,
-) -> None:
+async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taught: Hub) -> None:
     await asks(taught)
+    assert (await act(taught, "together", "marta")).status_code == 404
+    desk = Board(taught.engine)
+    assert not desk.requests(taught.clock.now())[0].together
     await act(taught, "take", "marta")
     answer = await act(taught, "together", "marta")
-    assert answer.status_code == 409
-    assert "switched off" in answer.text
-    assert not Board(taught.engine).requests(taught.clock.now())[0].together
-    async with taught.client("marta", browser=True) as marta:
-        assert "/together" not in (await marta.get("/board/A1")).text
+    assert answer.headers["location"] == "/board/A1?done=not-shared&item=alice"
+    assert desk.requests(taught.clock.now())[0].together
+    assert (await standing(taught))["help"]["state"] == "together"
+    helper = await standing(taught, "marta", "&together=yes")
+    assert helper["state"] == "running"
+    async with taught.client("alice") as client:
+        await client.delete("/help/alice/A1")
+    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
+        left = (await client.get("/standing/alice/A1?session=alice-A1&together=yes")).json()
+    assert (left["state"], left["title"]) == ("ended", "You are not in this notebook any more.")
 
 
 # Messages ----------------------------------------------------------------------------------

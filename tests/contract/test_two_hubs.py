@@ -209,8 +209,9 @@ async def test_both_hubs_show_the_same_board_and_requests_for_help(rig: Rig) -> 
         assert answer.is_success, answer.text
         assert is_asked("waiting")
         until(lambda: board("&lt;i&gt;how&lt;/i&gt;"), 5)
-        assert prof.post(f"/board/{CHECKED}/help/seen/take").status_code < 400
-        until(partial(is_asked, "taken"), 5)
+        for word, state in (("take", "taken"), ("together", "together")):
+            assert prof.post(f"/board/{CHECKED}/help/seen/{word}").status_code < 400
+            until(partial(is_asked, state), 5)
         assert prof.post(f"/board/{CHECKED}/help/seen/close").status_code < 400
         until(partial(is_asked, ""), 5)
     await asyncio.to_thread(stop, rig.one, "seen", CHECKED)

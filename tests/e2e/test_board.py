@@ -1,4 +1,4 @@
-"""A class at work: the board, requests for help, and messages.
+"""A class at work: the board, requests for help, one notebook for two, and messages.
 
 The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 """
@@ -6,8 +6,10 @@ The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -28,6 +30,7 @@ from tests.support.shared_hub import (
     module_hub,
     start,
     until,
+    workspace,
 )
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
@@ -74,12 +77,91 @@ if __name__ == "__main__":
     app.run()
 """
 )
+WORDS = "A2-Words"
+_WORDS = (
+    HEADER
+    + '''\
+import marimo
+
+__generated_with = "{version}"
+app = marimo.App()
+
+with app.setup(hide_code=True):
+    import marimo as mo
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    # Words, and *more* of them
+
+    Let `total` be 100. Write two sentences.
+    """)
+    return
+
+
+@app.cell
+def _():
+    mo.md("""
+    ## Question 1: a sum (5 marks)
+
+    Let $x$ be what `total` holds, "as it is", and no more than 100.
+    """)
+    return
+
+
+@app.cell
+def _():
+    total = 0
+    return (total,)
+
+
+@app.cell(hide_code=True)
+def _(total):
+    mo.md(f"""
+    The sum is {{total}}.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    *Double-click the text to write.*
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    hidden_value = 5
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    ## The end
+
+    This was all.
+    """)
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+'''
+)
+CELLS, TEXT = 8, "Double-click the text to write."
 ANSWER = "sign = 0"
 LATEST_SECONDS = 1.0
+_IS_SHARED = """() => document.readyState === "complete"
+  && [...document.scripts].some((each) => /"rtc_v2":\\s*true/.test(each.textContent))"""
 
 
 def _prepare(course: Path) -> None:
     put_release(course, ITEM, NOTEBOOK)
+    put_release(course, WORDS, _WORDS.format(version=version("marimo")))
 
 
 @pytest.fixture(scope="module", params=["opaque", "origin-each", "node"])
@@ -131,7 +213,7 @@ def line_of(board: Page, name: str) -> Locator:
     return board.locator("#lines tr").filter(has_text=name)
 
 
-async def test_a_class_at_work_on_the_board_with_help(
+async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     hub: HubProcess, people: People, artifacts: Path
 ) -> None:
     students = [await a_person(people, name) for name in ("alice", "bob", "carol")]
@@ -155,14 +237,141 @@ async def test_a_class_at_work_on_the_board_with_help(
     await expect(alice.get_by_text("You asked for help with Q1: the sign.")).to_be_visible()
     await expect(board.locator("#queue")).to_contain_text("What is a <b>sign</b>?")
     await board.screenshot(path=artifacts / "board.png", full_page=True)
-    # A helper takes it; the two cannot type in one notebook.
+    # A helper takes it, and both type in one notebook.
     await board.get_by_role("button", name="Take the request of alice").click()
     await expect(alice.get_by_text("prof has seen that you ask for help")).to_be_visible()
-    await expect(board.get_by_role("button", name="Work in it together")).to_have_count(0)
-    # The student withdraws it, and the queue is empty.
-    await alice.get_by_role("button", name="Withdraw").click()
+    async with prof.context.expect_page() as opened:
+        await board.get_by_role("button", name="Work in it together").click()
+    helping = await opened.value
+    await helping.wait_for_url(f"**/edit/user/alice/{ITEM}/")
+    theirs = await notebook(helping)
+    await expect(alice.get_by_text("prof is in your notebook")).to_be_visible()
+    await together(alice, theirs, helping, artifacts)
+    saved = workspace(hub, "alice", ITEM) / f"{ITEM}.py"
+    await saves(saved, "sign = 7")
+    # The student ends it, and the queue is empty.
+    await alice.get_by_role("button", name="End it").click()
+    await expect(helping.get_by_text("You are not in this notebook any more.")).to_be_visible()
     await expect(board.locator("#queue")).to_contain_text("Nobody asks for help.")
     await expect(line_of(board, "alice").locator("td.passed")).to_have_count(1)
+
+
+async def saves(copy: Path, text: str) -> None:
+    """Wait until a copy on disk has a text: marimo saves a second after each change."""
+    for _ in range(600):
+        if text in await asyncio.to_thread(copy.read_text):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it was not saved")
+
+
+def cursor_of(person: str) -> str:
+    """The selector of another person's cursor, which marimo labels with the name."""
+    return f""".loro-cursor[style*='"{person}"']"""
+
+
+async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -> None:
+    """Have the helper type, then the student; each sees and runs what the other typed."""
+    await expect(theirs.locator(".cm-content", has_text=ANSWER)).to_be_visible()
+    own = await notebook(alice)
+    await own.wait_for_function(_IS_SHARED)
+    await expect(own.locator(".cm-content", has_text=ANSWER)).to_be_visible()
+    await write(theirs, ANSWER, "sign = 1  # by the helper")
+    await expect(own.locator(".cm-content", has_text="by the helper")).to_be_visible()
+    await expect(own.locator(cursor_of("prof"))).not_to_have_count(0)
+    await expect(theirs.get_by_text("all checks passed").first).to_be_visible()
+    await expect(own.get_by_text("all checks passed").first).to_be_visible()
+    await helping.screenshot(path=artifacts / "together-helper.png")
+    await alice.screenshot(path=artifacts / "together-student.png")
+    await write(own, "by the helper", "sign = 7  # by the student")
+    await expect(theirs.locator(".cm-content", has_text="by the student")).to_be_visible()
+    await expect(theirs.get_by_text("all checks passed")).to_have_count(1)
+    await expect(alice.locator("#saved")).to_contain_text(re.compile("Saved"))
+
+
+async def asks(student: Person, page: Page, prof: Person, url: str) -> Page:
+    """Have a student ask for help and an instructor take the request; return the board."""
+    await page.get_by_role("button", name="Ask for help").press("Enter")
+    await expect(page.get_by_label("What is it about?")).to_be_focused()
+    await page.get_by_label("In a few words").press("Enter")
+    await expect(page.get_by_text("You asked for help")).to_be_visible()
+    board = await prof.open(url)
+    await board.get_by_role("button", name=f"Take the request of {student.name}").click()
+    return board
+
+
+async def begins(page: Page) -> Frame:
+    """Wait until a page that shares a notebook has all its cells: those that are hidden, too."""
+    frame = await notebook(page)
+    await frame.wait_for_function(_IS_SHARED)
+    await expect(frame.locator(".cm-content", has_text="total = 0")).to_be_visible()
+    await expect(frame.locator(".cm-content")).to_have_count(CELLS)
+    return frame
+
+
+@pytest.mark.parametrize("first", ["student", "helper", "both"])
+async def test_the_students_file_is_what_the_two_of_them_typed(
+    hub: HubProcess, people: People, first: str, artifacts: Path
+) -> None:
+    """Neither page changes a cell in which nobody types, and nothing that was typed is lost."""
+    student, prof = await a_person(people, f"writer-{first}"), await a_person(people, "prof")
+    address = f"{hub.url}/edit/user/{student.name}/{WORDS}/"
+    page = await student.open(f"{hub.url}/edit/{WORDS}")
+    await page.wait_for_url(address, timeout=120_000)
+    alone = await notebook(page)
+    await expect(alone.locator(".paragraph", has_text="This was all.")).to_be_visible()
+    copy = workspace(hub, student.name, WORDS) / f"{WORDS}.py"
+    text = await asyncio.to_thread(copy.read_text)
+    board = await asks(student, page, prof, f"{hub.url}/board/{WORDS}")
+    typed = ""
+    if first == "helper":
+        await page.close()
+    async with prof.context.expect_page() as opened:
+        await board.get_by_role("button", name=f"together with {student.name}").click()
+    helping = await opened.value
+    await helping.wait_for_url(address)
+    if first == "student":
+        await helping.close()  # it comes back when the student's page has loaded again
+    elif first == "both":
+        # The student goes on for a while; the helper's page waits for that.
+        await alone.locator(".cm-content", has_text="total = 0").click()
+        await page.keyboard.press("ControlOrMeta+End")
+        await page.keyboard.type(typed := " + 1 + 2 + 3", delay=100)
+    else:
+        await begins(helping)
+        page = await student.open(address)
+    own = await begins(page)
+    if first == "student":
+        helping = await prof.open(address)
+    theirs = await begins(helping)
+    await write(theirs, "total = 0", f"total = 7{typed}")
+    await expect(own.locator(".cm-content", has_text="total = 7")).to_be_visible()
+    await saves(copy, "total = 7")
+    expected = text.replace("total = 0", f"total = 7{typed}")
+    assert await asyncio.to_thread(copy.read_text) == expected
+    await page.screenshot(path=artifacts / f"words-{first}.png")
+    await answers(own, page, copy)
+    await theirs.locator(".cm-content", has_text="total = 7").click()
+    await helping.keyboard.press("ControlOrMeta+End")
+    await helping.keyboard.type(" + 8")
+    await saves(copy, " + 8")
+    expected = expected.replace(f"7{typed}", f"7{typed} + 8").replace("Double", "Twice")
+    assert await asyncio.to_thread(copy.read_text) == expected
+
+
+async def answers(own: Frame, page: Page, copy: Path) -> None:
+    """Have the student change the first word of a text cell."""
+    await own.locator(".cm-content", has_text=TEXT).focus()
+    for key in (
+        "ControlOrMeta+Home",
+        "ArrowDown",
+        "Home",
+        "ArrowRight",
+        "ControlOrMeta+Shift+ArrowRight",
+    ):
+        await page.keyboard.press(key)
+    await page.keyboard.type("Twice")
+    await saves(copy, "Twice")
 
 
 LIES = """

@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import pytest
 import pytest_asyncio
 
 from bench.support.session_proxy import served_on_unix
 from mograder.auth.roles import Role
 from mograder.store.hub.board import Board
-from mograder.web.hub.handlers import help_requests
 from tests.support.hub_app import ORIGIN, Hub, hub
 from tests.support.proxy_upstream import Upstream
 
@@ -24,12 +22,8 @@ OTHER = "/edit/user/alice/A2/"
 
 
 @pytest_asyncio.fixture
-async def asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    """A hub on which alice works on two items and asks for help with A1; bob works as well.
-
-    Working together is switched on, as its rules have to hold once it is on again.
-    """
-    monkeypatch.setattr(help_requests, "_TOGETHER", True)
+async def asked(hub: Hub) -> AsyncIterator[Hub]:
+    """A hub on which alice works on two items and asks for help with A1; bob works as well."""
     (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
     async with served_on_unix(Upstream()) as socket:
         hub.start("alice", "A1", server=socket)

@@ -20,7 +20,6 @@ from bench.support.session_proxy import served_on_unix
 from mograder.auth.cookies import COOKIE, LIFETIME, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.web.hub.handlers import help_requests
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub
 from tests.support.proxy_upstream import Upstream
 
@@ -100,12 +99,8 @@ async def opened(hub: Hub, path: str, headers: Headers, kind: str) -> AsyncItera
 
 
 @pytest_asyncio.fixture
-async def asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    """A hub on which alice works on A1; marta, who helps, works with her.
-
-    Working together is switched on, as its rules have to hold once it is on again.
-    """
-    monkeypatch.setattr(help_requests, "_TOGETHER", True)
+async def asked(hub: Hub) -> AsyncIterator[Hub]:
+    """A hub on which alice works on A1; marta, who helps, works with her."""
     (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
     async with served_on_unix(Upstream()) as socket:
         hub.start("alice", "A1", server=socket)

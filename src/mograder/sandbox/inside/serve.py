@@ -19,6 +19,7 @@ passes no sockets on, and writes ``{"port": 2718}`` as the only line of its stan
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib
@@ -33,11 +34,18 @@ import stat
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BACKLOG = 128
 _TRIES, _PAUSE_SECONDS = 20, 0.05
 """How often a notebook is saved again while another program has it open."""
+_PATIENCE_SECONDS = 20.0
+"""How long a page that shares a notebook waits for one that does not; the hub's reload takes 15."""
+_LATEST_SECONDS, _LEAD_SECONDS = 10.0, 0.3
+"""How long others are not told of a cell whose text is not there, and how far a text is ahead."""
 _SHARED = re.compile(r"(\brtc_v2[\"']?\s*=\s*)true\b")
 
 
@@ -63,6 +71,9 @@ def main(argv: list[str]) -> None:
     _serve_on(listener)
     _save_whole()
     _edit_together()
+    _share_text()
+    _share_in_turn()
+    _share_new_cells()
     _send_what_was_missed()
     if "owner" in options:
         threading.Thread(target=_end_with, args=(options["owner"],), daemon=True).start()
@@ -214,6 +225,135 @@ def _edit_together() -> None:
 
     handler._connect_to_existing_session = join_as_editor
     room.get_capabilities = capabilities
+
+
+def _share_text() -> None:
+    """Give every page that edits together the same document, with each cell's language in it.
+
+    marimo leaves the languages to the pages. Each that loads then sets them, and so replaces the
+    code of a Markdown cell by its text. Two that load at the same time both delete the code and
+    both insert the text: the merged document holds the text twice, and so does the file. Here
+    every cell begins as Python.
+
+    marimo also drops a document that no page has used for a minute, and gives an empty one to a
+    page that asks for it before the notebook is read: pages then write cells of their own into it,
+    and do not see each other's. Here it stays until the session ends, and such a page waits.
+    """
+    try:
+        documents: Any = importlib.import_module("marimo._server.rtc.doc").LoroDocManager
+        create, get = documents.create_doc, documents.get_or_create_doc
+        if not hasattr(documents, "_clean_loro_doc"):
+            return
+    except (ImportError, AttributeError):  # a marimo that edits together in another way
+        return
+
+    @functools.wraps(create)
+    async def create_with_languages(self: Any, file_key: Any, cell_ids: Any, codes: Any) -> Any:
+        is_new = file_key not in self.loro_docs
+        doc = await create(self, file_key, cell_ids, codes)
+        # No page has a new document yet, since nothing is awaited between its creation and this.
+        if is_new and doc.get_map("languages").is_empty():
+            loro: Any = importlib.import_module("loro")
+            for cell in cell_ids:
+                language = doc.get_map("languages").insert_container(cell, loro.LoroText())
+                language.insert(0, "python")
+                doc.get_map("language_metadata").insert_container(cell, loro.LoroMap())
+            doc.commit()
+        return doc
+
+    @functools.wraps(get)
+    async def get_when_created(self: Any, file_key: Any) -> Any:
+        await _until(lambda: file_key in self.loro_docs)
+        return await get(self, file_key)
+
+    async def keep(*_: Any) -> None:
+        pass
+
+    documents.create_doc, documents.get_or_create_doc = create_with_languages, get_when_created
+    documents._clean_loro_doc = keep
+
+
+def _share_in_turn(patience: float = _PATIENCE_SECONDS) -> None:
+    """Let a page edit together only when the page that edits alone has left.
+
+    That one was loaded before the notebook was shared. What is typed in it is saved, but does not
+    reach the document, and would be overwritten by the next save of another page. The hub has it
+    loaded again. One that stays is disconnected, and refused when it connects again: marimo's page
+    saves nothing then.
+    """
+    try:
+        endpoint: Any = importlib.import_module("marimo._server.api.endpoints.ws_endpoint")
+        handler = endpoint.WebSocketHandler
+        start = handler.start
+    except (ImportError, AttributeError):  # a marimo with another connection
+        return
+    alone: set[Any] = set()  # pages, by the number that each has until it is loaded again
+    shared = False
+
+    def edits_alone(self: Any) -> bool:
+        session = self.manager.get_session_by_file_key(self.params.file_key)
+        main = session and session.room.main_consumer
+        return main is not None and main.consumer_id in alone
+
+    async def accepted() -> None:
+        pass
+
+    @functools.wraps(start)
+    async def start_in_turn(self: Any) -> None:
+        nonlocal shared
+        if not self.params.rtc_enabled:
+            alone.add(self.params.session_id)
+        elif self.params.session_id not in alone:
+            await self.websocket.accept()
+            self.websocket.accept = accepted
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_until(lambda: not edits_alone(self)), patience)
+            shared = True
+            if edits_alone(self):
+                self.manager.get_session_by_file_key(
+                    self.params.file_key
+                ).disconnect_main_consumer()
+        elif shared:
+            await self.websocket.close()
+            return
+        await start(self)
+
+    handler.start = start_in_turn
+
+
+def _share_new_cells() -> None:
+    """Tell other pages of a new cell when the document that they share has it.
+
+    A page sends the cell and its text by two connections. Another page that learns of the cell
+    before it has the text begins a text of its own, and what one of the two types there is lost.
+    """
+    try:
+        api: Any = importlib.import_module("marimo._server.api.endpoints.document")
+        endpoint: Any = importlib.import_module("marimo._server.api.endpoints.ws_endpoint")
+        parse, documents = api.parse_request, endpoint.DOC_MANAGER.loro_docs
+    except (ImportError, AttributeError):  # a marimo in which pages learn of cells otherwise
+        return
+
+    def are_shared(cells: list[Any]) -> bool:
+        held = [doc.get_deep_value().get("languages", {}) for doc in documents.values()]
+        return all(languages.get(cell) for languages in held for cell in cells)
+
+    @functools.wraps(parse)
+    async def parse_in_turn(*given: Any, **named: Any) -> Any:
+        body = await parse(*given, **named)
+        new = [each.cell_id for each in body.changes if type(each).__name__ == "CreateCell"]
+        if new and documents:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_until(lambda: are_shared(new)), _LATEST_SECONDS)
+            await asyncio.sleep(_LEAD_SECONDS)
+        return body
+
+    api.parse_request = parse_in_turn
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - marimo raises no event for what is waited for
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _send_what_was_missed() -> None:
