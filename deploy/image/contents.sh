@@ -19,7 +19,7 @@ python3 -m venv /opt/mograder
 /opt/mograder/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
   --no-index --find-links "$from/wheels" --require-hashes -r "$from/requirements.txt"
 /opt/mograder/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
-  --no-index --no-deps "$from"/mograder-*.whl
+  --no-index --no-deps "$from"/mograder_hub-*.whl
 /opt/mograder/bin/pip uninstall --quiet --yes --disable-pip-version-check pip setuptools
 
 # The user of all services; its home holds environments, which a volume may keep.

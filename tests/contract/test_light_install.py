@@ -184,7 +184,7 @@ def test_every_package_is_a_wheel_on_every_system(
     platform: str, python: str, light: LightInstall
 ) -> None:
     names = _resolved(
-        f"mograder @ {light.wheel.as_uri()}",
+        f"mograder-hub @ {light.wheel.as_uri()}",
         *("--python-platform", platform, "--python-version", python),
     )
     assert {"marimo", "pydantic-core", "uv"} <= names
@@ -196,7 +196,7 @@ def test_on_windows_for_arm_one_package_of_marimo_is_no_wheel(
 ) -> None:
     """uv takes a Python for x86_64 there by itself, which Windows runs."""
     system = ("--python-platform", ARM_WINDOWS, "--python-version", "3.14")
-    requirement = f"mograder @ {light.wheel.as_uri()}"
+    requirement = f"mograder-hub @ {light.wheel.as_uri()}"
     with pytest.raises(AssertionError, match="Wheels are required for `loro`"):
         _resolved(requirement, *system)
     (tmp_path / "without.txt").write_text("loro\n")
