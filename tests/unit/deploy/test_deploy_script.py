@@ -167,12 +167,6 @@ def test_a_copy_that_belongs_to_no_checkout_wants_a_wheel(tmp_path: Path) -> Non
     assert "Give its wheel file" in done.stderr
 
 
-def test_no_page_of_the_documentation_installs_mograder_by_its_name() -> None:
-    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
-    by_name = re.compile(r"(pip|pipx|uv tool|uv) (install|add)[^\n`]* ['\"]?mograder(?![\w./-]| @)")
-    assert [str(page) for page in pages if by_name.search(page.read_text("utf-8"))] == []
-
-
 # ---- the steps, one by one, in a shell that has the script's functions --------------------------
 
 
