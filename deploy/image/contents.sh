@@ -32,5 +32,7 @@ install -m 755 "$from/entrypoint" /usr/local/bin/mograder-container
 # Left out of the image: what only the steps above needed.
 apt-get purge -y -qq --auto-remove python3-venv
 apt-get clean
+# The packages' copyright files stay: the image carries the programs that they are about.
+find /usr/share/doc -type f ! -name copyright -delete
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*.log /var/log/apt \
-  /usr/share/doc/* /usr/share/man/* /usr/share/info/* /usr/share/locale/*
+  /usr/share/man/* /usr/share/info/* /usr/share/locale/*
