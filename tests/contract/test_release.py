@@ -26,6 +26,7 @@ from scripts.release import (
     copy_tracked,
     exported_parts,
     list_of_parts,
+    main,
     notes,
     with_date,
 )
@@ -121,6 +122,21 @@ def test_a_version_that_the_change_log_does_not_begin_with_is_refused(
 ) -> None:
     with pytest.raises(Refused, match=rf"section '## {version} - unreleased'"):
         with_date(log, version, "2027-02-03")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        ([], 2, "Say which version: make release VERSION="),
+        (["1.0"], 1, "'1.0' is no version of a release"),
+        (["1.0.0.dev0"], 1, "'1.0.0.dev0' is no version of a release"),
+    ],
+)
+def test_what_is_no_version_of_a_release_is_refused(
+    arguments: list[str], status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == status
+    assert told in capsys.readouterr().err
 
 
 def test_the_notes_are_the_change_logs_and_say_how_to_install() -> None:
