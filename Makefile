@@ -2,7 +2,7 @@
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-full test-long test-times test-all test-newest test-vm test-deploy test-machines lint format bench bench-hall \
-	docs docs-serve reference clean
+	docs docs-serve reference release clean
 
 PYTHON := .venv/bin/python
 UV := .tools/uv/bin/uv
@@ -70,15 +70,20 @@ docs: setup ## build the docs into site/, strictly
 	@$(PYTHON) -m scripts.gen_cli_reference --check
 	@$(PYTHON) -m scripts.gen_settings_reference --check
 	@$(PYTHON) -m scripts.gen_fronts --check
+	@$(PYTHON) -m scripts.gen_install_lines --check
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict
 
-reference: setup ## write the reference pages of commands and settings again
+reference: setup ## write the reference pages of commands and settings again, and the install lines
 	@$(PYTHON) -m scripts.gen_cli_reference
 	@$(PYTHON) -m scripts.gen_settings_reference
 	@$(PYTHON) -m scripts.gen_fronts
+	@$(PYTHON) -m scripts.gen_install_lines
 
 docs-serve: setup ## show the docs while writing them
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs serve
+
+release: ## make the files of a release in dist/, VERSION=1.0.0, and say how to tag it
+	@scripts/release $(VERSION)
 
 clean: ## remove what the verbs made, except .venv, .tools and .vm
 	rm -rf .demo artifacts site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

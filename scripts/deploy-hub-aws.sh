@@ -208,7 +208,7 @@ check_version() {
   if [ -z "$version" ]; then
     [ -n "$program$uninstall$rollback" ] || [ -n "$(checkout)" ] ||
       refuse "This copy of the script belongs to no checkout of mograder, so it has nothing to build" \
-        "the program from. Give its wheel file: --mograder-version mograder-VERSION-py3-none-any.whl"
+        "the program from. Give its wheel file: --mograder-version mograder_hub-VERSION-py3-none-any.whl"
   elif ! [[ $version =~ $git || $version =~ $address || ($version == *.whl && $version != *://*) ]]; then
     refuse "--mograder-version wants a wheel file, https://….whl, or git+https://…@REFERENCE." \
       "\"$version\" would be looked up in a package index, where the name mograder belongs to" \
@@ -221,7 +221,7 @@ checkout() {
   local place
   place="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
   if [ "${place##*/}" = scripts ] && [ -e "${place%/*}/src/mograder/__init__.py" ] &&
-    grep -qsx 'name = "mograder"' "${place%/*}/pyproject.toml"; then
+    grep -qsx 'name = "mograder-hub"' "${place%/*}/pyproject.toml"; then
     printf '%s' "${place%/*}"
   fi
 }
@@ -237,7 +237,7 @@ build_wheel() {
     python3 -m pip wheel --quiet --no-deps --wheel-dir "$place" "$source" </dev/null >&2
   fi || fail "No wheel could be made of $source; the output of uv or pip is above." \
     "Install uv, or make the wheel elsewhere and give it with --mograder-version FILE."
-  find "$place" -name 'mograder-*.whl'
+  find "$place" -name 'mograder_hub-*.whl'
 }
 
 # A directory of our own, which goes when we do.
@@ -657,16 +657,16 @@ take_wheel() {
       version="$(build_wheel "$(checkout)" "$scratch")" ;;
     *) version="$(readlink -f "$version")" ;;
   esac
-  if [[ $version == *.whl ]] && [[ $(basename "$version") != mograder-[0-9]* ]]; then
-    fail "$version is no wheel of mograder, by its name (mograder-VERSION-….whl)."
+  if [[ $version == *.whl ]] && [[ $(basename "$version") != mograder_hub-[0-9]* ]]; then
+    fail "$version is no wheel of mograder, by its name (mograder_hub-VERSION-….whl)."
   fi
 }
 
 # Always where it is, never only a name.
 requirement() {
   case "$version" in
-    *.whl) printf 'mograder[postgresql] @ file://%s' "$version" ;;
-    git+*) printf 'mograder[postgresql] @ %s' "$version" ;;
+    *.whl) printf 'mograder-hub[postgresql] @ file://%s' "$version" ;;
+    git+*) printf 'mograder-hub[postgresql] @ %s' "$version" ;;
     *) fail "$version is neither a wheel nor a git reference." ;;
   esac
 }
@@ -741,7 +741,7 @@ examine_version() {
 }
 
 version_of() { "$1/bin/python" -I -c \
-  'import importlib.metadata as m; print(m.version("mograder"))' 2>/dev/null; }
+  'import mograder; print(mograder.__version__)' 2>/dev/null; }
 
 is_older() { "$1/bin/python" -I -c 'import sys; from packaging.version import Version as V
 sys.exit(V(sys.argv[1]) >= V(sys.argv[2]))' "$2" "$3"; }
@@ -783,7 +783,7 @@ point_at() {
 
 # Whether another mograder was installed there after the link to it was made.
 is_replaced() {
-  [ -n "$(find "$1"/lib/python3*/site-packages -maxdepth 1 -name 'mograder-*.dist-info' \
+  [ -n "$(find "$1"/lib/python3*/site-packages -maxdepth 1 -name 'mograder_hub-*.dist-info' \
     -newer "$top/current" 2>/dev/null)" ]
 }
 

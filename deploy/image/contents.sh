@@ -19,7 +19,7 @@ python3 -m venv /opt/mograder
 /opt/mograder/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
   --no-index --find-links "$from/wheels" --require-hashes -r "$from/requirements.txt"
 /opt/mograder/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
-  --no-index --no-deps "$from"/mograder-*.whl
+  --no-index --no-deps "$from"/mograder_hub-*.whl
 /opt/mograder/bin/pip uninstall --quiet --yes --disable-pip-version-check pip setuptools
 
 # The user of all services; its home holds environments, which a volume may keep.
@@ -32,5 +32,7 @@ install -m 755 "$from/entrypoint" /usr/local/bin/mograder-container
 # Left out of the image: what only the steps above needed.
 apt-get purge -y -qq --auto-remove python3-venv
 apt-get clean
+# The packages' copyright files stay: the image carries the programs that they are about.
+find /usr/share/doc -type f ! -name copyright -delete
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/*.log /var/log/apt \
-  /usr/share/doc/* /usr/share/man/* /usr/share/info/* /usr/share/locale/*
+  /usr/share/man/* /usr/share/info/* /usr/share/locale/*

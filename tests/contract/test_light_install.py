@@ -61,7 +61,7 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> LightInstall:
 
 def test_it_has_few_packages_besides_marimos_own(light: LightInstall) -> None:
     needed = json.loads(light.run(light.python, "-c", NEEDS).stdout)
-    own = set(light.packages()) - closure_of("marimo", needed) - {"mograder"}
+    own = set(light.packages()) - closure_of("marimo", needed) - {"mograder-hub"}
     assert 0 < len(own) <= MOST_PACKAGES, sorted(own)
 
 
@@ -101,7 +101,7 @@ def test_a_command_of_the_server_says_which_line_installs_the_rest(
 ) -> None:
     done = light.run(light.mograder, *command, cwd=tmp_path, home=tmp_path)
     assert done.returncode == 78, done.stdout + done.stderr
-    line = rf'Install the rest: {light.python} -m uv pip install "mograder\[server\] @ file:///\S+"'
+    line = rf'Install the rest: {light.python} -m uv pip install "mograder-hub\[server\] @ file:///\S+"'
     assert re.search(line, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
 
@@ -111,7 +111,7 @@ def test_the_line_and_older_ones_install_the_whole_program(
     extra: str, light: LightInstall, tmp_path: Path
 ) -> None:
     refused = light.run(light.mograder, "gradebook", "show", cwd=tmp_path).stderr
-    (requirement,) = re.findall(r'"(mograder\[server\] @ [^"]+)"', refused)
+    (requirement,) = re.findall(r'"(mograder-hub\[server\] @ [^"]+)"', refused)
     names = _resolved(requirement.replace("server", extra), "--python", str(light.python))
     assert names >= SERVER_PACKAGES
     assert ("psycopg" in names) == (extra == "postgresql")
@@ -184,7 +184,7 @@ def test_every_package_is_a_wheel_on_every_system(
     platform: str, python: str, light: LightInstall
 ) -> None:
     names = _resolved(
-        f"mograder @ {light.wheel.as_uri()}",
+        f"mograder-hub @ {light.wheel.as_uri()}",
         *("--python-platform", platform, "--python-version", python),
     )
     assert {"marimo", "pydantic-core", "uv"} <= names
@@ -196,7 +196,7 @@ def test_on_windows_for_arm_one_package_of_marimo_is_no_wheel(
 ) -> None:
     """uv takes a Python for x86_64 there by itself, which Windows runs."""
     system = ("--python-platform", ARM_WINDOWS, "--python-version", "3.14")
-    requirement = f"mograder @ {light.wheel.as_uri()}"
+    requirement = f"mograder-hub @ {light.wheel.as_uri()}"
     with pytest.raises(AssertionError, match="Wheels are required for `loro`"):
         _resolved(requirement, *system)
     (tmp_path / "without.txt").write_text("loro\n")

@@ -12,7 +12,16 @@ from bench.support.course import REPOSITORY
 VERSION = "99.0"
 TABLE = "of_the_next_release"
 
-_PARTS = ("src", "deploy", "scripts", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+_PARTS = (
+    "src",
+    "deploy",
+    "scripts",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "LICENSES",
+    "CHANGELOG.md",
+)
 _MIGRATIONS = Path("src/mograder/store/migrations/versions")
 _MIGRATION = """\
 import sqlalchemy as sa
@@ -50,5 +59,5 @@ def build_next_release(place: Path) -> Path:
     uv = REPOSITORY / ".tools" / "uv" / "bin" / "uv"
     command = [str(uv), "build", "--wheel", "--quiet", "--out-dir", str(place), str(source)]
     subprocess.run(command, check=True)
-    (built,) = place.glob("mograder-*.whl")
+    (built,) = place.glob("mograder_hub-*.whl")
     return built

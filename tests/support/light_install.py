@@ -74,7 +74,7 @@ def install_light(place: Path) -> LightInstall:
     constraints = place / "constraints.txt"
     constraints.write_text(locked_versions())
     into = ("--python", str(made.python), "--constraints", str(constraints))
-    uv("pip", "install", "--quiet", "--no-build", *into, f"mograder @ {wheel.as_uri()}")
+    uv("pip", "install", "--quiet", "--no-build", *into, f"mograder-hub @ {wheel.as_uri()}")
     return made
 
 

@@ -11,6 +11,15 @@ from collections.abc import Mapping
 WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 """The content of the file ``WHEEL`` of a wheel for every Python and every system."""
 
+PROGRAM = "mograder-hub"
+"""The name of the distribution that has this program (decision 5)."""
+
+RUNTIME = "mograder"
+"""The name that notebooks require, and that of the small wheel which they get."""
+
+OURS = frozenset({PROGRAM, RUNTIME})
+"""The requirements of a notebook that :data:`RUNTIME`'s wheel meets, and no index of packages."""
+
 # The earliest date of the zip format; a fixed date makes equal content equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

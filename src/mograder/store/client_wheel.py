@@ -1,12 +1,11 @@
 """The wheel of this program, for those who install the student's commands from their server.
 
 It is packed from the installed files, once, and kept in a directory of the course, so that students
-need no index of packages for it: on PyPI the name ``mograder`` belongs to another project
-(decision 5). A digest of its content is part of a wheel's address, so that uv and pip may keep it
-without asking again, also while they are offline. Earlier wheels stay for a while, since a line
-with their address may be on a page of the course.
+need no index of packages for it (decision 5). A digest of its content is part of a wheel's address,
+so that uv and pip may keep it without asking again, also while they are offline. Earlier wheels
+stay for a while, since a line with their address may be on a page of the course.
 
-Layout: ``<digest>/mograder-<version>-py3-none-any.whl``.
+Layout: ``<digest>/mograder_hub-<version>-py3-none-any.whl``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from packaging.version import Version
 
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import NotFound
-from mograder.core.wheel import WHEEL, pack_wheel, record_of
+from mograder.core.wheel import PROGRAM, WHEEL, pack_wheel, record_of
 
 PLACE = Path(".mograder") / "client"
 """The directory of the wheels, in the course's."""
@@ -34,6 +33,7 @@ PLACE = Path(".mograder") / "client"
 _KEPT = 5
 """Wheels that stay, the newest included."""
 
+_FILE = PROGRAM.replace("-", "_")
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
@@ -111,20 +111,21 @@ def _contents() -> tuple[Mapping[str, bytes], str, str]:
     Raises: :class:`NotFound` for a program that is not installed, such as a checkout on PYTHONPATH.
     """
     try:
-        installed = metadata.distribution("mograder")
+        installed = metadata.distribution(PROGRAM)
     except metadata.PackageNotFoundError as error:
         raise NotFound("This mograder is not installed, so there is no wheel of it.") from error
     version = str(Version(installed.version))
-    info = f"mograder-{version}.dist-info"
+    info = f"{_FILE}-{version}.dist-info"
     files = dict(_package_files())
     files[f"{info}/METADATA"] = (installed.read_text("METADATA") or "").encode()
     files[f"{info}/WHEEL"] = WHEEL
     files[f"{info}/entry_points.txt"] = (installed.read_text("entry_points.txt") or "").encode()
     for entry in installed.files or ():
-        if entry.parent.name == "licenses" and entry.parent.parent.name.endswith(".dist-info"):
+        place, *inside = entry.parts
+        if place.endswith(".dist-info") and inside[0] == "licenses":
             data = Path(str(entry.locate())).read_bytes()
-            files[f"{info}/licenses/{entry.name}"] = data
-    return files, info, f"mograder-{version}-py3-none-any.whl"
+            files[f"{info}/{'/'.join(inside)}"] = data
+    return files, info, f"{_FILE}-{version}-py3-none-any.whl"
 
 
 def _package_files() -> Iterator[tuple[str, bytes]]:
@@ -157,4 +158,4 @@ def _is_ours(name: str) -> bool:
         project, *_ = parse_wheel_filename(name)
     except (InvalidWheelFilename, ValueError):
         return False
-    return project == "mograder" and "/" not in name
+    return project == PROGRAM and "/" not in name

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from mograder.core.settings_model import Settings
+from mograder.core.wheel import PROGRAM
 from mograder.store.client_wheel import ClientWheel, ClientWheels
 from mograder.web.context import RequestContext
 
@@ -56,7 +57,7 @@ def client_install(
     """Return the lines for a course; ``server`` is the assignment server's address, "" for none."""
     origin = f"{context.scheme}://{context.host}{context.prefix}"
     address = f"{origin}/client/{quote(wheel.address)}"
-    requirement = f"mograder @ {address}#sha256={wheel.sha256}"
+    requirement = f"{PROGRAM} @ {address}#sha256={wheel.sha256}"
     moodle = "" if server else _moodle_settings(settings)
     command = "student" if server or moodle else "validate NOTEBOOK.py"
     return ClientInstall(

@@ -47,7 +47,7 @@ def test_a_program_that_was_replaced_in_its_place_is_restarted_and_told(tmp_path
     (tmp_path / "top" / "current").symlink_to(home)
     point = f'{_LINKS} point_at {home}; echo "changed=$changed_program"'
     assert step(tmp_path, point).stdout.endswith("changed=\n")
-    (info,) = home.glob("lib/python3*/site-packages/mograder-*.dist-info")
+    (info,) = home.glob("lib/python3*/site-packages/mograder_hub-*.dist-info")
     later = info.stat().st_mtime + 60
     os.utime(info, (later, later))
     done = step(tmp_path, point)

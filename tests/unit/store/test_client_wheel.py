@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import zipfile
+from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 
@@ -28,20 +29,29 @@ def wheels(tmp_path: Path) -> ClientWheels:
 
 def test_the_wheel_has_the_program_and_its_metadata_as_installed(wheels: ClientWheels) -> None:
     made = wheels.current()
-    version = metadata.version("mograder")
-    assert made.path.name == f"mograder-{version}-py3-none-any.whl"
+    version = metadata.version("mograder-hub")
+    assert made.path.name == f"mograder_hub-{version}-py3-none-any.whl"
     assert made.sha256 == hashlib.sha256(made.path.read_bytes()).hexdigest()
-    info = f"mograder-{version}.dist-info"
+    info = f"mograder_hub-{version}.dist-info"
     with zipfile.ZipFile(made.path) as archive:
         names = archive.namelist()
         inside = archive.read("mograder/cli/main.py")
         about, scripts = (archive.read(f"{info}/{n}") for n in ("METADATA", "entry_points.txt"))
     assert inside == (SOURCES / "cli" / "main.py").read_bytes()
-    assert about.decode() == metadata.distribution("mograder").read_text("METADATA")
+    assert about.decode() == metadata.distribution("mograder-hub").read_text("METADATA")
     assert b"mograder = mograder.cli.main:main" in scripts
     assert "mograder/web/static/app.css" in names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     assert len(names) == len(set(names))
+
+
+def test_the_licences_of_all_that_travels_with_it_are_in_the_wheel(wheels: ClientWheels) -> None:
+    with zipfile.ZipFile(wheels.current().path) as archive:
+        names = archive.namelist()
+        (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        listed = HeaderParser().parsestr(archive.read(about).decode()).get_all("License-File")
+    assert listed == ["LICENSE", "LICENSES/Apache-2.0.txt", "LICENSES/NOTICE.txt"]
+    assert {f"{about.removesuffix('METADATA')}licenses/{name}" for name in listed} <= set(names)
 
 
 def test_every_file_is_recorded_with_its_digest(wheels: ClientWheels) -> None:
@@ -105,10 +115,10 @@ def test_a_wheel_is_found_by_its_address_and_made_again_when_it_was_lost(
 @pytest.mark.parametrize(
     ("digest", "name"),
     [
-        ("0" * 16, "mograder-1.0-py3-none-any.whl"),
-        ("..", "mograder-1.0-py3-none-any.whl"),
-        ("0" * 16, "../mograder-1.0-py3-none-any.whl"),
-        ("0" * 16, "mograder-1.0-1/../../x-py3-none-any.whl"),
+        ("0" * 16, "mograder_hub-1.0-py3-none-any.whl"),
+        ("..", "mograder_hub-1.0-py3-none-any.whl"),
+        ("0" * 16, "../mograder_hub-1.0-py3-none-any.whl"),
+        ("0" * 16, "mograder_hub-1.0-1/../../x-py3-none-any.whl"),
         ("0" * 16, "people.jsonl"),
         ("0" * 16, "other-1.0-py3-none-any.whl"),
     ],
@@ -118,14 +128,14 @@ def test_nothing_else_is_found(
 ) -> None:
     for place in (tmp_path / PLACE, tmp_path / PLACE / ("1" * 16), tmp_path / ".mograder"):
         place.mkdir(parents=True, exist_ok=True)
-        (place / "mograder-1.0-py3-none-any.whl").write_bytes(b"not to be found here")
+        (place / "mograder_hub-1.0-py3-none-any.whl").write_bytes(b"not to be found here")
     (tmp_path / ".mograder" / "people.jsonl").write_bytes(b"secret")
     with pytest.raises(NotFound):
         wheels.find(digest, name)
 
 
 def test_wheels_of_earlier_versions_stay_for_a_while(wheels: ClientWheels, tmp_path: Path) -> None:
-    name = "mograder-0.9-py3-none-any.whl"
+    name = "mograder_hub-0.9-py3-none-any.whl"
     for number in range(1, 8):
         path = tmp_path / PLACE / f"{number:016x}" / name
         path.parent.mkdir(parents=True)

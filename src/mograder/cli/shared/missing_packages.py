@@ -1,6 +1,6 @@
 """The message of a command that needs packages which are not installed; loaded only on failure.
 
-mograder alone installs what students and authors need, the extra ``server`` the rest.
+The distribution alone installs what students and authors need, the extra ``server`` the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import PurePath
 
 from mograder.core.errors import Unsupported
+from mograder.core.wheel import PROGRAM
 
 _OTHER_EXTRAS = {"psycopg": "postgresql"}
 _UVX = ("archive-v0", "environments-v2")
@@ -32,7 +33,7 @@ def missing_package(error: ModuleNotFoundError) -> Unsupported | None:
 
 
 def _line(extra: str) -> str:
-    requirement = f'"mograder[{extra}] @ {_origin()}"'
+    requirement = f'"{PROGRAM}[{extra}] @ {_origin()}"'
     if any(part in _UVX for part in PurePath(sys.prefix).parts):
         return f"uvx --from {requirement} mograder"
     return f"{_quoted(sys.executable)} -m uv pip install {requirement}"
@@ -41,11 +42,11 @@ def _line(extra: str) -> str:
 def _origin() -> str:
     """Return the address that this mograder was installed from, as pip and uv record it.
 
-    An install from an index has none; on PyPI the name belongs to another project (decision 5).
+    An install from an index has none, and no line of ours installs from one (decision 5).
     """
-    wheel = "./mograder-VERSION-py3-none-any.whl"
+    wheel = "./mograder_hub-VERSION-py3-none-any.whl"
     try:
-        recorded = metadata.distribution("mograder").read_text("direct_url.json")
+        recorded = metadata.distribution(PROGRAM).read_text("direct_url.json")
         url = str(json.loads(recorded or "{}").get("url", ""))
     except (metadata.PackageNotFoundError, ValueError):
         return wheel

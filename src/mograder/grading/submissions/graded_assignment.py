@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path, PurePath
 
+from mograder import __version__
 from mograder.core.errors import InvalidInput
 from mograder.core.single_flight import Progress
 from mograder.grading.results.grading_result import Basis
@@ -293,7 +293,7 @@ def _basis(environment: Path, release: Path | None, text: str | None) -> Basis:
         release_sha256=_sha256(text or ""),
         release_files_sha256=digest_beside(release),
         environment=environment.name,
-        mograder=metadata.version("mograder"),
+        mograder=__version__,
     )
 
 

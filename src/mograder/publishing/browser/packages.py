@@ -27,6 +27,7 @@ from packaging.utils import (
 )
 
 from mograder.core.errors import InvalidInput
+from mograder.core.wheel import OURS
 from mograder.processes.wheel_resolution import resolve_universally
 from mograder.publishing.browser.pyodide import Pyodide
 
@@ -42,7 +43,7 @@ _PURE = frozenset({"pyyaml"})
 marimo needs this one, so it is installed here: its Python files are packed again.
 """
 
-_OURS = frozenset({"marimo", "marimo-base", "mograder"})
+_THERE = frozenset({"marimo", "marimo-base", *OURS})
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _METADATA_LIMIT = 4 * 1024 * 1024
@@ -186,7 +187,7 @@ def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         raise InvalidInput(f"{text!r} is not a requirement.") from error
-    if canonicalize_name(requirement.name) in _OURS:
+    if canonicalize_name(requirement.name) in _THERE:
         return False
     return requirement.marker is None or requirement.marker.evaluate(dict(environment))
 

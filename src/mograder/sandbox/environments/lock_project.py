@@ -8,13 +8,14 @@ import tomlkit
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
 
-NO_MOGRADER = "mograder ; python_version < '0'\n"
-"""A uv override that removes ``mograder`` from all requirements.
+NO_MOGRADER = "".join(f"{name} ; python_version < '0'\n" for name in sorted(OURS))
+"""uv overrides that remove ``mograder`` and ``mograder-hub`` from all requirements.
 
-On the index that name is another project's; ours is installed from its own wheel (decision 5). It
-is used only for the lock: in the project's settings it would exclude our wheel as well.
+What an index has under these names is not ours; notebooks get the wheel of the runtime (decision
+5). They are used only for the lock: in the project's settings they would exclude our wheel as well.
 """
 
 

@@ -11,14 +11,15 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 from packaging.version import Version
 
+from mograder import __version__
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import SandboxUnavailable
-from mograder.core.wheel import WHEEL, pack_wheel
+from mograder.core.wheel import RUNTIME, WHEEL, pack_wheel
 
 _MODULES = ("runtime.py", "judging.py", "marks.py", "remote.py")
 _INIT = b'"""mograder, as far as a notebook needs it: see mograder.runtime."""\n'
@@ -36,7 +37,7 @@ def build_runtime_wheel(directory: Path) -> Path:
     modules = _own_modules()
     version = _version(modules)
     content = _archive(modules, version)
-    wheel = directory / f"mograder-{version}-py3-none-any.whl"
+    wheel = directory / f"{RUNTIME}-{version}-py3-none-any.whl"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if wheel.is_file() and wheel.read_bytes() == content:
@@ -60,7 +61,7 @@ def offer_runtime(directory: Path) -> Path:
     Raises: as :func:`build_runtime_wheel`.
     """
     wheel = build_runtime_wheel(directory)
-    for other in directory.glob("mograder-*.whl"):
+    for other in directory.glob(f"{RUNTIME}-*.whl"):
         if other != wheel:
             with suppress(OSError):  # another process has removed it
                 other.unlink()
@@ -77,21 +78,18 @@ def _own_modules() -> Mapping[str, bytes]:
 
 def _version(modules: Mapping[str, bytes]) -> str:
     """Return our version with a local label that is a digest of the modules."""
-    try:
-        installed = Version(metadata.version("mograder"))
-    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
-        installed = Version("0")
+    ours = Version(__version__)
     parts = (part for name, data in modules.items() for part in (name.encode(), data))
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
     windows = (digest[start : start + 8] for start in range(len(digest) - 7))
     # PEP 440 reads a label of digits only as a number, and drops its leading zeros.
     label = next(window for window in windows if not window.isdecimal())
-    local = f"{installed.local}." if installed.local else ""
-    return f"{installed.public}+{local}runtime.{label}"
+    local = f"{ours.local}." if ours.local else ""
+    return f"{ours.public}+{local}runtime.{label}"
 
 
 def _archive(modules: Mapping[str, bytes], version: str) -> bytes:
-    info = f"mograder-{version}.dist-info"
+    info = f"{RUNTIME}-{version}.dist-info"
     files = {**modules, f"{info}/METADATA": _metadata(version), f"{info}/WHEEL": WHEEL}
     # Stored, not deflated: the bytes do not depend on the machine's zlib.
     return pack_wheel(files, info)
@@ -99,6 +97,6 @@ def _archive(modules: Mapping[str, bytes], version: str) -> bytes:
 
 def _metadata(version: str) -> bytes:
     return (
-        f"Metadata-Version: 2.1\nName: mograder\nVersion: {version}\n"
+        f"Metadata-Version: 2.1\nName: {RUNTIME}\nVersion: {version}\n"
         "Summary: What a mograder notebook imports.\nLicense: MIT\nRequires-Python: >=3.11\n"
     ).encode()

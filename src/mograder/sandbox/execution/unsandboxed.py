@@ -25,6 +25,7 @@ from uv import find_uv_bin
 from mograder.core.errors import InvalidInput
 from mograder.core.process_tree import ProcessTree, apart
 from mograder.core.single_flight import Progress
+from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
@@ -76,7 +77,7 @@ class AuthorEnvironment:
     async def _make(self, script: Script) -> tuple[str, ...]:
         wheel = await asyncio.to_thread(build_runtime_wheel, self._wheels)
         requirements = [Requirement(text) for text in script.dependencies]
-        wanted = [str(r) for r in requirements if canonicalize_name(r.name) != "mograder"]
+        wanted = [str(r) for r in requirements if canonicalize_name(r.name) not in OURS]
         command = [find_uv_bin(), "run", "--no-project", "--no-config", "--quiet"]
         if script.requires_python:
             command += ["--python", script.requires_python]

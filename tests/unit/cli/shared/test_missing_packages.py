@@ -22,7 +22,7 @@ class _Installed:
         return self._recorded
 
 
-WHEEL = "https://example.org/client/mograder-1.0.0-py3-none-any.whl"
+WHEEL = "https://example.org/client/mograder_hub-1.0.0-py3-none-any.whl"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_line_installs_the_rest_beside_what_is_there(
     assert failure.message.endswith(f": {package.partition('.')[0]} is missing.")
     assert failure.hint == (
         "Install the rest: "
-        f'"/home/a b/venv/bin/python" -m uv pip install "mograder[{extra}] @ {WHEEL}"'
+        f'"/home/a b/venv/bin/python" -m uv pip install "mograder-hub[{extra}] @ {WHEEL}"'
     )
 
 
@@ -53,7 +53,7 @@ def test_an_environment_of_uvx_is_not_changed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "prefix", str(Path("/home/a/.cache/uv/archive-v0/x1")))
     failure = missing_package(ModuleNotFoundError(name="fastapi"))
     assert failure is not None
-    assert failure.hint == f'Install the rest: uvx --from "mograder[server] @ {WHEEL}" mograder'
+    assert failure.hint == f'Install the rest: uvx --from "mograder-hub[server] @ {WHEEL}" mograder'
 
 
 @pytest.mark.parametrize("recorded", [None, "{", "{}"])
@@ -63,7 +63,7 @@ def test_an_install_that_names_no_address_gets_none_of_an_index(
     monkeypatch.setattr(metadata, "distribution", lambda _: _Installed(recorded))
     failure = missing_package(ModuleNotFoundError(name="fastapi"))
     assert failure is not None
-    assert failure.hint.endswith('"mograder[server] @ ./mograder-VERSION-py3-none-any.whl"')
+    assert failure.hint.endswith('"mograder-hub[server] @ ./mograder_hub-VERSION-py3-none-any.whl"')
 
 
 @pytest.mark.parametrize("name", ["mograder.gone", "fcntl", None])

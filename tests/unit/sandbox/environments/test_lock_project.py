@@ -37,6 +37,7 @@ def test_the_python_and_uvs_own_settings_are_kept() -> None:
         "mograder[x]==1",
         "Mograder>=0.3",
         "mograder @ https://index.invalid/mograder-1-py3-none-any.whl",
+        "mograder_hub[server]>=1",
     ],
 )
 def test_mograder_is_taken_out_however_it_is_asked_for(asked: str, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_only_the_name_of_a_set_finds_one(root: Path, name: str) -> None:
 def test_without_brotli_the_files_are_shared_with_gzip_alone(
     environment: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As where `mograder[server]` is not installed: `validate` builds environments there, too.
+    # As where `mograder-hub[server]` is not installed: `validate` builds environments there, too.
     monkeypatch.setattr(static_assets, "brotli", None)
     name = keep_assets(environment, PYTHON, "0.23.9", root)
     found = read_assets(root, name)

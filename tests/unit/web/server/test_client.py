@@ -16,7 +16,7 @@ from tests.support.assignment_app import Course, course
 __all__ = ["course"]
 
 LINE = re.compile(
-    r'uvx --from "mograder @ (http://course\.test(/client/[0-9a-f]{16}/mograder-[^"/]+\.whl))'
+    r'uvx --from "mograder-hub @ (http://course\.test(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl))'
     r'#sha256=([0-9a-f]{64})" mograder student ([^\s<]+)<'
 )
 
@@ -58,7 +58,7 @@ async def test_the_wheel_at_that_address_has_that_digest_and_is_kept(course: Cou
 @pytest.mark.parametrize(
     "path",
     [
-        f"/client/{'0' * 16}/mograder-1.0-py3-none-any.whl",
+        f"/client/{'0' * 16}/mograder_hub-1.0-py3-none-any.whl",
         f"/client/{'0' * 16}/..%2F..%2Fpeople.jsonl",
         "/client/..%2F..%2F/.mograder-secret",
         "/client/static/1/app.css",

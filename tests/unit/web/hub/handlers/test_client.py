@@ -15,7 +15,7 @@ from mograder.store.client_wheel import ClientWheels
 from tests.support.hub_app import ORIGIN, Hub, make_hub
 
 LINE = re.compile(
-    r'uvx --from "mograder @ (\S+?)(/client/[0-9a-f]{16}/mograder-[^"/]+\.whl)'
+    r'uvx --from "mograder-hub @ (\S+?)(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl)'
     r'#sha256=([0-9a-f]{64})" mograder ([^<]+)<'
 )
 
@@ -35,7 +35,7 @@ async def test_anybody_gets_the_page_and_the_wheel(hub: Hub) -> None:
         answer = await client.get(path)
         again = await client.get(path, headers={"If-None-Match": answer.headers["etag"]})
         head = await client.head(path)
-        other = await client.get(path.replace("mograder-", "mograder-9"))
+        other = await client.get(path.replace("mograder_hub-", "mograder_hub-9"))
     assert hashlib.sha256(answer.content).hexdigest() == digest
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert (again.status_code, head.status_code, other.status_code) == (304, 200, 404)
