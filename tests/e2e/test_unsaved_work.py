@@ -425,11 +425,7 @@ async def test_a_hub_killed_during_a_save_leaves_the_old_or_the_new_notebook_who
             new = old.replace(b"old", b"new")
             saving = asyncio.create_task(save_long_text(tab, copy, b"new"))
             await asyncio.sleep(took * (part + 1) / tries)
-            started = psutil.Process(hub.pid).children(recursive=True)
-            for process in started if with_all_it_started else ():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            hub.kill()
+            kill_hub(hub, with_all_it_started=with_all_it_started)
             with contextlib.suppress(*CUT, AssertionError):
                 await saving
         await asyncio.to_thread(hub.stop)
@@ -438,6 +434,15 @@ async def test_a_hub_killed_during_a_save_leaves_the_old_or_the_new_notebook_who
         left.add(found == new)
         await asyncio.to_thread(hub.restart)
     print(f"the new notebook in some: {True in left}, the old one in some: {False in left}")
+
+
+def kill_hub(hub: HubProcess, *, with_all_it_started: bool) -> None:
+    """Kill a hub at once, and before it the processes that it has started."""
+    started = psutil.Process(hub.pid).children(recursive=True)
+    for process in started if with_all_it_started else ():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    hub.kill()
 
 
 async def save_long_text(tab: MarimoClient, copy: Path, word: bytes) -> bytes:
