@@ -22,6 +22,7 @@ from types import MappingProxyType
 from pydantic import SecretStr
 
 from mograder.core.errors import InvalidInput
+from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
 from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
@@ -206,6 +207,8 @@ def load_settings(
     origins = MappingProxyType(layers.origins)
     hub = layers.settings.hub
     session_url(hub.session_url, hub.public_url)  # checked here: the keys may be of two layers
+    for name in layers.settings.items:
+        written_dates(layers.settings, name)  # checked here: they may need the course's time zone
     return LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
 
 

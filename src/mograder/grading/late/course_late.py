@@ -17,7 +17,7 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.core.settings_model import ItemSettings, LateRule, PenaltiesSettings
-from mograder.grading.late.due_dates import DueDates, due_dates
+from mograder.grading.late.due_dates import due_dates
 from mograder.grading.late.late_policy import LatePolicy, merged
 from mograder.grading.late.late_work import (
     UNKNOWN,
@@ -120,6 +120,32 @@ class CourseLate:
         """
         return tuple(each.grade for each in self.counted(book, assignment))
 
+    def if_received(
+        self, book: Gradebook | None, assignment: str, student: str, at: datetime
+    ) -> Deduction:
+        """Return the deduction if the student's work for an assignment were received at ``at``.
+
+        ``book`` is None for a course without a gradebook.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        work = Work(assignment, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
+        if book is None:
+            facts = LateFacts()
+            terms, works = {assignment: self.terms(assignment, facts)}, [work]
+        else:
+            records = LateWork(book).read(self._scope(assignment), (student,))
+            facts = records.facts
+            names = {**records.grades, assignment: ()}
+            terms = {name: self.terms(name, facts) for name in names}
+            others = (name for name in records.grades if name != assignment)
+            graded = (
+                each for name in others for each in self._works(name, records.grades[name], records)
+            )
+            works = [work, *graded]
+        return late_work(terms, self._late_days(facts), works)[assignment, work.student]
+
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
         """Return the marks that changes may concern, before and after them.
 
@@ -184,7 +210,8 @@ class CourseLate:
         stored = facts.policy(assignment)
         policy = LatePolicy.of(self.rule(assignment, facts))
         is_set = stored.off or self.origin_of("enabled", assignment, facts) != "default"
-        dates = self._dates(assignment, stored.due).with_facts(facts, assignment)
+        settings, served = self._loaded.settings, self._served(assignment)
+        dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
         return Terms(dates, replace(policy, enabled=policy.enabled and not stored.off), is_set)
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
@@ -218,10 +245,6 @@ class CourseLate:
             ("stored for the course", facts.policy(ALL_ASSIGNMENTS).rule),
         ]
         return [(name, rule) for name, rule in (rules if assignment else rules[2:]) if rule]
-
-    def _dates(self, assignment: str, given: datetime | None) -> DueDates:
-        listed = self._loaded.settings.assignments
-        return due_dates(assignment, listed, self._served(assignment), given)
 
     def _served(self, assignment: str) -> ServedAssignment | None:
         """Return an assignment of the course's assignment server, None without one."""
