@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import nfc
 from mograder.core.settings_model import ItemSettings, Settings
+from mograder.core.settings_values import written_time
 
-_LAST_MINUTE = daytime(23, 59)
+LAST_MINUTE = daytime(23, 59)
+"""When a day ends on which something is due or closes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def written_dates(settings: Settings, name: str) -> ItemDates:
     zone = course_zone(settings)
     dates = ItemDates(
         as_moment(item.opens, zone),
-        as_moment(item.due, zone, _LAST_MINUTE),
-        as_moment(item.closes, zone, _LAST_MINUTE),
+        as_moment(item.due, zone, LAST_MINUTE),
+        as_moment(item.closes, zone, LAST_MINUTE),
     )
     dates.demand_order(name)
     return dates
@@ -80,3 +82,19 @@ def as_moment(
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
     return moment.astimezone(UTC)  # one without a zone is taken as this machine's
+
+
+def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime | None:
+    """Return a time that a person typed, as :func:`as_moment`; None for an empty text.
+
+    Raises:
+        InvalidInput: It is no time.
+    """
+    try:
+        given = written_time(text)
+        return as_moment(given, zone, at) if isinstance(given, date) else None
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            f"{text[:60]!r} is no date.",
+            hint="Write it as 2026-12-01T18:00, or 2026-12-01 for the whole day.",
+        ) from error

@@ -65,6 +65,11 @@ class CourseDates:
         """Return the dates of an item, with all exceptions."""
         return self.terms(item).due
 
+    def usual(self, item: str) -> OwnDates:
+        """Return the dates of an item for students without an exception."""
+        dates = self.of(item)
+        return OwnDates(dates.general, dates.closes)
+
     def own(self, item: str, student: str) -> OwnDates:
         """Return the dates of an item for one student."""
         dates = self.of(item)

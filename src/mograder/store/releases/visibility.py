@@ -73,7 +73,7 @@ class VisibilityRules:
     def of(self, name: str) -> Visibility:
         """Return the rule of one item; an item without one is visible."""
         rules = self._current()
-        return Visibility(hidden=True) if rules is None else rules.get(name, self._usual(name))
+        return Visibility(hidden=True) if rules is None else rules.get(name, self.usual(name))
 
     def all(self) -> Mapping[str, Visibility]:
         """Return every rule that is set, by item.
@@ -100,12 +100,12 @@ class VisibilityRules:
             self._look_now()
             before = {} if replace else self.all()
             rules = {**before, **changes}
-            kept = {name: rule for name, rule in sorted(rules.items()) if rule != self._usual(name)}
+            kept = {name: rule for name, rule in sorted(rules.items()) if rule != self.usual(name)}
             text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
             atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
 
-    def _usual(self, name: str) -> Visibility:
+    def usual(self, name: str) -> Visibility:
         """Return the rule of an item that the file does not have."""
         return self._written.get(name, Visibility())
 

@@ -136,7 +136,10 @@ def _make_hub_app(
         metrics=metrics,
         copies=copies,
         timelines=CopyTimelines(copies, services.recorder, services.clock),
-        submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
+        submissions=Submissions(
+            services.loaded.path(services.loaded.settings.dirs.submitted),
+            records=services.loaded.state_dir / "receipts",
+        ),
         listing=listing,
         results=results,
         notifier=notifier,

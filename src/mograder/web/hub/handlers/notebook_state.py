@@ -5,6 +5,10 @@ The bar asks after a change event and does not poll. Only memory and a few inode
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
 from anyio import to_thread
 
 from mograder.sandbox.protocol import Mode
@@ -14,6 +18,7 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
+from mograder.web.hub.handlers.hand_in import hand_in_of
 from mograder.web.hub.handlers.help_requests import help_of, shown_name
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.help_models import NotebookMessage
@@ -24,6 +29,33 @@ _HELPED = Explanation(
     "You are not in this notebook any more.",
     "The request for help has ended. What was saved stays in the student's notebook.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the bar tells of the copy and its submission."""
+
+    saved: datetime | None = None
+    submitted: datetime | None = None
+    late: str = ""
+    edited: bool = False
+    hand_in: bool = False
+    due: datetime | None = None
+    closes: datetime | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields of the answer, with Unix times."""
+        times = (self.saved, self.submitted, self.due, self.closes)
+        saved, submitted, due, closes = (each and each.timestamp() for each in times)
+        return {
+            "saved": saved,
+            "submitted": submitted,
+            "late": self.late,
+            "edited": self.edited,
+            "hand_in": self.hand_in,
+            "due": due,
+            "closes": closes,
+        }
 
 
 async def standing(
@@ -43,24 +75,22 @@ async def standing(
     if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
         return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
     live = await _live(app, key, session)
-    saved = submitted = update = None
+    work = _Work()
+    update = None
     if mode is Mode.EDIT:
-        saved, submitted = await to_thread.run_sync(_times, app, copy)
+        work = await to_thread.run_sync(_work, app, copy)
         update = in_bar(await app.updates.copies.standing(copy))
     if live is not None:
         return NotebookState(
             state="running" if live.id == session else "replaced",
-            saved=saved,
-            submitted=submitted,
+            **work.told(),
             machine=_machine(app, live.endpoint.node),
             update=update,
             help=help_of(app, copy) if mode is Mode.EDIT else None,
             messages=_messages(app, copy.item),
         )
     words = _words(app, key, session)
-    return NotebookState(
-        state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
-    )
+    return NotebookState(state="ended", title=words.title, text=words.text, **work.told())
 
 
 async def _live(app: HubApp, key: SessionKey, session: str) -> LiveSession | None:
@@ -108,10 +138,17 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
     return SessionMachine(leaving=True, seconds=seconds, elsewhere=leaving.elsewhere)
 
 
-def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:
-    """Return when the copy was saved and, where the course collects, submitted (Unix times)."""
+def _work(app: HubApp, copy: CopyOf) -> _Work:
+    """Return when the copy was saved and, where the course collects, handed in, and its dates."""
     facts = app.listing.facts(copy.user, copy.item)
-    collects = app.services.loaded.settings.hub.collect
-    kept = app.submissions.counting(copy.user, copy.item) if collects else None
-    saved = facts.saved.timestamp() if facts else None
-    return saved, kept.received.timestamp() if kept else None
+    found = hand_in_of(app, copy.user, copy.item, facts)
+    late = f"{found.lateness}, {found.cost}" if found.cost else found.lateness
+    return _Work(
+        facts.saved if facts else None,
+        found.submission.received if found.submission else None,
+        late,
+        found.edited,
+        found.is_next(facts, app.services.clock.now()),
+        found.own.due,
+        found.own.closes,
+    )
