@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 
@@ -218,3 +219,24 @@ def test_dates_that_cannot_be_meant_are_refused(
 ) -> None:
     assert run(["hub", "schedule", *arguments]) == code
     assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
+
+
+def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
+    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headers = {"Authorization": f"Bearer {make_token(SECRET, 'alice')}"}
+    with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as alice:
+        alice.post("/download/A1")
+        alice.post("/submit/alice/A1")
+        receipt, work = (
+            alice.get(f"/submissions/alice/A1/1/{each}").content for each in ("receipt", "file")
+        )
+    (tmp_path / "receipt.json").write_bytes(receipt)
+    (tmp_path / "A1.py").write_bytes(work)
+    assert run(["receipt", "verify", "receipt.json", "--file", "A1.py"]) == 0
+    told = capfd.readouterr().out
+    assert "A1, submission 1 of alice" in told
+    assert "genuine, and the server holds the file, which counts." in told
+    assert "A1.py is exactly what it is for." in told
+    (tmp_path / "receipt.json").write_bytes(receipt.replace(b"alice", b"bobby"))
+    assert run(["receipt", "verify", "receipt.json"]) == 1

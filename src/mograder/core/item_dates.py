@@ -43,6 +43,35 @@ class ItemDates:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class OwnDates:
+    """The dates of an item for one student.
+
+    ``closes`` is when submissions end; ``extended`` is whether an extension moves the due date.
+    """
+
+    due: datetime | None = None
+    closes: datetime | None = None
+    extended: bool = False
+
+    def is_late(self, at: datetime) -> bool:
+        """Return whether work that is received then is late."""
+        return self.due is not None and at > self.due
+
+    def is_closed(self, at: datetime) -> bool:
+        """Return whether submissions have ended."""
+        return self.closes is not None and at > self.closes
+
+    def urgency(self, now: datetime, *, handed_in: bool) -> tuple[int, float]:
+        """Return the key by which lists are in the order of what is next."""
+        if self.due is None:
+            return (2, 0.0)
+        if self.due >= now:
+            return (1, self.due.timestamp())
+        waits = not handed_in and not self.is_closed(now)
+        return (0 if waits else 3, -self.due.timestamp())
+
+
 def course_zone(settings: Settings) -> tzinfo | None:
     """Return the zone of dates that name none; None for this machine's own."""
     return ZoneInfo(settings.timezone) if settings.timezone else None

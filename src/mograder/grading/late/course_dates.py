@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from mograder.core.errors import MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
@@ -24,26 +24,6 @@ from mograder.store.gradebook.late_work import LateWork
 
 _log = get_logger(__name__)
 _Stamp = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OwnDates:
-    """The dates of an item for one student.
-
-    ``closes`` is when submissions end; ``extended`` is whether an extension moves the due date.
-    """
-
-    due: datetime | None = None
-    closes: datetime | None = None
-    extended: bool = False
-
-    def is_late(self, at: datetime) -> bool:
-        """Return whether work that is received then is late."""
-        return self.due is not None and at > self.due
-
-    def is_closed(self, at: datetime) -> bool:
-        """Return whether submissions have ended."""
-        return self.closes is not None and at > self.closes
 
 
 class CourseDates:

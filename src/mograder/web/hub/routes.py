@@ -10,6 +10,7 @@ from mograder.web.hub.copy_routes import SUBMISSION_ROUTES, TIMELINE_PAGES, TIME
 from mograder.web.hub.handlers import (
     admin,
     board,
+    calendar,
     client,
     copies,
     copy_pages,
@@ -67,6 +68,9 @@ _CHANGING = (400, 404, 409, 413, 503)
 ROUTES: tuple[Route, ...] = (
     # Pages
     Route("GET", "/", home.first_page, Access.ANYONE),
+    Route("GET", "/calendar", calendar.calendar_page, Access.MEMBER),
+    Route("POST", "/calendar", calendar.change, Access.MEMBER),
+    Route("GET", "/calendar/{user}/{key}.ics", calendar.feed, Access.ANYONE),
     Route("GET", "/view-as", home.view_as, Access.MEMBER),
     Route("GET", "/events", events.stream, Access.MEMBER),
     Route("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import moment
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
-from mograder.grading.late.course_dates import OwnDates
 from mograder.store.assignment_server.assignments import Assignment
 from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission, reads_as_a_submission

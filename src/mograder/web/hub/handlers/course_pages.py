@@ -19,8 +19,8 @@ from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
-from mograder.grading.late.course_dates import OwnDates
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession

@@ -19,10 +19,10 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.settings_model import Settings
-from mograder.grading.late.course_dates import OwnDates
 from mograder.grading.late.explanation import lateness
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
@@ -52,8 +52,9 @@ class HandIn:
     """What a person has handed in of an item, and by when it has to be.
 
     ``lateness`` is how late the submission is, or work would be now, in words, and ``cost`` what
-    that costs by the policy; both are "" where they are nothing. ``edited`` is whether the notebook
-    is another one than the submission, ``url`` the item's page in Moodle, "" without one.
+    that costs by the policy; ``again`` has both for handing in once more now. All are "" where they
+    are nothing. ``edited`` is whether the notebook is another one than the submission, ``url`` the
+    item's page in Moodle, "" without one.
     """
 
     own: OwnDates
@@ -61,6 +62,7 @@ class HandIn:
     edited: bool = False
     lateness: str = ""
     cost: str = ""
+    again: str = ""
     url: str = ""
 
     @property
@@ -68,21 +70,13 @@ class HandIn:
         """Whether the submission is not late."""
         return self.submission is not None and not self.own.is_late(self.submission.received)
 
-    def urgency(self, now: datetime) -> tuple[int, float]:
-        """Return the key by which lists are in the order of what is next."""
-        due = self.own.due
-        if due is None:
-            return (2, 0.0)
-        if due >= now:
-            return (1, due.timestamp())
-        waits = self.submission is None and not self.own.is_closed(now)
-        return (0 if waits else 3, -due.timestamp())
-
     def is_next(self, copy: CopyFacts | None, now: datetime) -> bool:
         """Return whether handing in is what the person does next: something is answered."""
         if copy is None or self.own.is_closed(now):
             return False
-        return self.edited if self.submission else copy.state is not CopyState.DOWNLOADED
+        if self.submission is None:
+            return copy.state is not CopyState.DOWNLOADED
+        return self.edited and not (self.on_time and self.own.is_late(now))
 
 
 def hand_in_of(
@@ -96,7 +90,10 @@ def hand_in_of(
     at = sent.received if sent else now
     edited = sent is not None and copy is not None and _differs(app, user, item, copy, sent)
     cost = cost_of(app, user, item, at) if own.is_late(at) else ""
-    return HandIn(own, sent, edited, late_words(own, at), cost, url)
+    again = ""
+    if edited and own.is_late(now):
+        again = ", ".join(filter(None, (late_words(own, now), cost_of(app, user, item, now))))
+    return HandIn(own, sent, edited, late_words(own, at), cost, again, url)
 
 
 def moodle_pages(settings: Settings) -> Mapping[str, str]:

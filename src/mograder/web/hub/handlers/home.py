@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -168,7 +169,12 @@ def _look(
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
     lines = [_line(app, identity, view, moodle) for view in found]
     now = app.services.clock.now()
-    return views, sorted(lines, key=lambda line: line.hand_in.urgency(now))
+    return views, sorted(lines, key=partial(_urgency, now))
+
+
+def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
+    work = line.hand_in
+    return work.own.urgency(now, handed_in=work.submission is not None)
 
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
