@@ -29,7 +29,9 @@ export async function decide({ check, action }, panel, opened) {
       panel.hidden = true;
       done(where);
     };
-    acts.append(element("button", word("handInNow"), leave(`${action}?late=replace`)), " ", element("button", word("handInLater"), leave(null)));
+    const now = element("button", word("handInNow"), leave(`${action}?late=replace`));
+    now.className = "main";
+    acts.append(now, element("button", word("handInLater"), leave(null)));
     acts.className = "choices";
     panel.lastElementChild.replaceChildren(element("h2", word("handIn")), list, acts);
     panel.querySelector("#close").addEventListener("click", () => done(null), { once: true });

@@ -227,8 +227,12 @@ on("stop", async (button) => {
 
 on("submit", async (button) => {
   const { decide } = await import("./frame-hand-in.js");
-  const where = await decide(button.dataset, panel, open_panel);
+  const where = await decide(button.dataset, panel, () => {
+    say("");
+    open_panel();
+  });
   if (!where) return say("");
+  say(button.dataset.doing);
   await post(button, "application/json", where);
   await ask();
   say(button.dataset.done);
