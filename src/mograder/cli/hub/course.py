@@ -112,7 +112,7 @@ def schedule(
     dry_run: bool,
     address: Address,
 ) -> None:
-    """Set the dates of an item, or open a hub's items by a schedule.
+    """Set dates of an item, or open items by a file.
 
     WHAT is an item's name. A TIME is such as 2026-12-01T18:00, or 2026-12-01 for the whole day;
     `none` returns to the hub's mograder.toml. Without an option it shows the dates.

@@ -132,12 +132,12 @@ def cost_of(app: HubApp, user: str, item: str, at: datetime) -> str:
 
 async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> MissingWork:
     """Return what is missing in the notebook as it was saved last, and what being late costs."""
-    return await _missing(app, copy)
+    return await _missing(app, copy, caller)
 
 
 async def hand_in(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Submit the notebook, or show first what is missing; the page's button then submits it."""
-    missing = await _missing(app, copy)
+    missing = await _missing(app, copy, caller)
     if not missing.words and not missing.closed:
         return await submit(copy, request, app, caller)
     where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
@@ -204,7 +204,7 @@ def _keep(app: HubApp, caller: Identity, copy: CopyOf, data: bytes, late: str) -
     return kept
 
 
-async def _missing(app: HubApp, copy: CopyOf) -> MissingWork:
+async def _missing(app: HubApp, copy: CopyOf, caller: Identity) -> MissingWork:
     saved = await app.copies.export(copy)
     release = await to_thread.run_sync(find_release, app, copy.item)
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
@@ -217,7 +217,8 @@ async def _missing(app: HubApp, copy: CopyOf) -> MissingWork:
         sent = await to_thread.run_sync(app.submissions.counting, copy.user, copy.item)
         if sent is not None and not own.is_late(sent.received):
             words.append("You handed in on time before. What you hand in now counts instead.")
-    closed = f"Submissions to {copy.item} have ended." if own.is_closed(now) else ""
+    is_over = own.is_closed(now) and caller.role is not Role.INSTRUCTOR
+    closed = f"Submissions to {copy.item} have ended." if is_over else ""
     return MissingWork(words=[each for each in words if each], closed=closed)
 
 
