@@ -204,6 +204,7 @@ _VALUES = {
     "{item}": "A1",
     "{version}": "v",
     "{digest}": "0123456789abcdef",
+    "{key}": "0" * 64,
     "{archive}": "A1.bak.20260901T090000.py",
     "{filename:path}": "A1.py",
 }
