@@ -88,6 +88,13 @@ async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> 
     assert told["opens"] == "2026-08-31T07:00:00Z"
 
 
+async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
+    fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
+    assert (await send(course, "/dates/A1", data=fields, headers=FORM)).status_code == 303
+    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
+    assert (told["due_from"], told["closes_from"]) == ('[items."A1"]', "set by an instructor")
+
+
 async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None:
     put(course.course, "alice", timedelta(hours=15))
     fields = {"due": "2026-12-24T12:00", "closes": "", "timezone": "UTC"}

@@ -113,6 +113,13 @@ def as_moment(
     return moment.astimezone(UTC)  # one without a zone is taken as this machine's
 
 
+def as_shown(typed: datetime | None, shown: datetime | None) -> bool:
+    """Return whether a form's field has the time that it showed, which is without seconds."""
+    if typed is None or shown is None:
+        return typed is shown
+    return typed == shown.replace(second=0, microsecond=0)
+
+
 def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime | None:
     """Return a time that a person typed, as :func:`as_moment`; None for an empty text.
 

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, read_moment
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
 from mograder.core.names import ItemName
 from mograder.core.settings_model import PenaltiesSettings
 from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
@@ -250,6 +250,9 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
                 read_moment(fields.get(key, ""), zone, LAST_MINUTE) for key in ("due", "closes")
             )
             ItemDates(None, due, closes).demand_order(name)
+            shown, stored = marking.dates.of(name), facts.policy(name)
+            due = stored.set_due if as_shown(due, shown.general) else due
+            closes = stored.closes if as_shown(closes, shown.closes) else closes
             return [facts.with_dates(name, due, closes)]
         case "policy":
             entries = {key: fields[key] or "none" for key in RULE_KEYS if key in fields}

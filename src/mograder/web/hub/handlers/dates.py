@@ -6,6 +6,7 @@ follow them; the opening is a rule of visibility.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from datetime import time as daytime
@@ -16,7 +17,7 @@ from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.responses import Response
 
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, read_moment
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.publishing.schedule import parse_zone
@@ -76,7 +77,8 @@ async def set_dates(name: str, request: Request, app: CurrentApp, caller: Caller
 
         return await deliver(request, job, lambda _: _page_of(item))
     fields = await read_form(request)
-    wanted = await to_thread.run_sync(_change, app, item, _typed(fields))
+    typed = await to_thread.run_sync(_typed, app, item, fields)
+    wanted = await to_thread.run_sync(_change, app, item, typed)
     wanted = replace(wanted, version=fields.get("version"))
     if wanted.change is not None and wanted.version is None:
         found = await to_thread.run_sync(_preview, app, wanted.change)
@@ -103,13 +105,16 @@ def _all(app: HubApp) -> dict[str, DatesEntry]:
     return {each.name: dates_of(app, each.name) for each in app.services.releases.all()}
 
 
-def _typed(fields: dict[str, str]) -> _Given:
+def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
+    """Return the dates of a form that are not as it showed them: others stay where they are set."""
+    shown = dates_of(app, item)
     zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
 
     def typed(key: str) -> datetime | None:
         return read_moment(fields[key], zone, daytime.min if key == "opens" else LAST_MINUTE)
 
-    return _Given(**{key: typed(key) for key in _Given.model_fields if key in fields})
+    given = {key: typed(key) for key in _Given.model_fields if key in fields}
+    return _Given(**{k: at for k, at in given.items() if not as_shown(at, getattr(shown, k))})
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
