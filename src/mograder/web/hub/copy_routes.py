@@ -6,6 +6,7 @@ from mograder.web.hub.handlers import submissions, timeline
 from mograder.web.hub.route import Route, body_of
 from mograder.web.hub.support import models, timeline_models
 from mograder.web.hub.support.access import Access
+from mograder.web.receipts import Verdict
 
 _CHANGING = (400, 404, 409, 413, 503)
 _STRINGS = {"type": "array", "items": {"type": "string"}}
@@ -49,7 +50,7 @@ SUBMISSION_ROUTES = (
         submissions.verify_receipt,
         Access.ANYONE,
         "Copies",
-        models.ReceiptVerdict,
+        Verdict,
         (400, 413),
         body_of({"signature": {"type": "string"}}),
     ),

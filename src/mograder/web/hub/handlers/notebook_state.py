@@ -5,8 +5,6 @@ The bar asks after a change event and does not poll. Only memory and a few inode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from anyio import to_thread
@@ -31,33 +29,6 @@ _HELPED = Explanation(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What the bar tells of the copy and its submission."""
-
-    saved: datetime | None = None
-    submitted: datetime | None = None
-    late: str = ""
-    edited: bool = False
-    hand_in: bool = False
-    due: datetime | None = None
-    closes: datetime | None = None
-
-    def told(self) -> dict[str, Any]:
-        """Return the fields of the answer, with Unix times."""
-        times = (self.saved, self.submitted, self.due, self.closes)
-        saved, submitted, due, closes = (each and each.timestamp() for each in times)
-        return {
-            "saved": saved,
-            "submitted": submitted,
-            "late": self.late,
-            "edited": self.edited,
-            "hand_in": self.hand_in,
-            "due": due,
-            "closes": closes,
-        }
-
-
 async def standing(
     copy: KnownCopy,
     app: CurrentApp,
@@ -75,7 +46,7 @@ async def standing(
     if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
         return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
     live = await _live(app, key, session)
-    work = _Work()
+    work: dict[str, Any] = {}
     update = None
     if mode is Mode.EDIT:
         work = await to_thread.run_sync(_work, app, copy)
@@ -83,14 +54,14 @@ async def standing(
     if live is not None:
         return NotebookState(
             state="running" if live.id == session else "replaced",
-            **work.told(),
+            **work,
             machine=_machine(app, live.endpoint.node),
             update=update,
             help=help_of(app, copy) if mode is Mode.EDIT else None,
             messages=_messages(app, copy.item),
         )
     words = _words(app, key, session)
-    return NotebookState(state="ended", title=words.title, text=words.text, **work.told())
+    return NotebookState(state="ended", title=words.title, text=words.text, **work)
 
 
 async def _live(app: HubApp, key: SessionKey, session: str) -> LiveSession | None:
@@ -138,17 +109,17 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
     return SessionMachine(leaving=True, seconds=seconds, elsewhere=leaving.elsewhere)
 
 
-def _work(app: HubApp, copy: CopyOf) -> _Work:
-    """Return when the copy was saved and, where the course collects, handed in, and its dates."""
+def _work(app: HubApp, copy: CopyOf) -> dict[str, Any]:
+    """Return the fields about the copy, its dates and its submission; the times are Unix times."""
     facts = app.listing.facts(copy.user, copy.item)
     found = hand_in_of(app, copy.user, copy.item, facts)
-    late = f"{found.lateness}, {found.cost}" if found.cost else found.lateness
-    return _Work(
-        facts.saved if facts else None,
-        found.submission.received if found.submission else None,
-        late,
-        found.edited,
-        found.is_next(facts, app.services.clock.now()),
-        found.own.due,
-        found.own.closes,
-    )
+    sent, own = found.submission, found.own
+    return {
+        "saved": facts.saved.timestamp() if facts else None,
+        "submitted": sent.received.timestamp() if sent else None,
+        "late": f"{found.lateness}, {found.cost}" if found.cost else found.lateness,
+        "edited": found.edited,
+        "hand_in": found.is_next(facts, app.services.clock.now()),
+        "due": own.due.timestamp() if own.due else None,
+        "closes": own.closes.timestamp() if own.closes else None,
+    }

@@ -29,10 +29,10 @@ from mograder.web.hub.handlers.hand_in import HandIn, cost_of, hand_in_of, late_
 from mograder.web.hub.handlers.timeline import told_changes
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import ReceiptVerdict, Restored
+from mograder.web.hub.support.models import Restored
 from mograder.web.hub.support.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
-from mograder.web.receipts import LONGEST, receipt_of, verdict_of
+from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
@@ -138,16 +138,10 @@ async def bring_back(
     return await deliver(request, job, lambda _: with_outcome(where, "restored"))
 
 
-async def verify_receipt(request: Request, app: CurrentApp) -> ReceiptVerdict:
+async def verify_receipt(request: Request, app: CurrentApp) -> Verdict:
     """Return whether this hub signed a receipt, and what became of its file; no login is needed."""
     receipt = read_receipt(await read_text(request, LONGEST))
-    verdict = await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
-    return ReceiptVerdict(
-        valid=verdict.valid,
-        stored=verdict.stored,
-        counts=verdict.counts,
-        message=verdict.message,
-    )
+    return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
 
 
 def _person(app: HubApp, copy: CopyOf) -> Person:

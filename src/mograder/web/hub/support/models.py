@@ -152,15 +152,6 @@ class Submitted(Body):
     """The signed receipt; `mograder receipt verify` asks the hub whether it is genuine."""
 
 
-class ReceiptVerdict(Body):
-    """Whether a receipt is genuine, whether its file is held, and whether that file counts."""
-
-    valid: bool
-    stored: bool
-    counts: bool
-    message: str
-
-
 class MissingWork(Body):
     """What a student is told before handing in: sentences, none where nothing is missing.
 
