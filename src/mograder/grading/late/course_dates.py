@@ -7,17 +7,19 @@ instructors set, and extensions.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
+from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.due_dates import DueDates
-from mograder.grading.late.late_work import Deduction, Terms
+from mograder.grading.late.late_work import Deduction, SubmissionTime, Terms, TimeSource, Work
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -64,12 +66,19 @@ class CourseDates:
 
         Raises: the gradebook's errors.
         """
-        if not self._loaded.gradebook_path.is_file():
-            return self._late.if_received(None, item, student, at)
+        work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
+        with self._opened() as book:
+            there = book if self._loaded.gradebook_path.is_file() else None
+            return self._late.if_received(there, self._known_facts(), work)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Callable[[], Gradebook]]:
+        """Yield what opens the gradebook, which is closed again if it is not a shared one."""
         if self._book is not None:
-            return self._late.if_received(self._book(), item, student, at)
-        with viewed_gradebook(self._loaded.gradebook_path) as book:
-            return self._late.if_received(book, item, student, at)
+            yield self._book
+            return
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(viewed_gradebook(self._loaded.gradebook_path))
 
     def _known_facts(self) -> LateFacts:
         """Return what the gradebook says; what it said last if it cannot be read now."""
@@ -78,17 +87,15 @@ class CourseDates:
         with self._lock:
             if stamp != self._seen:
                 try:
-                    self._facts = self._read(path) if stamp else LateFacts()
+                    self._facts = self._read() if stamp else LateFacts()
                     self._seen = stamp
                 except MograderError as error:
                     _log.error("extensions and dates of the gradebook cannot be read: %s", error)
             return self._facts
 
-    def _read(self, path: Path) -> LateFacts:
-        if self._book is not None:
-            return LateWork(self._book()).facts()
-        with viewed_gradebook(path) as book:
-            return LateWork(book).facts()
+    def _read(self) -> LateFacts:
+        with self._opened() as book:
+            return LateWork(book()).facts()
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -121,30 +121,25 @@ class CourseLate:
         return tuple(each.grade for each in self.counted(book, assignment))
 
     def if_received(
-        self, book: Gradebook | None, assignment: str, student: str, at: datetime
+        self, book: Callable[[], Gradebook] | None, facts: LateFacts, work: Work
     ) -> Deduction:
-        """Return the deduction if the student's work for an assignment were received at ``at``.
+        """Return the deduction if work were received at its time; ``work`` is not graded yet.
 
-        ``book`` is None for a course without a gradebook.
+        ``book`` opens the gradebook, None without one. It is read only where late days of the term
+        are shared, since other work may have used them.
 
         Raises:
             InvalidInput: A stored policy is damaged.
         """
-        work = Work(assignment, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
-        if book is None:
-            facts = LateFacts()
-            terms, works = {assignment: self.terms(assignment, facts)}, [work]
-        else:
-            records = LateWork(book).read(self._scope(assignment), (student,))
-            facts = records.facts
-            names = {**records.grades, assignment: ()}
-            terms = {name: self.terms(name, facts) for name in names}
-            others = (name for name in records.grades if name != assignment)
-            graded = (
-                each for name in others for each in self._works(name, records.grades[name], records)
-            )
-            works = [work, *graded]
-        return late_work(terms, self._late_days(facts), works)[assignment, work.student]
+        late_days, works = self._late_days(facts), [work]
+        terms = {work.assignment: self.terms(work.assignment, facts)}
+        if late_days and book is not None:
+            records = LateWork(book()).read(self._scope(None), (work.student,))
+            for name, grades in records.grades.items():
+                if name != work.assignment:
+                    terms[name] = self.terms(name, facts)
+                    works += self._works(name, grades, records)
+        return late_work(terms, late_days, works)[work.assignment, work.student]
 
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
         """Return the marks that changes may concern, before and after them.

@@ -1,6 +1,7 @@
 """The state of an open notebook, for the bar above it (``frame_page``).
 
-The bar asks after a change event and does not poll. Only memory and a few inodes are read.
+The bar asks after a change event and does not poll. Memory and a few inodes are read, and of a
+notebook that was saved after its submission also the text.
 """
 
 from __future__ import annotations
