@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 
@@ -177,3 +178,65 @@ def test_a_token_is_revoked_on_a_hub_elsewhere(
 
 def _rules(served: Served) -> str:
     return (served.hub.course / "hub-release" / ".visibility.json").read_text()
+
+
+def test_the_dates_of_an_item_are_set_by_the_command(
+    served: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    zone = ["--timezone", "Europe/Berlin"]
+    assert run(["hub", "schedule", "a1", "--due", "2030-12-01T18:00", *zone]) == 0
+    told = capfd.readouterr().out.splitlines()
+    assert told == [
+        "A1",
+        "  opens   not set",
+        "  due     Sun 01 Dec 2030, 18:00 CET  (set by an instructor)",
+        "  closes  not set",
+    ]
+    options = ["--opens", "2030-11-01", "--closes", "2030-12-08"]
+    assert run(["hub", "schedule", "A1", *options, *zone]) == 0
+    told = capfd.readouterr().out.splitlines()
+    assert told[1] == "  opens   Fri 01 Nov 2030, 00:00 CET"
+    assert told[2].startswith("  due     Sun 01 Dec 2030, 18:00 CET"), "what is not named stays"
+    assert told[3].startswith("  closes  Sun 08 Dec 2030, 23:59 CET")
+    assert run(["hub", "schedule", "A1", "--due", "none", "--closes", "none", *zone]) == 0
+    assert "  due     not set" in capfd.readouterr().out
+    assert run(["hub", "schedule", "A1"]) == 0
+    assert "  due     not set" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["A1", "--due", "soon"], 2),
+        (["A1", "--due", "2030-12-01", "--closes", "2030-11-01"], 2),
+        (["A9", "--due", "2030-12-01"], 3),
+        (["A1", "--dry-run"], 2),
+        (["none.toml"], 2),
+    ],
+)
+def test_dates_that_cannot_be_meant_are_refused(
+    served: Served, arguments: list[str], code: int
+) -> None:
+    assert run(["hub", "schedule", *arguments]) == code
+    assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
+
+
+def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
+    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headers = {"Authorization": f"Bearer {make_token(SECRET, 'alice')}"}
+    with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as alice:
+        alice.post("/download/A1")
+        alice.post("/submit/alice/A1")
+        receipt, work = (
+            alice.get(f"/submissions/alice/A1/1/{each}").content for each in ("receipt", "file")
+        )
+    (tmp_path / "receipt.json").write_bytes(receipt)
+    (tmp_path / "A1.py").write_bytes(work)
+    assert run(["receipt", "verify", "receipt.json", "--file", "A1.py"]) == 0
+    told = capfd.readouterr().out
+    assert "A1, submission 1 of alice" in told
+    assert "genuine, and the server holds the file, which counts." in told
+    assert "A1.py is exactly what it is for." in told
+    (tmp_path / "receipt.json").write_bytes(receipt.replace(b"alice", b"bobby"))
+    assert run(["receipt", "verify", "receipt.json"]) == 1

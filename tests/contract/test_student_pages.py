@@ -196,17 +196,17 @@ duedate = 4102444800
     assert "The hub does not submit to Moodle" in text
     assert 'href="https://moodle.test/course/view.php?id=7"' in text
     assert 'href="https://moodle.test/mod/assign/view.php?id=42"' in text
-    assert 'due <time datetime="2100-01-01T00:00:00+00:00">' in text
-    assert 'action="/submit/alice/A1"' in text
-    assert "A1 was submitted" in told
+    assert 'due <time datetime="2100-01-01T00:00:00+00:00" data-ahead>' in text
+    assert 'action="/hand-in/alice/A1"' in text
+    assert "A1 was handed in" in told
     assert '<span class="dot submitted">' in told
-    assert "Submit again" in told
+    assert "Hand in again" in told
 
 
 async def test_submit_is_not_offered_where_the_course_collects_elsewhere(hub: Hub) -> None:
     await begin(hub)
     text = (await see(hub, "/")).text
-    assert "/submit/" not in text
+    assert "/hand-in/" not in text
     assert "The hub does not submit to Moodle" in text
 
 

@@ -55,7 +55,14 @@ async def test_b157_a_submission_is_kept_and_the_link_leads_to_it(hub: Hub) -> N
     await begin(hub)
     answer = (await ask(hub, "POST", "/submit/alice/A1")).json()
     told = answer.pop("submitted_path")
-    assert answer == {"status": "ok", "tampered_checks": [], "tampered_marks": False}
+    receipt = answer.pop("receipt")
+    assert answer == {
+        "status": "ok",
+        "tampered_checks": [],
+        "tampered_marks": False,
+        "late": False,
+    }
+    assert (receipt["user"], receipt["sequence"], receipt["late"]) == ("alice", 1, False)
     place = hub.course / "submitted" / "A1"
     path = place / f"alice_{hub.clock.now():%Y%m%dT%H%M%S}.py"
     assert told == str(path)

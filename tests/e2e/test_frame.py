@@ -24,7 +24,7 @@ from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full
 
-MOST_BYTES = 20_000
+MOST_BYTES = 23_000
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
 _SEEN = """state => {
     Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
@@ -162,9 +162,37 @@ async def test_a_save_and_a_submission_are_told(scene: Framed) -> None:
     save = "fetch(new URL('api/kernel/save', document.baseURI), {method: 'POST'}).then(() => 1)"
     async with tab.page.expect_response("**/standing/alice/A1?*"):
         await tab.frame.evaluate(save)
-    await tab.page.get_by_role("button", name="Submit").click()
-    await expect(tab.said).to_contain_text("A1 was submitted as it was saved last.")
-    await expect(saved).to_contain_text("submitted ")
+    await tab.page.get_by_role("button", name="Hand in").click()
+    await tab.page.get_by_role("button", name="Hand in all the same").click()
+    await expect(tab.said).to_contain_text("A1 was handed in as it was saved last.")
+    await expect(saved).to_contain_text("handed in ")
+    await expect(saved).to_contain_text(", on time")
+
+
+async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_in(
+    tmp_path: Path, people: People, artifacts: Path
+) -> None:
+    dates = "[items.A1]\ndue = 2026-09-01T08:00Z\n[penalties]\nenabled = true\n"
+    async with framed(tmp_path, people, settings=dates) as scene:
+        tab = await scene.open()
+        await expect(tab.page.locator("#due")).to_contain_text("60 minutes late, −5 % now")
+        hand_in = tab.page.get_by_role("button", name="Hand in", exact=True)
+        panel = tab.page.get_by_role("complementary")
+        await hand_in.click()
+        await expect(panel).to_be_focused()
+        await expect(panel).to_contain_text("It was not validated as it is now.")
+        await expect(panel).to_contain_text("It is 60 minutes late: −5 % of the mark.")
+        for width, scheme in ((1280, "light"), (390, "dark")):
+            await tab.page.set_viewport_size({"width": width, "height": 800})
+            await tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            await tab.page.screenshot(path=artifacts / f"hand-in-{width}.png")
+            assert await violations(tab.page, "hand in") == []
+        await panel.get_by_role("button", name="Not yet").click()
+        await expect(panel).to_be_hidden()
+        assert not (scene.hub.course / "submitted").exists()
+        await hand_in.click()
+        await panel.get_by_role("button", name="Hand in all the same").click()
+        await expect(tab.page.locator("#saved")).to_contain_text("60 minutes late, −5 %")
 
 
 async def test_a_failure_is_a_sentence(scene: Framed) -> None:
@@ -174,8 +202,9 @@ async def test_a_failure_is_a_sentence(scene: Framed) -> None:
         await route.fulfill(status=503, json={"detail": "The disk is full."})
 
     await tab.page.route("**/submit/**", full)
-    await tab.page.get_by_role("button", name="Submit").click()
-    await expect(tab.said).to_have_text("It could not be submitted: The disk is full.")
+    await tab.page.get_by_role("button", name="Hand in").click()
+    await tab.page.get_by_role("button", name="Hand in all the same").click()
+    await expect(tab.said).to_have_text("It could not be handed in: The disk is full.")
 
 
 async def test_a_refused_rename_is_told_in_a_sentence(scene: Framed) -> None:
@@ -343,7 +372,7 @@ async def test_a_crashs_last_words_are_shown_as_text(scene: Framed) -> None:
 async def test_an_instructor_sees_whose_it_is_and_is_led_to_the_course(scene: Framed) -> None:
     tab = await scene.open("prof")
     await expect(tab.page.get_by_role("banner")).to_contain_text("alice’s notebook")
-    await expect(tab.page.get_by_role("button", name="Submit")).to_have_count(0)
+    await expect(tab.page.get_by_role("button", name="Hand in")).to_have_count(0)
     scene.hub.end("alice", ITEM, EndReason.IDLE)
     link = tab.page.get_by_role("link", name="Back to the course")
     assert await link.get_attribute("href") == "/course/students/alice"

@@ -73,8 +73,9 @@ async def sign_in(person: Person, base: str) -> None:
 async def submit(person: Person, base: str) -> None:
     """Submit the notebook on the hub's first page."""
     page = await person.open(f"{base}/")
-    await page.get_by_role("button", name=f"Submit {ASSIGNMENT}", exact=True).click()
-    await expect(page.get_by_text(f"{ASSIGNMENT} was submitted")).to_be_visible()
+    await page.get_by_role("button", name=f"Hand in {ASSIGNMENT}", exact=True).click()
+    await page.get_by_role("button", name="Hand in all the same").click()
+    await expect(page.get_by_text(f"{ASSIGNMENT} was handed in")).to_be_visible()
     await page.close()
 
 

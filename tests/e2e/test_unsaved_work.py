@@ -214,7 +214,7 @@ async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again
     await expect(saved_at).to_contain_text("Not connected · Saved ")
     await save(tab, "x = 1", 503)
     await expect(saved_at).to_have_text("Not connected, your last changes are not saved yet")
-    for name in ("Validate", "Submit", "Stop"):
+    for name in ("Validate", "Hand in", "Stop"):
         await expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
     for width, scheme in ((1280, "light"), (390, "dark")):
         await page.set_viewport_size({"width": width, "height": 800})

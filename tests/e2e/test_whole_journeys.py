@@ -129,8 +129,9 @@ async def test_b52_b58_b71_a_student_works_from_the_first_visit_to_handing_in(
     await expect(button(page, f"Stop {L01}")).to_have_count(0)
     await page_input.press(page, button(page, f"Download {A2}"))
     await expect(page.get_by_role("status").filter(has_text="is yours now")).to_be_visible()
-    await page_input.press(page, button(page, f"Submit {A1}"))
-    await expect(page.get_by_text(f"{A1} was submitted")).to_be_visible()
+    await page_input.press(page, button(page, f"Hand in {A1}"))
+    await page_input.press(page, button(page, "Hand in all the same"))
+    await expect(page.get_by_text(f"{A1} was handed in")).to_be_visible()
     await album.take(page, "handed-in")
     submitted = hub.course / "submitted" / A1 / f"{name}.py"
     assert "# by my own hand" in text_of(submitted)

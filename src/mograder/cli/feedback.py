@@ -72,7 +72,7 @@ class _Chosen:
     "--due-date",
     metavar="TIME",
     help="Seconds since 1970, or as 2026-11-22T18:00+01:00 (without an offset: UTC).  "
-    "It counts until the next run.  [default: duedate in [[assignments]]]",
+    "It counts until the next run.  [default: the due date that is set]",
 )
 @course_dir_option
 def feedback(

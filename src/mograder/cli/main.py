@@ -128,6 +128,9 @@ class _Root(LazyGroup):
                 "mograder.cli.https.group:https",
                 "Fetch, submit and grade over an assignment server.",
             ),
+            "receipt": Lazy(
+                "mograder.cli.https.receipt:receipt", "Look at the receipts of what was handed in."
+            ),
             "student": Lazy(
                 "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
             ),

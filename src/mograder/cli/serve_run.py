@@ -11,8 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from mograder.cli.shared.token_output import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
-from mograder.core.settings import load_settings, read_environ
-from mograder.core.settings_model import Settings
+from mograder.core.settings import (
+    LoadedSettings,
+    default_settings,
+    load_settings,
+    read_environ,
+)
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.web.server.run import Listening, serve_course
@@ -64,7 +68,7 @@ def run(directory: Path, options: Mapping[str, object]) -> None:
         roster=given.roster,
         no_auth=given.no_auth,
         web=given.web,
-        settings=_settings(directory),
+        loaded=_settings(directory),
     )
     serve_course(served, _listening(given))
 
@@ -86,16 +90,16 @@ def print_tokens(root: Path, file: Path) -> None:
     print_lines(secret, names, people.epoch)
 
 
-def _settings(directory: Path) -> Settings:
+def _settings(directory: Path) -> LoadedSettings:
     """Return the course's settings, the defaults where its file has a mistake.
 
     0.3.16 serves directories whose ``mograder.toml`` it never reads.
     """
     try:
-        return load_settings(directory).settings
+        return load_settings(directory.absolute())
     except InvalidInput as error:
         click.echo(f"Warning: the settings are not used: {error.message}", err=True)
-        return Settings()
+        return default_settings(directory.absolute())
 
 
 def _code(given: _Given) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -44,6 +45,21 @@ class _Revoked(BaseModel):
     known: bool = True  # earlier hubs do not say
 
 
+class ItemDatesAnswer(BaseModel):
+    """The dates of an item, where they come from, and how many marks changed with them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    opens: AwareDatetime | None = None
+    due: AwareDatetime | None = None
+    closes: AwareDatetime | None = None
+    due_from: str = ""
+    closes_from: str = ""
+    marks: int = 0
+
+
+_DATES = TypeAdapter(ItemDatesAnswer)
+_ALL_DATES = TypeAdapter(dict[str, ItemDatesAnswer])
 _ITEMS = TypeAdapter(list[_Item])
 _RULES = TypeAdapter(dict[str, Rule])
 _COUNT = TypeAdapter(_Count)
@@ -75,6 +91,21 @@ def set_rules(client: HubClient, changes: Mapping[str, Rule], *, replace: bool =
     """Set rules; with ``replace``, remove all others."""
     body = {"items": {name: _words(rule) for name, rule in changes.items()}, "replace": replace}
     client.ask("POST", "/visibility", body)
+
+
+def set_dates(
+    client: HubClient, item: str, changes: Mapping[str, datetime | None]
+) -> ItemDatesAnswer:
+    """Set dates of an item, ``opens``, ``due`` or ``closes``; None is as in the hub's settings.
+
+    Without a change it returns the dates in force.
+    """
+    if not changes:
+        answer = client.ask("GET", "/dates")
+        return _read(_ALL_DATES, answer, client).get(item, ItemDatesAnswer())
+    body = {key: None if at is None else at.isoformat() for key, at in changes.items()}
+    answer = client.ask("POST", f"/dates/{quote(item, safe='')}", body)
+    return _read(_DATES, answer, client)
 
 
 def revoke_token(client: HubClient, username: str) -> bool:

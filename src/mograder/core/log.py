@@ -47,7 +47,7 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)(\b(?:bearer|basic)\s+)[^\s'\",;]{16,}"), r"\1***"),
     # A token is `username:hex64`; in a URL its colon may be escaped.
     (re.compile(r"(?i)(:|%3a)[0-9a-f]{64}"), r"\1***"),
-    (re.compile(r"(/s/|/lti/register/)[A-Za-z0-9_-]{22,}"), r"\1***"),
+    (re.compile(r"(/s/|/lti/register/|/calendar/[^/\s]+/)[A-Za-z0-9_-]{22,}"), r"\1***"),
     (re.compile(r"(?i)([?&]code=)[^&\s'\"#;]+"), r"\1***"),
     (re.compile(r"(?i)((?:token|secret|password|enrollment_code)=)[^&\s'\"#;]+"), r"\1***"),
     (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@"),

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from pydantic import SecretStr
 
 from mograder.core.errors import InvalidInput
+from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
 from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
@@ -52,6 +53,7 @@ __all__ = [
     "SecuritySettings",
     "SettingRow",
     "Settings",
+    "default_settings",
     "describe",
     "load_settings",
     "read_environ",
@@ -64,6 +66,11 @@ FILE_NAME = "mograder.toml"
 
 _MAX_FILE_BYTES = 1_000_000
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_NO_SECONDS = re.compile(
+    r"^([ \t]*(?:opens|due|closes|hard_limit)[ \t]*=[ \t]*\d{4}-\d\d-\d\d[T ]\d\d:\d\d)"
+    r"(?=[ \t]*(?:Z|[+-]\d\d:\d\d)?[ \t]*(?:#.*)?$)",
+    re.MULTILINE,
+)
 _URL_PASSWORD = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
 _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
@@ -206,7 +213,15 @@ def load_settings(
     origins = MappingProxyType(layers.origins)
     hub = layers.settings.hub
     session_url(hub.session_url, hub.public_url)  # checked here: the keys may be of two layers
+    for name in layers.settings.items:
+        written_dates(layers.settings, name)  # checked here: they may need the course's time zone
     return LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
+
+
+def default_settings(course_dir: Path) -> LoadedSettings:
+    """Return the defaults, for a directory whose settings are not read."""
+    layers = Layers()
+    return LoadedSettings(layers.settings, course_dir, MappingProxyType(layers.origins), ())
 
 
 def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
@@ -350,7 +365,7 @@ def _parse_toml(data: bytes, file: Path) -> Mapping[str, object]:
         line, column = _position(data[: error.start].decode("utf-8", "replace"))
         raise InvalidInput(f"{file}:{line}:{column}: not UTF-8 text.") from error
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(with_seconds(text))
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         found = _TOML_POSITION.search(message)
@@ -375,6 +390,14 @@ def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:
         return tree
     rest = {name: value for name, value in moodle.items() if name != "assignments"}
     return {"assignments": moodle["assignments"], **tree, "moodle": rest}
+
+
+def with_seconds(text: str) -> str:
+    """Return the text of a ``mograder.toml`` with the seconds that TOML 1.0 demands of a time.
+
+    People write ``due = 2026-12-01T18:00``.
+    """
+    return _NO_SECONDS.sub(r"\1:00", text)
 
 
 def _position(text: str) -> tuple[int, int]:

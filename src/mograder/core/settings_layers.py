@@ -241,7 +241,9 @@ def item_key(name: str) -> str:
 
 def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
     """Return the values that are set for an item, by dotted key."""
-    own = item.model_dump(exclude_unset=True, exclude_none=True, exclude=set(_ITEM_TABLES))
+    own = item.model_dump(
+        mode="json", exclude_unset=True, exclude_none=True, exclude=set(_ITEM_TABLES)
+    )
     key = item_key(name)
     return {f"{key}.{each}": value for each, value in own.items()} | {
         f"{key}.{table}.{each}": value

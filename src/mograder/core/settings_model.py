@@ -8,6 +8,7 @@ documentation.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -34,7 +35,10 @@ from mograder.core.settings_values import (
     normalise_base_url,
     normalise_public_url,
     peer,
+    unix_seconds,
     user,
+    written_time,
+    zone,
 )
 
 OUR_SECTIONS: Final = frozenset(
@@ -89,8 +93,8 @@ class Assignment(Section):
     name: str = ""
     id: int = 0
     cmid: int = 0
-    duedate: int = 0
-    """Unix time; 0 means no deadline."""
+    duedate: Annotated[int, BeforeValidator(unix_seconds)] = 0
+    """Unix time; 0 means no deadline. `due` in `[items."NAME"]` counts before it."""
     dir: str = ""
     files: Annotated[tuple[AssignmentFile, ...], BeforeValidator(listed)] = ()
 
@@ -406,12 +410,22 @@ class ItemLimits(Section):
     """The size of all files of one workspace."""
 
 
+WrittenTime = Annotated[datetime | date | None, BeforeValidator(written_time)]
+"""A time as people write it: with or without a zone, or a date alone (``core.item_dates``)."""
+
+
 class ItemSettings(Section):
     """``[items.NAME]``: the administrator's settings for one item.
 
     ``allow`` and ``limits`` override those of the ``[tool.mograder]`` table in its own header.
     """
 
+    opens: WrittenTime = None
+    """When students see it first, such as 2026-11-24T09:00. A date alone is its first minute."""
+    due: WrittenTime = None
+    """When it is due, such as 2026-12-01T18:00. A date alone is its last minute."""
+    closes: WrittenTime = None
+    """When submissions end. Unset: never, and late ones are as in [penalties]."""
     allow: (
         Annotated[tuple[Annotated[str, AfterValidator(feature)], ...], BeforeValidator(listed)]
         | None
@@ -454,6 +468,8 @@ class Settings(Section):
     """All settings, immutable; missing sections have their defaults."""
 
     title: str | None = None
+    timezone: Annotated[str, AfterValidator(zone)] = ""
+    """The zone of dates that name none, such as "Europe/London". Empty: this machine's."""
     transport: Literal["moodle", "https"] = "moodle"
     config_url: Annotated[str, NO_EFFECT] = ""
     assignments: Annotated[tuple[Assignment, ...], BeforeValidator(listed)] = ()

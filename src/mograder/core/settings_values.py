@@ -9,10 +9,11 @@ from __future__ import annotations
 import builtins
 import ipaddress
 import re
-from datetime import datetime
+from datetime import date, datetime
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from mograder.core.clock import parse_time
+from mograder.core.clock import from_unix, parse_time
 from mograder.core.errors import InvalidInput
 from mograder.core.features import FEATURES
 from mograder.core.names import Username
@@ -187,6 +188,57 @@ def moment(value: object) -> object:
         return parse_time(value).isoformat()
     except ValueError as error:
         raise ValueError("must be a time such as 2027-02-28T18:00+01:00") from error
+
+
+def written_time(value: object) -> object:
+    """Return a date, or a date and time, as a person or Moodle wrote it; None for "" and 0.
+
+    It is one of TOML, ISO 8601 text, or seconds since 1970.
+
+    Raises: ValueError for anything else.
+    """
+    if value is None or isinstance(value, date):
+        return value
+    try:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return from_unix(value) if value else None
+        if isinstance(value, str):
+            return _date_or_time(value.strip()) if value.strip() else None
+    except ValueError:
+        pass
+    raise ValueError("must be a time such as 2026-12-01T18:00, or a date such as 2026-12-01")
+
+
+def _date_or_time(text: str) -> date:
+    if text.isdecimal():
+        return from_unix(int(text))
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return datetime.fromisoformat(text)
+
+
+def unix_seconds(value: object) -> object:
+    """Return Moodle's seconds since 1970 unchanged.
+
+    Raises: ValueError for a date or a text, which belong elsewhere.
+    """
+    if isinstance(value, date | str):
+        raise ValueError(
+            'must be the seconds that Moodle gives; write a date as due in [items."NAME"]'
+        )
+    return value
+
+
+def zone(text: str) -> str:
+    """Return the name of a time zone, or ``""``.
+
+    Raises: ValueError for an unknown name.
+    """
+    try:
+        return ZoneInfo(text).key if text else ""
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"must be a time zone such as Europe/London, not {text[:40]!r}") from error
 
 
 def present(text: str) -> str:

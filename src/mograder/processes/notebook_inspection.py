@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
 from mograder.notebook.integrity.integrity import Tampering, find_tampering
 from mograder.notebook.integrity.screening import Screening, screen_submission
+from mograder.notebook.integrity.unanswered import unanswered
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
 from mograder.notebook.syntax import check_notebook
 from mograder.notebook.versions.cell_put_back import PutBack, put_back_cell
@@ -41,6 +42,11 @@ class Inspector:
         """Return which of the release's checks are changed in a notebook."""
         question = _Question(text, filename, release)
         return await self._apart.call(_compare, question, size=question.size)
+
+    async def unanswered(self, text: str, filename: str, release: str) -> tuple[str, ...]:
+        """Return which questions are still as they were handed out."""
+        question = _Question(text, filename, release)
+        return await self._apart.call(_unanswered, question, size=question.size)
 
     async def difference(self, before: str, after: str) -> VersionDifference:
         """Return how a text differs from an earlier one; neither has to be a notebook."""
@@ -97,6 +103,12 @@ def _screen(question: _Question) -> Screening:
 def _compare(question: _Question) -> Tampering:
     _check(question)
     return find_tampering(question.text, question.release or "", question.filename)
+
+
+def _unanswered(question: _Question) -> tuple[str, ...]:
+    _check(question)
+    found = unanswered(question.text, question.release or "", question.filename)
+    return found[:_MOST_FINDINGS]
 
 
 def _difference(question: _Question) -> VersionDifference:

@@ -110,8 +110,11 @@ class CopyTimelines:
     async def compare(self, copy: CopyOf, earlier: Version, later: Version) -> Compared:
         """Return the difference between two versions."""
         old, new = [(await self.text(copy, each)).data for each in (earlier, later)]
-        difference = await self._inspector.difference(_shown(old), _shown(new))
-        return Compared(earlier, later, difference)
+        return Compared(earlier, later, await self.difference(old, new))
+
+    async def difference(self, earlier: bytes, later: bytes) -> VersionDifference:
+        """Return how a text differs from an earlier one; neither has to be a notebook."""
+        return await self._inspector.difference(_shown(earlier), _shown(later))
 
     async def put_back_cell(self, copy: CopyOf, number: int, cell: int) -> CellPutBack:
         """Put one cell of a version into the present notebook; its session is ended first.

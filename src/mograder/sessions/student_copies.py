@@ -105,6 +105,14 @@ class Copies:
         text, released = decode_notebook(data, filename), decode_notebook(release, filename)
         return await self._inspector.compare(text, filename, released)
 
+    async def unanswered(self, data: bytes, filename: str, release: bytes) -> tuple[str, ...]:
+        """Return which questions of a notebook are still as they were handed out.
+
+        Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
+        """
+        text, released = decode_notebook(data, filename), decode_notebook(release, filename)
+        return await self._inspector.unanswered(text, filename, released)
+
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Replace the copy with an inspected notebook; return the name of the kept version (B117).
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from importlib.resources.abc import Traversable
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from mograder.grading.pages.page_templates import readable
 
@@ -26,6 +28,9 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) (?:[A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ def load_pages() -> Pages:
     environment.filters["segment"] = path_segment
     environment.filters["utc"] = in_utc
     environment.filters["readable"] = readable
+    environment.filters["timed"] = timed
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 
@@ -105,6 +111,22 @@ def load_static(directory: Traversable) -> StaticFiles:
 def in_utc(moment: datetime) -> datetime:
     """Return the same moment in UTC, which pages show where no script converts it to local time."""
     return moment.astimezone(UTC)
+
+
+def timed(sentence: str) -> Markup:
+    """Return a sentence of ours, escaped, in which scripts tell its times in the reader's zone.
+
+    They are as ``grading.late.explanation.moment`` writes them, in the zone of this machine.
+    """
+    return Markup(_MOMENT.sub(_time_element, str(escape(sentence))))  # noqa: S704 - escaped
+
+
+def _time_element(found: re.Match[str]) -> str:
+    try:
+        at = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+    except (ValueError, OverflowError):
+        return found[0]
+    return f'<time datetime="{at.isoformat()}">{found[0]}</time>'
 
 
 def path_segment(name: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mograder.core.item_dates import written_dates
 from mograder.core.settings import (
     FILE_NAME,
     LoadedSettings,
@@ -253,3 +255,58 @@ def test_describe_lists_every_key_and_masks_secrets(load: Load) -> None:
     assert rows["config_url"].value == "https://h/c.toml?token=***"
     assert rows["hub.port"].value == 8080
     assert rows["hub.trusted_proxies"].value is None
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-12-01T18:00:00+01:00", "2026-12-01T17:00:00+00:00"),
+        ("2026-12-01T18:00", "2026-12-01T17:00:00+00:00"),
+        ("2026-12-01 18:00  # at noon of our colleagues", "2026-12-01T17:00:00+00:00"),
+        ("2026-12-01T18:00+02:00", "2026-12-01T16:00:00+00:00"),
+        ("2026-12-01T18:00:00", "2026-12-01T17:00:00+00:00"),
+        ("2026-12-01 18:00:00", "2026-12-01T17:00:00+00:00"),
+        ("2026-12-01", "2026-12-01T22:59:00+00:00"),
+        ('"2026-12-01T18:00"', "2026-12-01T17:00:00+00:00"),
+        ('"2026-12-01"', "2026-12-01T22:59:00+00:00"),
+        ('"2026-12-01T18:00Z"', "2026-12-01T18:00:00+00:00"),
+        ("1795629600", "2026-11-25T18:00:00+00:00"),
+        ('"1795629600"', "2026-11-25T18:00:00+00:00"),
+        ("0", None),
+        ('""', None),
+    ],
+)
+def test_a_due_date_is_written_as_people_and_moodle_write_it(
+    load: Load, written: str, moment: str | None
+) -> None:
+    loaded = load(f'timezone = "Europe/Berlin"\n[items."A1"]\ndue = {written}\n')
+    due = written_dates(loaded.settings, "A1").due
+    assert (due.isoformat() if due else None) == moment
+    json.dumps([row.value for row in describe(loaded)])
+
+
+def test_an_opening_date_alone_is_its_first_minute(load: Load) -> None:
+    text = 'timezone = "Europe/Berlin"\n[items."A1"]\nopens = 2026-12-01\ncloses = 2026-12-01\n'
+    dates = written_dates(load(text).settings, "A1")
+    assert (str(dates.opens), str(dates.closes)) == (
+        "2026-11-30 23:00:00+00:00",
+        "2026-12-01 22:59:00+00:00",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[items.A1]\ndue = "soon"', "items.A1.due must be a time such as 2026-12-01T18:00"),
+        ("[items.A1]\ndue = 18:00:00", "items.A1.due must be a time such as 2026-12-01T18:00"),
+        ("[items.A1]\ndue = true", "items.A1.due must be"),
+        ("[items.A1]\ndue = 2026-12-02\nopens = 2026-12-03", "A1 is due before it opens."),
+        ("[items.A1]\ndue = 2026-12-02\ncloses = 2026-12-01", "A1 closes before it is due."),
+        ('timezone = "Berlin"', "timezone must be a time zone such as Europe/London"),
+        ('[[assignments]]\nname = "A1"\nduedate = 2026-12-02', 'due in [items."NAME"]'),
+    ],
+)
+def test_a_date_that_cannot_be_meant_stops_with_its_name(
+    refusal: Refusal, text: str, words: str
+) -> None:
+    assert words in refusal(text)

@@ -42,7 +42,7 @@ def test_what_is_set_is_described_under_the_key_that_the_file_has(load: Load) ->
     rows = {row.key: row for row in describe(loaded)}
     shown = {key: row.value for key, row in rows.items() if key.startswith("items")}
     assert shown == {
-        "items.A1.allow": ("terminal",),
+        "items.A1.allow": ["terminal"],
         'items."Week 1 & 2".limits.memory_mb': 4096,
         'items."Week 1 & 2".limits.processes': 32,
     }

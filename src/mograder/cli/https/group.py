@@ -26,7 +26,9 @@ class _Https(LazyGroup):
             "feedback": Lazy(
                 f"{_STUDENT}:feedback_command", "Show your status, grade and feedback."
             ),
-            "receipt": Lazy("mograder.cli.https.receipt:receipt", "Look at receipts."),
+            "receipt": Lazy(
+                "mograder.cli.https.receipt:receipt", "Look at the receipts of what was handed in."
+            ),
             "fetch-submissions": Lazy(
                 f"{_TEACHER}:fetch_submissions",
                 "Download what was handed in (instructors).",

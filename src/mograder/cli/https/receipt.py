@@ -49,7 +49,7 @@ class _Receipt(LazyGroup):
 
 @click.group("receipt", cls=_Receipt)
 def receipt() -> None:
-    """Look at receipts."""
+    """Look at the receipts of what was handed in."""
 
 
 @click.command("show")

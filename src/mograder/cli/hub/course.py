@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from datetime import time as daytime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,10 +18,11 @@ from mograder.cli.shared.options import json_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
-from mograder.clients.hub_course import Rule
+from mograder.clients.hub_course import ItemDatesAnswer, Rule
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
-from mograder.core.name_lookup import find_or_new
+from mograder.core.item_dates import LAST_MINUTE, read_moment
+from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
 from mograder.store.course.allowlist import parse_users
 
@@ -93,21 +95,50 @@ def visibility(
 
 
 @click.command("schedule")
-@click.argument("schedule_file", type=_Path)
+@click.argument("what")
+@click.option("--opens", metavar="TIME", help="When students see the item first.")
+@click.option("--due", metavar="TIME", help="When it is due.")
+@click.option("--closes", metavar="TIME", help="When submissions end.")
+@click.option("--timezone", help="For times without one.  [default: this computer's]")
 @click.option("--dry-run", is_flag=True, help="Show what would open when.")
 @hub_address_options
 def schedule(
     *,
-    schedule_file: Path,
+    what: str,
+    opens: str | None,
+    due: str | None,
+    closes: str | None,
+    timezone: str | None,
     dry_run: bool,
     address: Address,
 ) -> None:
-    """Open a hub's items by a schedule.
+    """Set dates of an item, or open items by a file.
 
-    SCHEDULE_FILE is a TOML file: start, time, timezone, hide_unlisted, [weeks] and [items]. It
-    replaces all that was set before.
+    WHAT is an item's name. A TIME is such as 2026-12-01T18:00, or 2026-12-01 for the whole day;
+    `none` returns to the hub's mograder.toml. Without an option it shows the dates.
+
+    WHAT may also be a TOML file: start, time, timezone, hide_unlisted, [weeks] and [items]. It
+    replaces all openings that were set before.
     """
-    plan = parse_schedule(_text(schedule_file), schedule_file.name)
+    given = {"opens": opens, "due": due, "closes": closes}
+    texts = {key: text for key, text in given.items() if text is not None}
+    file = Path(what)
+    if not texts and (file.is_file() or what.endswith(".toml")):
+        _open_by_file(file, address, dry_run=dry_run)
+        return
+    if dry_run:
+        raise click.UsageError("--dry-run is for a schedule's file, and this is none.")
+    zone = parse_zone(timezone) if timezone else None
+    changes = {key: _moment(key, text, zone) for key, text in texts.items()}
+    with address.client() as client:
+        name = find_name(what, list(hub_course.items(client)), Words("item"))
+        found = hub_course.set_dates(client, name, changes)
+    for line in _dates(name, found, zone):
+        click.echo(line)
+
+
+def _open_by_file(file: Path, address: Address, *, dry_run: bool) -> None:
+    plan = parse_schedule(_text(file), file.name)
     changes = {name: Rule(visible_from=moment) for name, moment in plan.opens.items()}
     with address.client() as client:
         published = hub_course.items(client)
@@ -119,6 +150,30 @@ def schedule(
         click.echo(line)
     if dry_run:
         click.echo("Dry run — nothing was changed.")
+
+
+def _moment(key: str, text: str, zone: ZoneInfo | None) -> datetime | None:
+    if text == "none":
+        return None
+    return read_moment(text, zone, daytime.min if key == "opens" else LAST_MINUTE)
+
+
+def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str]:
+    def told(at: datetime | None, origin: str = "") -> str:
+        if at is None:
+            return "not set"
+        return f"{at.astimezone(zone):{_MOMENT} %Z}{f'  ({origin})' if origin else ''}"
+
+    lines = [
+        name,
+        f"  opens   {told(found.opens)}",
+        f"  due     {told(found.due, found.due_from)}",
+        f"  closes  {told(found.closes, found.closes_from)}",
+    ]
+    if found.marks:
+        changed = "1 mark has" if found.marks == 1 else f"{found.marks} marks have"
+        lines.append(f"{changed} changed with it; what is released stays until you release again.")
+    return lines
 
 
 def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo, *, as_json: bool) -> None:

@@ -51,7 +51,7 @@ class _Hub(LazyGroup):
                 "Show or change what students see of a hub's items.",
             ),
             "schedule": Lazy(
-                "mograder.cli.hub.course:schedule", "Open a hub's items by a schedule."
+                "mograder.cli.hub.course:schedule", "Set dates of an item, or open items by a file."
             ),
             "warm": Lazy(
                 "mograder.cli.hub.warm_items:warm",

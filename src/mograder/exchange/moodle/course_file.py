@@ -20,6 +20,7 @@ from tomlkit.toml_document import TOMLDocument
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import counterpart
+from mograder.core.settings import with_seconds
 from mograder.store.filesystem.files import atomic_write
 
 EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
@@ -68,7 +69,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         InvalidInput: The text is not TOML.
     """
     try:
-        document = tomlkit.parse(text)
+        document = tomlkit.parse(with_seconds(text))
     except TOMLKitError as error:
         raise InvalidInput(f"mograder.toml cannot be read: {error}.") from error
     _set_site(document, course)
@@ -176,7 +177,7 @@ def _demand_nothing_lost(before: str, after: str, removed: Sequence[str]) -> Non
 
 def _theirs(text: str, removed: Sequence[str]) -> tuple[object, ...]:
     """Return the content of a file that is not set from Moodle."""
-    tree = tomllib.loads(text)
+    tree = tomllib.loads(with_seconds(text))
     moodle = tree.pop("moodle", {})
     old = moodle.pop("assignments", [])
     assignments = tree.pop("assignments", old)

@@ -17,7 +17,7 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.core.settings_model import ItemSettings, LateRule, PenaltiesSettings
-from mograder.grading.late.due_dates import DueDates, due_dates
+from mograder.grading.late.due_dates import due_dates
 from mograder.grading.late.late_policy import LatePolicy, merged
 from mograder.grading.late.late_work import (
     UNKNOWN,
@@ -120,6 +120,27 @@ class CourseLate:
         """
         return tuple(each.grade for each in self.counted(book, assignment))
 
+    def if_received(
+        self, book: Callable[[], Gradebook] | None, facts: LateFacts, work: Work
+    ) -> Deduction:
+        """Return the deduction if work were received at its time; ``work`` is not graded yet.
+
+        ``book`` opens the gradebook, None without one. It is read only where late days of the term
+        are shared, since other work may have used them.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        late_days, works = self._late_days(facts), [work]
+        terms = {work.assignment: self.terms(work.assignment, facts)}
+        if late_days and book is not None:
+            records = LateWork(book()).read(self._scope(None), (work.student,))
+            for name, grades in records.grades.items():
+                if name != work.assignment:
+                    terms[name] = self.terms(name, facts)
+                    works += self._works(name, grades, records)
+        return late_work(terms, late_days, works)[work.assignment, work.student]
+
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
         """Return the marks that changes may concern, before and after them.
 
@@ -184,7 +205,8 @@ class CourseLate:
         stored = facts.policy(assignment)
         policy = LatePolicy.of(self.rule(assignment, facts))
         is_set = stored.off or self.origin_of("enabled", assignment, facts) != "default"
-        dates = self._dates(assignment, stored.due).with_facts(facts, assignment)
+        settings, served = self._loaded.settings, self._served(assignment)
+        dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
         return Terms(dates, replace(policy, enabled=policy.enabled and not stored.off), is_set)
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
@@ -218,10 +240,6 @@ class CourseLate:
             ("stored for the course", facts.policy(ALL_ASSIGNMENTS).rule),
         ]
         return [(name, rule) for name, rule in (rules if assignment else rules[2:]) if rule]
-
-    def _dates(self, assignment: str, given: datetime | None) -> DueDates:
-        listed = self._loaded.settings.assignments
-        return due_dates(assignment, listed, self._served(assignment), given)
 
     def _served(self, assignment: str) -> ServedAssignment | None:
         """Return an assignment of the course's assignment server, None without one."""

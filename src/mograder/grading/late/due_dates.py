@@ -1,4 +1,4 @@
-"""When an assignment is due, for each student; pure."""
+"""When an assignment is due and closes, for each student; pure."""
 
 from __future__ import annotations
 
@@ -7,22 +7,42 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mograder.core.clock import from_unix_or_none
+from mograder.core.item_dates import written_dates
 from mograder.core.name_lookup import nfc
 from mograder.core.settings_model import Assignment as AssignmentSettings
+from mograder.core.settings_model import Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
-from mograder.store.gradebook.late_facts import LateFacts
+from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
+
+_NONE = StoredPolicy()
 
 
 @dataclass(frozen=True, slots=True)
 class DueDates:
-    """The due date of an assignment, None if it has none, and the exceptions of students.
+    """The dates of an assignment, None for each that it does not have, and students' exceptions.
 
-    ``extensions`` are later due dates, ``exempt`` the students without deductions.
+    ``extensions`` are later due dates, ``exempt`` the students without deductions. ``closes`` is
+    when submissions end, ``closings`` when they end for students to whom ``assignments.json`` gives
+    another time. ``due_from`` and ``closes_from`` say where the general dates come from.
     """
 
     general: datetime | None = None
     extensions: Mapping[str, datetime] = field(default_factory=dict)
     exempt: frozenset[str] = frozenset()
+    closes: datetime | None = None
+    closings: Mapping[str, datetime] = field(default_factory=dict)
+    due_from: str = ""
+    closes_from: str = ""
+
+    def closes_for(self, student: str) -> datetime | None:
+        """Return when submissions of a student end; never before the end of an extension."""
+        own = self.closings.get(student, self.closes)
+        return None if own is None else self.not_before(student, own)
+
+    def is_closed(self, student: str, now: datetime) -> bool:
+        """Return whether a student's submissions have ended."""
+        closes = self.closes_for(student)
+        return closes is not None and now > closes
 
     def of(self, student: str) -> datetime | None:
         """Return a student's due date; an extension never shortens it."""
@@ -56,23 +76,43 @@ class DueDates:
 
 def due_dates(
     name: str,
-    listed: Iterable[AssignmentSettings],
+    settings: Settings,
     served: ServedAssignment | None = None,
-    given: datetime | None = None,
+    stored: StoredPolicy = _NONE,
 ) -> DueDates:
-    """Return the due dates of an assignment by its directory's name.
+    """Return the dates of an assignment by its directory's name.
 
-    ``given`` is the one of `mograder feedback --due-date`, which counts before that of
-    ``[[assignments]]``, found by name or ``dir``, which counts before that of the course's
-    assignment server. Extensions are the server's.
+    Of several the first counts: that of `mograder feedback --due-date`, the one that an instructor
+    stored, that in ``[items.NAME]``, Moodle's in ``[[assignments]]`` (found by name or ``dir``),
+    the one in ``assignments.json``. Extensions there count besides those of the gradebook.
     """
-    extensions = {
-        nfc(user): deadline.due
-        for user, deadline in (served.extensions if served else {}).items()
-        if deadline.due is not None
-    }
-    general = given or _listed(name, listed) or (served.deadline.due if served else None)
-    return DueDates(general, extensions)
+    written = written_dates(settings, name)
+    deadline = served.deadline if served else None
+    extensions = served.extensions if served else {}
+    due, due_from = _first(
+        (stored.due, "mograder feedback --due-date"),
+        (stored.set_due, "set by an instructor"),
+        (written.due, f'[items."{name}"]'),
+        (_listed(name, settings.assignments), "Moodle"),
+        (deadline.due if deadline else None, "assignments.json"),
+    )
+    closes, closes_from = _first(
+        (stored.closes, "set by an instructor"),
+        (written.closes, f'[items."{name}"]'),
+        (deadline.cutoff if deadline else None, "assignments.json"),
+    )
+    return DueDates(
+        due,
+        {nfc(user): each.due for user, each in extensions.items() if each.due is not None},
+        closes=closes,
+        closings={nfc(user): each.cutoff for user, each in extensions.items() if each.cutoff},
+        due_from=due_from,
+        closes_from=closes_from,
+    )
+
+
+def _first(*found: tuple[datetime | None, str]) -> tuple[datetime | None, str]:
+    return next((each for each in found if each[0] is not None), (None, ""))
 
 
 def _listed(name: str, listed: Iterable[AssignmentSettings]) -> datetime | None:

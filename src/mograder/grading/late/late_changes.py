@@ -123,7 +123,12 @@ def described(change: Change) -> str:
     if isinstance(change, PolicyChange):
         rule = change.policy.rule
         keys = {} if rule is None else rule.model_dump(exclude_none=True)
-        told = ", ".join(f"{key} = {value}" for key, value in keys.items()) or "as in the settings"
+        dates = {"due": change.policy.set_due, "closes": change.policy.closes}
+        told = ", ".join(
+            [f"{key} {moment(at)}" for key, at in dates.items() if at is not None]
+            + [f"{key} = {value}" for key, value in keys.items()]
+        )
+        told = told or "as in the settings"
         return f"{change.assignment or 'the course'}: {told}"
     what = "no deduction" if change.until is None else f"until {moment(change.until)}"
     if change.removed:

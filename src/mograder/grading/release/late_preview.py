@@ -17,7 +17,7 @@ from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.telling import shown_with_hidden_tests, telling
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Change, LateFacts
+from mograder.store.gradebook.late_facts import Change, LateFacts, PolicyChange
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 
@@ -86,12 +86,14 @@ def preview_late(
         if any(check.hidden for check in each.after.grade.checks)
     }
     after = facts.after(changes)
-    names = sorted(
+    extended = (
         each.assignment
         for known in (facts, after)
         for each in known.extensions.values()
         if each.until is not None
     )
+    dated = (each.assignment for each in changes if isinstance(each, PolicyChange))
+    names = sorted(filter(None, (*extended, *dated)))
     dues: list[DueChange] = []
     told: list[ToldChange] = []
     for name in dict.fromkeys(names):

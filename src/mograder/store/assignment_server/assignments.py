@@ -63,17 +63,6 @@ class Assignment:
     deadline: Deadline = Deadline()
     extensions: Mapping[str, Deadline] = field(default_factory=dict)
 
-    def deadline_of(self, user: str) -> Deadline:
-        """Return a user's deadline: an extension moves the cut-off at least to its due date."""
-        extension = self.extensions.get(user)
-        if extension is None:
-            return self.deadline
-        due, cutoff = extension.due or self.deadline.due, extension.cutoff
-        if cutoff is None and self.deadline.cutoff is not None:
-            moments = [each for each in (extension.due, self.deadline.cutoff) if each]
-            cutoff = max(moments)
-        return Deadline(due, cutoff)
-
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore")

@@ -57,11 +57,15 @@ class StoredPolicy:
         rule: Keys that count before those of the settings; None for none.
         due: The due date that `mograder feedback --due-date` gave, None without.
         off: `mograder feedback --no-penalties` was the last run.
+        set_due: The due date that an instructor set, None for the one in the settings.
+        closes: When submissions end, as an instructor set it; None for the time in the settings.
     """
 
     rule: CourseRule | None = None
     due: datetime | None = None
     off: bool = False
+    set_due: datetime | None = None
+    closes: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,16 @@ class LateFacts:
     def policy(self, assignment: str) -> StoredPolicy:
         """Return the stored policy of an assignment, or of the course for an empty name."""
         return self.policies.get(assignment, StoredPolicy())
+
+    def with_dates(
+        self, assignment: str, due: datetime | None, closes: datetime | None
+    ) -> PolicyChange:
+        """Return the change by which dates are stored; None for those in the settings.
+
+        The date of an earlier `mograder feedback --due-date` does not count any more.
+        """
+        held = self.policy(assignment)
+        return PolicyChange(assignment, replace(held, due=None, set_due=due, closes=closes))
 
     def with_rule(self, assignment: str, rule: CourseRule | None) -> PolicyChange:
         """Return the change by which a rule is stored, or withdrawn."""

@@ -122,6 +122,8 @@ class _Policy(BaseModel):
     rule: CourseRule | None = None
     due: AwareDatetime | None = None
     off: bool = False
+    set_due: AwareDatetime | None = None
+    closes: AwareDatetime | None = None
 
 
 class LateWork:
@@ -468,7 +470,7 @@ def _policy(assignment: str, text: str | None) -> StoredPolicy:
             f"The stored late policy of {assignment or 'the course'} is damaged.",
             hint="Store another one: mograder extension policy",
         ) from error
-    return StoredPolicy(told.rule, told.due, told.off)
+    return StoredPolicy(told.rule, told.due, told.off, told.set_due, told.closes)
 
 
 def _insert(connection: Connection, change: Change, by: str, at: datetime) -> None:
@@ -493,9 +495,8 @@ def _insert(connection: Connection, change: Change, by: str, at: datetime) -> No
                 **made,
             )
         case PolicyChange():
-            told = _Policy(
-                rule=change.policy.rule, due=change.policy.due, off=change.policy.off
-            ).model_dump_json(exclude_defaults=True)
-            policy = None if told == "{}" else told
+            told = _Policy.model_validate(change.policy, from_attributes=True)
+            text = told.model_dump_json(exclude_defaults=True)
+            policy = None if text == "{}" else text
             row = insert(late_policies).values(assignment=change.assignment, policy=policy, **made)
     connection.execute(row)

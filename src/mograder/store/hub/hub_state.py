@@ -53,7 +53,7 @@ __all__ = [
     "SessionState",
 ]
 
-_SLOTS = "slots"
+_SLOTS, _CALENDAR = "slots", "calendar/"
 _NAME_LENGTH = 200
 _TEXT_LENGTH = 1000
 
@@ -133,6 +133,22 @@ class HubState:
             )
             epoch: int = connection.execute(bumped).scalar_one()
             return epoch
+
+    def calendar_turn(self, username: str) -> int:
+        """Return how often a user's calendar address was made or ended; it is valid if odd."""
+        wanted = select(counters.c.value).where(counters.c.name == f"{_CALENDAR}{username}")
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar_one_or_none() or 0
+
+    def turn_calendar(self, username: str, *, valid: bool) -> int:
+        """End a user's calendar address, and make another one if ``valid``; return the turn."""
+        name = f"{_CALENDAR}{username}"
+        with writing(self._engine) as connection:
+            one = counters.c.value + 1 + (counters.c.value + 1 + int(valid)) % 2
+            values = {"name": name, "value": int(valid)}
+            turned = upsert(connection, counters, values, value=one).returning(counters.c.value)
+            turn: int = connection.execute(turned).scalar_one()
+            return turn
 
     def revoke_login(self, login_id: str, until: datetime) -> None:
         """Revoke a login; the row is kept ``until`` the login's cookie expires."""

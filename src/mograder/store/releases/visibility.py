@@ -53,10 +53,17 @@ _FILE = TypeAdapter(dict[str, Visibility])
 
 
 class VisibilityRules:
-    """The visibility rules of a course, read again when their file changed."""
+    """The visibility rules of a course, read again when their file changed.
 
-    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
+    ``opens`` are the times from which ``mograder.toml`` shows items; a rule in the file counts
+    before them.
+    """
+
+    def __init__(
+        self, path: Path, *, opens: Mapping[str, datetime] | None = None, disk: Disk = DISK
+    ) -> None:
         self._path = path
+        self._written = {name: Visibility(visible_from=at) for name, at in (opens or {}).items()}
         self._disk = disk
         self._file = SharedFile(path, disk=disk)
         self._changing = threading.Lock()
@@ -64,9 +71,9 @@ class VisibilityRules:
         self._rules: dict[str, Visibility] | None = {}
 
     def of(self, name: str) -> Visibility:
-        """Return the rule of one item; an item without an entry is visible."""
+        """Return the rule of one item; an item without one is visible."""
         rules = self._current()
-        return Visibility(hidden=True) if rules is None else rules.get(name, Visibility())
+        return Visibility(hidden=True) if rules is None else rules.get(name, self.usual(name))
 
     def all(self) -> Mapping[str, Visibility]:
         """Return every rule that is set, by item.
@@ -79,7 +86,7 @@ class VisibilityRules:
                 f"{self._path.name} cannot be read, so every item is hidden from students.",
                 hint="Mend the file, or replace all of its rules at once.",
             )
-        return dict(rules)
+        return {**self._written, **rules}
 
     def change(
         self, changes: Mapping[str, Visibility], *, replace: bool = False
@@ -93,10 +100,14 @@ class VisibilityRules:
             self._look_now()
             before = {} if replace else self.all()
             rules = {**before, **changes}
-            kept = {name: rule for name, rule in sorted(rules.items()) if rule != Visibility()}
+            kept = {name: rule for name, rule in sorted(rules.items()) if rule != self.usual(name)}
             text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
             atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
+
+    def usual(self, name: str) -> Visibility:
+        """Return the rule of an item that the file does not have."""
+        return self._written.get(name, Visibility())
 
     def _look_now(self) -> None:
         """See what another hub has just written, which holds the same lock while it does."""

@@ -91,6 +91,17 @@ class Submissions:
             found = person.counting if person else None
             return None if person is None or found is None else room.known(person, found)
 
+    def of(self, user: str, item: ItemName) -> Person:
+        """Return all submissions of a user to an item, with sizes and digests."""
+        room = self._room(item)
+        with room.looking() as history:
+            person = history.people.get(user)
+            if person is None:
+                return Person()
+            for each in (*person.submissions, *([person.counting] if person.counting else [])):
+                room.known(person, each)
+            return replace(person, submissions=list(person.submissions))
+
     def repeated(self, user: Username, item: ItemName, data: bytes) -> Kept | None:
         """Return the user's submission that counts if it has the same bytes; None otherwise."""
         counting = self.counting(user, item)

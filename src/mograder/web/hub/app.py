@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.identity import is_trusted
+from mograder.core.item_dates import written_openings
 from mograder.core.periodic import Loop, keep_running
 from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
@@ -123,7 +124,8 @@ def _make_hub_app(
     )
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
-    visibility = VisibilityRules(release_dir / ".visibility.json")
+    opens = written_openings(services.loaded.settings)
+    visibility = VisibilityRules(release_dir / ".visibility.json", opens=opens)
     return HubApp(
         services=services,
         pages=pages,
@@ -134,7 +136,10 @@ def _make_hub_app(
         metrics=metrics,
         copies=copies,
         timelines=CopyTimelines(copies, services.recorder, services.clock),
-        submissions=Submissions(services.loaded.path(services.loaded.settings.dirs.submitted)),
+        submissions=Submissions(
+            services.loaded.path(services.loaded.settings.dirs.submitted),
+            records=services.loaded.state_dir / "receipts",
+        ),
         listing=listing,
         results=results,
         notifier=notifier,

@@ -1,11 +1,12 @@
-"""The routes of copies' timelines: their versions, what is put back of them, and unsaved work."""
+"""The routes of copies' timelines and submissions, and of work that could not be saved."""
 
 from __future__ import annotations
 
-from mograder.web.hub.handlers import timeline
+from mograder.web.hub.handlers import submissions, timeline
 from mograder.web.hub.route import Route, body_of
 from mograder.web.hub.support import models, timeline_models
 from mograder.web.hub.support.access import Access
+from mograder.web.receipts import Verdict
 
 _CHANGING = (400, 404, 409, 413, 503)
 _STRINGS = {"type": "array", "items": {"type": "string"}}
@@ -21,6 +22,38 @@ _CELLS = body_of(
 TIMELINE_PAGES = (
     Route("GET", "/versions/{user}/{a}", timeline.versions_page, Access.OWNER),
     Route("GET", "/versions/{user}/{a}/{number}", timeline.changes_page, Access.OWNER),
+)
+
+_ONE = "/submissions/{user}/{a}/{number}"
+
+SUBMISSION_ROUTES = (
+    Route("GET", "/submissions/{user}/{a}", submissions.submissions_page, Access.OWNER),
+    Route("GET", _ONE, submissions.submission_page, Access.OWNER),
+    Route(
+        "GET", _ONE + "/file", submissions.send_submission, Access.OWNER, "Copies", problems=(404,)
+    ),
+    Route(
+        "GET", _ONE + "/receipt", submissions.send_receipt, Access.OWNER, "Copies", problems=(404,)
+    ),
+    Route(
+        "POST",
+        _ONE + "/restore",
+        submissions.bring_back,
+        Access.SELF,
+        "Copies",
+        models.Restored,
+        _CHANGING,
+    ),
+    Route(
+        "POST",
+        "/receipts/verify",
+        submissions.verify_receipt,
+        Access.ANYONE,
+        "Copies",
+        Verdict,
+        (400, 413),
+        body_of({"signature": {"type": "string"}}),
+    ),
 )
 
 TIMELINE_ROUTES = (

@@ -6,17 +6,20 @@ Each row: method, path, handler, access; then its entry in the API's description
 from __future__ import annotations
 
 from mograder.grading.validation.report_json import ValidationAnswer
-from mograder.web.hub.copy_routes import TIMELINE_PAGES, TIMELINE_ROUTES
+from mograder.web.hub.copy_routes import SUBMISSION_ROUTES, TIMELINE_PAGES, TIMELINE_ROUTES
 from mograder.web.hub.handlers import (
     admin,
     board,
+    calendar,
     client,
     copies,
     copy_pages,
     course,
     course_pages,
+    dates,
     events,
     grading,
+    hand_in,
     help_requests,
     home,
     item_pages,
@@ -41,6 +44,7 @@ from mograder.web.marking.routes import MARKING_ROUTES, Demands
 __all__ = ["ROUTES", "Route"]
 
 
+_MOMENT = {"type": ["string", "null"], "format": "date-time"}
 _BINARY = {"type": "string", "format": "binary"}
 _TYPE = {
     "name": "type",
@@ -64,6 +68,9 @@ _CHANGING = (400, 404, 409, 413, 503)
 ROUTES: tuple[Route, ...] = (
     # Pages
     Route("GET", "/", home.first_page, Access.GUEST),
+    Route("GET", "/calendar", calendar.calendar_page, Access.MEMBER),
+    Route("POST", "/calendar", calendar.change, Access.MEMBER),
+    Route("GET", "/calendar/{user}/{key}.ics", calendar.feed, Access.ANYONE),
     Route("GET", "/view-as", home.view_as, Access.MEMBER),
     Route("GET", "/events", events.stream, Access.MEMBER),
     Route("GET", "/edit/{a}", pages.edit_spinner, Access.MEMBER),
@@ -240,6 +247,24 @@ ROUTES: tuple[Route, ...] = (
         models.Rules,
         (400, 409, 413, 503),
         body_of({"items": {"type": "object"}, "replace": {"type": "boolean"}}),
+    ),
+    Route(
+        "GET",
+        "/dates",
+        dates.list_dates,
+        Access.INSTRUCTOR,
+        "Course",
+        dict[str, models.DatesEntry],
+    ),
+    Route(
+        "POST",
+        "/dates/{name}",
+        dates.set_dates,
+        Access.INSTRUCTOR,
+        "Course",
+        models.DatesSet,
+        (400, 409, 413, 503),
+        body_of(dict.fromkeys(("opens", "due", "closes"), _MOMENT)),
     ),
     Route(
         "POST",
@@ -438,12 +463,22 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/submit/{user}/{a}",
-        copies.submit,
+        hand_in.submit,
         Access.OWNER,
         "Copies",
         models.Submitted,
         _CHANGING,
     ),
+    Route(
+        "GET",
+        "/hand-in/{user}/{a}",
+        hand_in.look_before,
+        Access.OWNER,
+        "Copies",
+        models.MissingWork,
+        (404, 409),
+    ),
+    Route("POST", "/hand-in/{user}/{a}", hand_in.hand_in, Access.OWNER),
     Route(
         "GET",
         "/archives/{user}/{a}",
@@ -470,6 +505,7 @@ ROUTES: tuple[Route, ...] = (
         models.Restored,
         _CHANGING,
     ),
+    *SUBMISSION_ROUTES,
     *TIMELINE_ROUTES,
     Route(
         "POST",

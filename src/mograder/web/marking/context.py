@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_dates import CourseDates
 from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook.gradebook import Gradebook
@@ -40,7 +41,8 @@ class MarkingApp:
 
     ``book`` returns the gradebook, which all requests share and must not close. It opens it first,
     and may raise its errors; it blocks, and so do all of its methods.
-    ``key`` verifies signed results, and makes the names of answers that hide their student.
+    ``dates`` are those of its items. ``key`` verifies signed results, and makes the names of
+    answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
     action, and the object that it concerns. ``works`` shows submissions, ``groups`` finds equal
     answers, ``progress`` counts what is marked. ``reports`` keeps what takes seconds to compute.
@@ -50,6 +52,7 @@ class MarkingApp:
     clock: Clock
     key: bytes
     book: Callable[[], Gradebook]
+    dates: CourseDates
     source: Callable[[str], Path | None]
     record: Callable[[Request, str, str], Awaitable[None]]
     works: Works = field(default_factory=Works)

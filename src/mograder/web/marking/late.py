@@ -16,9 +16,11 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
 from mograder.core.names import ItemName
 from mograder.core.settings_model import PenaltiesSettings
 from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
+from mograder.grading.late.due_dates import DueDates
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
@@ -70,7 +72,7 @@ class RuleLine:
 class LateView:
     """An assignment on the page."""
 
-    due: datetime | None
+    dates: DueDates
     enabled: bool
     extensions: tuple[Extension, ...]
     groups: Mapping[str, tuple[str, ...]]
@@ -110,9 +112,34 @@ async def preview(
     """Show what a form of the page would change, and record nothing."""
     fields = await _fields(request)
     name = ItemName.parse(a)
-    view = await to_thread.run_sync(_preview, marking, name, fields)
+    changes = await to_thread.run_sync(_changes, marking, name, fields)
+    return await show_preview(request, marking, name, changes, fields)
+
+
+async def show_preview(
+    request: Request,
+    marking: MarkingApp,
+    name: ItemName,
+    changes: Sequence[Change],
+    fields: Mapping[str, str],
+    back: str = "",
+    record_at: str = "",
+) -> Response:
+    """Show what changes would do; ``fields`` are sent to ``record_at`` to record them.
+
+    ``back`` and ``record_at`` are addresses below the prefix, by default the page of late work.
+    """
+    view = await to_thread.run_sync(_preview, marking, changes)
+    prefix, at = request_context(request).prefix, f"/marking/{path_segment(name)}/late"
     return page(
-        request, "marking/late_preview.html", here="marking", name=name, view=view, fields=fields
+        request,
+        "marking/late_preview.html",
+        here="marking",
+        name=name,
+        view=view,
+        fields=fields,
+        back=f"{prefix}{back or at}",
+        record_at=f"{prefix}{record_at or at}",
     )
 
 
@@ -148,7 +175,7 @@ def _view(marking: MarkingApp, name: str) -> LateView:
     facts = LateWork(book).facts()
     terms = late.terms(name, facts)
     return LateView(
-        terms.due.general,
+        terms.due,
         terms.policy.enabled,
         facts.of_assignment(name),
         facts.groups(),
@@ -176,9 +203,8 @@ def _rules(late: CourseLate, facts: LateFacts, assignment: str) -> tuple[RuleLin
     )
 
 
-def _preview(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> PreviewView:
+def _preview(marking: MarkingApp, changes: Sequence[Change]) -> PreviewView:
     book = marking.book()
-    changes = _changes(marking, name, fields)
     found = preview_late(marking.loaded, book, changes, marking.clock.now())
     return PreviewView(
         found,
@@ -218,6 +244,16 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             return [removal(facts, of, student, group)]
         case "member":
             return [membership(group, student, removed=fields.get("leaves") == "1")]
+        case "dates":
+            zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
+            due, closes = (
+                read_moment(fields.get(key, ""), zone, LAST_MINUTE) for key in ("due", "closes")
+            )
+            ItemDates(None, due, closes).demand_order(name)
+            shown, stored = marking.dates.of(name), facts.policy(name)
+            due = stored.set_due if as_shown(due, shown.general) else due
+            closes = stored.closes if as_shown(closes, shown.closes) else closes
+            return [facts.with_dates(name, due, closes)]
         case "policy":
             entries = {key: fields[key] or "none" for key in RULE_KEYS if key in fields}
             return [policy_change(facts, of, entries)]

@@ -10,6 +10,7 @@ from fastapi import Request
 from mograder.core.clock import Clock
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_dates import CourseDates
 from mograder.store.course.sources import Sources
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
@@ -38,6 +39,7 @@ def make_marking(
         clock=clock,
         key=key,
         book=book.get,
+        dates=CourseDates(loaded, book.get),
         source=source,
         record=record,
         reports=reports or Reports(),

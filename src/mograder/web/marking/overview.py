@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import question_address, question_title
@@ -56,7 +57,7 @@ class QuestionLine:
 class AssignmentLine:
     """One assignment; ``submitted`` are its students with a submission.
 
-    ``requests`` are those to look again that wait.
+    ``requests`` are those to look again that wait, ``dates`` those without exceptions.
     """
 
     name: str
@@ -66,6 +67,7 @@ class AssignmentLine:
     mine: int
     is_open: bool
     requests: int
+    dates: OwnDates
 
     @property
     def to_mark(self) -> tuple[QuestionLine, ...]:
@@ -98,6 +100,7 @@ async def course(request: Request, marking: CurrentMarking, marker: CurrentMarke
         request,
         "marking/course.html",
         here="marking",
+        now=marking.clock.now(),
         lines=lines,
         requests=requests,
         instructor=marker.role is Role.INSTRUCTOR,
@@ -131,6 +134,7 @@ async def assignment(
         request,
         "marking/assignment.html",
         here="marking",
+        now=marking.clock.now(),
         done=done,
         listed=listed,
         markers=marking.loaded.settings.marking.markers,
@@ -210,6 +214,7 @@ def _assignment_line(
         mine=progress.of_marker(marker.name),
         is_open=item in opened,
         requests=requests,
+        dates=marking.dates.usual(item),
     )
 
 

@@ -27,7 +27,8 @@ async def list_all(info: RequestInfo) -> Response:
     """List the assignments, with the caller's own dates."""
 
     def entries() -> list[dict[str, JsonValue]]:
-        return [_entry(each, info) for each in info.services.catalogue.all()]
+        found = info.services.catalogue.all()
+        return [_entry(each, info) for each in found if _refusal(info, each) is None]
 
     return JSONResponse(await to_thread.run_sync(entries, limiter=info.services.readers))
 
@@ -54,9 +55,27 @@ async def find(info: RequestInfo) -> Assignment:
 
     Raises: :class:`NotFound`.
     """
-    services = info.services
-    find_it = services.catalogue.find
-    return await to_thread.run_sync(find_it, info.names["name"], limiter=services.readers)
+    return await to_thread.run_sync(find_open, info, limiter=info.services.readers)
+
+
+def find_open(info: RequestInfo) -> Assignment:
+    """Return the assignment that the path names; reads the disk.
+
+    Raises: :class:`NotFound`, for a student also before it opens.
+    """
+    found = info.services.catalogue.find(info.names["name"])
+    refusal = _refusal(info, found)
+    if refusal is not None:
+        raise refusal
+    return found
+
+
+def _refusal(info: RequestInfo, assignment: Assignment) -> NotFound | None:
+    """Return why students do not see an assignment yet; None if the caller sees it."""
+    if info.caller is not None and info.caller.instructor:
+        return None
+    rule, now = info.services.visibility.of(assignment.name), info.services.clock.now()
+    return None if rule.visible(now) else rule.refusal(now)
 
 
 def shown(when: datetime | None) -> str | None:
@@ -72,27 +91,31 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     if isinstance(entry.get("due"), str) and assignment.deadline.due:
         entry.setdefault("duedate", int(assignment.deadline.due.timestamp()))
     caller = info.asker
+    dates = info.services.dates.of(assignment.name)
+    due, closes = dates.general, dates.closes
     if not caller.instructor:
         entry.pop("extensions", None)
-        _extend(entry, assignment, caller.user)
+        due, closes = dates.of(caller.user), dates.closes_for(caller.user)
+    _put_dates(entry, assignment, due, closes)
     if info.detailed:
-        deadline = assignment.deadline_of(caller.user)
-        entry["due"], entry["cutoff"] = shown(deadline.due), shown(deadline.cutoff)
+        entry["due"], entry["cutoff"] = shown(due), shown(closes)
         entry["files"] = _with_sizes(files, assignment, info)
     return entry
 
 
-def _extend(entry: dict[str, JsonValue], assignment: Assignment, user: str) -> None:
-    """Replace the dates of an entry by those of the user's extension, if there is one."""
-    if user not in assignment.extensions:
-        return
-    own = assignment.deadline_of(user)
-    if own.due is not None:
-        entry["duedate"] = int(own.due.timestamp())
+def _put_dates(
+    entry: dict[str, JsonValue],
+    assignment: Assignment,
+    due: datetime | None,
+    closes: datetime | None,
+) -> None:
+    """Replace the dates of an entry where the manifest has others, or none."""
+    if due is not None and due != assignment.deadline.due:
+        entry["duedate"] = int(due.timestamp())
         if "due" in entry:
-            entry["due"] = shown(own.due)
-    if own.cutoff is not None:
-        entry["cutoff"] = shown(own.cutoff)
+            entry["due"] = shown(due)
+    if closes is not None and closes != assignment.deadline.cutoff:
+        entry["cutoff"] = shown(closes)
 
 
 def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:

@@ -12,7 +12,7 @@ from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput
 from mograder.store.assignment_server.drafts import DRAFT_LIMIT, Draft, DraftChanged
 from mograder.web.server.access import RequestInfo
-from mograder.web.server.assignments import find
+from mograder.web.server.assignments import find, find_open
 from mograder.web.server.request_bodies import announced_size, read_body
 
 _LONGEST_TAG = 100
@@ -53,7 +53,7 @@ async def replace(info: RequestInfo) -> Response:
 
 
 def _replace(info: RequestInfo, text: str, now: datetime, over: str) -> Response:
-    assignment = info.services.catalogue.find(info.names["name"])
+    assignment = find_open(info)
     try:
         draft = info.services.drafts.replace(info.whose, assignment.name, text, now, over or None)
     except DraftChanged as error:

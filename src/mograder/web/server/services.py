@@ -12,10 +12,13 @@ from mograder.auth.enrollment import parse_username
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
+from mograder.core.item_dates import written_openings
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
+from mograder.core.settings import LoadedSettings, default_settings
 from mograder.core.settings_model import Settings
+from mograder.grading.late.course_dates import CourseDates
 from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.assignment_server.browser_pages import BrowserPages
 from mograder.store.assignment_server.drafts import Drafts
@@ -24,6 +27,7 @@ from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegi
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist
+from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.request_body import MEGABYTE
 from mograder.web.server.body_budget import Budget
@@ -45,8 +49,8 @@ _log = get_logger(__name__)
 class ServerOptions:
     """The options of ``mograder serve`` (B135-B145).
 
-    ``web`` adds the pages for the browser alone. Of ``settings``, those of the course, only the
-    title and the server's address are used.
+    ``web`` adds the pages for the browser alone. Of ``loaded``, the settings of the course, only
+    the title, the server's address, and what concerns dates are used.
     """
 
     root: Path
@@ -56,7 +60,12 @@ class ServerOptions:
     roster: Path | None = None
     no_auth: bool = False
     web: bool = False
-    settings: Settings = field(default_factory=Settings)
+    loaded: LoadedSettings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The course's settings, the defaults where they are not read."""
+        return self.loaded.settings if self.loaded else Settings()
 
 
 class GradeBooks:
@@ -86,6 +95,8 @@ class Services:
     options: ServerOptions
     secret: str = field(repr=False)
     catalogue: Catalogue
+    dates: CourseDates
+    visibility: VisibilityRules
     submissions: Submissions
     grades: GradeBooks
     people: NameRegistry
@@ -131,10 +142,14 @@ def open_services(
     catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
     _warn_of(catalogue)
     clock = clock or SystemClock()
+    loaded = options.loaded or default_settings(root)
+    rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
     return Services(
         options=options,
         secret=secret,
         catalogue=catalogue,
+        dates=CourseDates(loaded),
+        visibility=VisibilityRules(rules, opens=written_openings(loaded.settings)),
         submissions=Submissions(
             submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
         ),

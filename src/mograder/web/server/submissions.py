@@ -10,15 +10,17 @@ from anyio import to_thread
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.receipts import Facts, Receipt, make_receipt, moment
-from mograder.core.errors import Busy, Forbidden, InvalidInput, MograderError
-from mograder.core.names import FileName, ItemName
-from mograder.store.assignment_server.assignments import Assignment, Deadline
+from mograder.auth.receipts import moment
+from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
+from mograder.core.names import FileName
+from mograder.store.assignment_server.assignments import Assignment
 from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission, reads_as_a_submission
 from mograder.store.submissions.submissions import Kept, Terms
+from mograder.web.receipts import receipt_of
 from mograder.web.server.access import RequestInfo
-from mograder.web.server.assignments import find, shown
+from mograder.web.server.assignments import find, find_open, shown
 from mograder.web.server.drafts import about
 from mograder.web.server.files import answer_file, look
 from mograder.web.server.request_bodies import (
@@ -38,13 +40,12 @@ async def submit(info: RequestInfo) -> Response:
         raise InvalidInput("Invalid username: it reads as the name of a submission")
     size = announced_size(request, SUBMISSION_LIMIT)
     with services.bodies.sending(info.whose):
-        assignment, kept = await _receive(info, size)
-    deadline = assignment.deadline_of(info.whose)
+        assignment, dates, kept = await _receive(info, size)
     if kept is None:
-        return JSONResponse({"error": _closed(assignment, deadline), "reason": "closed"}, 403)
-    receipt = _receipt(info, assignment.name, kept.submission).model_dump()
+        return JSONResponse({"error": _closed(assignment, dates), "reason": "closed"}, 403)
+    receipt = receipt_of(info.services.secret, assignment.name, kept.submission).model_dump()
     if not kept.counts:
-        late = {"error": _late(assignment, deadline), "reason": "late-would-replace"}
+        late = {"error": _late(assignment, dates), "reason": "late-would-replace"}
         return JSONResponse({**late, "late": True, "receipt": receipt}, 409)
     return JSONResponse(
         {
@@ -96,7 +97,7 @@ async def list_all(info: RequestInfo) -> Response:
                 "url": f"{base}/{quote(name, safe='')}",
             }
             if info.detailed and person.counting is not None:
-                due = assignment.deadline_of(user).due
+                due = info.services.dates.own(assignment.name, user).due
                 history: list[JsonValue] = [each.filename for each in person.submissions]
                 line |= {**_details(person.counting, due), "history": history}
             lines.append(line)
@@ -121,64 +122,50 @@ async def send(info: RequestInfo) -> Response:
     return answer_file(opened, info.request.headers, services.readers)
 
 
-async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, Kept | None]:
-    """Read a notebook and store it; None after the cutoff."""
+async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, OwnDates, Kept | None]:
+    """Read a notebook and store it; None after the end of submissions."""
     services, request = info.services, info.request
     async with services.bodies.lend(size):
         body = await read_body(request, SUBMISSION_LIMIT)
         now = services.clock.now()
         kind = request.headers.get("content-type", "")
 
-        def keep() -> tuple[Assignment, Kept | None]:
+        def keep() -> tuple[Assignment, OwnDates, Kept | None]:
             # Looked up here and not before: each switch to a thread costs time.
-            assignment = services.catalogue.find(info.names["name"])
-            return assignment, _keep(info, assignment, submitted_bytes(kind, body), now)
+            assignment = find_open(info)
+            dates = services.dates.own(assignment.name, info.whose)
+            kept = _keep(info, assignment, dates, submitted_bytes(kind, body), now)
+            return assignment, dates, kept
 
         return await to_thread.run_sync(keep, limiter=services.writers)
 
 
-def _keep(info: RequestInfo, assignment: Assignment, data: bytes, now: datetime) -> Kept | None:
-    """Store a submission; after the cutoff return None, or the equal one stored in time."""
+def _keep(
+    info: RequestInfo, assignment: Assignment, dates: OwnDates, data: bytes, now: datetime
+) -> Kept | None:
+    """Store a submission; after the end return None, or the equal one stored in time."""
     services, user = info.services, info.whose
-    deadline = assignment.deadline_of(user)
-    over = deadline.cutoff is not None and now > deadline.cutoff
-    if over and not info.asker.instructor:
+    if dates.is_closed(now) and not info.asker.instructor:
         # The response to the first try may have been lost.
         return services.submissions.repeated(user, assignment.name, data)
-    terms = Terms(due=deadline.due, replace=info.query.get("late") == "replace", once=True)
+    terms = Terms(due=dates.due, replace=info.query.get("late") == "replace", once=True)
     return services.submissions.add(user, assignment.name, data, now, terms)
-
-
-def _receipt(info: RequestInfo, name: ItemName, submission: Submission) -> Receipt:
-    if submission.sha256 is None or submission.size is None:
-        raise Busy("The submission cannot be read at the moment.", hint="Try again.")
-    facts = Facts(
-        assignment=name,
-        user=submission.user,
-        filename=submission.filename,
-        sha256=submission.sha256,
-        size=submission.size,
-        received=submission.received,
-        sequence=submission.sequence,
-        late=submission.late,
-    )
-    return make_receipt(info.services.secret, facts)
 
 
 def _more(
     info: RequestInfo, assignment: Assignment, counting: Submission | None
 ) -> dict[str, JsonValue]:
-    deadline = assignment.deadline_of(info.whose)
-    over = deadline.cutoff is not None and info.services.clock.now() > deadline.cutoff
-    can_submit = not over or info.asker.instructor
-    receipt = _receipt(info, assignment.name, counting).model_dump() if counting else None
+    dates = info.services.dates.own(assignment.name, info.whose)
+    can_submit = not dates.is_closed(info.services.clock.now()) or info.asker.instructor
+    secret = info.services.secret
+    receipt = receipt_of(secret, assignment.name, counting) if counting else None
     return {
-        "receipt": receipt,
-        "late": counting is not None and _is_late(counting, deadline.due),
-        "due": shown(deadline.due),
-        "cutoff": shown(deadline.cutoff),
+        "receipt": receipt.model_dump() if receipt else None,
+        "late": counting is not None and _is_late(counting, dates.due),
+        "due": shown(dates.due),
+        "cutoff": shown(dates.closes),
         "can_submit": can_submit,
-        "why_not": "" if can_submit else _closed(assignment, deadline),
+        "why_not": "" if can_submit else _closed(assignment, dates),
     }
 
 
@@ -206,16 +193,16 @@ def _is_late(submission: Submission, due: datetime | None) -> bool:
     return due is not None and submission.received > due
 
 
-def _closed(assignment: Assignment, deadline: Deadline) -> str:
-    when = f"{deadline.cutoff:{_DAY}}" if deadline.cutoff else "earlier"
+def _closed(assignment: Assignment, dates: OwnDates) -> str:
+    when = f"{dates.closes:{_DAY}}" if dates.closes else "earlier"
     return (
         f"Submissions to {assignment.name} closed on {when}. Nothing was changed. "
         "Ask your instructor if you should have more time."
     )
 
 
-def _late(assignment: Assignment, deadline: Deadline) -> str:
-    when = f"{deadline.due:{_DAY}}" if deadline.due else "earlier"
+def _late(assignment: Assignment, dates: OwnDates) -> str:
+    when = f"{dates.due:{_DAY}}" if dates.due else "earlier"
     return (
         f"{assignment.name} was due on {when}, and what you handed in on time still counts. "
         "This late version was kept, but does not count unless you confirm that it should "

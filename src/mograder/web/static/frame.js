@@ -66,11 +66,22 @@ function tell_saved(now = told) {
   if (cut) words.push(word(unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
   if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
-  if (now.submitted) words.push(word(now.saved > now.submitted ? "changed" : "submitted", moment(now.submitted)));
+  if (now.submitted) words.push(word(now.edited ? "changed" : "submitted", moment(now.submitted), now.late || word("onTime")));
   place.ariaLive = cut ? "polite" : "off";
   place.className = cut ? "cut" : "";
   place.textContent = words.join(" · ");
+  tell_due(now);
   for (const button of document.querySelectorAll(".acts button")) button.disabled = away > 0;
+}
+
+function tell_due({ due: by, closes, submitted, late, hand_in }) {
+  const past = (seconds) => seconds && seconds * 1000 < Date.now(), words = [];
+  if (past(closes)) words.push(word("closed", moment(closes, true)));
+  else if (by) words.push(word(past(by) ? "wasDue" : "due", moment(by, true)));
+  if (!submitted && late && !past(closes)) words.push(word("lateNow", late));
+  of("due").textContent = words.join(": ");
+  of("due").className = late && !submitted ? "cut" : "";
+  of("submit")?.classList.toggle("main", Boolean(hand_in));
 }
 
 // Shown in the notebook's place: a page without its session can do nothing any more.
@@ -177,8 +188,8 @@ const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }
 
 const say = (text) => (of("said").textContent = text);
 
-async function post(button, Accept = "application/json") {
-  const answer = await fetch(button.dataset.action, { method: "POST", headers: { Accept } }).catch(() => null);
+async function post(button, Accept = "application/json", where = button.dataset.action) {
+  const answer = await fetch(where, { method: "POST", headers: { Accept } }).catch(() => null);
   if (!answer) throw new Error(word("unreachable"));
   if (answer.ok) return answer;
   throw new Error(await reason(answer));
@@ -215,7 +226,14 @@ on("stop", async (button) => {
 });
 
 on("submit", async (button) => {
-  await post(button);
+  const { decide } = await import("./frame-hand-in.js");
+  const where = await decide(button.dataset, panel, () => {
+    say("");
+    open_panel();
+  });
+  if (!where) return say("");
+  say(button.dataset.doing);
+  await post(button, "application/json", where);
   await ask();
   say(button.dataset.done);
 });
@@ -223,10 +241,14 @@ on("submit", async (button) => {
 on("validate", async (button) => {
   const { read } = await import("./frame-panel.js"); // most who open a notebook do not validate it
   panel.lastElementChild.replaceChildren(...(await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point)));
-  panel.hidden = false;
   say(panel.querySelector(".verdict p").textContent);
-  panel.focus();
+  open_panel();
 });
+
+function open_panel() {
+  panel.hidden = false;
+  panel.focus();
+}
 
 function point(name, index) {
   frame.focus();

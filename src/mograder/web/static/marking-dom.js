@@ -1,5 +1,7 @@
 // Small helpers to build parts of the page; text is always text.
 
+import { short_time } from "./words.js";
+
 export const of = (id) => document.getElementById(id);
 
 // make("p", { class: "soft", hidden: true, onclick: act }, "text", node, …)
@@ -33,8 +35,7 @@ export function number_in(field) {
 export function moment(text) {
   const then = new Date(text);
   if (Number.isNaN(then.valueOf())) return text;
-  const today = then.toDateString() === new Date().toDateString();
-  return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+  return short_time(then);
 }
 
 // Something that can be read later by a screen reader, and is not shown.

@@ -1,12 +1,25 @@
-// Times in the reader's own zone and language; without this they stand there in UTC.
+// Times in the reader's own zone and language, short; without this they stand there in UTC.
 
-const shown = { weekday: "short", day: "2-digit", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" };
+import { short_time } from "./words.js";
+
+const MINUTE = 60000, HOUR = 3600000;
+const AGAIN_MS = 30000;
+
+// "5 min ago" within an hour, "Wed 18:00" before and after; the whole time is in the title.
+function told(moment, ahead, now) {
+  const away = moment - now, minutes = Math.trunc(away / MINUTE);
+  if (Math.abs(away) >= HOUR) return short_time(moment, ahead, now);
+  const near = new Intl.RelativeTimeFormat(undefined, { style: "short", numeric: "auto" });
+  return minutes ? near.format(minutes, "minute") : near.format(0, "second");
+}
 
 export function tell_times(root) {
+  const now = new Date();
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
-    time.textContent = moment.toLocaleString(undefined, shown);
+    const text = told(moment, time.dataset.ahead !== undefined, now);
+    if (time.textContent !== text) time.textContent = text;
     time.title = moment.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
   }
 }
@@ -25,3 +38,4 @@ function ask_here() {
 
 tell_times(document);
 ask_here();
+setInterval(() => document.hidden || tell_times(document), AGAIN_MS);

@@ -10,9 +10,22 @@ export async function reason(answer) {
   return problem?.detail ?? word("status", "", answer.status);
 }
 
-// A Unix time in the reader's own zone and language.
-export function moment(seconds) {
-  const then = new Date(seconds * 1000);
-  const today = then.toDateString() === new Date().toDateString();
-  return then.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+const DAY = 86400000;
+const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
+const days_from = (date, now) => Math.round((midnight(date) - midnight(now)) / DAY); // a change of clocks is no day
+
+// A time in the reader's own zone and language, as short as it stays clear: "18:00", "Wed 18:00".
+// `ahead` is for a time that is awaited: "today 18:00", "Wed 18:00, in 2 days".
+export function short_time(date, ahead = false, now = new Date()) {
+  const days = days_from(date, now), far = Math.abs(days) > 6;
+  const clock = { hour: "2-digit", minute: "2-digit" };
+  const day = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+  const count = ahead && days > 1 ? `, ${day.format(days, "day")}` : "";
+  if (days === 0 && !ahead) return date.toLocaleTimeString(undefined, clock);
+  if (Math.abs(days) < 2) return `${day.format(days, "day")} ${date.toLocaleTimeString(undefined, clock)}`;
+  const year = date.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+  return date.toLocaleString(undefined, far ? { day: "numeric", month: "short", ...year, ...clock } : { weekday: "short", ...clock }) + count;
 }
+
+// A Unix time, as short as that.
+export const moment = (seconds, ahead = false) => short_time(new Date(seconds * 1000), ahead);

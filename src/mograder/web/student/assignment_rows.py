@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mograder.clients.course_server import WorkState
 from mograder.core.errors import MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation.report_json import ValidationResult
-from mograder.store.copies.copy_state import CopyState
 from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web.student.student_app import StudentApp
 
@@ -24,7 +24,6 @@ class AssignmentRow:
     item: KnownItem
     notebook: Notebook | None
     state: str
-    overdue: bool
     sent: SentNotebook | None
     waiting: Waiting | None
     result: ValidationResult | None
@@ -33,6 +32,11 @@ class AssignmentRow:
     editing: bool
     elsewhere: Elsewhere | None
     """Newer work, from a browser or another computer, that this folder has not seen."""
+
+    @property
+    def own(self) -> OwnDates:
+        """The dates of this student, as the server told them."""
+        return OwnDates(self.item.assignment.due, self.item.assignment.cutoff)
 
     @property
     def folder(self) -> str:
@@ -73,12 +77,10 @@ def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
     folder = app.course.folder
     notebook = folder.notebook(item.folder)
     state = folder.state_of(notebook)
-    due = item.assignment.due
     return AssignmentRow(
         item=item,
         notebook=notebook,
         state=state.value if state else "not started",
-        overdue=due is not None and due < app.clock.now() and state is not CopyState.SUBMITTED,
         sent=folder.sent(notebook) if notebook else None,
         waiting=folder.waiting(item.folder),
         result=app.runner.result(notebook) if notebook else None,
@@ -100,5 +102,7 @@ def _elsewhere(app: StudentApp, item: KnownItem, notebook: Notebook | None) -> E
 
 
 def rows_of(app: StudentApp, known: Known | None) -> tuple[AssignmentRow, ...]:
-    """Return the rows of all assignments, in the server's order; reads the disk."""
-    return tuple(row_of(app, item) for item in known.items) if known else ()
+    """Return the rows of all assignments, in the order of what is next; reads the disk."""
+    rows = [row_of(app, item) for item in known.items] if known else []
+    now = app.clock.now()
+    return tuple(sorted(rows, key=lambda row: row.own.urgency(now, handed_in=row.is_handed_in)))

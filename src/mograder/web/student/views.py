@@ -67,6 +67,7 @@ async def home(request: Request) -> Response:
         "student/home.html",
         lines=lines,
         known=known,
+        now=app.clock.now(),
         looking=looking is not None and not looking.task.done(),
         trouble=app.connection.trouble,
         done=done,

@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.settings_model import Assignment, CourseRule, LateRule, PenaltiesSettings
-from mograder.grading.late.due_dates import due_dates
+from mograder.core.settings_model import (
+    Assignment,
+    CourseRule,
+    ItemSettings,
+    LateRule,
+    PenaltiesSettings,
+    Settings,
+)
+from mograder.grading.late.due_dates import DueDates, due_dates
 from mograder.grading.late.late_policy import LatePolicy, merged
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
+from mograder.store.gradebook.late_facts import StoredPolicy
 from mograder.store.gradebook.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
@@ -71,17 +79,51 @@ def test_fractions_are_kept() -> None:
     assert mark_after(72.5, 5) == 68.9
 
 
-LISTED = (
-    Assignment(name="Other", dir="x/hw2", duedate=5),
-    Assignment(name="Homework 1", dir="source/hw1/", duedate=int(DUE.timestamp())),
+LISTED = Settings(
+    assignments=(
+        Assignment(name="Other", dir="x/hw2", duedate=5),
+        Assignment(name="Homework 1", dir="source/hw1/", duedate=int(DUE.timestamp())),
+    )
 )
+NOTHING = Settings()
 
 
 def test_the_due_date_is_found_by_name_or_directory() -> None:
     assert due_dates("hw1", LISTED).of("alice") == DUE
     assert due_dates("Homework 1", LISTED).of("alice") == DUE
     assert due_dates("hw", LISTED).of("alice") is None
-    assert due_dates("hw1", LISTED, given=datetime(2027, 1, 1, tzinfo=UTC)).of("x") != DUE
+
+
+def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None:
+    one, two, three, four, five = (DUE + timedelta(days=day) for day in range(1, 6))
+    served = Served("hw1", None, deadline=Deadline(one, two))  # type: ignore[arg-type]
+    settings = LISTED.model_copy(update={"items": {"hw1": ItemSettings(due=three)}})
+    run = StoredPolicy(due=five)
+    stored = StoredPolicy(set_due=four, closes=five)
+    found = [
+        due_dates("hw1", NOTHING, served),
+        due_dates("hw1", LISTED, served),
+        due_dates("hw1", settings, served),
+        due_dates("hw1", settings, served, stored),
+        due_dates("hw1", settings, served, replace(stored, due=run.due)),
+    ]
+    assert [(each.general, each.due_from) for each in found] == [
+        (one, "assignments.json"),
+        (DUE, "Moodle"),
+        (three, '[items."hw1"]'),
+        (four, "set by an instructor"),
+        (five, "mograder feedback --due-date"),
+    ]
+    assert [each.closes for each in found] == [two, two, two, five, five]
+
+
+def test_submissions_of_a_student_do_not_end_before_the_extension() -> None:
+    end, until = DUE + timedelta(days=1), DUE + timedelta(days=3)
+    dates = DueDates(DUE, {"alice": until}, closes=end, closings={"bob": until})
+    assert [dates.closes_for(each) for each in ("alice", "bob", "carl")] == [until, until, end]
+    assert dates.is_closed("carl", end + timedelta(seconds=1))
+    assert not dates.is_closed("carl", end)
+    assert DueDates(DUE).closes_for("alice") is None
 
 
 def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> None:
@@ -95,9 +137,9 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
     found = due_dates("hw1", LISTED, served)
     assert [found.of(each) for each in ("alice", "bob", "cleo", "dan")] == [later, DUE, DUE, DUE]
     assert found.last == later
-    assert due_dates("hw1", (), served).of("dan") == before
-    assert due_dates("hw1", (), replace(served, deadline=Deadline())).of("alice") is None
-    assert due_dates("hw1", ()).last is None
+    assert due_dates("hw1", NOTHING, served).of("dan") == before
+    assert due_dates("hw1", NOTHING, replace(served, deadline=Deadline())).of("alice") is None
+    assert due_dates("hw1", NOTHING).last is None
 
 
 def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:

@@ -6,7 +6,7 @@ See compatibility-0.3.16.md 2.3.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -77,3 +77,17 @@ def test_two_hubs_that_change_rules_at_once_lose_none(tmp_path: Path) -> None:
 
     at_once(4, hide)
     assert len(hubs[0].all()) == 20
+
+
+def test_the_course_file_opens_what_has_no_rule(tmp_path: Path) -> None:
+    path, later = tmp_path / "rules", NOW + timedelta(days=3)
+    rules = VisibilityRules(path, opens={"A1": later, "A2": later})
+    assert rules.all() == dict.fromkeys(("A1", "A2"), Visibility(visible_from=later))
+    rules.change({"A1": Visibility(), "A2": Visibility(visible_from=later)})
+    assert rules.of("A1").visible(NOW)
+    assert not rules.of("A2").visible(NOW)
+    assert json.loads(path.read_text()) == {"A1": {}}, "a rule equal to the course's is not kept"
+    rules.change({}, replace=True)
+    assert not rules.of("A1").visible(NOW)
+    path.write_text("no JSON")
+    assert not rules.of("A1").visible(later)

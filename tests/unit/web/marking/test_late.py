@@ -127,3 +127,22 @@ async def test_what_people_wrote_is_shown_as_text(course: Path) -> None:
         page = (await client.get(LATE)).text
         assert evil not in seen.text + page
         assert "&lt;script&gt;alert(1)" in page
+
+
+async def test_the_due_date_is_set_by_the_form_and_the_page_says_where_it_comes_from(
+    course: Path,
+) -> None:
+    fields = {"action": "dates", "due": "2026-12-24T12:00", "closes": "", "timezone": "UTC"}
+    async with as_user(course) as client:
+        assert "(Moodle)" in (await client.get(LATE)).text
+        seen = await client.post(f"{LATE}/preview", data=fields)
+        assert "1 of 2 marks change." in seen.text
+        assert f'action="{LATE}"' in seen.text
+        await client.post(LATE, data={**fields, "version": version(seen.text)})
+        page = (await client.get(LATE)).text
+        assert "2026-12-24T12:00:00+00:00" in page
+        assert "(set by an instructor)" in page
+        early = {**fields, "closes": "2026-12-01T12:00"}
+        refused = await client.post(f"{LATE}/preview", data=early)
+        assert refused.status_code == httpx.codes.BAD_REQUEST
+        assert "A1 closes before it is due." in refused.text

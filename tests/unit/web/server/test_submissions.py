@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.settings import load_settings
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_work import LateWork
 from tests.support.assignment_app import Course, course
 from tests.support.fake_disks import FullDisk
 
@@ -362,3 +366,28 @@ async def test_the_clock_may_go_back(course: Course) -> None:
     course.clock._now = datetime(2026, 8, 30, tzinfo=UTC)
     told = (await course.submit("alice", b"two")).json()
     assert (told["repeated"], (course.place() / "alice.py").read_bytes()) == (False, b"two")
+
+
+async def test_dates_of_the_course_and_extensions_of_its_gradebook_count_here_too(
+    course: Course,
+) -> None:
+    (course.root / "mograder.toml").write_text(
+        'timezone = "UTC"\n[items.hw1]\nopens = 2026-09-01T10:00\n'
+        "due = 2026-09-01T12:00\ncloses = 2026-09-01T14:00\n"
+    )
+    course.restart(loaded=load_settings(course.root, environ={}))
+    until = datetime(2026, 9, 3, tzinfo=UTC)
+    with Gradebook(course.root / "gradebook.db") as book:
+        change = Extension("hw1", "alice", until=until)
+        LateWork(book).record([change], by="prof", at=until)
+    assert (await course.submit("bob", b"early")).status_code == 404
+    assert (await course.ask("GET", "/assignments", "bob")).json() == []
+    assert len((await course.ask("GET", "/assignments", "prof")).json()) == 1
+    course.clock.advance(6 * 3600)
+    assert (await course.submit("bob", b"late")).status_code == 403
+    answer = await course.submit("alice", b"late")
+    assert (answer.status_code, answer.json()["late"]) == (200, False)
+    listed = (await course.ask("GET", "/assignments?detail=1", "alice")).json()[0]
+    assert listed["due"] == listed["cutoff"] == "2026-09-03T00:00:00.000Z"
+    course.clock.advance(2 * DAY)
+    assert (await course.submit("alice", b"later")).status_code == 403

@@ -74,6 +74,8 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         "board.html",
         here="board",
         item=item,
+        dates=await to_thread.run_sync(app.dates.usual, item),
+        at=app.services.clock.now(),
         names=view is not View.NAMELESS,
         seen=_mark(live),
         now=int(app.services.clock.now().timestamp()),

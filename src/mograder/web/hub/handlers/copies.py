@@ -1,4 +1,4 @@
-"""A student's copy of an item over HTTP, and submitting it.
+"""A student's copy of an item over HTTP.
 
 B117, B118, B120-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8.
 
@@ -22,7 +22,6 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report_html import has_our_elements_only
-from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.notebook.integrity.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.earlier_versions import Archive
@@ -41,7 +40,6 @@ from mograder.web.hub.support.models import (
     Done,
     Reset,
     Restored,
-    Submitted,
     Taken,
     Uploaded,
 )
@@ -181,34 +179,6 @@ async def restore(
     return await deliver(request, job, next_page)
 
 
-async def submit(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Submit the newest complete save; it is on disk before the answer is sent.
-
-    It goes into the course's own ``submitted/``, never to Moodle (B59).
-    """
-
-    async def job(report: Report) -> Submitted:
-        saved = await app.copies.export(copy)
-        report("Comparing it with what was handed out")
-        release = await to_thread.run_sync(find_release, app, copy.item)
-        tampering = await _tampering(app, copy, saved.data, release)
-        report("Keeping your submission")
-        now = app.services.clock.now()
-        add = app.submissions.add
-        kept = await to_thread.run_sync(add, copy.user, copy.item, saved.data, now)
-        mark = app.services.workspaces.mark_submitted
-        await to_thread.run_sync(mark, copy.user, copy.item)
-        await app.audit.record(request, caller, "submit", _what(copy))
-        return Submitted(
-            submitted_path=str(kept.path),
-            tampered_checks=list(tampering.checks),
-            tampered_marks=tampering.marks,
-        )
-
-    next_page = back_from(request, caller, copy.user, "submitted", copy.item)
-    return await deliver(request, job, next_page)
-
-
 async def validate_report(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
@@ -302,17 +272,6 @@ async def _screen(
         report(str(each))
     if found.denied and level == "refuse":
         raise InvalidInput(found.unsafe, hint=_DO_WITHOUT)
-
-
-async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
-    """Return the differences from the release; one that cannot be compared is accepted too."""
-    if release is None:
-        return UNTOUCHED
-    released = await to_thread.run_sync(release.notebook.read_bytes)
-    try:
-        return await app.copies.compare(data, copy.notebook, released)
-    except InvalidInput:
-        return Tampering((), marks=True)
 
 
 def _text_of(release: Release) -> bytes | None:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.sessions.launch_spec import script_of
@@ -48,6 +49,7 @@ class ItemLine:
     release: Release
     visibility: Visibility
     visible: bool
+    dates: OwnDates
     environment: str
     said: str
     begun: int
@@ -84,6 +86,7 @@ async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
         "items.html",
         here="items",
         items=lines,
+        now=app.services.clock.now(),
         count=count,
         done=done,
         done_item=item,
@@ -246,7 +249,13 @@ def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
         rule = app.visibility.of(release.name)
         environment, said = _environment(app, release)
         line = ItemLine(
-            release, rule, rule.visible(now), environment, said, begun[str(release.name)]
+            release,
+            rule,
+            rule.visible(now),
+            app.dates.usual(release.name),
+            environment,
+            said,
+            begun[str(release.name)],
         )
         lines.append(line)
     return lines

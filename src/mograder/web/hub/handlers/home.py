@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -29,8 +30,8 @@ from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
-from mograder.web.hub.handlers.deadlines import NOWHERE, HandIn, course_page, hand_ins
 from mograder.web.hub.handlers.end_messages import news_of
+from mograder.web.hub.handlers.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.handlers.items import ItemView, person, survey
 from mograder.web.hub.handlers.marks import released_marks_of
 from mograder.web.hub.handlers.sessions import visible_sessions
@@ -69,7 +70,8 @@ class AssignmentLine:
     copy: CopyFacts | None
     result: ValidationResult | None
     hand_in: HandIn
-    late: bool
+    is_next: bool
+    """Whether handing in is what the person does next."""
     mark: StudentMark | None = None
 
 
@@ -155,7 +157,7 @@ def _look(
     app: HubApp, identity: Identity, preview: Preview | None
 ) -> tuple[list[ItemView], list[AssignmentLine]]:
     """Read the disk: return a person's items, and for each assignment its copy and result."""
-    known = hand_ins(app.services.loaded.settings)
+    moodle = moodle_pages(app.services.loaded.settings)
     views = survey(app, identity, preview.at if preview else None)
     if preview:  # a preview does not show the instructor's own copies
         views = [
@@ -164,7 +166,14 @@ def _look(
             if view.visible
         ]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
-    return views, [_line(app, identity, view, known) for view in found]
+    lines = [_line(app, identity, view, moodle) for view in found]
+    now = app.services.clock.now()
+    return views, sorted(lines, key=partial(_urgency, now))
+
+
+def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
+    work = line.hand_in
+    return work.own.urgency(now, handed_in=work.submission is not None)
 
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
@@ -177,13 +186,14 @@ def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
 
 
 def _line(
-    app: HubApp, identity: Identity, view: ItemView, known: Mapping[str, HandIn]
+    app: HubApp, identity: Identity, view: ItemView, moodle: Mapping[str, str]
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
-    hand_in = known.get(name, NOWHERE)
     copy = app.listing.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
-    return AssignmentLine(view, copy, result, hand_in, hand_in.late(app.services.clock.now()))
+    hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
+    is_next = hand_in.is_next(copy, app.services.clock.now())
+    return AssignmentLine(view, copy, result, hand_in, is_next)
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:

@@ -19,6 +19,7 @@ from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.handlers.dates import dates_of
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
@@ -51,6 +52,8 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         release=release,
         source=source,
         submitted=len(submitted),
+        dates=await to_thread.run_sync(dates_of, app, parsed),
+        now=app.services.clock.now(),
         job=job,
         lines=lines,
         graded=sum(each.is_graded for each in lines),

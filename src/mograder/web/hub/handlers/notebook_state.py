@@ -1,9 +1,12 @@
 """The state of an open notebook, for the bar above it (``frame_page``).
 
-The bar asks after a change event and does not poll. Only memory and a few inodes are read.
+The bar asks after a change event and does not poll. Memory and a few inodes are read, and of a
+notebook that was saved after its submission also the text.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from anyio import to_thread
 
@@ -14,6 +17,7 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
+from mograder.web.hub.handlers.hand_in import hand_in_of
 from mograder.web.hub.handlers.help_requests import help_of, shown_name
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.help_models import NotebookMessage
@@ -43,24 +47,22 @@ async def standing(
     if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
         return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
     live = await _live(app, key, session)
-    saved = submitted = update = None
+    work: dict[str, Any] = {}
+    update = None
     if mode is Mode.EDIT:
-        saved, submitted = await to_thread.run_sync(_times, app, copy)
+        work = await to_thread.run_sync(_work, app, copy)
         update = in_bar(await app.updates.copies.standing(copy))
     if live is not None:
         return NotebookState(
             state="running" if live.id == session else "replaced",
-            saved=saved,
-            submitted=submitted,
+            **work,
             machine=_machine(app, live.endpoint.node),
             update=update,
             help=help_of(app, copy) if mode is Mode.EDIT else None,
             messages=_messages(app, copy.item),
         )
     words = _words(app, key, session)
-    return NotebookState(
-        state="ended", title=words.title, text=words.text, saved=saved, submitted=submitted
-    )
+    return NotebookState(state="ended", title=words.title, text=words.text, **work)
 
 
 async def _live(app: HubApp, key: SessionKey, session: str) -> LiveSession | None:
@@ -108,10 +110,17 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
     return SessionMachine(leaving=True, seconds=seconds, elsewhere=leaving.elsewhere)
 
 
-def _times(app: HubApp, copy: CopyOf) -> tuple[float | None, float | None]:
-    """Return when the copy was saved and, where the course collects, submitted (Unix times)."""
+def _work(app: HubApp, copy: CopyOf) -> dict[str, Any]:
+    """Return the fields about the copy, its dates and its submission; the times are Unix times."""
     facts = app.listing.facts(copy.user, copy.item)
-    collects = app.services.loaded.settings.hub.collect
-    kept = app.submissions.counting(copy.user, copy.item) if collects else None
-    saved = facts.saved.timestamp() if facts else None
-    return saved, kept.received.timestamp() if kept else None
+    found = hand_in_of(app, copy.user, copy.item, facts)
+    sent, own = found.submission, found.own
+    return {
+        "saved": facts.saved.timestamp() if facts else None,
+        "submitted": sent.received.timestamp() if sent else None,
+        "late": f"{found.lateness}, {found.cost}" if found.cost else found.lateness,
+        "edited": found.edited,
+        "hand_in": found.is_next(facts, app.services.clock.now()),
+        "due": own.due.timestamp() if own.due else None,
+        "closes": own.closes.timestamp() if own.closes else None,
+    }

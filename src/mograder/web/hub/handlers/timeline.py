@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.versions.version_diff import CellDifference, Line
+from mograder.notebook.versions.version_diff import CellDifference, Line, VersionDifference
 from mograder.sessions.copy_timeline import Compared, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Version
@@ -117,7 +117,7 @@ async def changes_page(
         possible=timeline.present is not None,
         to=to,
         compared=compared,
-        changes=None if compared is None else _told(compared),
+        changes=None if compared is None else _compared(compared),
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
     )
@@ -168,7 +168,7 @@ async def changes(
         raise NotFound("There is nothing to compare this version with.")
     compared = await app.timelines.compare(copy, *pair)
     await _record_look(app, request, caller, copy, f"version {number}")
-    return _told(compared)
+    return _compared(compared)
 
 
 async def restore(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
@@ -256,13 +256,19 @@ def _pair(timeline: Timeline, version: Version, to: Other) -> tuple[Version, Ver
     return None if before is None else (before, version)
 
 
-def _told(compared: Compared) -> VersionChanges:
-    """Return a difference as it is told: the cells that differ, with a bounded number of lines."""
+def _compared(compared: Compared) -> VersionChanges:
+    return told_changes(compared.difference, compared.earlier.number, compared.later.number)
+
+
+def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0) -> VersionChanges:
+    """Return a difference as it is told: the cells that differ, with a bounded number of lines.
+
+    ``earlier`` and ``later`` are the numbers of the two versions.
+    """
     room = _Room(_CHARACTERS)
-    difference = compared.difference
     return VersionChanges(
-        earlier=compared.earlier.number,
-        later=compared.later.number,
+        earlier=earlier,
+        later=later,
         outside=room.lines(difference.outside),
         cells=[_cell(each, room) for each in difference.differing],
         problem=difference.problem,

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.grading.late.course_dates import CourseDates
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
@@ -81,6 +82,11 @@ class HubApp:
     """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
+
+    @property
+    def dates(self) -> CourseDates:
+        """The dates of the course's items."""
+        return self.marking.dates
 
     @property
     def title(self) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import (
+    AwareDatetime,
     Field,
     RootModel,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
 
+from mograder.auth.receipts import Receipt
 from mograder.sandbox.protocol import Mode
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.hub.grading_jobs import JobState
@@ -145,6 +147,19 @@ class Submitted(Body):
     submitted_path: str
     tampered_checks: list[str]
     tampered_marks: bool
+    late: bool = False
+    receipt: Receipt
+    """The signed receipt; `mograder receipt verify` asks the hub whether it is genuine."""
+
+
+class MissingWork(Body):
+    """What a student is told before handing in: sentences, none where nothing is missing.
+
+    ``closed`` says that submissions have ended, and is "" until then.
+    """
+
+    words: list[str]
+    closed: str = ""
 
 
 class ArchiveEntry(Body):
@@ -185,6 +200,23 @@ class VisibilityEntry(Body):
 
 class Rules(RootModel[dict[str, VisibilityEntry]]):
     """The rules that are set, by item."""
+
+
+class DatesEntry(Body):
+    """The dates of an item; null for each that it does not have, and where two come from."""
+
+    opens: AwareDatetime | None = None
+    due: AwareDatetime | None = None
+    closes: AwareDatetime | None = None
+    due_from: str = ""
+    closes_from: str = ""
+
+
+class DatesSet(DatesEntry):
+    """The dates of an item after a change; ``marks`` is how many marks changed with them."""
+
+    status: Literal["ok"] = "ok"
+    marks: int = 0
 
 
 class Revoked(Body):
@@ -243,7 +275,7 @@ class NotebookState(Body):
 
     ``state`` is "replaced" if another session of the same notebook runs now. ``title`` and ``text``
     say why a session has ended. ``saved`` and ``submitted`` are null before the first save or
-    submission.
+    submission, ``due`` and ``closes`` where the item has no such date for this person.
     """
 
     state: Literal["running", "replaced", "ended"]
@@ -251,6 +283,14 @@ class NotebookState(Body):
     text: str = ""
     saved: float | None = None
     submitted: float | None = None
+    late: str = ""
+    """How late the submission is, or one would be now, in words, with what it costs."""
+    edited: bool = False
+    """Whether the notebook is another one than its submission."""
+    hand_in: bool = False
+    """Whether handing in is what comes next."""
+    due: float | None = None
+    closes: float | None = None
     machine: Annotated[SessionMachine | None, Field(exclude_if=lambda machine: machine is None)] = (
         None
     )

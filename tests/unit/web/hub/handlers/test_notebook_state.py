@@ -60,7 +60,9 @@ async def test_a_lecture_has_no_copy(hub: Hub) -> None:
     hub.start("alice", "L1", Mode.RUN)
     async with hub.client("alice") as alice:
         told = (await alice.get("/standing/alice/L1?mode=run&session=alice-L1")).json()
-    assert told == {"state": "running", "title": "", "text": "", "saved": None, "submitted": None}
+    assert told["state"] == "running"
+    empty = {key: value for key, value in told.items() if value not in (None, "", False)}
+    assert empty == {"state": "running"}
 
 
 async def test_a_name_that_is_none_is_not_found(hub: Hub) -> None:

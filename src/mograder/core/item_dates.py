@@ -1,0 +1,136 @@
+"""The dates of an item as ``mograder.toml`` has them: when it opens, is due and closes; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+from datetime import time as daytime
+from zoneinfo import ZoneInfo
+
+from mograder.core.errors import InvalidInput
+from mograder.core.name_lookup import nfc
+from mograder.core.settings_model import ItemSettings, Settings
+from mograder.core.settings_values import written_time
+
+LAST_MINUTE = daytime(23, 59)
+"""When a day ends on which something is due or closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDates:
+    """When an item opens, is due and closes, in UTC; None for each that is not set."""
+
+    opens: datetime | None = None
+    due: datetime | None = None
+    closes: datetime | None = None
+
+    def demand_order(self, name: str) -> None:
+        """Refuse dates that cannot be meant.
+
+        Raises:
+            InvalidInput: One of them is before the one that it has to follow.
+        """
+        pairs = (
+            ("due", self.due, "opens", self.opens),
+            ("closes", self.closes, "opens", self.opens),
+            ("closes", self.closes, "is due", self.due),
+        )
+        for later, after, earlier, before in pairs:
+            if after is not None and before is not None and after < before:
+                word = "is due" if later == "due" else later
+                raise InvalidInput(
+                    f"{name} {word} before it {earlier}.", hint="Correct one of the two dates."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDates:
+    """The dates of an item for one student.
+
+    ``closes`` is when submissions end; ``extended`` is whether an extension moves the due date.
+    """
+
+    due: datetime | None = None
+    closes: datetime | None = None
+    extended: bool = False
+
+    def is_late(self, at: datetime) -> bool:
+        """Return whether work that is received then is late."""
+        return self.due is not None and at > self.due
+
+    def is_closed(self, at: datetime) -> bool:
+        """Return whether submissions have ended."""
+        return self.closes is not None and at > self.closes
+
+    def urgency(self, now: datetime, *, handed_in: bool) -> tuple[int, float]:
+        """Return the key by which lists are in the order of what is next."""
+        if self.due is None:
+            return (2, 0.0)
+        if self.due >= now:
+            return (1, self.due.timestamp())
+        waits = not handed_in and not self.is_closed(now)
+        return (0 if waits else 3, -self.due.timestamp())
+
+
+def course_zone(settings: Settings) -> tzinfo | None:
+    """Return the zone of dates that name none; None for this machine's own."""
+    return ZoneInfo(settings.timezone) if settings.timezone else None
+
+
+def written_dates(settings: Settings, name: str) -> ItemDates:
+    """Return the dates in ``[items."NAME"]``.
+
+    Raises:
+        InvalidInput: They are in an impossible order.
+    """
+    items = settings.items
+    item = next((items[each] for each in items if nfc(each) == nfc(name)), ItemSettings())
+    zone = course_zone(settings)
+    dates = ItemDates(
+        as_moment(item.opens, zone),
+        as_moment(item.due, zone, LAST_MINUTE),
+        as_moment(item.closes, zone, LAST_MINUTE),
+    )
+    dates.demand_order(name)
+    return dates
+
+
+def written_openings(settings: Settings) -> dict[str, datetime]:
+    """Return when items open by ``[items."NAME"] opens``, by their names."""
+    found = {nfc(name): written_dates(settings, name).opens for name in settings.items}
+    return {name: opens for name, opens in found.items() if opens is not None}
+
+
+def as_moment(
+    given: datetime | date | None, zone: tzinfo | None, at: daytime = daytime.min
+) -> datetime | None:
+    """Return a written time in UTC; a date alone is at ``at``, and ``zone`` is as course_zone."""
+    if given is None:
+        return None
+    moment = given if isinstance(given, datetime) else datetime.combine(given, at)
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=zone)
+    return moment.astimezone(UTC)  # one without a zone is taken as this machine's
+
+
+def as_shown(typed: datetime | None, shown: datetime | None) -> bool:
+    """Return whether a form's field has the time that it showed, which is without seconds."""
+    if typed is None or shown is None:
+        return typed is shown
+    return typed == shown.replace(second=0, microsecond=0)
+
+
+def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime | None:
+    """Return a time that a person typed, as :func:`as_moment`; None for an empty text.
+
+    Raises:
+        InvalidInput: It is no time.
+    """
+    try:
+        given = written_time(text)
+        return as_moment(given, zone, at) if isinstance(given, date) else None
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(
+            f"{text[:60]!r} is no date.",
+            hint="Write it as 2026-12-01T18:00, or 2026-12-01 for the whole day.",
+        ) from error

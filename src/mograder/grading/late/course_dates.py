@@ -1,0 +1,110 @@
+"""The dates of a course's items, for all pages and servers: general ones, and each student's.
+
+They come from ``mograder.toml``, ``assignments.json`` and the gradebook, which has the dates that
+instructors set, and extensions.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+from mograder.core.item_dates import OwnDates
+from mograder.core.log import get_logger
+from mograder.core.name_lookup import nfc
+from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.due_dates import DueDates
+from mograder.grading.late.late_work import Deduction, SubmissionTime, Terms, TimeSource, Work
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.late_facts import LateFacts
+from mograder.store.gradebook.late_work import LateWork
+
+_log = get_logger(__name__)
+_Stamp = tuple[tuple[int, int], ...]
+
+
+class CourseDates:
+    """The dates of a course; thread-safe, and every method may read files.
+
+    ``book`` returns an open gradebook; without it the course's file is opened for each reading.
+    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``.
+    """
+
+    def __init__(self, loaded: LoadedSettings, book: Callable[[], Gradebook] | None = None) -> None:
+        self._loaded = loaded
+        self._book = book
+        self._late = CourseLate(loaded)
+        self._lock = threading.Lock()
+        self._seen: _Stamp = ()
+        self._facts = LateFacts()
+
+    def of(self, item: str) -> DueDates:
+        """Return the dates of an item, with all exceptions."""
+        return self.terms(item).due
+
+    def usual(self, item: str) -> OwnDates:
+        """Return the dates of an item for students without an exception."""
+        dates = self.of(item)
+        return OwnDates(dates.general, dates.closes)
+
+    def own(self, item: str, student: str) -> OwnDates:
+        """Return the dates of an item for one student."""
+        dates = self.of(item)
+        return OwnDates(dates.of(student), dates.closes_for(student), dates.is_extended(student))
+
+    def terms(self, item: str) -> Terms:
+        """Return the dates and the policy of an item."""
+        return self._late.terms(item, self._known_facts())
+
+    def if_received(self, item: str, student: str, at: datetime) -> Deduction:
+        """Return the deduction of work that would be received at a time.
+
+        Raises: the gradebook's errors.
+        """
+        work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
+        with self._opened() as book:
+            there = book if self._loaded.gradebook_path.is_file() else None
+            return self._late.if_received(there, self._known_facts(), work)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Callable[[], Gradebook]]:
+        """Yield what opens the gradebook, which is closed again if it is not a shared one."""
+        if self._book is not None:
+            yield self._book
+            return
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(viewed_gradebook(self._loaded.gradebook_path))
+
+    def _known_facts(self) -> LateFacts:
+        """Return what the gradebook says; what it said last if it cannot be read now."""
+        path = self._loaded.gradebook_path
+        stamp = _stamp(path)
+        with self._lock:
+            if stamp != self._seen:
+                try:
+                    self._facts = self._read() if stamp else LateFacts()
+                    self._seen = stamp
+                except MograderError as error:
+                    _log.error("extensions and dates of the gradebook cannot be read: %s", error)
+            return self._facts
+
+    def _read(self) -> LateFacts:
+        with self._opened() as book:
+            return LateWork(book()).facts()
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Return what changes with every write to a gradebook; () without one."""
+    found = []
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = each.stat()
+        except OSError:
+            continue
+        found.append((status.st_mtime_ns, status.st_size))
+    return tuple(found)

@@ -1,0 +1,123 @@
+"""A person's calendar of due dates (iCalendar, RFC 5545), at an address that needs no login.
+
+The address is a capability: signed for one person, and ended by making another one, by ending it,
+or with all tokens of the person. It tells dates and whether something was handed in, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.roles import Role
+from mograder.auth.signing import derived_key, is_signature_of, signature_of
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.store.releases.releases import ItemKind
+from mograder.web.context import request_context
+from mograder.web.hub.handlers.items import person
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.pages import page
+from mograder.web.request_body import read_form
+
+_ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+async def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show a person the address of the calendar, and how it is ended."""
+    user, state, context = person(caller), app.services.state, request_context(request)
+    turn = await to_thread.run_sync(state.calendar_turn, user)
+    address = ""
+    if turn % 2:
+        key = signature_of(_key(app), _record(app, user, turn))
+        where = f"{context.prefix}/calendar/{quote(user, safe='')}/{key}.ics"
+        address = f"{context.scheme}://{context.host}{where}"
+    return page(request, "calendar.html", address=address)
+
+
+async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Make a new address, which ends the one before, or end it: the form's field ``action``."""
+    action = (await read_form(request)).get("action", "")
+    if action not in ("make", "end"):
+        raise InvalidInput("The field action must be make or end.")
+    user, state = person(caller), app.services.state
+    await to_thread.run_sync(lambda: state.turn_calendar(user, valid=action == "make"))
+    await app.audit.record(request, caller, f"{action} calendar address", user)
+    return go_to(request, "/calendar")
+
+
+async def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
+    """Send the calendar of the person for whom the address is signed."""
+    context = request_context(request)
+    home = f"{context.scheme}://{context.host}{context.prefix}/"
+    text = await to_thread.run_sync(_feed, app, user, key, home)
+    headers = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
+    return Response(text, headers=headers, media_type="text/calendar; charset=utf-8")
+
+
+def _feed(app: HubApp, name: str, key: str, home: str) -> str:
+    """Return the calendar; blocks. Raises: NotFound for an address that is not valid any more."""
+    user, services = Username.valid(name), app.services
+    turn = 0 if user is None else services.state.calendar_turn(user)
+    own = _record(app, user, turn) if user is not None and turn % 2 else None
+    if user is None or own is None or not is_signature_of(_key(app), own, key):
+        raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
+    is_instructor = user in services.policy.instructors
+    role = Role.INSTRUCTOR if is_instructor else Role.STUDENT
+    if not services.roster.allows(user, role):
+        raise NotFound("There is no such calendar.", hint="Its person is not on the course's list.")
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//mograder//hub//EN"]
+    lines += [f"X-WR-CALNAME:{app.title.translate(_ESCAPED)}", "X-PUBLISHED-TTL:PT1H"]
+    for release in services.releases.all():
+        shown = app.visibility.of(release.name).visible(services.clock.now())
+        if release.kind is ItemKind.ASSIGNMENT and (
+            shown or services.workspaces.has_copy(user, release.name)
+        ):
+            lines += _events(app, user, release.name, home)
+    return "".join(f"{_folded(line)}\r\n" for line in [*lines, "END:VCALENDAR"])
+
+
+def _events(app: HubApp, user: Username, item: ItemName, home: str) -> Iterator[str]:
+    own, now = app.dates.own(item, user), app.services.clock.now()
+    done = app.submissions.counting(user, item) is not None
+    for kind, at in (("is due", own.due), ("closes", own.closes)):
+        if at is None or (kind == "closes" and at == own.due):
+            continue
+        handed_in = " (handed in)" if done else ""
+        yield from (
+            "BEGIN:VEVENT",
+            f"UID:{quote(f'{item} {kind}')}@{home.split('/')[2]}",
+            f"DTSTAMP:{now.astimezone(UTC):{_STAMP}}",
+            f"DTSTART:{at.astimezone(UTC):{_STAMP}}",
+            f"SUMMARY:{f'{item} {kind}{handed_in}'.translate(_ESCAPED)}",
+            f"URL:{home}",
+            "END:VEVENT",
+        )
+
+
+def _folded(line: str) -> str:
+    """Return a line in pieces of at most 75 bytes, as calendars demand."""
+    pieces, piece = [], b""
+    for letter in line:
+        more = letter.encode()
+        if len(piece) + len(more) > 74:
+            pieces.append(piece)
+            piece = b" "
+        piece += more
+    return b"\r\n".join([*pieces, piece]).decode()
+
+
+def _key(app: HubApp) -> bytes:
+    return derived_key(app.services.secret, "calendar")
+
+
+def _record(app: HubApp, user: str, turn: int) -> dict[str, object]:
+    epoch = app.services.revocations.epoch(user)
+    return {"user": user, "turn": turn, "epoch": epoch}

@@ -1,0 +1,168 @@
+"""The dates of items, as instructors set them: by the item's page, and by `mograder hub schedule`.
+
+The due date and the end of submissions are kept in the gradebook, where extensions are, and marks
+follow them; the opening is a rule of visibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from datetime import time as daytime
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from starlette.responses import Response
+
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
+from mograder.core.names import ItemName
+from mograder.grading.late.course_late import CourseLate, Preview
+from mograder.publishing.schedule import parse_zone
+from mograder.store.gradebook.late_facts import PolicyChange
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.releases.visibility import Visibility
+from mograder.web.background import Report
+from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.models import DatesEntry, DatesSet
+from mograder.web.hub.support.responses import deliver
+from mograder.web.marking.late import show_preview
+from mograder.web.pages import with_outcome
+from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+
+_LONGEST = 60
+
+
+class _Given(BaseModel):
+    """The dates of a request: one that is missing stays, null is as in the settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    opens: AwareDatetime | None = None
+    due: AwareDatetime | None = None
+    closes: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The change of an item's dates: what the gradebook records, and the rule of visibility."""
+
+    name: ItemName
+    change: PolicyChange | None
+    rule: Visibility | None
+    version: str | None = None
+
+
+async def list_dates(app: CurrentApp, caller: Caller) -> dict[str, DatesEntry]:
+    """Return the dates of every published item, and where they come from."""
+    return await to_thread.run_sync(_all, app)
+
+
+async def set_dates(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Set the dates of an item; a form that changes marks is answered by a preview first.
+
+    The form's fields: ``opens``, ``due``, ``closes``, ``timezone``, and ``version`` of a preview.
+    """
+    item = item_name(name)
+    if not is_form(request):
+        given = await read_json(request, _Given, MEGABYTE)
+        wanted = await to_thread.run_sync(_change, app, item, given)
+
+        async def job(_: Report) -> DatesSet:
+            return await _record(request, app, caller, wanted)
+
+        return await deliver(request, job, lambda _: _page_of(item))
+    fields = await read_form(request)
+    typed = await to_thread.run_sync(_typed, app, item, fields)
+    wanted = await to_thread.run_sync(_change, app, item, typed)
+    wanted = replace(wanted, version=fields.get("version"))
+    if wanted.change is not None and wanted.version is None:
+        found = await to_thread.run_sync(_preview, app, wanted.change)
+        if any(each.differs for each in found.grades):
+            ways = _page_of(item), f"/dates/{quote(item, safe='')}"
+            return await show_preview(request, app.marking, item, [wanted.change], fields, *ways)
+    await _record(request, app, caller, wanted)
+    return go_to(request, with_outcome(_page_of(item), "dates", item))
+
+
+def dates_of(app: HubApp, name: str) -> DatesEntry:
+    """Return the dates of an item, and where they come from; reads files."""
+    found, rule = app.dates.of(name), app.visibility.of(name)
+    return DatesEntry(
+        opens=rule.visible_from,
+        due=found.general,
+        closes=found.closes,
+        due_from=found.due_from,
+        closes_from=found.closes_from,
+    )
+
+
+def _all(app: HubApp) -> dict[str, DatesEntry]:
+    return {each.name: dates_of(app, each.name) for each in app.services.releases.all()}
+
+
+def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
+    """Return the dates of a form that are not as it showed them: others stay where they are set."""
+    shown = dates_of(app, item)
+    zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
+
+    def typed(key: str) -> datetime | None:
+        return read_moment(fields[key], zone, daytime.min if key == "opens" else LAST_MINUTE)
+
+    given = {key: typed(key) for key in _Given.model_fields if key in fields}
+    return _Given(**{k: at for k, at in given.items() if not as_shown(at, getattr(shown, k))})
+
+
+def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
+    """Return the change, checked with the dates that stay.
+
+    Raises:
+        InvalidInput: The dates are in an impossible order.
+    """
+    facts = LateWork(app.marking.book()).facts()
+    stored, dates, asked = facts.policy(item), app.dates.of(item), given.model_fields_set
+    due = given.due if "due" in asked else stored.set_due
+    closes = given.closes if "closes" in asked else stored.closes
+    changed = (due, closes) != (stored.set_due, stored.closes)
+    rule, held = None, app.visibility.of(item)
+    if "opens" in asked and given.opens != held.visible_from:
+        rule = Visibility(visible_from=given.opens) if given.opens else app.visibility.usual(item)
+    opens = (rule or held).visible_from
+    ItemDates(opens, due or dates.general, closes or dates.closes).demand_order(item)
+    return _Change(item, facts.with_dates(item, due, closes) if changed else None, rule)
+
+
+def _preview(app: HubApp, change: PolicyChange) -> Preview:
+    return CourseLate(app.services.loaded).preview(app.marking.book(), [change])
+
+
+async def _record(request: Request, app: HubApp, caller: Caller, wanted: _Change) -> DatesSet:
+    marks = await to_thread.run_sync(_write, app, wanted, caller.username)
+    entry = await to_thread.run_sync(dates_of, app, wanted.name)
+    told = entry.model_dump(mode="json", include={"opens", "due", "closes"})
+    words = ", ".join(f"{key} {at or 'unset'}" for key, at in told.items())
+    await app.marking.record(request, "set dates", f"{wanted.name}: {words}")
+    app.notifier.notify_all()
+    return DatesSet(**entry.model_dump(), marks=marks)
+
+
+def _write(app: HubApp, wanted: _Change, by: str) -> int:
+    """Record a change; return how many marks changed."""
+    marks = 0
+    if wanted.change is not None:
+        late, book = CourseLate(app.services.loaded), app.marking.book()
+        found = late.preview(book, [wanted.change])
+        marks = sum(each.differs for each in found.grades)
+        now, version = app.services.clock.now(), wanted.version or found.version
+        late.record(book, [wanted.change], by=by, at=now, version=version)
+    if wanted.rule is not None:
+        app.visibility.change({wanted.name: wanted.rule})
+    return marks
+
+
+def _page_of(item: str) -> str:
+    return f"/course/items/{quote(item, safe='')}"

@@ -1,0 +1,286 @@
+"""Handing in on the hub: its state on pages, what is missing before it, and the submission itself.
+
+A submission goes into the course's own ``submitted/``, never to Moodle (B59).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from mograder.auth.identity import Identity
+from mograder.auth.roles import Role
+from mograder.core.errors import Conflict, InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
+from mograder.core.log import get_logger
+from mograder.core.names import ItemName, Username
+from mograder.core.settings_model import Settings
+from mograder.grading.late.explanation import lateness
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
+from mograder.notebook.points import key_of
+from mograder.sessions.student_copies import CopyOf
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.copies.copy_state import CopyState
+from mograder.store.releases.releases import Release
+from mograder.store.submissions.history import Submission
+from mograder.store.submissions.submissions import Kept, Terms
+from mograder.web.background import Report
+from mograder.web.hub.handlers.copies import KnownCopy
+from mograder.web.hub.handlers.items import find_release
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import MissingWork, Submitted
+from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.support.responses import back_from, deliver
+from mograder.web.pages import page
+from mograder.web.receipts import receipt_of
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HandIn:
+    """What a person has handed in of an item, and by when it has to be.
+
+    ``lateness`` is how late the submission is, or work would be now, in words, and ``cost`` what
+    that costs by the policy; ``again`` has both for handing in once more now. All are "" where they
+    are nothing. ``edited`` is whether the notebook is another one than the submission, ``url`` the
+    item's page in Moodle, "" without one.
+    """
+
+    own: OwnDates
+    submission: Submission | None = None
+    edited: bool = False
+    lateness: str = ""
+    cost: str = ""
+    again: str = ""
+    url: str = ""
+
+    @property
+    def on_time(self) -> bool:
+        """Whether the submission is not late."""
+        return self.submission is not None and not self.own.is_late(self.submission.received)
+
+    def is_next(self, copy: CopyFacts | None, now: datetime) -> bool:
+        """Return whether handing in is what the person does next: something is answered."""
+        if copy is None or self.own.is_closed(now):
+            return False
+        if self.submission is None:
+            return copy.state is not CopyState.DOWNLOADED
+        return self.edited and not (self.on_time and self.own.is_late(now))
+
+
+def hand_in_of(
+    app: HubApp, user: Username, item: ItemName, copy: CopyFacts | None, url: str = ""
+) -> HandIn:
+    """Return the state of a person's work on an item; reads files."""
+    now, own = app.services.clock.now(), app.dates.own(item, user)
+    if not app.services.loaded.settings.hub.collect:
+        return HandIn(own, lateness=late_words(own, now), url=url)
+    sent = app.submissions.counting(user, item)
+    at = sent.received if sent else now
+    edited = sent is not None and copy is not None and _differs(app, user, item, copy, sent)
+    cost = cost_of(app, user, item, at) if own.is_late(at) else ""
+    again = ""
+    if edited and own.is_late(now):
+        again = ", ".join(filter(None, (late_words(own, now), cost_of(app, user, item, now))))
+    return HandIn(own, sent, edited, late_words(own, at), cost, again, url)
+
+
+def moodle_pages(settings: Settings) -> Mapping[str, str]:
+    """Return assignments' pages in Moodle by the item: ``dir`` of its table, else ``name``."""
+    base = moodle_base(settings)
+    return {
+        (
+            each.dir.rstrip("/").rpartition("/")[2] or each.name
+        ): f"{base}/mod/assign/view.php?id={each.cmid}"
+        for each in settings.assignments
+        if base and each.cmid
+    }
+
+
+def course_page(settings: Settings) -> str:
+    """Return the address of the course's page in Moodle, or ""."""
+    base, course = moodle_base(settings), settings.moodle.course_id
+    return f"{base}/course/view.php?id={course}" if base and course else base
+
+
+def moodle_base(settings: Settings) -> str:
+    """Return Moodle's address if it is an HTTP one, else ""."""
+    url = settings.moodle.url.rstrip("/")
+    return url if url.startswith(("https://", "http://")) else ""
+
+
+def cost_of(app: HubApp, user: str, item: str, at: datetime) -> str:
+    """Return what handing in at a time costs, in per cent; "" for nothing, or if unknown."""
+    try:
+        percent = app.dates.if_received(item, user, at).percent
+    except MograderError as error:
+        _log.error("the deduction for %s of %s cannot be computed: %s", item, user, error)
+        return ""
+    return f"−{percent:g} %" if percent else ""
+
+
+async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> MissingWork:
+    """Return what is missing in the notebook as it was saved last, and what being late costs."""
+    return await _missing(app, copy, caller)
+
+
+async def hand_in(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Submit the notebook, or show first what is missing; the page's button then submits it."""
+    missing = await _missing(app, copy, caller)
+    if not missing.words and not missing.closed:
+        return await submit(copy, request, app, caller)
+    where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
+    return page(
+        request,
+        "hand_in.html",
+        copy=copy,
+        missing=missing,
+        action=f"/submit/{where}?late=replace",
+        mine=copy.user == caller.username,
+    )
+
+
+async def submit(
+    copy: KnownCopy,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    late: Annotated[str, Query(max_length=20)] = "",
+) -> Response:
+    """Submit the newest complete save; it is on disk before the answer is sent.
+
+    Work that is late replaces a submission that was on time only with ``late=replace``.
+    """
+
+    async def job(report: Report) -> Submitted:
+        saved = await app.copies.export(copy)
+        report("Comparing it with what was handed out")
+        release = await to_thread.run_sync(find_release, app, copy.item)
+        tampering = await _tampering(app, copy, saved.data, release)
+        report("Keeping your submission")
+        kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, late)
+        await app.audit.record(request, caller, "submit", f"{copy.user}/{copy.item}")
+        app.notifier.notify(copy.user, Part.COPIES)
+        if not kept.counts:
+            raise Conflict(
+                "What you handed in on time still counts: this late version was kept beside it.",
+                hint="To let the late one count, hand in once more and confirm it.",
+            )
+        receipt = receipt_of(app.services.secret, copy.item, kept.submission)
+        return Submitted(
+            submitted_path=str(kept.path),
+            tampered_checks=list(tampering.checks),
+            tampered_marks=tampering.marks,
+            late=kept.submission.late,
+            receipt=receipt,
+        )
+
+    next_page = back_from(request, caller, copy.user, "submitted", copy.item)
+    return await deliver(request, job, next_page)
+
+
+def _keep(app: HubApp, caller: Identity, copy: CopyOf, data: bytes, late: str) -> Kept:
+    now, own = app.services.clock.now(), app.dates.own(copy.item, copy.user)
+    if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
+        raise Conflict(
+            f"Submissions to {copy.item} have ended. Nothing was changed.",
+            hint="Ask your instructor if you should have more time.",
+        )
+    terms = Terms(due=own.due, replace=late == "replace")
+    kept = app.submissions.add(copy.user, copy.item, data, now, terms)
+    if kept.counts:
+        app.services.workspaces.mark_submitted(copy.user, copy.item)
+    return kept
+
+
+async def _missing(app: HubApp, copy: CopyOf, caller: Identity) -> MissingWork:
+    saved = await app.copies.export(copy)
+    release = await to_thread.run_sync(find_release, app, copy.item)
+    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    told, waiting = _checks(app, copy, facts)
+    words = [told, _open([*waiting, *await _unanswered(app, copy, saved.data, release)])]
+    now, own = app.services.clock.now(), await to_thread.run_sync(app.dates.own, *_key(copy))
+    if own.is_late(now):
+        cost = await to_thread.run_sync(cost_of, app, copy.user, copy.item, now)
+        words.append(f"It is {late_words(own, now)}{f': {cost} of the mark' if cost else ''}.")
+        sent = await to_thread.run_sync(app.submissions.counting, copy.user, copy.item)
+        if sent is not None and not own.is_late(sent.received):
+            words.append("You handed in on time before. What you hand in now counts instead.")
+    is_over = own.is_closed(now) and caller.role is not Role.INSTRUCTOR
+    closed = f"Submissions to {copy.item} have ended." if is_over else ""
+    return MissingWork(words=[each for each in words if each], closed=closed)
+
+
+def _key(copy: CopyOf) -> tuple[str, str]:
+    return copy.item, copy.user
+
+
+def _checks(app: HubApp, copy: CopyOf, facts: CopyFacts | None) -> tuple[str, list[str]]:
+    """Return how many checks pass by the last validation, "" where all do, and those that wait."""
+    result = app.results.of(copy.user, copy.item)
+    if result is None or (facts is not None and facts.saved > result.at):
+        return "It was not validated as it is now.", []
+    checks = result.answer.checks
+    passed = sum(each.passed for each in checks)
+    waiting = [key_of(each.label) for each in checks if each.ran and each.status == "warn"]
+    return ("" if passed == len(checks) else f"{passed} of {len(checks)} checks pass."), waiting
+
+
+def _open(names: list[str]) -> str:
+    if not names:
+        return ""
+    *others, last = dict.fromkeys(names)
+    both = f"{', '.join(others)} and {last}" if others else last
+    return f"{both} {'are' if others else 'is'} not answered."
+
+
+async def _unanswered(
+    app: HubApp, copy: CopyOf, data: bytes, release: Release | None
+) -> tuple[str, ...]:
+    if release is None:
+        return ()
+    try:
+        released = await to_thread.run_sync(release.notebook.read_bytes)
+        return await app.copies.unanswered(data, copy.notebook, released)
+    except (InvalidInput, FileNotFoundError):
+        return ()  # what cannot be compared is handed in all the same
+
+
+async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
+    """Return the differences from the release; one that cannot be compared is accepted too."""
+    if release is None:
+        return UNTOUCHED
+    released = await to_thread.run_sync(release.notebook.read_bytes)
+    try:
+        return await app.copies.compare(data, copy.notebook, released)
+    except InvalidInput:
+        return Tampering((), marks=True)
+
+
+def _differs(
+    app: HubApp, user: Username, item: ItemName, copy: CopyFacts, sent: Submission
+) -> bool:
+    """Return whether a notebook that was saved after its submission has other bytes."""
+    if copy.saved <= sent.received:
+        return False
+    try:
+        saved = app.services.workspaces.read(user, item, f"{item}.py", MAX_NOTEBOOK)
+    except MograderError:
+        return True
+    return hashlib.sha256(saved.data).hexdigest() != sent.sha256
+
+
+def late_words(own: OwnDates, at: datetime) -> str:
+    """Return how late a time is, in words; "" for one in time."""
+    return lateness(own.due, at) if own.due is not None and at > own.due else ""

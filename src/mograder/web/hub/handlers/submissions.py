@@ -1,0 +1,193 @@
+"""A person's submissions: the list, each as it was, its receipt, and bringing one back.
+
+The files are students' texts: they are shown escaped, a part at a time, and none of it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Path, Query, Request
+from starlette.responses import Response
+
+from mograder.auth.receipts import read_receipt
+from mograder.core.errors import NotFound
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.sessions.student_copies import CopyOf
+from mograder.store.submissions.history import Person, Submission
+from mograder.store.versions.versions import Origin
+from mograder.web.background import Report
+from mograder.web.context import request_context
+from mograder.web.downloads import attachment
+from mograder.web.hub.handlers.copies import KnownCopy, file_status
+from mograder.web.hub.handlers.copy_pages import extract
+from mograder.web.hub.handlers.hand_in import HandIn, cost_of, hand_in_of, late_words
+from mograder.web.hub.handlers.timeline import told_changes
+from mograder.web.hub.support.access import Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import Restored
+from mograder.web.hub.support.responses import deliver
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
+from mograder.web.request_body import read_text
+
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionLine:
+    """One submission: whether it counts, how late it was in words, and what that costs."""
+
+    submission: Submission
+    counts: bool
+    late: str
+    cost: str
+
+
+async def submissions_page(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """List a person's submissions of an item, the newest first."""
+    lines, work = await to_thread.run_sync(_lines, app, copy)
+    await app.audit.record_foreign(request, caller, copy.user, "read", f"{_what(copy)} submissions")
+    done, _ = outcome(request)
+    return page(
+        request,
+        "submissions.html",
+        copy=copy,
+        lines=lines,
+        work=work,
+        now=app.services.clock.now(),
+        mine=copy.user == caller.username,
+        done=done,
+    )
+
+
+async def submission_page(
+    copy: KnownCopy,
+    number: Number,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    to: Literal["", "now"] = "",
+    first: Annotated[int, Query(alias="from", ge=1, lt=10**9)] = 1,
+) -> Response:
+    """Show a submission as it was, or with ``to=now`` what has changed since."""
+    found, data = await to_thread.run_sync(_read, app, copy, number)
+    await app.audit.record_foreign(request, caller, copy.user, "read", _named(copy, number))
+    changes = None
+    if to == "now":
+        present = (await app.copies.export(copy)).data
+        changes = told_changes(await app.timelines.difference(data, present))
+    return page(
+        request,
+        "submission.html",
+        copy=copy,
+        submission=found,
+        changes=changes,
+        extract=extract(data.decode("utf-8", "replace"), first),
+        mine=copy.user == caller.username,
+        running=app.services.pool.find(copy.key) is not None,
+    )
+
+
+async def send_submission(
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Send the file of a submission."""
+    found, data = await to_thread.run_sync(_read, app, copy, number)
+    await app.audit.record_foreign(request, caller, copy.user, "export", _named(copy, number))
+    headers = {
+        "Content-Disposition": attachment(found.filename),
+        "Cache-Control": "no-store",
+    }
+    return Response(data, headers=headers, media_type="text/x-python; charset=utf-8")
+
+
+async def send_receipt(
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Send the signed receipt of a submission, with this hub's address, as students keep it."""
+    found = _find(await to_thread.run_sync(_person, app, copy), number)
+    receipt = receipt_of(app.services.secret, copy.item, found)
+    context = request_context(request)
+    server = f"{context.scheme}://{context.host}{context.prefix}"
+    kept = json.dumps({"server": server, "receipt": receipt.model_dump()}, indent=2)
+    name = attachment(f"receipt-{copy.item}-{number}.json")
+    headers = {"Content-Disposition": name, "Cache-Control": "no-store"}
+    return Response(f"{kept}\n", headers=headers, media_type="application/json")
+
+
+async def bring_back(
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Put a submission into the notebook as a version; the present one is kept."""
+
+    async def job(report: Report) -> Restored:
+        _, data = await to_thread.run_sync(_read, app, copy, number)
+        report("Stopping the editor and keeping your work")
+        kept = await app.copies.put(copy, data, Origin.RESTORE)
+        await app.results.forget(copy.user, copy.item)
+        return Restored(file_status=await file_status(app, copy), archive=kept)
+
+    where = f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
+    return await deliver(request, job, lambda _: with_outcome(where, "restored"))
+
+
+async def verify_receipt(request: Request, app: CurrentApp) -> Verdict:
+    """Return whether this hub signed a receipt, and what became of its file; no login is needed."""
+    receipt = read_receipt(await read_text(request, LONGEST))
+    return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
+
+
+def _person(app: HubApp, copy: CopyOf) -> Person:
+    return app.submissions.of(copy.user, copy.item)
+
+
+def _all(person: Person) -> list[Submission]:
+    """Return all submissions; one that was collected under the plain name is among them."""
+    found = list(person.submissions)
+    if person.counting is not None and person.counting not in found:
+        found.append(person.counting)
+    return found
+
+
+def _find(person: Person, number: int) -> Submission:
+    found = next((each for each in _all(person) if each.sequence == number), None)
+    if found is None:
+        raise NotFound("There is no such submission.")
+    return found
+
+
+def _read(app: HubApp, copy: CopyOf, number: int) -> tuple[Submission, bytes]:
+    found = _find(_person(app, copy), number)
+    path = app.submissions.locate(copy.item, found.filename)
+    try:
+        with path.open("rb") as file:
+            return found, file.read(MAX_NOTEBOOK + 1)
+    except OSError as error:
+        raise NotFound("The file of this submission is not there any more.") from error
+
+
+def _lines(app: HubApp, copy: CopyOf) -> tuple[list[SubmissionLine], HandIn]:
+    facts = app.listing.facts(copy.user, copy.item)
+    work = hand_in_of(app, copy.user, copy.item, facts)
+    person = _person(app, copy)
+    lines = []
+    for each in sorted(_all(person), key=lambda each: -each.sequence):
+        late = late_words(work.own, each.received)
+        cost = cost_of(app, copy.user, copy.item, each.received) if late else ""
+        lines.append(SubmissionLine(each, each == person.counting, late, cost))
+    return lines, work
+
+
+def _what(copy: CopyOf) -> str:
+    return f"{copy.user}/{copy.item}"
+
+
+def _named(copy: CopyOf, number: int) -> str:
+    return f"{_what(copy)} submission {number}"

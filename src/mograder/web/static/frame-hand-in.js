@@ -1,0 +1,40 @@
+// Handing in from the bar: what is missing is said first, beside the notebook, in one step.
+
+import { reason, word } from "./words.js";
+
+const style = document.createElement("link");
+style.rel = "stylesheet";
+style.href = new URL("frame-panel.css", import.meta.url).href;
+document.head.append(style);
+
+function element(tag, text, act) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  if (act) made.addEventListener("click", act);
+  return made;
+}
+
+// Returns the address to hand in at, or null if the student rather does not.
+export async function decide({ check, action }, panel, opened) {
+  const answer = await fetch(check, { headers: { Accept: "application/json" }, cache: "no-store" });
+  if (!answer.ok) throw new Error(await reason(answer));
+  const { words, closed } = await answer.json();
+  if (closed) throw new Error(closed);
+  if (!words.length) return action;
+  return new Promise((done) => {
+    const list = document.createElement("ul");
+    for (const each of words) list.append(element("li", each));
+    const acts = document.createElement("p");
+    const leave = (where) => () => {
+      panel.hidden = true;
+      done(where);
+    };
+    const now = element("button", word("handInNow"), leave(`${action}?late=replace`));
+    now.className = "main";
+    acts.append(now, element("button", word("handInLater"), leave(null)));
+    acts.className = "choices";
+    panel.lastElementChild.replaceChildren(element("h2", word("handIn")), list, acts);
+    panel.querySelector("#close").addEventListener("click", () => done(null), { once: true });
+    opened();
+  });
+}

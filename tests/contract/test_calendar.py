@@ -1,0 +1,99 @@
+"""The calendar of due dates: one address a person, which tells dates and can be ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_work import LateWork
+from tests.support.hub_app import Hub, make_hub
+from tests.support.hub_copies import FORM, ask, begin
+
+TOML = """title = "Numbers; with, all"
+[hub]
+collect = true
+[items.A1]
+due = 2026-09-10T18:00Z
+closes = 2026-09-17T18:00Z
+[items.Exam]
+opens = 2026-09-20T09:00Z
+due = 2026-09-20T11:00Z
+"""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    made = make_hub(tmp_path / "course", TOML)
+    made.publish("A1")
+    made.publish("Exam")
+    yield made
+    made.close()
+
+
+async def turn(hub: Hub, action: str = "make", user: str = "alice") -> str:
+    """Make or end an address; return its path, "" without one."""
+    async with hub.client(user, browser=True) as client:
+        await client.post("/calendar", data={"action": action}, headers=FORM)
+        text = (await client.get("/calendar")).text
+    found = re.search(r'value="(http[^"]+[.]ics)"', text)
+    return urlsplit(found[1]).path if found else ""
+
+
+async def fetch(hub: Hub, path: str) -> httpx.Response:
+    """Ask as a calendar does, without a login."""
+    async with hub.client() as nobody:
+        return await nobody.get(path)
+
+
+async def test_a_calendar_tells_what_is_due_with_extensions_and_nothing_hidden(hub: Hub) -> None:
+    until = datetime(2026, 9, 12, 18, tzinfo=UTC)
+    with Gradebook(hub.course / "gradebook.db") as book:
+        LateWork(book).record([Extension("A1", "alice", until=until)], by="prof", at=until)
+    answer = await fetch(hub, await turn(hub))
+    assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
+    lines = answer.content.decode().split("\r\n")
+    assert lines[0] == "BEGIN:VCALENDAR"
+    assert lines[-2:] == ["END:VCALENDAR", ""]
+    assert all(len(line.encode()) <= 75 for line in lines)
+    assert r"X-WR-CALNAME:Numbers\; with\, all" in lines
+    starts = [line for line in lines if line.startswith(("DTSTART", "SUMMARY"))]
+    assert starts == [
+        "DTSTART:20260912T180000Z",
+        "SUMMARY:A1 is due",
+        "DTSTART:20260917T180000Z",
+        "SUMMARY:A1 closes",
+    ]
+    await begin(hub)
+    await ask(hub, "POST", "/submit/alice/A1")
+    assert "SUMMARY:A1 is due (handed in)" in (await fetch(hub, await turn(hub))).text
+
+
+async def test_an_address_is_ended_by_a_new_one_by_hand_and_with_all_tokens(hub: Hub) -> None:
+    first = await turn(hub)
+    assert (await fetch(hub, first)).status_code == 200
+    second = await turn(hub)
+    assert (await fetch(hub, first)).status_code == 404
+    assert (await fetch(hub, second)).status_code == 200
+    assert await turn(hub, "end") == ""
+    assert await turn(hub, "end") == ""
+    assert (await fetch(hub, second)).status_code == 404
+    third = await turn(hub)
+    assert third not in (first, second)
+    await ask(hub, "POST", "/revoke-token/alice", "prof")
+    assert (await fetch(hub, third)).status_code == 404
+
+
+async def test_an_address_is_for_one_person_of_the_list(hub: Hub) -> None:
+    own = await turn(hub)
+    for forged in (own.replace("alice", "bob"), own.replace(own[-10:-4], "000000"), "/x.ics"):
+        assert (await fetch(hub, forged)).status_code == 404
+    (hub.course / "allowed_users.txt").write_text("bob\n")
+    assert (await fetch(hub, own)).status_code == 404
