@@ -85,7 +85,12 @@ class _Run:
     def run(self, names: dict[str, Any]) -> None:
         """Run the cells, and say of each name of the interface without a value why it has none."""
 
+        self.snapshots.names = names
+
         def ended(cell_id: Any, status: str, error: str) -> None:
+            if status == "ok":
+                for name in self.notebook.cells[cell_id].defs - self.interface:
+                    self.snapshots.look_at(name, names.get(name))
             for name in sorted(self._defined(cell_id)):
                 if status == "ok" and name in names:
                     self.snapshots.take(name, names[name])

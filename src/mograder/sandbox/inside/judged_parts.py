@@ -41,6 +41,23 @@ class Plan:
         """The names that are asked of the worker."""
         return frozenset(answer["name"] for answer in self.data["answers"])
 
+    def given_names(self, check: dict[str, Any]) -> frozenset[str]:
+        """Return the names of the template that a check uses, directly or through other cells."""
+        template = {part["cell"] for part in self.data["template"]}
+        cells = {cell["index"]: cell for cell in self.data["cells"]}
+        found: set[str] = set()
+        waiting = list(check["uses"])
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                for cell in cells.values():
+                    if name in cell["defines"]:
+                        waiting += cell["uses"]
+        return frozenset(
+            name for name in found if any(name in cells[each]["defines"] for each in template)
+        )
+
     def needed(self, check: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the parts for each submission that a check needs, in order, without itself."""
         places: dict[str, set[int]] = {}
