@@ -288,7 +288,8 @@ class _Judge:
 
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
             self._book = rehearsal.book
-            return self._attempt(part, seed, answer_log.CallLog(), trial)
+            shares = part["cell"] not in contract.copies
+            return self._attempt(part, seed, answer_log.CallLog(), trial, shares=shares)
 
         rehearsal.run(attempt, self._seed, self._judged_before)
 

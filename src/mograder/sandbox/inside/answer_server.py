@@ -193,7 +193,7 @@ class AnswerServer:
         """Return a request's value, after what the judge has changed of shared objects."""
         links = self._links
         if links is None:
-            return argument_pickle.loads(buffers[0], self._table.object)
+            return argument_pickle.loads(buffers[0], self._table.object) if buffers[0] else None
         request = argument_pickle.loads(buffers[0], self._table.object, links.get)
         for number, contents in request["changes"]:
             shared_objects.refill(links.get(number), contents)

@@ -42,8 +42,24 @@ NAMES = 64
 KINDS = frozenset(("function", "class", "instance", "iterator", "opaque"))
 
 NUMBERED = frozenset(
-    (*("l", "d", "S", "B", "q", "C", "O", "D"), *("np.a", "np.O", "np.T", "np.m"))
-    + ("pd.s", "pd.d", "pl.s", "pl.d")
+    [
+        "l",
+        "d",
+        "S",
+        "B",
+        "q",
+        "C",
+        "O",
+        "D",
+        "np.a",
+        "np.O",
+        "np.T",
+        "np.m",
+        "pd.s",
+        "pd.d",
+        "pl.s",
+        "pl.d",
+    ]
 )
 """Tags of the values that can change, which have a number, unless they are part of a frame."""
 

@@ -44,19 +44,21 @@ class Plan:
     def given_names(self, check: dict[str, Any]) -> frozenset[str]:
         """Return the names of the template that a check uses, directly or through other cells."""
         template = {part["cell"] for part in self.data["template"]}
-        cells = {cell["index"]: cell for cell in self.data["cells"]}
         found: set[str] = set()
         waiting = list(check["uses"])
         while waiting:
             name = waiting.pop()
             if name not in found:
                 found.add(name)
-                for cell in cells.values():
-                    if name in cell["defines"]:
-                        waiting += cell["uses"]
+                waiting += [used for cell in self._defining(name) for used in cell["uses"]]
         return frozenset(
-            name for name in found if any(name in cells[each]["defines"] for each in template)
+            name
+            for name in found
+            if any(cell["index"] in template for cell in self._defining(name))
         )
+
+    def _defining(self, name: str) -> list[dict[str, Any]]:
+        return [cell for cell in self.data["cells"] if name in cell["defines"]]
 
     def needed(self, check: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the parts for each submission that a check needs, in order, without itself."""

@@ -159,7 +159,8 @@ def refill(value: Any, new: Any) -> None:
         _refill_items(value, new)
     elif kind == "pairs":
         value.clear()
-        value.update(zip(new[::2], new[1::2], strict=True))
+        for key, held in zip(new[::2], new[1::2], strict=True):  # a Counter's update would count
+            value[key] = held
     elif kind == "bytes":
         value[:] = new
     elif kind == "text":
@@ -403,7 +404,7 @@ class Links:
             found.update(b"#%d" % (id(part) if number is None else number))
 
 
-_OWN_REFERENCES = [sys.getrefcount(each) for _, each in {0: object()}.items()][0]
+_OWN_REFERENCES = next(sys.getrefcount(each) for _, each in {0: object()}.items())
 """Of an object in a dictionary alone, while a loop looks at it."""
 _DEPTH = 20
 

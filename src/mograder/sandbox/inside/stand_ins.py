@@ -87,13 +87,15 @@ class StandIns:
     def request(self, operation: str, *arguments: object, value: object = None) -> Any:
         """Return the answer to a request with a value; ``NotJudgeable`` if it cannot be carried.
 
+        None is what the worker takes for no value.
+
         An answer without a value, such as an error, is followed by what it has changed.
         """
         try:
             if self.sharing is not None:
                 data = self.sharing.packed(value)
             else:
-                data = argument_pickle.dumps(value, self.number_of)
+                data = b"" if value is None else argument_pickle.dumps(value, self.number_of)
         except Exception as error:  # noqa: BLE001 - whatever an author's object raises
             reason = f"An argument cannot be carried to the answer: {error}"
             raise answer_session.NotJudgeable(reason[: rules.TEXT]) from None

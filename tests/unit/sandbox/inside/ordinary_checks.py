@@ -1,7 +1,9 @@
-"""Ordinary checks of Python courses, each with a right, some honestly wrong and hostile answers.
+"""Ordinary checks of Python courses, each with a right and four honestly wrong answers.
 
 An honest answer must earn with judge and worker what it earns in one process with its check.
 """
+
+# ruff: noqa: E501, ISC004 - one answer a line
 
 from __future__ import annotations
 
@@ -21,7 +23,6 @@ class Question:
     conditions: tuple[str, ...]
     before: str = ""
     given: str = ""
-    hostile: tuple[str, ...] = ()
 
 
 ALIASES = (
@@ -36,10 +37,6 @@ ALIASES = (
         ),
         ("_r == [1, 2, 3]", "_v == [3, 1, 2]", "_r is not _v"),
         before="_v = [3, 1, 2]\n_r = sorted_copy(_v)",
-        hostile=(
-            "def sorted_copy(v):\n    import sys\n    sys._getframe(1).f_globals.clear()\n    return 1",
-            "class _E(list):\n    __eq__ = lambda s, o: True\ndef sorted_copy(v):\n    return _E()",
-        ),
     ),
     Question(
         "normalise",
@@ -350,3 +347,129 @@ ALIASES = (
         given="def raised(f):\n    try:\n        f()\n    except KeyError:\n        return True\n    return False",
     ),
 )
+
+
+def _plain(name: str, right: str, wrong: str, *conditions: str, before: str = "") -> Question:
+    """Return a question with a function of one expression; wrong ones are apart by a ``|``."""
+    head = right.partition("return")[0]
+    answers = tuple(f"{head}return {each.strip()}" for each in wrong.split(" | "))
+    return Question(name, right, answers, conditions, before)
+
+
+# fmt: off
+VALUES = (
+    _plain("absolute", "def absolute(x): return abs(x)", "x | -x | x ** 2 | str(abs(x))",
+           "absolute(-3) == 3", "absolute(2.5) == 2.5", "absolute(0) == 0"),
+    _plain("even", "def even(n): return n % 2 == 0", "n % 2 | n % 2 == 1 | True | n / 2",
+           "even(4) is True", "even(3) is False"),
+    _plain("mean", "def mean(v): return sum(v) / len(v)",
+           "sum(v) // len(v) | sum(v) | max(v) | sum(v) / (len(v) - 1)",
+           "abs(mean([1, 2, 4]) - 7 / 3) < 1e-9", "mean([5, 5]) == 5"),
+    _plain("vowels", "def vowels(t): return sum(c in 'aeiou' for c in t.lower())",
+           "t.count('a') | len(t) | sum(c in 'aeiou' for c in t) | None",
+           "vowels('Banana') == 3", "vowels('AEI') == 3", "vowels('') == 0"),
+    _plain("reverse words", "def words(t): return ' '.join(t.split()[::-1])",
+           "t[::-1] | t | t.split()[::-1] | ' '.join(t.split())",
+           "words('a b c') == 'c b a'", "words('one') == 'one'"),
+    _plain("squares", "def squares(n): return [k * k for k in range(n)]",
+           "[k * k for k in range(1, n)] | (k * k for k in range(n)) | [k * 2 for k in range(n)] | {}",
+           "squares(3) == [0, 1, 4]", "squares(0) == []"),
+    _plain("unique", "def unique(v): return sorted(set(v))",
+           "set(v) | list(v) | sorted(v) | len(set(v))", "unique([2, 1, 2]) == [1, 2]"),
+    _plain("inverse", "def inverse(d): return {v: k for k, v in d.items()}",
+           "d | {k: v for v, k in d.items() if v} | dict(enumerate(d)) | list(d.values())",
+           "inverse({'a': 1, 'b': 0}) == {1: 'a', 0: 'b'}"),
+    _plain("count", "def counts(t): return collections.Counter(t)",
+           "dict.fromkeys(t, 1) | len(t) | collections.Counter(t.upper()) | sorted(t)",
+           "counts('aab')['a'] == 2", "counts('aab') == {'a': 2, 'b': 1}"),
+    _plain("merge", "def merge(a, b): return {**a, **b}",
+           "{**b, **a} | a.update(b) or a | dict(a) | a.update(b)",
+           "merge({'x': 1}, {'x': 2, 'y': 3}) == {'x': 2, 'y': 3}", "_first == {'x': 1}",
+           "merge(_first, {'x': 5}) == {'x': 5}", "_first == {'x': 1}", before="_first = {'x': 1}"),
+    _plain("flatten", "def flatten(v): return [x for row in v for x in row]",
+           "v | sum(v, [0]) | [row[0] for row in v] | v[0]", "flatten([[1, 2], [3]]) == [1, 2, 3]"),
+    _plain("zip", "def pairs(a, b): return list(zip(a, b))",
+           "zip(a, b) | [(x, y) for x in a for y in b] | list(zip(b, a)) | dict(zip(a, b))",
+           "pairs([1, 2], 'ab') == [(1, 'a'), (2, 'b')]"),
+    _plain("fraction", "def half(n): return fractions.Fraction(n, 2)",
+           "n / 2 | n // 2 | fractions.Fraction(2, n) | str(n / 2)",
+           "half(3) == fractions.Fraction(3, 2)", "isinstance(half(3), fractions.Fraction)"),
+    _plain("date", "def next_day(d): return d + datetime.timedelta(days=1)",
+           "d | d.replace(day=d.day + 1) | d + datetime.timedelta(hours=1) | str(d)",
+           "next_day(datetime.date(2024, 2, 29)) == datetime.date(2024, 3, 1)"),
+    _plain("leap", "def leap(y): return y % 4 == 0 and (y % 100 != 0 or y % 400 == 0)",
+           "y % 4 == 0 | y % 400 == 0 | y % 4 | True", "leap(2000)", "not leap(1900)", "leap(2024)"),
+    _plain("compose", "def compose(f, g): return lambda x: f(g(x))",
+           "f | lambda x: g(f(x)) | lambda x: f(x) + g(x) | f(g(1))",
+           "compose(lambda v: v + 1, lambda v: 2 * v)(3) == 7"),
+    _plain("error", "def third(v): return v[2] if len(v) > 2 else int('none')",
+           "v[2] | v[-1] | None | v[2:3]", "third([1, 2, 3]) == 3", "fails(third, [1])",
+           before="def fails(f, v):\n    try:\n        f(v)\n    except ValueError:\n"
+           "        return True\n    return False"),
+    _plain("default", "def add(x, to=None): return [*(to or []), x]",
+           "(to or []).append(x) | [x] | to | [*(to or []), x, x]",
+           "add(1) == [1]", "add(1) == [1]", "add(2, [1]) == [1, 2]"),
+    _plain("array mean", "def centred(a): return a - a.mean()",
+           "a - a.sum() | a.mean() - a | a - np.median(a) | a",
+           "np.allclose(centred(np.array([1.0, 2, 6])), [-2, -1, 3])", "centred(_data).shape == (3,)",
+           before="_data = np.array([1.0, 2.0, 6.0])"),
+    _plain("matrix", "def product(a, b): return a @ b",
+           "a * b | b @ a | a.dot(b.T) | (a @ b).tolist()",
+           "np.array_equal(product(_m, _k), [[2, 1], [4, 3]])", "isinstance(product(_m, _k), np.ndarray)",
+           before="_m, _k = np.array([[1, 2], [3, 4]]), np.array([[0, 1], [1, 0]])"),
+    _plain("mask", "def positive(a): return a[a > 0]",
+           "a[a >= 0] | np.where(a > 0, a, 0) | a > 0 | abs(a)",
+           "positive(np.array([-1, 0, 2])).tolist() == [2]"),
+    _plain("dtype", "def as_whole(a): return a.astype(int)",
+           "a | np.round(a) | a.astype(str) | a.tolist()",
+           "as_whole(np.array([1.7])).dtype.kind == 'i'", "as_whole(np.array([1.7])).tolist() == [1]"),
+    _plain("linspace", "def grid(n): return np.linspace(0, 1, n)",
+           "np.arange(0, 1, 1 / n) | np.linspace(0, 1, n + 1) | np.linspace(0, n, n) | range(n)",
+           "np.allclose(grid(5), [0, 0.25, 0.5, 0.75, 1])"),
+    _plain("argmax", "def best(a): return int(np.argmax(a))",
+           "np.max(a) | len(a) - 1 | int(np.argmin(a)) | a.tolist()",
+           "best(np.array([1, 9, 3])) == 1", "type(best(np.array([1, 9, 3]))) is int"),
+    _plain("nan", "def clean(a): return a[~np.isnan(a)]",
+           "np.nan_to_num(a) | a | a[a == a][1:] | np.isnan(a)",
+           "clean(np.array([1, np.nan, 2])).tolist() == [1, 2]"),
+    _plain("axis", "def columns(a): return a.sum(axis=0)",
+           "a.sum(axis=1) | a.sum() | a.mean(axis=0) | a",
+           "columns(np.array([[1, 2], [3, 4]])).tolist() == [4, 6]"),
+    _plain("seeded", "def dice(n): return np.random.default_rng(1).integers(1, 7, n)",
+           "np.random.default_rng(2).integers(1, 7, n) | np.full(n, 3) | np.arange(n) | None",
+           "dice(5).tolist() == np.random.default_rng(1).integers(1, 7, 5).tolist()"),
+    _plain("series mean", "def by_group(t): return t.groupby('g').x.mean()",
+           "t.groupby('g').x.sum() | t.x.mean() | t.groupby('x').x.mean() | t",
+           "by_group(_tt).to_dict() == {'a': 2.0, 'b': 5.0}",
+           before="_tt = pd.DataFrame({'g': ['a', 'a', 'b'], 'x': [1, 3, 5]})"),
+    _plain("filter rows", "def large(t): return t[t.x > 1]",
+           "t[t.x >= 1] | t.x > 1 | t.query('x < 1') | t.drop(index=0).drop(index=1)",
+           "large(_tx).x.tolist() == [2, 3]", "list(large(_tx).columns) == ['x']",
+           before="_tx = pd.DataFrame({'x': [1, 2, 3]})"),
+    _plain("sort rows", "def ranked(t): return t.sort_values('x', ascending=False)",
+           "t.sort_values('x') | t | t.sort_index() | t.sort_values('x', ascending=False).head(1)",
+           "ranked(_ts).x.tolist() == [3, 2, 1]", "_ts.x.tolist() == [2, 3, 1]",
+           before="_ts = pd.DataFrame({'x': [2, 3, 1]})"),
+    _plain("join", "def joined(a, b): return a.merge(b, on='k')",
+           "a | a.merge(b, how='cross') | pd.concat([a, b]) | a.merge(b, on='k').head(0)",
+           "len(joined(_ja, _jb)) == 1", "joined(_ja, _jb).y.tolist() == [9]",
+           before="_ja = pd.DataFrame({'k': [1, 2]})\n_jb = pd.DataFrame({'k': [2], 'y': [9]})"),
+    _plain("month", "def months(t): return t.d.dt.month.tolist()",
+           "t.d.dt.day.tolist() | t.d.tolist() | [1] | t.d.dt.month",
+           "months(_td) == [1, 12]", before="_td = pd.DataFrame({'d': pd.to_datetime(['2024-01-31', '2024-12-01'])})"),
+    _plain("polars sum", "def totals(t): return t.group_by('g').agg(pl.col('x').sum()).sort('g')",
+           "t | t.group_by('g').agg(pl.col('x').mean()).sort('g') | t.sum() | t.select('g')",
+           "totals(_pg)['x'].to_list() == [4, 5]", "totals(_pg)['g'].to_list() == ['a', 'b']",
+           before="_pg = pl.DataFrame({'g': ['a', 'a', 'b'], 'x': [1, 3, 5]})"),
+    _plain("polars filter", "def over(t): return t.filter(pl.col('x') > 1)",
+           "t.filter(pl.col('x') >= 1) | t | t['x'] | t.filter(pl.col('x') > 2)",
+           "over(_px)['x'].to_list() == [2, 3]", before="_px = pl.DataFrame({'x': [1, 2, 3]})"),
+    _plain("complex", "def roots(a): return [a ** 0.5, -(a ** 0.5)]",
+           "[a ** 0.5] | a ** 0.5 | [-(a ** 0.5), a ** 0.5] | (a ** 0.5, -(a ** 0.5))",
+           "roots(4) == [2.0, -2.0]", "type(roots(4)) is list"),
+    _plain("nested", "def group_by_length(w): return {n: [x for x in w if len(x) == n] for n in {len(x) for x in w}}",
+           "{len(x): [x] for x in w} | {len(x): x for x in w} | sorted(w, key=len) | {}",
+           "group_by_length(['a', 'bb', 'c']) == {1: ['a', 'c'], 2: ['bb']}"),
+)
+# fmt: on
+QUESTIONS = (*ALIASES, *VALUES)
