@@ -155,25 +155,7 @@ def refill(value: Any, new: Any) -> None:
     kind = kind_of(value)
     if kind != "data" and type(new) not in _CONTENTS[kind]:
         raise TypeError("no contents of this object")
-    if kind == "items":
-        _refill_items(value, new)
-    elif kind == "pairs":
-        value.clear()
-        for key, held in zip(new[::2], new[1::2], strict=True):  # a Counter's update would count
-            value[key] = held
-    elif kind == "bytes":
-        value[:] = new
-    elif kind == "text":
-        _refill_text(value, new)
-    elif kind == "iterator":
-        for _ in range(operator.length_hint(value) - new):
-            next(value, None)
-    elif kind == "fields":
-        _refill_fields(value, dict(zip(new[::2], new[1::2], strict=True)))
-    elif kind == "function":
-        _refill_function(value, dict(zip(new[::2], new[1::2], strict=True)))
-    else:
-        _refill_data(value, new)
+    _REFILLS[kind](value, new)
 
 
 _CONTENTS: dict[str, tuple[type, ...]] = {
@@ -184,14 +166,33 @@ _CONTENTS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _refill_fields(value: Any, fields: dict[str, Any]) -> None:
+def _refill_fields(value: Any, new: Any) -> None:
     """Set attributes, but none in place of a method or another attribute of the class."""
-    own = vars(value)
+    own, fields = vars(value), dict(_pairs(new))
     for name in own.keys() - fields.keys():
         del own[name]
     for name, held in fields.items():
         if name in own or (type(name) is str and not hasattr(type(value), name)):
             own[name] = held
+
+
+def _pairs(new: Any) -> Iterator[tuple[Any, Any]]:
+    return zip(new[::2], new[1::2], strict=True)
+
+
+def _refill_pairs(value: Any, new: Any) -> None:
+    value.clear()
+    for key, held in _pairs(new):  # a Counter's update would count
+        value[key] = held
+
+
+def _refill_bytes(value: bytearray, new: bytes) -> None:
+    value[:] = new
+
+
+def _refill_iterator(value: Any, left: int) -> None:
+    for _ in range(operator.length_hint(value) - left):
+        next(value, None)
 
 
 def _refill_items(value: Any, new: Any) -> None:
@@ -216,8 +217,9 @@ def _refill_text(value: Any, new: Any) -> None:
     value.seek(position)
 
 
-def _refill_function(function: Any, slots: dict[str, Any]) -> None:
+def _refill_function(function: Any, new: Any) -> None:
     """Set what a function closes over, where that is data before as after."""
+    slots = dict(_pairs(new))
     known = {slot for slot, _ in _slots(function)}
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     for slot in known & slots.keys():
@@ -242,6 +244,18 @@ def _refill_data(value: Any, new: Any) -> None:
         value._df = new._df
     else:
         value._s = new._s
+
+
+_REFILLS: dict[str, Callable[[Any, Any], None]] = {
+    "items": _refill_items,
+    "pairs": _refill_pairs,
+    "bytes": _refill_bytes,
+    "text": _refill_text,
+    "iterator": _refill_iterator,
+    "fields": _refill_fields,
+    "function": _refill_function,
+    "data": _refill_data,
+}
 
 
 def is_small(value: Any) -> bool:

@@ -45,7 +45,7 @@ class StandIns:
         With ``shares``, arguments and results are one object at both ends.
         """
         self.session = session
-        self.sharing = sharing.Sharing(self.number_of) if shares else None
+        self.sharing: Any = sharing.Sharing(self.number_of) if shares else None
         self.book = book
         self.log = log
         self.claims: set[str] = set()

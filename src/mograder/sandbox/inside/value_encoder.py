@@ -247,7 +247,7 @@ def _of_library(kind: type) -> Callable[..., Any] | None:
 
 
 def _is_masked(kind: type) -> bool:
-    return _type_name(kind) == "MaskedArray"
+    return bool(_type_name(kind) == "MaskedArray")
 
 
 def _is_namedtuple(kind: type) -> bool:

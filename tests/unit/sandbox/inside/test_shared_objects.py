@@ -85,7 +85,7 @@ def test_repeated_parts_count_each_time_and_as_deep_as_they_are() -> None:
         tree = ["l", [tree, ["@", -number]]]
     with pytest.raises(Undecodable, match="too many"):
         codec.value_decoder.decode(tree, [], facts)
-    chain = ["l", [["l", []]]]
+    chain: Any = ["l", [["l", []]]]
     for _ in range(rules.DEPTH - 2):
         chain = ["l", [chain]]
     deep = ["l", [chain, ["l", [["@", -rules.DEPTH]]]]]
