@@ -72,6 +72,7 @@ def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
     advice = [finding for key, finding in found if not _has_marks(solution.plan, key)]
     if result.rehearsal is not None:
         advice += junk_passes(solution, result.rehearsal)
+        advice += never_failed(solution, result.rehearsal)
         advice += _cut_short(solution, result.rehearsal)
     return Findings(tuple(sorted(set(errors))), tuple(sorted(set(advice))))
 
@@ -227,7 +228,20 @@ def _weak(filename: str, info: LabelAnswers, name: str, words: list[str], kind: 
     return Finding(filename, info.line, message, hint)
 
 
+def never_failed(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+    """Yield the conditions that hold whatever the answer is, as far as was tried."""
+    labels = answers_of_labels(solution.plan)
+    for each in report.never:
+        info = labels.get((each.cell, each.label))
+        if info is None or not info.names or not _has_marks(solution.plan, info.key):
+            continue
+        message = f"no wrong answer that was tried makes {each.message!r} of {each.label!r} fail."
+        hint = f"Let it depend on the answer, or leave it out, {_BESIDE}."
+        yield Finding(solution.filename, info.line, message, hint)
+
+
 def _cut_short(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
-    if report.done < report.trials:
-        tried = f"only {report.done} of {report.trials} wrong answers were tried on the checks"
-        yield Finding(solution.filename, 1, f"{tried}, since it took too long.")
+    for cell in report.missed:
+        line = _line_of(solution.plan, cell)
+        told = "not all wrong answers were tried on this check, since it took too long."
+        yield Finding(solution.filename, line, told)

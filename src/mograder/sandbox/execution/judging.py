@@ -146,17 +146,29 @@ class UnsteadyLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class NeverFailed:
+    """A condition, by its message, that none of the wrong answers made fail."""
+
+    cell: int
+    label: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RehearsalReport:
     """The trials of an author's checks; ``done`` of ``trials`` were made in the time for them.
 
-    ``answers`` says of each answer in words what it is.
+    ``answers`` says of each answer in words what it is; ``missed`` are the cells of the checks for
+    which not all trials were made.
     """
 
     answers: Mapping[str, str]
     unsteady: tuple[UnsteadyLabel, ...] = ()
     junk: tuple[PassedJunk, ...] = ()
+    never: tuple[NeverFailed, ...] = ()
     done: int = 0
     trials: int = 0
+    missed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from mograder.sandbox.execution.judging import PassedJunk, RehearsalReport, UnsteadyLabel
+from mograder.sandbox.execution.judging import (
+    NeverFailed,
+    PassedJunk,
+    RehearsalReport,
+    UnsteadyLabel,
+)
 
 _BEGIN = '{"kind": "rehearsal '
 _Text = Annotated[str, Field(max_length=2000)]
@@ -38,14 +43,22 @@ class _Junk(_Words):
     words: _Text
 
 
+class _Never(_Words):
+    kind: Literal["rehearsal never"]
+    cell: int
+    label: _Text
+    message: _Text
+
+
 class _End(_Words):
     kind: Literal["rehearsal end"]
     done: int
     trials: int
+    missed: list[int]
 
 
-_LINE: TypeAdapter[_Answers | _Again | _Junk | _End] = TypeAdapter(
-    Annotated[_Answers | _Again | _Junk | _End, Field(discriminator="kind")]
+_LINE: TypeAdapter[_Answers | _Again | _Junk | _Never | _End] = TypeAdapter(
+    Annotated[_Answers | _Again | _Junk | _Never | _End, Field(discriminator="kind")]
 )
 
 
@@ -76,7 +89,9 @@ def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[s
             for e in told
             if isinstance(e, _Junk)
         ),
+        tuple(NeverFailed(e.cell, e.label, e.message) for e in told if isinstance(e, _Never)),
         told[-1].done,
         told[-1].trials,
+        tuple(told[-1].missed),
     )
     return report, others

@@ -12,14 +12,11 @@ import random
 import struct
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import answer_log  # type: ignore[import-not-found]  # in this file's directory
-import answer_rules as rules  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
-import argument_pickle  # type: ignore[import-not-found]
-import codec_rules  # type: ignore[import-not-found]
+import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
 
@@ -59,19 +56,10 @@ class Calls:
 
     def _next(self, number: int, path: str) -> Any:
         """Return the next item of an instance that is an iterator, which may end a loop."""
-        reply = self._stand_ins.session.ask("next", number)
+        reply = self._stand_ins.request("next", number)
         if self._stand_ins.outcome(reply, "stop") == "stop":
             raise StopIteration
         return self._stand_ins.value(reply, path)
-
-    def carried(self, value: object) -> bytes:
-        """Return a value as the worker gets it; ``NotJudgeable`` if it cannot be carried."""
-        try:
-            data: bytes = argument_pickle.dumps(value, self._stand_ins.number_of)
-        except Exception as error:  # noqa: BLE001 - whatever an author's object raises
-            reason = f"An argument cannot be carried to the answer: {error}"
-            raise answer_session.NotJudgeable(reason[: rules.TEXT]) from None
-        return data
 
     def _ask(
         self, request: tuple[Any, ...], path: str, args: tuple[Any, ...], keywords: dict[str, Any]
@@ -79,52 +67,66 @@ class Calls:
         stand_ins, book = self._stand_ins, self._stand_ins.book
         given: dict[int | str, Any] = dict(enumerate(args))
         given.update(keywords)
-        wanted = [each for each in _wanted(book, path, given) if _is_mutable(given[each])]
+        changeable = [each for each in given if self._changeable(book, path, each, given[each])]
+        wanted = [] if stand_ins.sharing else changeable
         before = {each: _written(given[each]) for each in wanted} if book.records else {}
         shown = answer_log.shown_call(path, args, keywords)
         started = time.perf_counter()
-        data = self.carried((args, keywords, self._seeded()))
-        reply = stand_ins.session.ask(*request, wanted, data=data)
+        reply = stand_ins.request(*request, wanted, value=(args, keywords, self._seeded()))
         stand_ins.log.called(shown, reply.status, time.perf_counter() - started)
         if stand_ins.outcome(reply, "unsupported") == "unsupported":
             if request[0] != "special":
                 raise stand_ins.unexpected()
             return NotImplemented
-        result, changed, same = self._parts(reply, f"{path}()", len(wanted), len(args))
+        allowed = {id(given[each]) for each in changeable}
+        result, changed, same = self._parts(reply, path, len(wanted), args, allowed)
         self._put_back(path, {each: given[each] for each in wanted}, changed, before)
         book.note(f"{path}()", example=answer_log.described(result))
-        honoured = book.records or same in book.use(path).same
-        if same >= 0 and honoured and _is_mutable(args[same]):
+        honoured = book.records or stand_ins.sharing or same in book.use(path).same
+        if same >= 0 and honoured and shared_objects.kind_of(args[same]):
             stand_ins.claims.add(f"{path}() is its argument")
             book.note(path, same=same)
             return args[same]
         stand_ins.log.returned(result)
         return result
 
-    def _parts(self, reply: Any, path: str, wanted: int, given: int) -> tuple[Any, list[Any], int]:
-        value = self._stand_ins.decoded(reply, path)
+    def _changeable(self, book: Any, path: str, place: int | str, value: object) -> bool:
+        """Whether an argument can be changed, and may be by the contract."""
+        if self._stand_ins.number_of(value) is not None or not shared_objects.kind_of(value):
+            return False
+        return book.records or place in book.use(path).changes
+
+    def _parts(
+        self, reply: Any, path: str, wanted: int, args: tuple[Any, ...], allowed: set[int]
+    ) -> tuple[Any, tuple[Any, ...], int]:
+        may_be = [args[each] for each in self._stand_ins.book.use(path).same if each < len(args)]
+        value = self._stand_ins.decoded(reply, f"{path}()", changes=allowed, same=may_be)
         if type(value) is not tuple or len(value) != 3:
             raise self._stand_ins.unexpected()
         result, changed, same = value
-        if type(changed) is not list or len(changed) != wanted:
+        if type(changed) is not tuple or len(changed) != wanted:
             raise self._stand_ins.unexpected()
-        if type(same) is not int or not -1 <= same < given:
+        if type(same) is not int or not -1 <= same < len(args):
             raise self._stand_ins.unexpected()
+        if self._stand_ins.sharing:  # an argument is known by its number
+            same = next((n for n, each in enumerate(args) if each is result), -1)
         return result, changed, same
 
     def _put_back(
-        self, path: str, given: dict[int | str, Any], new: list[Any], before: dict[int | str, Any]
+        self,
+        path: str,
+        given: dict[int | str, Any],
+        new: tuple[Any, ...],
+        before: dict[int | str, Any],
     ) -> None:
         """Change the arguments as the answer has; of a recording, those that differ now."""
         book = self._stand_ins.book
-        for place, value in zip(given, new, strict=True):
-            if book.records:
-                if _written(value) == before[place]:
-                    continue
-                book.note(path, changes=(place,))
+        for place, contents in zip(given, new, strict=True):
             argument = given[place]
-            self._before.setdefault(id(argument), (argument, copy.copy(argument)))
-            _replace(argument, value, path)
+            self._before.setdefault(id(argument), (argument, _kept(argument)))
+            _refill(argument, contents, path)
+            if book.records and _written(argument) != before[place]:
+                book.note(path, changes=(place,))
 
     def put_back(self) -> None:
         """Give changed arguments the contents that they had before the first change.
@@ -132,8 +134,8 @@ class Calls:
         One whose type or form the check itself has changed since stays as it is.
         """
         for argument, before in self._before.values():
-            with contextlib.suppress(answer_session.NotJudgeable, ValueError, BufferError):
-                _replace(argument, before, "")
+            with contextlib.suppress(answer_session.NotJudgeable, BufferError):
+                _refill(argument, before, "")
         self._before.clear()
 
     def _seeded(self) -> dict[str, Any] | None:
@@ -172,56 +174,24 @@ def _parameter(name: str, kind: int, has_default: bool, default: object) -> insp
     return inspect.Parameter(name, kinds[kind], default=default if has_default is True else empty)
 
 
-def _wanted(book: Any, path: str, given: dict[int | str, Any]) -> list[int | str]:
-    return [each for each in given if book.records or each in book.use(path).changes]
+def _written(value: object) -> bytes:
+    """Return what tells a value apart from a later one, without asking it."""
+    found: bytes = shared_objects.deep_digest(value, value_encoder.data_bytes)
+    return found
 
 
-def _is_mutable(value: object) -> bool:
-    kind = type(value)
-    return kind.__name__ in (*rules.MUTABLE, "ndarray") and kind.__module__ in (
-        *("builtins", "collections", "numpy"),
-    )
+def _kept(value: object) -> Any:
+    """Return the contents of an argument, to give them back to it later."""
+    found = shared_objects.contents(value)
+    return copy.copy(found) if found is value else found
 
 
-def _written(value: object) -> object:
-    """Return a value's encoding, to compare it with a later one without asking it.
-
-    None if it has none: such an argument counts as unchanged.
-    """
+def _refill(argument: Any, contents: Any, path: str) -> None:
+    """Give an argument the contents that it has at the worker's end."""
     try:
-        return value_encoder.encode(value, _no_handle)
-    except codec_rules.Unencodable:
-        return None
-
-
-def _no_handle(value: object) -> Any:
-    """Every object is alike: only data counts."""
-    return _Same
-
-
-class _Same:
-    number, kind, class_name, names = 0, "opaque", "", ()
-
-
-def _replace(old: Any, new: Any, path: str) -> None:
-    """Give an argument the contents of its new value, if it is of the same type."""
-    if type(old) is not type(new):
-        raise answer_session.NotJudgeable(f"`{path}` changed the type of its argument.")
-    kind = type(old).__name__
-    if kind in ("list", "bytearray"):
-        old[:] = new
-    elif kind == "ndarray":
-        if old.shape != new.shape or old.dtype != new.dtype:
-            raise answer_session.NotJudgeable(f"`{path}` changed the form of its argument.")
-        old[...] = new
-    else:
-        old.clear()
-        _extender(old)(new)
-
-
-def _extender(container: Any) -> Callable[[Any], Any]:
-    extend: Callable[[Any], Any] = getattr(container, "extend", None) or container.update
-    return extend
+        shared_objects.refill(argument, contents)
+    except (TypeError, ValueError, KeyError):
+        raise answer_session.NotJudgeable(f"`{path}` changed the form of its argument.") from None
 
 
 def _random_states() -> dict[str, Any]:

@@ -39,7 +39,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import answer_calls  # type: ignore[import-not-found]  # in this file's directory
@@ -163,18 +163,27 @@ class _Told:
     claims: list[str]
     calls: list[dict[str, Any]]
     number: int
+    beyond: bool
 
     def __post_init__(self) -> None:
         texts = (self.reason, *self.claims, *(each["call"] for each in self.calls))
         texts += tuple(each[name] for each in self.calls for name in each.keys() & {"result"})
         if self.state not in _STATES or not all(type(each) is str for each in texts):
             raise TypeError("not the verdict of a check")
-        if type(self.number) is not int or self.number < 0:
-            raise TypeError("not a number of requests")
+        if type(self.number) is not int or self.number < 0 or type(self.beyond) is not bool:
+            raise TypeError("not a number of requests, or no truth value")
 
     def verdict(self) -> _Verdict:
         results = [label_results.of_data(each) for each in self.results]
         return _Verdict(self.state, self.reason, results)
+
+
+def _both(first: _Verdict, second: _Verdict) -> _Verdict:
+    """Return the verdict of what holds in both runs of a check."""
+    if second.state != "judged":
+        return second
+    results = label_results.both(first.results, second.results)
+    return _Verdict("judged", first.reason or second.reason, results)
 
 
 def _read_told(descriptor: int, seconds: float) -> bytes | None:
@@ -253,10 +262,23 @@ class _Judge:
         if self._contract is None:
             labels = tuple(sorted(self._seen, key=lambda label: label.cell))
             contract = self._book.contract(self._plan.data["source_sha256"], labels)
+            contract = replace(contract, copies=self._of_copies(contract))
             self._lines.say("contract", **asdict(contract))
             if self._rehearsal is not None:
                 self._rehearse(contract, self._rehearsal)
         self._lines.say("end")
+
+    def _of_copies(self, contract: Any) -> tuple[int, ...]:
+        """Return the checks that the author's own solution does not pass with shared objects."""
+        recording, self._book = self._book, grading_contract.Enforced(contract)
+        found = []
+        for part in self._plan.checks:
+            verdict, _ = self._attempt(part, self._seed, answer_log.CallLog(), shares=True)
+            before = self._judged_before.get(part["cell"], [])
+            if verdict.state != "judged" or label_results.both(before, verdict.results) != before:
+                found.append(part["cell"])
+        self._book = recording
+        return tuple(found)
 
     def _rehearse(self, contract: Any, seconds: dict[str, float]) -> None:
         rehearsal = answer_rehearsal.Rehearsal(
@@ -266,7 +288,8 @@ class _Judge:
 
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
             self._book = rehearsal.book
-            return self._attempt(part, seed, answer_log.CallLog(), trial)
+            shares = part["cell"] not in contract.copies
+            return self._attempt(part, seed, answer_log.CallLog(), trial, shares=shares)
 
         rehearsal.run(attempt, self._seed, self._judged_before)
 
@@ -283,7 +306,25 @@ class _Judge:
             self._tell(part, *self._apart(part))
 
     def _apart(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
-        """Return a check's verdict, claims and calls, from a process of its own.
+        """Return a check's verdict, claims and calls.
+
+        First arguments and results are one object in both processes, so that the check sees what
+        it would see in one process. If the answer has changed any of them beyond what the author's
+        does, what holds must hold without that, too: an emptied argument equals an empty result.
+        """
+        shares = part["cell"] not in self._contract.copies
+        verdict, told = self._told(part, shares=shares)
+        if told is None:
+            return verdict, [], []
+        claims = set(told.claims)
+        if told.beyond and verdict.state == "judged":
+            strict, again = self._told(part, shares=False)
+            verdict = _both(verdict, strict)
+            claims.update(() if again is None else again.claims)
+        return verdict, sorted(claims), told.calls
+
+    def _told(self, part: dict[str, Any], *, shares: bool) -> tuple[_Verdict, _Told | None]:
+        """Return a check's verdict and report, from a process of its own.
 
         A check that an answer has misled, such as by a text that it evaluates, may do anything in
         its process. What that reports counts for this check only; the judge's own report and the
@@ -297,7 +338,7 @@ class _Judge:
             with contextlib.suppress(BaseException):
                 os.close(reads)
                 self._lines.close()
-                self._judge_here(part, seconds, tells)
+                self._judge_here(part, seconds, tells, shares=shares)
             os._exit(0)
         os.close(tells)
         try:
@@ -308,23 +349,26 @@ class _Judge:
         self._session.end()
         if told is None:
             hangs = "the process of this check did not end in time"
-            return _Verdict("needs attention", hangs), [], []
+            return _Verdict("needs attention", hangs), None
         try:
             found = _Told(**json.loads(told))
             self._session.number = found.number
-            return found.verdict(), found.claims, found.calls
+            return found.verdict(), found
         except (TypeError, ValueError, KeyError, RecursionError):
             lost = "the process of this check has ended without a result"
-            return _Verdict("needs attention", lost), [], []
+            return _Verdict("needs attention", lost), None
 
-    def _judge_here(self, part: dict[str, Any], seconds: float, tells: int) -> None:
+    def _judge_here(
+        self, part: dict[str, Any], seconds: float, tells: int, *, shares: bool
+    ) -> None:
         """Judge a check in its own process, and report to the judge."""
         log = answer_log.CallLog()
-        verdict, answers = self._in_time(part, self._seed, seconds, log)
+        verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
         told = asdict(verdict) | {
             "claims": sorted(answers.claims),
             "calls": log.calls,
             "number": self._session.number,
+            "beyond": answers.sharing is not None and answers.sharing.beyond,
         }
         data = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
         while data:
@@ -336,6 +380,8 @@ class _Judge:
         seed: str,
         log: Any,
         trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+        *,
+        shares: bool = False,
     ) -> tuple[_Verdict, Any]:
         """Return the verdict of one check, and the stand-ins that it has used.
 
@@ -343,7 +389,7 @@ class _Judge:
         goes on with the next trial, unless it does not answer any more.
         """
         seconds = self._session.begin()
-        verdict, answers = self._in_time(part, seed, seconds, log, trial)
+        verdict, answers = self._in_time(part, seed, seconds, log, trial, shares=shares)
         if trial is None or self._session.broken:
             self._session.end()
         return verdict, answers
@@ -355,12 +401,17 @@ class _Judge:
         seconds: float,
         log: Any,
         trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+        *,
+        shares: bool,
     ) -> tuple[_Verdict, Any]:
         """Return the verdict of a check that has begun and may take ``seconds``."""
         # Other numbers for each submission, the same whenever it is judged.
         secret = f"{seed}:{part['cell']}"
         answer_calls.seed_random(secret)
-        answers = stand_ins.StandIns(self._session, self._book, self._plan.interface, log, secret)
+        interface = self._plan.interface
+        answers = stand_ins.StandIns(
+            self._session, self._book, interface, log, secret, shares=shares
+        )
         verdict = _Verdict()
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
@@ -386,6 +437,9 @@ class _Judge:
         names = self._parts.fresh().__dict__
         if reason := self._given(part):
             return _Verdict("needs attention", reason)
+        if answers.sharing is not None:
+            given = self._plan.given_names(part)
+            answers.share({name: names[name] for name in sorted(given) if name in names})
         if reason := self._bind(part, names, answers):
             return _Verdict("not run", reason)
         for each in self._plan.needed(part):

@@ -16,7 +16,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import answer_errors  # type: ignore[import-not-found]  # in this file's directory
@@ -27,8 +27,12 @@ import label_results  # type: ignore[import-not-found]
 import stand_ins  # type: ignore[import-not-found]
 
 _OTHER_SEED = ":again"
-_FIRST = 5
-"""Kinds of junk for each answer that are tried before the others, as the time may be over then."""
+_FIRST = 8
+"""Kinds of junk for each answer that are always tried; the others while there is time."""
+_SLOW = 10
+"""How many times the time for trials those may take."""
+_RIGHT = ("changes", "keeps", "twice")
+"""Kinds of junk that are wrong for some checks only: nothing is told where they pass."""
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
 """Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
 
@@ -66,6 +70,7 @@ class Rehearsal:
         self._session = session
         self._say = say
         self._trial_seconds = trial
+        self._held: dict[tuple[int, str], dict[int, str]] = {}
         self._seconds = max(least, time.monotonic() - started)
 
     def run(self, attempt: _Attempt, seed: str, before: dict[int, list[Any]]) -> None:
@@ -150,14 +155,41 @@ class Rehearsal:
         ]
         first = [(part, junk[:_FIRST]) for part, junk in groups]
         rest = [(part, junk[_FIRST:]) for part, junk in groups]
-        done, end = 0, time.monotonic() + self._seconds
-        for part, junk in (*first, *rest):
-            for each in junk:
-                if time.monotonic() < end:
-                    self._try(attempt, part, seed, each)
-                    done += 1
-            self._session.end()
-        self._say("rehearsal end", done=done, trials=sum(len(junk) for _, junk in groups))
+        done, now, missed = 0, time.monotonic(), set()
+        ends = (now + _SLOW * self._seconds, now + self._seconds)
+        for end, tried in zip(ends, (first, rest), strict=True):
+            for part, junk in tried:
+                made = self._try_until(end, attempt, (part, seed), junk)
+                done += made
+                missed.update([part["cell"]] if made < len(junk) else [])
+        self._tell_never({part["cell"] for part, junk in groups if junk} - missed)
+        trials = sum(len(junk) for _, junk in groups)
+        self._say("rehearsal end", done=done, trials=trials, missed=sorted(missed))
+
+    def _try_until(
+        self, end: float, attempt: _Attempt, check: tuple[Any, str], junk: list[_Junk]
+    ) -> int:
+        """Try junk on a check, with a seed, until the end of the time; return how many."""
+        made = 0
+        for each in junk:
+            if time.monotonic() < end:
+                self._try(attempt, *check, each)
+                made += 1
+        self._session.end()
+        return made
+
+    def _tell_never(self, cells: set[int]) -> None:
+        """Tell the conditions that have held in every trial of their checks."""
+        for (cell, label), conditions in self._held.items():
+            for message in conditions.values() if cell in cells else ():
+                self._say("rehearsal never", cell=cell, label=label, message=message)
+
+    def _note(self, cell: int, results: list[Any]) -> None:
+        """Keep of each label the conditions that have held in all trials until now, by number."""
+        for each in results:
+            held = {n: c.message for n, c in enumerate(each.conditions) if c.passed}
+            known = self._held.setdefault((cell, each.label), held)
+            self._held[cell, each.label] = {n: known[n] for n in known.keys() & held.keys()}
 
     def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> None:
         counts = []
@@ -170,9 +202,14 @@ class Rehearsal:
             counts.append(self._session.decode(reply.parts[0], reply.buffers, lambda facts: None))
 
         verdict, _ = attempt(part, seed, trial)
-        if verdict.state != "judged" or counts != [True]:
+        results = self._results(part, verdict)
+        if verdict.state != "judged":
+            results = [replace(each, conditions=()) for each in results]
+        if counts == [True] or verdict.state != "judged":
+            self._note(part["cell"], results)
+        if verdict.state != "judged" or counts != [True] or junk.kind in _RIGHT:
             return
-        passed = [each.label for each in self._results(part, verdict) if each.as_data()["passed"]]
+        passed = [each.label for each in results if each.as_data()["passed"]]
         if passed:
             told = {"cell": part["cell"], "labels": passed, "name": junk.name}
             self._say("rehearsal junk", **told, junk=junk.kind, words=junk.words)

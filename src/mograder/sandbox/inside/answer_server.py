@@ -26,11 +26,14 @@ import codec_rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 import handle_table  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
+import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
 FOREVER = 10**6
 """Seconds; the judge has the deadlines."""
 _WITHOUT_LIMIT = 2**62
+_SHARING = frozenset(("call", "special", "attribute", "set", "next", "share", "changes"))
+"""Operations whose answers tell what has changed of shared objects."""
 _mro = type.__dict__["__mro__"].__get__
 _name = type.__dict__["__name__"].__get__
 
@@ -45,6 +48,16 @@ class Snapshots:
         self.table = handle_table.HandleTable()
         self.values: dict[str, tuple[Any, list[bytes]] | str] = {}
         self.missing: dict[str, str] = {}
+        self.given: dict[str, bytes] = {}
+        """What tells given objects apart from later ones, by name, when their cells ended."""
+        self.names: dict[str, Any] = {}
+        """The notebook's own names, as they are now."""
+
+    def look_at(self, name: str, value: object) -> None:
+        """Note what a name's value is that is no answer, if it can be shared."""
+        if shared_objects.kind_of(value) and shared_objects.is_small(value):
+            with contextlib.suppress(Exception):  # whatever a library raises for odd contents
+                self.given[name] = shared_objects.deep_digest(value, value_encoder.data_bytes)
 
     def take(self, name: str, value: object) -> None:
         """Keep a name's value, or the sentence that says why it cannot be carried."""
@@ -85,7 +98,11 @@ class AnswerServer:
             "kinds": self._kinds,
             "replace": self._replace,
             "replaced": self._replaced,
+            "share": self._share,
+            "changes": lambda buffers: None,
         }
+        self._links: Any = None
+        """The objects that both ends have, once the judge has begun to share."""
         self._trial: Any = None
         self._original: tuple[str, Any] | None = None
 
@@ -114,7 +131,8 @@ class AnswerServer:
         if operation == "special" and value[0] is NotImplemented:
             self._say([number, "unsupported", printed.text()])
             return
-        self._say_value(number, value, printed.text())
+        links = self._links if operation in _SHARING else None
+        self._say_value(number, value, printed.text(), links)
 
     def _pull(self, number: int, name: str) -> None:
         found = self._snapshots.values.get(name)
@@ -126,9 +144,10 @@ class AnswerServer:
         else:
             self._say([number, "value", found[0], ""], found[1])
 
-    def _say_value(self, number: int, value: object, printed: str) -> None:
+    def _say_value(self, number: int, value: object, printed: str, links: Any) -> None:
+        changes = [] if links is None else links.changed()
         try:
-            tree, buffers = value_encoder.encode(value, self._table.facts)
+            tree, buffers = value_encoder.encode(value, self._table.facts, links, changes)
             self._say([number, "value", tree, printed], buffers)
         except codec_rules.Unencodable as error:
             self._say([number, "refused", f"The result cannot be carried: {error}."])
@@ -151,22 +170,65 @@ class AnswerServer:
         self, function: Any, wanted: list[Any], buffers: list[bytearray], first: tuple[object, ...]
     ) -> Any:
         """Return a call's result, the wanted arguments' new values, and which one the result is."""
-        args, keywords, states = argument_pickle.loads(buffers[0], self._table.object)
+        args, keywords, states = self._given(buffers)
         _set_random(states)
         result = function(*first, *args, **keywords)
-        changed = [args[each] if type(each) is int else keywords[each] for each in wanted]
+        given = [args[each] if type(each) is int else keywords[each] for each in wanted]
         same = next((place for place, each in enumerate(args) if each is result), -1)
-        return result, changed, same
+        return result, tuple(map(shared_objects.contents, given)), same
 
     def _attribute(self, number: int, name: str, buffers: list[bytearray]) -> Any:
+        self._given(buffers)
         return getattr(self._table.object(number), name)
 
     def _set(self, number: int, name: str, buffers: list[bytearray]) -> None:
-        value = argument_pickle.loads(buffers[0], self._table.object)
+        value = self._given(buffers)
         setattr(self._table.object(number), name, value)
 
     def _next(self, number: int, buffers: list[bytearray]) -> Any:
+        self._given(buffers)
         return next(self._table.object(number))
+
+    def _given(self, buffers: list[bytearray]) -> Any:
+        """Return a request's value, after what the judge has changed of shared objects."""
+        links = self._links
+        if links is None:
+            return argument_pickle.loads(buffers[0], self._table.object) if buffers[0] else None
+        request = argument_pickle.loads(buffers[0], self._table.object, links.get)
+        for number, contents in request["changes"]:
+            shared_objects.refill(links.get(number), contents)
+        links.scattered.update(request["scattered"])
+        for number, value in enumerate(request["new"], request["first"]):
+            links.given(value, number)
+        for number, _ in request["changes"]:
+            links.told(number)
+        for number in request["dropped"]:
+            links.drop(number)
+        return request["value"]
+
+    def _share(self, buffers: list[bytearray]) -> dict[str, str]:
+        """Share the notebook's own objects of some names with the judge's, from now on.
+
+        Return for each name whether all that it consists of is shared, or only the object itself,
+        since it is not what it was when its cell ended.
+        """
+        self._links = shared_objects.Links(value_encoder.data_bytes)
+        linked = {}
+        offers = argument_pickle.loads(buffers[0], self._table.object)
+        for name, (kind, numbers) in offers.items():
+            value, names = self._snapshots.names.get(name), self._snapshots.given
+            if name not in names or type(value).__name__ != kind:
+                continue
+            parts = shared_objects.reachable([value], lambda _: False)
+            same = shared_objects.deep_digest(value, value_encoder.data_bytes) == names[name]
+            if same and len(parts) == len(numbers):
+                for number, each in zip(numbers, parts, strict=True):
+                    self._links.given(each, number)
+                linked[name] = "all"
+            elif not same and parts and parts[-1] is value:
+                self._links.given(value, numbers[-1], b"as it was")
+                linked[name] = "top"
+        return linked
 
     def _kinds(self, name: str, buffers: list[bytearray]) -> Any:
         """Return the kinds of junk for a name of an author's own notebook; not asked of others."""

@@ -176,13 +176,15 @@ class AnswerSession:
         buffers: list[bytearray],
         hook: Any,
         allows: Callable[[str], bool] = lambda trait: True,
+        links: Any = None,
     ) -> Any:
         """Return the value of an answer; ``NoAnswer`` if it is none of the codec's.
 
-        ``codec_rules.Refused`` is raised for a value with a trait that is not allowed.
+        With ``links``, the value and the changes of shared objects. ``codec_rules.Refused`` is
+        raised for a value with a trait that is not allowed.
         """
         try:
-            return value_decoder.decode(tree, buffers, hook, allows)
+            return value_decoder.decode(tree, buffers, hook, allows, links)
         except codec_rules.Undecodable as error:
             self.overfull |= isinstance(error.__context__, MemoryError)
             self._break(f"no answer: {error}")

@@ -84,13 +84,14 @@ class _Run:
 
     def run(self, names: dict[str, Any]) -> None:
         """Run the cells, and say of each name of the interface without a value why it has none."""
+        self.snapshots.names = names
 
         def ended(cell_id: Any, status: str, error: str) -> None:
-            for name in sorted(self._defined(cell_id)):
-                if status == "ok" and name in names:
-                    self.snapshots.take(name, names[name])
-                elif status != "ok":
-                    self.snapshots.missing[name] = f"its cell failed ({error or status})"
+            if status == "ok":
+                self._take(cell_id, names)
+                return
+            for name in self._defined(cell_id):
+                self.snapshots.missing[name] = f"its cell failed ({error or status})"
 
         runner = cell_runner.CellRunner(self.notebook, self.report, names, ended)
         cell_runner.run_cells(self.notebook, self.report, runner)
@@ -100,6 +101,13 @@ class _Run:
         for cell_id, (kind, _, _) in self.notebook.failed.items():
             for name in self._defined(cell_id):
                 self.snapshots.missing[name] = f"its cell cannot run ({kind})"
+
+    def _take(self, cell_id: Any, names: dict[str, Any]) -> None:
+        """Keep the answers that a cell has defined, and note what its other names are."""
+        for name in sorted(self._defined(cell_id) & names.keys()):
+            self.snapshots.take(name, names[name])
+        for name in self.notebook.cells[cell_id].defs - self.interface:
+            self.snapshots.look_at(name, names.get(name))
 
     def _defined(self, cell_id: Any) -> frozenset[str]:
         cell = self.notebook.cells[cell_id]

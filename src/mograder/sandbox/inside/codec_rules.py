@@ -41,6 +41,28 @@ NAMES = 64
 
 KINDS = frozenset(("function", "class", "instance", "iterator", "opaque"))
 
+NUMBERED = frozenset(
+    [
+        "l",
+        "d",
+        "S",
+        "B",
+        "q",
+        "C",
+        "O",
+        "D",
+        "np.a",
+        "np.O",
+        "np.T",
+        "np.m",
+        "pd.s",
+        "pd.d",
+        "pl.s",
+        "pl.d",
+    ]
+)
+"""Tags of the values that can change, which have a number, unless they are part of a frame."""
+
 TRAITS = {
     "gaps": "has masked or missing elements",
     "half": "has numbers of half precision (float16), which hold three digits",

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-VERSION = 2
+VERSION = 3
 _Record = TypeVar("_Record")
 
 
@@ -50,12 +50,17 @@ class ExpectedLabel:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The contract of a source; ``seeds`` is whether its checks seed random numbers."""
+    """The contract of a source; ``seeds`` is whether its checks seed random numbers.
+
+    ``copies`` are the checks, by their cells, that hold for the author's own solution only where
+    arguments and results are copies.
+    """
 
     source_sha256: str
     uses: tuple[Use, ...]
     labels: tuple[ExpectedLabel, ...]
     seeds: bool = False
+    copies: tuple[int, ...] = ()
     version: int = VERSION
 
 
@@ -72,7 +77,11 @@ def parse_contract(text: str | bytes) -> Contract:
             raise ValueError("another version")
         uses = tuple(_use(each) for each in found.pop("uses"))
         labels = tuple(_typed(ExpectedLabel, each, _LABEL) for each in found.pop("labels"))
-        contract: Contract = _typed(Contract, {**found, "uses": uses, "labels": labels}, _CONTRACT)
+        copies = tuple(found.pop("copies"))
+        if any(type(each) is not int for each in copies):
+            raise ValueError("a field of another type")
+        made = {**found, "uses": uses, "labels": labels, "copies": copies}
+        contract: Contract = _typed(Contract, made, _CONTRACT)
     except (TypeError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"this is not a contract: {error}") from None
     return contract
@@ -80,6 +89,7 @@ def parse_contract(text: str | bytes) -> Contract:
 
 _LABEL = {"cell": int, "label": str, "key": str, "total": float, "conditions": int}
 _CONTRACT = {"source_sha256": str, "uses": tuple, "labels": tuple, "seeds": bool, "version": int}
+_CONTRACT |= {"copies": tuple}
 
 
 def _typed(record: type[_Record], found: Mapping[str, Any], types: Mapping[str, type]) -> _Record:

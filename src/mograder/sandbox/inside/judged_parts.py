@@ -41,6 +41,25 @@ class Plan:
         """The names that are asked of the worker."""
         return frozenset(answer["name"] for answer in self.data["answers"])
 
+    def given_names(self, check: dict[str, Any]) -> frozenset[str]:
+        """Return the names of the template that a check uses, directly or through other cells."""
+        template = {part["cell"] for part in self.data["template"]}
+        found: set[str] = set()
+        waiting = list(check["uses"])
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += [used for cell in self._defining(name) for used in cell["uses"]]
+        return frozenset(
+            name
+            for name in found
+            if any(cell["index"] in template for cell in self._defining(name))
+        )
+
+    def _defining(self, name: str) -> list[dict[str, Any]]:
+        return [cell for cell in self.data["cells"] if name in cell["defines"]]
+
     def needed(self, check: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the parts for each submission that a check needs, in order, without itself."""
         places: dict[str, set[int]] = {}

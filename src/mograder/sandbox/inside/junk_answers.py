@@ -323,6 +323,65 @@ def _identity(function: Any) -> Callable[..., object]:
     return lambda *args, **keywords: (*args, *keywords.values())[0]
 
 
+def _changing(function: Any) -> Callable[..., object]:
+    """Return the function that also changes each argument, once it has its result."""
+
+    def junk(*args: Any, **keywords: Any) -> object:
+        result = copy.copy(function(*args, **keywords))
+        for each in (*args, *keywords.values()):
+            if _is_array(each) and each.size:
+                each.reshape(-1)[-1:] += 1
+            elif type(each) is list:
+                each.append(None)
+            elif type(each) is dict:
+                each["?"] = None
+            elif _root(each) == "pandas" and hasattr(each, "columns"):
+                each["?"] = 0
+        return result
+
+    return junk
+
+
+def _keeping(function: Any) -> Callable[..., object]:
+    """Return the function with equal lists, also those of later calls, as one object."""
+    kept: dict[str, object] = {}
+
+    def junk(*args: Any, **keywords: Any) -> object:
+        return one(function(*args, **keywords))
+
+    def one(value: Any) -> object:
+        if type(value) is list:
+            return kept.setdefault(repr(value), [one(each) for each in value])
+        if type(value) is tuple:
+            return tuple(map(one, value))
+        if type(value) is dict:
+            return {key: one(each) for key, each in value.items()}
+        return value
+
+    return junk
+
+
+def _calling_twice(function: Any) -> Callable[..., object]:
+    """Return the function that calls each function among its arguments twice."""
+
+    def twice(called: Any) -> Any:
+        if not inspect.isfunction(called):
+            return called
+
+        @functools.wraps(called)
+        def again(*args: Any, **keywords: Any) -> object:
+            called(*args, **keywords)
+            return called(*args, **keywords)
+
+        return again
+
+    def junk(*args: Any, **keywords: Any) -> object:
+        given = {name: twice(each) for name, each in keywords.items()}
+        return function(*map(twice, args), **given)
+
+    return junk
+
+
 def _emptying(function: Any) -> Callable[..., object]:
     def junk(*args: Any, **keywords: Any) -> object:
         first = (*args, *keywords.values())[0]
@@ -396,6 +455,9 @@ KINDS = (
     Kind("changed", "has a wrong last element", _changed, "returns a wrong last element"),
     Kind("zeros", "is zero", _filled(0), "returns zero"),
     Kind("none", "is None", _constant(None), "returns None", _returning(None)),
+    Kind("changes", "changes its arguments", function=_changing),
+    Kind("keeps", "returns equal lists as one object", function=_keeping),
+    Kind("twice", "calls what it is given twice", function=_calling_twice),
     Kind("identity", "returns its argument", function=_identity),
     Kind("true", "returns True for everything", function=_returning(True)),
     Kind("false", "returns False for everything", function=_returning(False)),

@@ -102,6 +102,20 @@ class Recorder:
         self._results[result.label] = min(before, found, key=_share)
 
 
+def both(first: Sequence[LabelResult], second: Sequence[LabelResult]) -> list[LabelResult]:
+    """Return what holds in two runs of one check: each condition of the labels that both have."""
+    others = {each.label: each for each in second}
+    return [_both(each, others[each.label]) for each in first if each.label in others]
+
+
+def _both(first: LabelResult, second: LabelResult) -> LabelResult:
+    if len(first.conditions) != len(second.conditions):
+        return min(first, second, key=_share)
+    pairs = zip(first.conditions, second.conditions, strict=True)
+    worse = tuple(one if not one.passed else other for one, other in pairs)
+    return dataclasses.replace(first, conditions=worse)
+
+
 def _share(result: LabelResult) -> float:
     """Return the part of a label's weight that was earned; 0 for no conditions."""
     earned = sum(each.weight for each in result.conditions if each.passed)

@@ -1,6 +1,7 @@
 """numpy's values for the codec: scalars, arrays, arrays of objects, masked arrays.
 
-``["np.a", dtype, shape]`` with a buffer, ``["np.g", dtype, hex]`` for a scalar, ``["np.O", shape,
+``["np.a", dtype, shape]`` with a buffer, ``["np.v", number, offset, shape, strides]`` for a view of
+a shared array, ``["np.g", dtype, hex]`` for a scalar, ``["np.O", shape,
 items]``, ``["np.T", shape]`` with two buffers for objects that are all texts or none, ``["np.m",
 array, mask or null, fill value]``, ``["np.masked"]``. Structured dtypes, long doubles, StringDType
 and subclasses of ndarray are not data and become handles.
@@ -25,6 +26,7 @@ _FEW = 100
 """Objects that need not be packed if they are all texts, as pandas 2 keeps them."""
 _LAST_CODE_POINT = 0x10FFFF
 _REPLACEMENT = 0xFFFD
+_bounds: Any = getattr(np, "byte_bounds", None) or np.lib.array_utils.byte_bounds  # since numpy 2
 
 
 def _plain(array: Any) -> Any:
@@ -54,9 +56,25 @@ def _surrogates(points: Any) -> Any:
     return (points >= 0xD800) & (points <= 0xDFFF)
 
 
+def _encode_view(encoder: Any, value: Any) -> Any:
+    """Return the tree of a view of an array that both ends have, None for any other array."""
+    if value.base is None or value.dtype.kind not in "iufc":
+        return None
+    first, end = _bounds(value)
+    for number, owner in encoder.arrays():
+        if owner.dtype == value.dtype and owner.flags.c_contiguous:
+            start = owner.ctypes.data
+            if start <= first and end <= start + owner.nbytes:
+                offset = value.ctypes.data - start
+                return ["np.v", number, offset, list(value.shape), list(value.strides)]
+    return None
+
+
 def _encode_array(encoder: Any, value: Any, depth: int) -> Any:
     if value.ndim > rules.DIMENSIONS:
         raise rules.NotData
+    if (view := _encode_view(encoder, value)) is not None:
+        return view
     if value.dtype.kind == "O":
         items = value.reshape(-1).tolist()
         if len(items) > _FEW and all(type(each) is str or each is None for each in items):
@@ -126,11 +144,27 @@ def _judged(decoder: Any, array: Any) -> Any:
     if kind in "mM":
         decoder.note("unitless", np.datetime_data(array.dtype)[0] == "generic")
         decoder.note("gaps", bool(np.isnat(array).any()))
-    if kind == "u" and not decoder.allows("unsigned"):
+    if kind == "u" and not decoder.keeps_unsigned():
         signed = array.astype(np.int64)
         if not (signed < 0).any():  # the largest ones stay as they are
             return signed
     return array
+
+
+def _decode_view(
+    decoder: Any, depth: int, number: object, offset: object, shape: object, strides: object
+) -> Any:
+    """Return a view of a shared array; numpy compares the offset and the strides with its size."""
+    base = decoder.reference(depth, number)
+    if type(base) is not np.ndarray or base.dtype.kind not in "iufc" or not base.flags.c_contiguous:
+        raise rules.Undecodable("not an array that has views")
+    sizes = _shape(shape)
+    if type(strides) is not list or math.prod(sizes) * base.itemsize > rules.FRAME_BYTES:
+        raise rules.Undecodable("not a view of numbers")
+    most = rules.FRAME_BYTES
+    steps = [value_decoder.integer(each, -most, most) for each in strides]
+    start = value_decoder.integer(offset, 0, most)
+    return np.ndarray(sizes, base.dtype, base.data, start, steps)
 
 
 def _decode_array(decoder: Any, depth: int, dtype: object, shape: object) -> Any:
@@ -219,6 +253,7 @@ ENCODERS: dict[type, Any] = {
 
 DECODERS: dict[str, tuple[int, Any]] = {
     "np.a": (2, _decode_array),
+    "np.v": (4, _decode_view),
     "np.g": (2, _decode_scalar),
     "np.O": (2, _decode_objects),
     "np.T": (1, _decode_texts),

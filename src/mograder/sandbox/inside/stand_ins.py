@@ -10,8 +10,9 @@ No name of the worker's is resolved here, and only data is decoded.
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import answer_calls  # type: ignore[import-not-found]  # in this file's directory
@@ -19,7 +20,9 @@ import answer_errors  # type: ignore[import-not-found]
 import answer_log  # type: ignore[import-not-found]
 import answer_rules as rules  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
+import argument_pickle  # type: ignore[import-not-found]
 import codec_rules  # type: ignore[import-not-found]
+import sharing  # type: ignore[import-not-found]
 
 _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
 
@@ -28,10 +31,21 @@ class StandIns:
     """The stand-ins of one check, by the numbers of their objects."""
 
     def __init__(
-        self, session: Any, book: Any, interface: frozenset[str], log: Any, secret: str
+        self,
+        session: Any,
+        book: Any,
+        interface: frozenset[str],
+        log: Any,
+        secret: str,
+        *,
+        shares: bool = False,
     ) -> None:
-        """``secret`` is a text of the judge's own, from which it draws further random numbers."""
+        """``secret`` is a text of the judge's own, from which it draws further random numbers.
+
+        With ``shares``, arguments and results are one object at both ends.
+        """
         self.session = session
+        self.sharing: Any = sharing.Sharing(self.number_of) if shares else None
         self.book = book
         self.log = log
         self.claims: set[str] = set()
@@ -53,7 +67,7 @@ class StandIns:
         reply = self.session.ask("pull", name)
         if reply.status == "value":
             try:
-                return True, self.value(reply, name)
+                return True, self._as_it_was(reply, name)
             except answer_session.NotJudgeable as error:
                 return True, self._opaque(None, str(error))
         if reply.status == "refused":
@@ -61,6 +75,46 @@ class StandIns:
         if reply.status == "missing":
             return False, reply.parts[0]
         raise self.unexpected()
+
+    def _as_it_was(self, reply: Any, name: str) -> Any:
+        """Return a name's value, which no later one shares anything with."""
+        shares, self.sharing = self.sharing, None
+        try:
+            return self.value(reply, name)
+        finally:
+            self.sharing = shares
+
+    def request(self, operation: str, *arguments: object, value: object = None) -> Any:
+        """Return the answer to a request with a value; ``NotJudgeable`` if it cannot be carried.
+
+        None is what the worker takes for no value.
+
+        An answer without a value, such as an error, is followed by what it has changed.
+        """
+        try:
+            if self.sharing is not None:
+                data = self.sharing.packed(value)
+            else:
+                data = b"" if value is None else argument_pickle.dumps(value, self.number_of)
+        except Exception as error:  # noqa: BLE001 - whatever an author's object raises
+            reason = f"An argument cannot be carried to the answer: {error}"
+            raise answer_session.NotJudgeable(reason[: rules.TEXT]) from None
+        reply = self.session.ask(operation, *arguments, data=data)
+        if self.sharing is not None and reply.status in ("error", "stop", "unsupported"):
+            self._value_of(self.session.ask("changes", data=b""))
+        return reply
+
+    def _value_of(self, reply: Any) -> Any:
+        if reply.status != "value":
+            raise self.unexpected()
+        return self.decoded(reply, "")
+
+    def share(self, names: dict[str, Any]) -> None:
+        """Share the author's own objects of these names with those of the worker's notebook."""
+        offers = self.sharing.offered(names)
+        kinds = {name: [type(names[name]).__name__, numbers] for name, numbers in offers.items()}
+        reply = self.session.ask("share", data=argument_pickle.dumps(kinds, self.number_of))
+        self.sharing.withdrawn(offers, self._value_of(reply))
 
     def put_back(self) -> None:
         """Undo what answers have changed of the check's arguments, which later checks may use."""
@@ -72,21 +126,31 @@ class StandIns:
         self.book.note(path, example=answer_log.described(value))
         return value
 
-    def decoded(self, reply: Any, path: str) -> Any:
+    def decoded(
+        self, reply: Any, path: str, changes: Collection[int] = (), same: Iterable[object] = ()
+    ) -> Any:
         """Return the value of an answer without a note of what it is.
 
-        Raises ``NotJudgeable`` if it has a trait of ``codec_rules.TRAITS`` that the author's
-        solution does not have there: such a value could be equal to much that it is not.
+        ``changes`` are the ids of objects that the contract lets it change, and ``same`` those that
+        it may be. Raises ``NotJudgeable`` if it has a trait of ``codec_rules.TRAITS`` that the
+        author's solution does not have there: such a value could be equal to much that it is not.
         """
+        links = None if self.sharing is None else self.sharing.links
         try:
-            return self.session.decode(
+            found = self.session.decode(
                 reply.parts[0],
                 reply.buffers,
                 lambda facts: self._stand_in(facts, path),
                 lambda trait: self.book.allows(path, trait),
+                links,
             )
         except codec_rules.Refused as refused:
             raise answer_session.NotJudgeable(f"`{path}` {refused}.") from None
+        if self.sharing is None:
+            return found
+        self.sharing.met(same)
+        self.sharing.changes(found[1], changes)
+        return found[0]
 
     def number_of(self, value: object) -> int | None:
         """Return the number of the object that a stand-in stands for, None for anything else."""
@@ -119,14 +183,15 @@ class StandIns:
         if name.startswith("__"):
             raise AttributeError(name)
         number, path = self._numbers[id(value)], f"{self.owner_of(value)}.{name}"
-        reply = self.session.ask("attribute", number, name)
+        reply = self.request("attribute", number, name)
         self.outcome(reply)
         return self.value(reply, path)
 
     def set_attribute(self, value: object, name: str, new: object) -> None:
         """Set an attribute of an instance."""
-        data = self._calls.carried(new)
-        self.outcome(self.session.ask("set", self._numbers[id(value)], name, data=data))
+        reply = self.request("set", self._numbers[id(value)], name, value=new)
+        self.outcome(reply)
+        self._value_of(reply)
 
     def _keep(self, value: Any, number: int) -> Any:
         self._kept.append(value)  # its id stays its own
@@ -141,7 +206,7 @@ class StandIns:
             return self._class_of(self._described_class(number), path)
         if number not in self._objects or kind == "iterator":
             make = {"function": self._function, "instance": self._instance}.get(kind)
-            made = make(number, path, facts) if make else self._iterator(number, path)
+            made = make(number, path, facts) if make else self._iterator(number, path, facts)
             self._objects[number] = self._keep(made, number)
         return self._objects[number]
 
@@ -178,15 +243,18 @@ class StandIns:
         answer_calls.dress(answer, self._facts(number))
         return answer
 
-    def _iterator(self, number: int, path: str) -> Iterator[Any]:
+    def _iterator(self, number: int, path: str, facts: Any) -> Iterator[Any]:
+        """Return a generator for a generator, else another iterator, as the worker claims."""
+
         def items() -> Iterator[Any]:
             while True:
-                reply = self.session.ask("next", number)
+                reply = self.request("next", number)
                 if self.outcome(reply, "stop") == "stop":
                     return
                 yield self.value(reply, f"{path}[]")
 
-        return items()
+        made = items()
+        return made if facts.class_name == "generator" else itertools.chain(made)
 
     def _instance(self, number: int, path: str, facts: Any) -> object:
         name = facts.class_name

@@ -13,6 +13,8 @@ The grammar, complete and strict; an array begins with its tag, and buffers are 
   ``["td", days, seconds, microseconds]``, ``["de", text]``, ``["fr", numerator, denominator]``,
   ``["u", hex]``; a zone is ``null``, ``["o", microseconds, name or null]`` or ``["z", key]``;
 - ``["h", number, kind, class name, names]`` a handle, given to the caller's hook;
+- ``["@", number]`` for an object that was complete before: those with a tag of ``NUMBERED`` are
+  numbered in that order, unless they are part of a frame, as -1, -2 and so on;
 - tags with a library's prefix, in ``numpy_values.py`` and its siblings.
 
 Nothing here evaluates text, resolves a name or unpickles. Limits come before allocations. Any
@@ -44,6 +46,7 @@ worker.
 """
 
 _LIBRARIES = {"np": "numpy", "pd": "pandas", "pl": "polars", "sp": "scipy"}
+_WHOLE = ("pd.", "pl.", "sp.")
 _MOST_CLASSES = 256
 _HEX_INT = re.compile(rf"-?[0-9a-f]{{1,{rules.INT_BITS // 4}}}")
 _HEX_FLOAT = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}|-?inf|nan")
@@ -61,15 +64,18 @@ def decode(
     buffers: list[bytearray],
     hook: Hook,
     allows: Callable[[str], bool] = lambda trait: True,
-) -> object:
+    links: Any = None,
+) -> Any:
     """Return the value of a tree that uses all of the buffers; otherwise ``Undecodable``.
 
     ``allows`` is asked for each trait of ``codec_rules.TRAITS`` that the value has; ``Refused`` is
     raised for one that is not allowed, except that unsigned integers are then made signed ones.
+    With the ``links`` of both ends, the value is a pair: that of the tree, and the contents that
+    shared objects have now, by their numbers.
     """
-    decoder = Decoder(buffers, hook, allows)
+    decoder = Decoder(buffers, hook, allows, links)
     try:
-        value = decoder.value(tree, 0)
+        value = decoder.value(tree, 0) if links is None else decoder.with_changes(tree)
     except rules.Undecodable:
         raise
     except Exception as error:  # noqa: BLE001  # whatever a library raises
@@ -83,8 +89,22 @@ def decode(
 class Decoder:
     """The state of one decoding; library modules call its methods, too."""
 
-    def __init__(self, buffers: list[bytearray], hook: Hook, allows: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        buffers: list[bytearray],
+        hook: Hook,
+        allows: Callable[[str], bool],
+        links: Any = None,
+    ) -> None:
         self.allows = allows
+        if links is None:
+            links = own_modules.load("shared_objects").Links(repr)
+        self._links = links
+        self._mark = links.mark
+        self._changes = False
+        self._whole = 0
+        """How many frames and the like we are in, whose parts have no number."""
+        self._deepest = 0
         self.refused: set[str] = set()
         self._buffers = buffers
         self._taken = 0
@@ -93,9 +113,16 @@ class Decoder:
         self._texts = 0
 
     def note(self, trait: str, present: bool = True) -> None:
-        """Refuse the whole value in the end if it has a trait that is not allowed."""
+        """Refuse the whole value in the end if it has a trait that is not allowed.
+
+        The contents of a shared object are not refused, but the trait is noted.
+        """
         if present and not self.allows(trait):
-            self.refused.add(trait)
+            (self._links.traits if self._changes else self.refused).add(trait)
+
+    def keeps_unsigned(self) -> bool:
+        """Whether unsigned integers stay so: shared objects are what they are at the other end."""
+        return self._changes or self.allows("unsigned")
 
     def value(self, tree: object, depth: int) -> Any:
         """Return the value of a tree inside ``depth`` containers."""
@@ -115,7 +142,62 @@ class Decoder:
         arity, function = _DECODERS.get(tag) or _of_library(tag)
         if len(arguments) != arity:
             raise rules.Undecodable("a wrong number of parts")
-        return function(self, depth, *arguments)
+        return self._numbered(tag, function, depth, arguments)
+
+    def _numbered(
+        self, tag: str, function: Callable[..., Any], depth: int, arguments: list[Any]
+    ) -> Any:
+        nodes, deepest, self._deepest = self._nodes, self._deepest, depth
+        whole = tag[:3] in _WHOLE or tag == "np.m"
+        self._whole += whole
+        value = function(self, depth, *arguments)
+        self._whole -= whole
+        if tag in rules.NUMBERED and not self._whole:
+            self._links.sent(value, self._nodes - nodes + 1, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
+        return value
+
+    def reference(self, depth: int, number: object) -> object:
+        """Return the object of a number; its parts count each time it occurs."""
+        known = integer(number, -(2**53), 2**53)
+        try:
+            value = self._links.get(known)
+        except KeyError:
+            raise rules.Undecodable("no object of this number") from None
+        if known >= self._mark:
+            self._links.met.add(known)
+        size, height = self._links.size(known)
+        self._nodes += size - 1
+        self._deepest = max(self._deepest, depth + height)
+        if self._nodes > rules.NODES or self._deepest > rules.DEPTH:
+            raise rules.Undecodable("too many parts, or nested too deep")
+        if self._whole:
+            raise rules.Undecodable("a part of a frame that is another object")
+        return value
+
+    def with_changes(self, tree: object) -> tuple[Any, dict[int, Any]]:
+        """Return a value and the contents of shared objects by their numbers."""
+        if type(tree) is not list or len(tree) != 2 or type(tree[1]) is not list:
+            raise rules.Undecodable("not a value with changes")
+        value, changes = self.value(tree[0], 0), {}
+        self._changes = True
+        for each in tree[1]:
+            if type(each) is not list or len(each) != 2 or type(each[0]) is not int:
+                raise rules.Undecodable("not a change")
+            self._links.get(each[0])
+            changes[each[0]] = self._contents(each[1])
+        self._links.settle(self._mark)
+        return value, changes
+
+    def _contents(self, tree: object) -> object:
+        """Return the contents of a shared object, which has no number itself here."""
+        plain = type(tree) is not list or not tree or tree[0] not in rules.NUMBERED
+        if plain:
+            return self.value(tree, 0)
+        self._whole += 1
+        value = self.value(tree, 0)
+        self._whole -= 1
+        return value
 
     def items(self, trees: object, depth: int) -> list[Any]:
         """Return the values of a container's items."""
@@ -428,4 +510,5 @@ _DECODERS: dict[str, tuple[int, Callable[..., Any]]] = {
     "u": (1, _uuid),
     "nt": (3, _namedtuple),
     "h": (4, Decoder.handle),
+    "@": (1, Decoder.reference),
 }

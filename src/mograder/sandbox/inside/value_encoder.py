@@ -30,6 +30,8 @@ Hook = Callable[[object], Any]
 """Returns the ``HandleFacts`` of an object that stays in the worker."""
 
 _LIBRARIES = ("numpy", "pandas", "polars", "scipy")
+_whole_types: set[int] = set()
+"""Types whose values are one object for both ends, although they consist of arrays."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _mro = type.__dict__["__mro__"].__get__
 _module = type.__dict__["__module__"].__get__
@@ -47,27 +49,62 @@ _NAMEDTUPLE = frozenset(
 """What a namedtuple's class holds beside its fields; with anything more it is not just data."""
 
 
-def encode(value: object, hook: Hook) -> tuple[Any, list[bytes]]:
-    """Return the tree and buffers of ``value``; ``Unencodable`` if it exceeds a limit."""
-    encoder = Encoder(hook)
+def encode(
+    value: object, hook: Hook, links: Any = None, changes: Iterable[int] = ()
+) -> tuple[Any, list[bytes]]:
+    """Return the tree and buffers of ``value``; ``Unencodable`` if it exceeds a limit.
+
+    With the ``links`` of both ends (``shared_objects.py``) the tree is that of ``[value, changes]``
+    with the present contents of the shared objects of these numbers.
+    """
+    encoder = Encoder(hook, links)
+    mark = 0 if links is None else links.mark
     try:
-        return encoder.value(value, 0), encoder.buffers
-    except rules.Unencodable:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever a library raises
+        tree = encoder.value(value, 0)
+        if links is not None:
+            tree = [tree, [[each, encoder.contents(links.get(each))] for each in changes]]
+            links.settle(mark)
+            for each in changes:  # what they consist of has numbers now
+                links.told(each)
+    except Exception as error:
+        if links is not None:
+            links.take_back(mark)
+        if isinstance(error, rules.Unencodable):
+            raise
         reason = _type_name(type(error))
         raise rules.Unencodable(f"the value cannot be read ({reason})") from None
+    return tree, encoder.buffers
+
+
+def data_bytes(value: object) -> bytes:
+    """Return what tells an array or a frame apart from others of other contents."""
+    tree, buffers = encode(value, _no_handle)
+    return repr(tree).encode() + b"".join(buffers)
+
+
+def _no_handle(value: object) -> Any:
+    return rules.HandleFacts(0, "opaque", "")
 
 
 class Encoder:
-    """The state of one encoding; library modules call ``value``, ``count`` and ``texts``."""
+    """The state of one encoding; library modules call ``value``, ``count`` and ``texts``.
 
-    def __init__(self, hook: Hook) -> None:
+    Values that are one object are numbered in the order in which they are complete, and the second
+    time only the number is written. With ``links`` the numbers are those, and stay.
+    """
+
+    def __init__(self, hook: Hook, links: Any = None) -> None:
         self.buffers: list[bytes] = []
         self._hook = hook
+        if links is None:
+            links = own_modules.load("shared_objects").Links(data_bytes)
+        self._links = links
         self._nodes = 0
         self._texts = 0
         self._path: set[int] = set()
+        self._deepest = 0
+        self._whole = 0
+        """How many frames and the like we are in, whose parts have no number."""
 
     def value(self, value: object, depth: int) -> Any:
         """Return the tree of one value inside ``depth`` containers."""
@@ -75,20 +112,67 @@ class Encoder:
         kind = type(value)
         if value is None or kind is bool:
             return value
+        if id(kind) in _PLAIN:
+            return _ENCODERS[id(kind)](self, value, depth)
+        if (reference := self._reference(value, depth)) is not None:
+            return reference
         found = _ENCODERS.get(id(kind)) or _of_library(kind)
-        mark = len(self.buffers)
+        mark, nodes, known = len(self.buffers), self._nodes, self._links.mark
+        deepest, self._deepest = self._deepest, depth
         try:
             if found is not None:
-                return found(self, value, depth)
+                tree = self._of(found, value, depth)
+                if self._whole == 0 and tree[0] in rules.NUMBERED:
+                    self._links.sent(value, self._nodes - nodes + 1, self._deepest - depth)
+                return tree
             if _is_namedtuple(kind):
                 return _namedtuple(self, value, depth)
         except rules.NotData:
             del self.buffers[mark:]
+            self._links.take_back(known)
+        finally:
+            self._deepest = max(deepest, self._deepest)
         return self._handle(value)
+
+    def contents(self, value: Any) -> Any:
+        """Return the tree of a shared object's contents, in which it has no number itself."""
+        found = own_modules.load("shared_objects").contents(value)
+        self._whole += found is value
+        try:
+            return self.value(found, 0)
+        finally:
+            self._whole -= found is value
+
+    def _of(self, function: Any, value: object, depth: int) -> Any:
+        if id(type(value)) not in _whole_types:
+            return function(self, value, depth)
+        self._whole += 1
+        try:
+            return function(self, value, depth)
+        finally:
+            self._whole -= 1
+
+    def _reference(self, value: object, depth: int) -> Any:
+        """Return the tree of an object that the other end has already, None for any other.
+
+        Its parts count each time, since whatever walks through the value meets them each time.
+        """
+        number = None if self._whole else self._links.number(value)
+        if number is None:
+            return None
+        size, height = self._links.size(number)
+        self._nodes += size - 2  # the first part was counted, and is now again
+        self.count(depth + height)
+        return ["@", number]
+
+    def arrays(self) -> Iterable[tuple[int, Any]]:
+        """Return the arrays of numpy's that the other end has, and may have views of."""
+        return () if self._whole else self._links.arrays()
 
     def count(self, depth: int) -> None:
         """Count one node of the tree."""
         self._nodes += 1
+        self._deepest = max(self._deepest, depth)
         if self._nodes > rules.NODES:
             raise rules.Unencodable(f"it has more than {rules.NODES} parts")
         if depth > rules.DEPTH:
@@ -99,9 +183,10 @@ class Encoder:
         if id(owner) in self._path:
             raise rules.Unencodable("it refers to itself")
         self._path.add(id(owner))
-        trees = [self.value(each, depth + 1) for each in values]
-        self._path.discard(id(owner))
-        return trees
+        try:
+            return [self.value(each, depth + 1) for each in values]
+        finally:
+            self._path.discard(id(owner))
 
     def texts(self, values: list[str | None]) -> None:
         """Append two buffers: the byte lengths (-1 for none) and the texts in UTF-8."""
@@ -157,7 +242,12 @@ def _of_library(kind: type) -> Callable[..., Any] | None:
     types = own_modules.load(f"{root}_values").ENCODERS
     if id(kind) not in _ENCODERS:
         _ENCODERS.update((id(each), function) for each, function in types.items())
+        _whole_types.update(id(each) for each in types if root != "numpy" or _is_masked(each))
     return _ENCODERS.get(id(kind))
+
+
+def _is_masked(kind: type) -> bool:
+    return bool(_type_name(kind) == "MaskedArray")
 
 
 def _is_namedtuple(kind: type) -> bool:
@@ -349,4 +439,5 @@ _TYPES: dict[type, Callable[..., Any]] = {
 }
 _ENCODERS = {id(kind): function for kind, function in _TYPES.items()}
 """By identity: a lookup by class would hash it, which a student's metaclass may define."""
+_PLAIN = frozenset(map(id, (int, str, float, complex, bytes)))
 _PLAIN_KEYS = frozenset(map(id, (str, int, float, bool, bytes, type(None), datetime.date)))

@@ -40,7 +40,7 @@ CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py", "own_modules.py
 
 _ANSWERS = (
     *("answer_rules.py", "argument_pickle.py", "codec_rules.py", "frames.py"),
-    *("value_decoder.py", "value_encoder.py"),
+    *("shared_objects.py", "value_decoder.py", "value_encoder.py"),
     *(f"{library}_values.py" for library in ("numpy", "pandas", "polars", "scipy")),
 )
 WORKER = (
@@ -53,7 +53,7 @@ JUDGE = (
     *("answer_judge.py", "answer_calls.py", "answer_errors.py", "answer_log.py"),
     *("answer_rehearsal.py", "check_audit.py"),
     *("answer_session.py", "grading_contract.py", "judge_lines.py", "judged_parts.py"),
-    *("label_results.py", "stand_ins.py", *CELLRUN, *_ANSWERS),
+    *("label_results.py", "sharing.py", "stand_ins.py", *CELLRUN, *_ANSWERS),
 )
 """The programs that run an author's checks on the answers of a worker."""
 

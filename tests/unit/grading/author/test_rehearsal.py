@@ -21,6 +21,7 @@ from mograder.sandbox.execution.judging import (
     JudgedCondition,
     JudgedLabel,
     JudgingResult,
+    NeverFailed,
     PassedJunk,
     RehearsalReport,
     UnsteadyLabel,
@@ -176,8 +177,17 @@ def test_junk_that_another_label_of_the_answer_finds_is_not_told() -> None:
 
 
 def test_trials_that_were_left_out_are_told() -> None:
-    (advice,) = advised(junk(Q2, "x", "zeros", "is zero", "Q2"), done=4)
-    assert "only 4 of 9 wrong answers were tried on the checks, since it took too long." in advice
+    report = RehearsalReport({}, done=4, trials=9, missed=(Q2,))
+    _, (advice,) = told(judge_solution(solution(), result(rehearsal=report)))
+    assert f"{LINES['Q2']}: not all wrong answers were tried on this check" in advice
+
+
+def test_a_condition_that_nothing_makes_fail_is_told() -> None:
+    report = RehearsalReport({}, never=(NeverFailed(Q2, "Q2", "it is there"),))
+    _, (advice,) = told(judge_solution(solution(), result(rehearsal=report)))
+    assert (
+        f"{LINES['Q2']}: no wrong answer that was tried makes 'it is there' of 'Q2' fail." in advice
+    )
 
 
 def test_a_release_that_earns_marks_is_a_mistake() -> None:

@@ -6,7 +6,12 @@ import json
 
 import pytest
 
-from mograder.sandbox.execution.judging import PassedJunk, RehearsalReport, UnsteadyLabel
+from mograder.sandbox.execution.judging import (
+    NeverFailed,
+    PassedJunk,
+    RehearsalReport,
+    UnsteadyLabel,
+)
 from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 
 ANSWERS = {"kind": "rehearsal answers", "answers": [["x", "float"], ["f", "(n) → number"]]}
@@ -19,7 +24,8 @@ JUNK = {
     "junk": "nan",
     "words": "is NaN",
 }
-END = {"kind": "rehearsal end", "done": 2, "trials": 5}
+NEVER = {"kind": "rehearsal never", "cell": 4, "label": "Q2", "message": "there"}
+END = {"kind": "rehearsal end", "done": 2, "trials": 5, "missed": [4]}
 
 
 def lines(*told: object) -> list[str]:
@@ -28,14 +34,16 @@ def lines(*told: object) -> list[str]:
 
 def test_the_trials_are_taken_out_of_the_other_lines() -> None:
     others = lines({"kind": "given"}, {"kind": "end"})
-    report, rest = read_rehearsal([others[0], *lines(ANSWERS, AGAIN, JUNK, END), others[1]])
+    report, rest = read_rehearsal([others[0], *lines(ANSWERS, AGAIN, JUNK, NEVER, END), others[1]])
     assert rest == others
     assert report == RehearsalReport(
         {"x": "float", "f": "(n) → number"},
         (UnsteadyLabel(3, "Q1", "far"),),
         (PassedJunk(4, "x", "nan", "is NaN", ("Q2",)),),
+        (NeverFailed(4, "Q2", "there"),),
         2,
         5,
+        (4,),
     )
 
 

@@ -142,7 +142,7 @@ def test_the_canary_and_the_audit_notice_code_of_a_submission(
 ) -> None:
     """Here the teacher's own check runs such code."""
     canary = tmp_path / "canary"
-    run_it = forgeries.TRACE.replace("@CANARY@", str(canary)) + "exec('noted()')\ncheck('Q', [])"
+    run_it = forgeries.TRACE.replace("@CANARY@", str(canary)) + "noted()\ncheck('Q', [])"
     source = notebook(
         "from mograder.runtime import check",
         "### BEGIN SOLUTION\nx = 1\n### END SOLUTION",
@@ -151,5 +151,5 @@ def test_the_canary_and_the_audit_notice_code_of_a_submission(
     more: dict[str, Any] = {"program": str(_AUDITED), "programs": programs}
     run = judged(tmp_path, source, source, **more)
     assert run.ended
-    assert canary.read_text().split() == [str(run.judge)]
+    assert set(canary.read_text().split()) == {str(run.judge)}
     assert events_of(tmp_path) - events >= {"exec of the submission"}
