@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import io
 import marshal
+import math
 import operator
 import sys
 import types
@@ -27,7 +28,7 @@ from typing import Any
 MOST = 200
 """Objects that are compared with each request; the oldest are forgotten first."""
 MOST_ITEMS = 20_000
-MOST_BYTES = 4 << 20
+MOST_BYTES = 1 << 20
 """Larger objects are not shared: comparing them with each request would take too long."""
 
 _LISTS = ("list", "deque")
@@ -266,20 +267,10 @@ def is_small(value: Any) -> bool:
     if kind == "bytes":
         return len(value) <= MOST_BYTES
     if kind == "data":
-        size = getattr(value, "nbytes", None)
-        if type(size) is int:
-            return size <= MOST_BYTES
-        shape = getattr(value, "shape", (0,))
-        most = MOST_BYTES // 8
-        return all(each <= most for each in shape) and _product(shape) <= most
+        if type(value).__name__ == "ndarray":
+            return bool(value.nbytes <= MOST_BYTES)
+        return math.prod(value.shape) <= MOST_ITEMS
     return bool(kind)
-
-
-def _product(sizes: Iterable[int]) -> int:
-    found = 1
-    for each in sizes:
-        found *= each
-    return found
 
 
 class Links:
