@@ -267,9 +267,10 @@ def is_small(value: Any) -> bool:
     if kind == "bytes":
         return len(value) <= MOST_BYTES
     if kind == "data":
-        if type(value).__name__ == "ndarray":
+        if type(value).__name__ == "ndarray" and value.dtype.kind != "O":
             return bool(value.nbytes <= MOST_BYTES)
-        return math.prod(value.shape) <= MOST_ITEMS
+        items: int = math.prod(value.shape)
+        return items <= MOST_ITEMS
     return bool(kind)
 
 
