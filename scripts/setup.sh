@@ -157,7 +157,9 @@ ensure_packages() {
     "$uv" sync --frozen --quiet --inexact
   else
     say "installing the locked Python packages into .venv (with $python)"
-    "$uv" sync --frozen --quiet --python "$python"
+    # Byte code is compiled once: else, where Python writes none, each process compiles marimo.
+    "$uv" sync --frozen --quiet --compile-bytecode --python "$python"
+    "$python" -m compileall -q src
   fi
   say "Python packages: as locked"
 }
