@@ -87,7 +87,7 @@ def area():
 @app.cell
 def _(check):
     check("Q1: the estimate", [(True, "sign")])
-    check("Q2: the error", [(True, "size")])
+    check("Q2: the error", [(True, "size"), (True, "sign")])
     check("Q3: the plot", [(True, "plot")])
     return
 

@@ -10,6 +10,7 @@ from io import BytesIO
 
 import pytest
 
+from mograder.core.settings import LoadedSettings
 from mograder.core.settings_model import HttpsSettings, Settings
 from tests.support.assignment_app import Course, course
 
@@ -82,7 +83,7 @@ async def test_the_page_loads_its_own_stylesheet_and_nothing_else(course: Course
 async def test_the_line_names_the_address_of_the_settings(course: Course) -> None:
     public = "https://course.example.org/numerics/"
     settings = Settings(title="Numerics & <Friends> I", https=HttpsSettings(url=public))
-    course.restart(settings=settings)
+    course.restart(loaded=LoadedSettings(settings, course.root, {}, ()))
     text = (await course.ask("GET", "/client")).text
     assert (await line_of(course))[2] == public
     assert "mkdir numerics-friends-i\n" in text
