@@ -478,11 +478,13 @@ async def test_30_a_visible_check_is_asked_before_the_hidden_ones(rig: JudgingRi
 
 MISLED = notebook(
     "from mograder.runtime import check",
-    "### BEGIN SOLUTION\ntext = '1'\n### END SOLUTION",
+    "### BEGIN SOLUTION\ndata = b'1'\n### END SOLUTION",
     "### BEGIN SOLUTION\ny = 5\n### END SOLUTION",
-    "check('Q1', [(run(text) == 1, 'not one'), (text != '', 'empty')])",
+    "check('Q1', [(run(data) == 1, 'not one'), (data != b'', 'empty')])",
     "check('Q2', [(y == 5, 'five')])",
-    "run = eval",
+    # The audit hook does not hear of code that runs as a function.
+    "import marshal, types\ndef run(data):\n    if data == b'1':\n        return 1\n"
+    "    return types.FunctionType(marshal.loads(data), {})()",
 )
 TAKES_OVER = """
 import os, signal, sys, mograder.runtime
@@ -515,7 +517,7 @@ if os.fork() == 0:
 async def test_a_check_that_an_answer_has_misled_spoils_its_own_label_only(
     rig: JudgingRig,
 ) -> None:
-    """An answer's text that a check evaluates runs in the process of that check alone."""
+    """Code of an answer that a check runs has the process of that check alone."""
     contract = await rig.contract(MISLED)
     forged = json.dumps(
         {"kind": "judged", "cell": 4, "line": 30, "hidden": False, "state": "judged"}
@@ -523,7 +525,8 @@ async def test_a_check_that_an_answer_has_misled_spoils_its_own_label_only(
         | {"labels": [{"label": "Q2", "key": "Q2", "earned": 1.0, "total": 1.0, "passed": True}]}
     )
     program = TAKES_OVER % f'\n{forged}\n{{"kind": "end"}}\n'
-    text = notebook(f"text = {f'exec({program!r}) or 1'!r}", "y = 4")
+    code = f"data = marshal.dumps(compile({program!r}, 'answer', 'exec'))"
+    text = notebook(f"import marshal\n{code}", "y = 4")
     result = await rig.judge(MISLED, text, contract)
     assert not result.problem, result.problem
     assert earned(result)["Q2"] == (0.0, 1.0)
