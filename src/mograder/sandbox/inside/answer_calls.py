@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import pickle
 import random
 import struct
 import sys
@@ -138,7 +139,8 @@ class Calls:
                 _refill(argument, before, "")
         self._before.clear()
 
-    def _seeded(self) -> dict[str, Any] | None:
+    def _seeded(self) -> bytes | None:
+        """Return the random numbers' state if the check has changed it; pickled, as no argument."""
         if self._states is None:
             return None
         now = _random_states()
@@ -150,7 +152,7 @@ class Calls:
         seed_random(f"{self._secret}:{self._sent}")
         self._states = _random_states()
         self._stand_ins.book.note_seeds()
-        return now
+        return pickle.dumps(now)
 
 
 def dress(function: Any, facts: Any) -> None:

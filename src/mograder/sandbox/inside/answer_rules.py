@@ -31,9 +31,6 @@ CALLS = 1_000_000
 NONCE = 16
 """Bytes of random data after which the judge reads on, once a check's process has been killed."""
 
-MUTABLE = ("list", "dict", "set", "bytearray", "deque", "OrderedDict", "Counter", "defaultdict")
-"""Builtin types whose changes in place can be carried back; ``ndarray`` as well."""
-
 SPECIAL_METHODS = frozenset(
     f"__{name}__"
     for name in (

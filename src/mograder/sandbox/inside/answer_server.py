@@ -13,6 +13,7 @@ import inspect
 import io
 import json
 import os
+import pickle
 import random
 import select
 import sys
@@ -301,10 +302,11 @@ def _junk_answers() -> Any:
     return own_modules.load("junk_answers")
 
 
-def _set_random(states: dict[str, Any] | None) -> None:
+def _set_random(pickled: bytes | None) -> None:
     """Continue with the judge's random numbers, if its code has seeded them."""
-    if states is None:
+    if pickled is None:
         return
+    states = pickle.loads(pickled)  # noqa: S301 - the judge's, which is trusted
     random.setstate(states["random"])
     if states["numpy"] is not None and "numpy" in sys.modules:
         importlib.import_module("numpy.random").set_state(states["numpy"])

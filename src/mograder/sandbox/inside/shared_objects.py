@@ -31,11 +31,11 @@ MOST_ITEMS = 20_000
 MOST_BYTES = 1 << 20
 """Larger objects are not shared: comparing them with each request would take too long."""
 
-_LISTS = ("list", "deque")
-_SETS = ("set",)
-_DICTS = ("dict", "OrderedDict", "Counter", "defaultdict")
-_BUFFERS = ("bytearray",)
-_CONTAINERS = frozenset((*_LISTS, *_SETS, *_DICTS, *_BUFFERS))
+_CONTAINERS = {
+    **dict.fromkeys(("list", "deque", "set"), "items"),
+    **dict.fromkeys(("dict", "OrderedDict", "Counter", "defaultdict"), "pairs"),
+    "bytearray": "bytes",
+}
 _BY_VALUE = {
     ("numpy", "ndarray"),
     *(("pandas", name) for name in ("Series", "DataFrame")),
@@ -58,9 +58,7 @@ def kind_of(value: object) -> str:
     if type(name) is not str or type(module) is not str:  # a student's metaclass
         return ""
     if module in ("builtins", "collections") and name in _CONTAINERS:
-        if name in _BUFFERS:
-            return "bytes"
-        return "pairs" if name in _DICTS else "items"
+        return _CONTAINERS[name]
     if (module.partition(".")[0], name) in _BY_VALUE:
         return "data"
     if kind in (io.StringIO, io.BytesIO):

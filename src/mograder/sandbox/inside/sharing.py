@@ -44,9 +44,7 @@ class Sharing:
         data: bytes = argument_pickle.dumps(request, self._number_of, self.links.number)
         for number in dropped:
             self.links.drop(number)
-        for each in new:
-            self._last += 1
-            self.links.given(each, self._last)
+        self._give(new)
         return data
 
     def offered(self, names: dict[str, Any]) -> dict[str, list[int]]:
@@ -55,10 +53,7 @@ class Sharing:
         for name, value in names.items():
             parts = shared_objects.reachable([value], self._is_the_workers)
             if parts and parts[-1] is value:
-                offers[name] = list(range(self._last + 1, self._last + 1 + len(parts)))
-                for each in parts:
-                    self._last += 1
-                    self.links.given(each, self._last)
+                offers[name] = self._give(parts)
         return offers
 
     def withdrawn(self, offers: dict[str, list[int]], linked: object) -> None:
@@ -87,6 +82,14 @@ class Sharing:
         known = {self.links.number(each) for each in allowed}
         self.beyond |= not self.links.met <= known
         self.links.met = set()
+
+    def _give(self, objects: list[Any]) -> list[int]:
+        """Share objects under the next numbers, and return these."""
+        first = self._last + 1
+        self._last += len(objects)
+        for number, each in enumerate(objects, first):
+            self.links.given(each, number)
+        return list(range(first, self._last + 1))
 
     def _new(self, values: list[Any]) -> list[Any]:
         found = shared_objects.reachable(values, self._is_the_workers)
