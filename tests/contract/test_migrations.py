@@ -5,16 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, insert, inspect, text
+from sqlalchemy import Engine, inspect, text
 
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.store.database.database import (
     MIGRATIONS,
@@ -25,18 +22,10 @@ from mograder.store.database.database import (
     upgrade,
     writing,
 )
-from mograder.store.hub.hub_state import (
-    CapabilityRow,
-    EndingRow,
-    HubState,
-    SessionRow,
-    SessionState,
-)
-from mograder.store.hub.hub_tables import metadata, sessions
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import metadata
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once
-
-AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 
 def test_a_new_database_gets_exactly_the_tables_that_the_program_uses(engine: Engine) -> None:
@@ -102,31 +91,18 @@ def test_an_upgrade_that_fails_changes_nothing(engine: Engine, next_migrations: 
     assert "nickname" not in {column["name"] for column in inspect(engine).get_columns("users")}
 
 
-def test_a_database_of_the_first_release_keeps_all_that_it_holds(url: str, tmp_path: Path) -> None:
-    """From 0001: users, a running session and its capability; then endings can be recorded."""
-    first = tmp_path / "first-release"
-    later = shutil.ignore_patterns("__pycache__", "r000[2-9]*", "r00[1-9]*")
-    shutil.copytree(MIGRATIONS, first, ignore=later)
-    engine = open_engine(url)
-    upgrade(engine, migrations=first)
-    assert schema_version(engine) == "0001"
-    state = HubState(engine)
-    assert state.slot_of("alice") == 1
-    session = SessionRow("id", "alice", "A1", "edit", SessionState.RUNNING, "/s", "", "e", AT, AT)
-    values = asdict(session)
-    del values["node"], values["hub"]  # columns of a later release
-    with engine.begin() as connection:
-        connection.execute(insert(sessions).values(**values))
-    capability = CapabilityRow("cap", "id", "alice", Role.STUDENT, "login", AT)
-    state.add_capability(capability)
-    upgrade(engine)
-    assert schema_version(engine) == head_version() != "0001"
-    assert (state.sessions(), state.capabilities()) == ((session,), (capability,))
-    assert state.slot_of("bob") == 2
-    ended = EndingRow("alice", "A1", "edit", "id", "idle", AT, "")
-    state.save_ending(ended, forget_before=AT)
-    assert state.endings(AT) == (ended,)
-    engine.dispose()
+@pytest.mark.parametrize("revision", ["0001", "0013", "g0001", "g0005"])
+def test_a_database_of_before_the_first_release_is_named_so_and_stays_as_it_is(
+    engine: Engine, revision: str
+) -> None:
+    assert HubState(engine).slot_of("alice") == 1
+    with writing(engine) as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+    with pytest.raises(Conflict, match="before the first release") as refused:
+        upgrade(engine)
+    assert "operate.md" in (refused.value.hint or "")
+    assert schema_version(engine) == revision
+    assert HubState(engine).slot_of("alice") == 1
 
 
 def test_an_sqlite_database_is_private_and_durable(tmp_path: Path) -> None:

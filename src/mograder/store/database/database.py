@@ -65,6 +65,11 @@ _CONNECT = {
 """Parameters of a connection to PostgreSQL, unless the URL has them: a server that vanished is
 noticed in seconds, where the kernel alone waits for a quarter of an hour (libpq 34.1.2)."""
 
+_NEVER_RELEASED = frozenset(
+    [*(f"{number:04}" for number in range(1, 14)), *(f"g{number:04}" for number in range(1, 6))]
+)
+"""Revisions of the hub's database and of the gradebook that only development versions had."""
+
 _ADVISORY_LOCK = 0x6D6F_6772
 """The key of the PostgreSQL advisory lock that serialises upgrades."""
 
@@ -192,8 +197,9 @@ def _turn(engine: Engine) -> Iterator[None]:
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     """Upgrade the tables in one long transaction; copy an SQLite file first if they will change.
 
-    Raises: :class:`Conflict` when a newer mograder wrote the database, :class:`InvalidInput`
-    when the file is not a database, :class:`Busy` when the database cannot be reached.
+    Raises: :class:`Conflict` when a newer mograder wrote the database, or one before the first
+    release; :class:`InvalidInput` when the file is not a database, :class:`Busy` when the database
+    cannot be reached.
     """
     config = _alembic_config(migrations)
     head = head_version(migrations)
@@ -201,7 +207,7 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
         current = schema_version(engine)
         if current == head:
             return
-        _refuse_newer(current, migrations)
+        _refuse_unknown(current, migrations)
         if current is not None or _has_tables(engine):
             _back_up(engine, current or "0.3.16", head)
         with engine.begin() as connection:
@@ -321,7 +327,7 @@ def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
     :func:`schema_version`.
     """
     current = schema_version(engine)
-    _refuse_newer(current, migrations)
+    _refuse_unknown(current, migrations)
     return current != head_version(migrations)
 
 
@@ -457,7 +463,12 @@ def _alembic_config(migrations: Path) -> Config:
     return config
 
 
-def _refuse_newer(current: str | None, migrations: Path) -> None:
+def _refuse_unknown(current: str | None, migrations: Path) -> None:
+    if current in _NEVER_RELEASED:
+        raise Conflict(
+            f"The database is of a version before the first release (its tables: {current!r}).",
+            hint='It is unchanged. The remedy is in docs/how-to/operate.md, "Upgrade".',
+        )
     if current is not None and current not in known_versions(migrations):
         raise Conflict(
             f"The database was written by a newer mograder (its tables are at {current!r}).",

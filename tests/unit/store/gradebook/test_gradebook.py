@@ -21,7 +21,6 @@ from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.store.database.database import open_engine
 from mograder.store.gradebook import gradebook as room
 from mograder.store.gradebook.gradebook import (
-    UNKNOWN_ATTEMPT,
     Gradebook,
     Identity,
     SentFile,
@@ -218,25 +217,6 @@ def test_an_intent_is_on_record_until_it_is_confirmed(book: Gradebook) -> None:
     book.record_sent(SITE, 1, [SentGrade(4, "33.00", modified=9)], AT)
     assert book.intended(SITE, 1) == {5: rows[1]}
     assert book.intended(SITE, 2) == {4: rows[0]}
-
-
-def test_records_of_an_older_version_keep_their_grades(tmp_path: Path) -> None:
-    """Revision g0003 replaces the digest by the values themselves."""
-    path = tmp_path / "gradebook.db"
-    Gradebook(path).close()
-    kept = {"alembic_version", "assignments", "students", "submissions", "identities"}
-    newer = [f"DROP TABLE {name};" for name in metadata.tables if name not in kept]
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            "".join(newer)
-            + "CREATE TABLE uploads (site TEXT NOT NULL, assignment_id INTEGER NOT NULL, user_id"
-            " INTEGER NOT NULL, digest TEXT NOT NULL, grade TEXT NOT NULL, uploaded_at TEXT NOT"
-            " NULL, CONSTRAINT pk_uploads PRIMARY KEY (site, assignment_id, user_id));"
-            f"INSERT INTO uploads VALUES ('{SITE}', 1, 4, 'abc', '87.50', '2026');"
-            "UPDATE alembic_version SET version_num = 'g0002';"
-        )
-    with Gradebook(path) as book:
-        assert book.sent(SITE, 1) == {4: SentGrade(4, "87.50", UNKNOWN_ATTEMPT)}
 
 
 def test_looking_makes_and_changes_nothing(old: Path, tmp_path: Path) -> None:
