@@ -129,6 +129,7 @@ def test_a_database_of_the_first_release_keeps_all_that_it_holds(url: str, tmp_p
     engine.dispose()
 
 
+@pytest.mark.usefixtures("real_fsync")
 def test_an_sqlite_database_is_private_and_durable(tmp_path: Path) -> None:
     engine = open_engine(database_url("", tmp_path))
     upgrade(engine)
