@@ -17,7 +17,7 @@ import pytest
 
 from bench.support.course import REPOSITORY, copy_example_course
 
-pytest_plugins = ["tests.support.processes", "tests.support.timings"]
+pytest_plugins = ["tests.support.processes", "tests.support.timings", "tests.support.flushing"]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
 

@@ -28,6 +28,8 @@ from mograder.web.hub.routes import ROUTES
 from tests.contract.doc_references import Documentation, prose
 from tests.support.settings_reads import keys_read
 
+pytestmark = pytest.mark.full
+
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 
@@ -36,7 +38,6 @@ def _page(path: str) -> str:
     return (DOCS / path).read_text("utf-8")
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("page", ["cli", "settings"])
 def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     """In a fresh interpreter: click keeps a command's help option from its first use on."""

@@ -105,6 +105,7 @@ def test_a_database_of_before_the_first_release_is_named_so_and_stays_as_it_is(
     assert HubState(engine).slot_of("alice") == 1
 
 
+@pytest.mark.usefixtures("real_fsync")
 def test_an_sqlite_database_is_private_and_durable(tmp_path: Path) -> None:
     engine = open_engine(database_url("", tmp_path))
     upgrade(engine)

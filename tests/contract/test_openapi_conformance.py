@@ -42,9 +42,7 @@ KNOWN = {
     "archive": "A1.bak.20260901T090000.py",
 }
 DESCRIBED = [route for route in (*ROUTES, *MACHINE_ROUTES) if route.chapter]
-FEW = settings(
-    max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
-)
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +96,7 @@ def _part(name: str, part: Any) -> tuple[str, tuple[str | None, bytes]]:
     return name, (filename, data)
 
 
+@pytest.mark.parametrize("examples", [3, pytest.param(8, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     ("user", "known"), [("prof", True), ("prof", False), ("alice", True)], ids=str
 )
@@ -109,6 +108,7 @@ def test_every_answer_is_one_that_the_description_names(
     route: Route,
     known: bool,
     user: str,
+    examples: int,
 ) -> None:
     fixed = {name: value for name, value in KNOWN.items() if f"{{{name}" in route.path}
     if "revoke" in route.path:
@@ -117,7 +117,7 @@ def test_every_answer_is_one_that_the_description_names(
     operation = schema[route.path.replace(":path}", "}")][route.method]
     made = operation.as_strategy(path_parameters=fixed if known and fixed else None)
 
-    @FEW
+    @settings(ANY, max_examples=examples)
     @given(case=made)
     def ask(case: schemathesis.Case[Any]) -> None:
         sent = case.as_transport_kwargs(base_url=ORIGIN)

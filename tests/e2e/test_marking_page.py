@@ -16,15 +16,18 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Dialog, Error, Locator, Page, Request, Route, expect
 
 from bench.support.browser import People
+from bench.support.course import put_release
 from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.result_signature import grading_key
+from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import QuestionGrade
 from tests.support.marked_course import put_marked_course, student_name
-from tests.support.marking_course import A
+from tests.support.marking_course import SOURCE, A, submission_of
+from tests.support.shared_hub import HEADER, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -155,6 +158,44 @@ def share_out(hub: HubProcess, *markers: str) -> None:
         body = {"question": None, "markers": markers}
         answer = client.put(f"/marking/-/api/{A}/shares", json=body)
         assert answer.status_code == 200, answer.text
+
+
+def grade_by_judge_and_worker(hub: HubProcess, source: str) -> None:
+    """Send the source, have the hub grade what was handed in, and wait until it has."""
+    with hub.client(from_proxy("prof")) as client:
+        sent = client.put(f"/source/{A}", files={"files": (f"{A}.py", source.encode())})
+        assert sent.status_code == 200, sent.text
+        begun = client.post(f"/autograde/{A}", json={})
+        assert begun.status_code == 202, begun.text
+
+        def job() -> tuple[str, str]:
+            told = client.get(f"/autograde/{A}").json()["job"]
+            return told["state"], told["error"]
+
+        until(lambda: job()[0] not in ("queued", "running"), 400)
+        assert job() == ("done", "")
+
+
+@pytest.mark.journey
+async def test_a_mark_on_the_page_joins_those_by_judge_and_worker(
+    start_hub: Callable[..., HubProcess], work_directory: Path, people: People
+) -> None:
+    course, source = work_directory / "course", HEADER + SOURCE
+    release = make_release(source, filename=f"{A}.py", assignment=A)
+    assert release is not None
+    put_release(course, A, release.text)
+    submitted = course / "submitted" / A
+    submitted.mkdir(parents=True)
+    (submitted / f"{student_name(0)}.py").write_text(HEADER + submission_of("n^{-1/2}.", "2.5"))
+    hub = start_hub(course, settings={"hub.instructors": ["prof"]})
+    await asyncio.to_thread(grade_by_judge_and_worker, hub, source)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.write("p", "7.5")
+    await prof.is_saved()
+    book = Book(course, 1)
+    marks = {question: book.marks(question).values() for question in ("Q1", "Q2", "Essay")}
+    told = {name: [(each.points, each.marker) for each in of] for name, of in marks.items()}
+    assert told == {"Q1": [(0, "")], "Q2": [(5, "")], "Essay": [(7.5, "prof")]}
 
 
 async def test_two_mark_thirty_answers_to_two_questions_by_keyboard_and_a_kill_loses_nothing(

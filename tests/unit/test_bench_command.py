@@ -7,6 +7,8 @@ import pytest
 from bench.__main__ import LONG, ROWS, read_command_line
 from bench.options import Options
 
+pytestmark = pytest.mark.full
+
 
 def test_all_rows_but_the_long_ones_are_measured_by_default() -> None:
     names, options = read_command_line([])

@@ -8,6 +8,8 @@ import pytest
 
 from bench.cpu_waits import Spent, parse_schedstat, spent, told
 
+pytestmark = pytest.mark.full
+
 
 def test_a_threads_line_is_read() -> None:
     assert parse_schedstat("1500000000 250000000 17\n") == Spent(1.5, 0.25)

@@ -12,6 +12,8 @@ from bench.load import Target
 from bench.tab import Tab
 from bench.wire import Refused
 
+pytestmark = pytest.mark.full
+
 
 async def _arrives(page: float) -> Tab:
     tab = Tab(Target(path="", port=1), 0.0)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from bench.figures import arrivals, percentile, slope, steps
 
+pytestmark = pytest.mark.full
+
 _SAMPLES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from bench.report import Budget, Row, Verdict, broken, render, write_json
 
+pytestmark = pytest.mark.full
+
 
 def _row(ours: tuple[float, ...], theirs: tuple[float, ...], budget: Budget | None) -> Row:
     return Row("start", "s", "plain marimo", ours, theirs, budget)

@@ -12,6 +12,8 @@ from aiohttp import web
 from bench.load import Target
 from bench.wire import Line, Refused, frame, open_websocket, split_frame
 
+pytestmark = pytest.mark.full
+
 
 async def _echo(request: web.Request) -> web.StreamResponse:
     answer = web.WebSocketResponse(autoping=False)

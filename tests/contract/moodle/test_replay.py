@@ -11,6 +11,8 @@ from tests.support.moodle.recordings import ANYBODY, Recording, tape
 from tests.support.moodle.replay import Replay, Request, token_of
 from tests.support.moodle.state import World
 
+pytestmark = pytest.mark.full
+
 RECORDED = [each for each in tape() if not each.by]
 SERVABLE = [each for each in RECORDED if each.is_servable]
 REISSUED = {"/login/token.php", "/webservice/upload.php"}

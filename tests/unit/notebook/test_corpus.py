@@ -36,17 +36,20 @@ def test_a_source_becomes_what_is_written_beside_it(name: str) -> None:
     assert corpus.outcome(corpus.source(name), name) == corpus.expected(name)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", RELEASED)
 def test_a_release_is_a_notebook_that_marimo_opens(name: str) -> None:
     check_notebook(released(name), f"{name}.py")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", RELEASED)
 def test_a_release_has_nothing_left_to_take_out(name: str) -> None:
     assert "BEGIN SOLUTION\n" not in released(name)
     assert make_release(released(name), filename=f"{name}.py", assignment=name) is None
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refusal_names_file_and_line(name: str) -> None:
     for line in corpus.expected(name).splitlines()[1:]:
@@ -55,6 +58,7 @@ def test_a_refusal_names_file_and_line(name: str) -> None:
         assert 1 <= int(number) <= len(corpus.source(name).splitlines())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_every_refusal_and_advice_names_a_remedy(name: str) -> None:
     told = corpus.expected(name).partition("---\n")[0].splitlines()[1:]
@@ -69,6 +73,7 @@ def test_there_is_a_cell_of_every_kind() -> None:
     assert kinds == set(CellKind)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", RELEASED)
 def test_the_header_says_which_cells_are_the_teachers(name: str) -> None:
     made = make_release(corpus.source(name), filename=f"{name}.py", assignment=name)

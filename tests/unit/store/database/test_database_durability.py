@@ -51,6 +51,7 @@ def _mode(engine: Engine, *, fleeting: bool) -> int:
         return mode
 
 
+@pytest.mark.usefixtures("real_fsync")
 def test_the_disk_is_waited_for_unless_it_is_said_that_it_need_not_be(engine: Engine) -> None:
     """Also where one connection does both, one after the other."""
     said = [_mode(engine, fleeting=fleeting) for fleeting in (False, True, True, False, True)]
