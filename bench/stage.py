@@ -21,7 +21,6 @@ from pathlib import Path
 
 from bench.load import Target
 from bench.progress import say
-from bench.support.fronts import OWN_GROUP
 from bench.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
 from bench.support.identity import SECRET, instructor_token, student
 from bench.support.marimo import Address
@@ -162,7 +161,6 @@ def set_up() -> Iterator[Stage]:
             "hub.uv_cache_dir": str(CACHE),
             "hub.runtime_dir": str(runtime),
             "hub.supervisor_socket": str(runtime / "supervisor.sock"),
-            "hub.front_group": OWN_GROUP,
             "limits.warm_environments": WARM_ENVIRONMENTS,
         }
         hub = HubProcess(course, directory / "hub.log", HubConfig(settings=settings))

@@ -19,8 +19,6 @@ SETTINGS = {
     "hub.public_url": "https://hub.example.org",
     "hub.host": "127.0.0.1",
     "hub.port": 8080,
-    "hub.front_group": "mograder-front",
-    "hub.environments_dir": "/srv/mograder/environments",
 }
 
 

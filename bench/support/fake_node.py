@@ -35,7 +35,6 @@ from mograder.sandbox.protocol import (
     Done,
     Ended,
     Failed,
-    HangUp,
     Hello,
     ListSessions,
     Measured,
@@ -177,8 +176,6 @@ class FakeNode:
                 return Done(id=call.id, stopped=self.end(operation.session_id, asked=True))
             case ListSessions():
                 return Done(id=call.id, sessions=tuple(map(_info, self.sessions)))
-            case HangUp():
-                return Done(id=call.id, stopped=operation.session_id in self.sessions)
             case PrepareEnvironment():
                 self.environments.add(operation.key)
                 return Done(id=call.id, warm=operation.warm, environments=(Path(operation.key),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,9 +15,6 @@ from mograder.core.session_url import SessionUrl
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import Front
 from mograder.operations.fronts.nginx import nginx_config
-
-OWN_GROUP = grp.getgrgid(os.getegid()).gr_name
-"""A group that this process may give its files to."""
 
 _NGINX = """\
 {user}
@@ -61,8 +57,6 @@ class Place:
     hub_port: int = 0
     hubs: tuple[str, ...] = ()
     prefix: str = ""
-    fast: bool = False
-    assets: Path = Path("/nonexistent")
     user: str = ""
     sessions: SessionUrl | None = None
     request_mb: int = 3
@@ -83,8 +77,6 @@ class Place:
             header="X-Remote-User",
             user=self.user,
             request_mb=self.request_mb,
-            group=OWN_GROUP if self.fast else "",
-            assets=self.assets,
             sessions=self.sessions,
             certificate="/etc/letsencrypt/live/hub/fullchain.pem",
             key="/etc/letsencrypt/live/hub/privkey.pem",

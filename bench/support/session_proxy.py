@@ -7,7 +7,6 @@ Unix socket. Fakes: the pool (a dictionary that counts) and the table of capabil
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import socket
 import tempfile
@@ -30,7 +29,6 @@ from mograder.auth.tokens import make_token
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.end_reasons import Ending, EndReason
@@ -44,7 +42,6 @@ from mograder.store.versions.versions import Versions
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.front_auth import FrontAuthorizer
 from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.audit import Event
@@ -337,10 +334,8 @@ async def running_rig(
         peers = parse_networks(["127.0.0.0/8"])
         policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
         trusts = partial(is_trusted, policy)
-        cut = partial(_hang_up, made.pool)
-        front = FrontAuthorizer(proxy, made.capabilities, trusts=trusts, hang_up=cut)
         app = ContextMiddleware(
-            Dispatcher(proxy, proxy, _own, front),
+            Dispatcher(proxy, proxy, _own),
             base_url=base_url,
             public_url="",
             trusts=trusts,
@@ -368,11 +363,6 @@ async def _own(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(scope, receive, send)
 
 
-async def _hang_up(pool: FakePool, session_id: str) -> bool:
-    session = pool.by_id(session_id)
-    return session is not None and hang_up([os.getpid()], str(session.endpoint.socket))
-
-
 @asynccontextmanager
 async def _closing(proxy: SessionProxy, rig: Rig) -> AsyncIterator[None]:
     try:
@@ -390,7 +380,6 @@ async def served_on_unix(app: ASGIApp) -> AsyncIterator[Path]:
         path = Path(directory) / "s.sock"
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(path))
-        path.chmod(0o660)  # as the supervisor does for a front
         listening.listen(128)
         async with served(app, listening):
             yield path

@@ -26,12 +26,12 @@ from mograder.sandbox.client.connection import ConnectionLost
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState
+from tests.support.disconnect import hang_up
 from tests.support.launchers import make_spec
 from tests.support.session_pools import ignore_progress, terms
 from tests.support.supervisors import (

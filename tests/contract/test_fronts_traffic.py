@@ -1,15 +1,13 @@
-"""Traffic through the shipped nginx and Caddy: bodies, WebSockets, static files (B19, B20).
+"""Traffic through the shipped nginx and Caddy, before the real session proxy: bodies, WebSockets.
 
-Plain and on nginx's fast path, before the real session proxy (security.md; decision 0034).
+B19, B20; security.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import product
 
-import aiohttp
 import httpx
 import pytest
 import websockets
@@ -17,7 +15,6 @@ from websockets.asyncio.client import ClientConnection
 
 from bench.support.session_proxy import bearer, cookie
 from tests.support.proxy_front import (
-    SCRIPT,
     Standing,
     connect_websocket,
     no_answer_is_lost,
@@ -173,47 +170,3 @@ async def test_requests_and_sockets_are_activity(proxied: RunningProxy) -> None:
     assert proxied.rig.pool.touches == before + 1
     async with connect_websocket(proxied, cap + "ws"):
         assert proxied.rig.pool.touches > before + 1
-
-
-# ---- static files -------------------------------------------------------------------------------
-
-
-async def test_marimos_files_come_from_the_disk_packed_and_for_ever(
-    proxied: RunningProxy, standing: Standing
-) -> None:
-    if not standing.place.fast:
-        pytest.skip("only the fast path has them")
-    base = f"/s/_marimo/{standing.assets}/assets"
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
-        for asked, coding in (("br, gzip", "br"), ("gzip", "gzip"), ("identity", None)):
-            url = f"{standing.place.url}{base}/index.js"
-            async with client.get(url, headers={"Accept-Encoding": asked}) as answer:
-                assert answer.status == 200
-                assert answer.headers.get("content-encoding") == coding
-                assert answer.headers.getall("content-type") == ["text/javascript; charset=utf-8"]
-                assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-                assert answer.headers["access-control-allow-origin"] == "*"
-                assert answer.headers["x-content-type-options"] == "nosniff"
-                assert (len(await answer.read()) < len(SCRIPT)) == (coding is not None)
-    picture = await proxied.http.get(f"{base}/dot.png", headers={"Accept-Encoding": "br"})
-    assert (picture.content, picture.headers["content-type"]) == (b"\x89PNG", "image/png")
-    assert "content-encoding" not in picture.headers
-    assert not proxied.upstream.seen
-
-
-async def test_no_path_leads_out_of_the_static_files(
-    proxied: RunningProxy, standing: Standing
-) -> None:
-    base = f"/s/_marimo/{standing.assets}"
-    secret = "main.conf"
-    assert (standing.log.parent / secret).exists()
-    ups = ("..", "%2e%2e", "..%2f", ".%2e", "%252e%252e", "..\\")
-    starts = (base, f"{base}/assets", "/s/_marimo")
-    targets = (f"run/{secret}", "manifest.json", "etc/passwd")
-    for start, up, target, depth in product(starts, ups, targets, (1, 3)):
-        path = f"{start}/{'/'.join([up] * depth)}/{target}"
-        status, body = await asyncio.to_thread(raw, standing.place.port, path)
-        assert status != 200, path
-        assert "root:" not in body
-    status, _ = await asyncio.to_thread(raw, standing.place.port, f"{base}/manifest.json")
-    assert status == 404

@@ -18,7 +18,7 @@ from bench.support.fronts import Place, running, two_ports
 from bench.support.session_proxy import DOCUMENT, served_on_unix
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.nginx import nginx_config
-from tests.support.proxy_front import FRONTS, NAMES
+from tests.support.proxy_front import FRONTS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
 pytestmark = pytest.mark.full
@@ -72,12 +72,12 @@ WRITERS = {
 }
 
 
-@pytest.fixture(params=FRONTS, ids=NAMES)
+@pytest.fixture(params=FRONTS)
 async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RunningProxy]:
-    program, fast = request.param
+    program = request.param
     write, user = WRITERS[program]
     port, hub_port = two_ports()
-    place = Place(port=port, hub_port=hub_port, fast=fast, user=user)
+    place = Place(port=port, hub_port=hub_port, user=user)
     async with served_on_unix(oracle) as socket:
         with running(program, write(place, socket), port, tmp_path / "front"):
             async with open_proxy(port=hub_port, url=place.url) as opened:
@@ -114,11 +114,10 @@ async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -
     assert not proxied.upstream.seen
 
 
-@pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
-async def test_nginxs_own_sign_in_checks_before_it_names(tmp_path: Path, fast: bool) -> None:
+async def test_nginxs_own_sign_in_checks_before_it_names(tmp_path: Path) -> None:
     """B20: ``$remote_user`` is a client's own word unless a password was checked."""
     port, hub_port = two_ports()
-    place = Place(port=port, hub_port=hub_port, fast=fast, user="$remote_user")
+    place = Place(port=port, hub_port=hub_port, user="$remote_user")
     people = tmp_path / "people"
     people.write_text("alice:{PLAIN}secret\n")
     site = nginx_config(place.front()).replace("/etc/nginx/mograder-people", str(people))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ async def test_what_cannot_start_leaves_no_socket(
     with pytest.raises(Conflict):
         await client.start(request)
     assert len(list((runtime / "s").iterdir())) == 1
+
+
+async def test_no_other_user_of_the_machine_reaches_a_sessions_socket(
+    client: SupervisorClient, sessions: Sessions, runtime: Path
+) -> None:
+    info = await client.start(sessions.request("alone", SLEEPER))
+    assert stat.S_IMODE(info.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE((runtime / "s").stat().st_mode) == 0o700
 
 
 async def test_failing_starts_leave_no_descriptor_and_no_mount(

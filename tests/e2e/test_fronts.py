@@ -1,7 +1,6 @@
-"""The student's journey through nginx, plain and with the fast path, and Caddy, in Chromium.
+"""The student's journey through the shipped nginx and Caddy, in Chromium (B19, B20).
 
-B19, B20: the configurations that are shipped; decision 0034. The plain ones are long: what they
-carry is also tested by ``tests/contract/test_fronts.py``, quickly.
+What they carry is also tested by ``tests/contract/test_fronts.py``, quickly.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.async_api import Frame, expect
 
 from bench.support.browser import People, Person, notebook
-from bench.support.fronts import OWN_GROUP, Place, shipped
+from bench.support.fronts import Place, shipped
 from bench.support.hub import HubProcess
 from bench.support.identity import student, token
 from bench.support.process import ServerProcess, free_port
@@ -37,11 +35,9 @@ from tests.e2e.test_journey import (
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 FRONTS = [
-    pytest.param("nginx", True, id="nginx-fast", marks=pytest.mark.journey),
-    pytest.param("nginx", False, id="nginx-plain", marks=pytest.mark.long),
-    pytest.param("caddy", False, id="caddy-plain", marks=pytest.mark.long),
+    pytest.param("nginx", marks=pytest.mark.journey),
+    pytest.param("caddy", marks=pytest.mark.long),
 ]
-TTL = 10
 
 StartFront = Callable[..., tuple[Place, ServerProcess]]
 
@@ -52,8 +48,7 @@ def start_shipped(work_directory: Path) -> Iterator[StartFront]:
     with ExitStack() as stack:
 
         def start(hub: HubProcess, program: str, **choices: object) -> tuple[Place, ServerProcess]:
-            environments = Path(str(hub.config.settings["hub.environments_dir"]))
-            here = {"port": free_port(), "assets": environments / "assets", **choices}
+            here = {"port": free_port(), **choices}
             place = Place(hub_port=hub.port, request_mb=256, **here)  # type: ignore[arg-type]
             directory = work_directory / f"front-{place.port}"
             return place, stack.enter_context(shipped(program, place, directory))
@@ -79,18 +74,16 @@ async def submit(person: Person, base: str) -> None:
     await page.close()
 
 
-@pytest.mark.parametrize(("program", "fast"), FRONTS)
+@pytest.mark.parametrize("program", FRONTS)
 async def test_b19_b20_a_student_edits_behind_a_front(
     start_hub: Callable[..., HubProcess],
     start_shipped: StartFront,
     people: People,
     program: str,
-    fast: bool,
 ) -> None:
-    """B19, B20: publish, deep link, edit, save, reload, submit; with and without the fast path."""
-    group = {"hub.front_group": OWN_GROUP} if fast else {}
-    hub = start_hub(settings={"hub.collect": True, **group})
-    place, server = start_shipped(hub, program, fast=fast)
+    """B19, B20: publish, deep link, edit, save, reload, submit."""
+    hub = start_hub(settings={"hub.collect": True})
+    place, server = start_shipped(hub, program)
     publish(hub, hub.url, ASSIGNMENT, "--force")
     alice = await people.person("alice")
     await sign_in(alice, place.url)
@@ -102,15 +95,15 @@ async def test_b19_b20_a_student_edits_behind_a_front(
     assert "crit" not in server.log_text(), server.tail()
 
 
-@pytest.mark.long  # test_fast_path.py has it with sockets instead of a browser in every run
-async def test_signing_out_ends_the_page_that_the_fast_path_serves(
+@pytest.mark.long  # test_fronts.py of the contracts has it without a browser
+async def test_signing_out_ends_the_page_behind_a_front(
     start_hub: Callable[..., HubProcess],
     start_shipped: StartFront,
     people: People,
 ) -> None:
     """security.md: sign-out revokes the capability and closes its sockets, in a real sandbox."""
-    hub = start_hub(settings={"hub.front_group": OWN_GROUP})
-    place, _ = start_shipped(hub, "nginx", fast=True)
+    hub = start_hub()
+    place, _ = start_shipped(hub, "nginx")
     publish(hub, hub.url, ASSIGNMENT, "--force")
     alice = await people.person("alice")
     await sign_in(alice, place.url)
@@ -131,35 +124,6 @@ async def test_signing_out_ends_the_page_that_the_fast_path_serves(
         rows = client.get("/sessions").json()
     assert first is not None
     assert [row["assignment"] for row in rows] == [ASSIGNMENT], "the session itself goes on"
-
-
-@pytest.mark.long
-async def test_an_open_page_on_the_fast_path_keeps_its_session_and_a_closed_one_does_not(
-    start_hub: Callable[..., HubProcess], start_shipped: StartFront, people: People
-) -> None:
-    """Idle accounting without seeing a message: sub-requests, and marimo's own connections."""
-    hub = start_hub(settings={"hub.front_group": OWN_GROUP, "hub.session_ttl": TTL})
-    place, _ = start_shipped(hub, "nginx", fast=True)
-    publish(hub, hub.url, ASSIGNMENT, "--force")
-    alice = await people.person("alice")
-    await sign_in(alice, place.url)
-    page = await alice.open(f"{place.url}/edit/{ASSIGNMENT}")
-    await page.wait_for_url("**/edit/user/**")
-    editor = await notebook(page)
-    await expect(editor.locator(".cm-content").first).to_be_visible(timeout=120_000)
-    await editor.wait_for_load_state("networkidle")
-    await asyncio.sleep(2.5 * TTL)  # the time is what is tested: nothing is asked meanwhile
-    assert await _sessions(hub) == [ASSIGNMENT]
-    await page.close()
-    async with asyncio.timeout(60):
-        while await _sessions(hub):  # noqa: ASYNC110 - another program decides
-            await asyncio.sleep(0.5)
-
-
-async def _sessions(hub: HubProcess) -> list[str]:
-    async with httpx.AsyncClient(base_url=hub.url, trust_env=False) as client:
-        rows = (await client.get("/sessions", headers=student("alice"))).json()
-    return [row["assignment"] for row in rows]
 
 
 @pytest.mark.long

@@ -17,8 +17,8 @@ import pytest
 from bench.support.hub import HubProcess
 from bench.support.identity import instructor
 from bench.support.process import ServerProcess
-from mograder.sandbox.supervisor.disconnect import hang_up
 from tests.e2e.test_durability import supervisor_of
+from tests.support.disconnect import hang_up
 from tests.support.shared_hub import SharedCaches, module_hub, servers_of
 from tests.support.shipped_hub import shipped_hub
 from tests.support.student_workers import Worker, at_work, soon

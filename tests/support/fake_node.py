@@ -26,7 +26,6 @@ from mograder.sandbox.protocol import (
     Execute,
     Executed,
     Failed,
-    HangUp,
     Hello,
     Judged,
     JudgeSubmission,
@@ -194,7 +193,7 @@ class FakeNode:
                 return await self._start(call.id, operation)
             case Execute() | JudgeSubmission():
                 return await self._run(call.id, operation)
-            case StopSession() | HangUp():
+            case StopSession():
                 return self._stop(call.id, operation)
             case GrantLease() | PrepareEnvironment():
                 return self._obey(call.id, operation)
@@ -206,7 +205,7 @@ class FakeNode:
                 sessions = tuple(map(_info, self.sessions))
                 return Done(id=call.id, sessions=sessions, environments=used)
 
-    def _stop(self, call_id: int, operation: StopSession | HangUp) -> Done:
+    def _stop(self, call_id: int, operation: StopSession) -> Done:
         lives = operation.session_id in self.sessions
         if isinstance(operation, StopSession):
             self.stopped.add(operation.session_id)

@@ -419,15 +419,10 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         allowances=Allowances(Releases(course / "hub-release")),
         validations=Validations(runs),
         grading=grading,
-        hang_up=_hang_up,
         sandboxed=True,
         dev=dev,
     )
     return Hub(create_app(services), services, pool, clock, course, engine, runs, batch, grades)
-
-
-async def _hang_up(session_id: str) -> bool:
-    return False
 
 
 @asynccontextmanager

@@ -16,12 +16,9 @@ from websockets.asyncio.client import connect
 
 from bench.support.fronts import Place, shipped, two_ports
 from bench.support.session_proxy import cookie
-from mograder.sandbox.environments.static_assets import keep_assets
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 
-FRONTS = [("nginx", False), ("nginx", True), ("caddy", False)]
-NAMES = ["nginx-plain", "nginx-fast", "caddy-plain"]
-SCRIPT = b"export const answer = 42;" * 100
+FRONTS = ["nginx", "caddy"]
 
 
 @dataclass(frozen=True)
@@ -30,25 +27,18 @@ class Standing:
 
     place: Place
     program: str
-    assets: str
     log: Path
 
 
-@pytest.fixture(scope="module", params=FRONTS, ids=NAMES)
+@pytest.fixture(scope="module", params=FRONTS)
 def standing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Standing]:
-    program, fast = request.param
-    directory = tmp_path_factory.mktemp("front")
-    static = directory / "env/lib/python3.12/site-packages/marimo/_static/assets"
-    static.mkdir(parents=True)
-    (static / "index.js").write_bytes(SCRIPT)
-    (static / "dot.png").write_bytes(b"\x89PNG")
-    assets = keep_assets(directory / "env", "3.12.1", "0.25.2", directory / "assets")
+    program = request.param
     port, hub_port = two_ports()
-    place = Place(port=port, hub_port=hub_port, fast=fast, assets=directory / "assets")
-    with shipped(program, place, directory / "run") as server:
-        yield Standing(place, program, assets, server.log)
+    place = Place(port=port, hub_port=hub_port)
+    with shipped(program, place, tmp_path_factory.mktemp("front")) as server:
+        yield Standing(place, program, server.log)
 
 
 @pytest.fixture

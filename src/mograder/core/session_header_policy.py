@@ -1,10 +1,7 @@
 """The headers that may pass between browsers and the servers of sessions.
 
-A "front" is a web server that forwards requests to the hub.
-
-The hub's own proxy (``web.hub.proxy.headers``) and the configuration that ``mograder hub
-proxy-config`` writes for nginx's fast path both use these lists, so that they filter alike
-(security.md, "The session's server is theirs too").
+The hub's proxy (``web.hub.proxy.headers``) filters by these lists (security.md, "The session's
+server is theirs too").
 """
 
 from __future__ import annotations
@@ -66,25 +63,6 @@ FROM_SESSION_NEVER_PREFIXES = (
     "sec-",
 )
 """Prefixes of response headers of a session that are not passed to a browser."""
-
-FAMILIES_BY_NAME = _words(
-    """access-control-allow-credentials access-control-allow-headers
-    access-control-allow-local-network access-control-allow-methods access-control-allow-origin
-    access-control-allow-private-network access-control-expose-headers access-control-max-age
-    attribution-reporting-info attribution-reporting-register-os-source
-    attribution-reporting-register-os-trigger attribution-reporting-register-source
-    attribution-reporting-register-trigger cross-origin-embedder-policy
-    cross-origin-embedder-policy-report-only cross-origin-opener-policy
-    cross-origin-opener-policy-report-only cross-origin-resource-policy location
-    sec-session-challenge sec-session-id sec-session-registration upgrade x-accel-buffering
-    x-accel-charset x-accel-expires x-accel-limit-rate x-accel-redirect x-mograder-base
-    x-mograder-root x-mograder-session x-mograder-socket x-mograder-target x-remote-user
-    x-sendfile-type"""
-)
-"""The known headers with these prefixes, for nginx, which removes headers by name only."""
-
-FRONT_DOOR = "/_front/session"
-"""The path below the hub's prefix where a front asks, once per request, which session it is for."""
 
 FENCE = (("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"))
 """The headers of every response from a session, errors included."""

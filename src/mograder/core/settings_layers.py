@@ -43,6 +43,11 @@ _ITEM_TABLES: Mapping[str, type[Section]] = {"limits": ItemLimits, "penalties": 
 """The tables within the table of an item."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_GONE: Mapping[str, str] = {
+    "hub.front_group": "Remove it: all traffic goes through the hub, and no program needs a group "
+    "for the sessions' sockets. Write nginx's configuration again: mograder hub proxy-config nginx",
+}
+"""What to do about a setting of an earlier release."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
@@ -119,7 +124,7 @@ class Layers:
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         for name in sorted(environ):
             if name.startswith(_OUR_PREFIXES) and name not in variables.keys() | _NOT_SETTINGS:
-                hint = _did_you_mean(name, variables)
+                hint = _instead_of(name) or _did_you_mean(name, variables)
                 self.warnings.append(f"The variable {name} is not a setting.{hint}")
 
     def add_options(self, overrides: Mapping[str, object]) -> None:
@@ -214,7 +219,7 @@ def _mistake(section: str, problem: _Problem, shown: str) -> InvalidInput:
     key = ".".join(parts)
     if not problem.unknown:
         return InvalidInput(f"{shown}: {key} {problem.sentence}.")
-    hint = _nearest(section, parts[-1]) or "Remove it: nothing reads it."
+    hint = _GONE.get(key) or _nearest(section, parts[-1]) or "Remove it: nothing reads it."
     return InvalidInput(f"{shown}: {key} is not a setting.", hint=hint)
 
 
@@ -310,6 +315,10 @@ def _nearest(section: str, name: str) -> str:
     elsewhere = [key for key in KEYS if key.rpartition(".")[2] == name]
     found = [here[each] for each in close] + elsewhere
     return f"Did you mean {found[0]}?" if found else ""
+
+
+def _instead_of(variable: str) -> str:
+    return next((f" {hint}" for key, hint in _GONE.items() if _variable(key) == variable), "")
 
 
 def _did_you_mean(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:

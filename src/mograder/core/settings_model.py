@@ -27,7 +27,6 @@ from mograder.core.settings_values import (
     builtin,
     database_url,
     feature,
-    group,
     header,
     listed,
     module,
@@ -297,9 +296,6 @@ class HubSettings(Section):
     """A separate origin for each viewer of each session: "https://{session}.example.net", on a
     domain that is used for nothing else. Empty: session pages run in an opaque origin of the
     hub's."""
-    front_group: Annotated[str, AfterValidator(group)] = ""
-    """The Unix group of an nginx that forwards session traffic by itself (the fast path): it may
-    connect to the sessions' sockets. Empty: all traffic goes through the hub, as behind Caddy."""
 
 
 class SecuritySettings(Section):

@@ -21,7 +21,6 @@ from mograder.core.names import Username
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -121,16 +120,6 @@ def header(text: str) -> str:
     """
     if text and not _HEADER_NAME.fullmatch(text):
         raise ValueError("must be the name of an HTTP header, or empty to trust none")
-    return text
-
-
-def group(text: str) -> str:
-    """Return the name of a Unix group, or ``""``.
-
-    Raises: ValueError for a text that is not a valid group name.
-    """
-    if text and not _GROUP.fullmatch(text):
-        raise ValueError("must be the name of a Unix group, or empty")
     return text
 
 

@@ -220,13 +220,6 @@ class CancelCall(Message):
     call_id: int
 
 
-class HangUp(Message):
-    """Close every connection to a session's server; the session goes on."""
-
-    op: Literal["hang up"] = "hang up"
-    session_id: str
-
-
 class Answered(Message):
     """Report that a session's server has answered, which ends the CPU boost of its start."""
 
@@ -271,7 +264,6 @@ Operation = Annotated[
     | Execute
     | JudgeSubmission
     | CancelCall
-    | HangUp
     | Answered
     | Subscribe
     | HoldLease

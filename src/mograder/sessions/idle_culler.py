@@ -173,7 +173,7 @@ class IdleCuller:
     async def _ask(self, live: LiveSession, reason: EndReason) -> None:
         """Ask a session's server for its open pages, and set ``paged`` if it has any.
 
-        On a web server's fast path the hub does not see the pages' connections. Without a valid
+        Pages may be connected through another hub. Without a valid
         answer an idle session is taken to have no page. Any other one is taken to have a page: a
         server that is short of processor time must not lose its student's page.
         """

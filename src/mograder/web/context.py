@@ -40,7 +40,6 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
 _SESSIONS = (b"/s/", b"/edit/user/", b"/run/user/")
-_FRONT = b"/_front/"
 _PRIVATE = ("localhost", "local", "internal")
 """Top-level domains in which no name can be registered."""
 _OF_ANY_HOST = frozenset({b"/health", b"/ready"})
@@ -372,9 +371,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text:
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
     # A page of a session loads hundreds of files, so only its failures are logged at INFO.
-    routine = context.raw_path.startswith(_FRONT) or (
-        status < 400 and context.raw_path.startswith(_SESSIONS)
-    )
+    routine = status < 400 and context.raw_path.startswith(_SESSIONS)
     level = logging.DEBUG if routine else logging.INFO
     if not _access.isEnabledFor(level):
         return

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from mograder.cli.main import root
 from mograder.core.errors import InvalidInput
-from mograder.core.session_header_policy import FROM_SESSION_NEVER, TO_SESSION
 from mograder.core.settings import load_settings
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import Front, FrontOptions, front_of
@@ -32,33 +31,16 @@ def test_the_shipped_files_are_what_the_command_writes() -> None:
         assert path.read_text() == text, "run make reference"
 
 
-def test_the_fast_path_is_there_only_with_its_group(tmp_path: Path) -> None:
-    plain, fast = front(tmp_path), front(tmp_path, front_group="hall")
-    assert "unix" not in nginx_config(plain)
-    assert "_front/session" in nginx_config(fast)
-    assert "hall" in nginx_config(fast)
-
-
-def test_caddy_gets_the_plain_configuration_and_is_told_so(tmp_path: Path) -> None:
-    plain = caddy_config(front(tmp_path))
-    text = caddy_config(front(tmp_path, front_group="hall"))
-    told = [line for line in text.splitlines() if line not in plain.splitlines()]
-    assert len(told) == 1
-    assert told[0].startswith("# Only nginx carries sessions by itself")
-    assert "request_header -X-Mograder-*" in text, "else a client asks the hub in nginx's name"
-
-
-@pytest.mark.parametrize("group", ["", "hall"])
-def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path, group: str) -> None:
+def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) -> None:
     """security.md, "Who is asking": shipped configurations delete what a client sends in it."""
-    nobody = front(tmp_path, front_group=group, trusted_header="Remote-Name")
+    nobody = front(tmp_path, trusted_header="Remote-Name")
     assert 'proxy_set_header Remote-Name "";' in nginx_config(nobody)
     assert "$remote_user" not in nginx_config(nobody)
     assert "request_header -Remote-Name" in caddy_config(nobody)
-    somebody = front(tmp_path, FrontOptions(user="$remote_user"), front_group=group)
+    somebody = front(tmp_path, FrontOptions(user="$remote_user"))
     assert "proxy_set_header X-Remote-User $remote_user;" in nginx_config(somebody)
     assert "auth_basic_user_file" in nginx_config(somebody), "else a client's own word"
-    told = front(tmp_path, FrontOptions(user="{http.auth.user.id}"), front_group=group)
+    told = front(tmp_path, FrontOptions(user="{http.auth.user.id}"))
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
 
 
@@ -69,26 +51,14 @@ def test_prefix_port_name_and_bounds_follow_the_settings(tmp_path: Path) -> None
         base_url="/live/hub",
         host="0.0.0.0",
         port=9123,
-        front_group="hall",
     )
     for text in (nginx_config(here), caddy_config(here)):
         assert "127.0.0.1:9123" in text
         assert "/live/hub/s/" in text
         assert "other.example.org" in text
         assert "8443" in text
-    assert "/live/hub/_front/session" in nginx_config(here)
     assert "location ^~ /live/hub/s/" in nginx_config(here)
     assert "client_max_body_size 256m;" in nginx_config(here)
-
-
-def test_the_headers_are_those_of_the_built_in_proxy(tmp_path: Path) -> None:
-    text = nginx_config(front(tmp_path, front_group="hall")).lower()
-    taken = {"connection", "content-length", "keep-alive", "transfer-encoding", "date", "server"}
-    for name in FROM_SESSION_NEVER - taken - {"upgrade", "location"}:
-        assert f"proxy_hide_header {name};" in text, name
-    for name in TO_SESSION:
-        assert f"proxy_set_header {name} $http_{name.replace('-', '_')};" in text
-    assert "proxy_pass_request_headers off;" in text
 
 
 @BOTH
@@ -110,12 +80,10 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
         (FrontOptions(domain="a b"), {}),
         (FrontOptions(domain="a;b"), {}),
         (FrontOptions(certificate="/etc/x;y"), {}),
-        (FrontOptions(), {"environments_dir": "/srv/a b/c"}),
         (FrontOptions(), {"session_url": "https://hub.example.org:8443"}),
         (FrontOptions(hubs=("hub-1",)), {}),
         (FrontOptions(hubs=("hub-1:8080", "a b:1")), {}),
         (FrontOptions(hubs=("hub-1:8080; evil",)), {}),
-        (FrontOptions(hubs=("hub-1:8080", "hub-2:8080")), {"front_group": "hall"}),
     ],
 )
 def test_what_would_be_no_configuration_is_refused(

@@ -104,7 +104,7 @@ def test_under_pressure_an_open_page_or_a_computing_kernel_has_longer() -> None:
 
 
 def test_a_page_that_was_open_a_moment_ago_counts_as_open() -> None:
-    """The front's fast path: only its own server knows, and is not asked again at once."""
+    """Through another hub: only its own server knows, and is not asked again at once."""
     session = live("page", HOUR / 12)
     session.paged = NOW - QUIET
     assert pressed([session], NOW) == []

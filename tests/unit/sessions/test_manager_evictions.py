@@ -43,7 +43,7 @@ async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
     async with rig.pool(terms(ttl=40, memory_mb=TWO)) as pool:
         here = await pool.get_or_start(ALICE, ignore_progress)
         elsewhere = await pool.get_or_start(BOB, ignore_progress)
-        rig.pages.open[elsewhere.base_url] = 1  # on the fast path only its server knows
+        rig.pages.open[elsewhere.base_url] = 1  # through another hub: only its server knows
         with pool.connected(here):
             rig.clock.advance(300)
             third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
@@ -107,7 +107,7 @@ async def test_a_session_whose_machine_this_hub_does_not_reach_is_left_to_the_ot
 
 
 async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -> None:
-    """The front's fast path: the hub sees no WebSocket there."""
+    """Another hub may have the page's WebSocket."""
     async with rig.pool(terms(ttl=QUICK)) as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
         rig.pages.open[session.base_url] = 2

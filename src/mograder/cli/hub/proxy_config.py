@@ -48,8 +48,7 @@ _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
 def proxy_config(given: Given, /, program: str, course_dir: Path | None, **options: Any) -> None:
     """Print the configuration of the web server in front of the hub.
 
-    It follows the settings: prefix, name, port, trusted header, limits. With [hub] front_group
-    nginx's has the fast path, on which session traffic does not pass through the hub. With several
+    It follows the settings: prefix, name, port, trusted header, limits. With several
     hubs a request goes to one that answers.
     """
     front = front_of(load_course(given, course_dir), FrontOptions(**options))

@@ -1,7 +1,4 @@
-"""The configuration of Caddy in front of a hub (Caddy 2.6, as Debian has it, and later).
-
-All traffic goes through the hub: Caddy has no fast path (decision 0034).
-"""
+"""The configuration of Caddy in front of a hub (Caddy 2.6, as Debian has it, and later)."""
 
 from __future__ import annotations
 

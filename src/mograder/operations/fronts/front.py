@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from mograder.core.errors import InvalidInput
 from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
 from mograder.core.settings_values import normalise_public_url
-from mograder.sandbox.environments.static_assets import ASSETS
 
 HUB_IS_DOWN = (
     "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -38,9 +36,9 @@ class Front:
 
     ``scheme``, ``host`` and ``port`` (0: the scheme's default) are the public address,
     ``upstreams`` are host and port of each hub. ``user`` is the front's expression for the
-    signed-in user; empty if users sign in at the hub. ``group`` is empty without nginx's fast path.
-    ``sessions`` is the address of sessions' own origins, if configured; empty paths of its
-    certificate and key stand for the web server's defaults.
+    signed-in user; empty if users sign in at the hub. ``sessions`` is the address of sessions' own
+    origins, if configured; empty paths of its certificate and key stand for the web server's
+    defaults.
     """
 
     scheme: str
@@ -51,8 +49,6 @@ class Front:
     header: str
     user: str
     request_mb: int
-    group: str
-    assets: Path
     sessions: SessionUrl | None
     certificate: str
     key: str
@@ -118,12 +114,10 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         host=host,
         port=port,
         prefix=hub.base_url,
-        upstreams=_upstreams(options.hubs, f"{_reachable(hub.host)}:{hub.port}", hub.front_group),
+        upstreams=_upstreams(options.hubs, f"{_reachable(hub.host)}:{hub.port}"),
         header=hub.trusted_header,
         user=options.user,
         request_mb=settings.limits.request_mb,
-        group=hub.front_group,
-        assets=Path(_file(str(loaded.path(hub.environments_dir).resolve() / ASSETS))),
         sessions=session_url(hub.session_url, hub.public_url),
         certificate=_file(options.certificate or f"{live}/fullchain.pem"),
         key=_file(options.key or f"{live}/privkey.pem"),
@@ -148,7 +142,7 @@ def _address(public_url: str, domain: str) -> tuple[str, str, int]:
     return parts.scheme, host, parts.port or 0
 
 
-def _upstreams(hubs: tuple[str, ...], own: str, group: str) -> tuple[str, ...]:
+def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
     """Return the addresses of the given hubs, or that of the one on this machine."""
     for hub in hubs:
         if not _HUB.fullmatch(hub):
@@ -156,11 +150,6 @@ def _upstreams(hubs: tuple[str, ...], own: str, group: str) -> tuple[str, ...]:
                 f"--hub {hub!r} is no host and port.",
                 hint="Give what this web server reaches the hub by, such as hub-1.internal:8080.",
             )
-    if hubs and group:
-        raise InvalidInput(
-            "[hub] front_group is for a web server on the machine of the only hub.",
-            hint="Leave it empty: nginx cannot reach the sessions of other machines by itself.",
-        )
     return hubs or (own,)
 
 

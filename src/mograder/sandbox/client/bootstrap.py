@@ -65,7 +65,6 @@ def supervisor_config(
         disk_reserve_mb=loaded.settings.limits.disk_reserve_mb,
         disk_reserve_percent=loaded.settings.limits.disk_reserve_percent,
         warm_memory_mb=loaded.settings.limits.warm_memory_mb,
-        front_group=hub.front_group,
         asset_url=asset_url_of(hub),
         course=hashlib.sha256(os.fsencode(loaded.course_dir)).hexdigest()[:_COURSE_LENGTH],
     )

@@ -26,7 +26,6 @@ from mograder.sandbox.protocol import (
     Ended,
     Execute,
     Executed,
-    HangUp,
     Hello,
     InUse,
     Judged,
@@ -144,12 +143,6 @@ class SupervisorClient:
     async def hold_lease(self, until: float) -> None:
         """Let sessions and runs go on until then (:class:`HoldLease`)."""
         await self._repeated(HoldLease(until=until))
-
-    async def hang_up(self, session_id: str) -> bool:
-        """Close every connection to a session's server; return false if that is not possible."""
-        if "hang up" not in (await self.open()).hello.operations:
-            return False
-        return (await self._repeated(HangUp(session_id=session_id))).stopped
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         """Run a build command, call ``on_line`` with each line of output; return its status."""

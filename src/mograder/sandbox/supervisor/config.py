@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import grp
 import hashlib
 import logging
 import os
 import shutil
-import stat
 from pathlib import Path
 from typing import Literal
 
@@ -55,7 +53,6 @@ class SupervisorConfig(BaseModel):
     ``warm_environments`` is the number of zygotes, which together use up to ``warm_memory_mb``;
     with 0 every session starts cold. ``disk_reserve_mb`` is the space that sessions leave free on
     a disk, at most ``disk_reserve_percent`` of it; 0 means no reserve.
-    ``front_group`` is the group of an nginx that connects to sessions (fast path), or "".
     ``divide_cgroups`` is false for a command's own supervisor: the tree is the hub supervisor's.
     ``path`` is the hub's own ``PATH``, in which bubblewrap is searched.
     ``leased``: no session may start before the first lease; that of a node.
@@ -78,7 +75,6 @@ class SupervisorConfig(BaseModel):
     disk_reserve_mb: int = 0
     disk_reserve_percent: int = 5
     warm_memory_mb: int = 1024
-    front_group: str = ""
     divide_cgroups: bool = True
     leased: bool = False
     course: str = ""
@@ -87,28 +83,11 @@ class SupervisorConfig(BaseModel):
     """The URL below which pages load the sets of marimo's static files."""
 
 
-def group_of(name: str) -> int | None:
-    """Return a group's gid, or None for an empty name.
-
-    Raises: :class:`SandboxUnavailable` if there is no such group.
-    """
-    try:
-        return grp.getgrnam(name).gr_gid if name else None
-    except KeyError:
-        raise SandboxUnavailable(
-            f"There is no group {name!r}, to which [hub] front_group gives the sessions' sockets.",
-            hint=f"Make it: groupadd --system {name}",
-        ) from None
-
-
-def prepare_runtime(runtime: Path, front: int | None = None) -> int:
+def prepare_runtime(runtime: Path) -> int:
     """Create and lock the runtime directory; return the lock's file descriptor.
 
-    The group with the gid ``front`` may traverse it to the sessions' sockets, but not list it.
-
     Raises: :class:`SandboxUnavailable` if another user owns the directory (``/tmp`` is shared),
-    another supervisor has locked it, its path is too long for a socket's, or this user is not in
-    the group.
+    another supervisor has locked it, or its path is too long for a socket's.
     """
     longest = runtime / SESSIONS / ("x" * _SESSION_ID + ".sock")
     if len(os.fsencode(longest)) > _SOCKET_PATH_BYTES:
@@ -125,30 +104,15 @@ def prepare_runtime(runtime: Path, front: int | None = None) -> int:
         )
     # Sandboxes that root starts run as other uids, and traverse it to reach their bind mounts.
     runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    if front is not None:
-        _let_through(runtime, front)
     held = _hold(runtime)
     sessions = runtime / SESSIONS
     sessions.mkdir(mode=0o700, exist_ok=True)
     sessions.chmod(0o700)
-    if front is not None:
-        _let_through(sessions, front)
     if strays := end_strays(sessions):
         _log.warning("killed %d processes that an earlier, killed supervisor had left", strays)
     for stale in sessions.iterdir():
         stale.unlink()
     return held
-
-
-def _let_through(directory: Path, front: int) -> None:
-    try:
-        os.chown(directory, -1, front)
-    except PermissionError:
-        raise SandboxUnavailable(
-            "This user cannot give the sessions' sockets to the group of [hub] front_group.",
-            hint="Put the hub's user into that group, and start the hub again.",
-        ) from None
-    directory.chmod(stat.S_IMODE(directory.stat().st_mode) | 0o010)
 
 
 def _hold(runtime: Path) -> int:

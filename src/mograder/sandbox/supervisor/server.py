@@ -61,7 +61,6 @@ from mograder.sandbox.protocol import (
     Ended,
     Execute,
     Failed,
-    HangUp,
     Hello,
     InUse,
     JudgeSubmission,
@@ -79,7 +78,6 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.config import (
     SupervisorConfig,
-    group_of,
     prepare_runner,
     prepare_runtime,
     restore_cache,
@@ -102,7 +100,7 @@ _MOST_UNREAD_BYTES = 4 << 20
 """Those above which it is disconnected, since it must miss no end and no start."""
 
 _RUNS = ("execute", "judge", "cancel")
-_OPERATIONS = (*_RUNS, "warm", "subscribe", "hang up", "in use", "answered", "hold lease")
+_OPERATIONS = (*_RUNS, "warm", "subscribe", "in use", "answered", "hold lease")
 """The operations that were added after the first release."""
 
 _OPEN_FILES = 65_536
@@ -128,7 +126,6 @@ class Supervisor:
         if kept and isinstance(runner, BwrapRunner):
             shelter = None if groups is None else groups.shelter
             self._zygotes = ZygotePool(runner, host, kept, memory_mb, shelter)
-        front = group_of(config.front_group)
         reserve = DiskReserve(config.disk_reserve_mb, config.disk_reserve_percent)
         self._session_table = SessionTable(
             runner,
@@ -137,7 +134,7 @@ class Supervisor:
             self._tell_ended,
             self._tell_news,
             self._zygotes,
-            HostLimits(groups, reserve, front),
+            HostLimits(groups, reserve),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
         self._subscribers: dict[asyncio.StreamWriter, Subscribe] = {}
@@ -231,13 +228,11 @@ class Supervisor:
             )
         await _send(writer, encode(answer))
 
-    async def _tell_session(self, operation: StopSession | HangUp | Answered) -> bool:
+    async def _tell_session(self, operation: StopSession | Answered) -> bool:
         """Carry out an operation on a session; return false if that was not possible."""
         match operation:
             case StopSession():
                 return await self._session_table.stop(operation.session_id, asked=operation.asked)
-            case HangUp():
-                return await self._session_table.hang_up(operation.session_id)
             case Answered():
                 return await self._session_table.answered(operation.session_id)
 
@@ -257,7 +252,7 @@ class Supervisor:
                 )
             case StartSession():
                 return Done(id=call.id, sessions=(await self._start(operation),))
-            case StopSession() | HangUp() | Answered():
+            case StopSession() | Answered():
                 return Done(id=call.id, stopped=await self._tell_session(operation))
             case ListSessions() | InUse():
                 session_table, zygotes = self._session_table, self._zygotes
@@ -470,7 +465,7 @@ def serve_supervisor(
     _allow_open_files()
     sys.setswitchinterval(_SWITCH_SECONDS)
     put_first()
-    held = prepare_runtime(config.runtime, group_of(config.front_group))
+    held = prepare_runtime(config.runtime)
     runner, host = prepare_runner(config)
     gc.collect()
     gc.freeze()  # excludes long-lived objects from later garbage collections, which block the loop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +46,6 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.check_pipes import CheckPipes
 from mograder.sandbox.supervisor.config import SESSIONS
-from mograder.sandbox.supervisor.disconnect import hang_up
 from mograder.sandbox.supervisor.lease import Lease
 from mograder.sandbox.supervisor.stopped_ids import StoppedIds
 from mograder.sandbox.warm.pool import ZygotePool
@@ -74,8 +72,6 @@ class HostLimits:
 
     groups: SessionGroups | None = None
     disk_reserve: DiskReserve = NO_RESERVE
-    front: int | None = None
-    """The gid of the group that may connect to sessions besides this process's user."""
 
 
 @dataclass(slots=True)
@@ -120,7 +116,6 @@ class SessionTable:
         self.lease = Lease(self._kill_all)
         """The time for which sessions and runs may go on, if this is a node's supervisor."""
         self._groups = bounds.groups
-        self._front = bounds.front
         self._meter: Meter = ProcessMeter(confined=self.confines)
         if bounds.groups is not None:
             self._meter = GroupMeter()
@@ -160,7 +155,7 @@ class SessionTable:
         """
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
-        listener = _listen(path, self._front).detach()
+        listener = _listen(path).detach()
         checks = self._checks.open(request.session_id) if request.mode is Mode.EDIT else ()
         return (await self._begin(request, (listener, *checks), path, self._on_end)).info
 
@@ -367,13 +362,6 @@ class SessionTable:
         if closing := self._closing.get(life.info.session_id):
             await asyncio.wait({closing})
 
-    async def hang_up(self, session_id: str) -> bool:
-        """Close all connections to a session's server; return false if that is not possible."""
-        life = self._session_table.get(session_id)
-        if life is None:
-            return False
-        return await asyncio.to_thread(hang_up, self._meter.pids(session_id), str(life.info.socket))
-
     async def end(self, session_id: str) -> None:
         """Kill a session, if it exists, and wait until it has ended."""
         life = await self._life(session_id)
@@ -488,12 +476,10 @@ def _keep_tail(log: bytearray, data: bytes) -> None:
     del log[:-LONGEST_TAIL]
 
 
-def _listen(path: Path, front: int | None) -> socket.socket:
+def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path.unlink(missing_ok=True)
     listener.bind(str(path))
-    if front is not None:
-        os.chown(path, -1, front)
-    path.chmod(0o600 if front is None else 0o660)
+    path.chmod(0o600)
     listener.listen(_BACKLOG)
     return listener

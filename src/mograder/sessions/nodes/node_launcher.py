@@ -23,7 +23,6 @@ from mograder.sandbox.protocol import (
     Arrived,
     Checked,
     Ended,
-    HangUp,
     ListSessions,
     Measured,
     News,
@@ -221,13 +220,6 @@ class NodeLauncher:
         """Prefer other nodes for a while: a session that this one said to run does not answer."""
         if (node := self._registry.find(machine)) is not None:
             node.note_doubt()
-
-    async def hang_up(self, session_id: str) -> bool:
-        """Close every connection to a session's server; return false if that is not possible."""
-        node = self._registry.find(await self._place_of(session_id))
-        if node is None or "hang up" not in node.link.connection.hello.operations:
-            return False
-        return (await node.call(HangUp(session_id=session_id))).stopped
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the sessions that run, or may run on a node that cannot be reached."""

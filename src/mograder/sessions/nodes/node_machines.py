@@ -66,10 +66,6 @@ class NodeMachines:
         """Return the sessions that run or may run."""
         return await self.launcher.sessions()
 
-    async def hang_up(self, session_id: str) -> bool:
-        """Close every connection to a session's server; return false if that is not possible."""
-        return await self.launcher.hang_up(session_id)
-
     async def answers(self) -> bool:
         """Return whether a node is connected that takes sessions."""
         return await self.launcher.answers()

@@ -12,14 +12,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 
 from fastapi import APIRouter, Depends, FastAPI
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.identity import is_trusted
 from mograder.core.item_dates import written_openings
+from mograder.core.log import get_logger
 from mograder.core.periodic import Loop, keep_running
-from mograder.core.session_header_policy import FRONT_DOOR
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.copy_timeline import CopyTimelines
@@ -40,7 +40,6 @@ from mograder.web.fastapi_app import bare_api
 from mograder.web.hub.external_routes import external_routes, lti_service, machines_in, oidc_of
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.front_auth import FrontAuthorizer
 from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
@@ -69,7 +68,13 @@ from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
-_FRONT_DOOR = FRONT_DOOR.encode()
+_OLD_QUESTION = b"/_front/session"
+"""The question of an nginx with an earlier release's configuration; 403: let the hub answer."""
+_OLD_FRONT = (
+    "nginx's configuration is of an earlier release, and asks the hub about each request of a "
+    "session's page, which it need not. Write it again: mograder hub proxy-config nginx"
+)
+_log = get_logger(__name__)
 
 
 def create_app(
@@ -97,13 +102,9 @@ def create_app(
     own = AppMiddleware(build_routes(app, proxy, book), app, admit)
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     trusts = partial(is_trusted, services.policy)
-    front: ASGIApp = own
-    if hub.front_group:
-        hang_up = services.hang_up
-        front = FrontAuthorizer(proxy, services.capabilities, trusts=trusts, hang_up=hang_up)
     origins = SessionOrigins(url, proxy) if url else None
     return ContextMiddleware(
-        Dispatcher(proxy, assets, own, front, origins),
+        Dispatcher(proxy, assets, own, origins),
         base_url=hub.base_url,
         public_url=hub.public_url,
         sessions=url,
@@ -160,8 +161,8 @@ def _make_hub_app(
 class Dispatcher:
     """Sends session paths to the proxy, marimo's static files to ``assets``, the rest to ``own``.
 
-    ``front`` answers the authorization requests of nginx's fast path, ``origins`` the hosts of
-    sessions, where of the hub's paths only marimo's static files exist.
+    ``origins`` answers the hosts of sessions, where of the hub's paths only marimo's static files
+    exist.
     """
 
     def __init__(
@@ -169,14 +170,13 @@ class Dispatcher:
         proxy: ASGIApp,
         assets: ASGIApp,
         own: ASGIApp,
-        front: ASGIApp,
         origins: SessionOrigins | None = None,
     ) -> None:
         self._proxy = proxy
         self._assets = assets
         self._own = own
-        self._front = front
         self._origins = origins
+        self._old_front_told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; the hub itself has no WebSockets."""
@@ -188,8 +188,11 @@ class Dispatcher:
             await self._origins(scope, receive, send)
         elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
             await self._proxy(scope, receive, send)
-        elif context_of(scope).raw_path == _FRONT_DOOR:
-            await self._front(scope, receive, send)
+        elif context_of(scope).raw_path == _OLD_QUESTION:
+            if not self._old_front_told:
+                self._old_front_told = True
+                _log.warning(_OLD_FRONT)
+            await Response(status_code=403)(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 

@@ -22,7 +22,6 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.proxy.answer_rules import Visit
-from mograder.web.hub.proxy.fast_path import may_use_fast_path
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
@@ -292,15 +291,13 @@ class SessionProxy:
     ) -> None:
         try:
             await self.look_up(path)
-            visit, _ = self._enter(path, exchange.scope, context)
+            visit = self._enter(path, exchange.scope, context)
         except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=True)
         else:
             await self.relay(visit, exchange)
 
-    def _enter(
-        self, path: SessionPath | None, scope: Scope, context: RequestContext
-    ) -> tuple[Visit, Capability]:
+    def _enter(self, path: SessionPath | None, scope: Scope, context: RequestContext) -> Visit:
         """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
@@ -312,27 +309,7 @@ class SessionProxy:
         capability, session = self.resolve(path.cap)
         visit = self.visit_by_capability(path, capability, session, scope, opaque=True)
         check_page(visit, scope, context)
-        return visit, capability
-
-    async def fast_path(self, scope: Scope) -> tuple[Visit, Capability] | None:
-        """Return a request that nginx may send to its session; None: only the hub can answer it.
-
-        The request is authorised and counted as if it had been sent to the hub.
-        """
-        context = context_of(scope)
-        try:
-            path = parse_session_path(context.raw_path)
-            await self.look_up(path)
-            visit, capability = self._enter(path, scope, context)
-        except (MograderError, ProxyReply):
-            return None
-        if not may_use_fast_path(visit, scope, self._limits.request_bytes):
-            return None
-        if await self._denied(visit):
-            return None
-        self._upstreams.of(visit.session)  # registers for the session's end
-        await self._note(visit, scope)
-        return visit, capability
+        return visit
 
     async def _note(self, visit: Visit, scope: Scope) -> None:
         if scope["type"] == "websocket":
@@ -369,10 +346,6 @@ class SessionProxy:
         if not self._may_enter(capability.username, role, session.key):
             raise ended()  # a helper whose help has ended
         return capability, session
-
-    def runs(self, session_id: str) -> bool:
-        """Return whether a session has not ended."""
-        return self._pool.by_id(session_id) is not None
 
     def visit_by_capability(
         self,

@@ -20,10 +20,6 @@ if TYPE_CHECKING:  # nodes are imported only where there are some
 class SessionMachines(Launcher, Hands, JudgingHands, Protocol):
     """Runs sessions and notebooks."""
 
-    async def hang_up(self, session_id: str) -> bool:
-        """Close every connection to a session's server; return false if that is not possible."""
-        ...
-
     async def answers(self) -> bool:
         """Return whether sessions can be started."""
         ...

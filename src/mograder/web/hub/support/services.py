@@ -69,8 +69,7 @@ async def _attended() -> bool:
 class Services:
     """The services that handlers use.
 
-    ``sandboxed`` is false where sessions run without bubblewrap. ``hang_up`` cuts all connections
-    to the server of the session with this id.
+    ``sandboxed`` is false where sessions run without bubblewrap.
     """
 
     loaded: LoadedSettings
@@ -90,7 +89,6 @@ class Services:
     allowances: Allowances
     validations: Validations
     grading: HubGrading
-    hang_up: Callable[[str], Awaitable[bool]]
     sandboxed: bool
     dev: bool
     oidc_secret: str = field(default="", repr=False)
@@ -148,7 +146,6 @@ async def open_services(
             allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
             grading=await asyncio.to_thread(open_grading, loaded, hands),
-            hang_up=hosting.machines.hang_up,
             sandboxed=sandboxed,
             dev=dev,
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",

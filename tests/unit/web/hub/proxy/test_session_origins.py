@@ -89,7 +89,7 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
     )
     origins = SessionOrigins(URL, proxy)
     app = ContextMiddleware(
-        Dispatcher(proxy, proxy, proxy, proxy, origins),
+        Dispatcher(proxy, proxy, proxy, origins),
         base_url="",
         public_url=HUB,
         sessions=URL,

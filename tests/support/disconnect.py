@@ -1,9 +1,6 @@
-"""Closing the connections to a session's server without its help; the session goes on.
+"""Cut the connections of another process at a Unix socket, as a fault would; it goes on.
 
-On the fast path nginx holds a WebSocket to the session that does not pass through the hub.
-It must close when its viewer signs out (security.md), but the other end is in the session's
-process, which student code may control. So the supervisor duplicates that process's descriptor
-(``pidfd_getfd``) and shuts the socket down. Pages of other viewers reconnect.
+Its descriptor is duplicated (``pidfd_getfd``), and the socket shut down.
 """
 
 from __future__ import annotations
