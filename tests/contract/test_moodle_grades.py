@@ -109,7 +109,7 @@ def test_one_row_leaves_the_members_with_grades_of_their_own_alone(
 def test_an_upload_without_the_right_to_edit_sends_one_mark_before_the_others(
     teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """M2: a non-editing teacher was refused where the grading worksheet is off, Moodle's default."""
+    """A non-editing teacher, with the grading worksheet off, which is Moodle's default."""
     hidden = {
         b"core_course_get_course_module": b"core_course_get_nothing",
         b"offline": b"elsewhere",

@@ -243,28 +243,28 @@ def test_where_a_rubric_is_hidden_and_erases_one_mark_the_others_are_not_sent(
 @pytest.mark.parametrize(
     ("held", "first"),
     [
-        ({ALICE: Decimal(50)}, BOB),  # Nothing to erase.
-        ({ALICE: None}, BOB),  # Alice's grade may be locked: she was tried before.
-        ({ALICE: Decimal(50), BOB: Decimal(60)}, ALICE),
-        ({ALICE: Decimal(50), BOB: Decimal(40)}, BOB),  # Alice's would not change.
+        pytest.param({}, ALICE, id="the highest"),
+        pytest.param({ALICE: Decimal(70)}, BOB, id="one without a grade, which nothing erases"),
+        pytest.param({ALICE: None}, BOB, id="not one that may be locked"),
+        pytest.param({ALICE: Decimal(50), BOB: Decimal(60)}, BOB, id="one that would change"),
     ],
 )
-def test_the_mark_that_is_tried_erases_least(
+def test_the_mark_that_is_tried_erases_least_and_tells_most(
     held: dict[int, Decimal | None], first: int, sign_in: SignIn, ungraded: Replay
 ) -> None:
     outcomes = tuple(
         Outcome(
-            Mark(user, grade),
+            Mark(user, after),
             Result.CHANGED,
             held.get(user),
-            grade,
-            held=Held(grade=Grade(user, held[user], 0) if user in held else None),
+            after,
+            held=Held(grade=Grade(user, grade=held[user]) if user in held else None),
         )
-        for user, grade in ((ALICE, Decimal(50)), (BOB, Decimal(49)))
+        for user, after in ((BOB, Decimal(49)), (ALICE, Decimal(50)))
     )
     plan = Plan(assignment(sign_in("teach1"), 1), outcomes, may_have_rubric=True)
     assert plan.trial is not None
-    assert plan.trial.mark.user_id == (first if first != ALICE else BOB)
+    assert plan.trial.mark.user_id == first
 
 
 def test_a_rubric_made_meanwhile_is_found_out(sign_in: SignIn, moodle: Replay) -> None:
