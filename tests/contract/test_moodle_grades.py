@@ -106,6 +106,31 @@ def test_one_row_leaves_the_members_with_grades_of_their_own_alone(
     assert {each["applytoall"] for each in teacher.asked(SAVE)} == {"0"}
 
 
+def test_an_upload_without_the_right_to_edit_sends_one_mark_before_the_others(
+    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A non-editing teacher, with the grading worksheet off, which is Moodle's default."""
+    hidden = {
+        b"core_course_get_course_module": b"core_course_get_nothing",
+        b"offline": b"elsewhere",
+    }
+
+    def less(reply: Reply) -> Reply:
+        body = reply.body
+        for word, other in hidden.items():
+            body = body.replace(word, other)
+        return replace(reply, body=body)
+
+    teacher.moodle.between = less
+    rows = "student,mark,feedback\nalice,80,team\nbsmith,60,other\n"
+    assert upload(T1, rows, "--dry-run") == 0
+    assert "one mark is sent first, and the others if Moodle keeps it." in capfd.readouterr().out
+    assert sent(teacher) == []
+    assert upload(T1, rows) == 0
+    assert sent(teacher) == [(str(ALICE), "80", "team"), (str(BOB), "60", "other")]
+    assert len(teacher.asked("mod_assign_get_grades")) == 1 + 1 + 2
+
+
 def test_a_member_whose_grade_was_changed_on_moodle_is_left_alone_and_named(
     teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,21 +23,6 @@ class MograderError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Support pickling, also of families whose constructor takes other arguments.
-
-        A parser in a separate process returns its failures this way.
-        """
-        return _unpickled, (type(self), self.args, self.__dict__)
-
-
-def _unpickled(
-    family: type[MograderError], args: tuple[object, ...], state: dict[str, object]
-) -> MograderError:
-    error = family.__new__(family, *args)
-    error.__dict__.update(state)
-    return error
-
 
 class InvalidInput(MograderError):
     """An input that is not valid: a name, a file, a setting or a request body."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.merge.cell_merge import Merge, merge
@@ -65,11 +66,11 @@ class CopyMerger:
         Raises: :class:`~mograder.notebook.merge.cell_merge.NotMergeable`, :class:`InvalidInput`
         when it takes too much time or memory.
         """
-        return await self._apart.call(_merge, question, size=question.size)
+        return await self._apart.call(partial(_merge, question), size=question.size)
 
     async def propose(self, question: MergeQuestion) -> MergeProposal:
         """Return a copy's merge, and how it differs from the copy. Raises: as :meth:`merge`."""
-        return await self._apart.call(_propose, question, size=question.size)
+        return await self._apart.call(partial(_propose, question), size=question.size)
 
     async def same(self, one: str, other: str) -> bool:
         """Return whether two texts have the same cells; marimo's version may differ.
@@ -78,7 +79,7 @@ class CopyMerger:
         """
         size = len(one) + len(other)
         try:
-            return await self._apart.call(_same, (one, other), size=size)
+            return await self._apart.call(partial(_same, one, other), size=size)
         except InvalidInput:
             return False
 
@@ -89,7 +90,7 @@ class CopyMerger:
         """
         size = sum(len(each.mine) for each in questions)
         try:
-            return await self._batches.call(_outlines, tuple(questions), size=size)
+            return await self._batches.call(partial(_outlines, tuple(questions)), size=size)
         except InvalidInput:
             if len(questions) == 1:
                 return (MergeOutline(reason=_TOO_COMPLEX),)
@@ -101,8 +102,8 @@ def _merge(question: MergeQuestion) -> Merge:
     return merge(question.base, question.new, question.mine)
 
 
-def _same(texts: tuple[str, str]) -> bool:
-    return version_difference(*texts).none
+def _same(one: str, other: str) -> bool:
+    return version_difference(one, other).none
 
 
 def _propose(question: MergeQuestion) -> MergeProposal:

@@ -4,17 +4,26 @@ Python's parser holds the GIL while it works: a megabyte of brackets would block
 and take hundreds of megabytes. Functions that parse a student's text are called in such a process.
 For a short text they are called in a thread, which is faster than starting a process. So they are
 for any text where no process can be limited, and the text is the person's own: not on Linux.
+
+The process answers in JSON: unpickling what it wrote would run code in the hub, if a text got code
+to run in there. It is no sandbox: that would have to hold short texts, too, and would take longer
+to start for each of them than it takes to parse.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import json
 import os
 import pickle
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
@@ -30,9 +39,12 @@ _SECONDS = 20
 _MEMORY = 2 << 30
 _WAIT_SECONDS = 60.0
 _AT_ONCE = 2
+_MOST_SAID = 256 << 20
+"""Bytes of an answer: several times the largest notebook, each character of it written in six."""
+
+_PIECE = 1 << 20
 _log = get_logger(__name__)
 
-A = TypeVar("A")
 R = TypeVar("R")
 
 
@@ -46,32 +58,61 @@ class IsolatedCall:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._seconds = seconds
 
-    async def call(self, function: Callable[[A], R], argument: A, *, size: int) -> R:
-        """Return ``function(argument)``, for a text of ``size`` characters.
+    async def call(self, function: partial[R], *, size: int) -> R:
+        """Return ``function()``, for texts of ``size`` characters.
 
-        The function must be defined at the top level of one of our modules; its argument and its
-        result are pickled.
+        The function must be defined at the top level of one of our modules, with the type of its
+        result. Its arguments are pickled; its result is validated by that type.
 
         Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
         exceeds the limits on time or memory.
         """
         if size <= _SHORT or SYSTEM != "linux":
-            return await asyncio.to_thread(function, argument)
+            return await asyncio.to_thread(function)
         async with self._turns:
-            said = await _ask(pickle.dumps((function, argument)), self._seconds)
-        try:
-            # Pickled by our own code, which has parsed the text but not executed it.
-            result: tuple[MograderError | None, R] = pickle.loads(said)  # noqa: S301
-        except (pickle.UnpicklingError, EOFError) as error:
-            _log.warning("%s returned no result for %d characters", function.__name__, size)
-            raise InvalidInput(
-                "The notebook is too large or too complex to be checked.",
-                hint="Move data in it to a file of its own.",
-            ) from error
-        failure, returned = result
-        if failure is not None:
-            raise failure
-        return returned
+            said = await _ask(pickle.dumps(function), self._seconds)
+        return await asyncio.to_thread(read_answer, said, function)
+
+
+def read_answer(said: bytes, function: partial[R]) -> R:
+    """Return a function's result from what its process wrote.
+
+    Raises: as :meth:`IsolatedCall.call`.
+    """
+    try:
+        answer = json.loads(said)
+        if "result" in answer:
+            result: R = _type_of(function.func).validate_python(answer["result"])
+            return result
+        family, message, hint = (str(answer[each]) for each in ("family", "message", "hint"))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        _log.warning("%s returned no result for a large text", function.func.__name__)
+        raise InvalidInput(
+            "The notebook is too large or too complex to be checked.",
+            hint="Move data in it to a file of its own.",
+        ) from error
+    raise next(filter(lambda each: _name(each) == family, _families()), InvalidInput)(
+        message, hint=hint
+    )
+
+
+@functools.cache
+def _type_of(function: Callable[..., object]) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(function)["return"])
+
+
+def _families() -> Iterator[type[MograderError]]:
+    """Yield the families whose constructor takes a message and a hint only."""
+    found: list[type[MograderError]] = [MograderError]
+    while found:
+        family = found.pop()
+        found.extend(family.__subclasses__())
+        if family.__init__ is MograderError.__init__:
+            yield family
+
+
+def _name(family: type) -> str:
+    return f"{family.__module__}.{family.__qualname__}"
 
 
 async def _ask(request: bytes, seconds: int) -> bytes:
@@ -83,34 +124,52 @@ async def _ask(request: bytes, seconds: int) -> bytes:
         env={},
         start_new_session=True,
     )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    said = bytearray()
     try:
         async with asyncio.timeout(_WAIT_SECONDS):
-            said, _ = await process.communicate(request)
+            # The process reads all before it writes anything.
+            with contextlib.suppress(ConnectionError):
+                process.stdin.write(request)
+                await process.stdin.drain()
+            process.stdin.close()
+            while piece := await process.stdout.read(_PIECE):
+                said += piece
+                if len(said) > _MOST_SAID:
+                    return b""
     except TimeoutError:
         return b""
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    return said
+    return bytes(said)
 
 
 def main() -> None:
-    """Read a function and its argument from standard input, and write the error and the result."""
+    """Read a function from standard input, and write its result, or its error."""
     if sys.platform == "linux":  # other systems have no such process
         seconds = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    function, argument = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
-    failure, returned = None, None
-    try:
-        returned = function(argument)
-    except MograderError as error:
-        failure = error
-    sys.stdout.buffer.write(pickle.dumps((failure, returned)))
+    function = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
+    sys.stdout.buffer.write(_answer(function))
     sys.stdout.flush()
     os._exit(0)
+
+
+def _answer(function: partial[object]) -> bytes:
+    # ASCII: a text may hold half a surrogate pair, which UTF-8 cannot.
+    try:
+        result = _type_of(function.func).dump_python(function(), mode="json")
+    except MograderError as error:
+        known = set(_families())
+        family = next(each for each in type(error).__mro__ if each in known)
+        told = {"family": _name(family), "message": error.message, "hint": error.hint}
+        return json.dumps(told).encode()
+    return json.dumps({"result": result}).encode()
 
 
 if __name__ == "__main__":

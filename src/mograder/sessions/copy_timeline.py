@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.decoding import decode_notebook
-from mograder.notebook.saved_cells import SavedCells
-from mograder.notebook.versions.cell_put_back import PutBack
-from mograder.notebook.versions.version_diff import VersionDifference, lines_changed
-from mograder.processes.notebook_inspection import Inspector
+from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
+from mograder.notebook.versions.cell_put_back import PutBack, put_back_cell
+from mograder.notebook.versions.version_diff import (
+    VersionDifference,
+    lines_changed,
+    version_difference,
+)
+from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.student_copies import Copies, CopyOf
 from mograder.store.copies.workspaces import Saved
@@ -84,7 +89,7 @@ class CopyTimelines:
         self._copies = copies
         self._recorder = recorder
         self._clock = clock
-        self._inspector = Inspector()
+        self._apart = IsolatedCall()
 
     async def of(self, copy: CopyOf) -> Timeline:
         """Return the timeline of a copy; its file is recorded first if it is not as last recorded.
@@ -114,7 +119,10 @@ class CopyTimelines:
 
     async def difference(self, earlier: bytes, later: bytes) -> VersionDifference:
         """Return how a text differs from an earlier one; neither has to be a notebook."""
-        return await self._inspector.difference(_shown(earlier), _shown(later))
+        old, new = _shown(earlier), _shown(later)
+        return await self._apart.call(
+            partial(version_difference, old, new), size=len(old) + len(new)
+        )
 
     async def put_back_cell(self, copy: CopyOf, number: int, cell: int) -> CellPutBack:
         """Put one cell of a version into the present notebook; its session is ended first.
@@ -129,7 +137,8 @@ class CopyTimelines:
 
         async def make(present: bytes) -> bytes:
             now = decode_notebook(present, copy.notebook)
-            made.append(await self._inspector.put_back_cell(now, then, cell, copy.notebook))
+            put_back = partial(put_back_cell, now, then, cell, copy.notebook)
+            made.append(await self._apart.call(put_back, size=len(now) + len(then)))
             return made[-1].text.encode()
 
         archive = await self._copies.rewrite(copy, make, Origin.RESTORE)
@@ -148,10 +157,13 @@ class CopyTimelines:
         if latest is None:
             raise NotFound("Notebook not found")
         present = _shown((await self.text(copy, latest)).data)
-        written = await self._inspector.write(SavedCells(body, present, copy.notebook))
+        written = await self._written(SavedCells(body, present, copy.notebook))
         if not written.lines:
             return None
         return KeptWork(await self._unsaved(copy, timeline, written.text.encode()), written.lines)
+
+    async def _written(self, saved: SavedCells) -> WrittenCells:
+        return await self._apart.call(partial(write_saved_cells, saved), size=saved.size)
 
     async def put_unsaved(self, copy: CopyOf, body: str) -> str | None:
         """Put work that could not be saved into the notebook; its session is ended first.
@@ -164,7 +176,7 @@ class CopyTimelines:
 
         async def make(present: bytes) -> bytes:
             now = decode_notebook(present, copy.notebook)
-            written = await self._inspector.write(SavedCells(body, now, copy.notebook))
+            written = await self._written(SavedCells(body, now, copy.notebook))
             if not written.follows:
                 raise Conflict(
                     "Your notebook was changed after you typed this, so nothing was replaced.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from mograder.core.clock import Clock
@@ -23,7 +24,9 @@ from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.integrity.denied_code import Denied
 from mograder.notebook.integrity.integrity import Tampering
 from mograder.notebook.integrity.screening import Screening
-from mograder.processes.notebook_inspection import Inspector
+from mograder.notebook.syntax import check_notebook
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.processes.notebook_inspection import compare, find_unanswered, screen
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
@@ -84,7 +87,7 @@ class Copies:
         self._recorder = recorder
         self._clock = clock
         self._reserve = reserve
-        self._inspector = Inspector()
+        self._apart = IsolatedCall()
 
     async def screen(
         self, data: bytes, filename: str, release: bytes | None, denied: Denied
@@ -95,7 +98,8 @@ class Copies:
         """
         text = decode_notebook(data, filename)
         released = None if release is None else _text_of(release, filename)
-        return await self._inspector.screen(text, filename, release=released, denied=denied)
+        look = partial(screen, text, filename, release=released, denied=denied)
+        return await self._apart.call(look, size=len(text) + len(released or ""))
 
     async def compare(self, data: bytes, filename: str, release: bytes) -> Tampering:
         """Return which of the release's checks are changed in a notebook.
@@ -103,7 +107,8 @@ class Copies:
         Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
         """
         text, released = decode_notebook(data, filename), decode_notebook(release, filename)
-        return await self._inspector.compare(text, filename, released)
+        look = partial(compare, text, filename, released)
+        return await self._apart.call(look, size=len(text) + len(released))
 
     async def unanswered(self, data: bytes, filename: str, release: bytes) -> tuple[str, ...]:
         """Return which questions of a notebook are still as they were handed out.
@@ -111,7 +116,8 @@ class Copies:
         Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
         """
         text, released = decode_notebook(data, filename), decode_notebook(release, filename)
-        return await self._inspector.unanswered(text, filename, released)
+        look = partial(find_unanswered, text, filename, released)
+        return await self._apart.call(look, size=len(text) + len(released))
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Replace the copy with an inspected notebook; return the name of the kept version (B117).
@@ -216,7 +222,8 @@ class Copies:
             await asyncio.sleep(_SAVING_SECONDS)
         try:
             text = decode_notebook(saved.data, copy.notebook)
-            await self._inspector.check(text, copy.notebook)
+            check = partial(check_notebook, text, copy.notebook)
+            await self._apart.call(check, size=len(text))
         except InvalidInput as error:
             raise Conflict(
                 f"The notebook is incomplete, so it was not exported: {error.message}",

@@ -20,7 +20,9 @@ from mograder.clients.moodle.grading import (
 )
 from mograder.clients.moodle.records import (
     Assignment,
+    Grade,
     GradingMethod,
+    Held,
     Mark,
     RubricChoice,
     WorkflowState,
@@ -185,17 +187,84 @@ def test_a_rubric_is_refused_before_it_is_reset(sign_in: SignIn, moodle: Replay)
     assert written(moodle) == []
 
 
-def test_a_rubric_that_moodle_hides_from_this_role_is_refused_too(
-    sign_in: SignIn, moodle: Replay
-) -> None:
-    """A service may lack the function that tells."""
-    client = sign_in("teach1@autograder")
-    a4 = replace(assignment(sign_in("teach1"), 4), cmid=77)
-    assert client.grading_method(replace(a4, cmid=3)) is GradingMethod.SIMPLE
+def without_editing(client: MoodleClient) -> MoodleClient:
+    """Make a client whose account is not told the grading method, as a non-editing teacher's."""
     site = client.site()
     client._site = replace(site, functions=site.functions - {"core_course_get_course_module"})
-    with pytest.raises(Conflict, match="does not tell whether"):
-        planned(client, a4, [Mark(ALICE, Decimal(66))])
+    return client
+
+
+def without_worksheet(work: Assignment) -> Assignment:
+    return replace(work, feedback=replace(work.feedback, worksheet=False))
+
+
+def test_where_a_rubric_is_hidden_one_mark_is_sent_and_the_others_after_it_was_kept(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    """435, 438, 440: derived exchanges, with a list of the grades after each save."""
+    moodle.begin(434)
+    client = without_editing(sign_in("teach1"))
+    work = without_worksheet(assignment(client, 20))
+    assert client.grading_method(work) is GradingMethod.UNKNOWN
+    marks = [Mark(BOB, Decimal(60), "other"), Mark(ALICE, Decimal(80), "team")]
+    moodle.requests.clear()
+    found = send_marks(client, planned(client, work, marks))
+    assert [(each.mark.user_id, each.result) for each in found] == [
+        (BOB, Result.CHANGED),
+        (ALICE, Result.CHANGED),
+    ]
+    asked = [
+        (request.fields["wsfunction"].removeprefix("mod_assign_"), request.fields.get("userid"))
+        for request in moodle.requests
+    ]
+    first, second = asked.index(("save_grade", str(ALICE))), asked.index(("save_grade", str(BOB)))
+    assert ("get_grades", None) in asked[first:second]
+
+
+def test_where_a_rubric_is_hidden_and_erases_one_mark_the_others_are_not_sent(
+    sign_in: SignIn, moodle: Replay
+) -> None:
+    """226, 228: Moodle answers null and holds -1."""
+    moodle.begin(225)
+    client = without_editing(sign_in("teach1"))
+    a4 = assignment(client, 4)
+    assert client.grading_method(a4) is GradingMethod.UNKNOWN
+    marks = [Mark(ALICE, Decimal(66), "<p>rubric?</p>"), Mark(BOB, Decimal(50))]
+    outcomes = tuple(Outcome(mark, Result.CHANGED, after=mark.grade) for mark in marks)
+    alice, bob = send_marks(client, Plan(a4, outcomes, may_have_rubric=True))
+    assert (alice.result, alice.after) == (Result.FAILED, None)
+    assert "no grade instead of 66" in alice.why
+    assert "If there is a rubric, grade in Moodle." in alice.why
+    assert bob.result is Result.FAILED
+    assert "Not sent: Moodle does not tell you whether there is a rubric" in bob.why
+    assert written(moodle) == ["mod_assign_save_grade"]
+
+
+@pytest.mark.parametrize(
+    ("held", "first"),
+    [
+        pytest.param({}, ALICE, id="the highest"),
+        pytest.param({ALICE: Decimal(70)}, BOB, id="one without a grade, which nothing erases"),
+        pytest.param({ALICE: None}, BOB, id="not one that may be locked"),
+        pytest.param({ALICE: Decimal(50), BOB: Decimal(60)}, BOB, id="one that would change"),
+    ],
+)
+def test_the_mark_that_is_tried_erases_least_and_tells_most(
+    held: dict[int, Decimal | None], first: int, sign_in: SignIn, ungraded: Replay
+) -> None:
+    outcomes = tuple(
+        Outcome(
+            Mark(user, after),
+            Result.CHANGED,
+            held.get(user),
+            after,
+            held=Held(grade=Grade(user, grade=held[user]) if user in held else None),
+        )
+        for user, after in ((BOB, Decimal(49)), (ALICE, Decimal(50)))
+    )
+    plan = Plan(assignment(sign_in("teach1"), 1), outcomes, may_have_rubric=True)
+    assert plan.trial is not None
+    assert plan.trial.mark.user_id == first
 
 
 def test_a_rubric_made_meanwhile_is_found_out(sign_in: SignIn, moodle: Replay) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.validation.validate import Submission, validate
-from mograder.processes.isolated_call import IsolatedCall
+from mograder.notebook.merge.cell_merge import NotMergeable, merge
+from mograder.notebook.syntax import check_notebook
+from mograder.notebook.versions.version_diff import version_difference
+from mograder.processes.isolated_call import IsolatedCall, read_answer
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -20,7 +26,8 @@ from mograder.sandbox.execution.report import (
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import FakeRuns
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+apart = pytest.mark.full
+pytestmark = pytest.mark.timeout(120)
 
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
 NOTEBOOK = """import marimo
@@ -50,6 +57,7 @@ def submission(text: str, release: str | None = None) -> Submission:
     return Submission(text, "A1.py", Path("environment"), LIMITS, 10, release)
 
 
+@apart
 async def test_a_large_notebook_is_judged_as_a_small_one() -> None:
     large = NOTEBOOK + "# " + "x" * 100_000 + "\n"
     runs = FakeRuns(RAN)
@@ -59,11 +67,63 @@ async def test_a_large_notebook_is_judged_as_a_small_one() -> None:
     assert runs.asked[1].text == large
 
 
+@apart
 async def test_one_that_the_parser_dies_of_is_refused_in_words() -> None:
+    text = "x = [" + "[]," * 5_000_000 + "]"
     with pytest.raises(InvalidInput, match="too large or too complex"):
-        await IsolatedCall().call(os._exit, 3, size=1_000_000)
+        await IsolatedCall(seconds=1).call(partial(check_notebook, text, "A1.py"), size=len(text))
 
 
+@apart
+async def test_a_result_with_half_a_character_comes_back_as_it_is() -> None:
+    texts = ("x\ud800" * 20_000, "y\udfff" * 20_000)
+    found = await IsolatedCall().call(partial(version_difference, *texts), size=40_000)
+    assert found == version_difference(*texts)
+    assert "\udfff" in found.outside[-1].text
+
+
+@apart
+async def test_a_failure_comes_back_in_its_family() -> None:
+    text = "x = (" + " " * 40_000
+    with pytest.raises(NotMergeable, match="the copy"):
+        await IsolatedCall().call(partial(merge, None, NOTEBOOK, text), size=len(text))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        pickle.dumps((None, True)),
+        b"[1]",
+        b'{"result": {"text": 5}}',
+        b'{"result": "' + b"x" * 10,
+        b"[" * 200_000,
+        b'{"family": "builtins.SystemExit", "message": "0"}',
+    ],
+)
+def test_what_is_no_answer_is_a_notebook_that_cannot_be_checked(said: bytes) -> None:
+    with pytest.raises(InvalidInput, match="too large or too complex"):
+        read_answer(said, partial(merge, None, NOTEBOOK, NOTEBOOK))
+
+
+def test_a_family_that_is_not_ours_is_an_invalid_input() -> None:
+    told = {"family": "builtins.SystemExit", "message": "no", "hint": "never"}
+    with pytest.raises(InvalidInput, match="no") as caught:
+        read_answer(json.dumps(told).encode(), partial(merge, None, NOTEBOOK, NOTEBOOK))
+    assert (type(caught.value), caught.value.hint) == (InvalidInput, "never")
+
+
+def test_code_in_an_answer_is_not_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    with pytest.raises(InvalidInput):
+        read_answer(pickle.dumps(Trap()), partial(check_notebook, NOTEBOOK, "A1.py"))
+    assert not (tmp_path / "ran").exists()
+
+
+@apart
 async def test_one_that_takes_all_memory_is_a_report_of_its_own() -> None:
     bomb = NOTEBOOK.replace("True", "[" + "[]," * 4_000_000 + "]")
     runs = FakeRuns(RAN)
@@ -71,6 +131,7 @@ async def test_one_that_takes_all_memory_is_a_report_of_its_own() -> None:
     assert (report.outcome, runs.asked) == (Outcome.UNREADABLE, [])
 
 
+@apart
 async def test_a_release_that_is_no_notebook_is_told_with_its_hint() -> None:
     with pytest.raises(InvalidInput) as caught:
         await validate(submission(NOTEBOOK, "x = (" + " " * 40_000), FakeRuns(RAN), IsolatedCall())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TypeVar
+
 import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.integrity.denied_code import Denied
 from mograder.notebook.integrity.integrity import Tampering
 from mograder.notebook.integrity.screening import Screening
-from mograder.processes.notebook_inspection import Inspector
+from mograder.notebook.syntax import check_notebook
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.processes.notebook_inspection import compare, screen
 
 CELL = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    {}\n    return\n"
 CHECK = 'check("Q1: one", [({}, "no")])'
@@ -20,6 +25,13 @@ here_and_apart = pytest.mark.parametrize(
 )
 
 
+R = TypeVar("R")
+
+
+async def inspected(text: str, function: partial[R]) -> R:
+    return await IsolatedCall().call(function, size=len(text))
+
+
 def told(screening: Screening) -> list[tuple[str, int]]:
     return [(each.message, each.line) for each in screening.denied]
 
@@ -27,7 +39,7 @@ def told(screening: Screening) -> list[tuple[str, int]]:
 @here_and_apart
 async def test_b133_what_is_denied_is_found_with_its_line(tail: str) -> None:
     text = CELL.format("import os; eval('1')") + tail
-    found = await Inspector().screen(text, "A1.py", release=None)
+    found = await inspected(text, partial(screen, text, "A1.py", release=None))
     assert told(found) == [("denied builtin call: eval", 8), ("denied import: os", 8)]
 
 
@@ -35,30 +47,32 @@ async def test_b133_what_is_denied_is_found_with_its_line(tail: str) -> None:
 async def test_b133_the_course_and_its_release_have_a_say(tail: str) -> None:
     text = CELL.format("import os; eval('1')") + tail
     denied = Denied(imports=frozenset({"os"}), calls=frozenset())
-    found = await Inspector().screen(text, "A1.py", release=None, denied=denied)
+    found = await inspected(text, partial(screen, text, "A1.py", release=None, denied=denied))
     assert told(found) == [("denied import: os", 8)]
-    assert await Inspector().screen(text, "A1.py", release=text) == Screening()
+    same = await inspected(text, partial(screen, text, "A1.py", release=text))
+    assert same == Screening()
 
 
 @here_and_apart
 async def test_a_changed_check_is_named(tail: str) -> None:
     release, own = (CELL.format(CHECK.format(each)) + tail for each in ("x", "True"))
-    assert await Inspector().compare(own, "A1.py", release) == Tampering(("Q1",), marks=False)
+    found = await inspected(own, partial(compare, own, "A1.py", release))
+    assert found == Tampering(("Q1",), marks=False)
 
 
 @here_and_apart
 async def test_what_is_no_notebook_is_refused_with_its_line(tail: str) -> None:
-    inspector = Inspector()
     broken, script = CELL.format("import os =") + tail, "x = 1\n" + tail
     with pytest.raises(InvalidInput, match=r"A1\.py:8: invalid syntax"):
-        await inspector.check(broken, "A1.py")
+        await inspected(tail, partial(check_notebook, broken, "A1.py"))
     with pytest.raises(InvalidInput, match="not a marimo notebook"):
-        await inspector.screen(script, "A1.py", release=None)
+        await inspected(tail, partial(screen, script, "A1.py", release=None))
     with pytest.raises(InvalidInput, match="not a marimo notebook"):
-        await inspector.compare(script, "A1.py", CELL)
+        await inspected(tail, partial(compare, script, "A1.py", CELL))
 
 
 @pytest.mark.full
 async def test_a_text_that_takes_too_much_to_parse_is_refused() -> None:
+    text = "x = [" + "[]," * 5_000_000 + "]\n"
     with pytest.raises(InvalidInput, match=r"too deeply|too complex"):
-        await Inspector().check("x = [" + "[]," * 5_000_000 + "]\n", "A1.py")
+        await inspected(text, partial(check_notebook, text, "A1.py"))

@@ -205,6 +205,11 @@ def _tell(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> None:
     told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Result if counted[each])
     click.echo(f"{drafted.plan.assignment.name}: {told_counts}.")
     if dry_run:
+        if drafted.plan.trial is not None:
+            click.echo(
+                "Moodle does not tell you whether this assignment has a rubric, which a plain mark "
+                "would erase: one mark is sent first, and the others if Moodle keeps it."
+            )
         click.echo("Dry run — nothing was sent.")
     elif counted[Result.CHANGED]:
         click.echo("Moodle was asked again: it holds what is listed as changed.")

@@ -52,6 +52,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _HOPELESS = (NotAuthenticated, Forbidden, Busy, TimedOut)
 """Failures that the next mark would have as well."""
 
+_UNPROVEN = (
+    "Moodle does not tell you whether there is a rubric, so this mark was sent first, and the "
+    "others were kept back. If there is a rubric, grade in Moodle. If only this person's grade is "
+    "locked or overridden there, run it again, without this person. An editing teacher can also "
+    "switch on 'Offline grading worksheet' under Feedback types: Moodle offers it only without a "
+    "rubric."
+)
+
 _NO_WORK = {SubmissionState.NEW, SubmissionState.REOPENED}
 
 
@@ -89,10 +97,41 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The expected outcomes, in the order of the marks, for --dry-run."""
+    """The expected outcomes, in the order of the marks, for --dry-run.
+
+    ``may_have_rubric``: Moodle does not tell this account whether there is a rubric, which a plain
+    grade would erase, so :attr:`trial` is sent and read back before the others.
+    """
 
     assignment: Assignment
     outcomes: tuple[Outcome, ...]
+    may_have_rubric: bool = False
+
+    @property
+    def trial(self) -> Outcome | None:
+        """The mark that erases least if there is a rubric, and shows best that there is none.
+
+        That is one of a person without a grade on Moodle, if there is one, and the highest of
+        these. None if no mark could erase anything: comments for people without a grade.
+        """
+        if not self.may_have_rubric:
+            return None
+        able = [
+            each
+            for each in self.outcomes
+            if each.result is Result.CHANGED
+            and each.after is not None
+            and not hides_comment(self.assignment, each)
+        ]
+        return max(able, key=_fitness, default=None)
+
+
+def _fitness(outcome: Outcome) -> tuple[bool, bool, bool, Decimal]:
+    # A person whose grade is locked gets an empty grade, as with a rubric: with no grade at all,
+    # the next upload tries somebody else.
+    empty = outcome.held.grade is None
+    after = Decimal(0) if outcome.after is None else outcome.after
+    return empty, outcome.before is None, after != outcome.before, after
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +176,10 @@ def plan_marks(
         Forbidden: This account may not grade here.
     """
     _demand_possible(assignment, marks)
-    _demand_method(client, assignment, marks)
+    may_have_rubric = _demand_method(client, assignment, marks)
     held = _held(client, assignment, marks, people)
-    return Plan(assignment, tuple(_planned(assignment, mark, held) for mark in marks))
+    outcomes = tuple(_planned(assignment, mark, held) for mark in marks)
+    return Plan(assignment, outcomes, may_have_rubric)
 
 
 def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
@@ -188,9 +228,26 @@ def send_marks(
 
     Saving a mark twice gives the same result, so the whole may be repeated after a failure. A mark
     whose answer was lost is CHANGED if Moodle holds it. If Moodle cannot be read afterwards, sent
-    marks are FAILED, and ``why`` says that Moodle may hold them.
+    marks are FAILED, and ``why`` says that Moodle may hold them. Where there may be a rubric, one
+    mark is sent and read back first, and the others only if Moodle took it.
     """
     plan = read_feedback(client, plan)
+    trial = plan.trial
+    if trial is None:
+        return _send_and_read(client, plan, progress)
+    (tried,) = _send_and_read(client, replace(plan, outcomes=(trial,)), progress)
+    others = replace(plan, outcomes=tuple(each for each in plan.outcomes if each is not trial))
+    if _shows_no_rubric(tried):
+        rest = _send_and_read(client, others, progress)
+    else:
+        rest = tuple(map(_kept_back, others.outcomes))
+        if tried.result is Result.FAILED and tried.kept is not None:
+            tried = replace(tried, why=f"{tried.why} {_UNPROVEN}")
+    by_user = {each.mark.user_id: each for each in (tried, *rest)}
+    return tuple(by_user[each.mark.user_id] for each in plan.outcomes)
+
+
+def _send_and_read(client: MoodleClient, plan: Plan, progress: Progress) -> tuple[Outcome, ...]:
     sent = _send_all(client, plan, progress)
     outcomes = tuple(_after_sending(each, sent.get(each.mark.user_id)) for each in plan.outcomes)
     asked = {user for user, each in sent.items() if each.failure is None or each.unsure}
@@ -206,6 +263,25 @@ def send_marks(
             else each
             for each in outcomes
         )
+
+
+def _shows_no_rubric(tried: Outcome) -> bool:
+    """Return whether Moodle took a plain grade, as it does only without a rubric."""
+    if tried.kept is None or tried.kept.grade != _wanted(tried):
+        return False
+    before = tried.held.grade
+    return before is None or (before.grade, before.modified) != (
+        tried.kept.grade,
+        tried.kept.modified,
+    )
+
+
+def _kept_back(outcome: Outcome) -> Outcome:
+    why = (
+        "Not sent: Moodle does not tell you whether there is a rubric, and the mark that was sent "
+        "first was not found there as it was sent."
+    )
+    return _failed(outcome, why) if outcome.result is Result.CHANGED else outcome
 
 
 def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int, _Sending]:
@@ -270,25 +346,22 @@ def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> No
         )
 
 
-def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> None:
+def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> bool:
+    """Refuse marks that do not fit the grading method.
+
+    Returns whether the marks are plain grades and Moodle does not tell the method.
+    """
     chosen = [bool(mark.choices) for mark in marks]
     if not chosen:
-        return
+        return False
     method = client.grading_method(assignment)
     if all(chosen) and method in {GradingMethod.RUBRIC, GradingMethod.UNKNOWN}:
-        return
-    if method is GradingMethod.SIMPLE and not any(chosen):
-        return
+        return False
+    if method in {GradingMethod.SIMPLE, GradingMethod.UNKNOWN} and not any(chosen):
+        return method is GradingMethod.UNKNOWN
     if method is GradingMethod.SIMPLE:
         raise InvalidInput(
             f"{assignment.name} has no rubric to choose from.", hint="Give plain grades."
-        )
-    if method is GradingMethod.UNKNOWN:
-        raise Conflict(
-            f"Moodle does not tell whether {assignment.name} has a rubric, and a plain grade would "
-            "erase what a rubric holds. Nothing was changed.",
-            hint="Switch on 'Offline grading worksheet' under Feedback types (Moodle offers it "
-            "only without a rubric), or grade this assignment in Moodle.",
         )
     raise Conflict(
         f"{assignment.name} is graded with a {method.value}: a plain grade would reset it to "

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +31,8 @@ from mograder.grading.submissions.graded_assignment import (
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.integrity.denied_code import Denied
-from mograder.processes.notebook_inspection import Inspector
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.processes.notebook_inspection import screen
 from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.protocol import Limits
 from mograder.store.gradebook.grading_records import GradingRun
@@ -223,16 +225,17 @@ def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | Non
     """
     if denied is None:
         return None
-    inspector = Inspector()
+    apart, release = IsolatedCall(), assignment.release
 
-    async def screen(submitted: SubmittedNotebook) -> str:
+    async def told(submitted: SubmittedNotebook) -> str:
         name = submitted.path.name
         try:
             text = decode_notebook(submitted.data, name)
-            found = await inspector.screen(text, name, release=assignment.release, denied=denied)
+            look = partial(screen, text, name, release=release, denied=denied)
+            found = await apart.call(look, size=len(text) + len(release or ""))
         except MograderError:
             return ""
-        told = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
-        return f"safety check failed: {told}" if told else ""
+        said = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
+        return f"safety check failed: {said}" if said else ""
 
-    return screen
+    return told

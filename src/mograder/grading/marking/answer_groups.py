@@ -13,6 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +147,7 @@ class AnswerGroups:
     async def _show(self, text: str, sources: QuestionSources) -> ShownWork:
         try:
             asked = WorkToShow(text, _FILE, sources)
-            found = await self._apart.call(show_work, asked, size=len(text))
+            found = await self._apart.call(partial(show_work, asked), size=len(text))
         except InvalidInput:
             return ShownWork()
         return ShownWork(found.cells)

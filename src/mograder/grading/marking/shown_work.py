@@ -13,6 +13,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from functools import partial
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.question_sources import QuestionSources, SourceCell
@@ -95,7 +96,7 @@ class Works:
         found = self._known.get(work)
         if found is None:
             try:
-                found = await self._apart.call(show_work, work, size=len(work.text))
+                found = await self._apart.call(partial(show_work, work), size=len(work.text))
             except InvalidInput as error:
                 found = ShownWork(problem=str(error), text=work.text)
         self._known[work] = found

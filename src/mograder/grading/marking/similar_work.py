@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
@@ -22,6 +23,7 @@ from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import entry_named
 
+_FILE = "submission.py"
 _MOST_LINES = 5000
 """Lines of a submission that are shown at most."""
 
@@ -103,7 +105,7 @@ async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: No
     """
     apart = IsolatedCall()
     texts = await asyncio.to_thread(lambda: list(_given(work.given)))
-    given = [await apart.call(_terms, text, size=len(text)) for text in texts]
+    given = [await apart.call(partial(read_terms, text, _FILE), size=len(text)) for text in texts]
     submissions: dict[str, NotebookTerms] = {}
     same: defaultdict[bytes, list[str]] = defaultdict(list)
     unread = []
@@ -111,8 +113,9 @@ async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: No
         try:
             text = await asyncio.to_thread(work.text, student)
             is_own = await asyncio.to_thread(work.has_own, student)
-            own = _terms if is_own else _terms_of_copy
-            submissions[student] = await apart.call(own, text, size=len(text))
+            # In a copy of ours, without the cells that grading added.
+            own = partial(read_terms, text, _FILE, () if is_own else GRADERS_CELLS)
+            submissions[student] = await apart.call(own, size=len(text))
         except (MograderError, OSError):
             unread.append(student)
         else:
@@ -137,15 +140,6 @@ def marked_lines(text: str, places: Sequence[Place]) -> tuple[Line, ...]:
         Line(number, line, tuple(found))
         for number, (line, found) in enumerate(zip(lines, matches, strict=True), start=1)
     )
-
-
-def _terms(text: str) -> NotebookTerms:
-    return read_terms(text, "submission.py")
-
-
-def _terms_of_copy(text: str) -> NotebookTerms:
-    """Return the terms without the cells that grading added."""
-    return read_terms(text, "submission.py", GRADERS_CELLS)
 
 
 def _given(paths: Iterable[Path]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from mograder.auth.receipts import moment
@@ -134,7 +135,7 @@ class _Grading:
         try:
             self.text = decode_submission(self.submitted.data, name)
             asked = ToRead(self.text, name, assignment.release, assignment.checks)
-            self.known = await self.tools.apart.call(read_text, asked, size=len(self.text))
+            self.known = await self.tools.apart.call(partial(read_text, asked), size=len(self.text))
         except InvalidInput as error:
             self.give_up(GradingState.NOT_RUN, str(error))
             return

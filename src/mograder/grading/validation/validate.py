@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
 from mograder.core.errors import InvalidInput
@@ -89,34 +90,46 @@ async def validate(
     """
     apart = apart or IsolatedCall()
     size = len(submission.text) + len(submission.release or "")
-    prepared = await apart.call(_prepare, submission, size=size)
+    prepared = await apart.call(partial(_prepare, submission), size=size)
     if isinstance(prepared, ValidationReport):
         return prepared
-    result = await runs.execute(prepared.request)
-    return await apart.call(_judge, (prepared, result), size=size)
+    result = await runs.execute(_request(submission, prepared.integrity.restored))
+    judge = partial(_judge, submission, prepared, result)
+    return await apart.call(judge, size=size)
+
+
+def _request(submission: Submission, restored: str | None) -> ExecutionRequest:
+    return ExecutionRequest(
+        submission.text if restored is None else restored,
+        PurePath(submission.filename).name,
+        submission.environment,
+        submission.limits,
+        submission.seconds,
+        folder=submission.folder,
+        uid_slot=submission.uid_slot,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The text to run, and the cells and checks that its results are compared with."""
+    """The cells and checks that the results of a run are compared with."""
 
-    request: ExecutionRequest
-    filename: str
     own: NotebookText
     to_run: NotebookText
     released: NotebookText | None
     integrity: IntegrityReport
 
 
-def _judge(of: tuple[_Prepared, ExecutionResult]) -> ValidationReport:
-    prepared, result = of
+def _judge(
+    submission: Submission, prepared: _Prepared, result: ExecutionResult
+) -> ValidationReport:
     integrity = prepared.integrity
     judging = _Judging(prepared.own, prepared.to_run, prepared.released, integrity.counted, result)
     checks, marks = judging.checks()
     return ValidationReport(
-        prepared.filename,
+        submission.filename,
         result.outcome,
-        judging.problem(prepared.request.seconds),
+        judging.problem(submission.seconds),
         checks,
         tuple(judging.errors()),
         IntegrityFindings(integrity.level, integrity.findings),
@@ -138,16 +151,7 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
     except InvalidInput as error:
         checks, marks = ((), None) if released is None else _never_ran(released)
         return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks, marks=marks)
-    request = ExecutionRequest(
-        text,
-        PurePath(filename).name,
-        submission.environment,
-        submission.limits,
-        submission.seconds,
-        folder=submission.folder,
-        uid_slot=submission.uid_slot,
-    )
-    return _Prepared(request, filename, own, to_run, released, integrity)
+    return _Prepared(own, to_run, released, integrity)
 
 
 def _never_ran(released: NotebookText) -> MarkedChecks:
