@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).parent.parent
 MOGRADER = Path(sys.executable).with_name("mograder")
 EXAMPLE = REPOSITORY / "examples" / "course"
 COURSE = REPOSITORY / ".demo" / "course"
+LOG = COURSE.parent / "hub.log"
 _START_SECONDS = 60
 _LEAVINGS = shutil.ignore_patterns(".mograder", "hub-notebooks", "hub-release", "__pycache__")
 
@@ -34,7 +35,8 @@ def main() -> int:
     _prepare_course(fresh=options.fresh)
     url = f"http://127.0.0.1:{_free_port(options.port)}"
     environment = {**os.environ, "MOGRADER_HUB_SECRET": secrets.token_hex(32)}
-    hub = subprocess.Popen(_hub_command(url), env=environment, cwd=COURSE)
+    with LOG.open("wb") as log:
+        hub = subprocess.Popen(_hub_command(url), env=environment, cwd=COURSE, stderr=log)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _wait_until_healthy(url, hub)
@@ -86,7 +88,7 @@ def _wait_until_healthy(url: str, hub: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if hub.poll() is not None:
-            sys.exit(f"[demo] the hub ended with status {hub.returncode}; it says why above")
+            sys.exit(f"[demo] the hub ended with status {hub.returncode}; {LOG} says why")
         try:
             urllib.request.urlopen(f"{url}/health", timeout=2).close()
         except (urllib.error.URLError, OSError):
@@ -105,9 +107,9 @@ def _publish_everything(url: str, environment: dict[str, str]) -> None:
         "MOGRADER_HUB_INSTRUCTOR_TOKEN": token,
     }
     for release in sorted(path for path in (COURSE / "release").iterdir() if path.is_dir()):
-        _say(f"publishing {release.name} (the first time its packages are installed)")
+        _say(f"publishing {release.name}; the first time its packages are installed")
         command = [str(MOGRADER), "hub", "publish", release.name]
-        subprocess.run(command, env=with_token, cwd=COURSE, check=True)
+        subprocess.run(command, env=with_token, cwd=COURSE, check=True, stdout=subprocess.DEVNULL)
 
 
 def _invite(url: str, environment: dict[str, str], *, open_browser: bool) -> None:
@@ -116,7 +118,7 @@ def _invite(url: str, environment: dict[str, str], *, open_browser: bool) -> Non
     )
     _say(f"the hub is at {url} and takes you for a guest student")
     _say(f"in another browser you are the instructor by this link, once: {link}")
-    _say("Ctrl+C ends it")
+    _say(f"its log is {LOG}; Ctrl+C ends it")
     if open_browser and not webbrowser.open(url):
         _say("no browser could be opened here: open the address yourself")
 

@@ -36,7 +36,8 @@ _OPENING = """\
 <!-- Written by `make reference`; change the model, not this page. -->
 
 Settings live in `mograder.toml`, in the course's directory. Everything is optional. The course's
-directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the working directory.
+directory is the one given with `-C`, else `MOGRADER_COURSE_DIR`, else the working directory or the
+nearest one above it that has the file and is the same user's.
 
 A value comes from the first of these that has one: the command's option, the environment
 variable, the file, the default. `mograder config show` tells each value and where it came from.

@@ -22,7 +22,7 @@ def config() -> None:
     "-C",
     "--course-dir",
     type=click.Path(path_type=Path),
-    help="The course; otherwise MOGRADER_COURSE_DIR or the working directory.",
+    help="The course; otherwise MOGRADER_COURSE_DIR, the working directory or the nearest above.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(course_dir: Path | None, as_json: bool) -> None:

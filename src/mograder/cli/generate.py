@@ -10,11 +10,18 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
+from mograder.cli.shared.console import coloured, print_json
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, sandbox_options
+from mograder.cli.shared.named_assignments import directories_in
+from mograder.cli.shared.options import (
+    Given,
+    course_dir_option,
+    sandbox_options,
+    verbose_option,
+)
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import MograderError
+from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome
 from mograder.grading.author.generate import generate as generate_items
@@ -36,7 +43,7 @@ _LONGEST_JOBS = 64
 
 
 @click.command("generate")
-@click.argument("assignments", nargs=-1, required=True)
+@click.argument("assignments", nargs=-1, metavar="ASSIGNMENTS...")
 @click.option(
     "-o",
     "--output-dir",
@@ -61,6 +68,7 @@ _LONGEST_JOBS = 64
     help="How many notebooks run at a time.",
 )
 @sandbox_options
+@verbose_option
 @course_dir_option
 @click.pass_context
 def generate(  # noqa: PLR0913  # one argument per option
@@ -89,6 +97,10 @@ def generate(  # noqa: PLR0913  # one argument per option
     loaded = load_course(Given(), course_dir)
     settings = loaded.settings
     sources, releases = loaded.path(settings.dirs.source), loaded.path(settings.dirs.release)
+    if not assignments:
+        names = sorted(directories_in(sources))
+        there = f"{shown(sources)} holds: {listed(names)}." if names else ""
+        raise click.UsageError(f"Name what to generate. {there}".strip())
     items = _items(assignments, sources)
     options = GenerateOptions(
         sources=sources,
@@ -217,7 +229,7 @@ def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
     """Print the outcome of each item, mistakes on stderr; return the exit status."""
     for outcome in outcomes:
         for line in outcome.lines:
-            click.echo(str(line))
+            click.echo(coloured(str(line)))
         for problem in outcome.problems:
             click.echo(problem, err=True)
     results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}

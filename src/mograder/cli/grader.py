@@ -11,7 +11,7 @@ from mograder.core.settings import load_settings, read_environ, split_list
 from mograder.core.settings_values import normalise_base_url
 
 _course = click.argument(
-    "course_dir", type=click.Path(exists=True, file_okay=False, path_type=Path), default="."
+    "course_dir", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
 )
 _port = click.IntRange(0, 65535)
 
@@ -26,7 +26,7 @@ _port = click.IntRange(0, 65535)
 )
 @click.option("--headless", is_flag=True, help="Do not open a browser.")
 @click.option("--base-url", default="", help="Path below which a reverse proxy serves it.")
-def grader(course_dir: Path, *, port: int | None, headless: bool, base_url: str) -> None:
+def grader(course_dir: Path | None, *, port: int | None, headless: bool, base_url: str) -> None:
     """Mark a course on your own machine, in a browser.
 
     It serves this machine only, to the browser that opens the one-time link that it prints.
@@ -68,7 +68,7 @@ def grader(course_dir: Path, *, port: int | None, headless: bool, base_url: str)
 )
 @click.option("--reload", is_flag=True, help="Accepted for 0.3.16; it has no effect.")
 def grader_asgi(
-    course_dir: Path,
+    course_dir: Path | None,
     *,
     port: int,
     host: str,

@@ -17,7 +17,7 @@ from typing import ClassVar, NoReturn
 import click
 
 from mograder import __version__
-from mograder.cli.shared.console import prepare_output
+from mograder.cli.shared.console import colour_wanted, prepare_output
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.core.errors import (
     Busy,
@@ -140,6 +140,9 @@ class _Root(LazyGroup):
                 server_side=True,
             ),
             "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
+            "completion": Lazy(
+                "mograder.cli.completion:completion", "Let the shell complete commands and options."
+            ),
         }
     )
 
@@ -187,7 +190,11 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
     stdout = sys.stdout
     try:
         result = command.main(
-            args=list(arguments), prog_name="mograder", standalone_mode=False, obj=options
+            args=list(arguments),
+            prog_name="mograder",
+            standalone_mode=False,
+            obj=options,
+            color=colour_wanted(),
         )
         return result if isinstance(result, int) else 0
     except click.ClickException as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
+from mograder.cli.shared.console import coloured, print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import reporting
@@ -108,7 +108,7 @@ def validate_command(  # noqa: PLR0913  # one argument per option
         print_json(listed, indent=2)
     else:
         for report in reports:
-            click.echo(render_text(report), nl=False)
+            click.echo(coloured(render_text(report)), nl=False)
     if not all(report.ok for report in reports):
         raise SystemExit(1)
 

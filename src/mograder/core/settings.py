@@ -1,8 +1,8 @@
 """The typed settings, and the only module that reads the environment.
 
 Defaults < ``mograder.toml`` < ``MOGRADER_*`` < options. The file is found in ``-C``, in
-``MOGRADER_COURSE_DIR`` or in the working directory. Entry points load the settings once and pass
-them on.
+``MOGRADER_COURSE_DIR``, or in the working directory or the nearest one above it. Entry points load
+the settings once and pass them on.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -63,6 +64,8 @@ __all__ = [
 
 FILE_NAME = "mograder.toml"
 """The file's name in the course directory."""
+STATE_DIR = ".mograder"
+"""The name of the program's own directory in a course: database, environments, logs."""
 
 _MAX_FILE_BYTES = 1_000_000
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -71,6 +74,8 @@ _NO_SECONDS = re.compile(
     r"(?=[ \t]*(?:Z|[+-]\d\d:\d\d)?[ \t]*(?:#.*)?$)",
     re.MULTILINE,
 )
+_TABLE_LINE = re.compile(r"[ \t]*\[\[?(.+?)\]\]?[ \t]*(?:#.*)?$")
+_KEY_LINE = re.compile(r"[ \t]*([^=#\[]+?)[ \t]*=")
 _URL_PASSWORD = re.compile(r"(://[^:@]*:).*@", re.DOTALL)
 _BUILD_VARIABLES = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
@@ -104,8 +109,8 @@ class LoadedSettings:
 
     @property
     def state_dir(self) -> Path:
-        """The program's own directory in the course: database, environments, logs."""
-        return self.course_dir / ".mograder"
+        """The program's own directory in the course."""
+        return self.course_dir / STATE_DIR
 
     @property
     def on_moodle(self) -> bool:
@@ -207,7 +212,9 @@ def load_settings(
     file = directory / FILE_NAME
     data = _read_file(file)
     if data is not None:
-        layers.add_file(_with_old_assignments(_parse_toml(data, file)), str(file))
+        text = _text_of(data, file)
+        tree = _with_old_assignments(_parse_toml(text, file))
+        layers.add_file(tree, lambda key: f"{file}{_line_of(key, text)}")
     layers.add_environment(environ)
     layers.add_options(overrides or {})
     origins = MappingProxyType(layers.origins)
@@ -327,7 +334,7 @@ def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
     elif named:
         directory, hint = Path(named), "Check the variable MOGRADER_COURSE_DIR."
     else:
-        directory, hint = Path(), "Change to a directory that exists."
+        directory, hint = _found_upwards(), "Change to a directory that exists."
     try:
         resolved = directory.expanduser().resolve(strict=True)
     except (OSError, RuntimeError) as error:
@@ -335,6 +342,24 @@ def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
     if not resolved.is_dir():
         raise InvalidInput(f"The course directory {directory} is not a directory.", hint=hint)
     return resolved
+
+
+def _found_upwards() -> Path:
+    """Return the working directory, or the nearest one above it that is a course.
+
+    What another user could have put above is not taken: settings name the servers that tokens go
+    to.
+    """
+    here = Path().absolute()
+    if (here / STATE_DIR).is_dir():  # a course without a file of settings
+        return here
+    for directory in (here, *here.parents):
+        file = directory / FILE_NAME
+        if directory == here and os.path.lexists(file):
+            return here
+        if file.is_file() and file.stat().st_uid == directory.stat().st_uid == here.stat().st_uid:
+            return directory
+    return here
 
 
 def _read_file(file: Path) -> bytes | None:
@@ -358,12 +383,44 @@ def _read_file(file: Path) -> bytes | None:
     return data
 
 
-def _parse_toml(data: bytes, file: Path) -> Mapping[str, object]:
+def _text_of(data: bytes, file: Path) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = _position(data[: error.start].decode("utf-8", "replace"))
         raise InvalidInput(f"{file}:{line}:{column}: not UTF-8 text.") from error
+
+
+def _line_of(key: tuple[str, ...], text: str) -> str:
+    """Return ":LINE" of a key of a file's text, or of the table that holds it; "" if not found."""
+    found, table = dict[tuple[str, ...], int](), tuple[str, ...]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := _TABLE_LINE.match(line):
+            table = _path_of(match[1])
+            found.setdefault(table, number)
+            if line.lstrip().startswith("[["):
+                table = next(each for i in count() if (each := (*table, str(i))) not in found)
+                found[table] = number
+        elif match := _KEY_LINE.match(line):
+            found.setdefault((*table, *_path_of(match[1])), number)
+    parents = (key[:length] for length in range(len(key), 0, -1))
+    return next((f":{found[each]}" for each in parents if each in found), "")
+
+
+def _path_of(written: str) -> tuple[str, ...]:
+    """Return the parts of a key as a file writes it: ``items."Week 1".due``."""
+    try:
+        tree: object = tomllib.loads(f"{written} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    parts: list[str] = []
+    while isinstance(tree, dict):
+        ((name, tree),) = tree.items()
+        parts.append(name)
+    return tuple(parts)
+
+
+def _parse_toml(text: str, file: Path) -> Mapping[str, object]:
     try:
         return tomllib.loads(with_seconds(text))
     except tomllib.TOMLDecodeError as error:

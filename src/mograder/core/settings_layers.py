@@ -42,6 +42,9 @@ ITEMS = "items"
 _ITEM_TABLES: Mapping[str, type[Section]] = {"limits": ItemLimits, "penalties": LateRule}
 """The tables within the table of an item."""
 
+_Place = Callable[[tuple[str, ...]], str]
+"""Returns where a key of the file stands, as messages name it: ``FILE:LINE``."""
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _GONE: Mapping[str, str] = {
     "hub.front_group": "Remove it: all traffic goes through the hub, and no program needs a group "
@@ -85,8 +88,8 @@ class Layers:
     origins: dict[str, Origin] = field(default_factory=lambda: dict.fromkeys(KEYS, Origin.DEFAULT))
     warnings: list[str] = field(default_factory=list)
 
-    def add_file(self, tree: Mapping[str, object], shown: str) -> None:
-        """Merge a parsed ``mograder.toml`` over the defaults; ``shown`` is its path in messages.
+    def add_file(self, tree: Mapping[str, object], shown: _Place) -> None:
+        """Merge a parsed ``mograder.toml`` over the defaults; ``shown`` names a key's place in it.
 
         Raises: InvalidInput for a key that is none, or a value that cannot be used.
         """
@@ -105,7 +108,8 @@ class Layers:
         assignments = cast("Sequence[Mapping[str, object]]", tree.get("assignments", ()))
         for index, table in enumerate(assignments):  # which have been checked above
             for key in sorted(table.keys() - Assignment.model_fields.keys()):
-                self.warnings.append(f"{shown}: assignments.{index}.{key} is not a setting.")
+                path = ("assignments", str(index), key)
+                self.warnings.append(f"{shown(path)}: {'.'.join(path)} is not a setting.")
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         """Merge ``MOGRADER_<SECTION>_<KEY>`` variables over the file; lists are comma-separated.
@@ -144,7 +148,7 @@ class Layers:
             plain = str(value) if isinstance(value, PurePath) else value
             self._merge(section, {last: plain}, Origin.OPTION, refusal)
 
-    def _add_items(self, table: object, shown: str) -> None:
+    def _add_items(self, table: object, shown: _Place) -> None:
         """Merge ``[items.NAME]``, a table per item; only the file has them."""
         if not isinstance(table, dict):
             problem = _Problem((), False, "must be a table, written [items.NAME]")
@@ -153,8 +157,8 @@ class Layers:
         for written, decided in table.items():
             name = _item_name(written, shown)
             if name in items:
-                raise InvalidInput(f"{shown}: {item_key(name)} is there twice.")
-            items[name] = _item(name, decided, shown)
+                raise InvalidInput(f"{shown((ITEMS, written))}: {item_key(name)} is there twice.")
+            items[name] = _item(name, written, decided, shown)
             self.origins |= dict.fromkeys(item_keys(name, items[name]), Origin.FILE)
         self.settings = self.settings.model_copy(update={ITEMS: items})
 
@@ -182,26 +186,28 @@ class Layers:
             self.origins[_dotted(section, _written(name, model.model_fields[name]))] = origin
 
 
-def _item_name(written: str, shown: str) -> str:
+def _item_name(written: str, shown: _Place) -> str:
     try:
         return ItemName.parse(written)
     except InvalidInput as error:
-        raise InvalidInput(f"{shown}: [items]: {error.message}", hint=error.hint) from error
+        raise InvalidInput(
+            f"{shown((ITEMS, written))}: [items]: {error.message}", hint=error.hint
+        ) from error
 
 
-def _item(name: str, table: object, shown: str) -> ItemSettings:
+def _item(name: str, written: str, table: object, shown: _Place) -> ItemSettings:
     """Return one item's settings; raise InvalidInput for a mistake, as in all our sections."""
     try:
         return ItemSettings.model_validate(table, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    key = ".".join([item_key(name), *path])
+    key, place = ".".join([item_key(name), *path]), shown((ITEMS, written, *path))
     if first["type"] != "extra_forbidden":
-        raise InvalidInput(f"{shown}: {key} {complaint(first)}.")
+        raise InvalidInput(f"{place}: {key} {complaint(first)}.")
     model = _ITEM_TABLES.get(path[0], ItemSettings) if len(path) > 1 else ItemSettings
     raise InvalidInput(
-        f"{shown}: {key} is not a setting.",
+        f"{place}: {key} is not a setting.",
         hint=_did_you_mean(path[-1], tuple(model.model_fields)).strip(),
     )
 
@@ -213,14 +219,14 @@ def _problem(model: type[Section], error: ErrorDetails) -> _Problem:
     return _Problem(path, False, complaint(error, secret=_is_secret(model, path)))
 
 
-def _mistake(section: str, problem: _Problem, shown: str) -> InvalidInput:
+def _mistake(section: str, problem: _Problem, shown: _Place) -> InvalidInput:
     """Return the error for a mistake in the file; with a similar key for one that is unknown."""
     parts = [str(each) for each in ((section,) if section else ()) + problem.path]
-    key = ".".join(parts)
+    key, place = ".".join(parts), shown(tuple(parts))
     if not problem.unknown:
-        return InvalidInput(f"{shown}: {key} {problem.sentence}.")
+        return InvalidInput(f"{place}: {key} {problem.sentence}.")
     hint = _GONE.get(key) or _nearest(section, parts[-1]) or "Remove it: nothing reads it."
-    return InvalidInput(f"{shown}: {key} is not a setting.", hint=hint)
+    return InvalidInput(f"{place}: {key} is not a setting.", hint=hint)
 
 
 def _refuser(who: str, key: str) -> Callable[[_Problem], InvalidInput]:
@@ -311,7 +317,7 @@ def _nearest(section: str, name: str) -> str:
     here = {key.rpartition(".")[2]: key for key in KEYS if key.rpartition(".")[0] == section}
     if not section:
         here |= {each: f"[{each}]" for each in (*SECTIONS, ITEMS)}
-    close = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, here, n=1, cutoff=0.65)
     elsewhere = [key for key in KEYS if key.rpartition(".")[2] == name]
     found = [here[each] for each in close] + elsewhere
     return f"Did you mean {found[0]}?" if found else ""

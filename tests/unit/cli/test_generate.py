@@ -173,3 +173,9 @@ def test_packages_that_do_not_run_in_the_browser_are_told(
     (told,) = [line for line in lines if "Pyodide" in line]
     assert told.startswith("ADVICE: source/A1-Sums/A1-Sums.py:")
     assert "numpy<2, but Pyodide" in told
+
+
+def test_generate_alone_lists_the_sources(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate"]) == 2
+    held = "source holds: A1-Sums, A2-Means, L01-Sums.\n"
+    assert capfd.readouterr().err.endswith(f"Error: Name what to generate. {held}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -281,3 +282,64 @@ def test_output_in_any_encoding_is_never_an_error(encoding: str, tmp_path: Path)
     missing = mograder("config", "show", "-C", str(tmp_path / "Übung Ω"), **env)
     assert missing.returncode == 2
     assert "Traceback" not in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"), [(["genrate"], "generate"), (["hub", "pubish"], "publish")]
+)
+def test_a_command_that_is_mistyped_is_told_with_a_similar_one(
+    arguments: list[str], meant: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert capfd.readouterr().err.endswith(f"'{arguments[-1]}'. Did you mean '{meant}'?\n")
+    run(["zzz"])
+    assert "Did you mean" not in capfd.readouterr().err
+
+
+def test_commands_of_the_hub_stand_in_sections(capfd: pytest.CaptureFixture[str]) -> None:
+    run(["hub", "--help"])
+    told = capfd.readouterr().out
+    headings = ["\nItems:\n", "\nPeople:\n", "\nLooking after a hub:\n"]
+    assert [told.count(each) for each in headings] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"), [("mograder ge", "generate"), ("mograder hub pu", "publish")]
+)
+def test_a_shell_is_offered_commands_without_their_import(
+    words: str, offered: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {
+        "_MOGRADER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert run([]) == 0
+    assert capfd.readouterr().out == f"plain,{offered}\n"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_prints_what_a_shell_reads(
+    shell: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["completion", shell]) == 0
+    assert f"_MOGRADER_COMPLETE={shell}_complete" in capfd.readouterr().out
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_failure_is_red_on_a_terminal_unless_no_color_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", coloured := _Terminal())
+    run(["fail"], failing(errors.NotFound("It is gone.")))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", plain := _Terminal())
+    run(["fail"], failing(errors.NotFound("It is gone.")))
+    assert coloured.getvalue() == "\x1b[31mError\x1b[0m: It is gone.\n"
+    assert plain.getvalue() == "Error: It is gone.\n"

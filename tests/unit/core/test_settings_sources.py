@@ -156,3 +156,48 @@ def test_the_runtime_directory_is_configured_or_given_or_short_and_of_this_cours
     )
     fallback = runtime_dir(loaded, read_environ({}))
     assert fallback == Path(f"/tmp/mograder-1000-{as_root.name.removeprefix('mograder-')}")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("title = 'T'\n\n[hub]\nport = 1\nprot = 2\n", ":5: hub.prot is not"),
+        ("[hub]\ninstructors = ['ann', 3]", ":2: hub.instructors.1 must be text"),
+        ("[items.'Week 1']\n\n[items.'Week 1'.limits]\nmemory = 'x'", ":4: items."),
+        ("[[assignments]]\nname = 'A1'\n[[assignments]]\nname = 2", ":4: assignments.1.name"),
+        ("hub = { prot = 1 }", ":1: hub.prot is not"),
+        ("# hub\n\n[hubb]\nport = 1", ":3: hubb is not"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_line(
+    refusal: Refusal, tmp_path: Path, text: str, place: str
+) -> None:
+    assert refusal(text).startswith(f"{tmp_path / FILE_NAME}{place}")
+
+
+@pytest.fixture
+def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in a course's sources, as the working directory."""
+    (tmp_path / FILE_NAME).write_text("title = 'T'", encoding="utf-8")
+    folder = tmp_path / "source" / "A1"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_course_is_found_from_a_folder_in_it(below: Path, tmp_path: Path) -> None:
+    assert load_settings(environ={}).course_dir == tmp_path
+    assert load_settings(below, environ={}).course_dir == below
+
+
+def test_a_directory_where_a_hub_has_run_is_a_course_without_a_file(below: Path) -> None:
+    (below / ".mograder").mkdir()
+    assert load_settings(environ={}).course_dir == below
+
+
+def test_what_another_user_may_have_put_above_is_no_course(below: Path, tmp_path: Path) -> None:
+    """Its settings name the servers that tokens are sent to."""
+    if os.geteuid() != 0:
+        pytest.skip("gives a file to another user")
+    os.chown(tmp_path / FILE_NAME, 12345, -1)
+    assert load_settings(environ={}).course_dir == below

@@ -10,7 +10,7 @@ import click
 from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
 from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option, json_option, verbose_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients.hub import HubClient
@@ -43,6 +43,7 @@ mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
 @click.option("--no-source", is_flag=True, help="Do not send the assignment's source.")
 @click.option("--no-warm", is_flag=True, help="Do not ask a hub of 0.3.16 to warm its cache.")
 @json_option
+@verbose_option
 @course_dir_option
 @click.pass_obj
 def publish(  # noqa: PLR0913  # one argument per option

@@ -12,7 +12,7 @@ import click
 
 from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option, json_option, verbose_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.core.errors import InvalidInput, MograderError
@@ -42,6 +42,7 @@ class _Outcome:
 @click.option("--dry-run", is_flag=True, help="Show the dependencies only.")
 @hub_address_options
 @json_option
+@verbose_option
 @course_dir_option
 @click.pass_obj
 def warm_cache(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mograder.cli.shared.console import print_json
+from mograder.cli.shared.console import coloured, print_json
 from mograder.operations.report import Level, Line, problems
 
 _LEVELS = {
@@ -30,7 +30,7 @@ def show_lines(what: str, lines: tuple[Line, ...], *, as_json: bool) -> None:
 def _print(what: str, lines: tuple[Line, ...], found: int) -> None:
     """Print the lines of compatibility-0.3.16.md 10, each remedy below its problem."""
     for line in lines:
-        click.echo(str(line))
+        click.echo(coloured(str(line)))
         if line.hint:
             click.echo(f"       {line.hint}")
     click.echo()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
+import re
 import sys
 import unicodedata
 from types import MappingProxyType
@@ -50,6 +52,30 @@ _SIMILAR = MappingProxyType(
         "œ": "oe",
     }
 )
+
+_COLOURS = MappingProxyType(
+    {
+        **dict.fromkeys(("PASS", "OK", "VALID", "[ok]"), "green"),
+        **dict.fromkeys(("FAIL", "FAILED", "ERROR", "Error", "[!!]"), "red"),
+        **dict.fromkeys(("WAIT", "PARTIAL", "Warning", "[--]"), "yellow"),
+    }
+)
+_VERDICT = re.compile(r"^( *)(\[(?:ok|!!|--)\]|[A-Za-z]+(?=:))", re.MULTILINE)
+
+
+def colour_wanted() -> bool | None:
+    """Return False where NO_COLOR is set (no-color.org), else None: colours on a terminal only."""
+    return False if os.environ.get("NO_COLOR") else None  # noqa: TID251 - of the terminal, no setting
+
+
+def coloured(text: str) -> str:
+    """Return lines in which the word of a verdict before a colon ("PASS: …") has its colour."""
+
+    def styled(found: re.Match[str]) -> str:
+        colour = _COLOURS.get(found[2])
+        return found[0] if colour is None else f"{found[1]}{click.style(found[2], fg=colour)}"
+
+    return _VERDICT.sub(styled, text)
 
 
 def prepare_output() -> None:

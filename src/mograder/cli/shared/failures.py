@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import colour_wanted, coloured
 from mograder.core.errors import MograderError, is_disk_full
 
 
@@ -19,24 +20,26 @@ def tell(error: Exception, *, debug: bool) -> None:
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, MograderError):
-        click.echo(f"Error: {error.message}", err=True)
+        _say(f"Error: {error.message}")
         if error.hint:
             click.echo(error.hint, err=True)
         return
     if isinstance(error, OSError) and is_disk_full(error):
         where = f": {error.filename} cannot be written" if error.filename else ""
-        click.echo(f"Error: the disk is full{where}.", err=True)
+        _say(f"Error: the disk is full{where}.")
         click.echo("Free some space, then try again.", err=True)
         return
-    click.echo(
-        f"Error: something went wrong inside mograder (reference {reference(error)}).", err=True
-    )
+    _say(f"Error: something went wrong inside mograder (reference {reference(error)}).")
     if not debug:
         click.echo(
             "Run it again with MOGRADER_DEBUG=1 or `mograder --debug …` to see the details, "
             "and report them with the reference.",
             err=True,
         )
+
+
+def _say(message: str) -> None:
+    click.echo(coloured(message), err=True, color=colour_wanted())
 
 
 def reference(error: BaseException) -> str:

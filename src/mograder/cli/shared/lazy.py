@@ -9,6 +9,7 @@ The commands of students and authors run on every system, those of the server si
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from mograder.core.errors import Unsupported
 from mograder.core.system import SYSTEM, SYSTEM_NAME
@@ -25,13 +27,15 @@ from mograder.core.system import SYSTEM, SYSTEM_NAME
 class Lazy:
     """A command that is not imported yet: ``target`` is ``module:attribute``.
 
-    ``server_side`` commands run on Linux only.
+    ``server_side`` commands run on Linux only. ``section`` is the heading in ``--help`` below which
+    the command stands; the commands of one section follow each other.
     """
 
     target: str
     summary: str
     hidden: bool = False
     server_side: bool = False
+    section: str = "Commands"
 
     def load(self) -> click.Command:
         """Import the command."""
@@ -61,14 +65,37 @@ class LazyGroup(click.Group):
             _demand_linux(f"{ctx.command_path} {cmd_name}")
         return lazy.load() if lazy else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named first; a similar name is told if there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            error.message += f" Did you mean '{close[0]}'?" if close else ""
+            raise
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that a shell offers, from the table, without importing a command."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=self.table[name].summary) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands that run here from the table, without importing any."""
         names = self.list_commands(ctx)
         absent = [name for name in names if self.table[name].server_side and SYSTEM != "linux"]
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, self.table[name].summary) for name in names if name not in absent]
-            )
+        here = [self.table[name] for name in names if name not in absent]
+        for section in dict.fromkeys(each.section for each in here):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name, self.table[name].summary)
+                        for name in names
+                        if self.table[name].section == section and name not in absent
+                    ]
+                )
         if absent:
             with formatter.section("On Linux only"):
                 formatter.write_text(", ".join(absent))

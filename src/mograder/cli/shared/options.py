@@ -48,6 +48,26 @@ def json_option(command: _F) -> _F:
     )
 
 
+VERBOSE = "mograder.verbose"
+"""Where `verbose_option` puts its value in the context's ``meta``."""
+
+
+def verbose_option(command: _F) -> _F:
+    """Add ``-v``, with which :func:`mograder.cli.shared.output.reporting` shows all lines."""
+
+    def keep(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+        ctx.meta[VERBOSE] = given
+
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=keep,
+        help="Show each package that is installed.",
+    )(command)
+
+
 def sandbox_options(command: _F) -> _F:
     """Add ``--no-sandbox`` and ``--own-python``, for commands that run an author's notebooks."""
     for add in (

@@ -63,7 +63,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
         return _at(Path(argument).expanduser().absolute())
     if not base.is_dir() and not any((up / FILE_NAME).is_file() for up in base.parents):
         raise InvalidInput(
-            f"You are not in a course: there is no {FILE_NAME} in {base.parent}.",
+            f"You are not in a course: there is no {FILE_NAME} in {base.parent} or above.",
             hint="Change to the directory of your course, or name it: -C DIRECTORY.",
         )
     return _in(base / _meant(argument, _directories(base), base))

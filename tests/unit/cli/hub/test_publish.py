@@ -74,6 +74,26 @@ def test_publish_sends_the_release_and_follows_its_environment(
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
 
 
+UV = [
+    "Downloading and installing packages",
+    *("Using CPython 3.11.2", "Creating virtual environment at: env"),
+    *("Resolved 2 packages in 12ms", "Downloading numpy (16.0MiB)", "Installed 2 packages in 1ms"),
+    *("+ numpy==2.1.0", "+ mograder-runtime==1.0 (from file:///build/mograder.whl)"),
+    "Warming up",
+]
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_packages_are_one_line_unless_all_are_asked_for(
+    hub: FakeHub, capfd: pytest.CaptureFixture[str], verbose: bool
+) -> None:
+    hub.streams("/publish/A1-Intro", *({"event": "progress", "message": each} for each in UV), DONE)
+    assert run(["hub", "publish", "A1", "--force", *["-v"][:verbose]]) == 0
+    told = capfd.readouterr().err.splitlines()
+    quiet = [UV[0], "2 packages, 0 s", UV[-1]]
+    assert told == [f"  {each}" for each in ("Sending the files…", *(UV if verbose else quiet))]
+
+
 def test_a_lecture_is_detected_and_needs_no_force(
     hub: FakeHub, capfd: pytest.CaptureFixture[str]
 ) -> None:
