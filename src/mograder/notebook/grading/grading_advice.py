@@ -29,6 +29,14 @@ _PARSERS = {
 """Functions that run a text, or open a file of any name, and what to do instead."""
 _METHODS = {"query", "eval"}
 _LOADERS = {"yaml", "pickle", "dill", "marshal", "joblib", "torch", "cloudpickle"}
+_FILES = {"loadtxt", "genfromtxt", "fromfile", "imread", "read_text", "read_bytes"}
+_FILES |= {f"{verb}_{form}" for verb in ("read", "scan") for form in ("csv", "parquet", "json")}
+_FILES |= {"read_excel", "read_table", "read_feather", "read_hdf", "read_ipc", "read_database_uri"}
+_CONTENTS = {"StringIO", "BytesIO", "split", "splitlines", "encode", "dumps", "to_csv"}
+"""Functions whose results are contents of a file and not its name."""
+_QUERIES = {"execute", "executemany", "executescript", "sql"}
+_QUERIES |= {"read_sql", "read_sql_query", "read_database"}
+_READ_ONLY = ("query_only", "mode=ro", "read_only", "SQLContext")
 _SOURCES = {"getsource", "getsourcelines"}
 _SHAPES = {"shape", "size", "ndim"}
 _SIZES = {"len", "shape", "size", "ndim"}
@@ -68,6 +76,7 @@ class _Review:
         judged: bool,
     ) -> None:
         self._part = part
+        self._parts = (part, *plan.template, *plan.judged)
         self._filename = filename
         self._judged = judged
         self._tree = parse_python(part.code)
@@ -90,6 +99,7 @@ class _Review:
         if self._judged:
             yield from self._labels()
             yield from self._sources()
+            yield from self._queries()
             yield from self._claims()
         yield from self._broadcasts()
         yield from self._empties()
@@ -138,6 +148,10 @@ class _Review:
             loads = name in ("load", "loads", "load_all") and isinstance(owner, ast.Name)
             dangerous = loads and isinstance(owner, ast.Name) and owner.id in _LOADERS
             method = name in _METHODS and owner is not None
+            if self._opens(call, name, owner):
+                message = f"{_shown(call)} opens a file that the answer names."
+                yield self._finding(call, message, _PARSERS["open"])
+                continue
             if not (name in _PARSERS or dangerous or method) or not self._given(call):
                 continue
             hint = _PARSERS.get(name, "Use `yaml.safe_load`, or let the answer be the data.")
@@ -145,6 +159,33 @@ class _Review:
                 hint = "Compare the rows that the answer selects."
             message = f"{_shown(call)} runs the answer's text as code, or opens a file it names."
             yield self._finding(call, message, hint)
+
+    def _opens(self, call: ast.Call, name: str, owner: ast.expr | None) -> bool:
+        """Whether a call opens a file by a name from an answer, and not what the answer holds."""
+        loads = name == "load" and isinstance(owner, ast.Name) and owner.id in ("np", "numpy")
+        if not (name in _FILES or loads):
+            return False
+        given = owner if name in ("read_text", "read_bytes") else (*call.args, None)[0]
+        inside = [] if given is None else [*ast.walk(given)]
+        called = {each.attr for each in inside if isinstance(each, ast.Attribute)}
+        called |= {each.id for each in inside if isinstance(each, ast.Name)}
+        return self._holds(given) and called.isdisjoint(_CONTENTS)
+
+    def _queries(self) -> Iterator[Finding]:
+        """Yield findings for SQL of an answer, which may change or find what it is compared with.
+
+        Nothing is told where the plan's code says that a connection only reads.
+        """
+        if any(each in part.code for part in self._parts for each in _READ_ONLY):
+            return
+        for call, name, _ in self._calls():
+            if name in _QUERIES and any(map(self._holds, call.args[:1])):
+                message = f"{_shown(call)} runs SQL of the answer, which can change the tables."
+                hint = (
+                    "Let its connection only read (`PRAGMA query_only = 1`, `read_only=True`, "
+                    "`pl.SQLContext`), and ask for the truth before it, in another connection."
+                )
+                yield self._finding(call, message, hint)
 
     def _sources(self) -> Iterator[Finding]:
         for call, name, _ in self._calls():

@@ -190,7 +190,7 @@ def _refill_bytes(value: bytearray, new: bytes) -> None:
 
 
 def _refill_iterator(value: Any, left: int) -> None:
-    for _ in range(operator.length_hint(value) - left):
+    for _ in range(operator.length_hint(value) - max(left, 0)):
         next(value, None)
 
 
@@ -210,6 +210,8 @@ def _refill_text(value: Any, new: Any) -> None:
         value.close()
         return
     text, position = new
+    if not 0 <= position <= len(text):  # else writing there would fill the judge's memory
+        raise ValueError("a place outside of the text")
     value.seek(0)
     value.truncate()
     value.write(text)

@@ -55,6 +55,11 @@ def condition(text: str) -> str:
         "model.predict(expected) == 1",
         "expected.equals(df)",
         "eval('1 + 1') == 2",
+        "pd.read_csv(io.StringIO(text)).shape == (1, 2)",
+        "np.loadtxt(text.splitlines()).sum() == 1",
+        "np.load('given.npy').sum() == x",
+        "con.execute('SELECT a FROM t WHERE b = ?', [x]).fetchall() == expected",
+        "pl.SQLContext(t=expected).execute(text) == 1",
     ],
 )
 def test_sound_conditions_are_not_told(text: str) -> None:
@@ -86,6 +91,13 @@ def test_sound_conditions_are_not_told(text: str) -> None:
             "pd.read_pickle(text) == 1", "'pd.read_pickle(text)' runs", id="11 a file with a pickle"
         ),
         pytest.param("pickle.loads(text) == 1", "'pickle.loads(text)' runs", id="11 a pickle"),
+        ("pd.read_csv(text).shape == (1, 2)", "opens a file that the answer names."),
+        ("pd.read_csv(f'{text}.csv').shape == (1, 2)", "opens a file that the answer names."),
+        ("Path(text).read_text() == 'a'", "opens a file that the answer names."),
+        ("(folder / text).read_bytes() == b'a'", "opens a file that the answer names."),
+        ("np.load(text, allow_pickle=True) == 1", "opens a file that the answer names."),
+        ("np.loadtxt(text).sum() == 1", "opens a file that the answer names."),
+        ("pl.scan_parquet(text).collect() == 1", "opens a file that the answer names."),
         pytest.param(
             "not err > 1e-9",
             "the condition 'not err > 1e-09' holds for NaN.",
@@ -131,6 +143,11 @@ def test_conditions_that_must_be_changed(text: str, message: str) -> None:
             "the truth is passed to the answer",
             id="25 a model that scores itself",
         ),
+        ("con.execute(text).fetchall() == expected", "runs SQL of the answer, which can change"),
+        ("con.executescript(text) is None", "'con.executescript(text)' runs SQL of the answer"),
+        ("duckdb.sql(f'{text} LIMIT 5').fetchall() == expected", "runs SQL of the answer"),
+        ("pl.sql(text).collect().equals(expected)", "'pl.sql(text)' runs SQL of the answer"),
+        ("pd.read_sql(text, con).shape == (1, 2)", "'pd.read_sql(text, con)' runs SQL"),
         pytest.param(
             "df.equals(expected)",
             "the truth is passed to the answer",
@@ -161,6 +178,19 @@ def test_conditions_that_should_be_changed(text: str, message: str) -> None:
 def test_a_number_of_conditions_that_an_answer_decides_is_told(check: str) -> None:
     _, advice = reviewed(check)
     assert any("the number of conditions depends on the answer" in each for each in advice)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "con = sqlite3.connect('file:bikes.db?mode=ro', uri=True)",
+        "con = sqlite3.connect(':memory:')\ncon.execute('PRAGMA query_only = 1')",
+        "con = duckdb.connect('bikes.db', read_only=True)",
+    ],
+)
+def test_sql_of_an_answer_in_a_connection_that_only_reads_is_not_told(given: str) -> None:
+    check = condition("con.execute(text).fetchall() == expected")
+    assert reviewed(check, "expected = [1]", given) == ([], [])
 
 
 def test_a_number_of_conditions_that_the_author_decides_is_not_told() -> None:

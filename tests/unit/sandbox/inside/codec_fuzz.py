@@ -1,11 +1,15 @@
 """Mutates frames and decodes them: ``python -m …codec_fuzz SEED COUNT MIB`` prints the outcome.
 
 Three kinds of mutations: of a frame's bytes, of its tree, and of its buffers; the last two keep the
-frame whole, so that they reach the decoder. Any exception that is not ours ends the program.
+frame whole, so that they reach the decoder. One frame in thirty also tells what has changed of
+objects that both ends have, which are refilled. Any exception that is not ours ends the program.
 """
 
 from __future__ import annotations
 
+import collections
+import importlib
+import io
 import json
 import random
 import resource
@@ -16,7 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from tests.unit.sandbox.inside.codec import (
+    FRAME,
     SAMPLES,
     FrameError,
     Undecodable,
@@ -24,14 +32,17 @@ from tests.unit.sandbox.inside.codec import (
     handle_table,
     packed,
     unpacked,
+    value_decoder,
     value_encoder,
 )
+
+shared_objects = importlib.import_module("shared_objects")
 
 _NUMBERS = (0, 1, -1, 2, 255, 2**31 - 1, 2**31, 2**32, 2**40, 2**62, 2**63 - 1, -(2**63), 2**64)
 _TEXTS = (
     *("", "nan", "inf", "-", "0x1.0p+0", "<f8", "|b1", "<U3", "|O", "<M8[ns]", "Int64", "Datetime"),
     *("UTC", "Europe/Zurich", "D", "python", "ns", "csr_matrix", "function", "x" * 300, "\ud800"),
-    *("l", "t", "d", "S", "np.a", "np.O", "np.g", "pd.d", "pd.i", "pd.c", "pl.s", "sp.c", "h"),
+    *("l", "t", "d", "S", "@", "np.a", "np.O", "np.g", "pd.d", "pd.i", "pd.c", "pl.s", "sp.c", "h"),
 )
 
 
@@ -44,11 +55,83 @@ class Outcome:
     broken: int = 0
 
 
+class Thing:
+    """An object of an author's plain class."""
+
+    def __init__(self) -> None:
+        self.lines, self.closed = ["a"], False
+
+
+Thing.__module__ = "__main__"
+_TABLE, _PLAIN = FRAME[["int", "text", "moment"]], pl.DataFrame({"a": [1, 2]})
+
+
+def end_of_links() -> tuple[Any, list[Any]]:
+    """Return one end of shared objects, and these."""
+    inner = [1]
+    given: list[Any] = [
+        *(inner, [inner, [inner], {"a": inner}], {"b": 2}, {1, "x"}, bytearray(b"abc")),
+        *(collections.deque([1, 2], 5), collections.Counter("ab"), np.arange(4), np.zeros((2, 2))),
+        *(io.StringIO("text"), iter([1, 2, 3]), Thing(), _TABLE.copy(deep=False)),
+        *(_TABLE["int"].copy(), _PLAIN.clone(), _PLAIN["a"].clone()),
+    ]
+    links = shared_objects.Links(value_encoder.data_bytes)
+    for number, each in enumerate(given, 1):
+        links.given(each, number)
+    return links, given
+
+
+def _changes() -> list[tuple[Any, list[bytes]]]:
+    """Return the trees and buffers of answers that have changed shared objects."""
+    found = []
+    for value in (None, [1, [2]], SAMPLES[-1], _TABLE, np.arange(3)):
+        links, given = end_of_links()
+        given[0].append(given[0:3])
+        given[2]["c"] = [given[7], {"d": 1}]
+        given[3].add(2.5)
+        given[4].extend(b"d")
+        given[5].append(given[2])
+        given[6].update("bc")
+        given[7][0] = 9
+        given[9].write("more")
+        next(given[10])
+        given[11].closed = given[0]
+        given[12].insert(0, "new", 1.5)
+        given[13].iloc[0] = 5
+        given[14].replace_column(0, pl.Series("c", ["x", None]))
+        numbers = [each for each in links.changed() if each != 1]  # which would refer to itself
+        found.append(value_encoder.encode([value, *given[2:5]], _facts, links, numbers))
+    return found
+
+
+def _facts(value: object) -> Any:
+    return handle_table.HandleTable().facts(value)
+
+
+def refilled(data: bytes) -> None:
+    """Do at the judge's end what a frame with changes tells."""
+    frame = frames.unpack(data)
+    if len(frame.head) != 1:
+        raise Undecodable("not one tree")
+    links, _ = end_of_links()
+    tree, buffers = frame.head[0], frame.buffers
+    _, changes = value_decoder.decode(tree, buffers, lambda facts: facts, links=links)
+    for number, contents in changes.items():
+        try:
+            shared_objects.refill(links.get(number), contents)
+        except (ValueError, TypeError, KeyError, BufferError):
+            continue
+        links.told(number)
+    links.changed()
+
+
 class Mutator:
-    """Frames that are almost right."""
+    """Frames that are almost right; ``shares`` is whether the last one tells of changes."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+        self.shares = False
+        self._changes = _changes()
         encoded = [value_encoder.encode(each, handle_table.HandleTable().facts) for each in SAMPLES]
         small = [packed(each) for each in SAMPLES]
         kept = [pair for pair, data in zip(encoded, small, strict=True) if len(data) < 8000]
@@ -60,9 +143,10 @@ class Mutator:
         """Return the next frame."""
         chance = self._random
         kind = chance.random()
-        if kind < 0.25:
+        self.shares = chance.random() < 1 / 30
+        if kind < 0.25 and not self.shares:
             return self._bytes(bytearray(chance.choice(self._frames)))
-        tree, buffers = chance.choice(self._encoded)
+        tree, buffers = chance.choice(self._changes if self.shares else self._encoded)
         for _ in range(chance.choice((1, 1, 1, 2, 4))):
             if buffers and kind > 0.7:
                 buffers = self._buffers([bytearray(each) for each in buffers])
@@ -149,7 +233,7 @@ def run(seed: int, count: int) -> Outcome:
         for _ in range(count):
             data = mutator.frame()
             try:
-                unpacked(data)
+                refilled(data) if mutator.shares else unpacked(data)
                 outcome.decoded += 1
             except FrameError:
                 outcome.broken += 1

@@ -188,7 +188,10 @@ def test_text_buffers_and_iterators_go_on_at_the_same_place() -> None:
 
 @pytest.mark.parametrize(
     ("value", "contents"),
-    [([1], [2]), ({}, (1,)), (bytearray(), "a"), (np.arange(2), np.arange(3)), (iter([1]), "x")],
+    [
+        *(([1], [2]), ({}, (1,)), (bytearray(), "a"), (np.arange(2), np.arange(3))),
+        *((iter([1]), "x"), (io.StringIO("a"), ("a", 2**40)), (io.StringIO("a"), ("a", -1))),
+    ],
     ids=lambda each: type(each).__name__,
 )
 def test_what_are_no_contents_of_an_object_is_refused(value: Any, contents: Any) -> None:
