@@ -13,7 +13,7 @@ import pytest
 from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.auth.tokens import make_token
 from mograder.web.server.app import create_app
-from mograder.web.server.routes import ROUTES, Route
+from mograder.web.server.routes import ROUTES, Row
 from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]
@@ -55,7 +55,7 @@ EXPECTED: Mapping[tuple[str, str], tuple[Refusal, ...]] = {
     ("GET", "/client"): OPEN,
     ("GET", "/client/{digest}/{file}"): OPEN,
     ("GET", "/client/static/{version}/{file}"): OPEN,
-    ("GET", "/web/files/{path...}"): OPEN,
+    ("GET", "/web/files/{path:path}"): OPEN,
 }
 NAMES = {
     "name": "hw1",
@@ -70,11 +70,9 @@ REFUSALS = {SIGN_IN, FOREIGN, UNPRIVILEGED}
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_b146_b147_every_route_admits_whom_the_table_says(
-    course: Course, route: Route
-) -> None:
+async def test_b146_b147_every_route_admits_whom_the_table_says(course: Course, route: Row) -> None:
     expected = EXPECTED[route.method, route.path]
-    path = route.path.replace("...}", "}").format(**NAMES) + "?user=alice"
+    path = route.path.replace(":path}", "}").format(**NAMES) + "?user=alice"
     for who, refusal in zip(PEOPLE, expected, strict=True):
         user = None if who == "nobody" else who
         answer = await course.ask(route.method, path, user)

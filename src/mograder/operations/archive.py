@@ -1,7 +1,7 @@
-"""The format of a backup file: a gzip-compressed tar with a header and a manifest.
+"""The format of a backup file, and ``mograder hub backup --verify``, which reads one.
 
-The first member is the header, the last the manifest with the SHA-256 of every file. So a
-truncated archive has no manifest, and a changed one does not match it (`backup`, `restore`).
+It is a gzip-compressed tar. The first member is the header, the last the manifest with the SHA-256
+of every file. So a truncated archive has no manifest, and a changed one does not match it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ import gzip
 import hashlib
 import os
 import tarfile
+import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core.disk import explained_when_full
 from mograder.core.errors import InvalidInput
+from mograder.core.single_flight import Progress
+from mograder.store.database.database import check_sqlite
 
+M = TypeVar("M", bound=BaseModel)
 HEADER, MANIFEST = "mograder-backup.json", "mograder-manifest.json"
 COURSE = "course"
 """The name of the course's root, which every backup has."""
 
-FORMAT = 1
+FORMAT = 2
 DEEPEST = 64
 """Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
@@ -43,11 +49,19 @@ _MOST_TEXT = 256 << 20
 _MOST_HEADER = 1 << 20
 
 _CHUNK = 1 << 20
+_UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
 _DAMAGED = "Take another backup: this one was cut off or changed since it was made."
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Format(BaseModel):
+    """The part of a header that every version writes."""
+
+    format: int
+    version: str = ""
 
 
 class Root(_Strict):
@@ -74,39 +88,75 @@ class Header(_Strict):
 
     roots: tuple[Root, ...]
     databases: tuple[str, ...] = ()
-    """Members that are SQLite files."""
+    """Members that are SQLite files, as :func:`written`."""
 
     external_database: bool = False
     """Whether the hub's state was on a database server, and so is not in the backup."""
 
 
-class Held(_Strict):
-    """One file of the archive, with its size in bytes."""
-
-    path: str
-    """The member's name as returned by :func:`written`."""
-
-    sha256: str
-    size: int
-
-
 class Manifest(_Strict):
-    """Every file of the archive, and messages about files that were left out.
+    """The SHA-256 of every file, by member as :func:`written`, and what was left out.
 
     ``unsettled`` has messages about files that are included but changed while they were read.
     """
 
-    files: tuple[Held, ...]
+    files: dict[str, str]
     left_out: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
 
 
-@contextlib.contextmanager
-def opened(archive: Path, *, whole: bool = False) -> Iterator[tarfile.TarFile]:
-    """Open an archive for sequential reading.
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The contents of a verified backup. ``left_out`` has messages about omitted files."""
 
-    With ``whole`` the rest is read at the end of the block, to verify gzip's final checksum.
-    Raises: :class:`InvalidInput` if the file does not exist or is not an archive.
+    files: int
+    databases: int
+    size: int
+    """Bytes of all files, unpacked."""
+    made: datetime
+    version: str
+    left_out: tuple[str, ...]
+    external_database: bool
+
+
+def verify(archive: Path, report: Progress) -> Verified:
+    """Read a whole backup, compare every file with its checksum, and check every database.
+
+    Raises: :class:`InvalidInput` if the file is not a backup or is damaged; the message names the
+    first member that differs.
+    """
+    files: dict[str, str] = {}
+    size, manifest = 0, None
+    with explained_when_full(), opened(archive) as (header, tar):
+        report(f"Reading back the backup of {header.made:%Y-%m-%d %H:%M} UTC")
+        for member in members(tar, header):
+            if member.name == MANIFEST:
+                manifest = _parse(Manifest, _read_text(tar, member, _MOST_TEXT))
+            elif member.isreg():
+                files[written(member.name)] = _digest(tar, member, header)
+                size += member.size
+    if manifest is None:
+        raise damaged("it ends too early or its list of files cannot be read")
+    for name in sorted(manifest.files.keys() | files.keys() | set(header.databases)):
+        if name not in files or manifest.files.get(name) != files[name]:
+            raise damaged(f"{name} is missing or not as it was")
+    return Verified(
+        files=len(files),
+        databases=len(header.databases),
+        size=size,
+        made=header.made,
+        version=header.version,
+        left_out=manifest.left_out + manifest.unsettled,
+        external_database=header.external_database,
+    )
+
+
+@contextlib.contextmanager
+def opened(archive: Path) -> Iterator[tuple[Header, tarfile.TarFile]]:
+    """Open an archive for sequential reading and read its header.
+
+    The rest is read at the end of the block, to verify gzip's final checksum.
+    Raises: :class:`InvalidInput` if the file does not exist, is not an archive, or is damaged.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -114,42 +164,59 @@ def opened(archive: Path, *, whole: bool = False) -> Iterator[tarfile.TarFile]:
             tar = stack.enter_context(tarfile.open(fileobj=packed, mode="r|"))
         except FileNotFoundError as error:
             raise InvalidInput(f"There is no file {archive}.") from error
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except _UNREADABLE as error:
             raise InvalidInput(f"{archive} is no backup of a mograder course.") from error
         except OSError as error:
             raise InvalidInput(f"{archive} cannot be read: {error.strerror}.") from error
-        yield tar
-        with explained():
-            while whole and packed.read(_CHUNK):
+        try:
+            yield _read_header(tar), tar
+            while packed.read(_CHUNK):
                 pass
+        except _UNREADABLE as error:
+            raise damaged("it ends too early or cannot be unpacked") from error
 
 
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Convert the errors of tarfile, gzip and zlib to :class:`InvalidInput`."""
-    try:
-        yield
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise damaged("it ends too early or cannot be unpacked") from error
+def members(tar: tarfile.TarFile, header: Header) -> Iterator[tarfile.TarInfo]:
+    """Yield the members after the header, up to the manifest, which is the last.
 
+    So a member can be written where its name says: it is a file, a directory or a link of a name
+    of its own, in a directory that is in the archive, not through a link.
 
-def read_first(tar: tarfile.TarFile) -> Header:
-    """Read the header, which is the first member.
-
-    Raises: :class:`InvalidInput` if it is not a backup, or one of a newer mograder.
+    Raises: :class:`InvalidInput` for any other.
     """
+    directories: set[tuple[str, ...]] = {()}
+    others: set[tuple[str, ...]] = set()
+    roots = {root.name for root in header.roots}
+    for member in tar:
+        if member.name == HEADER:  # read already; iterating a stream yields it again
+            continue
+        if member.name == MANIFEST:
+            yield member
+            return
+        parts = member_parts(member.name)
+        if parts[0] not in roots or parts[:-1] not in directories:
+            raise damaged(f"it holds {member.name!r}, which belongs to nothing")
+        if parts in directories or parts in others:
+            raise damaged(f"it holds {member.name!r} twice")
+        if not (member.isreg() or member.isdir() or member.issym()):
+            raise damaged(f"{member.name!r} is neither a file, a directory nor a link")
+        (directories if member.isdir() else others).add(parts)
+        yield member
+
+
+def _read_header(tar: tarfile.TarFile) -> Header:
     first = tar.next()
     if first is None or first.name != HEADER:
         raise InvalidInput("This is no backup of a mograder course.")
-    try:
-        header = Header.model_validate_json(_read_text(tar, first, _MOST_HEADER))
-    except ValidationError as error:
-        raise InvalidInput("This is no backup of a mograder course.") from error
-    if header.format != FORMAT:
+    text = _read_text(tar, first, _MOST_HEADER)
+    made_by = _parse(_Format, text)
+    if made_by.format != FORMAT:
         raise InvalidInput(
-            f"The backup was made by a newer mograder ({header.version}).",
+            f"The backup was made by another mograder ({made_by.version}), in a form that this one "
+            "does not read.",
             hint="Restore it with that version, then upgrade or go on with it.",
         )
+    header = _parse(Header, text)
     keys = [root.key for root in header.roots if root.name != COURSE]
     names = {root.name for root in header.roots if member_parts(root.name) == (root.name,)}
     if len(names) < len(header.roots) or COURSE not in names or not OUTSIDE.issuperset(keys):
@@ -157,56 +224,34 @@ def read_first(tar: tarfile.TarFile) -> Header:
     return header
 
 
-def read_manifest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Manifest:
-    """Read the manifest, which is the last member.
-
-    Raises: :class:`InvalidInput` when it cannot be read.
-    """
+def _parse(shape: type[M], text: bytes) -> M:
     try:
-        return Manifest.model_validate_json(_read_text(tar, member))
+        return shape.model_validate_json(text)
     except ValidationError as error:
-        raise damaged("its list of files cannot be read") from error
+        raise damaged("its header or its list of files cannot be read") from error
 
 
-def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int = _MOST_TEXT) -> bytes:
+def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
     stream = tar.extractfile(member)
     if stream is None or member.size > most:
         raise damaged(f"{member.name} cannot be read")
     return stream.read()
 
 
-def unpack(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, target: IO[bytes] | None = None
-) -> tuple[str, int]:
-    """Read a file of the archive, and write it to ``target``; return SHA-256 and size in bytes.
-
-    Raises: :class:`InvalidInput` if the archive is damaged.
-    """
-    stream = tar.extractfile(member)
-    if stream is None:
-        raise damaged(f"{member.name!r} cannot be read")
-    digest, size = hashlib.sha256(), 0
-    while data := stream.read(_CHUNK):
-        digest.update(data)
-        size += len(data)
-        if target is not None:
-            target.write(data)
-    return digest.hexdigest(), size
-
-
-def compared(manifest: Manifest | None, sums: Mapping[str, tuple[str, int]]) -> Manifest:
-    """Return the manifest after comparing it with the files that were read.
-
-    ``sums`` has SHA-256 and size in bytes by member.
-    Raises: :class:`InvalidInput` if there is no manifest, or a file differs from it.
-    """
-    if manifest is None:
-        raise damaged("it ends too early")
-    wanted = {held.path: (held.sha256, held.size) for held in manifest.files}
-    for name in sorted(wanted.keys() | sums.keys()):
-        if wanted.get(name) != sums.get(name):
-            raise damaged(f"{name} is not as it was")
-    return manifest
+def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:
+    """Return the SHA-256 of a file of the archive; a database is also checked for damage."""
+    digest = hashlib.sha256()
+    with tempfile.NamedTemporaryFile(prefix="mograder-verify-") as copy:
+        database = written(member.name) in header.databases
+        stream = tar.extractfile(member)
+        while stream is not None and (data := stream.read(_CHUNK)):
+            digest.update(data)
+            if database:
+                copy.write(data)
+        copy.flush()
+        if database:
+            check_sqlite(Path(copy.name))
+    return digest.hexdigest()
 
 
 def damaged(why: str) -> InvalidInput:

@@ -1,13 +1,13 @@
 """``mograder hub backup``: writes all data that cannot be recreated to one file; a hub may run.
 
-Databases are copied by SQLite's backup API, which gives a consistent snapshot. A file that changes
-while it is read is read again, to avoid partial contents; students' files are not trusted
-(security.md). Directories that can be rebuilt (environments, caches) are left out.
+Databases are copied by SQLite's backup API, which gives a consistent snapshot. All programs of ours
+replace files as a whole, so that none is read half; of another one that changes while it is read,
+the backup says so. Students' files are not trusted (security.md). Directories that can be rebuilt
+(environments, caches) are left out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import io
@@ -16,8 +16,8 @@ import stat
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
@@ -35,16 +35,15 @@ from mograder.operations.archive import (
     HEADER,
     MANIFEST,
     Header,
-    Held,
     Manifest,
     Root,
     written,
 )
-from mograder.operations.tree_walk import DIRECTORY, walk
 from mograder.store.database.database import copy_sqlite, database_url, sqlite_file
 
-_TRIES = 3
 _CHUNK = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _IN_MEMORY = 8 << 20
 _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
 """Sparse files larger than this, with less than 1/64 allocated, are skipped: slow to read."""
@@ -105,42 +104,7 @@ class _Plan:
         """The name in the archive of the directory with students' work."""
         if not _within(self.students, self.roots):
             return "nowhere"  # the directory does not exist
-        return _member_of(self.students, self.roots).removesuffix("/.")
-
-
-@dataclass(slots=True)
-class _Record:
-    students: str
-    """The name of the member with students' workspaces, which are STUDENT/ITEM in it."""
-
-    held: list[Held] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    by_students: list[str] = field(default_factory=list)
-    unsettled: list[str] = field(default_factory=list)
-
-    def leave_out(self, member: str, why: str, *, students_doing: bool) -> None:
-        """Record a member that is not in the backup, and why.
-
-        ``students_doing``: a student can cause this; it counts so only below a workspace.
-        """
-        below = member.removeprefix(f"{self.students}/")
-        within = below != member and len(Path(below).parts) > 1
-        found = self.by_students if students_doing and within else self.left_out
-        found.append(_printable(f"{member}: {why}"))
-
-    def unread(self, member: str, error: OSError) -> None:
-        """Record a file that could not be read, unless it was removed in the meantime."""
-        if not isinstance(error, FileNotFoundError):
-            doing = error.errno in _STUDENTS_DOING
-            self.leave_out(member, error.strerror or str(error), students_doing=doing)
-
-    def note_unsettled(self, member: str) -> None:
-        """Record a file that changed while it was read, and so may be inconsistent."""
-        self.unsettled.append(_printable(f"{member}: changed while it was read (it is in)"))
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+        return _member_of(self.students, self.roots)
 
 
 def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
@@ -181,76 +145,226 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
     """
     plan = _plan(loaded)
     packed = _Packed(stream)
-    record = _Record(plan.students_member)
     with (
         tempfile.TemporaryDirectory(prefix="mograder-backup-") as scratch,
-        # Databases first: files may then be newer than the rows about them, but never older.
         tarfile.open(fileobj=cast(IO[bytes], packed), mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
-        copies = _copy_databases(plan, Path(scratch), record, report)
-        members = tuple(_member_of(path, plan.roots) for path in copies)
-        _add_text(tar, HEADER, _header(loaded, plan, members).model_dump_json())
-        for path, copy in copies.items():
-            with copy.open("rb") as file:
-                _add_copy(tar, _member_of(path, plan.roots), file, path.stat(), record)
-        for path in plan.databases:
-            if path not in copies:
-                _add_damaged(tar, path, plan, record)
+        writer = _Writer(tar, plan)
+        # Databases first: files may then be newer than the rows about them, but never older.
+        writer.copy_databases(Path(scratch), report)
+        writer.add_text(HEADER, _header(loaded, plan, writer.databases).model_dump_json())
         for root in plan.roots:
-            if root.kind == "directory":
-                report(f"Reading {root.path}")
-                _add_tree(tar, root, plan, record)
-        whole = Manifest(
-            files=tuple(record.held),
-            left_out=(*record.left_out, *record.by_students),
-            unsettled=tuple(record.unsettled),
-        )
-        _add_text(tar, MANIFEST, whole.model_dump_json())
+            report(f"Reading {root.path}")
+            writer.add_root(root)
+        manifest = writer.manifest()
+        writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
     return Made(
-        files=len(record.held),
+        files=len(manifest.files),
         size=packed.size,
         sha256=packed.digest.hexdigest(),
-        left_out=whole.left_out,
-        by_students=len(record.by_students),
-        unsettled=tuple(record.unsettled),
+        left_out=manifest.left_out,
+        by_students=len(writer.by_students),
+        unsettled=manifest.unsettled,
         external_database=plan.external_database,
     )
 
 
-def _copy_databases(
-    plan: _Plan, scratch: Path, record: _Record, report: Progress
-) -> dict[Path, Path]:
-    """Copy a snapshot of each database; return the copies by original path, without damaged ones.
+class _Writer:
+    """Writes the members of a backup. Mutable state: the archive, and the lists about it."""
 
-    Damaged ones are recorded.
-    """
-    copies = {}
-    for number, path in enumerate(plan.databases):
-        report(f"Copying the database {path.name}")
-        copy = scratch / str(number)
+    def __init__(self, tar: tarfile.TarFile, plan: _Plan) -> None:
+        self._tar = tar
+        self._plan = plan
+        self._students = plan.students_member
+        self._copies: dict[Path, Path] = {}
+        self._files: dict[str, str] = {}
+        self._left_out: list[str] = []
+        self._unsettled: list[str] = []
+        self.by_students: list[str] = []
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """The members that are undamaged databases."""
+        return tuple(written(_member_of(path, self._plan.roots)) for path in self._copies)
+
+    def manifest(self) -> Manifest:
+        """Return the list of what was written and of what was not."""
+        left_out = (*self._left_out, *self.by_students)
+        return Manifest(files=self._files, left_out=left_out, unsettled=tuple(self._unsettled))
+
+    def copy_databases(self, scratch: Path, report: Progress) -> None:
+        """Copy a snapshot of each database that is not damaged."""
+        for number, path in enumerate(self._plan.databases):
+            report(f"Copying the database {path.name}")
+            try:
+                copy_sqlite(path, scratch / str(number))
+            except InvalidInput as error:
+                self._leave_out(_member_of(path, self._plan.roots), error.message)
+            else:
+                self._copies[path] = scratch / str(number)
+
+    def add_text(self, name: str, text: str) -> None:
+        """Add a member of this format, such as the header."""
+        info = tarfile.TarInfo(name)
+        data = text.encode("utf-8", "surrogateescape")
+        info.size, info.mode = len(data), 0o600
+        self._tar.addfile(info, io.BytesIO(data))
+
+    def add_root(self, root: Root) -> None:
+        """Add a file, or a directory with all that is below it."""
+        path = Path(root.path)
+        if root.kind == "directory":
+            self._add_directory(path, root.name, None)
+            return
         try:
-            copy_sqlite(path, copy)
-        except InvalidInput as error:
-            member = _member_of(path, plan.roots)
-            record.leave_out(member, error.message, students_doing=False)
-        else:
-            copies[path] = copy
-    return copies
+            above = os.open(path.parent, _DIRECTORY)
+        except OSError as error:
+            self._unread(root.name, error)
+            return
+        try:
+            self._add_file(path, root.name, above)
+        finally:
+            os.close(above)
+
+    def _add_directory(self, place: Path, member: str, above: int | None) -> None:
+        """Add a directory that students may control: it is read by descriptors, through no link."""
+        try:
+            descriptor = os.open(place if above is None else place.name, _DIRECTORY, dir_fd=above)
+        except OSError as error:
+            self._unread(member, error)
+            return
+        try:
+            self._tar.addfile(_info(member, os.fstat(descriptor), tarfile.DIRTYPE))
+            for name, is_directory in self._names(descriptor, member):
+                if is_directory:
+                    self._add_subdirectory(place / name, f"{member}/{name}", descriptor)
+                else:
+                    self._add_file(place / name, f"{member}/{name}", descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
+        """Return the names in a directory, and whether each is a directory; a link is none."""
+        try:
+            with os.scandir(descriptor) as entries:
+                return sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
+        except OSError as error:
+            self._unread(member, error)
+            return []
+
+    def _add_subdirectory(self, place: Path, member: str, above: int) -> None:
+        rebuilt = place.name in _AGAIN and not place.is_relative_to(self._plan.students)
+        if rebuilt or place in self._plan.skipped or self._is_root(place):
+            return
+        if member.count("/") > DEEPEST:
+            self._leave_out(member, "nested too deeply", by_student=True)
+            return
+        self._add_directory(place, member, above)
+
+    def _is_root(self, place: Path) -> bool:
+        return any(place == Path(root.path) for root in self._plan.roots)
+
+    def _add_file(self, place: Path, member: str, above: int) -> None:
+        """Add a regular file or a link; sockets, pipes and devices are skipped.
+
+        Errors in reading are recorded. Errors in writing the archive are raised.
+        """
+        if place in self._copies:
+            with self._copies[place].open("rb") as copy:
+                self._add_copy(member, copy, place.stat())
+            return
+        if place in self._plan.skipped:
+            return
+        if place in self._plan.databases and "/" in member:
+            member += ".damaged"  # it may be the last copy, and nothing must take it for a good one
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+            try:
+                found = _read(place.name, above, copy)
+            except OSError as error:
+                self._unread(member, error)
+                return
+            self._add_read(member, copy, found)
+
+    def _add_read(self, member: str, copy: IO[bytes], found: _Found) -> None:
+        if found.link:
+            info = _info(member, found.status, tarfile.SYMTYPE)
+            info.linkname = found.link
+            self._tar.addfile(info)
+        elif _is_hole(found.status):
+            self._leave_out(member, "a large file that is nearly empty", by_student=True)
+        elif stat.S_ISREG(found.status.st_mode):
+            if found.changed:
+                self._unsettled.append(
+                    _printable(f"{member}: changed while it was read (it is in)")
+                )
+            self._add_copy(member, copy, found.status)
+
+    def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
+        """Add a private copy of a file, which no other process writes to."""
+        info = _info(member, status)
+        info.size = copy.seek(0, os.SEEK_END)
+        copy.seek(0)
+        digest = hashlib.sha256()
+        while data := copy.read(_CHUNK):
+            digest.update(data)
+        copy.seek(0)
+        self._tar.addfile(info, copy)
+        self._files[written(info.name)] = digest.hexdigest()
+
+    def _unread(self, member: str, error: OSError) -> None:
+        """Record a file that could not be read, unless it was removed in the meantime."""
+        if not isinstance(error, FileNotFoundError):
+            doing = error.errno in _STUDENTS_DOING
+            self._leave_out(member, error.strerror or str(error), by_student=doing)
+
+    def _leave_out(self, member: str, why: str, *, by_student: bool = False) -> None:
+        """Record a member that is not in the backup, and why.
+
+        ``by_student``: a student can cause this; it counts so only below a workspace, which is
+        STUDENT/ITEM.
+        """
+        below = member.removeprefix(f"{self._students}/")
+        within = below != member and "/" in below
+        found = self.by_students if by_student and within else self._left_out
+        found.append(_printable(f"{member}: {why}"))
 
 
-def _add_damaged(tar: tarfile.TarFile, path: Path, plan: _Plan, record: _Record) -> None:
-    """Add a damaged database as a regular file under another name: it may be the last copy."""
-    member = f"{_member_of(path, plan.roots)}.damaged"
-    try:
-        directory = os.open(path.parent, DIRECTORY)
-    except OSError as error:
-        record.unread(member, error)
-        return
-    try:
-        _add_file(tar, member, (path.name, directory), record)
-    finally:
-        os.close(directory)
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file's status, the target of a link, and whether it changed while it was read."""
+
+    status: os.stat_result
+    link: str = ""
+    changed: bool = False
+
+
+def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
+    """Look at a file, and read it into ``copy`` if it is regular and no large hole.
+
+    As many bytes are read as it had at first: it may grow without end.
+    """
+    status = os.stat(name, dir_fd=above, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        return _Found(status, os.readlink(name, dir_fd=above))
+    if not stat.S_ISREG(status.st_mode) or _is_hole(status):
+        return _Found(status)
+    with os.fdopen(os.open(name, _FILE, dir_fd=above), "rb") as file:
+        before = os.fstat(file.fileno())
+        most = before.st_size
+        while most > 0 and (data := file.read(min(most, _CHUNK))):
+            most -= copy.write(data)
+        after = os.fstat(file.fileno())
+    return _Found(after, changed=bool(most) or before.st_mtime_ns != after.st_mtime_ns)
+
+
+def _is_hole(status: os.stat_result) -> bool:
+    held = status.st_blocks * 512
+    return status.st_size > _SPARSE_BYTES and held * _SPARSE_TIMES < status.st_size
 
 
 class _Packed:
@@ -311,7 +425,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
     if hub.uv_cache_dir:
         skipped.add(loaded.path(hub.uv_cache_dir))
     for path in databases.values():
-        skipped |= {path, *(path.with_name(path.name + end) for end in _COMPANIONS)}
+        skipped |= {path.with_name(path.name + end) for end in _COMPANIONS}
     return _Plan(
         roots=tuple(roots),
         databases=tuple(databases.values()),
@@ -338,8 +452,7 @@ def _within(path: Path, roots: Sequence[Root]) -> bool:
 
 def _member_of(path: Path, roots: tuple[Root, ...]) -> str:
     root = next(root for root in roots if path.is_relative_to(root.path))
-    below = path.relative_to(root.path).as_posix()
-    return root.name if root.kind == "file" else f"{root.name}/{below}"
+    return "/".join((root.name, *path.relative_to(root.path).parts))
 
 
 def _header(loaded: LoadedSettings, plan: _Plan, databases: tuple[str, ...]) -> Header:
@@ -354,140 +467,9 @@ def _header(loaded: LoadedSettings, plan: _Plan, databases: tuple[str, ...]) -> 
     )
 
 
-def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
-    data = text.encode("utf-8", "surrogateescape")
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o600
-    tar.addfile(info, io.BytesIO(data))
-
-
-def _add_tree(tar: tarfile.TarFile, root: Root, plan: _Plan, record: _Record) -> None:
-    top = Path(root.path)
-    passed = plan.skipped | {Path(each.path) for each in plan.roots if each.path != root.path}
-
-    def unread(place: Path, error: OSError) -> None:
-        record.unread(_member_of(place, (root,)).removesuffix("/."), error)
-
-    for place, directories, files, descriptor in walk(top, None, unread):
-        below = place.relative_to(top)
-        member = f"{root.name}/{below.as_posix()}" if below.parts else root.name
-        _add_special(tar, member, os.fstat(descriptor))
-        for name in tuple(directories):
-            inside = place / name
-            if inside in passed or (name in _AGAIN and not inside.is_relative_to(plan.students)):
-                directories.remove(name)
-            elif len(below.parts) >= DEEPEST:
-                directories.remove(name)
-                why = "nested too deeply"
-                record.leave_out(f"{member}/{name}", why, students_doing=True)
-        for name in files:
-            if place / name not in passed:
-                _add_file(tar, f"{member}/{name}", (name, descriptor), record)
-
-
-def _add_file(tar: tarfile.TarFile, member: str, where: tuple[str, int], record: _Record) -> None:
-    """Add a regular file or a link; sockets, pipes and devices are skipped.
-
-    Errors in reading are recorded. Errors in writing the archive are raised.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            status = os.stat(where[0], dir_fd=where[1], follow_symlinks=False)
-            if stat.S_ISLNK(status.st_mode):
-                link = os.readlink(where[0], dir_fd=where[1])
-            elif not stat.S_ISREG(status.st_mode):
-                return
-            elif _is_hole(status):
-                why = "a large file that is nearly empty"
-                record.leave_out(member, why, students_doing=True)
-                return
-            else:
-                copy, read, settled = stack.enter_context(_settled(*where))
-        except OSError as error:
-            record.unread(member, error)
-            return
-        if stat.S_ISLNK(status.st_mode):
-            _add_link(tar, member, link, status)
-            return
-        if not settled:
-            record.note_unsettled(member)
-        _add_copy(tar, member, copy, read, record)
-
-
-def _is_hole(status: os.stat_result) -> bool:
-    held = status.st_blocks * 512
-    return status.st_size > _SPARSE_BYTES and held * _SPARSE_TIMES < status.st_size
-
-
-@contextlib.contextmanager
-def _settled(name: str, directory: int) -> Iterator[tuple[IO[bytes], os.stat_result, bool]]:
-    """Yield a copy of a file, its status, and whether it was unchanged while it was read.
-
-    Copy it again if it changed, ``_TRIES`` times at most.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
-        for _ in range(_TRIES):
-            with os.fdopen(os.open(name, flags, dir_fd=directory), "rb") as file:
-                before = os.fstat(file.fileno())
-                copy.seek(0)
-                copy.truncate()
-                _pour(file, copy, before.st_size)
-                after = os.fstat(file.fileno())
-            settled = _mark(before) == _mark(after) and copy.tell() == after.st_size
-            if settled:
-                break
-        copy.seek(0)
-        yield copy, after, settled
-
-
-def _pour(source: IO[bytes], target: IO[bytes], most: int) -> None:
-    """Copy at most ``most`` bytes, since a file may grow without end while it is read."""
-    while most and (data := source.read(min(most, _CHUNK))):
-        target.write(data)
-        most -= len(data)
-
-
-def _mark(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
-
-
-def _add_copy(
-    tar: tarfile.TarFile,
-    member: str,
-    copy: IO[bytes],
-    status: os.stat_result,
-    record: _Record,
-) -> None:
-    """Add a private copy of a file, which no other process writes to."""
-    size = copy.seek(0, os.SEEK_END)
-    copy.seek(0)
-    digest = hashlib.sha256()
-    while data := copy.read(_CHUNK):
-        digest.update(data)
-    copy.seek(0)
-    info = _info(member, status)
-    info.size = size
-    tar.addfile(info, copy)
-    record.held.append(Held(path=written(info.name), sha256=digest.hexdigest(), size=size))
-
-
-def _add_special(tar: tarfile.TarFile, member: str, status: os.stat_result) -> None:
-    info = _info(member, status)
-    info.type = tarfile.DIRTYPE
-    tar.addfile(info)
-
-
-def _add_link(tar: tarfile.TarFile, member: str, target: str, status: os.stat_result) -> None:
-    """Add a symbolic link itself, without following it."""
-    info = _info(member, status)
-    info.linkname = target
-    info.type = tarfile.SYMTYPE
-    tar.addfile(info)
-
-
-def _info(member: str, status: os.stat_result) -> tarfile.TarInfo:
+def _info(member: str, status: os.stat_result, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
     info = tarfile.TarInfo(member)
+    info.type = kind
     info.mode = stat.S_IMODE(status.st_mode) & 0o777
     info.uid, info.gid = status.st_uid, status.st_gid
     info.mtime = int(status.st_mtime)

@@ -18,9 +18,9 @@ from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
+from mograder.operations.archive import verify
 from mograder.operations.backup import Made, back_up
 from mograder.operations.report import Line, note, ok, problem
-from mograder.operations.verify import verify
 
 _PATTERN = "hub-*.tar.gz"
 _INCOMPLETE = "-incomplete.tar.gz"

@@ -1,7 +1,7 @@
 """``mograder hub restore``: restores a backup completely or not at all.
 
-All files are unpacked to temporary directories and compared with the backup's checksums before
-they are moved to their places. Existing files are never overwritten.
+The whole backup is read and compared with its checksums, then unpacked to temporary directories,
+and moved to its places in the end. Existing files are never overwritten.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.disk import DISK, Place, explained_when_full
@@ -18,27 +18,15 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
-    HEADER,
     MANIFEST,
     Header,
-    Manifest,
     Root,
-    compared,
-    damaged,
-    explained,
     member_parts,
+    members,
     opened,
-    read_first,
-    read_manifest,
-    unpack,
-    written,
+    verify,
 )
-from mograder.store.database.database import (
-    awaits_upgrade,
-    check_sqlite,
-    database_url,
-    open_engine,
-)
+from mograder.store.database.database import awaits_upgrade, database_url, open_engine
 from mograder.store.filesystem.files import remove_tree
 
 _STAGED = ".restoring-"
@@ -65,18 +53,10 @@ class _Place:
     target: Path
     staged: Path
 
-
-@dataclass(slots=True)
-class _Unpacked:
-    """The members unpacked so far: SHA-256 and size by file, and links and directories.
-
-    Links are created, and owners and times of directories set, after all files are written.
-    """
-
-    sums: dict[str, tuple[str, int]] = field(default_factory=dict)
-    links: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
-    directories: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
-    manifest: Manifest | None = None
+    @property
+    def grown(self) -> Path:
+        """The file or directory that is moved to the target in the end."""
+        return self.staged / "root"
 
 
 def restore(
@@ -91,39 +71,27 @@ def restore(
     Raises: :class:`Conflict` if a target is not empty, :class:`InvalidInput` if the file is not a
     backup or is damaged, or a place is missing, :class:`Busy` when the disk is full.
     """
-    with opened(archive) as tar:
-        header = read_first(tar)
+    whole = verify(archive, report)
+    with opened(archive) as (header, tar), explained_when_full():
         chosen = _places(header, directory, places)
         try:
-            manifest = _carry_out(tar, header, chosen, report)
+            report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
+            _unpack(tar, header, chosen)
+            _check_version(chosen)
+            os.sync()
+            for place in chosen:
+                _put_in_place(place)
+            os.sync()
         finally:
             for place in chosen:
                 remove_tree(place.staged)
     return Restored(
-        files=len(manifest.files),
+        files=whole.files,
         places=tuple(place.target for place in chosen),
-        left_out=manifest.left_out + manifest.unsettled,
-        external_database=header.external_database,
-        version=header.version,
+        left_out=whole.left_out,
+        external_database=whole.external_database,
+        version=whole.version,
     )
-
-
-def _carry_out(
-    tar: tarfile.TarFile, header: Header, chosen: tuple[_Place, ...], report: Progress
-) -> Manifest:
-    """Unpack the archive, compare it with its manifest, and move the files to their places."""
-    with explained_when_full(), explained():
-        report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
-        unpacked = _unpack(tar, chosen, header)
-        report("Comparing every file with the backup's list")
-        manifest = compared(unpacked.manifest, unpacked.sums)
-        _check_databases(header, chosen)
-        _finish(unpacked, chosen)
-        os.sync()
-        for place in chosen:
-            _put_in_place(place)
-        os.sync()
-    return manifest
 
 
 def _places(
@@ -176,82 +144,32 @@ def _demand_empty(target: Path, root: Root) -> None:
     )
 
 
-def _unpack(tar: tarfile.TarFile, places: tuple[_Place, ...], header: Header) -> _Unpacked:
-    """Write every file below its staged root. Links are made later, so no write follows one."""
-    staged = {place.root.name: place.staged / "root" for place in places}
-    unpacked = _Unpacked()
-    for member in tar:
-        if member.name == HEADER:  # read already; iterating a stream yields it again
-            continue
-        if member.name == MANIFEST:
-            unpacked.manifest = read_manifest(tar, member)
-            break
-        top, *rest = member_parts(member.name)
-        if top not in staged:
-            raise damaged(f"it holds {member.name!r}, which belongs to nothing")
-        path = staged[top].joinpath(*rest)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if member.isdir():
-                path.mkdir(exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise damaged(f"it holds something below {member.name!r}, which is a file") from error
-        if member.isdir():
-            unpacked.directories.append((path, member))
-        elif member.issym():
-            unpacked.links.append((path, member))
-        elif member.isreg():
-            unpacked.sums[written(member.name)] = _write(tar, member, path)
-            _set(path, _owned(member, header))
-        else:
-            raise damaged(f"{member.name!r} is neither a file, a directory nor a link")
-    unpacked.directories = [(path, _owned(member, header)) for path, member in unpacked.directories]
-    unpacked.links = [(path, _owned(member, header)) for path, member in unpacked.links]
-    return unpacked
+def _unpack(tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]) -> None:
+    """Write every member below its staged root, with its mode, time and, as root, its owner."""
+    places_by_name = {place.root.name: place for place in places}
+
+    def placed() -> Iterator[tarfile.TarInfo]:
+        for member in members(tar, header):
+            if member.name == MANIFEST:
+                return
+            top, *rest = member_parts(member.name)
+            place = places_by_name[top]
+            member.name = str(place.grown.joinpath(*rest))
+            member.mode &= 0o777
+            if member.uid in (0, header.owner):  # who may have another uid on this machine
+                owner = place.staged.parent.stat()
+                member.uid, member.gid = owner.st_uid, owner.st_gid
+            yield member
+
+    tar.errorlevel = 2
+    tar.extraction_filter = lambda member, path: member
+    tar.extractall("/", placed(), numeric_owner=True)  # noqa: S202 - members() has checked them
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> tuple[str, int]:
-    create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, create, 0o600)
-    except FileExistsError as error:
-        raise damaged(f"it holds {member.name!r} twice") from error
-    with os.fdopen(descriptor, "wb") as file:
-        return unpack(tar, member, file)
-
-
-def _owned(member: tarfile.TarInfo, header: Header) -> tarfile.TarInfo:
-    """Set the ids of the course's owner to -1: the owner may have another uid on this machine."""
-    if member.uid == header.owner:
-        member.uid = member.gid = -1
-    return member
-
-
-def _set(path: Path, member: tarfile.TarInfo) -> None:
-    """Set mode, time and owner; the owner only as root."""
-    if not path.is_symlink():
-        path.chmod(member.mode & 0o777)
-    if os.geteuid() == 0:
-        os.chown(path, member.uid, member.gid, follow_symlinks=False)
-    if not path.is_symlink():
-        os.utime(path, (member.mtime, member.mtime))
-
-
-def _check_databases(header: Header, places: tuple[_Place, ...]) -> None:
-    """Check that the databases are undamaged, and that this mograder can read the hub's tables.
-
-    Raises: :class:`InvalidInput` for a damaged one, :class:`Conflict` for a newer one.
-    """
-    staged = {place.root.name: place.staged / "root" for place in places}
-    for member in header.databases:
-        top, *rest = member_parts(member)
-        path = staged[top].joinpath(*rest)
-        if not path.is_file():
-            raise damaged(f"{member} is missing")
-        check_sqlite(path)
-    course = staged[COURSE]
-    hub = course / ".mograder" / "hub.db"
-    if hub.is_file():
+def _check_version(places: tuple[_Place, ...]) -> None:
+    """Check that this mograder can read the hub's tables. Raises: :class:`Conflict`."""
+    course = next(place.grown for place in places if place.root.name == COURSE)
+    if (course / ".mograder" / "hub.db").is_file():
         engine = open_engine(database_url("", course))
         try:
             awaits_upgrade(engine)
@@ -259,40 +177,13 @@ def _check_databases(header: Header, places: tuple[_Place, ...]) -> None:
             engine.dispose()
 
 
-def _finish(unpacked: _Unpacked, places: tuple[_Place, ...]) -> None:
-    for path, member in unpacked.links:
-        try:
-            path.symlink_to(member.linkname)
-        except FileExistsError as error:
-            raise damaged(f"it holds {member.name!r} twice") from error
-        _set(path, member)
-    for path, member in reversed(unpacked.directories):
-        _set(path, member)
-    if os.geteuid() == 0:
-        for place in places:
-            _give_to_the_places_owner(place)
-
-
-def _give_to_the_places_owner(place: _Place) -> None:
-    """Give files that root has created here to the owner of the target's directory."""
-    owner = place.staged.parent.stat()
-    os.chown(place.staged, owner.st_uid, owner.st_gid)
-    for directory, directories, files, descriptor in os.fwalk(place.staged, follow_symlinks=False):
-        del directory
-        for name in (*directories, *files):
-            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            if found.st_uid == 0:
-                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=descriptor, follow_symlinks=False)
-
-
 def _put_in_place(place: _Place) -> None:
-    grown = place.staged / "root"
-    if not os.path.lexists(grown):
+    if not os.path.lexists(place.grown):
         return
     if place.root.kind == "file":
-        _move_in(grown, place.target)
+        _move_in(place.grown, place.target)
         return
-    for path in sorted(grown.iterdir()):
+    for path in sorted(place.grown.iterdir()):
         _move_in(path, place.target / path.name)
 
 

@@ -28,6 +28,11 @@ from mograder.core.errors import (
     Unsupported,
 )
 
+
+class TooSlow(InvalidInput):
+    """Raised when the rest of a body does not arrive in time."""
+
+
 NDJSON = "application/x-ndjson"
 """The media type by which a client asks for progress, one JSON object per line."""
 
@@ -35,6 +40,7 @@ HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
     {
         MograderError: 500,
         InvalidInput: 400,
+        TooSlow: 408,
         TooLarge: 413,
         NotAuthenticated: 401,
         Forbidden: 403,
@@ -106,7 +112,9 @@ def status_of(error: MograderError, table: Mapping[type[MograderError], int] = H
 
 
 def headers_of(error: MograderError) -> dict[str, str]:
-    """Return the headers that a failure adds: ``Retry-After`` for :class:`Busy`."""
+    """Return the headers that a failure adds, such as ``Retry-After`` for :class:`Busy`."""
+    if isinstance(error, TooSlow):
+        return {"Connection": "close"}
     return {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else {}
 
 

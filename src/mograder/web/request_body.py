@@ -1,23 +1,92 @@
-"""Request bodies, read within limits: uploads to disk, forms and JSON into memory."""
+"""Request bodies, read within limits of size and time: JSON, forms, uploads, many files."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.web.problems import TooSlow
 
 B = TypeVar("B", bound=BaseModel)
 MEGABYTE = 1024 * 1024
 _FORM_LIMIT = 16 * 1024
 _MOST_FIELDS = 20
+_FORM = "This form"
+_SILENCE_SECONDS = 30.0
+_BODY_SECONDS = 300.0
+_UPLOAD_SECONDS = 3600.0
+_PART_HEADERS_LIMIT = 16 * 1024
+_MOST_PARTS = 20_000
+
+
+async def chunks(
+    request: Request,
+    limit: int,
+    *,
+    seconds: float = _BODY_SECONDS,
+    what: str = "The body",
+    dropped: int = 0,
+) -> AsyncGenerator[bytes, None]:
+    """Yield a body of at most ``limit`` bytes that arrives within so many seconds.
+
+    Of a larger one so many further bytes are read and dropped before it is refused, since a client
+    that is still sending does not read a response. ``what`` names the body in the error.
+
+    Raises: :class:`TooLarge` naming the limit, :class:`TooSlow`, :class:`InvalidInput` when the
+    client disconnects.
+    """
+    received = 0
+    stream = request.stream()
+    clock = asyncio.get_running_loop().time
+    ends = clock() + seconds
+    chunk: bytes | None = b""
+    try:
+        while chunk is not None and _length(request) <= limit + dropped >= received:
+            async with asyncio.timeout_at(min(clock() + _SILENCE_SECONDS, ends)):
+                chunk = await anext(stream, None)
+            received += len(chunk or b"")
+            if chunk and received <= limit:
+                yield chunk
+    except TimeoutError as error:
+        raise TooSlow(f"{what} came too slowly.") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("The request broke off.") from error
+    if max(received, _length(request)) > limit:
+        bound = f"{limit // MEGABYTE} MB" if limit >= MEGABYTE else f"{limit // 1024} KB"
+        raise TooLarge(f"{what} may have at most {bound}.")
+
+
+async def read_body(request: Request, limit: int, what: str = "The body") -> bytes:
+    """Return the whole body.
+
+    Raises: as :func:`chunks`.
+    """
+    body = bytearray()
+    async for chunk in chunks(request, limit, what=what):
+        body += chunk
+    return bytes(body)
+
+
+def announced_size(request: Request, limit: int) -> int:
+    """Return how many bytes a body will need: as announced, else the limit."""
+    return min(_length(request, limit), limit)
+
+
+def _length(request: Request, unknown: int = 0) -> int:
+    text = request.headers.get("content-length", "")
+    return int(text[:20]) if text.isascii() and text.isdigit() else unknown
 
 
 def is_form(request: Request) -> bool:
@@ -39,7 +108,7 @@ async def read_form(
 
     Raises: TooLarge, InvalidInput.
     """
-    body = await _read(request, limit)
+    body = await read_body(request, limit, _FORM)
     try:
         fields = parse_qs(body.decode("utf-8"), max_num_fields=most_fields, keep_blank_values=True)
     except ValueError as error:
@@ -67,7 +136,7 @@ async def read_json(request: Request, shape: type[B], limit: int) -> B:
 
     Raises: TooLarge; InvalidInput naming the first invalid field.
     """
-    body = await _read(request, limit)
+    body = await read_body(request, limit, _FORM)
     try:
         return shape.model_validate_json(body)
     except ValidationError as error:
@@ -79,21 +148,9 @@ async def read_json(request: Request, shape: type[B], limit: int) -> B:
 async def read_text(request: Request, limit: int) -> str:
     """Return a body of at most ``limit`` bytes as text. Raises: TooLarge, InvalidInput."""
     try:
-        return (await _read(request, limit)).decode("utf-8")
+        return (await read_body(request, limit, _FORM)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput("The body is not UTF-8.") from error
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"This form may have at most {limit // 1024} KB.")
-    except ClientDisconnect as error:
-        raise InvalidInput("The request broke off.") from error
-    return bytes(body)
 
 
 async def receive(request: Request, max_bytes: int, max_files: int, *, field: str) -> FormData:
@@ -101,12 +158,9 @@ async def receive(request: Request, max_bytes: int, max_files: int, *, field: st
 
     Raises: TooLarge naming the limit, InvalidInput when it is not a multipart form.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not is_multipart(request):
         raise InvalidInput(f"Send the upload as a multipart form, in the field {field!r}.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > 2 * max_bytes:
-        raise _too_large(max_bytes)
-    body = _bounded(request, max_bytes)
+    body = chunks(request, max_bytes, seconds=_UPLOAD_SECONDS, what="An upload", dropped=max_bytes)
     parser = MultiPartParser(request.headers, body, max_files=max_files, max_fields=20)
     try:
         return await parser.parse()
@@ -114,31 +168,6 @@ async def receive(request: Request, max_bytes: int, max_files: int, *, field: st
         if error.message.startswith("Too many files"):
             raise TooLarge(f"An upload may have at most {max_files} files.") from error
         raise InvalidInput(f"The upload cannot be read: {error.message}") from error
-    except ClientDisconnect as error:
-        raise InvalidInput("The upload broke off.") from error
-
-
-async def _bounded(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Yield the body up to the limit.
-
-    As many bytes again beyond it are read and dropped, since a client that is still sending does
-    not read a response.
-
-    Raises: TooLarge.
-    """
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received <= max_bytes:
-            yield chunk
-        elif received > 2 * max_bytes:
-            break
-    if received > max_bytes:
-        raise _too_large(max_bytes)
-
-
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"An upload may have at most {max_bytes // MEGABYTE} MB.")
 
 
 @asynccontextmanager
@@ -148,3 +177,146 @@ async def closing(form: FormData) -> AsyncIterator[None]:
         yield
     finally:
         await form.close()
+
+
+def is_multipart(request: Request) -> bool:
+    """Whether a form with files is announced."""
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def submitted_bytes(content_type: str, body: bytes) -> bytes:
+    """Return the submitted file: the first part that has a file name, or the body itself.
+
+    See compatibility-0.3.16.md 4.
+
+    Raises: :class:`InvalidInput` with 0.3.16's message when it is empty.
+    """
+    if not content_type.lower().startswith("multipart/form-data"):
+        data = body
+    else:
+        found: list[io.BytesIO] = []
+
+        def begin(_: str) -> BinaryIO | None:
+            if found:
+                return None
+            found.append(_Kept())
+            return found[0]
+
+        parts = FileParts(content_type, begin)
+        parts.feed(body)
+        parts.finish()
+        data = found[0].getvalue() if found else b""
+    if not data:
+        raise InvalidInput("No file data received")
+    return data
+
+
+class _Kept(io.BytesIO):
+    """A buffer that can still be read after it was closed."""
+
+    def close(self) -> None:
+        """Do nothing: it is only memory."""
+
+
+class FileParts:
+    """Parses a multipart form as it arrives, and writes each file where ``begin`` says.
+
+    ``begin`` gets the file's name as the client wrote it and returns the file to write to, or None
+    to skip the part. Mutable state: the current part.
+    """
+
+    def __init__(self, content_type: str, begin: Callable[[str], BinaryIO | None]) -> None:
+        kind, options = parse_options_header(content_type.encode("latin-1", "replace"))
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not boundary:
+            raise InvalidInput("Expected multipart/form-data")
+        self._begin = begin
+        self._field = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self._target: BinaryIO | None = None
+        self._parts = 0
+        self._ended = False
+        try:
+            self._parser = self._make_parser(boundary)
+        except FormParserError as error:
+            raise InvalidInput(f"The form cannot be read: {error}") from error
+
+    def _make_parser(self, boundary: bytes) -> MultipartParser:
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._part_begins,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_ends,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._data,
+                "on_part_end": self._part_ends,
+                "on_end": self._form_ends,
+            },
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Parse the next piece.
+
+        Raises: :class:`InvalidInput` when it is not a valid form, and whatever ``begin`` raises.
+        """
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise InvalidInput(f"The form cannot be read: {error}") from error
+
+    def finish(self) -> None:
+        """Check that the form is complete.
+
+        Raises: :class:`InvalidInput` when it is not.
+        """
+        if not self._ended:
+            self.close()
+            raise InvalidInput("The form cannot be read: it breaks off before its end")
+
+    def close(self) -> None:
+        """Close the current file."""
+        if self._target is not None:
+            self._target.close()
+            self._target = None
+
+    def _part_begins(self) -> None:
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise TooLarge(f"A form may have at most {_MOST_PARTS} parts.")
+        self._disposition = b""
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+        self._check_headers()
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+        self._check_headers()
+
+    def _check_headers(self) -> None:
+        if len(self._field) + len(self._value) > _PART_HEADERS_LIMIT:
+            raise TooLarge("The headers of a part may have at most 16 KB.")
+
+    def _header_ends(self) -> None:
+        if bytes(self._field).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._field.clear()
+        self._value.clear()
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = options.get(b"filename", b"").decode("utf-8", "replace")
+        self._target = self._begin(name) if name else None
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._target is not None:
+            self._target.write(data[start:end])
+
+    def _part_ends(self) -> None:
+        self.close()
+
+    def _form_ends(self) -> None:
+        self._ended = True

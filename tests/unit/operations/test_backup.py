@@ -28,10 +28,9 @@ from typing_extensions import Buffer
 from mograder.cli.main import run
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.operations.archive import HEADER, MANIFEST
+from mograder.operations.archive import HEADER, MANIFEST, verify
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
-from mograder.operations.verify import verify
 from mograder.store.database.database import open_engine, sqlite_url, upgrade
 from mograder.store.hub.hub_state import HubState
 
@@ -328,7 +327,7 @@ def test_a_file_that_appears_while_a_backup_is_unpacked_is_not_replaced(
     target = tmp_path / "again" / "mograder.toml"
 
     def meddle(message: str) -> None:
-        if message.startswith("Comparing"):
+        if message.startswith("Unpacking"):
             target.write_text("# somebody else's\n")
 
     with pytest.raises(Conflict, match="made meanwhile"):
@@ -366,17 +365,16 @@ def _with_a_wrong_end(data: bytes) -> bytes:
     return data[:-6] + b"\0\0" + data[-4:]
 
 
-def _with_sums(manifest: bytes, sums: dict[str, tuple[str, int]]) -> bytes:
+def _with_sums(manifest: bytes, sums: dict[str, str]) -> bytes:
     listed = json.loads(manifest)
-    for held in listed["files"]:
-        held["sha256"], held["size"] = sums.get(held["path"], (held["sha256"], held["size"]))
+    listed["files"].update(sums)
     return json.dumps(listed).encode()
 
 
 def _with_a_damaged_database(data: bytes) -> bytes:
     """Each file fits its checksum, and the pages of the database do not fit each other."""
     target = io.BytesIO()
-    sums: dict[str, tuple[str, int]] = {}
+    sums: dict[str, str] = {}
     with (
         tarfile.open(fileobj=io.BytesIO(data)) as source,
         tarfile.open(fileobj=target, mode="w:gz", format=tarfile.PAX_FORMAT) as tar,
@@ -386,7 +384,7 @@ def _with_a_damaged_database(data: bytes) -> bytes:
             content = stream.read() if stream else b""
             if member.name.endswith("hub.db"):
                 content = content[:8192] + b"\xff" * 8192 + content[16384:]
-                sums[member.name] = hashlib.sha256(content).hexdigest(), len(content)
+                sums[member.name] = hashlib.sha256(content).hexdigest()
             if member.name == MANIFEST:
                 content = _with_sums(content, sums)
                 member.size = len(content)
@@ -416,7 +414,7 @@ def test_of_a_damaged_backup_nothing_is_put_in_place(
     (tmp_path / "harmed").write_bytes(harm((tmp_path / "backup").read_bytes()))
     with pytest.raises(InvalidInput, match="damaged"):
         restore(tmp_path / "harmed", tmp_path / "again", {}, quiet)
-    assert list((tmp_path / "again").iterdir()) == []
+    assert not (tmp_path / "again").exists()
 
 
 def forge(course: Path, tmp_path: Path, *members: tarfile.TarInfo) -> Path:
@@ -497,6 +495,29 @@ def test_a_changed_header_writes_nowhere_that_was_not_said(
     assert set(tmp_path.iterdir()) == before
 
 
+def test_an_archive_of_another_format_is_refused_in_a_clear_sentence(
+    course: Path, tmp_path: Path
+) -> None:
+    older = {"format": 1, "version": "1.0"}
+    forged = with_header(course, tmp_path, lambda header: header.update(older))
+    for read in (lambda: verify(forged, quiet), lambda: rebuilt(tmp_path, forged)):
+        with pytest.raises(InvalidInput, match=r"another mograder \(1.0\)") as refusal:
+            read()
+        assert "Restore it with that version" in refusal.value.hint
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_a_forged_member_is_a_file_a_directory_or_a_link(
+    course: Path, tmp_path: Path, kind: bytes
+) -> None:
+    directory, odd = tarfile.TarInfo("course"), tarfile.TarInfo("course/odd")
+    directory.type, odd.type, odd.linkname = tarfile.DIRTYPE, kind, "/etc/passwd"
+    forged = forge(course, tmp_path, directory, odd)
+    with pytest.raises(InvalidInput, match="neither a file"):
+        restore(forged, tmp_path / "again", {}, quiet)
+
+
 def test_a_header_is_bounded(course: Path, tmp_path: Path) -> None:
     forged = with_header(course, tmp_path, lambda header: header.update(version="x" * 2**21))
     with pytest.raises(InvalidInput, match="damaged"):
@@ -512,7 +533,7 @@ def test_a_link_with_a_file_below_it_is_damage(course: Path, tmp_path: Path, inv
     with tarfile.open(forged) as source, tarfile.open(tmp_path / "f2", mode="w:gz") as tar:
         for member in source:
             tar.addfile(member, source.extractfile(member) if member.isreg() else None)
-        sums = [{"path": file.name, "sha256": hashlib.sha256(b"evil").hexdigest(), "size": 4}]
+        sums = {file.name: hashlib.sha256(b"evil").hexdigest()}
         manifest = json.dumps({"files": sums}).encode()
         listing.size = len(manifest)
         tar.addfile(listing, io.BytesIO(manifest))

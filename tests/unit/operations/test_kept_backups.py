@@ -174,10 +174,10 @@ def test_n1_a_hole_anywhere_else_is_a_fault(loaded: LoadedSettings, name: str) -
 def test_n1_a_disk_that_fails_is_no_students_doing(
     loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch, failure: int, faults: int
 ) -> None:
-    def unreadable(name: str, directory: int) -> NoReturn:
+    def unreadable(name: str, above: int, copy: object) -> NoReturn:
         raise OSError(failure, os.strerror(failure))
 
-    monkeypatch.setattr("mograder.operations.backup._settled", unreadable)
+    monkeypatch.setattr("mograder.operations.backup._read", unreadable)
     (loaded.course_dir / "mograder.toml").unlink()
     assert len(back_up_scheduled(loaded, quiet).faults) == faults
 

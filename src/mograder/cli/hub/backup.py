@@ -17,10 +17,10 @@ from mograder.cli.shared.options import Given, course_dir_option, json_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
+from mograder.operations.archive import verify
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.kept_backups import back_up_scheduled
 from mograder.operations.restore import restore as put_back
-from mograder.operations.verify import verify
 
 _SHOWN = 20
 

@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
 from anyio import to_thread
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.server.access import RequestInfo, admit, identify, read_query
-from mograder.web.server.problems import answer_problem
-from mograder.web.server.routes import find_route
+from mograder.web.server.problems import WrongMethod, answer_problem
+from mograder.web.server.routes import ROUTES, Row
 from mograder.web.server.services import Services
 
 _CORS = {
@@ -28,6 +31,9 @@ _CORS = {
     "Access-Control-Expose-Headers": "ETag, Content-Range, Repr-Digest, Retry-After",
 }
 _REFRESH_SECONDS = 1.0
+_CLOSED = "mograder.closed"
+"""Scope key, set to True where only our own pages may read the response."""
+
 _log = get_logger(__name__)
 
 
@@ -37,7 +43,7 @@ def create_app(services: Services) -> ASGIApp:
 
 
 class AssignmentServerApp:
-    """Finds the route of each request, checks access, and converts errors to responses.
+    """Passes each request to its route, and converts errors to responses.
 
     Mutable state: the time at which the register of people was read last.
     """
@@ -45,6 +51,11 @@ class AssignmentServerApp:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._read_at = services.clock.steady()
+        paths: dict[str, dict[str, Row]] = {}
+        for row in ROUTES:
+            paths.setdefault(row.path, {})[row.method] = row
+        routes = [Route(path, _Resource(rows, self)) for path, rows in paths.items()]
+        self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -53,35 +64,28 @@ class AssignmentServerApp:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1000})
             return
-        request = Request(scope, receive)
-        answer = await self._answer(request)
-        if scope["method"] == "HEAD":
-            answer = _without_body(answer)
-        await answer(scope, receive, send)
-
-    async def _answer(self, request: Request) -> Response:
-        opened = True
+        # The path is matched as it was sent, so that %2F does not split a name.
+        path = "/" + context_of(scope).raw_path.decode("latin-1").strip("/")
+        answer = _Answer(scope := {**scope, "path": path, "root_path": ""}, send)
         try:
-            if request.method == "OPTIONS":
-                return Response(b"", 204, _CORS)
-            match = find_route(request.method, _steps(request.scope))
-            opened = match.route.open
-            await self._refresh_people()
-            caller = await identify(request, self._services)
-            info = RequestInfo(request, self._services, match.names, read_query(request), caller)
-            user = await admit(info, match.route.access)
-            answer = await match.route.handler(replace(info, user=user))
-        except MograderError as error:
-            answer = answer_problem(error)
-            opened = True
-        except Exception:  # noqa: BLE001 - it is logged, and no client gets a traceback
-            reference = context_of(request.scope).request_id
-            _log.exception("a request failed")
-            answer = JSONResponse({"error": f"Something broke. Reference: {reference}"}, 500)
-        if opened:
-            answer.headers.update(_CORS)
-        answer.headers.setdefault("Cache-Control", "no-store")
-        return answer
+            if scope["method"] == "OPTIONS":
+                await Response(b"", 204)(scope, receive, answer)
+            else:
+                await self._router(scope, receive, answer)
+        except Exception as error:
+            if answer.begun:
+                raise
+            scope[_CLOSED] = False
+            await _problem(scope, error)(scope, receive, answer)
+
+    async def answer(self, request: Request, row: Row) -> Response:
+        """Check a request's access and call its route's handler."""
+        await self._refresh_people()
+        services = self._services
+        caller = await identify(request, services)
+        info = RequestInfo(request, services, _names(request), read_query(request), caller)
+        user = await admit(info, row.access)
+        return await row.handler(replace(info, user=user))
 
     async def _refresh_people(self) -> None:
         """Reload the register of people once a second, for tokens ended on the command line."""
@@ -95,20 +99,61 @@ class AssignmentServerApp:
             _log.error("the register of people cannot be read, its last version is used: %s", error)
 
 
-def _steps(scope: Scope) -> tuple[str, ...]:
-    """Return the segments of the path, each decoded separately, so that %2F does not split one.
+class _Resource:
+    """The routes of one path, by method; ``HEAD`` uses ``GET``'s."""
+
+    def __init__(self, rows: Mapping[str, Row], app: AssignmentServerApp) -> None:
+        self._rows = rows
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = scope["method"] == "HEAD"
+        row = self._rows.get("GET" if head else scope["method"])
+        if row is None:
+            raise WrongMethod([*self._rows, *(["HEAD"] if "GET" in self._rows else [])])
+        scope[_CLOSED] = not row.open
+        answer = await self._app.answer(Request(scope, receive), row)
+        await answer(scope, receive, send)
+
+
+class _Answer:
+    """The ``send`` of one request: adds the headers that every response has."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("Cache-Control", "no-store")
+            if not self._scope.get(_CLOSED):
+                headers.update(_CORS)
+        elif self._scope["method"] == "HEAD":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _names(request: Request) -> dict[str, str]:
+    """Return the values of the names in the path, each decoded.
 
     Raises: :class:`InvalidInput` for a path that is not UTF-8.
     """
-    raw = context_of(scope).raw_path.decode("latin-1").strip("/")
     try:
-        return tuple(unquote(step, errors="strict") for step in raw.split("/")) if raw else ()
+        return {name: unquote(text, errors="strict") for name, text in request.path_params.items()}
     except UnicodeDecodeError as error:
         raise InvalidInput("The address is not UTF-8.") from error
 
 
-def _without_body(answer: Response) -> Response:
-    """Return a response with the same status and headers and no body."""
-    bare = Response(None, answer.status_code)
-    bare.raw_headers = answer.raw_headers
-    return bare
+def _problem(scope: Scope, error: Exception) -> Response:
+    if isinstance(error, MograderError):
+        return answer_problem(error)
+    reference = context_of(scope).request_id
+    _log.error("a request failed", exc_info=error)
+    return JSONResponse({"error": f"Something broke. Reference: {reference}"}, 500)
+
+
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotFound("Not found")

@@ -47,7 +47,7 @@ async def send_file(info: RequestInfo) -> Response:
     opened = await to_thread.run_sync(
         look, assignment.directory, name, services.digests, limiter=services.readers
     )
-    return answer_file(opened, info.request.headers, services.readers)
+    return answer_file(info.request, opened)
 
 
 async def find(info: RequestInfo) -> Assignment:
@@ -140,5 +140,5 @@ def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> Js
         opened = look(assignment.directory, str(name), info.services.digests)
     except NotFound:
         return file
-    sizes: Mapping[str, JsonValue] = {"size": opened.size, "sha256": opened.sha256.hex()}
+    sizes: Mapping[str, JsonValue] = {"size": opened.status.st_size, "sha256": opened.sha256.hex()}
     return {**file, **sizes}

@@ -49,8 +49,7 @@ async def send_file(info: RequestInfo) -> Response:
     opened, packed = await to_thread.run_sync(
         _find, info, directory, name, packs, limiter=services.readers
     )
-    kind = _media_type(name)
-    answer = answer_file(opened, info.request.headers, services.readers, kind)
+    answer = answer_file(info.request, opened, _media_type(name))
     answer.headers["Cache-Control"] = _FOR_EVER
     answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # the frame's origin is opaque
     answer.headers["Vary"] = "Accept-Encoding"

@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput
 from mograder.store.assignment_server.drafts import DRAFT_LIMIT, Draft, DraftChanged
+from mograder.web.request_body import announced_size, read_body
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, find_open
-from mograder.web.server.request_bodies import announced_size, read_body
 
 _LONGEST_TAG = 100
 
@@ -39,8 +39,8 @@ async def replace(info: RequestInfo) -> Response:
             {"error": "Name the version to replace by If-Match, or If-None-Match: *."}, 428
         )
     size = announced_size(request, DRAFT_LIMIT)
-    with services.bodies.sending(info.whose):
-        async with services.bodies.lend(size):
+    with services.uploads.sending(info.whose):
+        async with services.uploads.place(size):
             body = await read_body(request, DRAFT_LIMIT)
             try:
                 text = body.decode("utf-8")

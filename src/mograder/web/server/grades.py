@@ -11,17 +11,17 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName, ItemName
 from mograder.store.assignment_server.feedback import FeedbackUpload, receiving
 from mograder.store.assignment_server.grades import parse_entries
-from mograder.web.request_body import MEGABYTE
-from mograder.web.server.access import RequestInfo
-from mograder.web.server.assignments import find
-from mograder.web.server.files import answer_file, look
-from mograder.web.server.request_bodies import (
+from mograder.web.request_body import (
+    MEGABYTE,
     FileParts,
     announced_size,
     chunks,
     is_multipart,
     read_body,
 )
+from mograder.web.server.access import RequestInfo
+from mograder.web.server.assignments import find
+from mograder.web.server.files import answer_file, look
 
 _GRADES_LIMIT = 16 * MEGABYTE
 _FEEDBACK_LIMIT = 2048 * MEGABYTE
@@ -35,7 +35,7 @@ async def upload_grades(info: RequestInfo) -> Response:
     """Merge grades into ``grades.json``."""
     services, request = info.services, info.request
     assignment = await find(info)
-    async with services.bodies.lend(announced_size(request, _GRADES_LIMIT)):
+    async with services.uploads.place(announced_size(request, _GRADES_LIMIT)):
         body = await read_body(request, _GRADES_LIMIT)
 
         def merge() -> int:
@@ -69,8 +69,7 @@ async def send_feedback(info: RequestInfo) -> Response:
         )
     except NotFound as error:
         raise NotFound("Feedback not available") from error
-    headers = info.request.headers
-    answer = answer_file(opened, headers, services.readers, "text/html; charset=utf-8")
+    answer = answer_file(info.request, opened, "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = _SANDBOX
     return answer
 
@@ -85,7 +84,7 @@ async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
     parts = FileParts(info.request.headers.get("content-type", ""), begin)
     try:
         waiting = bytearray()
-        async for chunk in chunks(info.request, _FEEDBACK_LIMIT, _FEEDBACK_SECONDS):
+        async for chunk in chunks(info.request, _FEEDBACK_LIMIT, seconds=_FEEDBACK_SECONDS):
             waiting += chunk
             if len(waiting) >= _AT_ONCE:
                 await to_thread.run_sync(parts.feed, bytes(waiting), limiter=limiter)

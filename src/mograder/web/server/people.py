@@ -15,8 +15,8 @@ from mograder.core.names import Username
 from mograder.store.assignment_server.name_registry import How, taken
 from mograder.store.submissions.history import reads_as_a_submission
 from mograder.web.context import client_address, context_of
+from mograder.web.request_body import read_body
 from mograder.web.server.access import RequestInfo, identify
-from mograder.web.server.request_bodies import read_body
 
 _LIMIT = 16 * 1024
 _LOOPBACK = frozenset({None, "127.0.0.1", "::1"})

@@ -5,7 +5,7 @@ See compatibility-0.3.16.md 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from starlette.responses import JSONResponse
@@ -18,20 +18,16 @@ class TooManyAttempts(Busy):
     """Raised when codes are guessed, or requests are more frequent than a person's."""
 
 
-class TooSlow(InvalidInput):
-    """Raised when the rest of a body does not arrive in time."""
-
-
 class WrongMethod(InvalidInput):
     """Raised when there is a route at this address, but not for this method."""
 
-    def __init__(self, allowed: frozenset[str]) -> None:
+    def __init__(self, allowed: Iterable[str]) -> None:
         super().__init__("Method not allowed")
-        self.allowed = allowed
+        self.allowed = ", ".join(sorted({*allowed, "OPTIONS"}))
 
 
 STATUS: Mapping[type[MograderError], int] = MappingProxyType(
-    {**HTTP_STATUS, TooManyAttempts: 429, TooSlow: 408, WrongMethod: 405}
+    {**HTTP_STATUS, TooManyAttempts: 429, WrongMethod: 405}
 )
 """Error family → HTTP status."""
 
@@ -42,7 +38,5 @@ def answer_problem(error: MograderError) -> JSONResponse:
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, WrongMethod):
-        headers["Allow"] = ", ".join(sorted(error.allowed | {"OPTIONS"}))
-    if isinstance(error, TooSlow):
-        headers["Connection"] = "close"
+        headers["Allow"] = error.allowed
     return JSONResponse({"error": str(error)}, status_of(error, STATUS), headers)

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import read_receipt
 from mograder.web.receipts import LONGEST, verdict_of
+from mograder.web.request_body import read_body
 from mograder.web.server.access import RequestInfo
-from mograder.web.server.request_bodies import read_body
 
 
 async def verify(info: RequestInfo) -> Response:

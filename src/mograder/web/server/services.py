@@ -29,14 +29,11 @@ from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
-from mograder.web.request_body import MEGABYTE
-from mograder.web.server.body_budget import Budget
 from mograder.web.server.files import Digests
-from mograder.web.server.registration_limits import RegistrationLimits
+from mograder.web.server.limits import RegistrationLimits, Uploads
 from mograder.web.templating import Pages, load_pages
 
 RECORDS = Path(".mograder") / "receipts"
-_BODIES = 256 * MEGABYTE
 _WRITERS = 32
 """They wait for fsync; the more of them wait, the more writes one flush to disk covers."""
 
@@ -105,7 +102,7 @@ class Services:
     clock: Clock
     disk: Disk
     digests: Digests
-    bodies: Budget
+    uploads: Uploads
     writers: CapacityLimiter
     readers: CapacityLimiter
     drafts: Drafts
@@ -160,7 +157,7 @@ def open_services(
         clock=clock,
         disk=disk,
         digests=Digests(),
-        bodies=Budget(_BODIES),
+        uploads=Uploads(),
         writers=CapacityLimiter(_WRITERS),
         readers=CapacityLimiter(_READERS),
         drafts=Drafts(root, disk=disk),

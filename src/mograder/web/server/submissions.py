@@ -19,17 +19,13 @@ from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission, reads_as_a_submission
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.web.receipts import receipt_of
+from mograder.web.request_body import MEGABYTE, announced_size, read_body, submitted_bytes
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, find_open, shown
 from mograder.web.server.drafts import about
 from mograder.web.server.files import answer_file, look
-from mograder.web.server.request_bodies import (
-    SUBMISSION_LIMIT,
-    announced_size,
-    read_body,
-    submitted_bytes,
-)
 
+_SUBMISSION_LIMIT = 32 * MEGABYTE
 _DAY = "%a %d %b %Y, %H:%M UTC"
 
 
@@ -38,8 +34,8 @@ async def submit(info: RequestInfo) -> Response:
     services, request = info.services, info.request
     if reads_as_a_submission(info.whose):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
-    size = announced_size(request, SUBMISSION_LIMIT)
-    with services.bodies.sending(info.whose):
+    size = announced_size(request, _SUBMISSION_LIMIT)
+    with services.uploads.sending(info.whose):
         assignment, dates, kept = await _receive(info, size)
     if kept is None:
         return JSONResponse({"error": _closed(assignment, dates), "reason": "closed"}, 403)
@@ -119,14 +115,14 @@ async def send(info: RequestInfo) -> Response:
     opened = await to_thread.run_sync(
         look, found.parent, found.name, services.digests, limiter=services.readers
     )
-    return answer_file(opened, info.request.headers, services.readers)
+    return answer_file(info.request, opened)
 
 
 async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, OwnDates, Kept | None]:
     """Read a notebook and store it; None after the end of submissions."""
     services, request = info.services, info.request
-    async with services.bodies.lend(size):
-        body = await read_body(request, SUBMISSION_LIMIT)
+    async with services.uploads.place(size):
+        body = await read_body(request, _SUBMISSION_LIMIT)
         now = services.clock.now()
         kind = request.headers.get("content-type", "")
 

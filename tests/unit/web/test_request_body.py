@@ -1,4 +1,4 @@
-"""Bodies within bounds of size, time and memory."""
+"""Bodies within bounds of size and time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.web.server.body_budget import Budget
-from mograder.web.server.problems import TooManyAttempts, TooSlow
-from mograder.web.server.request_bodies import FileParts, chunks, read_body, submitted_bytes
+from mograder.web.problems import TooSlow
+from mograder.web.request_body import FileParts, chunks, read_body, submitted_bytes
 
-MEGABYTE = 1024 * 1024
 FORM = "multipart/form-data; boundary=b"
 
 
@@ -80,39 +78,3 @@ def test_a_form_may_come_in_any_pieces(size: int) -> None:
     parts.finish()
     assert names == ["é.py"]
     assert submitted_bytes(FORM, body) == b"one\r\n--bx\r\n"
-
-
-async def test_large_bodies_wait_in_line_and_small_ones_do_not() -> None:
-    budget = Budget(4 * MEGABYTE)
-    told: list[str] = []
-    first_may_go = asyncio.Event()
-
-    async def one(name: str, size: int, until: asyncio.Event | None = None) -> None:
-        async with budget.lend(size):
-            told.append(name)
-            if until:
-                await until.wait()
-
-    first = asyncio.create_task(one("first", 3 * MEGABYTE, first_may_go))
-    await asyncio.sleep(0)
-    gone = asyncio.create_task(one("gone", 2 * MEGABYTE))
-    second = asyncio.create_task(one("second", 100 * MEGABYTE))
-    third = asyncio.create_task(one("third", 2 * MEGABYTE))
-    await asyncio.sleep(0)
-    await one("small", MEGABYTE)
-    gone.cancel()
-    first_may_go.set()
-    await asyncio.gather(first, second, third)
-    assert told == ["first", "small", "second", "third"]
-    await one("all", 4 * MEGABYTE)
-
-
-async def test_nobody_holds_all_of_it() -> None:
-    budget = Budget(4 * MEGABYTE)
-    with budget.sending("a"), budget.sending("a"), budget.sending("a"), budget.sending("a"):
-        with pytest.raises(TooManyAttempts), budget.sending("a"):
-            pass
-        with budget.sending("b"):
-            pass
-    with budget.sending("a"):
-        pass
