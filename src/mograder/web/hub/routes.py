@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.copy_routes import SUBMISSION_ROUTES, TIMELINE_PAGES, TIMELINE_ROUTES
+from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.handlers import (
     admin,
     board,
@@ -97,7 +98,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
     Route("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
     Route("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
-    Route("GET", "/course/students/{user}", course_pages.student, Access.INSTRUCTOR),
+    *gradebook.ROUTES,
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),
