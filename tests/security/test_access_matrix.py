@@ -134,6 +134,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/course/gradebook.csv"): INSTRUCTORS,
     ("GET", "/course/gradebook.xlsx"): INSTRUCTORS,
     ("GET", "/course/people"): INSTRUCTORS,
+    ("GET", "/course/today"): INSTRUCTORS,
     ("GET", "/course/problems"): INSTRUCTORS,
     ("GET", "/course/log"): INSTRUCTORS,
     ("GET", "/board"): MARKERS,

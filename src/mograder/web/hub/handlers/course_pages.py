@@ -187,9 +187,13 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
 async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show recent problems."""
     problems = await to_thread.run_sync(gather, app)
-    lines = await to_thread.run_sync(_item_lines, app, Count())
-    failed = [line for line in lines if line.environment == "failed"]
+    failed = await to_thread.run_sync(failed_items, app)
     return page(request, "problems.html", here="problems", problems=problems, failed=failed)
+
+
+def failed_items(app: HubApp) -> list[ItemLine]:
+    """Return the items whose environments could not be prepared; blocks."""
+    return [line for line in _item_lines(app, Count()) if line.environment == "failed"]
 
 
 async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
