@@ -422,6 +422,9 @@ class ItemSettings(Section):
     """When it is due, such as 2026-12-01T18:00. A date alone is its last minute."""
     closes: WrittenTime = None
     """When submissions end. Unset: never, and late ones are as in [penalties]."""
+    weight: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 1.0
+    """Its share in the totals of the gradebook, beside the weights of the other items; 0 leaves it
+    out."""
     allow: (
         Annotated[tuple[Annotated[str, AfterValidator(feature)], ...], BeforeValidator(listed)]
         | None

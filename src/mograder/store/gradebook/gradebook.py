@@ -49,6 +49,7 @@ from mograder.store.gradebook.gradebook_uploads import (
     write_sent,
 )
 from mograder.store.gradebook.grading_records import (
+    FinalMark,
     GradingRun,
     MarkEntry,
     RecordedMark,
@@ -222,6 +223,11 @@ class Gradebook(Closing):
         """Return all students' marks for an assignment as they count, ordered by username."""
         with self.reading() as connection:
             return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
+
+    def finals(self, student: str | None = None) -> tuple[FinalMark, ...]:
+        """Return the marks of all assignments, of a student or of all; one query."""
+        with self.reading() as connection:
+            return tuple(gradebook_marks.read_finals(connection, student))
 
     def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
         """Return the results of grading a student's submissions, or all, oldest first."""

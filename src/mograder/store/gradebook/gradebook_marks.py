@@ -44,6 +44,7 @@ from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
     REMOVED,
     WHOLE,
+    FinalMark,
     GradingRun,
     Penalty,
     RecordedMark,
@@ -56,6 +57,7 @@ from mograder.store.gradebook.mark_counting import (
     RunFacts,
     StudentRows,
     grade_of,
+    is_stale,
     latest_by_question,
     manual_percent,
     mark_after,
@@ -171,6 +173,18 @@ def read_short_grades(
         short_grade(penalty_from_row(assignment, row), newest.get(row.student))
         for row in connection.execute(select(*columns).where(own))
     )
+
+
+def read_finals(connection: Connection, student: str | None) -> Iterable[FinalMark]:
+    """Yield the marks of all assignments that count, as the rows have them that 0.3.16 reads."""
+    c = submissions.c
+    columns = (c.assignment, c.student, c.total_mark, c.penalty_pct, c.penalised_mark)
+    wanted = select(*columns) if student is None else select(*columns).where(c.student == student)
+    for assignment, name, total, percent, penalised in connection.execute(wanted).all():
+        final = total
+        if percent is not None:
+            final = None if is_stale(total, percent, penalised) else penalised
+        yield FinalMark(assignment, name, final)
 
 
 def read_student(connection: Connection, assignment: str, student: str) -> StudentRows:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from mograder.store.gradebook.gradebook_rows import CheckResult
 
@@ -202,6 +203,14 @@ class StudentGrade:
     submitted_at: float | None = None
     graded_at: str = ""
     version: str = ""
+
+
+class FinalMark(NamedTuple):
+    """The mark of a student that counts, None while there is none."""
+
+    assignment: str
+    student: str
+    final: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,15 @@ class Submissions:
                     found[user] = replace(person, submissions=list(person.submissions))
             return found
 
+    def arrivals(self, item: ItemName) -> Mapping[str, datetime]:
+        """Return when the submissions that count were received, by username; reads no file."""
+        with self._room(item).looking() as history:
+            return {
+                user: person.counting.received
+                for user, person in history.people.items()
+                if person.counting is not None
+            }
+
     def locate(self, item: ItemName, filename: str) -> Path:
         """Return the path of a submission; the name ``<user>.py`` is that of the one that counts.
 

@@ -51,6 +51,7 @@ from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import open_class_board
 from mograder.web.hub.support.board.line_html import line_renderer
 from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.support.course_numbers import CourseNumbers
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.hub_news import HubNewsExchange
@@ -65,6 +66,7 @@ from mograder.web.hub.support.services import Services
 from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.hub.support.version_upkeep import VersionUpkeep
 from mograder.web.hub.support.warming import Warming
+from mograder.web.hub.today.pages import count_numbers
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.templating import load_pages
 
@@ -89,7 +91,8 @@ def create_app(
         metrics.machines = app.machines.all
     metrics.recording = services.recorder.tally
     services.pool.on_change = partial(_session_changed, app)
-    services.grading.jobs.on_change = lambda _: notifier.notify_instructors(Part.MARKS)
+    app.numbers.count = partial(count_numbers, app)
+    services.grading.jobs.on_change = lambda _: _graded(app)
     url = session_url(hub.session_url, hub.public_url)
     proxy = SessionProxy(
         services,
@@ -145,6 +148,7 @@ def _make_hub_app(
         results=results,
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
+        numbers=CourseNumbers(services.clock),
         marking=hub_marking(services, book),
         board=open_class_board(services, notifier, line_renderer(pages)),
         client_wheels=ClientWheels(services.loaded.course_dir),
@@ -218,7 +222,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         async with AsyncExitStack() as closing:  # each is closed, whatever another one raises
             closing.push_async_callback(proxy.aclose)
             closing.push_async_callback(asyncio.to_thread, book.close)
-            for opened in (app.audit, app.updates, app.work, app.copy_counts):
+            for opened in (app.audit, app.updates, app.work, app.copy_counts, app.numbers):
                 closing.push_async_callback(opened.close)
             closing.callback(app.notifier.close)
             closing.push_async_callback(app.services.grading.jobs.close)
@@ -271,6 +275,11 @@ def _news(
     news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
     results.on_change, results.shared = news.tell_result, True
     return news
+
+
+def _graded(app: HubApp) -> None:
+    app.numbers.note()
+    app.notifier.notify_instructors(Part.MARKS)
 
 
 def _session_changed(app: HubApp, key: SessionKey) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.web.hub.copy_routes import SUBMISSION_ROUTES, TIMELINE_PAGES, TIMELINE_ROUTES
+from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.handlers import (
     admin,
     board,
@@ -38,6 +39,7 @@ from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models, rehearsal_models
 from mograder.web.hub.support.access import Access
 from mograder.web.hub.support.help_models import HelpState
+from mograder.web.hub.today import pages as today
 from mograder.web.hub.update_routes import UPDATE_ROUTES
 from mograder.web.marking.routes import MARKING_ROUTES, Demands
 
@@ -97,7 +99,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/preparing", course_pages.working, Access.INSTRUCTOR),
     Route("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
     Route("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
-    Route("GET", "/course/students/{user}", course_pages.student, Access.INSTRUCTOR),
+    *gradebook.ROUTES,
+    *today.ROUTES,
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),
     Route("GET", "/course/log", course_pages.log, Access.INSTRUCTOR),

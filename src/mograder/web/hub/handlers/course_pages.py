@@ -17,11 +17,9 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
-from mograder.grading.validation.report_json import ValidationResult
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
@@ -65,15 +63,6 @@ class PersonLine:
     copies: int
     saved: CopyFacts | None
     checked: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class CopyLine:
-    """One copy of one person, and the result of its last validation."""
-
-    facts: CopyFacts
-    result: ValidationResult | None
-    running: bool
 
 
 async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -176,29 +165,6 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
     )
 
 
-async def student(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show one person's copies and sessions; only this person's folder is read."""
-    name = Username.of_account(user)
-    copies = await to_thread.run_sync(app.listing.of, name)
-    live = [each for each in app.services.pool.all() if each.key.user == name]
-    opened = {each.key.item for each in live}
-    enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)
-    done, item = outcome(request)
-    return page(
-        request,
-        "student.html",
-        here="students",
-        name=name,
-        copies=[
-            CopyLine(each, app.results.of(name, each.item), each.item in opened) for each in copies
-        ],
-        sessions=live,
-        enrolled=enrolled,
-        done=done,
-        done_item=item,
-    )
-
-
 async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the list of enrolled users, for editing."""
     roster = app.services.roster
@@ -221,9 +187,13 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
 async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show recent problems."""
     problems = await to_thread.run_sync(gather, app)
-    lines = await to_thread.run_sync(_item_lines, app, Count())
-    failed = [line for line in lines if line.environment == "failed"]
+    failed = await to_thread.run_sync(failed_items, app)
     return page(request, "problems.html", here="problems", problems=problems, failed=failed)
+
+
+def failed_items(app: HubApp) -> list[ItemLine]:
+    """Return the items whose environments could not be prepared; blocks."""
+    return [line for line in _item_lines(app, Count()) if line.environment == "failed"]
 
 
 async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:

@@ -100,6 +100,7 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
     fields = await read_form(request, _FORM_BYTES)
     action = await to_thread.run_sync(_ask, app, copy, fields)
     await app.audit.record(request, caller, f"request: {action}", f"{copy.user}/{copy.item}")
+    app.numbers.note()
     app.notifier.notify_instructors(Part.MARKS)
     where = f"/marks/{path_segment(copy.user)}/{path_segment(copy.item)}"
     return go_to(request, with_outcome(where, action))

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.cookies import clear_cookie_header, cookie_name
 from mograder.auth.identity import Identity
 from mograder.auth.login_links import hash_code
+from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_token
 from mograder.core.external_settings import OidcSettings
 from mograder.web.context import request_context
@@ -52,7 +53,7 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
     claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
     if claims is None:
         return await _turned_away(request, app, "login.html", next=target, signed_out=False)
-    return await _signed_in(request, app, visitor, claims, target or f"{where.prefix}/")
+    return await _signed_in(request, app, visitor, claims, target)
 
 
 async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
@@ -70,8 +71,7 @@ async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Respo
         claims = await to_thread.run_sync(_use_code, app, code)
     if claims is None:
         return await _turned_away(request, app, "link.html", code="")
-    home = f"{request_context(request).prefix}/"
-    return await _signed_in(request, app, visitor, claims, home)
+    return await _signed_in(request, app, visitor, claims, "")
 
 
 async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
@@ -94,10 +94,16 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
 async def _signed_in(
     request: Request, app: HubApp, visitor: Identity | None, claims: Claims, target: str
 ) -> Response:
-    """Sign the browser in; its login of before, perhaps another person's, ends."""
+    """Sign the browser in; its login of before, perhaps another person's, ends.
+
+    Without a ``target`` instructors go to the page of today, others to their notebooks.
+    """
     if visitor is not None and visitor.login_id and visitor.fresh is None:
         await to_thread.run_sync(end_login, app, visitor.login_id)
-    response = signed_in(request, app, new_login(app, claims.username, claims.role), target)
+    login = new_login(app, claims.username, claims.role)
+    first = "/course/today" if claims.role is Role.INSTRUCTOR else "/"
+    target = target or f"{request_context(request).prefix}{first}"
+    response = signed_in(request, app, login, target)
     where = request_context(request)
     await app.audit.granted(Event(claims.username, "sign in", "", where.address))
     return response

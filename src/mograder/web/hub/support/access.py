@@ -30,6 +30,7 @@ from mograder.web.hub.support.responses import NotEnrolled, answer_problem
 from mograder.web.hub.support.services import Services
 from mograder.web.marking.access import check_marker
 from mograder.web.marking.context import enter_marking
+from mograder.web.problems import Wants, wanted
 
 RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
 """The page for a signed-in person who is not on the roster, sent with status 403.
@@ -97,11 +98,17 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
         if identity is not None:
             enter_marking(request, hub_app(request).marking, identity.username, identity.role)
         headers += login_headers(identity, context, services.secret)
+        if identity is not None and identity.role is Role.INSTRUCTOR and _shows_page(request):
+            await hub_app(request).numbers.look()
         if request.method not in SAFE_METHODS:
             check_unsafe(identity, request.scope["headers"], context.own_origins)
     except MograderError as error:
         return await answer_problem(request, error)
     return None
+
+
+def _shows_page(request: Request) -> bool:
+    return request.method == "GET" and wanted(request) is Wants.PAGE
 
 
 class Access(StrEnum):

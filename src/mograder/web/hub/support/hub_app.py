@@ -26,6 +26,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.support.course_numbers import CourseNumbers
 from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.login_throttle import LoginThrottle
@@ -66,6 +67,7 @@ class HubApp:
     results: ValidationResults
     notifier: Notifier
     copy_counts: CopyCounts
+    numbers: CourseNumbers
     marking: MarkingApp
     board: ClassBoard
     client_wheels: ClientWheels
@@ -100,7 +102,8 @@ class HubApp:
         waiting = 0
         if viewer is not None and viewer.marks:
             waiting = sum(not each.helper for each in self.board.desk.requests())
-        return {"viewer": viewer, "waiting": waiting}
+        numbers = self.numbers.last if viewer is not None and viewer.instructor else None
+        return {"viewer": viewer, "waiting": waiting, "numbers": numbers}
 
 
 def _viewer(who: Identity, *, machines: bool) -> Viewer:

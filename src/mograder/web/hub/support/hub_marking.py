@@ -26,6 +26,7 @@ def hub_marking(services: Services, book: SharedGradebook) -> MarkingApp:
 
 async def _record(request: Request, action: str, what: str) -> None:
     caller, app = identity_of(request), hub_app(request)
+    app.numbers.note()
     if caller is not None:
         await app.audit.record(request, caller, action, what)
     if app.lti is not None:  # marks may have been released

@@ -1,0 +1,1 @@
+"""The gradebook in the browser: students by items, a student's page, and files of both."""

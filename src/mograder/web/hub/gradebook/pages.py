@@ -1,0 +1,244 @@
+"""The instructors' pages of the gradebook: the class, one student, and the files to download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.roles import Role
+from mograder.core.csv_table import number_text, write_table
+from mograder.core.item_dates import OwnDates
+from mograder.core.names import ItemName, Username
+from mograder.core.xlsx_table import write_workbook
+from mograder.grading.marking.answer_names import question_title
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.hub.board_tables import HelpRow
+from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.web.downloads import attachment
+from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
+from mograder.web.hub.route import Route
+from mograder.web.hub.support.access import Access, Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.pages import outcome, page
+
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_LONGEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The lines that a person wants: of untrusted parameters, so unknown ones choose nothing.
+
+    ``state`` is a state of the work on ``item``, or on any if that is empty. ``sort`` is "name",
+    "total", "far", or an item; ``down`` reverses the order.
+    """
+
+    text: str = ""
+    item: str = ""
+    state: str = ""
+    sort: str = "name"
+    down: bool = False
+
+    def query(self, **news: object) -> dict[str, str]:
+        """Return the parameters of this choice with some others, without those that are usual."""
+        wanted = replace(self, **news)  # type: ignore[arg-type]  # names and types of its fields
+        return {
+            key: text
+            for key, text, usual in (
+                ("q", wanted.text, ""),
+                ("item", wanted.item, ""),
+                ("state", wanted.state, ""),
+                ("sort", wanted.sort, "name"),
+                ("order", "down" if wanted.down else "", ""),
+            )
+            if text != usual
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLine:
+    """A student's work on one item; ``received`` is when the submission that counts was."""
+
+    column: Column
+    work: Work
+    dates: OwnDates
+    received: datetime | None
+
+
+async def gradebook_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the class's work; the parameters choose, as :class:`Choice`."""
+    choice = _choice(request)
+    table, lines = await _chosen(app, choice)
+    shown = partial(
+        page,
+        request,
+        "gradebook/class.html",
+        here="gradebook",
+        table=table,
+        lines=lines,
+        choice=choice,
+        states=tuple(WorkState),
+        number=number_text,
+    )
+    return await to_thread.run_sync(shown)  # ten thousand cells take long to render
+
+
+async def gradebook_csv(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Return the chosen lines as a CSV file."""
+    head, rows = _cells(*await _chosen(app, _choice(request)))
+    await app.audit.record(request, caller, "export gradebook", "CSV")
+    return _file(write_table(head, rows).encode(), "text/csv; charset=utf-8", "gradebook.csv")
+
+
+async def gradebook_xlsx(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Return the chosen lines as a workbook."""
+    head, rows = _cells(*await _chosen(app, _choice(request)))
+    await app.audit.record(request, caller, "export gradebook", "XLSX")
+    data = await to_thread.run_sync(write_workbook, "Gradebook", head, rows)
+    return _file(data, _XLSX, "gradebook.xlsx")
+
+
+async def student_page(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show all about one student; only this student's folder is read."""
+    name = Username.of_account(user)
+    enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)
+    copies = await to_thread.run_sync(app.listing.of, name)
+    items, line = await to_thread.run_sync(_items_of, app, name, copies)
+    requests, extensions = await to_thread.run_sync(_said_about, app, name)
+    done, item = outcome(request)
+    return page(
+        request,
+        "gradebook/student.html",
+        here="gradebook",
+        name=name,
+        full_name=line.name,
+        line=line,
+        items=items,
+        copies=[(each, app.results.of(name, each.item)) for each in copies],
+        sessions=[each for each in app.services.pool.all() if each.key.user == name],
+        requests=requests,
+        extensions=extensions,
+        help=_help_of(app, name),
+        messages=[each for one in items for each in app.board.desk.messages(one.column.item)],
+        enrolled=enrolled,
+        now=app.services.clock.now(),
+        number=number_text,
+        title_of=question_title,
+        done=done,
+        done_item=item,
+    )
+
+
+async def _chosen(app: HubApp, choice: Choice) -> tuple[Table, list[Line]]:
+    count = await app.copy_counts.look()
+    table = await to_thread.run_sync(read_table, app, count.copies)
+    return table, choose(table, choice)
+
+
+def choose(table: Table, choice: Choice) -> list[Line]:
+    """Return the lines of a choice, in its order; students without what is sorted by come last."""
+    items = [column.item for column in table.columns]
+    places = [items.index(choice.item)] if choice.item in items else list(range(len(items)))
+
+    def wanted(line: Line) -> bool:
+        text = choice.text.casefold()
+        if text not in line.student.casefold() and text not in line.name.casefold():
+            return False
+        return not choice.state or any(_is(line.works[at], choice.state) for at in places)
+
+    lines = [line for line in table.lines if wanted(line)]
+    if choice.sort == "name":
+        return lines[::-1] if choice.down else lines
+    at = items.index(choice.sort) if choice.sort in items else -1
+    sign = -1 if choice.down else 1
+
+    def key(line: Line) -> tuple[bool, float]:
+        value = {"total": line.total, "far": line.so_far}.get(choice.sort)
+        if at >= 0:
+            value = line.works[at].mark
+        return value is None, sign * (value or 0.0)
+
+    return sorted(lines, key=key)
+
+
+def _is(work: Work, state: str) -> bool:
+    return work.state == state or (state == WorkState.LATE and work.late)
+
+
+def _choice(request: Request) -> Choice:
+    query = request.query_params
+    text, item, state, sort = (query.get(each, "")[:_LONGEST] for each in _PARAMETERS)
+    known = state if state in tuple(WorkState) else ""
+    return Choice(text.strip(), item, known, sort or "name", query.get("order") == "down")
+
+
+_PARAMETERS = ("q", "item", "state", "sort")
+
+
+def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[str | float | None]]]:
+    """Return the head and the rows of a file: a mark and a state for each item, and the totals."""
+    columns = [text for each in table.columns for text in (each.item, f"{each.item} state")]
+    head = ["student", "name", *columns, "total %", "so far %"]
+    rows: list[list[str | float | None]] = []
+    for line in lines:
+        works = [cell for work in line.works for cell in (work.mark, _state_text(work))]
+        rows.append([line.student, line.name, *works, line.total, line.so_far])
+    return head, rows
+
+
+def _state_text(work: Work) -> str:
+    late = work.late and work.state is not WorkState.LATE
+    return f"{work.state.value}, late" if late else work.state.value
+
+
+def _file(data: bytes, media_type: str, name: str) -> Response:
+    headers = {"Content-Disposition": attachment(name), "Cache-Control": "no-store"}
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def _items_of(
+    app: HubApp, user: Username, copies: Sequence[CopyFacts]
+) -> tuple[list[ItemLine], Line]:
+    table = read_table(app, {user: copies}, user)
+    (line,) = table.lines
+    found = []
+    for column, work in zip(table.columns, line.works, strict=True):
+        name = ItemName.valid(column.item)
+        sent = None if name is None else app.submissions.arrivals(name).get(user)
+        found.append(ItemLine(column, work, app.dates.own(column.item, user), sent))
+    return found, line
+
+
+def _said_about(
+    app: HubApp, user: Username
+) -> tuple[tuple[RegradeRequest, ...], tuple[Extension, ...]]:
+    if not app.services.loaded.gradebook_path.is_file():
+        return (), ()
+    book = app.marking.book()
+    facts = LateWork(book).facts()
+    groups = {group for group, student in facts.members if student == user}
+    mine = (
+        each for each in facts.extensions.values() if each.student == user or each.group in groups
+    )
+    return RegradeRequests(book).of(student=user), tuple(mine)
+
+
+def _help_of(app: HubApp, user: str) -> list[HelpRow]:
+    return [each for each in app.board.desk.requests() if each.username == user]
+
+
+ROUTES = (
+    Route("GET", "/course/gradebook", gradebook_page, Access.INSTRUCTOR),
+    Route("GET", "/course/gradebook.csv", gradebook_csv, Access.INSTRUCTOR),
+    Route("GET", "/course/gradebook.xlsx", gradebook_xlsx, Access.INSTRUCTOR),
+    Route("GET", "/course/students/{user}", student_page, Access.INSTRUCTOR),
+)
+"""The routes of the gradebook; the table of all routes takes them over."""

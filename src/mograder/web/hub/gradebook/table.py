@@ -1,0 +1,236 @@
+"""The gradebook as a table: the state and the mark of every student's work, and the totals.
+
+Each source of it is read once for the whole class: a table of the gradebook, a directory of
+submissions, the last count of copies.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mograder.core.name_lookup import nfc
+from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
+from mograder.core.settings_model import ItemSettings, Settings
+from mograder.grading.late.due_dates import DueDates
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.copies.copy_state import CopyState
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.marking.regrade_requests import RegradeRequests
+from mograder.store.releases.releases import ItemKind
+from mograder.web.hub.support.hub_app import HubApp
+
+_PERCENT = 100.0
+
+
+class WorkState(StrEnum):
+    """How far a student's work on an item is; the last that applies."""
+
+    NOT_BEGUN = "not begun"
+    WORKING = "working"
+    HANDED_IN = "handed in"
+    LATE = "late"
+    """Handed in after the student's own due date, and without a mark."""
+    MARKED = "marked"
+    RELEASED = "released"
+    """The student sees a mark."""
+    REQUESTED = "requested"
+    """The student asks to look at a mark again, and that is not decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One item; ``most`` is its full mark, None while nothing of it was graded."""
+
+    item: str
+    weight: float
+    most: float | None
+    due: DueDates
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A student's work on an item; ``late`` is whether it was received after its due date."""
+
+    state: WorkState
+    mark: float | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One student. ``total`` and ``so_far`` are per cent, None where they say nothing.
+
+    ``total`` counts an item without a mark as 0, ``so_far`` leaves it out.
+    """
+
+    student: str
+    name: str
+    works: tuple[Work, ...]
+    total: float | None
+    so_far: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The lines are in alphabetical order, the columns by due date, those without one last."""
+
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of all work on an item, by student: the marks, and when it was received.
+
+    ``begun`` have edited a copy.
+    """
+
+    marks: Mapping[str, float | None]
+    shown: Set[str]
+    asked: Set[str]
+    received: Mapping[str, datetime]
+    begun: Set[str]
+
+
+def read_table(
+    app: HubApp, copies: Mapping[Username, Sequence[CopyFacts]], student: Username | None = None
+) -> Table:
+    """Return the table of the class, or of one student; blocks.
+
+    ``copies`` are those of every student that are known.
+    """
+    book = app.marking.book() if app.services.loaded.gradebook_path.is_file() else None
+    columns = _columns(app, book)
+    facts = _facts(app, columns, book, copies, student)
+    names = book.students() if book else {}
+    people = [student] if student is not None else _people(app, facts.values(), names, copies)
+    works = [_works(column, people, facts[column.item]) for column in columns]
+    lines = []
+    for at, name in enumerate(people):
+        own = tuple(each[at] for each in works)
+        lines.append(Line(name, names.get(name, ""), own, *totals(columns, own)))
+    return Table(columns, tuple(lines))
+
+
+def weights(settings: Settings, names: Iterable[str]) -> Mapping[str, float]:
+    """Return the weights of items by ``[items."NAME"] weight``."""
+    known = {nfc(name): each for name, each in settings.items.items()}
+    return {name: known.get(nfc(name), ItemSettings()).weight for name in names}
+
+
+def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | None, float | None]:
+    """Return the weighted mean of all items in per cent, and that of those with a mark."""
+    parts = [
+        (column.weight, None if work.mark is None or not column.most else work.mark / column.most)
+        for column, work in zip(columns, works, strict=True)
+        if column.weight
+    ]
+    got = sum(weight * part for weight, part in parts if part is not None)
+    everything = sum(weight for weight, _ in parts)
+    marked = sum(weight for weight, part in parts if part is not None)
+    return (
+        _PERCENT * got / everything if everything else None,
+        _PERCENT * got / marked if marked else None,
+    )
+
+
+def _columns(app: HubApp, book: Gradebook | None) -> tuple[Column, ...]:
+    most = {each.name: each.max_mark for each in (book.assignments() if book else ())}
+    releases = app.services.releases.all()
+    published = {str(each.name) for each in releases if each.kind is ItemKind.ASSIGNMENT}
+    names = published | most.keys()
+    weight = weights(app.services.loaded.settings, names)
+    columns = [Column(each, weight[each], most.get(each), app.dates.of(each)) for each in names]
+    return tuple(sorted(columns, key=_by_due))
+
+
+def _by_due(column: Column) -> tuple[float, str]:
+    due = column.due.general
+    return (due.timestamp() if due else float("inf"), column.item.casefold())
+
+
+def _facts(
+    app: HubApp,
+    columns: Iterable[Column],
+    book: Gradebook | None,
+    copies: Mapping[Username, Sequence[CopyFacts]],
+    student: str | None,
+) -> Mapping[str, _Facts]:
+    marks: defaultdict[str, dict[str, float | None]] = defaultdict(dict)
+    for each in book.finals(student) if book else ():
+        marks[each.assignment][nfc(each.student)] = each.final
+    requests = RegradeRequests(book).of(student=student) if book else ()
+    asked = _by_item((each.assignment, each.student) for each in requests if each.waits)
+    now = app.services.clock.now()
+    shown = _by_item(MarkReleases(book).shown(now, student) if book else ())
+    begun = _by_item(
+        (each.item, user)
+        for user, found in copies.items()
+        for each in found
+        if each.state is not CopyState.DOWNLOADED
+    )
+    return {
+        name: _Facts(marks[name], shown[name], asked[name], _received(app, name), begun[name])
+        for name in (column.item for column in columns)
+    }
+
+
+def _by_item(pairs: Iterable[tuple[str, str]]) -> Mapping[str, Set[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for item, student in pairs:
+        found[item].add(nfc(student))
+    return found
+
+
+def _received(app: HubApp, item: str) -> Mapping[str, datetime]:
+    name = ItemName.valid(item)
+    return {} if name is None else app.submissions.arrivals(name)
+
+
+def _people(
+    app: HubApp,
+    facts: Iterable[_Facts],
+    names: Mapping[str, str],
+    copies: Mapping[Username, Sequence[CopyFacts]],
+) -> list[str]:
+    """Return the students: whoever is on the list, or has a copy, a submission or a mark."""
+    worked = {user for each in facts for user in (*each.marks, *each.received)}
+    listed = {*(app.services.roster.listed() or ()), *names, *map(str, copies)}
+    staff = {*app.services.policy.instructors, *app.services.policy.markers}
+    found = (listed - staff) | worked
+    shown = (each for each in found if each != INSTRUCTOR and not is_rehearsal(each))
+    return sorted(shown, key=str.casefold)
+
+
+def _works(column: Column, people: Iterable[str], facts: _Facts) -> list[Work]:
+    return [_work(column, student, facts) for student in people]
+
+
+def _work(column: Column, student: str, facts: _Facts) -> Work:
+    mark, at = facts.marks.get(student), facts.received.get(student)
+    due = None if at is None else column.due.of(student)
+    late = at is not None and due is not None and at > due
+    if student in facts.asked:
+        state = WorkState.REQUESTED
+    elif student in facts.shown:
+        state = WorkState.RELEASED
+    elif mark is not None:
+        state = WorkState.MARKED
+    elif late:
+        state = WorkState.LATE
+    elif at is not None or student in facts.marks:
+        state = WorkState.HANDED_IN
+    else:
+        state = WorkState.WORKING if student in facts.begun else WorkState.NOT_BEGUN
+    return Work(state, mark, late)
+
+
+def counts(table: Table, item: str) -> Counter[WorkState]:
+    """Return how many students' work on an item is in each state."""
+    at = [column.item for column in table.columns].index(item)
+    return Counter(line.works[at].state for line in table.lines)

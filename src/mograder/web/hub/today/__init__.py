@@ -1,0 +1,1 @@
+"""The instructors' first page: what is due, what waits, and what is wrong."""

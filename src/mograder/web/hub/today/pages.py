@@ -1,0 +1,133 @@
+"""The page of today: each line leads to where it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.item_dates import OwnDates
+from mograder.core.names import ItemName
+from mograder.grading.marking.answer_names import question_title
+from mograder.sandbox.protocol import Mode
+from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.store.releases.releases import ItemKind
+from mograder.web.hub.handlers.course_pages import failed_items
+from mograder.web.hub.handlers.recent_problems import gather
+from mograder.web.hub.route import Route
+from mograder.web.hub.support.access import Access, Caller
+from mograder.web.hub.support.course_numbers import Numbers
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.pages import page
+
+_SOON = timedelta(days=7)
+_LATELY = timedelta(days=1)
+_STUCK = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class DueLine:
+    """An item that is due or closes soon, and how many have handed it in."""
+
+    item: str
+    dates: OwnDates
+    handed_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountLine:
+    """Something about an item in numbers; ``since`` is the oldest or the newest time of it."""
+
+    item: str
+    count: int
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What is due, what came, and what waits for a mark."""
+
+    due: tuple[DueLine, ...]
+    came: tuple[CountLine, ...]
+    to_mark: tuple[CountLine, ...]
+    requests: tuple[RegradeRequest, ...]
+
+
+async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show what there is to do."""
+    found = await to_thread.run_sync(_today, app)
+    problems = await to_thread.run_sync(gather, app)
+    return page(
+        request,
+        "today.html",
+        here="today",
+        found=found,
+        asking=[each for each in app.board.desk.requests() if not each.helper],
+        stuck=await _stuck(app),
+        problems=problems,
+        failed=await to_thread.run_sync(failed_items, app),
+        now=app.services.clock.now(),
+        title_of=question_title,
+    )
+
+
+def count_numbers(app: HubApp) -> Numbers:
+    """Return the numbers in the navigation; blocks."""
+    problems = gather(app)
+    wrong = len(problems.current) + len(problems.endings) + len(failed_items(app))
+    requests = len(_open_requests(app))
+    return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
+
+
+def _today(app: HubApp) -> Today:
+    now = app.services.clock.now()
+    releases = app.services.releases.all()
+    names = [each.name for each in releases if each.kind is ItemKind.ASSIGNMENT]
+    due, came = [], []
+    for name in names:
+        dates, arrived = app.dates.usual(name), app.submissions.arrivals(name).values()
+        if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
+            due.append(DueLine(name, dates, len(arrived)))
+        new = [at for at in arrived if at >= now - _LATELY]
+        if new:
+            came.append(CountLine(name, len(new), max(new)))
+    due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
+    return Today(tuple(due), tuple(came), _to_mark(app), _open_requests(app))
+
+
+def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
+    """Return the answers that wait for a mark, by assignment."""
+    if not app.services.loaded.gradebook_path.is_file():
+        return ()
+    marking, book = app.marking, app.marking.book()
+    names = (each.name for each in book.assignments() if ItemName.valid(each.name))
+    found = (CountLine(name, marking.progress.of(book, name).waiting) for name in names)
+    return tuple(each for each in found if each.count)
+
+
+def _open_requests(app: HubApp) -> tuple[RegradeRequest, ...]:
+    if not app.services.loaded.gradebook_path.is_file():
+        return ()
+    found: Iterable[RegradeRequest] = RegradeRequests(app.marking.book()).of()
+    return tuple(each for each in found if each.waits)
+
+
+async def _stuck(app: HubApp) -> list[CountLine]:
+    """Return the students at work without progress for some time, by item."""
+    keys = (live.key for live in app.services.pool.all())
+    found, before = [], app.services.clock.now() - _STUCK
+    for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):
+        lines = [each.line for each in (await app.board.boards.look(item)).lines()]
+        times = [line.since for line in lines if line.stuck and line.since]
+        long = [at for at in times if at < before]
+        if long:
+            found.append(CountLine(item, len(long), min(long)))
+    return found
+
+
+ROUTES = (Route("GET", "/course/today", today_page, Access.INSTRUCTOR),)
+"""The routes of this page; the table of all routes takes them over."""

@@ -1,0 +1,156 @@
+"""The gradebook in the browser: states, totals, filters, files, and the page of a student."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.core.names import ItemName, Username
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import MarkEntry
+from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
+from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
+from mograder.store.submissions.submissions import Submissions
+from tests.support.gradebooks import FAIR, a_run
+from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_copies import begin
+
+SETTINGS = """title = "Numerics"
+[hub]
+instructors = ["prof"]
+[items."A1"]
+due = 2026-01-01T12:00:00Z
+weight = 3
+[items."A2"]
+due = 2027-09-20T12:00:00Z
+"""
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """A class with work in every state: A1 was due, A2 was not."""
+    made = make_hub(tmp_path / "course", SETTINGS)
+    for name in ("A2", "A1"):
+        made.publish(name)
+    names = ("alice", "bob", "carol", "dora", "eve", "fay")
+    (made.course / "allowed_users.txt").write_text("".join(f"{name}\n" for name in names))
+    now = made.clock.now()
+    handed = Submissions(made.course / "submitted")
+    for name in ("bob", "carol", "dora", "eve", "fay"):
+        handed.add(Username.parse(name), ItemName.parse("A1"), b"x", now)
+    with Gradebook(made.course / "gradebook.db") as book:
+        book.put_students({"dora": "Dora Dietz"})
+        for name in ("carol", "dora", "eve", "fay"):
+            book.record_run(a_run(name, FAIR))
+        for name in ("dora", "eve", "fay"):
+            given = {"Analysis": MarkEntry(27.9)}
+            book.record_marks("A1", name, given, marker="mia", at=now)
+        news = [NewRelease(name, now, "{}") for name in ("eve", "fay")]
+        MarkReleases(book).add("A1", news, by="prof", at=now)
+        asked = Message(MessageKind.ASKED, "fay", now, "Please look at Q1.")
+        RegradeRequests(book).ask("A1", "fay", "Q1", asked)
+        until = now + timedelta(days=3)
+        longer = Extension("A1", "bob", until=until, reason="ill")
+        LateWork(book).record([longer], by="prof", at=now)
+    async with running(made.app):
+        yield made
+    made.close()
+
+
+async def see(hub: Hub, path: str) -> httpx.Response:
+    """Look at a page as an instructor."""
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        return await client.get(path)
+
+
+async def rows(hub: Hub, query: str = "") -> dict[str, dict[str, str]]:
+    """Return the CSV file by student."""
+    text = (await see(hub, f"/course/gradebook.csv{query}")).text
+    return {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+async def test_every_students_work_has_its_state(hub: Hub) -> None:
+    await begin(hub)
+    found = {name: row["A1 state"] for name, row in (await rows(hub)).items()}
+    assert found == {
+        "alice": "working",
+        "bob": "handed in",
+        "carol": "late",
+        "dora": "marked, late",
+        "eve": "released, late",
+        "fay": "requested, late",
+    }
+
+
+async def test_totals_are_by_weight_with_and_without_what_has_no_mark(hub: Hub) -> None:
+    row = (await rows(hub))["dora"]
+    assert (row["A1"], row["A2"], row["total %"], row["so far %"]) == ("50", "", "37.5", "50")
+    assert (await rows(hub))["alice"]["so far %"] == ""
+
+
+async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:
+    text = (await see(hub, "/course/gradebook")).text
+    assert text.index(">A1<") < text.index(">A2<")
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("?q=DIETZ", ["dora"]),
+        ("?state=late&item=A1", ["carol", "dora", "eve", "fay"]),
+        ("?state=requested", ["fay"]),
+        ("?state=requested&item=A2", []),
+        ("?state=nonsense&q=a&order=down", ["fay", "dora", "carol", "alice"]),
+        ("?sort=A1&q=o", ["dora", "bob", "carol"]),
+    ],
+)
+async def test_filters_and_orders_choose_the_lines_of_page_and_files(
+    hub: Hub, query: str, names: list[str]
+) -> None:
+    assert list(await rows(hub, query)) == names
+    text = (await see(hub, f"/course/gradebook{query}")).text
+    assert re.findall(r'href="/course/students/(\w+)"', text) == names
+
+
+async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:
+    answer = await see(hub, "/course/gradebook.xlsx?q=dora")
+    assert answer.headers["content-disposition"] == 'attachment; filename="gradebook.xlsx"'
+    assert answer.content.startswith(b"PK")
+    assert ("prof", "export gradebook", "XLSX", "ok") in hub.audit()
+
+
+async def test_a_students_page_tells_marks_submissions_requests_and_extensions(hub: Hub) -> None:
+    fay = (await see(hub, "/course/students/fay")).text
+    assert "<strong>50</strong> of 100" in fay
+    assert "Please look at Q1." in fay
+    assert 'href="/submissions/fay/A1"' in fay
+    assert 'href="/marking/A1/requests/1"' in fay
+    bob = (await see(hub, "/course/students/bob")).text
+    assert "extended" in bob
+    assert "ill" in bob
+    assert "Please look" not in bob
+
+
+async def test_an_empty_course_says_what_will_be_there(tmp_path: Path) -> None:
+    made = make_hub(tmp_path / "course", SETTINGS)
+    async with running(made.app):
+        assert "There are no students yet." in (await see(made, "/course/gradebook")).text
+        assert (await see(made, "/course/students/alice")).status_code == 200
+    made.close()
+
+
+async def test_names_and_texts_of_students_are_escaped(hub: Hub) -> None:
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.put_students({"bob": "<script>alert(1)</script>", "eve": "=1+1"})
+    assert "<script>alert" not in (await see(hub, "/course/gradebook")).text
+    assert (await rows(hub))["eve"]["name"] == "'=1+1"

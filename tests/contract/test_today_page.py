@@ -1,0 +1,145 @@
+"""The instructors' page of today, and the numbers in the navigation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
+from mograder.core.names import ItemName, Username
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.check_reports import CheckReport
+from mograder.sessions.session import SessionKey
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.hub.board import Board
+from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
+from mograder.store.submissions.submissions import Submissions
+from tests.support.gradebooks import FAIR, a_run
+from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, make_hub, running
+from tests.support.hub_copies import begin
+
+SETTINGS = """title = "Numerics"
+[hub]
+instructors = ["prof"]
+[items."A1"]
+due = 2026-09-04T12:00:00Z
+[items."A2"]
+due = 2026-12-24T12:00:00Z
+"""
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    """A hub with two items, of which one is due soon."""
+    made = make_hub(tmp_path / "course", SETTINGS)
+    made.publish("A1")
+    made.publish("A2")
+    async with running(made.app):
+        yield made
+    made.close()
+
+
+async def today(hub: Hub, path: str = "/course/today") -> str:
+    """Return the page as an instructor sees it."""
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        return (await client.get(path)).text
+
+
+def part(text: str, name: str) -> str:
+    """Return one section of the page."""
+    return text.split(f'<section class="part" id="{name}"')[1].split("</section>")[0]
+
+
+def count(text: str, name: str) -> str:
+    """Return the number beside an entry of the navigation."""
+    found = re.search(rf'<span id="{name}" data-live>(?: <span[^>]*>(\d+)</span>)?</span>', text)
+    assert found is not None
+    return found[1] or ""
+
+
+async def test_a_quiet_day_says_so(hub: Hub) -> None:
+    text = await today(hub)
+    assert "Everything is marked, and no request is open." in text
+    assert "Nobody asks for help." in text
+    assert (count(text, "to-mark"), count(text, "waiting")) == ("", "")
+
+
+async def test_what_is_due_soon_and_what_came_since_yesterday_lead_to_the_items(hub: Hub) -> None:
+    now, handed = hub.clock.now(), Submissions(hub.course / "submitted")
+    for name, at in (("alice", now), ("bob", now - timedelta(days=3))):
+        handed.add(Username.parse(name), ItemName.parse("A1"), b"x", at)
+    text = await today(hub)
+    assert 'href="/course/items/A1"' in part(text, "due")
+    assert "2 handed in" in part(text, "due")
+    assert "A2" not in part(text, "due")
+    assert "1 student, the last" in part(text, "came")
+    assert 'href="/course/gradebook?item=A1&amp;state=handed+in"' in part(text, "came")
+
+
+async def test_answers_and_requests_that_wait_are_counted_and_lead_to_their_pages(
+    hub: Hub,
+) -> None:
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR))
+        asked = Message(MessageKind.ASKED, "alice", hub.clock.now(), "Why?")
+        RegradeRequests(book).ask("A1", "alice", "Q1", asked)
+    text = await today(hub)
+    assert "1 answer waits" in part(text, "marking")
+    assert 'href="/marking/A1"' in part(text, "marking")
+    assert 'href="/marking/A1/requests/1"' in part(text, "marking")
+    assert count(text, "to-mark") == "2"
+    assert count(await today(hub, "/course/log"), "to-mark") == "2"
+
+
+async def test_who_asks_for_help_leads_to_the_board(hub: Hub) -> None:
+    await begin(hub)
+    hub.start("alice", "A1")
+    async with hub.client("alice") as client:
+        await client.post("/help/alice/A1", json={"label": "", "text": "How?"})
+    text = await today(hub)
+    assert "alice, A1" in part(text, "asking")
+    assert 'href="/board/A1"' in part(text, "asking")
+
+
+async def test_students_without_progress_for_ten_minutes_are_stuck(hub: Hub) -> None:
+    release = hub.course / "hub-release" / "A1" / "A1.py"
+    check = '\n\n@app.cell\ndef _(check):\n    check("Q1: sum", [(False, "no")])\n    return\n'
+    release.write_text(NOTEBOOK.replace('\n\nif __name__', f"{check}\n\nif __name__"))
+    hub.start("alice", "A1")
+    key, said = SessionKey("alice", "A1", Mode.EDIT), [CheckReport("Q1: sum", "danger", 0.0, 1.0)]
+    board = Board(hub.engine)
+    hub.pool.checks.listener(key, said, hub.clock.now() - timedelta(minutes=12))
+    hub.pool.checks.listener(key, said, hub.clock.now())
+    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        while not any(row.attempts == 2 for row in board.checks("A1")):
+            await client.get("/health")
+    text = await today(hub)
+    assert "1 student without progress" in part(text, "stuck")
+    assert 'href="/board/A1"' in part(text, "stuck")
+
+
+async def test_problems_are_counted_beside_the_page_that_tells_them(hub: Hub) -> None:
+    release = hub.course / "hub-release" / "A2" / "A2.py"
+    release.write_text('# /// script\n# dependencies = ["no-such-package"]\n# ///\n' + NOTEBOOK)
+    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
+        await client.post("/warm-cache")
+    text = await today(hub)
+    assert "A2 cannot be opened" in part(text, "problems")
+    assert int(count(text, "wrong")) >= 1
+
+
+@pytest.mark.parametrize(
+    ("role", "first"), [(Role.INSTRUCTOR, "/course/today"), (Role.STUDENT, "/")]
+)
+async def test_instructors_begin_with_today_and_students_with_their_notebooks(
+    hub: Hub, role: Role, first: str
+) -> None:
+    token = make_token(SECRET, "prof" if role is Role.INSTRUCTOR else "alice", role)
+    async with hub.client() as client:
+        answer = await client.post("/login", data={"token": token}, headers={"Origin": ORIGIN})
+    assert answer.headers["location"] == first
