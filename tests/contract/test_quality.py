@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ def course(tmp_path: Path, uv_cache: Path) -> Path:
     """A course with the planted faults."""
     place = tmp_path / "source" / "F1"
     place.mkdir(parents=True)
-    year = str(datetime.now(UTC).year + 1)  # a year that has not come yet, but soon
-    (place / "F1.py").write_text(PLANTED.read_text().replace("2999", year))
+    shutil.copy(PLANTED, place / "F1.py")
     (tmp_path / "mograder.toml").write_text(f'[hub]\nuv_cache_dir = "{uv_cache}"\n')
     return tmp_path
 
@@ -63,8 +61,8 @@ def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture
     for fault, fragment in (
         ("mutant", "if age < 18:"),
         ("empty", "Empty: Colour"),
-        ("order", "Order: First sample"),
         ("machine", "time.perf_counter()"),
+        ("date", "_today = datetime.date.today()"),
         ("given away", "Given: Another loan"),
         ("given away", "Repeated: Loan"),
     ):
@@ -73,10 +71,6 @@ def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture
     messages = {(fault, parts[1]) for fault, parts in told if len(parts) > 1}
     for expected in (
         ("junk", "Junk: Even numbers"),
-        ("order", "Again: Stack"),
-        ("random", "Random: Larger number"),
-        ("date", "Date: Past years"),
-        ("machine", "Zone: Minute"),
         ("everybody passes", "Mutant: Fare"),
         ("nobody passes", "Sound: Doubled"),
     ):

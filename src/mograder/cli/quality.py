@@ -91,9 +91,9 @@ def quality(  # noqa: PLR0913  # one argument per option
     ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
     paths. Small mistakes are put into the solution, one at a time, and the checks run: a mistake
     that no check notices is a finding. So are checks that pass for junk or for the release without
-    answers, and checks whose result depends on the order of cells, on random numbers, on the date
-    or on the machine, and hidden tests that the release gives away. With --submissions, checks
-    that nearly everybody or hardly anybody passes are told as well.
+    answers, checks that depend on random numbers, on the date or on the machine, and hidden tests
+    that the release gives away. With --submissions, checks that nearly everybody or hardly anybody
+    passes are told as well.
 
     Nothing is written. The exit status is 0 if there are no findings, and 1 if there are some.
     Ctrl+C ends it early and tells what was found until then.

@@ -12,7 +12,6 @@ app = marimo.App()
 @app.cell(hide_code=True)
 def _():
     import datetime
-    import random
     import time
 
     import marimo as mo
@@ -21,12 +20,11 @@ def _():
 
     # === MOGRADER: MARKS ===
     _marks = {
-        "Mutant": 2, "Junk": 2, "Empty": 2, "Order": 2, "Again": 2, "Date": 2, "Random": 2,
-        "Zone": 2, "Speed": 2, "Given": 2, "Repeated": 2, "Sound": 2,
+        "Mutant": 2, "Junk": 2, "Empty": 2, "Date": 2, "Speed": 2, "Given": 2, "Repeated": 2, "Sound": 2,
     }
     grader = Grader(_marks)
     check = grader.check
-    return check, datetime, grader, mo, random, time
+    return check, datetime, grader, mo, time
 
 
 @app.cell(hide_code=True)
@@ -91,48 +89,6 @@ def _(check, colour):
     return
 
 
-@app.cell
-def _():
-    samples = [3, 1, 2]
-    return (samples,)
-
-
-@app.cell
-def _(samples):
-    samples.sort()
-    return
-
-
-@app.cell
-def _(samples):
-    ### BEGIN SOLUTION
-    first = samples[0]
-    ### END SOLUTION
-    return (first,)
-
-
-@app.cell
-def _(check, first):
-    check("Order: First sample", [] if first is ... else [(first == 1, "the smallest one")])
-    return
-
-
-@app.cell
-def _():
-    ### BEGIN SOLUTION
-    stack = ["a", "b"]
-    ### END SOLUTION
-    return (stack,)
-
-
-@app.cell
-def _(check, stack):
-    check(
-        "Again: Stack", [] if stack is ... else [(lambda: stack.pop() == "b", "`b` is on top")]
-    )
-    return
-
-
 @app.function
 def is_past(year, today):
     ### BEGIN SOLUTION
@@ -152,46 +108,6 @@ def _(check, datetime):
             (lambda: is_past(1999, _today), "1999 is over"),
             (lambda: not is_past(2999, _today), "2999 is to come"),
         ],
-    )
-    return
-
-
-@app.function
-def larger(one, other):
-    ### BEGIN SOLUTION
-    found = one if one > other else other
-    ### END SOLUTION
-    return found
-
-
-@app.cell
-def _(check, random):
-    _number = random.random()
-    check(
-        "Random: Larger number",
-        []
-        if larger(1, 2) is ...
-        else [(lambda: round(larger(_number, 0), 9) != 0.134364244, "a chance number")],
-    )
-    return
-
-
-@app.function
-def minute_of(moment):
-    ### BEGIN SOLUTION
-    minute = moment.minute
-    ### END SOLUTION
-    return minute
-
-
-@app.cell
-def _(check, datetime):
-    _moment = datetime.datetime.fromtimestamp(0)
-    check(
-        "Zone: Minute",
-        []
-        if minute_of(_moment) is ...
-        else [(lambda: minute_of(_moment) == 0, "a whole hour")],
     )
     return
 

@@ -16,15 +16,10 @@ from pathlib import Path
 from mograder.core.errors import SandboxUnavailable
 from mograder.grading.author.author_runs import AuthorRuns, RunReport
 from mograder.grading.author.release_checks import judge_source
-from mograder.grading.quality.circumstances import RUNS, Circumstances
 from mograder.grading.quality.judged_findings import judge_apart, report_of, tell_release
 from mograder.grading.quality.mutant_findings import MutantTrials
 from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
-from mograder.grading.quality.text_findings import (
-    given_away_findings,
-    influence_findings,
-    influences,
-)
+from mograder.grading.quality.text_findings import given_away_findings, influence_findings
 from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_review import review_grading
@@ -138,11 +133,11 @@ class _Examination:
         )
         await asyncio.to_thread(tell_release, source, release, self._report)
         files = self._options.submissions.files if self._options.submissions else ()
-        every = RUNS + _JUDGED + len(mutants) + len(files)
+        every = _JUDGED + len(mutants) + len(files)
         each = min(plain.seconds, trial.seconds) + _OVERHEAD
         told = each * every / self._options.jobs + _JUNK_SECONDS
         self._watch.planned(source.filename, every, told)
-        await self._examine(source, trials, (own, release), mutants, plain.passed())
+        await self._examine(source, trials, (own, release), mutants)
         self._report.complete = True
 
     def _read(self) -> ExaminedSource | None:
@@ -184,9 +179,9 @@ class _Examination:
         parts = source.notebook, source.plan, source.filename
         for finding in given_away_findings(source.notebook, source.release, *parts[1:]):
             self._report.add(finding)
+        for finding in influence_findings(*parts):
+            self._report.add(finding)
         if failed:
-            for finding in influence_findings(influences(*parts), source.filename):
-                self._report.add(finding)
             self._report.notes.append("Nothing else was run, since the solution does not pass.")
         return not failed
 
@@ -201,14 +196,10 @@ class _Examination:
         trials: Trials,
         plain: tuple[RunReport, RunReport],
         mutants: Sequence[Mutant],
-        passed: frozenset[str],
     ) -> None:
         """Run everything else; ``plain`` are the runs of the source and its release."""
         seconds = self._options.seconds
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._judge(source, trials, plain))
-            examined = Circumstances(source, trials, self._report, seconds=seconds)
-            group.create_task(examined.run(passed))
+        await self._judge(source, trials, plain)
         tried = MutantTrials(source, trials, self._report, seconds=seconds, over=self._over)
         await tried.run(mutants)
         left = self._report.mutants - self._report.tried

@@ -20,8 +20,6 @@ class Fault(StrEnum):
     """Junk in place of an answer passes."""
     EMPTY = "empty"
     """The release passes, in which nothing is answered."""
-    ORDER = "order"
-    """A result depends on the order in which cells run, or on running a cell again."""
     DATE = "date"
     RANDOM = "random"
     MACHINE = "machine"

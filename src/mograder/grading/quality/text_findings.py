@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from mograder.grading.quality.quality_report import Fault, QualityFinding
 from mograder.notebook.cells import NotebookText
@@ -10,7 +10,6 @@ from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.quality.checks_advice import Told, given_away_told, influence_told
 from mograder.notebook.quality.given_away import given_away
 from mograder.notebook.quality.outside_influences import (
-    Found,
     Influence,
     absolute_paths,
     outside_influences,
@@ -19,15 +18,12 @@ from mograder.notebook.quality.outside_influences import (
 _FAULTS = {Influence.DATE: Fault.DATE, Influence.MACHINE: Fault.MACHINE}
 
 
-def influences(notebook: NotebookText, plan: GradingPlan, filename: str) -> tuple[Found, ...]:
-    """Return the places on which checks depend besides answers."""
+def influence_findings(
+    notebook: NotebookText, plan: GradingPlan, filename: str
+) -> Iterator[QualityFinding]:
+    """Yield findings for the places on which checks depend besides answers."""
     found = {*outside_influences(notebook, plan), *absolute_paths(notebook, filename)}
-    return tuple(sorted(found))
-
-
-def influence_findings(found: Iterable[Found], filename: str) -> Iterator[QualityFinding]:
-    """Yield findings for such places."""
-    for each in found:
+    for each in sorted(found):
         told = influence_told(each)
         yield _finding(filename, each.line, _FAULTS[each.influence], told, each.cell)
 

@@ -28,9 +28,7 @@ class Influence(StrEnum):
 class Found:
     """A place that makes a check depend on something; ``what`` is a noun phrase for that.
 
-    ``cell`` is the index of the cell, ``line`` the file's. ``shown_by_run`` is whether a run under
-    other circumstances (:mod:`mograder.notebook.quality.notebook_variants`) shows whether it
-    matters.
+    ``cell`` is the index of the cell, ``line`` the file's.
     """
 
     line: int
@@ -38,7 +36,6 @@ class Found:
     influence: Influence
     what: str
     code: str
-    shown_by_run: bool = False
 
 
 _DATES = {
@@ -77,14 +74,6 @@ _CLOCKS = {"perf_counter", "perf_counter_ns", "process_time", "monotonic", "time
 _NETWORK = {"requests", "httpx", "aiohttp", "urllib3"}
 _METHODS = {"get", "post", "request", "stream", "head"}
 _SCHEMES = ("http://", "https://", "ftp://")
-_PYTHONS_OWN = {"datetime", "date", "time"}
-_CHANGED = {
-    "an environment variable",
-    "the user's name",
-    "the number of processors",
-    "the home directory",
-    "the name of the computer",
-}
 _LONGEST = 60
 
 
@@ -105,7 +94,7 @@ def outside_influences(notebook: NotebookText, plan: GradingPlan) -> tuple[Found
         ]
         told = _influences(nodes, is_check=cell.index in checks)
         found |= {
-            Found(node.lineno, cell.index, influence, what, _short(node), _shown(node, what))
+            Found(node.lineno, cell.index, influence, what, _short(node))
             for node, influence, what in told
         }
     return tuple(sorted(found))
@@ -149,12 +138,6 @@ def _named(function: ast.expr) -> tuple[str, str]:
         case ast.Attribute(attr=name):
             return name, ""
     return "", ""
-
-
-def _shown(node: ast.expr, what: str) -> bool:
-    if what == "the date":
-        return isinstance(node, ast.Call) and _named(node.func)[1] in _PYTHONS_OWN
-    return what in _CHANGED
 
 
 def _is_now(name: str, args: list[ast.expr]) -> bool:
