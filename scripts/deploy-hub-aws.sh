@@ -31,7 +31,7 @@ The hub:
   --mograder-version V    a wheel file of this machine, https://….whl, or git+https://…@REFERENCE
                           [default: a wheel of the checkout that this script belongs to]
   --downgrade             allow an older version than the one that runs
-  --rollback              go back to the version that ran before, with its database
+  --rollback              go back to the version that ran before
   --port PORT             where the hub listens on the machine itself [default: 8080]
   --domain NAME           the name that browsers use: Caddy serves it with HTTPS, and gets and
                           renews the certificate
@@ -726,7 +726,7 @@ examine_version() {
   if [ -x "$top/current/bin/python" ]; then old="$(version_of "$top/current" || true)"; fi
   if [ -n "$old" ] && [ -z "$downgrade$rollback" ] && is_older "$place" "$new" "$old"; then
     fail "mograder $new is older than $old, which runs here. Nothing was changed." \
-      "To go back to the version before, database included: --rollback. To install the older one" \
+      "To go back to the version before: --rollback. To install the older one" \
       "all the same: --downgrade."
   fi
   make_scratch
@@ -1127,7 +1127,7 @@ END
 
 # --- back to the version before ------------------------------------------------------------------
 
-# The older program, and the database as it was before the newer one changed it.
+# The older program; the newer one again where the older does not start.
 roll_back() {
   step "Going back to the version before"
   local old new
@@ -1138,13 +1138,15 @@ roll_back() {
   fi
   port="$(sed -n 's/^ListenStream=127\.0\.0\.1:\([0-9]*\)$/\1/p' "$units/mograder-hub.socket")"
   say "from $(version_of "$new" || echo "$new") to $(version_of "$old" || echo "$old")"
-  if [ -n "$dry" ]; then say "would stop the hub, put back its database and start $old"; return; fi
+  if [ -n "$dry" ]; then say "would stop the hub and start $old"; return; fi
   examine_version "$old"
   say "stopping the hub; sessions go on"
   systemctl stop mograder-hub.socket mograder-hub.service
   point_at "$old"
-  if ! "$wrapper" return-database; then
-    warn "The database stays as it is, for the reason above; so does the version."
+  if ! run systemctl start mograder-hub.socket mograder-hub.service; then
+    journalctl -u mograder-hub -n 20 --no-pager -o cat >&2 || true
+    warn "The version before does not start, for the reason above. So the newer one is started again."
+    systemctl stop mograder-hub.socket mograder-hub.service
     point_at "$new"
     run systemctl start mograder-hub.socket mograder-hub.service || explain_failure mograder-hub
     exit 1

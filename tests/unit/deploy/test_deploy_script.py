@@ -210,7 +210,7 @@ def version(place: Path, number: str, *, units: bool = True) -> Path:
 
 @pytest.mark.full
 def test_an_older_version_than_the_one_that_runs_is_refused(tmp_path: Path) -> None:
-    """Going back is a decision: --downgrade, or --rollback with the database."""
+    """Going back is a decision: --downgrade, or --rollback."""
     newer, older = version(tmp_path, "1.10.0"), version(tmp_path, "1.9.0")
     (tmp_path / "top" / "current").symlink_to(newer)
     done = step(tmp_path, f"examine_version {older}")

@@ -130,12 +130,7 @@ class _Hub(LazyGroup):
             ),
             "rollback": Lazy(
                 "mograder.cli.hub.install:rollback",
-                "Go back to the version that ran before, with its database, as root.",
-                section=_SERVICE,
-            ),
-            "return-database": Lazy(
-                "mograder.cli.hub.database:return_database",
-                "Restore the databases as they were before an upgrade, while the hub is stopped.",
+                "Go back to the version that ran before, as root.",
                 section=_SERVICE,
             ),
             "proxy-config": Lazy(

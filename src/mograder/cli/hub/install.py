@@ -88,11 +88,11 @@ def uninstall(ctx: click.Context, /, dry_run: bool) -> None:
 @_dry_run_option
 @click.pass_context
 def rollback(ctx: click.Context, /, dry_run: bool) -> None:
-    """Go back to the version that ran before, with its database, as root.
+    """Go back to the version that ran before, as root.
 
-    The hub is stopped meanwhile; sessions go on. If the newer version has changed the database,
-    the copy of before the upgrade is put back, and the newer one kept beside it: logins, audit
-    lines and results since the upgrade are in that one only. Students' work is not touched.
+    The hub is stopped meanwhile; sessions go on. If that version cannot read the database, which
+    the newer one has changed, the newer one runs on: put the copy of before the upgrade in its
+    place first (docs/how-to/operate.md, "Upgrade").
     """
     _run(ctx, "--rollback", dry_run=dry_run)
 

@@ -472,7 +472,8 @@ def _refuse_unknown(current: str | None, migrations: Path) -> None:
     if current is not None and current not in known_versions(migrations):
         raise Conflict(
             f"The database was written by a newer mograder (its tables are at {current!r}).",
-            hint="Install that version again, or put back the backup made before the upgrade.",
+            hint="Install that version again, or put back the copy from before the upgrade "
+            '(docs/how-to/operate.md, "Upgrade").',
         )
 
 

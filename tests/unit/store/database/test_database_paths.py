@@ -15,7 +15,6 @@ from mograder.store.database.database import (
     sqlite_url,
     upgrade,
 )
-from mograder.store.database.earlier_database import find_earlier
 from mograder.store.hub.existing_database import existing_state
 
 NAMES = ["Übung 1", "100% course", "%41", "a#b?c", "数学"]
@@ -37,7 +36,6 @@ def test_a_hub_in_any_directory_has_its_database_there(tmp_path: Path, name: str
     with existing_state(url) as state:
         assert state is not None
     assert version_lines(load_settings(course, environ={}))
-    assert find_earlier(url) is None
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
