@@ -1,16 +1,14 @@
 """The state of all answers to a question, and of all questions of an assignment, at a glance.
 
-Reading every mark and result of a large course takes too long for a page. These queries read the
-newest rows only, without results and lists of checks.
+The answers to one question are read without the marks of other questions, results and lists of
+checks, which would take too long for a page of a large course.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -33,20 +31,17 @@ from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
     MANUAL,
-    NEEDS_ATTENTION,
-    REMOVED,
     WHOLE,
     QuestionGrade,
     RecordedMark,
+    StudentGrade,
 )
 from mograder.store.gradebook.mark_counting import (
     Mirrored,
     RunFacts,
     StudentRows,
     question_grade,
-    whole_mark,
     whole_ungraded,
-    why_open,
 )
 
 AUTOMATIC = "automatic"
@@ -86,7 +81,7 @@ class AnswerStates:
         with self._book.reading() as connection:
             known = read_assignment(connection, assignment) or AssignmentRow(assignment)
             wanted = question_marks.c.question.in_([question, WHOLE])
-            rows = _rows(connection, known, wanted, with_runs=True)
+            rows = _rows(connection, known, wanted)
         found = ((each.student, question_grade(each, question)) for each in rows)
         return {student: grade for student, grade in found if grade is not None}
 
@@ -98,10 +93,7 @@ class AnswerStates:
         """
         with self._book.reading() as connection:
             known = read_assignment(connection, assignment) or AssignmentRow(assignment)
-            whole = _rows(connection, known, question_marks.c.question == WHOLE, with_runs=False)
-            marks = connection.execute(_short(assignment)).all()
-        held = tuple(_Held(each.student, whole_mark(each), _is_earlier(each)) for each in whole)
-        return tuple(_summaries(known, held, marks))
+        return tuple(_summaries(known, self._book.grades(assignment)))
 
     def markers(self, assignment: str) -> frozenset[str]:
         """Return the people whose marks of an assignment count."""
@@ -122,16 +114,8 @@ def last_given(
     return {row[0]: RecordedMark(*row[1:]) for row in found}
 
 
-def _short(assignment: str) -> Select[Any]:
-    """Select what :class:`_Short` has of every mark, oldest first."""
-    marks = question_marks.c
-    wanted = (marks.marker, marks.question, marks.student, marks.points, marks.available)
-    own = marks.assignment == assignment
-    return select(*wanted, marks.state).where(own).order_by(marks.id)
-
-
 def _rows(
-    connection: Connection, known: AssignmentRow, wanted: ColumnElement[bool], *, with_runs: bool
+    connection: Connection, known: AssignmentRow, wanted: ColumnElement[bool]
 ) -> list[StudentRows]:
     """Return the students' records with the wanted marks, and the newest other ones by people."""
     of, marks = known.name, question_marks.c
@@ -145,7 +129,7 @@ def _rows(
         if question not in {each.question for each in found[student]}:
             found[student].append(_number_only(number, question))
     last = by_student(connection.execute(_written(of)), Mirrored)
-    runs = by_student(connection.execute(_graded(of)) if with_runs else (), RunFacts)
+    runs = by_student(connection.execute(_graded(of)), RunFacts)
     return [
         StudentRows(
             known,
@@ -203,86 +187,22 @@ def _graded(assignment: str) -> Select[Any]:
     return ordered.where(grading_runs.c.assignment == assignment)
 
 
-class _Short(NamedTuple):
-    """A mark in short: whether it has points, and marks available."""
-
-    marker: str
-    pointed: bool
-    available: bool
-    state: str
-
-
-class _Held(NamedTuple):
-    """A student's mark for the whole; ``earlier``: mograder 0.3.16 gave a sum for its checks."""
-
-    student: str
-    whole: QuestionGrade | None
-    earlier: bool
-
-
-_Shorts: TypeAlias = Mapping[str, Mapping[str, _Short]]
-
-
-def _newest(rows: Iterable[Sequence[Any]]) -> tuple[_Shorts, _Shorts]:
-    """Return the newest mark by question and student: by grading, and by people."""
-    graded: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
-    given: defaultdict[str, dict[str, _Short]] = defaultdict(dict)
-    for marker, question, student, points, available, state in rows:
-        mark = _Short(marker, points is not None, available is not None, state)
-        (given if marker else graded)[question][student] = mark
-    return graded, given
-
-
-def _is_earlier(rows: StudentRows) -> bool:
-    return rows.row is not None and rows.row.auto_mark is not None
-
-
-def _summaries(
-    known: AssignmentRow, held: Sequence[_Held], marks: Iterable[Sequence[Any]]
-) -> Iterator[QuestionStates]:
-    graded, given = _newest(marks)
-    for key in dict.fromkeys([*(known.marks or {}), *graded, *given]):
-        of_question = graded.get(key, {}), given.get(key, {})
-        found = tuple(_summary(key, known, held, *of_question)) if key != WHOLE else ()
+def _summaries(known: AssignmentRow, grades: Sequence[StudentGrade]) -> Iterator[QuestionStates]:
+    answers: dict[str, list[AnswerSummary]] = {key: [] for key in known.marks or {}}
+    for grade in grades:
+        for each in grade.questions:
+            summary = AnswerSummary(grade.student, each.marker, each.open)
+            answers.setdefault(each.key, []).append(summary)
+    for key, found in answers.items():
         if found:
             kind = AUTOMATIC if key in known.automatic else MANUAL
-            yield QuestionStates(key, (known.marks or {}).get(key), kind, found)
-    if not known.marks or any(each.whole for each in held):
+            yield QuestionStates(key, (known.marks or {}).get(key), kind, tuple(found))
+    if not known.marks or any(grade.whole for grade in grades):
         empty = whole_ungraded(known)
         # Where questions have marks of their own, the others are marked, or wait, by question.
-        answers = (
-            AnswerSummary(student, (whole or empty).marker, (whole or empty).open)
-            for student, whole, _ in held
-            if whole is not None or not known.marks
+        wholes = (
+            AnswerSummary(each.student, (each.whole or empty).marker, (each.whole or empty).open)
+            for each in grades
+            if each.whole is not None or not known.marks
         )
-        yield QuestionStates(WHOLE, empty.available, MANUAL, tuple(answers))
-
-
-def _summary(
-    key: str,
-    known: AssignmentRow,
-    held: Sequence[_Held],
-    graded: Mapping[str, _Short],
-    given: Mapping[str, _Short],
-) -> Iterator[AnswerSummary]:
-    told, automatic = key in (known.marks or {}), key in known.automatic
-    state = NEEDS_ATTENTION if automatic else MANUAL
-    for student, whole, earlier in held:
-        by = given.get(student)
-        mark = graded.get(student)
-        if mark is None and (told or by is not None):
-            # Of checks that only 0.3.16 ran, the sum of all marks is known.
-            available = not (automatic and earlier) and told
-            mark = _Short(MACHINE, pointed=False, available=available, state=state)
-        if mark is None or mark.state == REMOVED:
-            continue
-        if by is not None and by.pointed:
-            yield AnswerSummary(student, by.marker, "")
-        else:
-            yield AnswerSummary(student, "", _why_open(mark, covered=whole is not None))
-
-
-@cache
-def _why_open(mark: _Short, *, covered: bool) -> str:
-    points, available = (0.0 if known else None for known in (mark.pointed, mark.available))
-    return why_open(QuestionGrade("", points, available, mark.state), covered=covered)
+        yield QuestionStates(WHOLE, empty.available, MANUAL, tuple(wholes))
