@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mograder.core.settings import load_settings
 from mograder.grading.batch.autograded_files import AutogradedFiles
-from mograder.grading.batch.gradebook_run import run_of
+from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedCondition,
@@ -18,8 +18,8 @@ from mograder.grading.results.grading_result import (
     GradedQuestion,
     GradingResult,
     GradingState,
+    grading_key,
 )
-from mograder.grading.results.result_signature import grading_key
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus

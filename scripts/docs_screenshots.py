@@ -27,7 +27,7 @@ from bench.support.hub import HubConfig, HubProcess, run_mograder, write_setting
 from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 
 REPOSITORY = Path(__file__).parent.parent
 IMAGES = REPOSITORY / "docs" / "images"

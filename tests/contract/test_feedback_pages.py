@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade

@@ -10,8 +10,13 @@ import pytest
 
 from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput
-from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
-from mograder.grading.results.result_signature import is_signed, sign_result
+from mograder.grading.results.grading_result import (
+    GradingResult,
+    GradingState,
+    is_signed,
+    render_result,
+    sign_result,
+)
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest

@@ -21,7 +21,7 @@ from bench.support.hub import HubProcess
 from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import QuestionGrade

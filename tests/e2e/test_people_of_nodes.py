@@ -18,8 +18,7 @@ from bench.support.node_processes import fake_nodes
 from bench.support.process import ServerProcess, free_port
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hub_tables import SessionRow
-from mograder.store.hub.node_tables import NodeRow
+from mograder.store.hub.hub_tables import NodeRow, SessionRow
 from mograder.store.hub.nodes import Nodes
 from tests.support.shared_hub import TINY, notebook, start, until
 

@@ -16,7 +16,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import Settings
 from mograder.grading.feedback.disclosure import Disclosure
-from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.results.grading_result import GradingState, parse_result, render_result
 from mograder.grading.submissions.grade_submission import (

@@ -15,9 +15,10 @@ from mograder.grading.results.grading_result import (
     GradedQuestion,
     GradingResult,
     GradingState,
+    grading_key,
     render_result,
+    sign_result,
 )
-from mograder.grading.results.result_signature import grading_key, sign_result
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade
 from tests.support.gradebooks import AT, MARKS, a_run

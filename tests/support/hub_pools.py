@@ -29,8 +29,8 @@ from mograder.sessions.shared_rows import SharedRows
 from mograder.store.database.database import open_engine, writing
 from mograder.store.database.database_time import database_now
 from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import hubs as hub_table
 from mograder.store.hub.hubs import Hubs
-from mograder.store.hub.node_tables import hubs as hub_table
 from mograder.store.hub.session_locks import SessionLocks
 from tests.support.session_pools import Pages, PlainSpawner, Server, owner, terms
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, update
 
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.store.database.database import writing
-from mograder.store.hub.node_tables import NodeRow, nodes
+from mograder.store.hub.hub_tables import NodeRow, nodes
 from mograder.store.hub.nodes import Nodes
 
 LEASE_SECONDS = 12.0

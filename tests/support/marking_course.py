@@ -14,7 +14,7 @@ import httpx
 
 from mograder.auth.roles import Role
 from mograder.grading.batch.autograded_files import AutogradedFiles
-from mograder.grading.batch.gradebook_run import run_of
+from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id, question_address
 from mograder.grading.results.grading_result import (
     GradedCheck,

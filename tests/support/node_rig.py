@@ -20,7 +20,7 @@ from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
-from mograder.store.hub.node_tables import NodeRow, nodes
+from mograder.store.hub.hub_tables import NodeRow, nodes
 from mograder.store.hub.nodes import Nodes
 from tests.support.clock import ManualClock
 from tests.support.fake_node import FakeLink, FakeNode, linked

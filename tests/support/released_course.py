@@ -10,11 +10,16 @@ from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.grading.batch.autograded_files import SignedResult
-from mograder.grading.batch.gradebook_run import run_of
+from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
-from mograder.grading.results.grading_result import GradedQuestion, GradingResult, GradingState
-from mograder.grading.results.result_signature import grading_key, sign_result
+from mograder.grading.results.grading_result import (
+    GradedQuestion,
+    GradingResult,
+    GradingState,
+    grading_key,
+    sign_result,
+)
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT

@@ -22,7 +22,7 @@ from mograder.exchange.gradebook_export import assignment_csv
 from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
 from mograder.grading.late.course_late import CountedGrade, CourseLate, Refreshed
 from mograder.grading.late.late_work import NO_DEDUCTION, Terms
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.store.course.course import shown
 from mograder.store.filesystem.files import atomic_write, entry_named
 from mograder.store.gradebook.gradebook import Gradebook

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.settings import LoadedSettings
-from mograder.notebook.integrity.graders_cells import FEEDBACK
+from mograder.notebook.integrity.guarded_cells import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.gradebook_rows import AssignmentRow, Marks

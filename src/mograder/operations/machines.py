@@ -15,7 +15,7 @@ from enum import StrEnum
 from pydantic import ValidationError
 
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.store.hub.node_tables import NodeRow
+from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
 
 _MOST, _LONGEST = 2**60, 1e8

@@ -14,7 +14,7 @@ from mograder.core.clock import SystemClock
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import release
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, SETTINGS, grades, loaded, put

@@ -14,7 +14,7 @@ from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.lti_registration import register
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.external_settings import LtiPlatform
-from mograder.store.external.lti_registrations import UNREGISTERED
+from mograder.store.external.lti_platforms import UNREGISTERED
 from tests.support.lti.tokens import recording
 
 ISSUER = "https://moodle.example.org"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.hashes import cell_hashes
 from mograder.notebook.header_edit import set_keys
+from mograder.notebook.points import cell_hashes
 
 FRAME = """\
 # /// script

@@ -25,7 +25,7 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, up_to_date
 from mograder.grading.batch.mark_changes import ComparedRuns, compare_runs
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.results.results_csv import render_csv
+from mograder.grading.results.result_row import render_csv
 from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
 from mograder.notebook.integrity.screening import denied_by

@@ -13,7 +13,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.verify_results import Verified, verify_results
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import existing_gradebook
 

@@ -21,8 +21,12 @@ from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import ComparedGrade, CourseLate
 from mograder.grading.late.explanation import late_sentence, moment
-from mograder.grading.late.late_changes import RULE_KEYS, described
-from mograder.grading.late.late_names import known_assignments, unknown_students
+from mograder.grading.late.late_changes import (
+    RULE_KEYS,
+    described,
+    known_assignments,
+    unknown_students,
+)
 from mograder.grading.release.late_preview import (
     LatePreview,
     due_sentence,

@@ -21,9 +21,10 @@ from mograder.grading.results.grading_result import (
     GradedCall,
     GradedLabel,
     GradingResult,
+    LastResult,
+    grading_key,
+    last_result,
 )
-from mograder.grading.results.recorded_result import LastResult, last_result
-from mograder.grading.results.result_signature import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER,

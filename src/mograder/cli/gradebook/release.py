@@ -19,7 +19,7 @@ from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, take_back
 from mograder.grading.release.releasing import release as release_marks
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 
 _F = TypeVar("_F", bound=Callable[..., object])
 

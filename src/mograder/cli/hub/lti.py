@@ -26,8 +26,7 @@ from mograder.core.validation_messages import complaint
 from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_platforms import Keys, Platforms
-from mograder.store.external.lti_registrations import UNREGISTERED, Registrations
+from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 from mograder.store.hub.hub_state import HubState
 
 _HERE: Final = "command line"

@@ -17,7 +17,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, differ
 from mograder.grading.release.released_pages import released_marks, write_released_pages
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases

@@ -15,7 +15,7 @@ from mograder.core.names import Username
 from mograder.core.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
-from mograder.store.submissions.fetched_times import METADATA, read_numbers
+from mograder.store.submissions.submitted_files import METADATA, read_numbers
 
 
 class Source(Protocol):

@@ -21,7 +21,7 @@ from mograder.exchange.arrivals import Arrivals, arrivals, clean
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.moodle.identities import Participants, Person, participant_name
 from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, put_work
-from mograder.store.submissions.fetched_times import METADATA, read_numbers
+from mograder.store.submissions.submitted_files import METADATA, read_numbers
 
 LATE = ".fetch_late.json"
 """File of seconds after the deadline, extensions included, by username of late students."""

@@ -23,20 +23,19 @@ from mograder.grading.author.lecture import (
     missing_files,
     packages,
 )
-from mograder.grading.author.rehearsal import interface
-from mograder.grading.author.rehearsal_runs import Rehearsed, Subject, Version, rehearse
+from mograder.grading.author.rehearsal import Rehearsed, Subject, Version, interface, rehearse
 from mograder.grading.author.release_checks import (
     advise_release,
+    check_names,
     in_source,
     judge_release,
     judge_source,
 )
-from mograder.grading.author.release_names import check_names
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.grading_plan import GradingPlan
-from mograder.notebook.grading.grading_review import review_grading
+from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.integrity.screening import screen_source
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.quality.checks_advice import advise_checks

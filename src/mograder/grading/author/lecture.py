@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.author.generate_output import GenerateOptions, Line, Step
-from mograder.grading.author.release_names import check_names
+from mograder.grading.author.release_checks import check_names
 from mograder.notebook.findings import refuse
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.imports import undeclared

@@ -6,11 +6,16 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from pathlib import Path
 
+from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName
+from mograder.core.portable_names import changed_problems
 from mograder.grading.author.author_runs import RunReport
+from mograder.grading.author.generate_output import Line, Step
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
@@ -123,3 +128,33 @@ def _counted(
 
 def _lines_of_checks(text: str, filename: str) -> dict[str, int]:
     return {check.label: check.line for check in checks_in(parse_cells(text, filename))}
+
+
+def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
+    """Refuse new names that Windows or macOS cannot store; return lines about older ones.
+
+    ``target`` is the item's directory among the releases, which may not exist.
+
+    Raises:
+        InvalidInput: The item's name or that of a file is new and not every system takes it.
+    """
+    if not target.is_dir() and ItemName.valid(item):
+        ItemName.parse_new(item, _items(target.parent))
+    new, known = changed_problems(files, _files(target))
+    if new:
+        raise InvalidInput(
+            f"{item}: {' '.join(new[:10])}",
+            hint="Rename it: students' computers run Windows and macOS, too.",
+        )
+    return [Line(Step.ADVICE, f"{item}: {each}") for each in known]
+
+
+def _items(directory: Path) -> list[str]:
+    return [each.name for each in directory.iterdir()] if directory.is_dir() else []
+
+
+def _files(directory: Path) -> list[str]:
+    if not directory.is_dir():
+        return []
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return [path.relative_to(directory).as_posix() for path in found]

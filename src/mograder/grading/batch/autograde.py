@@ -17,8 +17,7 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.grading.batch.autograded_files import AutogradedFiles
-from mograder.grading.batch.gradebook_run import run_of
-from mograder.grading.batch.grading_batch import Screen, grade_batch
+from mograder.grading.batch.grading_batch import Screen, grade_batch, run_of
 from mograder.grading.results.grading_result import Basis, GradingResult, GradingState
 from mograder.grading.results.result_row import Column, ResultRow, columns_of, row_of
 from mograder.grading.runs.grading_tools import GradingTools, RunNeededError

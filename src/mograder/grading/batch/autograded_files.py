@@ -17,8 +17,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.grading.batch.grading_cells import grading_copy
 from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import GradingResult
-from mograder.grading.results.result_signature import is_signed, sign_result
+from mograder.grading.results.grading_result import GradingResult, is_signed, sign_result
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.store.filesystem.files import atomic_write
 

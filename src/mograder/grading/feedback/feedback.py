@@ -11,16 +11,53 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import FileName
 from mograder.core.settings_model import Settings
 from mograder.grading.feedback.disclosure import Disclosure
-from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
-from mograder.grading.feedback.feedback_view import GradedWork
+from mograder.grading.feedback.feedback_view import GradedWork, view_feedback
 from mograder.grading.late.course_late import CountedGrade
-from mograder.grading.pages.notebook_page import cells_of_page, view_code
-from mograder.grading.results.recorded_result import LastResult, last_results
-from mograder.notebook.integrity.graders_cells import GRADERS_CELLS
+from mograder.grading.late.explanation import moment
+from mograder.grading.pages.notebook_page import NotebookView, cells_of_page, view_code
+from mograder.grading.pages.page_templates import render_page, styled
+from mograder.grading.results.grading_result import LastResult, last_results
+from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.marking.mark_reasons import MarkReasons, read_mark_reasons
+
+_SHORT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ShownNotebook:
+    """The notebook of a page of feedback.
+
+    ``markup`` are the cells of a page that :func:`render_notebook_page` wrote, or else ``view`` is
+    the notebook's code. Without either, the page says that there is none.
+    """
+
+    markup: str = ""
+    view: NotebookView | None = None
+
+
+def render_feedback_page(
+    work: GradedWork, disclosure: Disclosure, notebook: ShownNotebook, signature: str = ""
+) -> str:
+    """Return a student's page; ``signature`` is that of the result, if there is one."""
+    return render_page(
+        "feedback.html.j2",
+        feedback=view_feedback(work, disclosure),
+        notebook=notebook.view,
+        markup=notebook.markup,
+        result=work.result,
+        signature=signature[:_SHORT],
+        graded=_graded(work),
+        styled=styled,
+    )
+
+
+def _graded(work: GradedWork) -> str:
+    """Return when the submission was graded, in words; "" if that is not known."""
+    return "" if work.result is None else moment(datetime.fromisoformat(work.result.at))
+
 
 _MODE = 0o600
 _MOST_BYTES = 64_000_000

@@ -18,8 +18,14 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.due_dates import DueDates
-from mograder.grading.late.late_work import Deduction, SubmissionTime, Terms, TimeSource, Work
+from mograder.grading.late.late_work import (
+    Deduction,
+    DueDates,
+    SubmissionTime,
+    Terms,
+    TimeSource,
+    Work,
+)
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import LateFacts
 from mograder.store.gradebook.late_work import LateWork

@@ -17,17 +17,18 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.core.settings_model import ItemSettings, LateRule, PenaltiesSettings
-from mograder.grading.late.due_dates import due_dates
-from mograder.grading.late.late_policy import LatePolicy, merged
 from mograder.grading.late.late_work import (
     UNKNOWN,
     Basis,
     Deduction,
+    LatePolicy,
     SubmissionTime,
     Terms,
     TimeSource,
     Work,
+    due_dates,
     late_work,
+    merged,
 )
 from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -42,7 +43,7 @@ from mograder.store.gradebook.late_work import (
     RecordedTime,
 )
 from mograder.store.gradebook.mark_counting import OTHER_PENALTY, is_stale, mark_after
-from mograder.store.submissions.fetched_times import read_numbers
+from mograder.store.submissions.submitted_files import read_numbers
 
 _SAME_SECONDS = 1.0
 _log = get_logger(__name__)

@@ -11,9 +11,11 @@ from mograder.core.clock import parse_given_time
 from mograder.core.csv_table import Row, Table, read_table, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.settings import LoadedSettings
 from mograder.core.settings_model import CourseRule
 from mograder.core.validation_messages import complaint
 from mograder.grading.late.explanation import moment
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import (
     ALL_ASSIGNMENTS,
     Change,
@@ -213,3 +215,23 @@ def _name(text: str, what: str) -> str:
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidInput(f"{name[:40]!r} is no name of a {what}.")
     return name
+
+
+def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:
+    """Return the names of assignments, also of those without submissions."""
+    settings = loaded.settings
+    names = {each.name for each in book.assignments()} | set(settings.items)
+    names |= {each.dir.rstrip("/").rpartition("/")[2] or each.name for each in settings.assignments}
+    dirs = settings.dirs
+    for place in (dirs.submitted, dirs.release, dirs.source, settings.hub.release_dir):
+        base = loaded.path(place)
+        if base.is_dir():
+            names |= {each.name for each in base.iterdir() if each.is_dir()}
+    return tuple(sorted({nfc(name) for name in names if name and not name.startswith(".")}))
+
+
+def unknown_students(book: Gradebook, changes: Iterable[Change]) -> tuple[str, ...]:
+    """Return students that changes name and the gradebook does not know; they may be mistyped."""
+    known = {nfc(name) for name in book.known_students()}
+    named = {each.student for each in changes if isinstance(each, Extension | Membership)}
+    return tuple(sorted(named - known - {""}))

@@ -5,14 +5,191 @@ Nothing here depends on an earlier result, so that the order of changes does not
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mograder.grading.late.due_dates import DueDates
-from mograder.grading.late.late_policy import LatePolicy
+from mograder.core.clock import from_unix_or_none, parse_time
+from mograder.core.item_dates import written_dates
+from mograder.core.name_lookup import nfc
+from mograder.core.settings_model import Assignment as AssignmentSettings
+from mograder.core.settings_model import LateRule, PenaltiesSettings, Settings
+from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
+from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
+
+_NONE = StoredPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class DueDates:
+    """The dates of an assignment, None for each that it does not have, and students' exceptions.
+
+    ``extensions`` are later due dates, ``exempt`` the students without deductions. ``closes`` is
+    when submissions end, ``closings`` when they end for students to whom ``assignments.json`` gives
+    another time. ``due_from`` and ``closes_from`` say where the general dates come from.
+    """
+
+    general: datetime | None = None
+    extensions: Mapping[str, datetime] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
+    closes: datetime | None = None
+    closings: Mapping[str, datetime] = field(default_factory=dict)
+    due_from: str = ""
+    closes_from: str = ""
+
+    def closes_for(self, student: str) -> datetime | None:
+        """Return when submissions of a student end; never before the end of an extension."""
+        own = self.closings.get(student, self.closes)
+        return None if own is None else self.not_before(student, own)
+
+    def is_closed(self, student: str, now: datetime) -> bool:
+        """Return whether a student's submissions have ended."""
+        closes = self.closes_for(student)
+        return closes is not None and now > closes
+
+    def of(self, student: str) -> datetime | None:
+        """Return a student's due date; an extension never shortens it."""
+        return self.general if self.general is None else self.not_before(student, self.general)
+
+    def not_before(self, student: str, time: datetime) -> datetime:
+        """Return a time, or the end of the student's extension where that is later."""
+        return max(time, self.extensions.get(student, time))
+
+    def is_extended(self, student: str) -> bool:
+        """Return whether the student's due date is later than the general one."""
+        return self.of(student) != self.general
+
+    @property
+    def last(self) -> datetime | None:
+        """The due date after which no student may improve their work in time."""
+        found = [*self.extensions.values(), *([self.general] if self.general else [])]
+        return max(found, default=None)
+
+    def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
+        """Return the dates with the extensions and exemptions of the gradebook."""
+        extensions = dict(self.extensions)
+        exempt = set(self.exempt)
+        for student, found in facts.by_student(assignment).items():
+            exempt |= {student} if any(each.exempt for each in found) else set()
+            until = [each.until for each in found if each.until is not None]
+            if until:
+                extensions[student] = max([*until, extensions.get(student, until[0])])
+        return replace(self, extensions=extensions, exempt=frozenset(exempt))
+
+
+def due_dates(
+    name: str,
+    settings: Settings,
+    served: ServedAssignment | None = None,
+    stored: StoredPolicy = _NONE,
+) -> DueDates:
+    """Return the dates of an assignment by its directory's name.
+
+    Of several the first counts: that of `mograder feedback --due-date`, the one that an instructor
+    stored, that in ``[items.NAME]``, Moodle's in ``[[assignments]]`` (found by name or ``dir``),
+    the one in ``assignments.json``. Extensions there count besides those of the gradebook.
+    """
+    written = written_dates(settings, name)
+    deadline = served.deadline if served else None
+    extensions = served.extensions if served else {}
+    due, due_from = _first(
+        (stored.due, "mograder feedback --due-date"),
+        (stored.set_due, "set by an instructor"),
+        (written.due, f'[items."{name}"]'),
+        (_listed(name, settings.assignments), "Moodle"),
+        (deadline.due if deadline else None, "assignments.json"),
+    )
+    closes, closes_from = _first(
+        (stored.closes, "set by an instructor"),
+        (written.closes, f'[items."{name}"]'),
+        (deadline.cutoff if deadline else None, "assignments.json"),
+    )
+    return DueDates(
+        due,
+        {nfc(user): each.due for user, each in extensions.items() if each.due is not None},
+        closes=closes,
+        closings={nfc(user): each.cutoff for user, each in extensions.items() if each.cutoff},
+        due_from=due_from,
+        closes_from=closes_from,
+    )
+
+
+def _first(*found: tuple[datetime | None, str]) -> tuple[datetime | None, str]:
+    return next((each for each in found if each[0] is not None), (None, ""))
+
+
+def _listed(name: str, listed: Iterable[AssignmentSettings]) -> datetime | None:
+    for each in listed:
+        names = (nfc(each.name), nfc(each.dir.rstrip("/").rpartition("/")[2]))
+        if nfc(name) in names and each.duedate > 0:
+            return from_unix_or_none(each.duedate)
+    return None
+
+
+_DAY = timedelta(days=1)
+_ALL = 100.0
+_MOST_MINUTES = 10**7
+
+
+@dataclass(frozen=True, slots=True)
+class LatePolicy:
+    """The rule: ``per_day`` and ``most`` are in per cent of the mark.
+
+    ``cut_off_days`` are the days after which nothing counts, 0 for none; ``hard_limit`` is the time
+    after which nothing counts. ``late_days_each`` bounds the late days of the term that may be used
+    here, None for no bound.
+    """
+
+    grace: timedelta
+    per_day: float
+    most: float
+    cut_off_days: int = 0
+    hard_limit: datetime | None = None
+    late_days_each: int | None = None
+    enabled: bool = True
+
+    @classmethod
+    def of(cls, settings: PenaltiesSettings) -> LatePolicy:
+        """Return the policy of the keys of ``[penalties]``."""
+        return cls(
+            timedelta(minutes=min(max(settings.grace_minutes, 0.0), _MOST_MINUTES)),
+            max(settings.per_day, 0.0),
+            min(max(settings.max, 0.0), _ALL),
+            settings.cut_off_days,
+            parse_time(settings.hard_limit) if settings.hard_limit.strip() else None,
+            settings.late_days_each,
+            settings.enabled,
+        )
+
+    def days_late(self, due: datetime, received: datetime) -> int:
+        """Return the number of days for which marks are deducted, 0 for work in time."""
+        return max(math.ceil((received - due - self.grace) / _DAY), 0)
+
+    def is_cut_off(self, days: int) -> bool:
+        """Return whether work that is so many days late counts nothing."""
+        return 0 < self.cut_off_days < days
+
+    def percent(self, days: int) -> float:
+        """Return the deduction for a number of days, in per cent of the mark."""
+        return _ALL if self.is_cut_off(days) else min(days * self.per_day, self.most)
+
+    def late_days_for(self, days: int, left: int) -> int:
+        """Return how many late days of the term to use: the fewest with the least deduction."""
+        each = left if self.late_days_each is None else min(left, self.late_days_each)
+        usable = range(min(days, max(each, 0)) + 1)
+        return min(usable, key=lambda used: (self.percent(days - used), used))
+
+
+def merged(settings: PenaltiesSettings, *rules: LateRule | None) -> PenaltiesSettings:
+    """Return the keys in force; those of a later rule count before those of an earlier one."""
+    values: Mapping[str, object] = settings.model_dump()
+    for rule in rules:
+        if rule is not None:
+            values = {**values, **rule.model_dump(exclude_none=True)}
+    return PenaltiesSettings.model_validate(values)
 
 
 class TimeSource(StrEnum):

@@ -22,7 +22,7 @@ from mograder.grading.quality.quality_report import Fault, QualityFinding, Quali
 from mograder.grading.quality.text_findings import given_away_findings, influence_findings
 from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading.grading_review import review_grading
+from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
 from mograder.notebook.source.release import make_release
 from mograder.store.course.course import read_notebook, shown

@@ -8,12 +8,14 @@ from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorJudging, RunReport, run_report
 from mograder.grading.author.rehearsal import (
     Solution,
+    Subject,
+    Version,
     judge_empty,
     judged_otherwise,
     junk_passes,
+    trial_of,
     unsteady_labels,
 )
-from mograder.grading.author.rehearsal_runs import Subject, Version, trial_of
 from mograder.grading.author.release_checks import passing_too_soon, shown_by_release
 from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Trial

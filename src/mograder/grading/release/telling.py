@@ -15,7 +15,7 @@ from operator import itemgetter
 from mograder.core.errors import MograderError
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.due_dates import DueDates
+from mograder.grading.late.late_work import DueDates
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.store.gradebook.late_facts import Change, LateFacts, Membership

@@ -16,7 +16,7 @@ from pathlib import Path
 from mograder.core.clock import SystemClock
 from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.single_flight import Progress
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.sandboxed_runner import kept_environment, open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
@@ -36,7 +36,7 @@ class GradingTools:
     """The tools of grading; the same for all assignments and submissions of a run.
 
     ``environment`` returns the environment that a notebook's text asks for, built if missing.
-    ``key`` signs results (:mod:`mograder.grading.results.result_signature`); ``slots`` numbers the
+    ``key`` signs results (:mod:`mograder.grading.results.grading_result`); ``slots`` numbers the
     sandboxes.
     """
 

@@ -31,9 +31,8 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.hashes import is_editable
 from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
-from mograder.notebook.points import labels_in, marks_of, stated_weights
+from mograder.notebook.points import is_editable, labels_in, marks_of, stated_weights
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.execution.judging import Deadlines, JudgeFiles

@@ -20,7 +20,7 @@ from mograder.grading.submissions.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.decoding import decode_notebook
-from mograder.notebook.integrity.graders_cells import GRADERS_CELLS
+from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.integrity.integrity import describe_tampering
 from mograder.notebook.source.submit_cells import SUBMIT
 

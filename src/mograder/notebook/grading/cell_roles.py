@@ -23,9 +23,8 @@ from mograder.notebook.grading.check_calls import (
     takes_arguments,
 )
 from mograder.notebook.grading.grading_plan import CheckFacts, Part, PlannedLabel, Role
-from mograder.notebook.hashes import is_editable
 from mograder.notebook.parsing import CellNames, NotPython, cell_names, parse_python
-from mograder.notebook.points import is_marks_cell, labels_in
+from mograder.notebook.points import is_editable, is_marks_cell, labels_in
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.source.solution_markers import Block, BlockKind
 

@@ -20,6 +20,7 @@ from mograder.notebook.grading.cell_roles import (
     read_codes,
     roles_of,
 )
+from mograder.notebook.grading.grading_advice import review_conditions
 from mograder.notebook.grading.grading_plan import (
     Answer,
     GradingPlan,
@@ -242,3 +243,33 @@ def _given_at(name: str, code: CellCode) -> int:
             return 0
         given = given or first
     return given if code.solutions else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedGrading:
+    """The mistakes that make marks unsound, advice, and the plan, None if there are mistakes."""
+
+    plan: GradingPlan | None
+    errors: tuple[Finding, ...]
+    advice: tuple[Finding, ...]
+
+
+def review_grading(text: str, filename: str, unprotected: Collection[str] = ()) -> ReviewedGrading:
+    """Return what there is to say of the grading of a source by its checks.
+
+    In a source without marks nothing depends on its checks, so all of it is advice.
+
+    Raises:
+        InvalidInput: as :func:`~mograder.notebook.grading.grading_split.plan_source`.
+    """
+    planned = plan_source(text, filename, unprotected=unprotected)
+    plan = planned.plan
+    if not (plan.checks or plan.beside or planned.errors):
+        return ReviewedGrading(plan, (), ())
+    conditions = review_conditions(plan, filename)
+    errors = tuple(sorted({*planned.errors, *conditions.errors}))
+    advice = {*planned.advice, *conditions.advice}
+    if plan.marks is not None:
+        return ReviewedGrading(None if errors else plan, errors, tuple(sorted(advice)))
+    told = tuple(sorted({*errors, *advice}))
+    return ReviewedGrading(None if planned.errors else plan, (), told)

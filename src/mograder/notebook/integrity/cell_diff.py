@@ -13,8 +13,7 @@ from difflib import SequenceMatcher
 
 from mograder.notebook.cells import Cell
 from mograder.notebook.findings import Finding
-from mograder.notebook.hashes import cell_hash, is_editable
-from mograder.notebook.points import is_marks_cell, labels_in
+from mograder.notebook.points import cell_hash, is_editable, is_marks_cell, labels_in
 
 _MOST_COMPARED = 100_000
 """Largest number of hash pairs to align: students control the length of the header's list."""

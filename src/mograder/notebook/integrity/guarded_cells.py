@@ -92,3 +92,8 @@ def only_imports_more(own: GuardedCell, ours: GuardedCell) -> bool:
         if not imports or not bound_names([node]).isdisjoint(taken):
             return False
     return not expected
+
+
+VERIFICATION = "# === MOGRADER: VERIFICATION SUMMARY ==="
+FEEDBACK = "# === MOGRADER: MARKER FEEDBACK ==="
+GRADERS_CELLS = (VERIFICATION, FEEDBACK)

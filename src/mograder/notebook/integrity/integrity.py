@@ -31,7 +31,6 @@ from mograder.notebook.cells import (
     replace_lines,
 )
 from mograder.notebook.findings import Finding
-from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.cell_diff import compare
 from mograder.notebook.integrity.guarded_cells import (
@@ -43,7 +42,7 @@ from mograder.notebook.integrity.guarded_cells import (
     only_imports_more,
 )
 from mograder.notebook.outside_cells import strays
-from mograder.notebook.points import is_marks_cell, key_of, labels_in
+from mograder.notebook.points import cell_hash, is_editable, is_marks_cell, key_of, labels_in
 
 _HASHES = "mograder-cell-hashes"
 _SHOWN = 60

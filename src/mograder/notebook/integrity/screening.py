@@ -14,8 +14,8 @@ from mograder.core.errors import InvalidInput
 from mograder.core.settings_model import SafetySettings
 from mograder.notebook.cells import Cell, CellKind, parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.hashes import cell_hash, is_editable
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, UNCHECKED, Denied, scan
+from mograder.notebook.points import cell_hash, is_editable
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
 
 _OBJECTION = "students may be refused for an answer like this one ({})."

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mograder.notebook.cells import Cell, parse_cells
-from mograder.notebook.hashes import is_answer_name, is_editable
-from mograder.notebook.points import key_of, labels_in
+from mograder.notebook.points import is_answer_name, is_editable, key_of, labels_in
 
 _HEADING = re.compile(r"""(?:^|["'])[ \t]*#{1,6}[ \t]+(\S.*?)[ \t]*["')]*$""", re.MULTILINE)
 _LONGEST = 80

@@ -14,9 +14,16 @@ from itertools import pairwise
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
+from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.integrity import first_line
+from mograder.notebook.likeness import shared_lines
 from mograder.notebook.merge.cell_pairs import code_of
-from mograder.notebook.merge.cell_states import CellStates, states_by_hashes, states_by_release
+from mograder.notebook.merge.cell_states import (
+    CELL_HASHES,
+    CellStates,
+    states_by_hashes,
+    states_by_release,
+)
 from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
 from mograder.notebook.merge.merge_faults import Unsettled, settle
 from mograder.notebook.merge.merge_pieces import Piece, is_beside
@@ -272,3 +279,23 @@ def _check(text: str, pieces: Sequence[Piece]) -> None:
             f"{COPY}: its cells would not be the same in the merged notebook.",
             hint="Open it in marimo and save it, then the update can be made.",
         )
+
+
+_ENOUGH = 0.6
+"""Smallest share of a release's lines in a copy that came from it."""
+
+
+def fitting_release(mine: str, releases: Sequence[str]) -> int | None:
+    """Return the position of the release that a copy came from, the first of equal ones, or None.
+
+    The copy's header has the hashes of its release's cells; without them, the release must have
+    none either. Of several the one with most of its lines in the copy is returned. Texts are not
+    parsed: a student's text is not trusted.
+    """
+    hashes = read_key(mine, CELL_HASHES)
+    same = [each for each, text in enumerate(releases) if read_key(text, CELL_HASHES) == hashes]
+    shares = {each: shared_lines(mine, releases[each]) for each in same}
+    best = max(same, key=lambda each: (shares[each], -each), default=None)
+    if best is None or (not hashes and shares[best] < _ENOUGH):
+        return None
+    return best

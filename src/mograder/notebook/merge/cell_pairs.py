@@ -13,9 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind
-from mograder.notebook.hashes import is_editable
 from mograder.notebook.parsing import CellNames, NotPython, cell_names
-from mograder.notebook.points import key_of, labels_in
+from mograder.notebook.points import is_editable, key_of, labels_in
 
 Pairs = dict[int, int]
 """Positions in the second sequence of cells, by those in the first."""

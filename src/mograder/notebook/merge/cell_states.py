@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mograder.notebook.cells import Cell, NotebookText
-from mograder.notebook.hashes import TO_DO, cell_hash, is_editable
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.guarded_cells import GuardedCell, guarded_cells
 from mograder.notebook.merge.cell_pairs import Pairs, code_of, pair_cells, same_code
-from mograder.notebook.points import labels_in
+from mograder.notebook.points import TO_DO, cell_hash, is_editable, labels_in
 from mograder.notebook.source.submit_cells import SUBMIT
 
 CELL_HASHES = "mograder-cell-hashes"

@@ -23,8 +23,8 @@ from mograder.notebook.cells import (
     replace_lines,
 )
 from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.hashes import TO_DO, cell_hashes, is_answer_name
 from mograder.notebook.header_edit import check_header, set_keys
+from mograder.notebook.points import TO_DO, cell_hashes, is_answer_name
 from mograder.notebook.scopes import sentinels
 from mograder.notebook.source.author_advice import advise, lost_names, without_mark
 from mograder.notebook.source.solution_leftovers import left_over

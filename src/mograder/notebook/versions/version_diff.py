@@ -13,8 +13,7 @@ from enum import StrEnum
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_cells, split_lines
-from mograder.notebook.versions.alignment import Aligner
-from mograder.notebook.versions.cell_matching import Pairs, match_cells, moved_cells
+from mograder.notebook.versions.cell_matching import Aligner, Pairs, match_cells, moved_cells
 
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""

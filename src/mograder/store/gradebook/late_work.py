@@ -29,7 +29,14 @@ from mograder.store.gradebook.gradebook_marks import (
     read_stamps,
     write_penalty,
 )
-from mograder.store.gradebook.gradebook_tables import grading_runs, submissions
+from mograder.store.gradebook.gradebook_tables import (
+    extensions,
+    grading_runs,
+    group_members,
+    late_policies,
+    mirrored_penalties,
+    submissions,
+)
 from mograder.store.gradebook.grading_records import Penalty, StudentGrade
 from mograder.store.gradebook.late_facts import (
     Change,
@@ -40,12 +47,6 @@ from mograder.store.gradebook.late_facts import (
     StoredPolicy,
 )
 from mograder.store.gradebook.mark_counting import grade_of
-from mograder.store.gradebook.marking_tables import (
-    extensions,
-    group_members,
-    late_policies,
-    mirrored_penalties,
-)
 
 _T = TypeVar("_T")
 _AT_ONCE = 50

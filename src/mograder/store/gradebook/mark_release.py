@@ -18,12 +18,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_tables import mirrored, question_marks, submissions
-from mograder.store.gradebook.marking_tables import (
+from mograder.store.gradebook.gradebook_tables import (
     extensions,
     group_members,
     late_policies,
     mark_releases,
+    mirrored,
+    question_marks,
+    submissions,
 )
 
 

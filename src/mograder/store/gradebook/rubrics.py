@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Row, Table, func, insert, select
 
 from mograder.core.errors import InvalidInput
 from mograder.marks import sum_of_marks
+from mograder.store.gradebook.gradebook_tables import mark_details, rubrics, saved_comments
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
-from mograder.store.gradebook.marking_tables import mark_details, rubrics, saved_comments
 
 _AT_ONCE = 500
 """Marks whose details are read by one statement: SQLite bounds the number of its parameters."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mograder.store.database.migrating import run
-from mograder.store.gradebook import marking_tables  # noqa: F401  (its tables are part of the metadata)
 from mograder.store.gradebook.gradebook_tables import metadata
 
 run(metadata)

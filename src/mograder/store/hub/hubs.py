@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.node_tables import HubRow, hub_leases, hub_news, hubs
+from mograder.store.hub.hub_tables import HubRow, hub_leases, hub_news, hubs
 
 __all__ = ["HubNews", "HubRow", "Hubs", "may_be_several"]
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Delete, Engine, delete, insert, or_, select, 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.node_tables import NodeRow, node_authority, node_tokens, nodes
+from mograder.store.hub.hub_tables import NodeRow, node_authority, node_tokens, nodes
 
 
 class Nodes:

@@ -17,8 +17,14 @@ from sqlalchemy import Connection, Engine, Select, bindparam, delete, exists, in
 
 from mograder.store.database.database import reading, writing
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.hub_tables import EndingRow, SessionRow, SessionState, endings, sessions
-from mograder.store.hub.node_tables import hubs
+from mograder.store.hub.hub_tables import (
+    EndingRow,
+    SessionRow,
+    SessionState,
+    endings,
+    hubs,
+    sessions,
+)
 
 __all__ = ["HeldRow", "SessionLocks"]
 

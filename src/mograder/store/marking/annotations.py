@@ -17,8 +17,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_tables import grading_runs, submissions
-from mograder.store.gradebook.marking_tables import answer_annotations
+from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs, submissions
 from mograder.store.gradebook.rubrics import Rubric, read_rubric
 
 MOST_ANNOTATIONS = 500

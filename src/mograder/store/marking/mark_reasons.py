@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, select
 
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_tables import question_marks
+from mograder.store.gradebook.gradebook_tables import answer_annotations, question_marks
 from mograder.store.gradebook.grading_records import MACHINE
-from mograder.store.gradebook.marking_tables import answer_annotations
 from mograder.store.gradebook.rubrics import Rubric, StartsAt, read_details, read_rubric
 from mograder.store.marking.annotations import Annotations, annotation_text
 from mograder.store.marking.answer_states import last_given

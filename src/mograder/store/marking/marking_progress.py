@@ -17,10 +17,10 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
     assignments,
     grading_runs,
+    marking_shares,
     question_marks,
     submissions,
 )
-from mograder.store.gradebook.marking_tables import marking_shares
 from mograder.store.marking.answer_states import AnswerStates, QuestionStates
 from mograder.store.marking.shares import SharedOut, Shares
 

@@ -18,8 +18,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_tables import regrade_messages, regrade_requests
 from mograder.store.gradebook.mark_release import NewRelease, insert_releases
-from mograder.store.gradebook.marking_tables import regrade_messages, regrade_requests
 
 
 class MessageKind(StrEnum):

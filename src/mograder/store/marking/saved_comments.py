@@ -20,7 +20,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_rows
-from mograder.store.gradebook.marking_tables import rubrics, saved_comments
+from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
 from mograder.store.gradebook.rubrics import (
     Rubric,
     SavedComment,
@@ -29,8 +29,7 @@ from mograder.store.gradebook.rubrics import (
     read_rubric,
 )
 from mograder.store.marking.answer_states import last_given
-from mograder.store.marking.mark_steps import NO_DETAILS, GivenMark
-from mograder.store.marking.question_marking import write_mark
+from mograder.store.marking.question_marking import NO_DETAILS, GivenMark, write_mark
 
 MOST_COMMENTS = 500
 """The largest number of saved comments of a question."""

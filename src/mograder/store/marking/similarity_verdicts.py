@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.marking_tables import similarity_verdicts
+from mograder.store.gradebook.gradebook_tables import similarity_verdicts
 
 LONGEST_NOTE = 2000
 """The longest note, in characters."""

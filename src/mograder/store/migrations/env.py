@@ -5,15 +5,13 @@ from __future__ import annotations
 from mograder.store.copies import update_tables
 from mograder.store.database.migrating import run
 from mograder.store.external import external_tables
-from mograder.store.hub import board_tables, node_tables
+from mograder.store.hub import board_tables
 from mograder.store.hub.hub_tables import metadata
-from mograder.store.versions import release_tables, version_tables
+from mograder.store.versions import version_tables
 
 # Their tables are in it now.
 assert board_tables.board_checks.metadata is metadata
 assert external_tables.external_people.metadata is metadata
-assert node_tables.nodes.metadata is metadata
-assert release_tables.kept_releases.metadata is metadata
 assert version_tables.versions.metadata is metadata
 assert update_tables.update_offers.metadata is metadata
 run(metadata)

@@ -8,6 +8,7 @@ submission, such as any other link, is told and never opened.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import unicodedata
@@ -186,3 +187,21 @@ def _without_link(directory: Path, names: Iterable[str], known: set[str]) -> lis
 def _shown(path: Path) -> str:
     """Return a file's name for messages, with escapes for what cannot be printed."""
     return path.name if path.name.isprintable() else ascii(path.name)
+
+
+METADATA = ".fetch_metadata.json"
+"""Unix time of submission by username."""
+
+_LATEST = 1 << 53
+
+
+def read_numbers(directory: Path, name: str = METADATA) -> dict[str, float]:
+    """Return the numbers by username in a file of an earlier run or of 0.3.16, {} if unreadable."""
+    try:
+        found = json.loads((directory / name).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    numbers = ((user, at) for user, at in found.items() if isinstance(at, int | float))
+    return {user: at for user, at in numbers if abs(at) < _LATEST}

@@ -22,13 +22,13 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.merge.release_origin import fitting_release
+from mograder.notebook.merge.cell_merge import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.database.database import reading, writing
 from mograder.store.releases.pinned_release import file_digest, open_file, pinned
 from mograder.store.releases.published_release import Release, is_support
-from mograder.store.versions.release_tables import kept_releases, kept_texts
 from mograder.store.versions.version_deltas import compress, expand
+from mograder.store.versions.version_tables import kept_releases, kept_texts
 from mograder.store.versions.versions import digest_of
 
 _MOST_KEPT = 100

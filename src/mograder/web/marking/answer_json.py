@@ -12,8 +12,7 @@ from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.gradebook.rubrics import SavedComment as StoredComment
 from mograder.store.marking.annotations import Annotation as StoredAnnotation
 from mograder.store.marking.annotations import annotation_text
-from mograder.store.marking.mark_steps import GivenMark
-from mograder.store.marking.question_marking import AnswerMark
+from mograder.store.marking.question_marking import AnswerMark, GivenMark
 from mograder.store.marking.regrade_requests import RegradeRequest as StoredRequest
 from mograder.web.marking.models import (
     Annotation,

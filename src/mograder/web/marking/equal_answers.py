@@ -13,7 +13,7 @@ from mograder.grading.marking.answer_groups import AssignmentWork
 from mograder.grading.marking.answer_names import group_id, question_of, question_title
 from mograder.grading.marking.question_sources import sources_or_none
 from mograder.grading.similarity.equal_answers import AnswerGroup
-from mograder.store.marking.separations import Separations
+from mograder.store.marking.shares import Separations
 from mograder.web.marking.answer_access import (
     LIMIT,
     Answers,

@@ -20,18 +20,19 @@ from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_mome
 from mograder.core.names import ItemName
 from mograder.core.settings_model import PenaltiesSettings
 from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
-from mograder.grading.late.due_dates import DueDates
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
     described,
     extension,
+    known_assignments,
     membership,
     policy_change,
     read_changes,
     removal,
+    unknown_students,
 )
-from mograder.grading.late.late_names import known_assignments, unknown_students
+from mograder.grading.late.late_work import DueDates
 from mograder.grading.release.late_preview import LatePreview, preview_late
 from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts

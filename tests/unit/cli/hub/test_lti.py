@@ -12,9 +12,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.external_settings import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_platforms import Keys, Platforms
+from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 from mograder.store.external.lti_presence import has_platforms
-from mograder.store.external.lti_registrations import UNREGISTERED, Registrations
 from mograder.store.hub.hub_state import HubState
 
 MOODLE = "https://moodle.example.org"

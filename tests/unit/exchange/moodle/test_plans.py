@@ -37,7 +37,7 @@ from mograder.exchange.moodle.grade_upload import (
 from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook
-from mograder.store.submissions.fetched_times import METADATA
+from mograder.store.submissions.submitted_files import METADATA
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 A1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))

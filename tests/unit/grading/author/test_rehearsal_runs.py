@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial, RunReport
-from mograder.grading.author.rehearsal_runs import Subject, Version, rehearse
+from mograder.grading.author.rehearsal import Subject, Version, rehearse
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgedCheck, JudgingResult

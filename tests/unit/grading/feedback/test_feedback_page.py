@@ -11,7 +11,7 @@ import pytest
 
 from mograder.core.settings_model import GradingSettings, ItemSettings, Settings
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import view_feedback
 from mograder.grading.late.late_work import NO_DEDUCTION
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.feedback_page import ShownNotebook, render_feedback_page
+from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry

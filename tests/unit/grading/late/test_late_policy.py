@@ -18,8 +18,7 @@ from mograder.core.settings_model import (
     PenaltiesSettings,
     Settings,
 )
-from mograder.grading.late.due_dates import DueDates, due_dates
-from mograder.grading.late.late_policy import LatePolicy, merged
+from mograder.grading.late.late_work import DueDates, LatePolicy, due_dates, merged
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
 from mograder.store.gradebook.late_facts import StoredPolicy

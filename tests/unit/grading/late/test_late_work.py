@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mograder.core.settings_model import PenaltiesSettings
-from mograder.grading.late.due_dates import DueDates
 from mograder.grading.late.explanation import late_sentence, moment
-from mograder.grading.late.late_policy import LatePolicy
 from mograder.grading.late.late_work import (
     Basis,
     Deduction,
+    DueDates,
+    LatePolicy,
     Limit,
     SubmissionTime,
     Terms,

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from mograder.auth.signing import derived_key
-from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
-from mograder.grading.results.recorded_result import LastResult, last_result, result_of_run
-from mograder.grading.results.result_signature import sign_result
+from mograder.grading.results.grading_result import (
+    GradingResult,
+    GradingState,
+    LastResult,
+    last_result,
+    render_result,
+    result_of_run,
+    sign_result,
+)
 from mograder.store.gradebook.grading_records import RecordedRun
 from tests.support.graded_results import graded_result
 

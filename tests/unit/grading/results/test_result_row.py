@@ -12,11 +12,11 @@ from mograder.grading.results.result_row import (
     Column,
     ResultRow,
     columns_of,
+    render_csv,
     row_of,
     status_of,
     unread_row,
 )
-from mograder.grading.results.results_csv import render_csv
 from mograder.grading.validation.report import CheckStatus
 from tests.support.graded_results import graded_result
 from tests.support.grading_copies import result_with

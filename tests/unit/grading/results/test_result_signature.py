@@ -11,8 +11,14 @@ from mograder.auth.receipts import make_receipt
 from mograder.auth.signing import derived_key, signature_of
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.grading.results.grading_result import GradingState, parse_result, render_result
-from mograder.grading.results.result_signature import grading_key, is_signed, sign_result
+from mograder.grading.results.grading_result import (
+    GradingState,
+    grading_key,
+    is_signed,
+    parse_result,
+    render_result,
+    sign_result,
+)
 from tests.support.graded_results import graded_result
 
 KEY = derived_key("secret", "grading")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.notebook.grading.grading_review import ReviewedGrading, review_grading
+from mograder.notebook.grading.grading_split import ReviewedGrading, review_grading
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, solved, source
 
 ANSWER = solved("err = 0")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.hashes import cell_hashes
 from mograder.notebook.header_edit import read_key, set_keys
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
 from mograder.notebook.merge.cell_pairs import code_of
 from mograder.notebook.merge.merge_pieces import ADDITIONS, STUDENTS
+from mograder.notebook.points import cell_hashes
 
 MARKS = """\
 import marimo as mo

@@ -9,7 +9,7 @@ from marimo._ast.parse import parse_notebook
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.hashes import cell_hash, cell_hashes, is_editable
+from mograder.notebook.points import cell_hash, cell_hashes, is_editable
 from mograder.notebook.source.leaks import find_leaks, hidden_values
 from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
 

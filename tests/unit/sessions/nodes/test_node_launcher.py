@@ -24,7 +24,7 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.store.hub.hub_state import SessionState
-from mograder.store.hub.node_tables import NodeRow
+from mograder.store.hub.hub_tables import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
 from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
 

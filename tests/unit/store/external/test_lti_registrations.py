@@ -14,7 +14,7 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.external_settings import LtiPlatform
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.external.external_tables import lti_registrations
-from mograder.store.external.lti_registrations import REGISTRATION_LIFE, UNREGISTERED, Registrations
+from mograder.store.external.lti_platforms import REGISTRATION_LIFE, UNREGISTERED, Registrations
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MOODLE = LtiPlatform(

@@ -8,7 +8,7 @@ import pytest
 
 from mograder.core.errors import NotFound
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.marking.separations import Separations
+from mograder.store.marking.shares import Separations
 from tests.support.gradebooks import AT, FAIR, a_run
 
 

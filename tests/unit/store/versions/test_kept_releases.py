@@ -16,7 +16,7 @@ from mograder.store.database.database import open_engine, reading, upgrade
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from mograder.store.versions import kept_releases as module
 from mograder.store.versions.kept_releases import KeptReleases
-from mograder.store.versions.release_tables import kept_texts
+from mograder.store.versions.version_tables import kept_texts
 from mograder.store.versions.versions import digest_of
 
 A1 = ItemName.parse("A1")

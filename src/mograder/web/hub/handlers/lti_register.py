@@ -23,7 +23,7 @@ from mograder.clients.lti_registration import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
-from mograder.store.external.lti_registrations import Registrations
+from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.foreign_frame import framed

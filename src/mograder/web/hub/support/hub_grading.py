@@ -15,7 +15,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.grading.batch.grading_jobs import Batch, GradingJobs
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.results.result_signature import grading_key
+from mograder.grading.results.grading_result import grading_key
 from mograder.grading.runs.grading_tools import GradingTools, contracts_of
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.notebook.pep723 import read_script

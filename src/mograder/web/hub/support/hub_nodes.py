@@ -32,8 +32,8 @@ from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.node_authority import open_authority
-from mograder.store.hub.node_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.support.connected_nodes import HubNodes
 from mograder.web.hub.support.hosting import Hosting
