@@ -36,6 +36,8 @@ from mograder.store.hub.hub_tables import metadata, sessions
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once
 
+pytestmark = pytest.mark.usefixtures("real_migrations")
+
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 

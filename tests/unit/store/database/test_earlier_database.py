@@ -15,6 +15,8 @@ from mograder.store.database.earlier_database import Returned, find_earlier, put
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import HubState
 
+pytestmark = pytest.mark.usefixtures("real_migrations")
+
 _LATER = """\
 from alembic import op
 import sqlalchemy as sa
