@@ -16,14 +16,14 @@ setup: ## install uv and the locked packages
 demo: ## start a hub on a copy of the example course and open it
 	@scripts/demo
 
-test: ## run the tests of minutes: no processes but chosen journeys (what CI runs)
+test: ## run the tests of minutes: no processes but chosen journeys
 	@scripts/test
 
 test-full: ## run all tests but load and chaos, or SHARD=1/3 of them
 	@scripts/test --full $(if $(SHARD),--shard $(SHARD))
 
 test-fast: setup ## run the unit tests that start no process
-	@$(PYTHON) -m pytest -n 2 -m "not long and not full" tests/unit tests/test_house.py
+	@$(PYTHON) -m pytest -n 2 --timeout 60 -m "not long and not full" tests/unit tests/test_house.py
 
 test-long: ## run load and chaos, with random seeds that are printed
 	@scripts/test --long

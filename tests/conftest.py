@@ -17,7 +17,12 @@ import pytest
 
 from bench.support.course import REPOSITORY, copy_example_course
 
-pytest_plugins = ["tests.support.processes", "tests.support.timings", "tests.support.flushing"]
+pytest_plugins = [
+    "tests.support.processes",
+    "tests.support.timings",
+    "tests.support.flushing",
+    "tests.support.new_tables",
+]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
 

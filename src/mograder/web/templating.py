@@ -8,6 +8,7 @@ next one by a relative path.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import re
@@ -89,8 +90,9 @@ def load_pages() -> Pages:
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 
+@functools.cache
 def static_file(body: bytes, media_type: str) -> StaticFile:
-    """Return a static file, gzipped once for all requests."""
+    """Return a static file, gzipped once for all requests and apps."""
     return StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
 
 

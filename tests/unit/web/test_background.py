@@ -104,13 +104,19 @@ async def test_who_leaves_the_line_gives_up_the_place_after_a_while() -> None:
 
 
 async def test_work_that_is_for_others_too_goes_on_whoever_watches() -> None:
-    work = Work()
-    running = work.begin(waiting_in_line)
+    let_in = asyncio.Event()
+
+    async def job(report: Report) -> Started:
+        report("You are number 3 in line.")
+        await let_in.wait()
+        return Started(url="edit/user/alice/A1/")
+
+    running = Work().begin(job)
     lines = progress_lines(running, "x", fields, absent=None)
     await anext(lines)
     await lines.aclose()
-    assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
-    await work.close()
+    let_in.set()
+    assert (await running.result()).url == "edit/user/alice/A1/"
 
 
 async def test_who_looks_again_in_time_keeps_the_place() -> None:
