@@ -1,8 +1,7 @@
 """Assets: what a browser fetches of marimo's files when a student opens a second assignment.
 
-Real Chromium, three times: where a session's page has the hub's origin, where it has an origin of
-its own (``session_url``), and, as it is by default, an opaque one, into which the page around it
-hands them (decision 56).
+Real Chromium, twice: where a session's page has an origin of its own (``session_url``), and, as it
+is by default, an opaque one, into which the page around it hands them (decision 56).
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from bench.support.traffic import Traffic
 _ITEMS = ("first", "second")
 _EACH = "session_url"
 _MODES: dict[str, dict[str, object]] = {
-    "same-origin": {"hub.session_isolation": "same-origin"},
-    "sandbox": {"hub.session_isolation": "sandbox"},
+    "sandbox": {},
     _EACH: {
         "hub.public_url": "http://127.0.0.1:{port}",
         "hub.session_url": "http://{session}.sessions.localhost:{port}",
@@ -40,7 +38,6 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     """Open two assignments one after the other in a fresh profile, in each mode."""
     rows = []
     for mode, why in (
-        ("same-origin", ""),
         (_EACH, "an origin for each session"),
         ("sandbox", "the default"),
     ):
@@ -54,7 +51,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
                 (second.bytes / MIB,),
                 (first.bytes / MIB,),
                 Budget(0, unit="MiB"),
-                f"{note} fetched again{'; ' if why else ''}{why}",
+                f"{note} fetched again; {why}",
             )
         )
         rows.append(

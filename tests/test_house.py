@@ -49,7 +49,6 @@ STAND_ALONE = (
     "src/mograder/sandbox/inside/cell_output.py",
     "src/mograder/sandbox/inside/warmup_run.py",
     "src/mograder/sandbox/inside/module_snapshot.py",
-    "src/mograder/sandbox/inside/sched_slice.py",
     "src/mograder/sandbox/inside/codec_rules.py",
     "src/mograder/sandbox/inside/frames.py",
     "src/mograder/sandbox/inside/value_encoder.py",

@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_grou
 
 BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")
-SAME_ORIGIN = {"hub.session_isolation": "same-origin"}
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
 """Console messages of marimo's page in an opaque origin, and of a page that was left."""
 
@@ -78,15 +77,13 @@ async def test_all_of_an_editors_files_come_compressed_from_the_shared_address(
     assert not [note for note in guest.notes if not any(word in note for word in HARMLESS)]
 
 
-@pytest.mark.parametrize("settings", [SAME_ORIGIN, ORIGIN_EACH], ids=["same", "each"])
 async def test_a_second_assignment_fetches_none_of_them_again(
     start_hub: Callable[..., HubProcess],
     people_of_one_process: People,
     work_directory: Path,
-    settings: dict[str, str],
 ) -> None:
     """Sessions with an origin each share the files of the hub's own: nothing of a session's."""
-    hub = start_hub(course(work_directory), dev=True, settings=settings)
+    hub = start_hub(course(work_directory), dev=True, settings=ORIGIN_EACH)
     guest = await people_of_one_process.person("guest")
     first, second = [await opened(guest, f"{hub.url}/edit/{item}") for item in ITEMS]
     assert len(first.shared(first.fetched)) > 200

@@ -388,18 +388,6 @@ async def test_a_lecture_has_the_bar_without_what_is_for_assignments(scene: Fram
     await expect(tab.ended).to_contain_text("The lecture was published again.")
 
 
-async def test_the_bar_is_there_without_the_sandbox_too(tmp_path: Path, people: People) -> None:
-    settings = 'session_isolation = "same-origin"\n'
-    async with framed(tmp_path, people, settings=settings) as scene:
-        tab = await scene.open(query="?x=1")
-        assert await tab.frame.evaluate("self.origin") == scene.address
-        assert await tab.frame.evaluate("location.search") == "?x=1"
-        await tab.frame.evaluate("document.title = 'Darts'")
-        await expect(tab.page).to_have_title("Darts")
-        scene.hub.end("alice", ITEM, EndReason.IDLE)
-        await expect(tab.ended).to_contain_text("nobody used it")
-
-
 async def test_it_fits_a_phone_and_the_dark(scene: Framed, artifacts: Path) -> None:
     tab = await scene.open()
     await _looks_right(tab, "open", artifacts)

@@ -81,10 +81,13 @@ def get_logger(name: str) -> logging.Logger:
     return logging.getLogger(name if below else f"{_ROOT}.{name}")
 
 
-def configure_logging(*, level: str = "info", journal: bool = False) -> None:
+def configure_logging(
+    *, level: str = "info", journal: bool = False, to: QuietHandler | None = None
+) -> None:
     """Send every record, masked, to standard error; may be called again.
 
-    ``journal``: standard error goes to journald, which adds the time and reads a priority (B45).
+    ``to`` is where they go instead. ``journal``: standard error goes to journald, which adds the
+    time and reads a priority (B45).
     Our records are written from ``level`` up, those of libraries from ``warning`` up (from
     ``level`` up if that is ``debug``).
 
@@ -96,9 +99,9 @@ def configure_logging(*, level: str = "info", journal: bool = False) -> None:
             f"There is no log level {level!r}.", hint="Use debug, info, warning or error."
         )
     root = logging.getLogger()
-    for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
+    for handler in [each for each in root.handlers if isinstance(each, QuietHandler)]:
         root.removeHandler(handler)
-    handler = _Handler(sys.stderr)
+    handler = to or _Handler(sys.stderr)
     handler.setFormatter(JournalFormatter() if journal else TextFormatter())
     root.addHandler(handler)
     root.setLevel(chosen if chosen <= logging.DEBUG else max(chosen, logging.WARNING))
@@ -130,13 +133,17 @@ class JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in lines)
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
-    """A stream handler that does not print a record's raw arguments when writing fails."""
+class QuietHandler(logging.Handler):
+    """A handler that does not print a record's raw arguments when writing fails."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
         notice = f"A log record of {record.name}, line {record.lineno}, could not be written.\n"
         if sys.__stderr__ is not None:
             sys.__stderr__.write(notice)
+
+
+class _Handler(QuietHandler, logging.StreamHandler):  # type: ignore[type-arg]  # only in the stubs
+    """A handler for standard error."""
 
 
 def _sentence(record: logging.LogRecord) -> str:

@@ -49,6 +49,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _GONE: Mapping[str, str] = {
     "hub.front_group": "Remove it: all traffic goes through the hub, and no program needs a group "
     "for the sessions' sockets. Write nginx's configuration again: mograder hub proxy-config nginx",
+    "hub.session_isolation": "Remove it: a session's page never has the hub's origin. For storage "
+    "in the browser set [hub] session_url, which gives each session an origin of its own.",
 }
 """What to do about a setting of an earlier release."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})

@@ -270,8 +270,6 @@ class HubSettings(Section):
     ] = None
     """Peers that may name a user in the header: addresses, networks, or "unix" for the hub's own
     Unix socket. Unset: loopback if sessions are sandboxed, no peer otherwise."""
-    session_isolation: Literal["sandbox", "same-origin"] = "sandbox"
-    """Where a session's page runs in the browser; "same-origin" is for debugging."""
     base_url: Annotated[str, AfterValidator(normalise_base_url)] = ""
     """The path prefix under which browsers find the hub, such as "/live/hub"."""
     public_url: Annotated[str, AfterValidator(normalise_public_url)] = ""

@@ -62,6 +62,7 @@ _STATE_AGAIN = frozenset(
         "runtime",
         "hub.lock",
         "supervisor.log",
+        "supervisor.log.1",
     }
 )
 _STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})

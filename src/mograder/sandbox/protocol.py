@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter
 
 from mograder.sandbox.message import MOST, LogTail, Message, Name, Text, Word
 from mograder.sandbox.node_messages import (
@@ -466,27 +466,3 @@ class CallId(Message):
     """The id of a call whose operation is not valid, for the answer with an error."""
 
     id: int
-
-
-class UnknownAnswer(Message):
-    """A message of a kind that is unknown to this release, or news that it cannot parse."""
-
-    kind: str
-
-
-# No call waits for news, and reconnecting would only bring the same message.
-_WAITED_FOR = frozenset(each.model_fields["kind"].default for each in (Output, Done, Failed, Ended))
-
-
-def decode_answer(line: bytes) -> SupervisorMessage | UnknownAnswer:
-    """Return a supervisor's message, :class:`UnknownAnswer` for an unknown kind or invalid news.
-
-    Raises: :class:`pydantic.ValidationError` for any other message that is not valid.
-    """
-    try:
-        return ANSWER.validate_json(line)
-    except ValidationError:
-        unknown = UnknownAnswer.model_validate_json(line)
-        if unknown.kind in _WAITED_FOR:
-            raise
-        return unknown

@@ -13,6 +13,7 @@ import pytest
 
 from mograder.core.names import rehearsal_user
 from mograder.sandbox.protocol import (
+    ANSWER,
     LINE_LIMIT,
     LONGEST_REPORT,
     MOST_REPORTS,
@@ -20,7 +21,6 @@ from mograder.sandbox.protocol import (
     Endpoint,
     Mode,
     SessionChecks,
-    decode_answer,
     encode,
 )
 from mograder.sessions.check_reports import (
@@ -186,4 +186,4 @@ def test_the_largest_message_fits_into_a_line() -> None:
     worst = SessionChecks(session_id="s" * 64, reports=('"' * LONGEST_REPORT,) * MOST_REPORTS)
     message = Checked(sessions=(worst,))
     assert len(encode(message)) < LINE_LIMIT
-    assert decode_answer(encode(message)) == message
+    assert ANSWER.validate_json(encode(message)) == message

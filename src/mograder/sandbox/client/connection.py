@@ -22,6 +22,7 @@ from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxU
 from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
+    ANSWER,
     LINE_LIMIT,
     PROTOCOL,
     Arrived,
@@ -39,8 +40,6 @@ from mograder.sandbox.protocol import (
     Operation,
     Output,
     Shutdown,
-    UnknownAnswer,
-    decode_answer,
     encode,
 )
 from mograder.sandbox.supervisor.config import SupervisorConfig
@@ -54,7 +53,6 @@ _END_SECONDS = 30.0
 _SPAWN_SECONDS = 120.0
 """How long a supervisor may take to prepare the host (directories, mounts, orphans)."""
 
-_WARNING_SECONDS = 60.0
 _READ_BYTES = 4096
 _ATTEMPTS = 3
 
@@ -73,7 +71,6 @@ class Connection:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
-        self._warned = float("-inf")
         self._listening = asyncio.create_task(self._listen())
         self.hello = Done(id=0)
         """The supervisor's answer to ``hello``."""
@@ -196,13 +193,11 @@ class Connection:
     def _hear(self, line: bytes) -> bool:
         """Dispatch one message; return false, to close the connection, if it cannot be parsed."""
         try:
-            answer = decode_answer(line)
+            answer = ANSWER.validate_json(line)
         except ValidationError as error:
             _log.error("the connection is closed: the supervisor sent what is none: %.500s", error)
             return False
         match answer:
-            case UnknownAnswer():
-                self._warn_of(answer)
             case Ended():
                 _isolated(self._on_ended, answer)
             case Arrived() | Measured() | Checked() | NodeStatus():
@@ -213,18 +208,6 @@ class Connection:
             case Done() | Failed():
                 self._settle(answer)
         return True
-
-    def _warn_of(self, unknown: UnknownAnswer) -> None:
-        """Log a message that cannot be read, at most one a minute."""
-        now = time.monotonic()
-        if now - self._warned < _WARNING_SECONDS:
-            return
-        self._warned = now
-        _log.warning(
-            "a message of the kind %.50r cannot be read and is ignored, as are more within a "
-            "minute: the supervisor may be of another release",
-            unknown.kind,
-        )
 
     def _settle(self, answer: Done | Failed) -> None:
         future = self._waiting.get(answer.id)

@@ -49,7 +49,6 @@ import answer_worker  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
-import sched_slice  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 import template_run  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
@@ -124,7 +123,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main(argv: list[str]) -> None:
     """Import and warm up, report the result, then fork on request."""
     options = json.loads(argv[0])
-    sched_slice.shorten()  # inherited by the sessions
     control = socket.socket(fileno=options["fd"])
     control.set_inheritable(False)
     own_modules.hide()

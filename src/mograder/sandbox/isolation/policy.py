@@ -69,7 +69,7 @@ REHEARSAL = {"least": 2.0, "trial": 2.0}
 
 ZYGOTE = (
     "zygote.py",
-    *("enter_sandbox.py", "rights.py", "warmup_run.py", "module_snapshot.py", "sched_slice.py"),
+    *("enter_sandbox.py", "rights.py", "warmup_run.py", "module_snapshot.py"),
     "template_run.py",
 )
 """The zygote's program and the modules that it imports, in the directory of ``serve.py`` too."""

@@ -19,7 +19,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.inside import sched_slice
 from mograder.sandbox.limits.cgroup2 import SessionGroup
 
 _log = logging.getLogger("mograder.supervisor")
@@ -175,7 +174,7 @@ def niceness_of(weight: int) -> int:
 
 
 def put_first() -> None:
-    """Prefer this thread to sessions: a lower niceness as root, and short slices for any user.
+    """Prefer this thread to sessions by a lower niceness, if this process is root.
 
     Child processes get the default niceness.
     """
@@ -183,4 +182,3 @@ def put_first() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         os.setpriority(os.PRIO_PROCESS, 0, _OWN_NICENESS)
         Path("/proc/self/autogroup").write_text(str(_OWN_NICENESS))
-    sched_slice.shorten()

@@ -451,9 +451,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
         await writer.drain()
 
 
-def serve_supervisor(
-    config: SupervisorConfig, log: LogFile | None = None, service: Service = NO_SERVICE
-) -> None:
+def serve_supervisor(config: SupervisorConfig, service: Service = NO_SERVICE) -> None:
     """Prepare the host and answer hubs until the supervisor ends; blocks.
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` if no sandbox can be created.
@@ -471,11 +469,8 @@ def serve_supervisor(
     gc.freeze()  # excludes long-lived objects from later garbage collections, which block the loop
 
     async def run() -> None:
-        small = None if log is None else asyncio.create_task(log.keep_small())
         async with service.kept_alive():
             await Supervisor(config, runner, host, service).serve()
-        if small is not None:
-            small.cancel()
 
     try:
         asyncio.run(run())
@@ -493,10 +488,9 @@ def _allow_open_files() -> None:
 def main(argv: list[str]) -> int:
     """Run the program that a hub starts; a failure is printed as one line on standard output."""
     config = SupervisorConfig.model_validate_json(argv[0])
-    configure_logging()
-    log = None if config.log is None else LogFile(config.log)
     try:
-        serve_supervisor(config, log)
+        configure_logging(to=None if config.log is None else LogFile(config.log))
+        serve_supervisor(config)
     except MograderError as error:
         sys.stdout.write(f"failed {error.message}\t{error.hint}\n")
         return 78

@@ -38,7 +38,7 @@ async function begin() {
   const began = Date.now();
   clock = setInterval(() => tell_elapsed(began), 500);
   try {
-    if (probe && !(await lets_through(probe))) {
+    if (!(await lets_through(probe))) {
       show("front");
       return;
     }

@@ -106,7 +106,6 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         what=what,
         before=news_of(before, services.loaded.settings),
         saved=copy.saved if copy else None,
-        probe=services.loaded.settings.hub.session_isolation == "sandbox",
     )
 
 

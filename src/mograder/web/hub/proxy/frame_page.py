@@ -64,14 +64,14 @@ class FramePages:
         query: str,
         context: RequestContext,
         *,
-        opaque: bool,
         helps: bool = False,
     ) -> tuple[str, HeaderList]:
         """Return the page's HTML and its headers.
 
-        ``root`` is the address of marimo's page; ``opaque`` is whether its origin is opaque.
-        ``helps`` is whether the viewer works in the notebook together with its owner.
+        ``root`` is the address of marimo's page. ``helps`` is whether the viewer works in the
+        notebook together with its owner.
         """
+        opaque = self.url is None
         key, prefix = session.key, context.prefix
         copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
         mine = viewer.username == key.user

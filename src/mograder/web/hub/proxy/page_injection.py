@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
-FRAMED = "_mograder/page"
-"""Path of the page for the frame, below a session's address, when all is of one origin."""
-
 HEAD_WITHIN = 256 * 1024
 """Bytes of a page in which its ``<head>`` is searched; marimo's starts within 60 bytes."""
 
@@ -56,8 +53,8 @@ class Page:
     """The addresses of a session's page; it loads everything below ``root`` (no final slash).
 
     ``address`` is the address that a tab shows for it; relative links are resolved from there.
-    ``opaque`` is whether the page has an opaque origin without storage, ``based`` whether it needs
-    a ``<base>``. ``viewer`` is the name of the person who looks at it, "" if the notebook's code
+    ``opaque`` is whether the page has an opaque origin, without storage; it gets a ``<base>`` then.
+    ``viewer`` is the name of the person who looks at it, "" if the notebook's code
     must not know it.
     """
 
@@ -65,7 +62,6 @@ class Page:
     address: str
     viewer: str
     opaque: bool
-    based: bool
 
 
 def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
@@ -74,7 +70,7 @@ def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
     ``held`` is whether :func:`hold_files` has changed the page.
     """
     insert = b""
-    if page.based:
+    if page.opaque:
         insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
     # The shims first, so that the page's other scripts, ours too, use the substitutes.
     insert += STORAGE

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
-from mograder.auth.csrf import browser_marks, same_origin
+from mograder.auth.csrf import browser_marks
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable
 from mograder.web.hub.proxy.answer_rules import Visit
@@ -18,11 +18,6 @@ GONE: Header = (b"x-mograder-session", b"gone")
 """Reports to a page's script that the session has ended or may not be used."""
 
 ENDED = "What was saved is safe. This session has ended."
-
-ONLY_OWNERS = (
-    "This hub runs session pages on its own origin ([hub] session_isolation = "
-    '"same-origin"), so only their owners may open them. Set it to "sandbox".'
-)
 
 
 class ProxyReply(Exception):
@@ -120,7 +115,7 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
     raise see_other(visit.document_url)
 
 
-def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> None:
+def check_browser(scope: Scope) -> None:
     """Allow a browser only the document by login, for every user.
 
     Otherwise a page in an opaque origin could act with the cookie that the browser adds (tried:
@@ -130,8 +125,6 @@ def check_browser(scope: Scope, context: RequestContext, *, sandbox: bool) -> No
     """
     headers = scope["headers"]
     if not browser_marks(headers):
-        return
-    if not sandbox and same_origin(headers, context.own_origins):
         return
     if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
         destinations = {value for name, value in headers if name == b"sec-fetch-dest"}

@@ -26,7 +26,7 @@ from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feat
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
-from mograder.web.hub.proxy.page_injection import FRAMED, Page
+from mograder.web.hub.proxy.page_injection import Page
 from mograder.web.hub.proxy.paths import (
     CapabilityPath,
     ProbePath,
@@ -37,7 +37,6 @@ from mograder.web.hub.proxy.paths import (
 from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.replies import (
     GONE,
-    ONLY_OWNERS,
     ProxyReply,
     check_browser,
     check_page,
@@ -91,7 +90,6 @@ class SessionProxy:
         settings = services.loaded.settings
         self._services = services
         self._pool = services.pool
-        self._sandbox = settings.hub.session_isolation == "sandbox"
         self._limits = Limits(settings.limits.request_mb * 2**20, answer_seconds)
         forget = services.capabilities.forget_session
         self._upstreams = Upstreams(forget, allowances, services.connections)
@@ -152,14 +150,11 @@ class SessionProxy:
             raise nobody(scope, context)
         if restricted(identity, self._services):
             raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
-        owner = identity.username == path.user
         if not self._may_enter(identity.username, identity.role, path.key):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise ProxyReply(403, "403 Forbidden")
         if identity.method is not Method.BEARER:
-            check_browser(scope, context, sandbox=self._sandbox)
-            if not owner and not self._sandbox:
-                raise ProxyReply(403, ONLY_OWNERS)
+            check_browser(scope)
         return identity
 
     def _may_enter(self, username: str, role: Role, key: SessionKey) -> bool:
@@ -202,20 +197,18 @@ class SessionProxy:
         context = context_of(scope)
         base = context.prefix + session.base_url
         page = partial(self._page, session, viewer, context)
-        framed = path.rest == FRAMED and not self._sandbox
         return Visit(
             session=session,
-            rest="" if framed else path.rest or "",
+            rest=path.rest or "",
             query=query_of(scope),
             public_base=base,
             edit_base=base,
             page=None if viewer.method is Method.BEARER else page,
             by_capability=False,
-            sandbox=self._sandbox,
+            sandbox=True,
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=login_headers(viewer, context, self._services.secret),
             on_revoke=partial(self._while_admitted, path, viewer, session, scope),
-            ancestors=whose_frame(context) if framed else "",
         )
 
     def _while_admitted(
@@ -247,13 +240,11 @@ class SessionProxy:
         """Return the addresses of a page that is about to be shown."""
         name = self._name_for_page(viewer.username, session.key)
         own = context.prefix + session.base_url
-        if not self._sandbox:
-            return Page(own, f"{own}/", name, opaque=False, based=True)
         # Only when a page is shown: a client with a trusted header and without cookies makes a new
         # login with each request.
         cap = await self._issued(session, viewer)
         root = f"{context.prefix}/s/{cap}"
-        return Page(root, f"{own}/", name, opaque=True, based=True)
+        return Page(root, f"{own}/", name, opaque=True)
 
     async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities = self._services.capabilities
@@ -268,20 +259,15 @@ class SessionProxy:
         self._traffic.http += 1
         self._pool.touch(session)
         context = context_of(exchange.scope)
-        root = f"{context.prefix}{session.base_url}/{FRAMED}"
-        if self._sandbox:
-            cap = await self._issued(session, viewer)
-            capability = self._services.capabilities.resolve(cap)
-            if capability is None:  # ended at this very moment
-                raise ended()
-            root = self._frames.root(cap, capability, context)
-        opaque = self._sandbox and self._frames.url is None
+        cap = await self._issued(session, viewer)
+        capability = self._services.capabilities.resolve(cap)
+        if capability is None:  # ended at this very moment
+            raise ended()
+        root = self._frames.root(cap, capability, context)
         query = query_of(exchange.scope)
         key = session.key
         helps = self._works_with(viewer.username, key.user, key.item)
-        html, headers = self._frames.render(
-            session, viewer, root, query, context, opaque=opaque, helps=helps
-        )
+        html, headers = self._frames.render(session, viewer, root, query, context, helps=helps)
         await send_text(exchange.send, 200, html, [*headers, *cookies])
 
     # ---- by capability: /s/<capability>/… ----
@@ -303,8 +289,7 @@ class SessionProxy:
             raise preflight()
         if isinstance(path, ProbePath):
             raise ProxyReply(204)
-        # Without the sandbox, a page under /s/ would be active content of the hub's own origin.
-        if not isinstance(path, CapabilityPath) or not self._sandbox:
+        if not isinstance(path, CapabilityPath):
             raise ended()
         capability, session = self.resolve(path.cap)
         visit = self.visit_by_capability(path, capability, session, scope, opaque=True)
@@ -364,7 +349,7 @@ class SessionProxy:
 
         async def page() -> Page:
             name = self._name_for_page(capability.username, session.key)
-            return Page(base, f"{own}/", name, opaque=opaque, based=opaque)
+            return Page(base, f"{own}/", name, opaque=opaque)
 
         return Visit(
             session=session,
@@ -440,7 +425,7 @@ class SessionProxy:
             status = 403 if refusal.status < 500 else refusal.status
             await refuse_websocket(exchange, status, refusal.text)
             return
-        fence = session_headers(sandbox=self._sandbox, shared=shared)
+        fence = session_headers(sandbox=True, shared=shared)
         whole = [*fence, *refusal.headers, *(cookies or ())]
         await send_text(exchange.send, refusal.status, refusal.text, whole)
 

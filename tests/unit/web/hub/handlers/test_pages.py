@@ -235,13 +235,6 @@ async def test_b66_b68_the_spinner_knows_where_to_start_and_works_without_script
     assert 'aria-live="polite"' in text
 
 
-async def test_the_spinner_does_not_probe_where_sessions_share_the_origin(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "plain", '[hub]\nsession_isolation = "same-origin"\n')
-    text = (await see(made, "/edit/A1")).text
-    made.close()
-    assert 'data-probe=""' in text
-
-
 async def test_a_name_outside_the_grammar_has_no_spinner(hub: Hub) -> None:
     page = await see(hub, "/edit/.ssh")
     assert page.status_code == 404

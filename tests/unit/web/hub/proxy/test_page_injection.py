@@ -56,8 +56,8 @@ def test_a_page_keeps_its_own_directory(rest: str, base: str) -> None:
     assert base_for("/s/c", rest) == base
 
 
-def page(root: str = "/s/c", *, opaque: bool = True, based: bool = True) -> Page:
-    return Page(root, "/edit/user/alice/A1/", "alice", opaque=opaque, based=based)
+def page(root: str = "/s/c", *, opaque: bool = True) -> Page:
+    return Page(root, "/edit/user/alice/A1/", "alice", opaque=opaque)
 
 
 def test_an_address_cannot_leave_its_attribute() -> None:
@@ -79,11 +79,7 @@ def test_a_page_of_an_ordinary_origin_gets_stand_ins_for_denied_storage_alone() 
     insert = page_insert(page("/edit/user/alice/A1", opaque=False), "")
     assert insert.count(b"<script") == 2
     assert STORAGE in insert
-    assert b'<base href="/edit/user/alice/A1/">' in insert
-
-
-def test_a_page_that_is_where_its_files_are_needs_no_base() -> None:
-    assert b"<base" not in page_insert(page(opaque=False, based=False), "")
+    assert b"<base" not in insert, "it is where its files are"
 
 
 def test_a_deeper_page_has_its_own_directory() -> None:

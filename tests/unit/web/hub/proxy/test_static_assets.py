@@ -122,7 +122,7 @@ async def test_a_preflight_lets_a_foreign_header_through(
 async def test_a_page_that_the_hub_left_alone_finds_them_too(
     client: httpx.AsyncClient, base: str, where: str
 ) -> None:
-    """``../_marimo`` from ``/edit/user/<user>/<item>/``: bearer clients, "same-origin"."""
+    """``../_marimo`` from ``/edit/user/<user>/<item>/``: bearer clients."""
     path = base.replace("/s/", f"{where}/", 1) + "/assets/index.js"
     assert is_asset_path(path.encode())
     assert (await client.get(path)).content == SCRIPT
