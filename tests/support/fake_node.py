@@ -61,8 +61,8 @@ class FakeNode:
 
     ``status_seconds`` is the pause between two statuses; None sends them only by :meth:`report`.
     ``session_mb`` is what each session uses. ``hold`` makes starts and runs wait, ``failure`` is
-    the answer to the next starts. Set ``silent`` to read and answer nothing more, as a node does
-    that is cut off.
+    the answer to the next starts. With ``stubborn`` it stops no session. Set ``silent`` to read and
+    answer nothing more, as a node does that is cut off.
     """
 
     name: str
@@ -79,6 +79,7 @@ class FakeNode:
     drain_seconds: float | None = None
     failure: Failed | None = None
     hold: asyncio.Event | None = None
+    stubborn: bool = False
     silent: bool = False
     calls: list[Message] = field(default_factory=list)
     grants: list[GrantLease] = field(default_factory=list)
@@ -193,6 +194,8 @@ class FakeNode:
                 return await self._start(call.id, operation)
             case Execute() | JudgeSubmission():
                 return await self._run(call.id, operation)
+            case StopSession() if self.stubborn:
+                return Failed(id=call.id, family="RemoteFailed", message="It does not stop.")
             case StopSession():
                 return self._stop(call.id, operation)
             case GrantLease() | PrepareEnvironment():

@@ -18,7 +18,9 @@ _TOLD_EACH = 120
 """Failures from one line in the log to the next: a minute."""
 
 
-async def retried(attempt: Callable[[], Awaitable[T]], trouble: str) -> T:
+async def retried(
+    attempt: Callable[[], Awaitable[T]], trouble: str, *, seconds: float = _RETRY_SECONDS
+) -> T:
     """Return the result of an attempt; repeat it every half second until it succeeds.
 
     The first failure is logged, with ``trouble`` before it, then one each minute, and in the end
@@ -39,4 +41,4 @@ async def retried(attempt: Callable[[], Awaitable[T]], trouble: str) -> T:
             if failures:
                 _log.info("%s: succeeded after %d failures", trouble, failures)
             return result
-        await asyncio.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(seconds)

@@ -108,7 +108,7 @@ async def _sandbox(config: NodeConfig) -> list[Line]:
     lines: list[Line] = []
     supervisor = config.supervisor
     try:
-        async with momentary_supervisor(supervisor, own_cache=True, warm=True) as moment:
+        async with momentary_supervisor(supervisor, own_cache=True, warm=1) as moment:
             lines.append(await uv_line(moment))
             hidden = (config.identity, moment.place / "lock")
             place = moment.place / "proof"

@@ -30,6 +30,10 @@ LINE_LIMIT = 1 << 20
 LONGEST_SECONDS = 3600.0
 """The longest time for one run of a notebook, and for all checks of a submission."""
 
+COMMANDS_SLOT = 50_000
+"""The first uid slot of commands' sandboxes. Those of students are counted from 1: as root, a
+command must not run a submission under the uid of a student's session on the same machine."""
+
 LONGEST_REPORT = 2048
 """The longest report of a check in bytes."""
 MOST_REPORTS = 200

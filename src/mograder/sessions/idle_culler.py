@@ -16,6 +16,7 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
+from mograder.core.periodic import repeat
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_rules import (
     attend,
@@ -86,16 +87,16 @@ class IdleCuller:
 
     async def end_idle(self) -> None:
         """End idle sessions and save activity times every few seconds, until cancelled."""
-        while True:
-            await asyncio.sleep(min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4))
-            try:
-                self._take_stock()
-                await self._cull()
-                await self._move()
-                self._queue.pump()  # sessions that are no longer young count with less memory
-                await asyncio.to_thread(self._sessions.note_down)
-            except Exception:  # noqa: BLE001 - the loop tries again in the next round
-                _log.exception("looking for idle sessions failed; the next round tries again")
+
+        async def look() -> None:
+            self._take_stock()
+            await self._cull()
+            await self._move()
+            self._queue.pump()  # sessions that are no longer young count with less memory
+            await asyncio.to_thread(self._sessions.note_down)
+
+        pause = min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4)
+        await repeat("idle sessions", look, pause, at_once=False)
 
     async def free_memory(self) -> None:
         """End sessions whenever a start waits for memory, until cancelled."""

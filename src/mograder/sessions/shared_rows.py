@@ -21,6 +21,7 @@ from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
+from mograder.core.periodic import repeat
 from mograder.core.retry import retried
 from mograder.core.single_flight import Progress
 from mograder.core.uninterrupted import to_its_end
@@ -153,14 +154,7 @@ class SharedRows:
 
     async def watch(self) -> None:
         """Keep the manager's memory in agreement with the rows, until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except MograderError as error:
-                _log.warning("the sessions of the other hubs could not be read: %s", error)
-            except Exception:  # noqa: BLE001 - the loop must go on after an error
-                _log.exception("the sessions of the other hubs could not be followed")
-            await asyncio.sleep(self._look_seconds)
+        await repeat("the sessions of the other hubs", self.look, self._look_seconds)
 
     async def look(self) -> None:
         """Adopt what other hubs started, forget what they ended, take over what dead ones left."""

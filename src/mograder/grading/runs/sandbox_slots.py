@@ -7,17 +7,19 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from mograder.sandbox.protocol import COMMANDS_SLOT
+
 
 class SandboxSlots:
     """Gives out pairs of free numbers, the lowest first; for one event loop.
 
-    ``numbers`` are those to give out, all from 1 on by default. Mutable state: ``_free``, numbers
-    that were returned, and ``_new``, those never given out.
+    ``numbers`` are those to give out, by default those of commands. Mutable state: ``_free``,
+    numbers that were returned, and ``_new``, those never given out.
     """
 
     def __init__(self, numbers: Iterable[int] | None = None) -> None:
         self._free: list[int] = []
-        self._new = iter(itertools.count(1) if numbers is None else numbers)
+        self._new = iter(itertools.count(COMMANDS_SLOT) if numbers is None else numbers)
 
     @contextmanager
     def pair(self) -> Iterator[tuple[int, int]]:

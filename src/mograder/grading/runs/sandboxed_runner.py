@@ -23,8 +23,8 @@ from mograder.grading.runs.workbench import (
     places,
 )
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
-from mograder.sandbox.client.temporary import command_config
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.temporary import momentary_supervisor
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
@@ -78,28 +78,26 @@ async def open_sandboxed(
         SandboxUnavailable: A sandbox is wanted and cannot be made.
     """
     place, _ = places(loaded, environ)
-    runtime = Path(tempfile.mkdtemp(prefix="mograder-"))
-    wanted = loaded.settings.security.use_bubblewrap if sandbox else False
     config = supervisor_config(loaded, environ)
-    in_course = config.uv_cache.is_relative_to(loaded.state_dir)
-    config = command_config(
-        config.model_copy(update={"sandbox": "none" if wanted is False else "bubblewrap"}),
-        runtime,
-        warm=_WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0,
-        uv_cache=place / "uv-cache" if in_course else None,
-    )
-    try:
-        client, _ = await open_sandbox(config, wanted, dev=False)
+    if not sandbox:
+        config = config.model_copy(update={"sandbox": "none"})
+    if config.uv_cache.is_relative_to(loaded.state_dir):
+        config = config.model_copy(update={"uv_cache": place / "uv-cache"})
+    warm = _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0
+    bounds = AUTHORS_BOUNDS if trusted else CopyBounds()
+    async with momentary_supervisor(config, warm=warm) as moment:
+        client = moment.client
         environments = await environments_of(loaded, environ, client)
-        limits = limits_of(loaded.settings.limits)
-        bounds = AUTHORS_BOUNDS if trusted else CopyBounds()
-        copies = runtime / "copies"
-        executor = Executor(client, copies, remove_tree, at_once=jobs, bounds=bounds)
-        judges = JudgeRunner(client, runtime / "judging", remove_tree, at_once=jobs, bounds=bounds)
+        copies = Path(tempfile.mkdtemp(prefix="mograder-"))
+        judging = copies / "judging"
         try:
-            yield GradingBench(executor, limits, environments, client.warm, judges)
+            yield GradingBench(
+                Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
+                limits_of(loaded.settings.limits),
+                environments,
+                client.warm,
+                JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
+            )
         finally:
             await environments.close()
-            await client.close()
-    finally:
-        await asyncio.to_thread(shutil.rmtree, runtime, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)

@@ -46,7 +46,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 
 _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
@@ -73,7 +73,7 @@ class Submission:
     seconds: float
     release: str | None = None
     folder: Path | None = None
-    uid_slot: int = 1
+    uid_slot: int = COMMANDS_SLOT
 
 
 async def validate(

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
-from mograder.sandbox.protocol import Limits, Mode, StartSession
+from mograder.sandbox.protocol import COMMANDS_SLOT, Limits, Mode, StartSession
 
 
 def trial_session(
@@ -30,6 +30,6 @@ def trial_session(
         notebook=f"{word}.py",
         environment=environment,
         base_url=f"/{word}",
-        uid_slot=1,
+        uid_slot=COMMANDS_SLOT,
         limits=limits,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.sandbox.execution.report import ExecutionResult
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class JudgingRequest:
     skip: tuple[int | str, ...]
     seed: str
     folder: Path | None = None
-    uid_slot: int = 1
-    judge_slot: int = 2
+    uid_slot: int = COMMANDS_SLOT
+    judge_slot: int = COMMANDS_SLOT + 1
     outputs: bool = False
     rehearse: bool = False
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from mograder.sandbox.protocol import Executed, Limits
+from mograder.sandbox.protocol import COMMANDS_SLOT, Executed, Limits
 
 _MOST_CELLS = 2000
 _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
@@ -67,7 +67,7 @@ class ExecutionRequest:
     limits: Limits
     seconds: float
     folder: Path | None = None
-    uid_slot: int = 1
+    uid_slot: int = COMMANDS_SLOT
     notebooks: bool = False
     outputs: bool = False
 

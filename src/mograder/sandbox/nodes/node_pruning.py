@@ -11,7 +11,7 @@ import logging
 import time
 from pathlib import Path
 
-from mograder.core.errors import MograderError
+from mograder.core.periodic import repeat
 from mograder.sandbox.client.environment_pruning import (
     InUse,
     finished_environments,
@@ -37,14 +37,12 @@ async def prune_unused(root: Path, in_use: InUse) -> tuple[str, ...]:
 
 async def prune_daily(root: Path, in_use: InUse) -> None:
     """Call :func:`prune_unused` once a day, until cancelled; failures are logged."""
-    while True:
-        await asyncio.sleep(_DAY)
-        try:
-            removed = await prune_unused(root, in_use)
-        except (MograderError, OSError) as error:
-            _log.warning("unused environments were not removed: %s", error)
-        else:
-            _log.info("removed %d environments that were not used for a month", len(removed))
+
+    async def prune() -> None:
+        removed = await prune_unused(root, in_use)
+        _log.info("removed %d environments that were not used for a month", len(removed))
+
+    await repeat("unused environments", prune, _DAY, at_once=False)
 
 
 def _recent(root: Path) -> frozenset[str]:

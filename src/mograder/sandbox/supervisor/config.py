@@ -28,6 +28,7 @@ from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Source
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.ownership import give_to
 from mograder.sandbox.isolation.policy import ASSET_URL, PROGRAMS, Host
+from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.supervisor.orphans import end_strays
 
 _log = logging.getLogger("mograder.supervisor")
@@ -81,6 +82,17 @@ class SupervisorConfig(BaseModel):
     """Identifies the course, so that another course's hub does not end its sessions as orphans."""
     asset_url: str = ASSET_URL
     """The URL below which pages load the sets of marimo's static files."""
+
+
+def cgroups_of(config: SupervisorConfig, **where: Path) -> SessionGroups | None:
+    """Divide the cgroup that is delegated to us, if the supervisor may; ``where`` as for ``find``.
+
+    A command's supervisor touches no cgroup: in the same tree are the sessions and zygotes of a hub
+    that runs, and at its end it would kill what it finds there.
+    """
+    if not config.divide_cgroups:
+        return None
+    return SessionGroups.find(runtime_name(config.runtime), **where)
 
 
 def prepare_runtime(runtime: Path) -> int:

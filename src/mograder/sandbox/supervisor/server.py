@@ -39,7 +39,6 @@ from mograder.sandbox.isolation.bwrap import (
 )
 from mograder.sandbox.isolation.etc_files import refresh_resolver
 from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
-from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.cpu import put_first
 from mograder.sandbox.node_messages import (
     GrantLease,
@@ -78,10 +77,10 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sandbox.supervisor.config import (
     SupervisorConfig,
+    cgroups_of,
     prepare_runner,
     prepare_runtime,
     restore_cache,
-    runtime_name,
 )
 from mograder.sandbox.supervisor.judge_runs import judge
 from mograder.sandbox.supervisor.log_file import LogFile
@@ -119,8 +118,7 @@ class Supervisor:
         self._service = service
         self._runner = runner
         self._host = host
-        name = runtime_name(config.runtime)
-        groups = SessionGroups.find(name) if config.divide_cgroups else None
+        groups = cgroups_of(config)
         self._zygotes: ZygotePool | None = None
         kept, memory_mb = config.warm_environments, config.warm_memory_mb
         if kept and isinstance(runner, BwrapRunner):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.core.periodic import repeat
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.store.hub.nodes import Nodes
@@ -106,15 +107,12 @@ class Leases:
 
     async def watch(self) -> None:
         """Look for removed nodes and for leases of silent nodes that are over, until cancelled."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                await self._disconnect_removed()
-                await self._look()
-            except MograderError as error:
-                _log.warning("the leases of silent nodes are unknown: %s", error)
-            except Exception:  # noqa: BLE001 - the loop must go on
-                _log.exception("looking for leases that are over failed")
+
+        async def look() -> None:
+            await self._disconnect_removed()
+            await self._look()
+
+        await repeat("the leases of nodes", look, _LOOK_SECONDS, at_once=False)
 
     async def _disconnect_removed(self) -> None:
         """Close the connections of nodes whose rows name them no more, whatever they send."""

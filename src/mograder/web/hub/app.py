@@ -210,7 +210,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         loops: dict[str, Loop] = {
             "the list of users": partial(keep_watch, app),
             "news of other hubs": partial(_exchange_news, app),
-            "the board": app.board.run,
+            **app.board.loops(),
             "rehearsals": app.rehearsals.keep_clear,
             "old versions": _version_upkeep(app.services).keep_on,
             "kept releases": app.updates.keep_releases,

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox.client.temporary import command_config
 from mograder.sandbox.limits.cgroup2 import GroupEvents, Reading, SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
+from mograder.sandbox.supervisor.config import SupervisorConfig, cgroups_of
 
 LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=400, cpu_weight=250)
 
@@ -53,6 +55,27 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
     assert weights[2] == 100 * (os.cpu_count() or 1), "sessions come after who serves them"
     groups.shelter(77)
     assert (tree / "zygotes/cgroup.procs").read_text() == "77"
+
+
+def test_the_supervisor_of_a_command_leaves_the_hubs_part_of_the_tree_alone(
+    tree: Path, tmp_path: Path
+) -> None:
+    """At its end it would kill the zygotes, which are in no branch of its own."""
+    hubs = SupervisorConfig(
+        runtime=tmp_path / "run",
+        socket=tmp_path / "run" / "socket",
+        uv_cache=tmp_path / "cache",
+        sandbox="bubblewrap",
+        uid_base=100_000,
+        owned=False,
+    )
+    place = {"proc": tree.parent.parent.parent / "proc", "managed": Path("/nonexistent")}
+    assert cgroups_of(hubs, **place) is not None
+    (tree / "zygotes/cgroup.procs").write_text("77")
+    (tree / "cgroup.procs").write_text("123\n")  # a command that is started beside the hub
+    before = {path: path.read_text() for path in tree.rglob("*") if path.is_file()}
+    assert cgroups_of(command_config(hubs, tmp_path / "own"), **place) is None
+    assert {path: path.read_text() for path in tree.rglob("*") if path.is_file()} == before
 
 
 def test_a_supervisor_in_the_leaf_of_the_one_before_finds_the_same_tree(tree: Path) -> None:

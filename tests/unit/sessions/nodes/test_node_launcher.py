@@ -21,6 +21,7 @@ from mograder.sandbox.protocol import (
     Measured,
     SessionUse,
     StartSession,
+    StopSession,
 )
 from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.store.hub.hub_state import SessionState
@@ -175,6 +176,30 @@ async def test_a_stop_is_sent_again_when_the_node_is_back(rig: NodeRig) -> None:
     stopping = asyncio.create_task(rig.launcher.stop("session-a"))
     await rig.connect(node, join=False)
     assert await stopping is True
+
+
+async def test_a_node_stays_cut_off_until_the_last_stop_that_waits_for_its_lease(
+    rig: NodeRig,
+) -> None:
+    node = FakeNode("one", stubborn=True)
+    await rig.connect(node)
+    for name in ("a", "b"):
+        await rig.start(name)
+    two = FakeNode("two")
+    await rig.connect(two)
+    one, other = (
+        asyncio.create_task(rig.launcher.stop(each)) for each in ("session-a", "session-b")
+    )
+    await node.until(lambda: sum(isinstance(each, StopSession) for each in node.calls) >= 2)
+    rig.clock.advance(60)
+    two.report()
+    await until(lambda: "one" in rig.leases.refused)
+    one.cancel()
+    await asyncio.wait({one})
+    assert rig.leases.refused == {"one"}, "else its lease would be renewed while b waits for it"
+    rig.lapse("one")
+    assert await other is False
+    assert not rig.leases.refused
 
 
 # --- lost nodes -----------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ at another hub, so one task checks them every two seconds.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from anyio import to_thread
 
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, is_rehearsal
+from mograder.core.periodic import repeat
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.support.hub_app import HubApp
@@ -55,17 +55,16 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
     database would be closed during it.
     """
     seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
-    while not stop.is_set():
-        try:
-            stamp = await to_thread.run_sync(app.services.roster.version)
-            if stamp != seen:
-                seen = stamp
-                await end_removed(app)
-            await _follow_revocations(app)
-        except Exception:  # noqa: BLE001 - the loop must go on after an error
-            _log.exception("the list of users could not be watched")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+
+    async def look() -> None:
+        nonlocal seen
+        stamp = await to_thread.run_sync(app.services.roster.version)
+        if stamp != seen:
+            seen = stamp
+            await end_removed(app)
+        await _follow_revocations(app)
+
+    await repeat("the list of users", look, seconds, stop)
 
 
 async def _follow_revocations(app: HubApp) -> None:

@@ -18,6 +18,7 @@ from anyio import to_thread
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.hub.support.notifier import Notifier, Part
 
@@ -74,7 +75,7 @@ class HubNewsExchange:
     async def tell_launch(self, user: str, course: str) -> None:
         """Tell, before this returns, that a person is a member: any hub may be asked next."""
         self._told[_LAUNCH, user, course] = None
-        await self.exchange()
+        await self._tell()
 
     async def catch_up(self) -> None:
         """Read the news now, at most five times a second for all callers together."""
@@ -91,21 +92,22 @@ class HubNewsExchange:
         with contextlib.suppress(MograderError):
             async with self._turn:
                 await self._read(act=False)
-        while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
-            await self.exchange()
+        await repeat("news of other hubs", self.exchange, seconds, stop, at_once=False)
+        await self._tell()
 
     async def exchange(self) -> None:
         """Write the news of this hub, and act on those of the others."""
+        async with self._turn:
+            await self._write()
+            await self._read(act=True)
+
+    async def _tell(self) -> None:
+        """Write the news of this hub; what cannot be written now is written with the next."""
         try:
             async with self._turn:
                 await self._write()
-                await self._read(act=True)
         except MograderError as error:
-            _log.warning("the news of the other hubs could not be exchanged: %s", error)
-        except Exception:  # noqa: BLE001 - the loop must go on after an error
-            _log.exception("the news of the other hubs could not be exchanged")
+            _log.warning("the news could not be told to the other hubs: %s", error)
 
     async def _write(self) -> None:
         told, self._told = list(self._told)[:_MOST_IN_A_ROW], {}

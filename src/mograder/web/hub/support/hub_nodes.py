@@ -14,6 +14,7 @@ from mograder.auth.node_certificates import Authority
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.nodes.certificate_renewal import renew_if_due
@@ -182,14 +183,13 @@ async def _renew_certificates(
     listener: HubListener, gate: NodeGate, context: ssl.SSLContext
 ) -> None:
     """Renew the certificates of nodes when it is time, and the hub's own each hour."""
-    while True:
-        await asyncio.sleep(_RENEWAL_SECONDS)
-        try:
-            use_certificate(context, gate.authority.hub_certificate(gate.clock.now()))
-            for link in tuple(listener.links.values()):
-                await _renew_one(link, gate)
-        except Exception:  # noqa: BLE001 - the certificates that are left are renewed in an hour
-            _log.exception("the certificates of nodes could not be renewed")
+
+    async def renew() -> None:
+        use_certificate(context, gate.authority.hub_certificate(gate.clock.now()))
+        for link in tuple(listener.links.values()):
+            await _renew_one(link, gate)
+
+    await repeat("the certificates of nodes", renew, _RENEWAL_SECONDS, at_once=False)
 
 
 async def _renew_one(link: NodeLink, gate: NodeGate) -> None:

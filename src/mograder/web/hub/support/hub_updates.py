@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from mograder.core.clock import Clock
-from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.sessions.updates.copy_updates import CopyUpdates, UpdateStores
 from mograder.sessions.updates.offers import UpdateOffers
 from mograder.sessions.updates.previews import UpdatePreviews
@@ -41,16 +41,11 @@ class HubUpdates:
 
     async def keep_releases(self, stop: asyncio.Event) -> None:
         """Keep the published releases, also those that were copied into the course by hand."""
-        while not stop.is_set():
-            await asyncio.to_thread(self._keep_all)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+        keep = partial(asyncio.to_thread, self._keep_all)
+        await repeat("kept releases", keep, _LOOK_SECONDS, stop)
 
     def _keep_all(self) -> None:
-        try:
-            self.kept.keep_all(self.releases.all(), self.clock.now())
-        except (MograderError, OSError) as error:
-            _log.warning("the releases were not kept: %s", error)
+        self.kept.keep_all(self.releases.all(), self.clock.now())
 
     async def close(self) -> None:
         """End previews, and wait until no copy is being changed."""

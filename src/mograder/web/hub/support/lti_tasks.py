@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from anyio import CapacityLimiter, to_thread
 
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 
 _EVERY_SECONDS = 60.0
 _log = get_logger(__name__)
@@ -31,6 +32,7 @@ class BackgroundPasses:
     passes: tuple[Pass, ...]
     seconds: float = _EVERY_SECONDS
     _stop: threading.Event = field(default_factory=threading.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _wakes: list[asyncio.Event] = field(default_factory=list)
 
@@ -50,17 +52,10 @@ class BackgroundPasses:
     async def close(self) -> None:
         """Stop, and wait for passes that run."""
         self._stop.set()
+        self._ended.set()
         self.wake()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(self, work: Pass, wake: asyncio.Event, limiter: CapacityLimiter) -> None:
-        while not self._stop.is_set():
-            wake.clear()
-            try:
-                await to_thread.run_sync(work, self._stop.is_set, limiter=limiter)
-            except Exception:  # noqa: BLE001 - the loop must go on after an error
-                _log.exception("background work for learning platforms failed")
-            if self._stop.is_set():
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), self.seconds)
+        job = partial(to_thread.run_sync, work, self._stop.is_set, limiter=limiter)
+        await repeat("learning platforms", job, self.seconds, self._ended, wake=wake)

@@ -7,7 +7,6 @@ they show the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from datetime import datetime, timedelta
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.operations.machines import Machine, MachineState, NodesView
 from mograder.web.hub.support.notifier import Notifier, Part
 
@@ -112,17 +112,15 @@ class MachineWatch:
         ``users_on`` returns the users who have a session on a machine. This is not cancelled: a
         query in a thread would outlive the cancellation.
         """
-        while not stop.is_set():
-            try:
-                changed = await asyncio.to_thread(self.changed)
-                for user in {each for name in changed for each in users_on(name)}:
-                    notifier.notify(user, Part.SESSIONS)
-                if changed:
-                    notifier.notify_instructors(Part.MACHINES)
-            except Exception:  # noqa: BLE001 - the loop must go on after an error
-                _log.exception("the machines could not be looked at")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
+
+        async def look() -> None:
+            changed = await asyncio.to_thread(self.changed)
+            for user in {each for name in changed for each in users_on(name)}:
+                notifier.notify(user, Part.SESSIONS)
+            if changed:
+                notifier.notify_instructors(Part.MACHINES)
+
+        await repeat("the machines", look, seconds, stop)
 
 
 def _steady(machine: Machine, before: Machine | None) -> Machine:

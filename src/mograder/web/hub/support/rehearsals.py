@@ -7,10 +7,10 @@ removes them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
-from mograder.core.errors import Conflict, MograderError
+from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.core.single_flight import Progress
 from mograder.sessions.rehearsal.outcome import Outcome
 from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
@@ -83,14 +83,13 @@ class Rehearsals:
     async def keep_clear(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
         """Remove what rehearsals of killed hubs left, now and then until ``stop`` is set."""
         first = True
-        while not stop.is_set():
-            try:
-                await self._sweep(always=first)
-                first = False
-            except (MograderError, OSError) as error:
-                _log.warning("what a rehearsal left could not be removed: %s", error)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
+
+        async def sweep() -> None:
+            nonlocal first
+            await self._sweep(always=first)
+            first = False
+
+        await repeat("what a rehearsal left", sweep, seconds, stop)
 
     async def _sweep(self, *, always: bool) -> None:
         left = left_over(self._services.pool)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from mograder.core.clock import Clock
-from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat, set_within
 from mograder.store.versions.version_thinning import Thinned, Thinning
 
 _LOOK_SECONDS = 60.0
@@ -41,25 +40,16 @@ class VersionUpkeep:
             begun = time.monotonic()
             thinned = await asyncio.to_thread(self._thinning.thin, copy, self._clock.now())
             removed, freed = removed + thinned.removed, freed + thinned.freed
-            if await _set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
+            if await set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
                 break
         return Thinned(removed, freed)
 
-    async def keep_on(self, stop: asyncio.Event) -> None:
+    async def keep_on(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
         """Do it until ``stop`` is set."""
-        while not await _set_within(stop, _LOOK_SECONDS):
-            try:
-                thinned = await self.round(stop) if await self._turn() else Thinned()
-            except MograderError as error:
-                _log.warning("old versions could not be removed: %s", error)
-                continue
+
+        async def thin() -> None:
+            thinned = await self.round(stop) if await self._turn() else Thinned()
             if thinned.removed:
                 _log.info("removed %d old versions of copies", thinned.removed)
 
-
-async def _set_within(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event; return whether it was set within so many seconds."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    return stop.is_set()
+        await repeat("old versions", thin, seconds, stop, at_once=False)

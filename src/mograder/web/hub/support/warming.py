@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
@@ -56,13 +57,7 @@ class Warming:
 
     async def keep_warm(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
         """Warm what is due until ``stop`` is set."""
-        while not stop.is_set():
-            try:
-                await self.look()
-            except Exception:  # noqa: BLE001 - the loop must go on after an error
-                _log.exception("items could not be warmed before they open")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
+        await repeat("items that open soon", self.look, seconds, stop)
 
     async def look(self) -> None:
         """Warm what is due now."""

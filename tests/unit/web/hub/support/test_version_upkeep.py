@@ -12,7 +12,6 @@ from mograder.core.errors import Busy
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Versions
-from mograder.web.hub.support import version_upkeep
 from mograder.web.hub.support.version_upkeep import VersionUpkeep
 from tests.support.clock import ManualClock
 
@@ -46,7 +45,6 @@ async def test_it_waits_for_its_turn_and_survives_a_failure(
     kept: tuple[Versions, Thinning, ManualClock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, thinning, clock = kept
-    monkeypatch.setattr(version_upkeep, "_LOOK_SECONDS", 0.001)
     stop, turns = asyncio.Event(), iter([False, True, True])
     fails = [True]
     due = thinning.due
@@ -64,5 +62,5 @@ async def test_it_waits_for_its_turn_and_survives_a_failure(
 
     monkeypatch.setattr(thinning, "due", first_busy)
     async with asyncio.timeout(60):
-        await VersionUpkeep(thinning, clock, turn).keep_on(stop)
+        await VersionUpkeep(thinning, clock, turn).keep_on(stop, 0.001)
     assert len(made.all("bert", "A1")) == 2

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import Loop
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.shared_editing import share_editing
@@ -35,16 +35,18 @@ class ClassBoard:
     share: Callable[[LiveSession], Awaitable[bool]]
     """Lets several pages edit one session's notebook; returns whether its marimo can."""
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Write reports and keep boards current until ``stop`` is set."""
-        try:
-            await asyncio.to_thread(self.desk.load)
-        except MograderError as error:
-            _log.warning("requests for help could not be read: %s", error)
-        parts = [self.log.run(stop), self.boards.run(stop)]
+    def loops(self) -> Mapping[str, Loop]:
+        """Return what writes reports and keeps boards current."""
+        return {
+            "reports of checks": self.log.run,
+            "the boards": self.boards.run,
+            "requests for help": self._help,
+        }
+
+    async def _help(self, stop: asyncio.Event) -> None:
+        await asyncio.to_thread(self.desk.load)
         if self.shared:
-            parts.append(self.desk.keep_looking(stop))
-        await asyncio.gather(*parts)
+            await self.desk.keep_looking(stop)
 
     def close(self) -> None:
         """End all streams, since the hub stops."""

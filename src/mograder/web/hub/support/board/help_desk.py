@@ -16,6 +16,7 @@ from typing import TypeVar
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.periodic import repeat
 from mograder.store.hub.board import Board, HelpRow, MessageRow
 
 _LOOK_SECONDS = 1.0
@@ -120,15 +121,7 @@ class HelpDesk:
 
     async def keep_looking(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
         """Look until ``stop`` is set: other hubs may have changed something."""
-        while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
-            try:
-                await self.look()
-            except MograderError as error:
-                _log.warning("requests for help could not be read: %s", error)
-            except Exception:  # noqa: BLE001 - the loop must go on after an error
-                _log.exception("requests for help could not be read")
+        await repeat("requests for help", self.look, seconds, stop)
 
     async def _do(self, change: Callable[[], T]) -> T:
         try:
