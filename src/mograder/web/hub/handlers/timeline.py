@@ -284,6 +284,7 @@ def _cell(cell: CellDifference, room: _Room) -> CellChanges:
         before=cell.before,
         after=cell.after,
         lines=room.lines(cell.lines),
+        heading=cell.heading,
     )
 
 
