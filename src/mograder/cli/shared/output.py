@@ -18,7 +18,7 @@ _UV = re.compile(
     r"(?:.*: )?(?:(?P<package>\+ \S+(?: \(from .*\))?)|- \S+==\S+"
     r"|Using C?Python .*|Activate with: .*|Creating (?:relocatable )?virtual environment .*"
     r"|(?:Downloading|Downloaded|Building|Built) \S+(?: .*[@)].*)?"
-    r"|(?:Resolved|Prepared|Installed|Uninstalled|Audited|Checked|Bytecode compiled) .* in \S+)"
+    r"|(?:Resolved|Prepared|Installed|Uninstalled|Audited|Checked|Bytecode compiled) .* in .+)"
 )
 """A line of uv about packages, below the name of an item."""
 
