@@ -14,7 +14,7 @@ const AWAY_MS = 30000; // between two of them at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
 const FADE_MS = 12000; // long enough to be read twice
-const SLOW_MS = 3000; // a page that takes longer to appear says why
+const SLOW_MS = 3000;
 const HAND_OVER_MS = 1000; // a page that answers does so at once
 
 // ---- what the hub says
@@ -159,6 +159,7 @@ const asks = new Map([
     tell_saved();
   }],
   ["refused", reload],
+  ["shown", () => appeared()],
   ["kept-name", () => say(word("name"), true)],
   ["offline", () => at.offline !== undefined && say(word("offline"), true)],
   ["unsaved", ({ body: text }) => at.unsaved && typeof text === "string" && (keeping = keep_unsaved(text))],
@@ -198,6 +199,14 @@ function say(text, fades = false) {
 }
 
 of("said").addEventListener("click", () => say(""));
+
+// A page that takes long says why; a helper's is empty until marimo lets it into the shared notebook.
+const slow = setTimeout(() => of("said").textContent || say(word("loading")), SLOW_MS);
+
+function appeared() {
+  clearTimeout(slow);
+  if (of("said").textContent === word("loading")) say("");
+}
 
 async function post(button, Accept = "application/json", where = button.dataset.action) {
   const answer = await fetch(where, { method: "POST", headers: { Accept } }).catch(() => null);
@@ -297,10 +306,8 @@ addEventListener("keydown", (event) => {
 fold(localStorage.getItem("mograder-bar") === "folded");
 // The keyboard is in the notebook, as if there were no frame.
 const enter = () => document.activeElement === body && frame.focus();
-const slow = setTimeout(() => say(word("loading")), SLOW_MS);
 frame.addEventListener("load", () => {
-  clearTimeout(slow);
-  if (of("said").textContent === word("loading")) say("");
+  if (at.helps === undefined) appeared();
   // Chromium leaves it with the empty document that was there before, if that had it.
   if (document.activeElement === frame) frame.blur();
   enter();

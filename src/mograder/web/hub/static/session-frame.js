@@ -51,6 +51,14 @@
     });
   });
 
+  part("telling when its cells are there", () => {
+    const look = setInterval(() => {
+      if (!cells().length) return;
+      clearInterval(look);
+      tell("shown");
+    }, 300);
+  });
+
   part("one way to stop", () => {
     // marimo's own button ends the kernel with a frightening question; the bar has *Stop*.
     const style = document.createElement("style");
