@@ -148,6 +148,7 @@ async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub
     assert "Passed" in page
     home = (await see(hub, "/")).text
     assert "1 of 2 checks pass" in home
+    assert (await see(hub, "/versions/alice/A1")).text.count("1 of 2 checks passed") == 1
     await post(hub, "/reset/alice/A1")
     assert "1 of 2 checks pass" not in (await see(hub, "/")).text
 

@@ -68,6 +68,20 @@ async def numbers(hub: Hub) -> list[tuple[int, str, bool]]:
     return [(each["number"], each["origin"], each["present"]) for each in found]
 
 
+async def test_a_cell_without_a_name_is_called_by_the_heading_above_it(hub: Hub) -> None:
+    headed = text('mo.md("## Question 1: <a> sum")', second=True)
+    await lived(hub, headed, headed.replace("y = 2", "y = 3"))
+    assert "Below “Question 1: &lt;a&gt; sum”" in await see(hub, "/versions/alice/A1/2")
+
+
+async def test_after_putting_back_the_editor_is_one_click_away(hub: Hub) -> None:
+    await lived(hub, text("1 + 1"), text("2 + 2"))
+    done = await press(hub, "/timeline/alice/A1/1/restore/0")
+    page = await see(hub, done.headers["location"])
+    assert '<a class="button main" href="/edit/A1">Open it again</a>' in page
+    assert "Open it again" not in await see(hub, "/versions/alice/A1")
+
+
 async def test_the_timeline_lists_what_changed_and_marks_the_present_version(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text("2 + 2"), text("2 + 2", second=True))
     assert await numbers(hub) == [(3, "found", True), (2, "found", False), (1, "release", False)]

@@ -70,7 +70,7 @@ async def test_a_student_asks_and_the_mark_changes(
     said = home.get_by_role("list", name="Messages").get_by_text("You are right.")
     await expect(said).to_be_visible()
     async with home.expect_popup() as opened:
-        await home.get_by_role("link", name="With your notebook as it ran").click()
+        await home.get_by_role("link", name="See it with your notebook, as it ran").click()
     page = await opened.value
     await expect(page.get_by_text("16 of 20 marks")).to_be_visible()
     await expect(page.get_by_text("8.5 of 10 marks")).to_be_visible()

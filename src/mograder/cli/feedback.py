@@ -16,7 +16,7 @@ from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.errors import InvalidInput
-from mograder.core.name_lookup import listed, nfc
+from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import assignment_csv
 from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
@@ -139,9 +139,9 @@ def _write(
 
 def _tell_deductions(deductions: Refreshed) -> None:
     if deductions.late:
-        click.echo(f"Late penalties applied to {deductions.late} submission(s)")
+        click.echo(f"Late penalties applied to {counted(deductions.late, 'submission')}")
     if deductions.withdrawn:
-        click.echo(f"Late penalties taken back from {deductions.withdrawn} submission(s)")
+        click.echo(f"Late penalties taken back from {counted(deductions.withdrawn, 'submission')}")
     if deductions.unknown:
         names = plain(listed(deductions.unknown))
         click.echo(f"WARNING: no time of submission is known of {names}", err=True)

@@ -97,10 +97,6 @@ def generate(  # noqa: PLR0913  # one argument per option
     loaded = load_course(Given(), course_dir)
     settings = loaded.settings
     sources, releases = loaded.path(settings.dirs.source), loaded.path(settings.dirs.release)
-    if not assignments:
-        names = sorted(directories_in(sources))
-        there = f"{shown(sources)} holds: {listed(names)}." if names else ""
-        raise click.UsageError(f"Name what to generate. {there}".strip())
     items = _items(assignments, sources)
     options = GenerateOptions(
         sources=sources,
@@ -161,6 +157,10 @@ class _Progress(Watch):
 
 def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
     """Return the items named by the arguments without duplicates, as each has one directory."""
+    if not arguments:
+        names = sorted(directories_in(sources))
+        there = f"{shown(sources)} holds: {listed(names)}." if names else ""
+        raise click.UsageError(f"Name what to generate. {there}".strip())
     found: dict[Path, SourceItem] = {}
     for argument in arguments:
         item = find_source(argument, sources)

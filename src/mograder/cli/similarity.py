@@ -17,7 +17,7 @@ from mograder.cli.shared.progress_bars import counting
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import write_table
 from mograder.core.errors import NotFound
-from mograder.core.name_lookup import Words, find_name
+from mograder.core.name_lookup import Words, counted, find_name
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.similar_work import SimilarWork, compared_work, similar_work
@@ -95,7 +95,8 @@ def _verdict(pair: SimilarPair, verdicts: _Verdicts) -> GivenVerdict | None:
 
 
 def _lines(name: str, found: SimilarWork, verdicts: _Verdicts) -> Iterator[str]:
-    yield f"{name}: {found.students} submission(s) compared, {len(found.pairs)} similar pair(s)"
+    pairs = counted(len(found.pairs), "similar pair")
+    yield f"{name}: {counted(found.students, 'submission')} compared, {pairs}"
     for same in found.identical:
         yield f"  identical files: {', '.join(same)}"
     if found.without_given:

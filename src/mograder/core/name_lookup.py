@@ -149,6 +149,11 @@ def listed(names: Sequence[str]) -> str:
     return f"{text}, and {len(names) - _SHOWN} more" if len(names) > _SHOWN else text
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for a message: "1 file", "2 files"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def nfc(text: str) -> str:
     """Return text in Unicode's composed form, so that equal names compare as equal."""
     return unicodedata.normalize("NFC", text)

@@ -45,6 +45,8 @@ _DECORATORS = {
     "function": CellKind.FUNCTION,
     "class_definition": CellKind.CLASS,
 }
+_HEADING = re.compile(r"""(?:^|["'])[ \t]*#{1,6}[ \t]+(\S.*?)[ \t]*["')]*$""", re.MULTILINE)
+_LONGEST_HEADING = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,3 +364,13 @@ def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
     # SystemError: early releases of Python 3.12 fail without setting a tokenizer exception.
     with contextlib.suppress(tokenize.TokenError, SyntaxError, UnicodeError, SystemError):
         yield from tokenize.generate_tokens(io.StringIO(text).readline)
+
+
+def headings_above(cells: Sequence[Cell]) -> list[str]:
+    """Return the last heading of each cell's Markdown, else of the nearest cell above, else ""."""
+    found, heading = [], ""
+    for cell in cells:
+        own = _HEADING.findall(cell.code) if "md(" in cell.code else []
+        heading = str(own[-1])[:_LONGEST_HEADING] if own else heading
+        found.append(heading)
+    return found

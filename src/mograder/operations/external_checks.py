@@ -19,6 +19,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
+from mograder.core.name_lookup import counted
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
@@ -78,7 +79,7 @@ def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
         return problem("oidc", f"sign-in: {settings.issuer}: {error.message}", error.hint)
     if not keys:
         return problem("oidc", f"sign-in: {settings.issuer} publishes no key for signatures")
-    return ok("oidc", f"sign-in: {settings.issuer} answers, with {_counted(len(keys), 'key')}")
+    return ok("oidc", f"sign-in: {settings.issuer} answers, with {counted(len(keys), 'key')}")
 
 
 def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
@@ -97,7 +98,7 @@ def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
     if not found:
         yield problem("lti-keys", f"{name} publishes no key for signatures")
         return
-    yield ok("lti-keys", f"{name} publishes {_counted(len(found), 'key')}")
+    yield ok("lti-keys", f"{name} publishes {counted(len(found), 'key')}")
     wanted = scopes_of(platform)
     if not wanted:
         return
@@ -124,7 +125,3 @@ def _services(platform: LtiPlatform, key: PrivateKey, wanted: tuple[str, ...], n
         text = f"{name} does not grant {', '.join(lacking)}, which the settings need"
         return problem("lti-services", text, "Switch the service on in the tool's settings there.")
     return ok("lti-services", f"{name} gives tokens for its services")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -30,6 +30,8 @@ class EndReason(StrEnum):
     """It was idle for less than the timeout, and others waited for its memory."""
     REPLACED = "replaced"
     """The lecture was published again."""
+    REWRITTEN = "rewritten"
+    """Another text took the notebook's place: a version, an update, an upload."""
     REMOVED = "removed"
     """Its student was removed from the course's list."""
     MEMORY = "memory"
@@ -123,6 +125,10 @@ _EXPLANATIONS = {
     EndReason.REPLACED: Explanation(
         "The {notebook} was published again.",
         "Open it again to see the new version.",
+    ),
+    EndReason.REWRITTEN: Explanation(
+        "The {notebook} was closed because another text took its place.",
+        "An open editor would have written its own over it. Open it again to go on.",
     ),
     EndReason.REMOVED: Explanation(
         "Your access to this course has ended.",

@@ -203,11 +203,11 @@ class SessionManager:
         """
         lock = self._changes.setdefault(key, asyncio.Lock())
         async with lock:
-            await self.stop(key)
+            await self.stop(key, EndReason.REWRITTEN)
             while self._starts.busy(key) or self._ends.busy(key):
                 await self._starts.ended(key, _STOP_SECONDS)
                 await self._ends.ended(key, _STOP_SECONDS)
-                await self.stop(key)
+                await self.stop(key, EndReason.REWRITTEN)
             if self._shared is None:
                 yield
                 return

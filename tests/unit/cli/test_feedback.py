@@ -42,7 +42,7 @@ def test_it_writes_pages_deducts_and_says_what_0_3_16_says(
     assert told.out.splitlines() == [
         "Reading grades from gradebook.db",
         "2/2 notebooks have been graded",
-        "Late penalties applied to 1 submission(s)",
+        "Late penalties applied to 1 submission",
         "  Exported: feedback/A1/alice.html",
         "  Exported: feedback/A1/bob.html",
         "Grades written to out/grades.csv",
@@ -83,7 +83,7 @@ def test_a_deduction_follows_a_due_date_that_was_moved(
     assert grades(course)["alice"].penalty_pct == 5
     capsys.readouterr()
     assert run(["feedback", "A1", "--due-date", "2026-12-01"]) == 0
-    assert "Late penalties taken back from 1 submission(s)" in capsys.readouterr().out
+    assert "Late penalties taken back from 1 submission" in capsys.readouterr().out
     assert grades(course)["alice"].final == 67.5
 
 

@@ -200,10 +200,8 @@ def test_marks_are_given_confirmed_and_withdrawn(
 ) -> None:
     said = out(capfd, "mark", "A1", "bob", "Analysis=30,5", "--comment", "Fine.", "--marker", "mia")
     assert said == "A1, bob: no total yet: Q2 is not confirmed yet\n"
-    assert (
-        out(capfd, "confirm", "A1", "--marker", "ole") == "Confirmed the marks of 1 student(s).\n"
-    )
-    assert out(capfd, "confirm", "A1") == "Confirmed the marks of 0 student(s).\n"
+    assert out(capfd, "confirm", "A1", "--marker", "ole") == "Confirmed the marks of 1 student.\n"
+    assert out(capfd, "confirm", "A1") == "Confirmed the marks of 0 students.\n"
     with Gradebook(graded) as book:
         bob = book.grades("A1")[1]
     assert (bob.total, bob.comment) == (57.6, "Fine.")
@@ -278,7 +276,7 @@ def test_export_writes_what_the_uploads_read(
     said = capfd.readouterr().err
     waits = "Q2 is not confirmed yet, Analysis is not marked yet"
     assert f"Warning: A1: bob has no mark: {waits}." in said
-    assert "Wrote marks.json: the marks of 2 submission(s)." in said
+    assert "Wrote marks.json: the marks of 2 submissions." in said
     told = json.loads((course / "marks.json").read_text("utf-8"))
     assert [each["mark"] for each in told] == [60.4, None]
     assert (course / "marks.json").stat().st_mode & 0o777 == 0o600
@@ -316,10 +314,10 @@ def test_an_exported_file_is_filled_in_and_taken_back(
 ) -> None:
     file = course / "marks.csv"
     assert run(["gradebook", "export", "A1", "-o", str(file)]) == 0
-    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 student(s) changed.\n"
+    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 students changed.\n"
     text = file.read_text("utf-8").replace("bob,,27.1,,,,7.1,15,5,", "bob,,27.1,Hm,,,7.1,12,5,40,5")
     file.write_text(text.replace("40,5", '"40,5"'), "utf-8")
-    told = "  bob: Q2 15 -> 12, Analysis - -> 40.5, comment\nA1: 1 student(s) changed.\n"
+    told = "  bob: Q2 15 -> 12, Analysis - -> 40.5, comment\nA1: 1 student changed.\n"
     dry = out(capfd, "import", "A1", "marks.csv", "--dry-run")
     assert dry == f"{told}Dry run — nothing was recorded.\n"
     assert out(capfd, "import", "A1", "marks.csv", "--marker", "mia") == told
@@ -328,7 +326,7 @@ def test_an_exported_file_is_filled_in_and_taken_back(
     assert (bob.total, bob.comment) == (64.6, "Hm")
     assert {q.key for q in bob.questions if q.marker == "mia"} == {"Q2", "Analysis"}
     assert alice.final == 60.4
-    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 student(s) changed.\n"
+    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 students changed.\n"
 
 
 def test_a_file_with_one_wrong_row_changes_nothing(

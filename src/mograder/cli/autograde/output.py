@@ -16,6 +16,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.progress_bars import counting
 from mograder.core.csv_table import number_text
+from mograder.core.name_lookup import counted
 from mograder.grading.batch.autograde import Autograded
 from mograder.grading.results.grading_result import GradedQuestion
 from mograder.grading.results.result_row import Column, ResultRow
@@ -27,7 +28,7 @@ _COLOURS: Mapping[str, str] = MappingProxyType(
     {"PASS": "green", "PARTIAL": "blue", "FAIL": "red", "WAIT": "yellow", "ERR": "red"}
 )
 _SHORT: Mapping[str, str] = MappingProxyType({"PARTIAL": "PART"})
-_WIDTH = 6
+_WIDTH, _MOST_HEAD = 6, 16
 _LEAST_NAME = 10
 
 
@@ -76,12 +77,14 @@ class Output:
         self.event("sandbox_start")
         self.event("sandbox_done", created=True)
         if skipped:
-            self.say(f"Skipping {skipped} up-to-date submission(s) (use --force to re-grade all)")
+            left_out = counted(skipped, "up-to-date submission")
+            self.say(f"Skipping {left_out} (use --force to re-grade all)")
         if not total:
             self.say("All submissions are up to date — nothing to do.")
             return
         self._tell_source(assignment)
-        self.say(f"Autograding {total} submission(s) with {self._jobs} workers...")
+        workers = counted(self._jobs, "worker")
+        self.say(f"Autograding {counted(total, 'submission')} with {workers}...")
         silent = self._quiet or self._events
         self._advance = self._open.enter_context(counting(total, assignment.name, quiet=silent))
 
@@ -110,9 +113,11 @@ class Output:
                     click.echo(line)
         labels = [column.key for column in columns]
         self.event("results", labels=labels, rows=[_event_row(row, columns) for row in rows])
-        for row in rows:
-            if (done.output / f"{row.student}.py").is_file() and not row.problem:
-                self.say(f"  Grading copy: {shown(done.output / row.student)}.py")
+        copies = [row.student for row in rows if _has_copy(row, done)]
+        if len(copies) == 1:
+            self.say(f"  Grading copy: {shown(done.output / copies[0])}.py")
+        elif copies:
+            self.say(f"  Grading copies: {len(copies)} in {shown(done.output)}")
         waiting = [row for row in done.rows if row.needs_attention]
         if waiting:
             names = ", ".join(row.student for row in waiting)
@@ -132,7 +137,7 @@ class Output:
         if checks:
             self.say(f"  WARNING: {row.student} — tampered cells reinjected: {checks}")
         if cells:
-            count = f"{len(cells)} cell(s)"
+            count = counted(len(cells), "cell")
             self.say(f"  WARNING: {row.student} — non-solution cells reinjected: {count}")
         for note in row.notes:
             self.say(f"  WARNING: {row.student} — {note}")
@@ -144,7 +149,7 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
     marked = any(row.max_mark is not None for row in rows)
     marks_wide = max(len("Marks"), *(len(_marks(row)) for row in rows if not row.problem), 0)
     tampered = any(row.tampered for row in rows)
-    heads = (f"{plain(column.label)[:_WIDTH]:>{_WIDTH}}" for column in columns)
+    heads = _heads(columns)
     parts = [
         f"{'Notebook':<{wide}}",
         *heads,
@@ -159,13 +164,25 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
         if row.problem:
             yield "  ".join([*cells, click.style(f"EXPORT FAILED: {plain(row.problem)}", fg="red")])
             continue
-        cells += [_coloured(row.word(column)) for column in columns]
+        words = (row.word(column) for column in columns)
+        cells += [_coloured(word, len(head)) for word, head in zip(words, heads, strict=True)]
         if marked:
             cells.append(f"{_marks(row):<{marks_wide}}")
-        cells.append(f"{row.cell_errors}")
+        cells.append(f"{row.cell_errors:>{len('Errors')}}")
         yield "  ".join([*cells, *([plain(", ".join(row.tampered))] if row.tampered else [])])
     if any(row.waiting for row in rows):
         yield "  (… wait): the marks of questions that a person marks or confirms."
+
+
+def _heads(columns: Sequence[Column]) -> list[str]:
+    """Return the columns' keys, or their labels where a question has several checks."""
+    keys = [column.key for column in columns]
+    names = keys if len(set(keys)) == len(keys) else [column.label for column in columns]
+    return [f"{plain(name)[:_MOST_HEAD]:>{_WIDTH}}" for name in names]
+
+
+def _has_copy(row: ResultRow, done: Autograded) -> bool:
+    return not row.problem and (done.output / f"{row.student}.py").is_file()
 
 
 def _marks(row: ResultRow) -> str:
@@ -226,6 +243,6 @@ def _event_row(row: ResultRow, columns: Sequence[Column]) -> dict[str, object]:
     }
 
 
-def _coloured(word: str) -> str:
-    text = f"{_SHORT.get(word, word):>{_WIDTH}}"
+def _coloured(word: str, wide: int) -> str:
+    text = f"{_SHORT.get(word, word):>{wide}}"
     return click.style(text, fg=_COLOURS.get(word, "bright_black"))

@@ -14,6 +14,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.private_files import print_file, write_private
 from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.core.name_lookup import counted
 from mograder.exchange.gradebook_export import (
     as_json,
     assignment_csv,
@@ -96,7 +97,7 @@ def export(
         print_file(text)
         return
     rows = sum(len(grades) for grades in course.values())
-    write_private(output, text, f"the marks of {rows} submission(s)")
+    write_private(output, text, f"the marks of {counted(rows, 'submission')}")
 
 
 def _rendered(

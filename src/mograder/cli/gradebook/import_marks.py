@@ -14,6 +14,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
+from mograder.core.name_lookup import counted
 from mograder.exchange.gradebook_import import FilledMarks, filled_marks
 
 
@@ -47,7 +48,7 @@ def import_marks(
                     comment=each.comment,
                     version=each.grade.version,
                 )
-    click.echo(f"{name}: {len(changes)} student(s) changed.")
+    click.echo(f"{name}: {counted(len(changes), 'student')} changed.")
     if dry_run:
         click.echo("Dry run — nothing was recorded.")
 

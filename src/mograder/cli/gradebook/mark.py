@@ -17,6 +17,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
+from mograder.core.name_lookup import counted
 from mograder.grading.pages.page_templates import readable
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
@@ -116,7 +117,7 @@ def confirm(
                 version=grade.version,
             )
             confirmed += 1
-    click.echo(f"Confirmed the marks of {confirmed} student(s).")
+    click.echo(f"Confirmed the marks of {counted(confirmed, 'student')}.")
 
 
 def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:

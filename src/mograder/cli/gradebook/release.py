@@ -15,6 +15,7 @@ from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.core.clock import SystemClock, parse_given_time
+from mograder.core.name_lookup import counted
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, take_back
@@ -77,7 +78,11 @@ def release(  # one argument per option
         done = release_marks(
             feedback, chosen, at=at, by=by or account_name(), note=note, dry_run=dry_run
         )
-    _tell(done, f"{name}: {len(done.students)} student(s) {_see(at)}.", dry_run=dry_run)
+    _tell(
+        done,
+        f"{name}: {_who_sees(len(done.students), at)}.",
+        dry_run=dry_run,
+    )
 
 
 @click.command("withdraw")
@@ -105,11 +110,14 @@ def withdraw(
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
         chosen = chosen_students(book, students, groups)
         done = take_back(feedback, chosen, by=by or account_name(), note=note, dry_run=dry_run)
-    _tell(done, f"{name}: taken back from {len(done.students)} student(s).", dry_run=dry_run)
+    _tell(
+        done, f"{name}: taken back from {counted(len(done.students), 'student')}.", dry_run=dry_run
+    )
 
 
-def _see(at: datetime | None) -> str:
-    return "see their marks" if at is None else f"will see their marks from {when(at)}"
+def _who_sees(students: int, at: datetime | None) -> str:
+    see = ("sees" if students == 1 else "see") if at is None else "will see"
+    return f"{counted(students, 'student')} {see} their marks{f' from {when(at)}' if at else ''}"
 
 
 def _tell(done: Released, summary: str, *, dry_run: bool) -> None:

@@ -15,6 +15,7 @@ from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
@@ -274,7 +275,7 @@ def _send(
     with reporting(quiet=quiet) as report:
         report("Sending the files…")
         published = client.publish(release.name, kind.value, release.files, report)
-    say(f"Published {len(release.files)} files to hub.")
+    say(f"Published {counted(len(release.files), 'file')} to hub.")
     if published.copies and kind is ItemKind.ASSIGNMENT:
         have = "1 student has" if published.copies == 1 else f"{published.copies} students have"
         say(

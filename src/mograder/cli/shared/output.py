@@ -11,13 +11,14 @@ import click
 from rich.console import Console
 
 from mograder.cli.shared.options import VERBOSE
+from mograder.core.name_lookup import counted
 
 Report = Callable[[str], None]
 _UV = re.compile(
     r"(?:.*: )?(?:(?P<package>\+ \S+(?: \(from .*\))?)|- \S+==\S+"
     r"|Using C?Python .*|Activate with: .*|Creating (?:relocatable )?virtual environment .*"
     r"|(?:Downloading|Downloaded|Building|Built) \S+(?: .*[@)].*)?"
-    r"|(?:Resolved|Prepared|Installed|Uninstalled|Audited|Checked|Bytecode compiled) .* in \S+)"
+    r"|(?:Resolved|Prepared|Installed|Uninstalled|Audited|Checked|Bytecode compiled) .* in .+)"
 )
 """A line of uv about packages, below the name of an item."""
 
@@ -52,8 +53,7 @@ def reporting(*, quiet: bool = False) -> Iterator[Report]:
         def conclude() -> None:
             nonlocal packages, since
             if packages:
-                named = "1 package" if packages == 1 else f"{packages} packages"
-                show(f"{named}, {time.monotonic() - since:.0f} s")
+                show(f"{counted(packages, 'package')}, {time.monotonic() - since:.0f} s")
             packages, since = 0, time.monotonic()
 
         def report(message: str) -> None:

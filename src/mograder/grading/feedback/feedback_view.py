@@ -6,6 +6,7 @@ Everything is from the signed result and from the gradebook, nothing from the su
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -346,13 +347,18 @@ def _labels(
     together = []
     for check, label in found:
         marks = _share(shares.get(label.label))
+        visible = _in_release(check, label, silent)
         if not label.hidden or level >= Level.FULL:
             yield _label(check, label, marks, level, silent)
-        elif level is Level.POINTS:
-            together.append(label)
         elif level >= Level.LABEL:
-            conditions = _failed_messages(label) if level >= Level.MESSAGE else ()
+            conditions = _failed_messages(label) if level >= Level.MESSAGE else visible
             yield LabelView(label.label, _of_label(check, label), marks, conditions=conditions)
+        elif visible:
+            title = f"{label.label}, what your notebook says of it"
+            held = all(each.passed for each in visible)
+            yield LabelView(title, _PASS if held else _FAIL, conditions=visible)
+        if label.hidden and level is Level.POINTS:
+            together.append(label)
     if together:
         yield _together(together, shares)
 
@@ -408,6 +414,26 @@ def _conditions(label: GradedLabel, *, telling: bool) -> Iterator[ConditionView]
         yield ConditionView(False, each.message, each.reason)
     if failed and not telling:
         yield ConditionView(False, _SILENT)
+
+
+def _in_release(
+    check: GradedCheck, label: GradedLabel, silent: frozenset[tuple[int, str]]
+) -> tuple[ConditionView, ...]:
+    """Return what came of a hidden label's conditions that students can read in the release.
+
+    Each was evaluated before any hidden test was asked. Their reasons may quote values, and stay
+    away.
+    """
+    ran = check.state in (GradingState.JUDGED, GradingState.CLAIMED)
+    if not ran or not label.hidden or (check.cell, label.label) in silent:
+        return ()
+    said = Counter(each.message for each in label.conditions)
+    plain = tuple(
+        each.model_copy(update={"reason": ""})
+        for each in label.conditions
+        if each.message in label.visible and said[each.message] == 1
+    )
+    return tuple(_conditions(label.model_copy(update={"conditions": plain}), telling=True))
 
 
 def _may_repeat(checks: Sequence[GradedCheck]) -> frozenset[tuple[int, str]]:

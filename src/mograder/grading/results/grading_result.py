@@ -56,7 +56,8 @@ class GradedCondition(_Record):
 class GradedLabel(_Record):
     """The result of one label.
 
-    ``hidden``: it has hidden tests, so that students see what the assignment's setting allows.
+    ``hidden``: it has hidden tests, so that students see what the assignment's setting allows, and
+    how the conditions with the messages ``visible`` came out, which they can read in the release.
     """
 
     label: str
@@ -65,6 +66,7 @@ class GradedLabel(_Record):
     total: float
     passed: bool
     hidden: bool = False
+    visible: tuple[str, ...] = ()
     conditions: tuple[GradedCondition, ...] = ()
 
 

@@ -108,9 +108,11 @@ def with_hidden(checks: Sequence[GradedCheck], parts: Sequence[Part]) -> tuple[G
     for check in checks:
         known = facts.get(check.cell)
         hidden = known is not None and known.hidden
-        named = {} if known is None else {each.label: each.hidden for each in known.labels}
+        named = {} if known is None else {each.label: each for each in known.labels}
         labels = tuple(
-            each.model_copy(update={"hidden": named.get(each.label, hidden)})
+            each.model_copy(update={"hidden": planned.hidden, "visible": planned.visible})
+            if (planned := named.get(each.label))
+            else each.model_copy(update={"hidden": hidden})
             for each in check.labels
         )
         changed.append(check.model_copy(update={"hidden": hidden, "labels": labels}))

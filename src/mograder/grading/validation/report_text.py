@@ -38,7 +38,7 @@ def headline(report: ValidationReport) -> str:
         parts.append(f"{count} cell{'s have' if count > 1 else ' has'} an error")
     if report.marks is not None:
         earned, available = report.marks
-        parts.append(f"{earned:g} of {available:g} marks")
+        parts.append(f"{earned:g} of {available:g} marks by checks")
     if any(check.hidden for check in report.checks):
         parts.append("more tests come when it is graded")
     return ", ".join(parts) + "."

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from mograder.notebook.cells import Cell, CellKind, NotebookText
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.check_calls import (
+    CheckCall,
     Checkers,
     check_calls,
     checkers_in,
@@ -337,9 +338,18 @@ def _labels(
             line=code.cell.line_of(call.line),
             # A check of an unknown label may stand in a function that is defined elsewhere.
             hidden=bool(code.hidden) and (call.label is None or code.hides(call.spans, call.reads)),
+            visible=tuple(_visible(call, code)) if code.hidden else (),
         )
         for call in check_calls(statements, checkers)
     )
+
+
+def _visible(call: CheckCall, code: CellCode) -> Iterator[str]:
+    """Yield the messages of conditions above all hidden tests, which use nothing of these."""
+    for each in call.conditions:
+        above = code.cell.line_of(each.lines[1]) < min(code.hidden)
+        if above and not code.hides([each.lines], each.reads):
+            yield encodable(each.message)
 
 
 def _augmented(statements: Sequence[ast.stmt]) -> frozenset[str]:

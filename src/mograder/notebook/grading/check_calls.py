@@ -28,11 +28,24 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenCondition:
+    """A condition as it stands in a call's list, with its message, first and last line, and names.
+
+    One that contains a ``lambda`` is none: it may be evaluated after those behind it.
+    """
+
+    message: str
+    lines: tuple[int, int]
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckCall:
     """The calls that record one check; ``line`` is that of the first, from 1 in its cell's code.
 
     ``label`` and ``key`` are None where they are known only when the call runs. ``spans`` are the
-    first and last lines of all calls with this label, and ``reads`` the names in them.
+    first and last lines of all calls with this label, and ``reads`` the names in them;
+    ``conditions`` are those of the only one.
     """
 
     line: int
@@ -40,6 +53,7 @@ class CheckCall:
     key: str | None
     spans: tuple[tuple[int, int], ...] = ()
     reads: frozenset[str] = frozenset()
+    conditions: tuple[WrittenCondition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +123,8 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
             first = found.setdefault((call.label, call.key), call)
             spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
             reads = first.reads | _names_in(node)
-            found[call.label, call.key] = replace(first, spans=spans, reads=reads)
+            only = call.conditions if first is call else ()
+            found[call.label, call.key] = replace(first, spans=spans, reads=reads, conditions=only)
     return tuple(found.values())
 
 
@@ -152,9 +167,20 @@ def _continues(rest: str, key: str) -> bool:
 def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:
     if checkers.is_direct(node.func):
         named = (each.value for each in node.keywords if each.arg == "label")
-        yield CheckCall(node.lineno, *_label(next(iter((*node.args[:1], *named)), None)))
+        label, key = _label(next(iter((*node.args[:1], *named)), None))
+        written = tuple(_written(node.args[1])) if len(node.args) > 1 else ()
+        yield CheckCall(node.lineno, label, key, conditions=written)
     elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
         yield CheckCall(node.lineno, None, None)
+
+
+def _written(conditions: ast.expr) -> Iterator[WrittenCondition]:
+    for each in conditions.elts if isinstance(conditions, ast.List | ast.Tuple) else ():
+        match each:
+            case ast.Tuple(elts=[_, ast.Constant(value=str(message)), *_]):
+                if not any(isinstance(node, ast.Lambda) for node in ast.walk(each)):
+                    lines = (each.lineno, each.end_lineno or each.lineno)
+                    yield WrittenCondition(message, lines, _names_in(each))
 
 
 def _names_in(node: ast.AST) -> frozenset[str]:

@@ -78,12 +78,15 @@ class PlannedLabel(_Record):
 
     ``label`` is None if it is known only when the check runs; ``key`` may then still be known.
     ``hidden``: some of its conditions are hidden tests, so what they say is not for students.
+    ``visible`` are the messages of those conditions of a hidden one that stand in the release and
+    are evaluated before any hidden test of the cell.
     """
 
     label: str | None
     key: str | None
     line: int
     hidden: bool = False
+    visible: tuple[str, ...] = ()
 
 
 class CheckFacts(_Record):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from mograder.notebook.cells import Cell, parse_cells
+from mograder.notebook.cells import Cell, headings_above, parse_cells
 from mograder.notebook.points import is_answer_name, is_editable, key_of, labels_in
-
-_HEADING = re.compile(r"""(?:^|["'])[ \t]*#{1,6}[ \t]+(\S.*?)[ \t]*["')]*$""", re.MULTILINE)
-_LONGEST = 80
 
 
 def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
@@ -35,8 +31,4 @@ def _name(cells: Sequence[Cell], index: int) -> str:
             labels = [label for label, _ in labels_in(cell.code)]
             if labels:
                 return key_of(labels[0])
-    for cell in reversed(cells[:index]):
-        headings = _HEADING.findall(cell.code) if "md(" in cell.code else []
-        if headings:
-            return str(headings[-1])[:_LONGEST]
-    return cells[index].name
+    return (headings_above(cells[:index]) or [""])[-1] or cells[index].name

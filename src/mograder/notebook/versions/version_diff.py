@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_cells, split_lines
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    NotebookText,
+    headings_above,
+    parse_cells,
+    split_lines,
+)
 from mograder.notebook.versions.cell_matching import Aligner, Pairs, match_cells, moved_cells
 
 _AROUND = 3
@@ -54,7 +61,8 @@ class CellDifference:
 
     ``before`` and ``after`` are its indexes in the two texts, None where it is not there; ``name``
     is "" for a cell without one, and ``line`` its first line in the file, in the later text if it
-    is there. ``moved`` is whether its place among the cells that stayed is another one.
+    is there. ``moved`` is whether its place among the cells that stayed is another one; ``heading``
+    is the nearest one above it or in it, "" if there is none.
     """
 
     change: CellChange
@@ -64,6 +72,7 @@ class CellDifference:
     line: int
     moved: bool = False
     lines: tuple[Line, ...] = ()
+    heading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ def version_difference(before: str, after: str) -> VersionDifference:
         return VersionDifference(outside=lines, problem=error.message)
     pairs = match_cells(old.cells, new.cells)
     return VersionDifference(
-        cells=tuple(_cells(old, new, pairs, aligner)),
+        cells=tuple(_below_headings(_cells(old, new, pairs, aligner), old, new)),
         outside=_difference(_outside(old), _outside(new), aligner),
     )
 
@@ -148,6 +157,15 @@ def _cells(
         else:
             yield _kept(old.cells[before], cell, aligner, moved=before in moved)
         yield from (_removed(old.cells[index], aligner) for index in removed.get(cell.index, ()))
+
+
+def _below_headings(
+    cells: Iterator[CellDifference], old: NotebookText, new: NotebookText
+) -> Iterator[CellDifference]:
+    before, after = headings_above(old.cells), headings_above(new.cells)
+    for cell in cells:
+        heading = before[cell.before or 0] if cell.after is None else after[cell.after]
+        yield replace(cell, heading=heading)
 
 
 def _removed_behind(

@@ -16,6 +16,9 @@ autosave_delay = 1000
 
 [completion]
 copilot = false
+
+[display]
+theme = "system"
 """
 _WITHOUT_AI = """
 [ai]

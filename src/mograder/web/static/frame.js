@@ -13,6 +13,8 @@ const ASK_MS = 1500; // between two questions to the hub
 const AWAY_MS = 30000; // between two of them at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
+const FADE_MS = 12000; // long enough to be read twice
+const SLOW_MS = 3000;
 const HAND_OVER_MS = 1000; // a page that answers does so at once
 
 // ---- what the hub says
@@ -157,8 +159,9 @@ const asks = new Map([
     tell_saved();
   }],
   ["refused", reload],
-  ["kept-name", () => say(word("name"))],
-  ["offline", () => at.offline !== undefined && say(word("offline"))],
+  ["shown", () => appeared()],
+  ["kept-name", () => say(word("name"), true)],
+  ["offline", () => at.offline !== undefined && say(word("offline"), true)],
   ["unsaved", ({ body: text }) => at.unsaved && typeof text === "string" && (keeping = keep_unsaved(text))],
   ["handed-over", () => handed_over()],
   ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
@@ -186,7 +189,24 @@ const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }
 
 // ---- the buttons
 
-const say = (text) => (of("said").textContent = text);
+// Over the notebook, which it does not push down; a result fades, or goes at a click.
+let fading = 0;
+
+function say(text, fades = false) {
+  of("said").textContent = text;
+  clearTimeout(fading);
+  if (text && fades) fading = setTimeout(say, FADE_MS, "");
+}
+
+of("said").addEventListener("click", () => say(""));
+
+// A page that takes long says why; a helper's is empty until marimo lets it into the shared notebook.
+const slow = setTimeout(() => of("said").textContent || say(word("loading")), SLOW_MS);
+
+function appeared() {
+  clearTimeout(slow);
+  if (of("said").textContent === word("loading")) say("");
+}
 
 async function post(button, Accept = "application/json", where = button.dataset.action) {
   const answer = await fetch(where, { method: "POST", headers: { Accept } }).catch(() => null);
@@ -204,7 +224,7 @@ function on(id, act) {
     try {
       await act(button);
     } catch (error) {
-      say(`${failed}: ${error.message}`);
+      say(`${failed}: ${error.message}`, true);
     }
     button.ariaDisabled = "false";
   });
@@ -235,13 +255,13 @@ on("submit", async (button) => {
   say(button.dataset.doing);
   await post(button, "application/json", where);
   await ask();
-  say(button.dataset.done);
+  say(button.dataset.done, true);
 });
 
 on("validate", async (button) => {
   const { read } = await import("./frame-panel.js"); // most who open a notebook do not validate it
   panel.lastElementChild.replaceChildren(...(await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point)));
-  say(panel.querySelector(".verdict p").textContent);
+  say(panel.querySelector(".verdict p").textContent, true);
   open_panel();
 });
 
@@ -287,6 +307,7 @@ fold(localStorage.getItem("mograder-bar") === "folded");
 // The keyboard is in the notebook, as if there were no frame.
 const enter = () => document.activeElement === body && frame.focus();
 frame.addEventListener("load", () => {
+  if (at.helps === undefined) appeared();
   // Chromium leaves it with the empty document that was there before, if that had it.
   if (document.activeElement === frame) frame.blur();
   enter();

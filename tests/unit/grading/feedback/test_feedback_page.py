@@ -15,7 +15,7 @@ from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_pa
 from mograder.grading.feedback.feedback_view import view_feedback
 from mograder.grading.late.late_work import NO_DEDUCTION
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code
-from mograder.grading.results.grading_result import GradingState
+from mograder.grading.results.grading_result import GradedCondition, GradingState
 from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
 
 _SECRET = "canary"
@@ -95,6 +95,57 @@ def test_30_of_hidden_tests_it_tells_what_the_level_allows(level: Level, told: s
 def test_at_points_it_tells_the_marks_of_all_hidden_tests_of_a_question_together() -> None:
     assert "Hidden tests 3.3 of 6.7 marks" in words()
     assert "Hidden tests are part of this mark." in words(Level.NOTHING)
+
+
+def _with_visible(**changes: Any) -> Any:
+    """The result with a hidden label, of whose conditions the notebook of the student has two."""
+    seen = (
+        GradedCondition(message="seen-held", weight=1, passed=True),
+        GradedCondition(message="seen-failed", weight=1, passed=False, reason="canary-value"),
+    )
+    given = HIDDEN.labels[0]
+    label = given.model_copy(
+        update={"conditions": (*seen, *given.conditions), "visible": ("seen-held", "seen-failed")}
+    )
+    check = HIDDEN.model_copy(update={"labels": (label,), **changes})
+    return RESULT.model_copy(update={"checks": (check,)})
+
+
+@pytest.mark.parametrize("level", [Level.NOTHING, Level.POINTS])
+def test_conditions_that_stand_in_the_notebook_are_told_beside_hidden_ones(level: Level) -> None:
+    text = page(level, result=_with_visible())
+    said = " ".join(Reader(text).words.split())
+    assert "✓ passed: 1 of 2 conditions hold ✗ failed: seen-failed" in said
+    assert _told(text) == {"label"}, "the label stands in the notebook, too"
+
+
+def _told(text: str) -> set[str]:
+    names = ("label", "message", "passed", "why", "call", "claim", "reason-of-check", "value")
+    return {name for name in names if f"canary-{name}" in text}
+
+
+def test_30_a_visible_condition_behind_a_hidden_test_is_not_told() -> None:
+    """The answer, which has seen the hidden one, could choose what comes of it."""
+    result = _with_visible()
+    first = HIDDEN.model_copy(update={"cell": 1})
+    behind = result.model_copy(update={"checks": (first, *result.checks)})
+    unsure = _with_visible(state=GradingState.UNPROTECTED)
+    for each in (behind, unsure):
+        for level in (Level.NOTHING, Level.POINTS):
+            text = page(level, result=each)
+            assert "seen-failed" not in text
+            assert _told(text) == set()
+
+
+def test_30_a_message_that_two_conditions_have_is_not_told() -> None:
+    result = _with_visible()
+    (check,) = result.checks
+    (label,) = check.labels
+    conditions = (*label.conditions, label.conditions[1])
+    twice = label.model_copy(update={"conditions": conditions})
+    check = check.model_copy(update={"labels": (twice,)})
+    text = page(Level.POINTS, result=result.model_copy(update={"checks": (check,)}))
+    assert "seen-failed" not in text
 
 
 def test_a_check_with_hidden_and_visible_labels_tells_of_the_visible_ones() -> None:

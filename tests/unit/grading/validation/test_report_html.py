@@ -63,7 +63,7 @@ def read(report: ValidationReport) -> str:
 def test_it_says_for_each_check_what_came_of_it_where_and_why() -> None:
     words = read(REPORT)
     assert "A1.py does not pass yet" in words
-    assert "1 of 2 checks pass, 1 cell has an error, 7.5 of 10 marks." in words
+    assert "1 of 2 checks pass, 1 cell has an error, 7.5 of 10 marks by checks." in words
     assert "PASSQ1: The sum5/5 marksLine 67" in words
     assert "PARTIALQ2: The mean2.5/5 marksLine 107, cell the_checkthe mean of [5] is 5" in words
 
@@ -83,7 +83,7 @@ def test_what_is_still_to_come_and_what_was_changed_is_said() -> None:
     report = replace(
         REPORT, checks=(replace(SOLVED, hidden=True),), integrity=integrity, marks=(5.0, 5.0)
     )
-    assert "5 of 5 marks, more tests come when it is graded." in read(report)
+    assert "5 of 5 marks by checks, more tests come when it is graded." in read(report)
     assert read(report).count("More tests come when it is graded.") == 1
     assert "A1.py:12: the check of Q1 was changed." in read(report)
 

@@ -113,7 +113,9 @@ async def test_all_checks_of_the_release_make_it_ok() -> None:
     assert report.ok
     assert report.marks == (15.0, 15.0)
     assert [check.line for check in report.checks] == [28, 34]
-    assert render_text(report).startswith("OK: A1.py: 2 of 2 checks pass, 15 of 15 marks.")
+    assert render_text(report).startswith(
+        "OK: A1.py: 2 of 2 checks pass, 15 of 15 marks by checks."
+    )
 
 
 async def test_a_check_that_never_ran_is_no_success() -> None:

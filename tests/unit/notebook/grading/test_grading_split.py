@@ -195,6 +195,30 @@ def test_hidden_tests_behind_the_answer_are_divided() -> None:
     assert part.check.split
 
 
+ABOVE = '    (x == 1, "one"),'
+
+
+@pytest.mark.parametrize(
+    ("code", "visible"),
+    [
+        (f'check("Q1: a", [\n{ABOVE}\n' + hidden('    (x == 2, "two"),') + "\n])", ("one",)),
+        ('check("Q1: a", [\n' + hidden('    (x == 2, "two"),') + f"\n{ABOVE}\n])", ()),
+        (hidden("y = 2") + '\ncheck("Q1: a", [(x == y, "equal")])', ()),
+        ('check("Q1: a", [\n    (lambda: x == 1, "one"),\n' + hidden('    (x, "x"),') + "\n])", ()),
+        (f'check("Q1: a", [{ABOVE}])\n' + hidden('check("Q1: a", [(x == 2, "two")])'), ()),
+        ('check("Q1: a", [\n    (x, f"is {x}"),\n' + hidden('    (x == 2, "two"),') + "\n])", ()),
+    ],
+)
+def test_the_plan_names_conditions_that_stand_above_every_hidden_test(
+    code: str, visible: tuple[str, ...]
+) -> None:
+    """They are evaluated before the answer is asked anything that is hidden."""
+    (part,) = planned(IMPORTS, solved("x = 1"), code).plan.checks
+    assert part.check is not None
+    (label,) = part.check.labels
+    assert (label.hidden, label.visible) == (True, visible)
+
+
 def test_other_code_behind_the_answer_stays_the_students() -> None:
     made = planned(IMPORTS, solved("x = 1") + "\nshown = x\nmo.md(str(shown))", CHECK)
     assert places(made.plan.checks) == [2]

@@ -254,6 +254,7 @@ def test_the_first_settings_offer_only_what_works() -> None:
     plain = tomllib.loads(first_configuration(()))
     assert plain["runtime"] == {"auto_instantiate": True}
     assert plain["save"] == {"autosave": "after_delay", "autosave_delay": 1000}
+    assert plain["display"] == {"theme": "system"}, "dark where the page around it is dark"
     assert plain["completion"]["copilot"] is False
     assert plain["ai"]["enabled"] is False
     assert "ai" not in tomllib.loads(first_configuration(("ai",)))

@@ -7,7 +7,7 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
 
-_WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED})
+_WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED, EndReason.REWRITTEN})
 UNKNOWN = Explanation("This session has ended.", "Open it again to go on.")
 
 

@@ -15,7 +15,12 @@ from mograder.web.hub.support.hub_app import HubApp
 _LATELY = timedelta(hours=24)
 _MOST = 60
 _AUDIT_LINES = 400
-_NO_TROUBLE = frozenset({EndReason.STOPPED, EndReason.IDLE, EndReason.REPLACED, EndReason.REMOVED})
+_NO_TROUBLE = frozenset(
+    {
+        *(EndReason.STOPPED, EndReason.IDLE, EndReason.REMOVED),
+        *(EndReason.REPLACED, EndReason.REWRITTEN),
+    }
+)
 
 
 class CurrentProblem(StrEnum):

@@ -17,11 +17,12 @@ from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.name_lookup import counted
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions.version_diff import CellDifference, Line, VersionDifference
 from mograder.sessions.copy_timeline import Compared, Timeline
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.versions.versions import Version
+from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import KnownCopy, file_status, send_notebook
 from mograder.web.hub.support.access import Caller
@@ -54,12 +55,16 @@ Other = Literal["before", "now"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A version in a list; ``added`` and ``removed`` are lines, None where none were counted."""
+    """A version in a list; ``added`` and ``removed`` are lines, None where none were counted.
+
+    ``checks`` says how many passed, "" where no validation is known.
+    """
 
     version: Version
     present: bool
     added: int | None = None
     removed: int | None = None
+    checks: str = ""
 
 
 async def versions_page(
@@ -241,11 +246,28 @@ async def put_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Res
 async def _rows(
     app: HubApp, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
 ) -> list[Row]:
-    counted = await app.timelines.changes(copy, timeline, shown)
+    lines = await app.timelines.changes(copy, timeline, shown)
+    validated, checks = _validated(app, copy, timeline)
     return [
-        Row(each, each == timeline.present, *counted.get(each.number, (None, None)))
+        Row(
+            each,
+            each == timeline.present,
+            *lines.get(each.number, (None, None)),
+            checks if each == validated else "",
+        )
         for each in shown
     ]
+
+
+def _validated(app: HubApp, copy: CopyOf, timeline: Timeline) -> tuple[Version | None, str]:
+    """Return the version that was validated last, and how many of its checks passed."""
+    result = app.results.of(copy.user, copy.item)
+    if result is None or not result.answer.checks:
+        return None, ""
+    saved = (each for each in timeline.versions if each.origin is not Origin.UNSAVED)
+    passed = sum(each.passed for each in result.answer.checks)
+    version = next((each for each in saved if each.saved <= result.at), None)
+    return version, f"{passed} of {counted(len(result.answer.checks), 'check')} passed"
 
 
 def _pair(timeline: Timeline, version: Version, to: Other) -> tuple[Version, Version] | None:
@@ -284,6 +306,7 @@ def _cell(cell: CellDifference, room: _Room) -> CellChanges:
         before=cell.before,
         after=cell.after,
         lines=room.lines(cell.lines),
+        heading=cell.heading,
     )
 
 

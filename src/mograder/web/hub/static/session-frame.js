@@ -51,6 +51,37 @@
     });
   });
 
+  part("telling when its cells are there", () => {
+    const look = setInterval(() => {
+      if (!cells().length) return;
+      clearInterval(look);
+      tell("shown");
+    }, 300);
+  });
+
+  part("one way to stop", () => {
+    // marimo's own button ends the kernel with a frightening question; the bar has *Stop*.
+    const style = document.createElement("style");
+    style.textContent = "[data-testid=shutdown-button] { display: none !important; }";
+    document.head.append(style);
+  });
+
+  part("writing after a double-click", () => {
+    // marimo opens the cell's editor and leaves the focus beside it, where keys are commands.
+    addEventListener("dblclick", ({ target }) => {
+      const cell = target.closest?.("[data-cell-id]");
+      let left = 20;
+      const enter = () => {
+        const editor = cell.querySelector(".cm-content");
+        const inside = cell.contains(document.activeElement) && document.activeElement.closest("input, textarea, .cm-editor");
+        if (inside || left-- < 1) return;
+        if (editor?.offsetParent) editor.focus();
+        setTimeout(enter, 100);
+      };
+      if (cell && !target.closest("input, textarea, button, .cm-editor")) enter();
+    });
+  });
+
   part("the name beside the cursor", () => {
     // What marimo shows to others who edit the notebook at the same time, else "Anonymous".
     if (viewer) localStorage.setItem("marimo:rtc:username", JSON.stringify(viewer));

@@ -31,7 +31,10 @@ class LineEntry(Body):
 
 
 class CellChanges(Body):
-    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions."""
+    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions.
+
+    ``heading`` is the nearest one above it or in it.
+    """
 
     change: CellChange
     moved: bool
@@ -39,6 +42,7 @@ class CellChanges(Body):
     before: int | None
     after: int | None
     lines: list[LineEntry]
+    heading: str = ""
 
 
 class VersionChanges(Body):

@@ -187,7 +187,7 @@ async def test_an_empty_course_says_what_will_come(tmp_path: Path) -> None:
     text = (await see(made, "/")).text
     made.close()
     assert "No assignments yet." in text
-    assert "Nothing is running." in text
+    assert re.search('id="sessions"[^>]* hidden>', text)
     assert re.search('id="lectures"[^>]* hidden>', text)
 
 
