@@ -16,7 +16,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import answer_errors  # type: ignore[import-not-found]  # in this file's directory
@@ -185,8 +185,16 @@ class Rehearsal:
                 self._say("rehearsal never", cell=cell, label=label, message=message)
 
     def _note(self, cell: int, results: list[Any]) -> None:
-        """Keep of each label the conditions that have held in all trials until now, by number."""
+        """Keep of each label the conditions that have held in all trials until now, by number.
+
+        A check that ends before it has evaluated them tells nothing of any.
+        """
+        counts = {
+            each.label: each.conditions for each in self._contract.labels if each.cell == cell
+        }
         for each in results:
+            if len(each.conditions) != counts.get(each.label):
+                continue
             held = {n: c.message for n, c in enumerate(each.conditions) if c.passed}
             known = self._held.setdefault((cell, each.label), held)
             self._held[cell, each.label] = {n: known[n] for n in known.keys() & held.keys()}
@@ -202,13 +210,12 @@ class Rehearsal:
             counts.append(self._session.decode(reply.parts[0], reply.buffers, lambda facts: None))
 
         verdict, _ = attempt(part, seed, trial)
-        results = self._results(part, verdict)
-        if verdict.state != "judged":
-            results = [replace(each, conditions=()) for each in results]
-        if counts == [True] or verdict.state != "judged":
-            self._note(part["cell"], results)
-        if verdict.state != "judged" or counts != [True] or junk.kind in _RIGHT:
+        if verdict.state != "judged" or counts != [True]:
             return
+        self._note(part["cell"], verdict.results)
+        if junk.kind in _RIGHT:
+            return
+        results = self._results(part, verdict)
         passed = [each.label for each in results if each.as_data()["passed"]]
         if passed:
             told = {"cell": part["cell"], "labels": passed, "name": junk.name}

@@ -230,6 +230,12 @@ def _column(value: Any) -> object:
     raise Inapplicable
 
 
+def _listed(value: Any) -> object:
+    if _is_number(value):
+        return [value, value]
+    raise Inapplicable
+
+
 def _longer(value: Any) -> object:
     if type(value) in (list, tuple) and value:
         return type(value)([*value, value[-1]])
@@ -468,6 +474,7 @@ KINDS = (
         _first_only,
         "returns a first element and otherwise missing ones",
     ),
+    Kind("list", "is a list of two", _listed, "returns a list of two"),
     Kind("longer", "has one element too many", _longer, "returns one element too many"),
     Kind("column", "is a column of shape (n, 1)", _column, "returns a column of shape (n, 1)"),
     Kind("raises", "raises an error", function=_raising),
