@@ -192,7 +192,7 @@ async def kill_once(rig: JudgingRig, contract: str, what: str, after: float) -> 
 
 KILLS = [
     pytest.param(10, id="ten"),
-    pytest.param(100, id="hundred", marks=pytest.mark.long),
+    pytest.param(100, id="hundred", marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
 ]
 
 

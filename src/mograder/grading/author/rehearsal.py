@@ -87,8 +87,8 @@ def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
     errors = [finding for key, finding in found if _has_marks(solution.plan, key)]
     advice = [finding for key, finding in found if not _has_marks(solution.plan, key)]
     if result.rehearsal is not None:
+        errors += never_failed(solution, result.rehearsal)
         advice += junk_passes(solution, result.rehearsal)
-        advice += never_failed(solution, result.rehearsal)
         advice += _cut_short(solution, result.rehearsal)
     return Findings(tuple(sorted(set(errors))), tuple(sorted(set(advice))))
 
@@ -245,7 +245,7 @@ def _weak(filename: str, info: LabelAnswers, name: str, words: list[str], kind: 
 
 
 def never_failed(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
-    """Yield the conditions that hold whatever the answer is, as far as was tried."""
+    """Yield the conditions with marks that hold whatever the answer is; all trials were made."""
     labels = answers_of_labels(solution.plan)
     for each in report.never:
         info = labels.get((each.cell, each.label))

@@ -185,6 +185,8 @@ def _written(value: object) -> bytes:
 def _kept(value: object) -> Any:
     """Return the contents of an argument, to give them back to it later."""
     found = shared_objects.contents(value)
+    if shared_objects.kind_of(value) == "function":
+        return tuple(map(copy.copy, found))
     return copy.copy(found) if found is value else found
 
 

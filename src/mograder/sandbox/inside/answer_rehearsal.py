@@ -6,17 +6,20 @@ contract and with other random numbers, and then with junk in place of one answe
 
 Lines of the report: ``{"kind": "rehearsal answers", "answers": [[name, text], …]}``; ``"rehearsal
 again"`` for a label that other random numbers earn another weight; ``"rehearsal junk"`` for junk
-that leaves all conditions of a label true; and ``"rehearsal end"``, with the number of trials that
+that leaves all conditions of a label true; ``"rehearsal never"`` for a condition that holds in all
+trials that reach it; and ``"rehearsal end"``, with the number of trials that
 were ``done`` of all ``trials``.
 """
 
 from __future__ import annotations
 
+import ast
+import collections
 import contextlib
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import answer_errors  # type: ignore[import-not-found]  # in this file's directory
@@ -31,6 +34,8 @@ _FIRST = 8
 """Kinds of junk for each answer that are always tried; the others while there is time."""
 _SLOW = 10
 """How many times the time for trials those may take."""
+_ENOUGH = 5
+"""Trials in which a check has evaluated its conditions before one is said never to fail."""
 _RIGHT = ("changes", "keeps", "twice")
 """Kinds of junk that are wrong for some checks only: nothing is told where they pass."""
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
@@ -71,6 +76,7 @@ class Rehearsal:
         self._say = say
         self._trial_seconds = trial
         self._held: dict[tuple[int, str], dict[int, str]] = {}
+        self._reached: collections.Counter[tuple[int, str]] = collections.Counter()
         self._seconds = max(least, time.monotonic() - started)
 
     def run(self, attempt: _Attempt, seed: str, before: dict[int, list[Any]]) -> None:
@@ -149,7 +155,7 @@ class Rehearsal:
         self, attempt: _Attempt, seed: str, kinds: dict[str, list[tuple[str, str]]]
     ) -> None:
         groups = [
-            (part, [_Junk(name, *kind) for kind in kinds.get(name, ())])
+            (one_by_one(part), [_Junk(name, *kind) for kind in kinds.get(name, ())])
             for part in self._plan.checks
             for name in part["answers"]
         ]
@@ -181,12 +187,22 @@ class Rehearsal:
     def _tell_never(self, cells: set[int]) -> None:
         """Tell the conditions that have held in every trial of their checks."""
         for (cell, label), conditions in self._held.items():
-            for message in conditions.values() if cell in cells else ():
+            tried = cell in cells and self._reached[cell, label] >= _ENOUGH
+            for message in conditions.values() if tried else ():
                 self._say("rehearsal never", cell=cell, label=label, message=message)
 
     def _note(self, cell: int, results: list[Any]) -> None:
-        """Keep of each label the conditions that have held in all trials until now, by number."""
+        """Keep of each label the conditions that have held in all trials until now, by number.
+
+        A check that ends before it has evaluated them tells nothing of any.
+        """
+        counts = {
+            each.label: each.conditions for each in self._contract.labels if each.cell == cell
+        }
         for each in results:
+            if len(each.conditions) != counts.get(each.label):
+                continue
+            self._reached[cell, each.label] += 1
             held = {n: c.message for n, c in enumerate(each.conditions) if c.passed}
             known = self._held.setdefault((cell, each.label), held)
             self._held[cell, each.label] = {n: known[n] for n in known.keys() & held.keys()}
@@ -202,17 +218,44 @@ class Rehearsal:
             counts.append(self._session.decode(reply.parts[0], reply.buffers, lambda facts: None))
 
         verdict, _ = attempt(part, seed, trial)
-        results = self._results(part, verdict)
-        if verdict.state != "judged":
-            results = [replace(each, conditions=()) for each in results]
-        if counts == [True] or verdict.state != "judged":
-            self._note(part["cell"], results)
-        if verdict.state != "judged" or counts != [True] or junk.kind in _RIGHT:
+        if verdict.state != "judged" or counts != [True]:
             return
+        self._note(part["cell"], verdict.results)
+        if junk.kind in _RIGHT:
+            return
+        results = self._results(part, verdict)
         passed = [each.label for each in results if each.as_data()["passed"]]
         if passed:
             told = {"cell": part["cell"], "labels": passed, "name": junk.name}
             self._say("rehearsal junk", **told, junk=junk.kind, words=junk.words)
+
+
+def one_by_one(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a check whose conditions are evaluated each by itself, so that an error is one's own.
+
+    These are the conditions that stand in the list of a call with one of its labels.
+    """
+    labels = {each["label"] for each in part["check"]["labels"]}
+    tree = ast.parse(part["code"])
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(args=[ast.Constant(value=label), given, *_]) if label in labels:
+                lists = [each for each in ast.walk(given) if isinstance(each, ast.List)]
+                for entry in lists[0].elts if lists else ():
+                    if isinstance(entry, ast.Tuple) and len(entry.elts) > 1:
+                        entry.elts[0] = _later(entry.elts[0])
+    return {**part, "code": ast.unparse(tree)}
+
+
+def _later(condition: ast.expr) -> ast.expr:
+    """Return a function without arguments that evaluates a condition."""
+    inside = (ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr)
+    if isinstance(condition, ast.Lambda | ast.Name):
+        return condition
+    if any(isinstance(each, inside) for each in ast.walk(condition)):
+        return condition
+    empty = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    return ast.Lambda(args=empty, body=condition)
 
 
 def _without_article(text: str) -> str:

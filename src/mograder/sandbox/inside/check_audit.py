@@ -6,6 +6,9 @@ does not know, and remembers the first of these: a check that catches the error 
 Libraries may run code that they generate themselves; those that run texts they are given may not.
 
 Code that runs already can undo all of this; the check's own process bounds what it gains then.
+
+The hook also hears of who reads a function's code and defaults. Those of a stand-in are the judge's
+own, so a check that asks for them is refused instead of judging them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+import answer_session  # type: ignore[import-not-found]  # in this file's directory
+
 _STARTS = frozenset(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pty.spawn"))
 _OWN_CODE = frozenset(
     (collections.__file__, dataclasses.__file__, typing.__file__, importlib.__file__)
@@ -28,6 +33,9 @@ _OWN_CODE = frozenset(
 """Modules that run code which they have made from names."""
 _OWN_PACKAGES = ("attr",)
 _IMPORTING = "<frozen importlib._bootstrap"
+_OF_CODE = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
+_READERS = frozenset(("inspect", "dis", "functools"))
+_PART, _STAND_INS = "cell_part", "stand_ins"
 
 
 class NotOfThePlan(BaseException):
@@ -72,6 +80,8 @@ class Audit:
             self._refuse("starts a program")
         elif event == "pickle.find_class":
             self._refuse("unpickles an object")
+        elif event == "object.__getattr__" and arguments[1] in _OF_CODE:
+            _reads_code(*arguments, sys._getframe(1))
 
     def _runs(self, code: Any, frame: types.FrameType | None) -> None:
         if any(code is each for each in self._known):
@@ -102,6 +112,16 @@ class Audit:
     def _refuse(self, what: str) -> None:
         self.found = self.found or f"this check {what}, which an answer could determine"
         raise NotOfThePlan(self.found)
+
+
+def _reads_code(function: Any, name: str, frame: types.FrameType | None) -> None:
+    """Raise ``NotJudgeable`` if the author's code reads a stand-in's code, itself or by inspect."""
+    if getattr(function, "__globals__", {}).get("__name__") != _STAND_INS:
+        return
+    while frame is not None and frame.f_globals.get("__name__") in _READERS:
+        frame = frame.f_back
+    if frame is not None and _PART in frame.f_code.co_filename:
+        raise answer_session.NotJudgeable(f"The judge has not the answer's own {name}")
 
 
 def _modules_named(code: str) -> frozenset[str]:

@@ -29,7 +29,7 @@ class Plan:
     """A plan's JSON, with what is looked up in it."""
 
     data: dict[str, Any]
-    compiled: dict[int, Any] = field(default_factory=dict)
+    compiled: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     @property
     def checks(self) -> list[dict[str, Any]]:
@@ -120,13 +120,13 @@ class Parts:
 
     def codes(self, part: dict[str, Any]) -> tuple[types.CodeType, ...]:
         """Return the code objects of a part; raises what compiling it raises."""
-        cell = self.plan.compiled.get(part["line"]) or self._compile(part)
+        cell = self.plan.compiled.get((part["line"], part["code"])) or self._compile(part)
         return tuple(code for code in (cell.body, cell.last_expr) if code is not None)
 
     def _compile(self, part: dict[str, Any]) -> Any:
         compiler = importlib.import_module("marimo._ast.compiler")
         cell = compiler.compile_cell(part["code"], cell_id=f"part{part['line']}")
-        self.plan.compiled[part["line"]] = cell
+        self.plan.compiled[part["line"], part["code"]] = cell
         return cell
 
 

@@ -68,7 +68,13 @@ def kinds_of(value: object) -> list[tuple[str, str]]:
 
 def junk_for(value: object, name: str) -> Trial:
     """Return the junk of a kind; ``Inapplicable`` if there is none for the value."""
+    while _undo:
+        _undo.pop()()
     kind = _BY_NAME[name]
+    if kind.name == "absent":
+        if not callable(value):
+            raise Inapplicable
+        return Trial(None, counts=True)
     if isinstance(value, type):
         return _class_junk(kind, value)
     if not callable(value):
@@ -76,7 +82,7 @@ def junk_for(value: object, name: str) -> Trial:
             raise Inapplicable
         made = kind.data(value)
         return Trial(made, _differs(made, value))
-    if kind.function is not None and _takes_arguments(value):
+    if kind.function is not None and (kind.name == "changes" or _takes_arguments(value)):
         return Trial(_named_as(value, kind.function(value)), counts=True)
     if kind.data is None:
         raise Inapplicable
@@ -86,7 +92,7 @@ def junk_for(value: object, name: str) -> Trial:
 
 
 def _words(kind: Kind, value: object) -> str:
-    if isinstance(value, type) and kind.name not in _CLASSES:
+    if isinstance(value, type) and kind.returns:
         return f"has methods that each {kind.returns.replace('returns', 'return', 1)}"
     return (kind.returns or kind.words) if callable(value) else kind.words
 
@@ -230,6 +236,12 @@ def _column(value: Any) -> object:
     raise Inapplicable
 
 
+def _listed(value: Any) -> object:
+    if _is_number(value):
+        return [value, value]
+    raise Inapplicable
+
+
 def _longer(value: Any) -> object:
     if type(value) in (list, tuple) and value:
         return type(value)([*value, value[-1]])
@@ -324,22 +336,54 @@ def _identity(function: Any) -> Callable[..., object]:
 
 
 def _changing(function: Any) -> Callable[..., object]:
-    """Return the function that also changes each argument, once it has its result."""
+    """Return the function that also changes each argument, once it has its result.
+
+    It changes the notebook's own lists and dictionaries that it names, too.
+    """
 
     def junk(*args: Any, **keywords: Any) -> object:
         result = copy.copy(function(*args, **keywords))
-        for each in (*args, *keywords.values()):
-            if _is_array(each) and each.size:
-                each.reshape(-1)[-1:] += 1
-            elif type(each) is list:
-                each.append(None)
-            elif type(each) is dict:
-                each["?"] = None
-            elif _root(each) == "pandas" and hasattr(each, "columns"):
-                each["?"] = 0
+        names = getattr(getattr(function, "__code__", None), "co_names", ())
+        known = getattr(function, "__globals__", {})
+        given = [known[name] for name in names if type(known.get(name)) in (list, dict, set)]
+        _undo.extend(functools.partial(_refill, each, copy.deepcopy(each)) for each in given)
+        for each in (*args, *keywords.values(), *given):
+            _change(each)
         return result
 
     return junk
+
+
+_undo: list[Callable[[], None]] = []
+"""What gives the notebook's own objects their contents back before the next trial."""
+
+
+def _refill(value: Any, before: Any) -> None:
+    value.clear()
+    (value.extend if type(value) is list else value.update)(before)
+
+
+def _change(value: Any) -> None:
+    """Change an object in place, with the lists inside; nothing that cannot be changed."""
+    if _is_array(value) and value.size:
+        value.reshape(-1)[-1:] += 1
+    elif type(value) in (list, tuple, dict):
+        for each in value.values() if type(value) is dict else value:
+            _change(each)
+        if type(value) is list:
+            value.append(None)
+        elif type(value) is dict:
+            value.update({name: None for name, each in value.items() if type(each) is bool})
+            value["?"] = None
+    elif type(value) is set:
+        value.add("?")
+    elif _root(value) == "pandas" and hasattr(value, "columns"):
+        for name in value.columns:
+            value[name] = value[name].to_numpy()[::-1]
+            value[name] = value[name].fillna(value[name].max())
+        value["?"] = 0
+    elif _root(value) == "polars" and hasattr(value, "replace_column") and value.width:
+        value.replace_column(0, value.to_series(0).alias("?"))
 
 
 def _keeping(function: Any) -> Callable[..., object]:
@@ -468,10 +512,12 @@ KINDS = (
         _first_only,
         "returns a first element and otherwise missing ones",
     ),
+    Kind("list", "is a list of two", _listed, "returns a list of two"),
     Kind("longer", "has one element too many", _longer, "returns one element too many"),
     Kind("column", "is a column of shape (n, 1)", _column, "returns a column of shape (n, 1)"),
     Kind("raises", "raises an error", function=_raising),
     Kind("empties", "empties its argument and returns it", function=_emptying),
+    Kind("absent", "is no function or class, but None"),
     Kind("equal", "has instances that are equal to everything"),
     Kind("ellipsis", "is `...`", _constant(...), "returns `...`"),
     Kind("text", "is an empty text", _constant(""), "returns an empty text"),

@@ -219,16 +219,20 @@ def _refill_text(value: Any, new: Any) -> None:
 
 
 def _refill_function(function: Any, new: Any) -> None:
-    """Set what a function closes over, where that is data before as after."""
-    slots = dict(_pairs(new))
-    known = {slot for slot, _ in _slots(function)}
+    """Set what a function closes over, where that is data before as after.
+
+    An object that something else may refer to stays, and gets the new one's contents.
+    """
+    slots, known = dict(_pairs(new)), dict(_slots(function))
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    for slot in known & slots.keys():
-        name = slot[_SLOT:]
-        if slot.startswith("c "):
-            cells[name].cell_contents = slots[slot]
+    for slot in known.keys() & slots.keys():
+        name, held = slot[_SLOT:], slots[slot]
+        if held is not known[slot] and type(held) is type(known[slot]) and kind_of_data(held):
+            refill(known[slot], contents(held))
+        elif slot.startswith("c "):
+            cells[name].cell_contents = held
         else:
-            function.__globals__[name] = slots[slot]
+            function.__globals__[name] = held
 
 
 def _refill_data(value: Any, new: Any) -> None:

@@ -182,12 +182,15 @@ def test_trials_that_were_left_out_are_told() -> None:
     assert f"{LINES['Q2']}: not all wrong answers were tried on this check" in advice
 
 
-def test_a_condition_that_nothing_makes_fail_is_told() -> None:
-    report = RehearsalReport({}, never=(NeverFailed(Q2, "Q2", "it is there"),))
-    _, (advice,) = told(judge_solution(solution(), result(rehearsal=report)))
+def test_a_condition_that_nothing_makes_fail_is_a_mistake() -> None:
+    never = (NeverFailed(Q2, "Q2", "it is there"), NeverFailed(Q2, "Bonus", "it is there"))
+    report = RehearsalReport({}, never=never)
+    (error,), advice = told(judge_solution(solution(), result(rehearsal=report)))
+    assert advice == []
     assert (
-        f"{LINES['Q2']}: no wrong answer that was tried makes 'it is there' of 'Q2' fail." in advice
-    )
+        f"{LINES['Q2']}: no wrong answer that was tried makes 'it is there' of 'Q2' fail. Let it "
+        "depend on the answer, or leave it out, or write `# mograder: unprotected`"
+    ) in error
 
 
 def test_a_release_that_earns_marks_is_a_mistake() -> None:

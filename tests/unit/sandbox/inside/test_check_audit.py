@@ -13,13 +13,22 @@ from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, note
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 GIVEN = """
-import collections, dataclasses, importlib, json, os, pickle, subprocess, timeit
+import collections, dataclasses, dis, importlib, inspect, json, os, pickle, subprocess, timeit
+import jinja2
 import numpy as np
 import pandas as pd
 from mograder.runtime import check
 _marks = {"Q1": 1}
 def same(text, value):
     return eval(text) == value
+def pickled():
+    import io
+    file = io.BytesIO()
+    np.save(file, np.array([{1: collections.OrderedDict()}], dtype=object), allow_pickle=True)
+    file.seek(0)
+    return file
+def names_in(function):
+    return function.__code__.co_names
 """
 ANSWER = "### BEGIN SOLUTION\ntext = '1'\nname = 'colorsys'\nnumbers = [1, 2]\n### END SOLUTION"
 REFUSED = {
@@ -32,6 +41,9 @@ REFUSED = {
     "a module by name": "importlib.import_module(name) is not None",
     "a module by name, builtin": "__import__(name) is not None",
     "timeit": "timeit.timeit(text, number=1) >= 0",
+    "os.popen": "os.popen('true ' + text).read() == ''",
+    "a template": "jinja2.Template(text).render() == '1'",
+    "an array of objects": "np.load(pickled(), allow_pickle=True).shape == (1,) or text",
     "unpickled": "pickle.loads(b'cos\\nsystem\\n.') is not None or text",
 }
 ALLOWED = {
@@ -81,3 +93,51 @@ def test_a_check_may_use_what_libraries_make_for_themselves(
     (tmp_path / "again").mkdir()
     again = run(tmp_path / "again", programs, ALLOWED[name], found.contract)
     assert again.passed["Q1"] == [True, True], again.text
+
+
+FUNCTION = """
+### BEGIN SOLUTION
+def mean(values):
+    total = 0
+    for each in values:
+        total += each
+    return total / len(values)
+### END SOLUTION
+"""
+OF_CODE = {
+    "names": "'sum' not in mean.__code__.co_names",
+    "by a helper": "'sum' not in names_in(mean)",
+    "constants": "len(mean.__code__.co_consts) < 9",
+    "by inspect": "not inspect.isgeneratorfunction(mean)",
+    "by dis": "len(list(dis.get_instructions(mean))) > 3",
+    "defaults": "mean.__defaults__ is None",
+    "named defaults": "not mean.__kwdefaults__",
+}
+
+
+@pytest.mark.parametrize("name", OF_CODE)
+def test_a_check_of_the_answers_code_fails_for_the_author_already(
+    tmp_path: Path, programs: WarmPrograms, name: str
+) -> None:
+    """Else it would judge the code of the judge's own function, which is the same for all."""
+    check = f"check('Q1', [(lambda: mean([1, 3]) == 2, 'mean'), (lambda: {OF_CODE[name]}, 'code')])"
+    source = notebook(GIVEN, FUNCTION, check)
+    found = judged(tmp_path, source, source, programs=programs)
+    assert found.passed["Q1"] == [True, False], found.text
+    reasons = [each["reason"] for each in found.checks[0]["labels"][0]["conditions"]]
+    assert "The judge has not the answer's own __" in reasons[1]
+
+
+def test_a_check_may_ask_for_names_signatures_and_its_own_code(
+    tmp_path: Path, programs: WarmPrograms
+) -> None:
+    asked = (
+        "mean.__name__ == 'mean' and str(inspect.signature(mean)) == '(values)'",
+        "same.__code__.co_argcount == 2 and callable(mean) and inspect.isfunction(mean)",
+        "list(map(np.vectorize(lambda v: mean([v])), [1])) == [1]",
+        "pd.Series([[1, 3]]).apply(mean).tolist() == [2]",
+    )
+    conditions = "".join(f"(lambda: {each}, 'asked'), " for each in asked)
+    source = notebook(GIVEN, FUNCTION, f"check('Q1', [{conditions}])")
+    found = judged(tmp_path, source, source, programs=programs)
+    assert found.passed["Q1"] == [True] * len(asked), found.text

@@ -35,8 +35,18 @@ floats = pl.Series([1.0, 2.0])
 steps = np.array([1, 2, 3])
 matrix = sparse.csr_array([[1.0, 0.0], [0.0, 2.0]])
 large = 1e6
+pair = [70000.0, 80000.0]
+tiny = 1e-9
+golden = 1.618033988749895
+masses = np.array([70000.0, 90000.0])
+prices = pd.DataFrame({"x": [70000.0, 90000.0]})
+waits = pd.Series(pd.to_timedelta([1, 2], unit="s"))
+grid = pl.DataFrame({"v": [1.0, 2.0]})
+names = pd.Index(["a", "b", "c"])
 def squares(v):
     return v * v
+def million():
+    return 1e6
 ### END SOLUTION
 """,
     "check('Q1', [(np.allclose(array, np.arange(5.0)), 'close')])",
@@ -54,11 +64,25 @@ def squares(v):
     "check('Q12', [(bool((np.diff(steps) > 0).all()), 'rising')])",
     "check('Q13', [((abs(matrix - sparse.csr_array([[1.0, 0], [0, 2.0]])) > 1e-9).nnz == 0, 'm')])",
     "check('Q14', [(large == 1e6, 'a million')])",
+    "check('Q15', [(pair == [70000.0, 80000.0], 'a list')])",
+    "check('Q16', [(tiny == 1e-9, 'a small number')])",
+    "check('Q17', [(abs(golden - 1.618033988749895) < 1e-6, 'near')])",
+    "check('Q18', [(np.isclose(large, 1e6) and np.isclose(1e6, large), 'both orders')])",
+    "check('Q19', [(lambda: million() == 1e6, 'a result')])",
+    "check('Q20', [(masses.sum() == 160000 and masses.max() == 90000, 'sum and maximum')])",
+    "check('Q21', [(prices.x.sum() == 160000 and prices.x.max() == 90000, 'a table')])",
+    "_w = pd.Series(pd.to_timedelta([1, 2], unit='s'))\n"
+    "check('Q22', [((waits - _w).abs().max() < pd.Timedelta('1ms'), 'waits')])",
+    "check('Q23', [((grid['v'] - pl.Series([1.0, 2.0])).abs().max() < 1e-6, 'a table')])",
+    "check('Q24', [(names.is_monotonic_increasing, 'sorted')])",
+    "check('Q25', [(words.max() == 'c' and list(words.sort_values()) == ['a', 'b', 'c'], 'w')])",
 )
-COUNT = 14
+COUNT = 25
 NOTHING = """
 array = series = number = holes = days = duration = words = floats = steps = matrix = large = None
+pair = tiny = golden = masses = prices = waits = grid = names = None
 def squares(v): pass
+def million(): pass
 """
 WRONG = {
     "masked but for one": "array = np.ma.array(np.zeros(5), mask=[0, 1, 1, 1, 1])\n"
@@ -80,6 +104,16 @@ WRONG = {
     "NaN in a matrix": "matrix = sparse.csr_array([[np.nan, np.nan], [np.nan, np.nan]])",
     "half precision": "large = np.float16('inf')\nnumber = np.float16(7)\n"
     "array = np.arange(5, dtype=np.float16)",
+    "half precision in containers": "pair = [np.float16('inf')] * 2\ntiny = np.float16(0)\n"
+    "golden = np.float16(1.618)\nmasses = np.full(2, np.inf, np.float16)\n"
+    "prices = pd.DataFrame({'x': np.full(2, np.inf, np.float16)})\n"
+    "def million(): return np.float16('inf')",
+    "no durations": "waits = pd.Series([pd.Timedelta('1s'), pd.NaT])",
+    "NaN in a table of polars": "grid = pl.DataFrame({'v': [1.0, float('nan')]})",
+    "nulls in a table of polars": "grid = pl.DataFrame({'v': [1.0, None]})",
+    "an order of an index": "names = pd.CategoricalIndex(list('cab'), list('cab'), ordered=True)",
+    "an order of the greatest": "_c = pd.Categorical(list('bac'), list('abc'), ordered=True)\n"
+    "words = pd.Series(_c)",
     "no memory": "def squares(v): raise MemoryError('a fault of the judge?')",
 }
 

@@ -237,4 +237,17 @@ def test_instances_that_are_equal_to_everything_count_once_they_were_asked() -> 
 
 def test_a_class_that_compares_nothing_decides_nothing() -> None:
     assert "equal" not in kinds(Plain)
-    assert kinds(Colour) == set()
+    assert kinds(Colour) == {"absent"}
+
+
+def test_what_a_trial_has_changed_of_the_notebooks_own_is_as_before_in_the_next() -> None:
+    names: dict[str, Any] = {"STOCK": {"apple": [1]}, "SEEN": {1}}
+    exec("def low(*v):\n    return [*STOCK, *SEEN]", names)
+    stock, table = names["STOCK"], pd.DataFrame({"x": [1.0, math.nan]})
+    argument = ([1], {"a": True}, table)
+    assert junk(names["low"], "changes")(argument) == ["apple", 1]
+    assert stock == {"apple": [1, None], "?": None}
+    assert argument[:2] == ([1, None], {"a": None, "?": None})
+    assert table.x.tolist() == [1.0, 1.0]
+    junk(2.5, "zeros")
+    assert (stock, names["SEEN"]) == ({"apple": [1]}, {1})
