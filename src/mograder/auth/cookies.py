@@ -8,15 +8,13 @@ removed from the list loses these rights at once.
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from mograder.auth.roles import Role
+from mograder.auth.signing import derived_key, read_signed, signed
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 
@@ -31,7 +29,7 @@ _SKEW = 60
 
 _MAX_VALUE = 1024
 _LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_LABEL = b"\0mograder-login-cookie\0v1"
+_PURPOSE = "login-cookie\0v1"
 _FIELDS = 5
 
 
@@ -70,8 +68,7 @@ def make_cookie(secret: str, login: Login) -> str:
     if not _LOGIN_ID.fullmatch(login.login_id):
         raise InvalidInput("A login id has 16 to 64 letters, digits, dashes and underscores.")
     fields = [name, login.role, str(login.issued), login.login_id, str(login.epoch)]
-    payload = urlsafe_b64encode("\0".join(fields).encode()).rstrip(b"=").decode()
-    return f"{payload}.{_mac(secret, payload)}"
+    return signed(derived_key(secret, _PURPOSE), "\0".join(fields).encode())
 
 
 def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
@@ -79,12 +76,8 @@ def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
 
     The caller has to check whether the login was revoked.
     """
-    payload, _, mac = value.partition(".")
-    if len(value) > _MAX_VALUE or not value.isascii():
-        return None
-    if not hmac.compare_digest(_mac(secret, payload), mac):
-        return None
-    fields = urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode().split("\0")
+    found = read_signed(derived_key(secret, _PURPOSE), value, _MAX_VALUE)
+    fields = found.decode().split("\0") if found else []
     if len(fields) != _FIELDS:
         return None
     login = Login(fields[0], Role(fields[1]), fields[3], int(fields[2]), int(fields[4]))
@@ -101,15 +94,3 @@ def set_cookie_header(name: str, value: str, *, path: str, secure: bool, max_age
 def clear_cookie_header(name: str, *, path: str, secure: bool) -> str:
     """Return the ``Set-Cookie`` value that makes a browser delete the cookie."""
     return set_cookie_header(name, "", path=path, secure=secure, max_age=0)
-
-
-def _mac(secret: str, payload: str) -> str:
-    return hmac.digest(_key(secret), payload.encode(), "sha256").hex()
-
-
-@lru_cache(maxsize=8)
-def _key(secret: str) -> bytes:
-    """Return the key of cookies, derived from the secret; cached, since every request needs it."""
-    if not secret:
-        raise InvalidInput("The secret is empty.", hint="Anyone could make cookies with it.")
-    return hmac.digest(secret.encode("utf-8", "surrogateescape"), _LABEL, "sha256")

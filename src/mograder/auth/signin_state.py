@@ -7,19 +7,16 @@ a cookie of its own, so that two tabs do not disturb each other.
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
-import json
 import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from mograder.auth.signing import derived_key
+from mograder.auth.signing import derived_key, read_signed_record, signed_record
 
 Flow = Literal["oidc", "lti"]
 
@@ -73,24 +70,14 @@ def cookie_name(state: str, *, secure: bool, prefix: str) -> str:
 
 def make(secret: str, state: SignInState) -> str:
     """Return the cookie's value."""
-    payload = urlsafe_b64encode(json.dumps(asdict(state)).encode()).rstrip(b"=").decode()
-    return f"{payload}.{_mac(secret, payload)}"
+    return signed_record(derived_key(secret, _PURPOSE), state)
 
 
 def read(secret: str, value: str, *, flow: Flow, state: str, now: datetime) -> SignInState | None:
     """Return the sign-in of a cookie, None unless it is ours, of this flow and state, and fresh."""
-    payload, _, mac = value.partition(".")
-    if len(value) > _LONGEST or not value.isascii():
+    begun = read_signed_record(derived_key(secret, _PURPOSE), value, SignInState, _LONGEST)
+    if begun is None:
         return None
-    if not hmac.compare_digest(_mac(secret, payload), mac):
-        return None
-    try:
-        found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (binascii.Error, ValueError):
-        return None
-    if not isinstance(found, dict) or found.keys() != {each.name for each in fields(SignInState)}:
-        return None  # of another version of this program
-    begun = SignInState(**found)
     age = now.timestamp() - begun.issued
     same = hmac.compare_digest(begun.state.encode(), state.encode("utf-8", "replace"))
     return begun if same and begun.flow == flow and -_SKEW <= age < LIFETIME else None
@@ -130,7 +117,3 @@ def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 def is_state(text: str) -> bool:
     """Return whether a text has the form of a state that :func:`new_state` makes."""
     return _STATE.fullmatch(text) is not None
-
-
-def _mac(secret: str, payload: str) -> str:
-    return hmac.digest(derived_key(secret, _PURPOSE), payload.encode(), "sha256").hex()

@@ -1,26 +1,143 @@
-"""Checks of a course's own files: secrets that other users can read, unneeded environments."""
+"""Checks of a course: its databases, allowlist, secrets, environments, sources and versions."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from mograder.auth.identity import Network, trusted_peers
 from mograder.core.errors import MograderError
+from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME, LoadedSettings
+from mograder.operations.gradebook_checks import gradebook_lines
 from mograder.operations.pruning import needed_here
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.client.environment_pruning import finished_environments, unneeded_environments
 from mograder.sandbox.environments.record import read_record
+from mograder.store.course.allowlist import parse_users
+from mograder.store.course.sources import SENT
+from mograder.store.database.database import (
+    awaits_upgrade,
+    database_url,
+    open_engine,
+    sqlite_damage,
+    sqlite_file,
+)
+from mograder.store.filesystem.files import entry_named
+from mograder.store.versions.version_survey import Survey, survey
 
+USERS = "allowed_users.txt"
 SECRET_FILE = Path("/etc/mograder/hub-secret")
 """The file in which a deployment stores the hub's secret (B11)."""
 
 _ENVIRONMENT_FILE = Path("/etc/mograder/env")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MAX_USERS = 10_000_000
+_WIDEST_V4, _WIDEST_V6 = 16, 48
+"""Prefix lengths of a campus network: a shorter prefix is unlikely to be that of a front."""
+
+_LOOK_SECONDS = 10.0
+"""Most seconds for checking a database for damage."""
+
+_SAMPLE, _SAMPLE_SECONDS = 500, 5.0
+"""Most versions to read back, and most seconds for that."""
+
 _SHOWN = 3
+
+
+def database_line(loaded: LoadedSettings) -> Line:
+    """Check the hub's database. Raises: :class:`MograderError` if it does not open."""
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
+    file = sqlite_file(url)
+    # Do not create the database here: it would have the wrong owner.
+    if file is not None and not file.exists():
+        return ok("database", "database: new, made at the hub's first start")
+    engine = open_engine(url)
+    try:
+        awaits = awaits_upgrade(engine)
+    finally:
+        engine.dispose()
+    text = "database: opens" + (", upgraded at the hub's start" if awaits else "")
+    return ok("database", text) if file is None else _integrity("database", file, text)
+
+
+def marks_lines(loaded: LoadedSettings) -> Iterator[Line]:
+    """Check the gradebook if it exists. Raises: :class:`MograderError` if it does not open."""
+    marks = loaded.gradebook_path
+    if marks.is_file():
+        yield _integrity("gradebook", marks, f"gradebook: {marks.name} is whole")
+        yield from gradebook_lines(loaded)
+
+
+def _integrity(check: str, file: Path, whole: str) -> Line:
+    """Check an SQLite file for damaged pages, for ``_LOOK_SECONDS`` at most."""
+    found = sqlite_damage(file, _LOOK_SECONDS)
+    if found is None:
+        return ok(check, f"{whole}; no damage found in the first {_LOOK_SECONDS:.0f} seconds")
+    if not found:
+        return ok(check, whole)
+    text = f"{check}: {file} is damaged: {'; '.join(found[:_SHOWN])}"
+    hint = "Stop the hub, keep a copy of the file, and put it back from the newest backup."
+    return problem(check, text, hint)
+
+
+def users_line(loaded: LoadedSettings) -> Line:
+    """Report the allowlist as the hub would read it (B37-B44)."""
+    path = loaded.course_dir / USERS
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        if path.is_symlink():
+            return problem("users", f"{path.name} is a link to nothing: no student may enter")
+        return note("users", f"no {path.name}: everybody who signs in may enter")
+    except OSError as error:
+        text = f"{path.name} cannot be read ({error.strerror}): no student may enter"
+        return problem("users", text, "Let the hub's user read it.")
+    users = parse_users(content.decode("utf-8-sig", "replace"))
+    if not users:
+        return note("users", f"{path.name} is empty: only instructors may enter")
+    odd = sorted(ascii(name) for name in users if not unicodedata.is_normalized("NFC", name))
+    if odd:
+        text = f"{path.name}: {odd[0]} lets nobody in, since Unicode turns it into another name"
+        return problem("users", text, "Type it anew, as the person's name is at the sign-in.")
+    return ok("users", f"{path.name}: {len(users)} users")
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_USERS)
+
+
+def proxies_line(loaded: LoadedSettings) -> Line:
+    """Report from which addresses the header with the user's name counts.
+
+    Raises: :class:`MograderError` for settings that name none.
+    """
+    hub, sandboxed = loaded.settings.hub, loaded.settings.security.use_bubblewrap is not False
+    peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
+    wide = [str(each) for each in peers.networks if _is_wide(each)]
+    loopback = any(each.is_loopback for each in peers.networks)
+    if wide:
+        text = f"trusted_proxies: {', '.join(wide)} may name any user in {hub.trusted_header}"
+        return problem("proxies", text, "List the addresses of your own fronts only.")
+    if loopback and not sandboxed:
+        text = "trusted_proxies: without a sandbox student code on this machine may name any user"
+        return problem("proxies", text, "Let the front use the hub's Unix socket, or a sandbox.")
+    listed = ", ".join(map(str, peers.networks)) or "nobody"
+    unix = " and the hub's Unix socket" if peers.unix_socket else ""
+    return ok("proxies", f"trusted_proxies: {listed}{unix}")
+
+
+def _is_wide(network: Network) -> bool:
+    """Whether a network is the whole internet, or a public one larger than a campus network."""
+    if network.prefixlen == 0:
+        return True
+    public = not network.is_private
+    return public and (network.prefixlen < (_WIDEST_V4 if network.version == 4 else _WIDEST_V6))
 
 
 def secret_lines(
@@ -84,3 +201,58 @@ def _runs(environment: Path) -> bool:
 def _listed(paths: list[Path]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ", ".join(path.name for path in paths[:_SHOWN]) + more
+
+
+def source_line(loaded: LoadedSettings) -> Line:
+    """Report submissions of items whose source the hub does not have."""
+    submitted = loaded.path(loaded.settings.dirs.submitted)
+    names = [path.name for path in submitted.iterdir()] if submitted.is_dir() else []
+    items = sorted(item for name in names if (item := ItemName.valid(name)) is not None)
+    waiting = [item for item in items if any((submitted / item).glob("*.py"))]
+    missing = [item for item in waiting if not _has_source(item, loaded)]
+    if not missing:
+        return ok("sources", f"sources: there for all {len(waiting)} items with submissions")
+    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    text = f"sources: none for {', '.join(missing[:_SHOWN])}{more}, which have submissions"
+    hint = "Their marks would be unprotected. Send it: mograder hub publish, or the item's page."
+    return note("sources", text, hint)
+
+
+def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:
+    places = (loaded.path(loaded.settings.dirs.source), loaded.state_dir / SENT)
+    return any(entry_named(entry_named(each, item), f"{item}.py").is_file() for each in places)
+
+
+def version_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
+    """Return how many versions there are, and which of a sample cannot be read back.
+
+    A database that is not there yet, or does not open, has a line of its own, so none here.
+    """
+    try:
+        url = database_url(loaded.settings.database.url, loaded.course_dir)
+        file = sqlite_file(url)
+        if file is not None and not file.exists():
+            return ()
+        engine = open_engine(url)
+        try:
+            found = survey(engine, _SAMPLE, _SAMPLE_SECONDS)
+        finally:
+            engine.dispose()
+    except MograderError:
+        return ()
+    return () if found is None else (_versions(found),)
+
+
+def _versions(found: Survey) -> Line:
+    text = (
+        f"versions: {found.versions} of {found.copies} copies, {found.bytes / 1e6:.1f} MB; "
+        f"{found.looked} read back"
+    )
+    if not found.damaged:
+        return ok("versions", text)
+    listed = ", ".join(f"{each.user}/{each.item}" for each in found.damaged[:_SHOWN])
+    hint = (
+        "What is saved from now on is recorded whole. The earlier versions are in a backup from "
+        "before the damage; look at the disk, too."
+    )
+    return problem("versions", f"{text}, {len(found.damaged)} damaged: {listed}", hint)

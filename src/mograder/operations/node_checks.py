@@ -13,8 +13,14 @@ from datetime import UTC, datetime
 
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.settings import Environ
-from mograder.operations.host_checks import clock_line, namespace_lines, version_line
-from mograder.operations.machine_checks import directory_lines, limits_line, user_name
+from mograder.operations.machine_checks import (
+    clock_line,
+    directory_lines,
+    limits_line,
+    namespace_lines,
+    user_name,
+    version_line,
+)
 from mograder.operations.preflight import bubblewrap_line, confined_line, uv_line
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.share_checks import share_findings

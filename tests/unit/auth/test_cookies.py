@@ -43,6 +43,16 @@ def test_a_cookie_lasts_a_day_and_never_comes_from_the_future(age: int, good: bo
     assert (read_cookie(SECRET, value, NOW + timedelta(seconds=age)) is not None) is good
 
 
+def test_a_cookie_of_an_earlier_hub_still_counts_after_an_upgrade() -> None:
+    value = (
+        "YWxpY2UAc3R1ZGVudAAxMDAwAGFiY2RlZmdoaWprbG1ub3AAMg."
+        "cdd7d4331593a33aaca2f824a27e19cab5f72bec808a6ab387f564fe99e233b1"
+    )
+    login = Login("alice", Role.STUDENT, "abcdefghijklmnop", 1000, 2)
+    assert read_cookie("s" * 32, value, datetime.fromtimestamp(1000, UTC)) == login
+    assert make_cookie("s" * 32, login) == value
+
+
 def test_a_cookie_of_another_secret_or_of_0_3_16_proves_nothing() -> None:
     assert read_cookie("another secret", make_cookie(SECRET, ALICE), NOW) is None
     old = urlsafe_b64encode(f"alice:{ALICE.issued}:{'0' * 64}".encode()).decode()

@@ -1,15 +1,19 @@
-"""Findings of `hub check` about a course's secrets and environments."""
+"""Findings of `hub check` about a course's secrets, environments and sources."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mograder.core.settings import load_settings
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import load_settings, read_environ
 from mograder.notebook.pep723 import read_script
-from mograder.operations.course_checks import environment_lines, secret_lines
-from mograder.operations.report import Level
+from mograder.operations.course_checks import environment_lines, secret_lines, source_line
+from mograder.operations.preflight import CHECKS, Examined, run_check
+from mograder.operations.report import Level, Line
+from mograder.operations.service_checks import Units
 from mograder.sandbox.environments.builder import REQUESTS, request_name
 from mograder.sandbox.environments.interpreters import find_interpreter
 from mograder.sandbox.environments.record import EnvironmentRecord
@@ -84,3 +88,52 @@ async def test_environments_that_nobody_needs_or_that_cannot_run_are_told(tmp_pa
     assert (broken.level, stale.level) == (Level.NOTE, Level.NOTE)
     assert "dead" in broken.text
     assert "2 of 3" in stale.text
+
+
+def put(course: Path, *names: str) -> None:
+    """Write empty files into a course."""
+    for name in names:
+        path = course / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_a_course_without_submissions_lacks_no_source(tmp_path: Path) -> None:
+    put(tmp_path, "source/A1/A1.py")
+    assert source_line(load_settings(tmp_path, environ={})).level is Level.OK
+
+
+@pytest.mark.parametrize("place", ["source/A1/A1.py", ".mograder/sources/A1/A1.py"])
+def test_a_source_is_found_in_the_course_or_as_it_was_sent(tmp_path: Path, place: str) -> None:
+    put(tmp_path, "submitted/A1/alice.py", place)
+    line = source_line(load_settings(tmp_path, environ={}))
+    assert (line.level, line.text) == (Level.OK, "sources: there for all 1 items with submissions")
+
+
+def test_items_with_submissions_and_no_source_are_named_with_the_remedy(tmp_path: Path) -> None:
+    put(tmp_path, *(f"submitted/A{number}/alice.py" for number in range(5)), "source/A1/A1.py")
+    line = source_line(load_settings(tmp_path, environ={}))
+    assert line.level is Level.NOTE
+    assert line.text == "sources: none for A0, A2, A3 and 1 more, which have submissions"
+    assert "mograder hub publish" in line.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "hint"),
+    [
+        (InvalidInput("It is odd.", hint="Mend it."), "thing: It is odd.", "Mend it."),
+        (PermissionError(13, "Permission denied"), "thing: [Errno 13] Permission denied", ""),
+    ],
+)
+def test_a_check_that_fails_is_a_problem_after_what_it_had_found(
+    tmp_path: Path, error: Exception, text: str, hint: str
+) -> None:
+    def check(_: Examined) -> Iterator[Line]:
+        yield Line("thing", Level.OK, "thing: begins well")
+        raise error
+
+    hub = Examined(load_settings(tmp_path, environ={}), read_environ(), Units())
+    first, second = run_check("thing", check, hub)
+    assert first.level is Level.OK
+    assert (second.level, second.text, second.hint) == (Level.PROBLEM, text, hint)
+    assert len({name for name, _ in CHECKS}) == len(CHECKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -66,7 +65,7 @@ def check(
     if from_afar and session:
         raise click.UsageError("--session needs the hub's secret: name the course, too.")
     loaded = load_course(given, directory or course_dir)
-    lines = () if from_afar else asyncio.run(examine(loaded, environ))
+    lines = () if from_afar else examine(loaded, environ)
     if url:
         lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
     if session:

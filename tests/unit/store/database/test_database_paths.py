@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import load_settings
-from mograder.operations.version_checks import version_lines
+from mograder.operations.course_checks import version_lines
 from mograder.store.database.database import (
     database_url,
     open_engine,

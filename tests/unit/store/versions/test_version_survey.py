@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.settings import load_settings
+from mograder.operations.course_checks import version_lines
 from mograder.operations.report import Level
-from mograder.operations.version_checks import version_lines
 from mograder.store.database.database import open_engine, upgrade, writing
 from mograder.store.versions.version_survey import DamagedVersion, Survey, count, survey
 from mograder.store.versions.version_tables import versions as rows
