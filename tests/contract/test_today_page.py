@@ -52,7 +52,7 @@ async def today(hub: Hub, path: str = "/course/today") -> str:
 
 def part(text: str, name: str) -> str:
     """Return one section of the page."""
-    return text.split(f'<section class="part" id="{name}"')[1].split("</section>")[0]
+    return text.split(f'<section class="part" id="{name}"')[1].split("</section>", maxsplit=1)[0]
 
 
 def count(text: str, name: str) -> str:
@@ -109,7 +109,7 @@ async def test_who_asks_for_help_leads_to_the_board(hub: Hub) -> None:
 async def test_students_without_progress_for_ten_minutes_are_stuck(hub: Hub) -> None:
     release = hub.course / "hub-release" / "A1" / "A1.py"
     check = '\n\n@app.cell\ndef _(check):\n    check("Q1: sum", [(False, "no")])\n    return\n'
-    release.write_text(NOTEBOOK.replace('\n\nif __name__', f"{check}\n\nif __name__"))
+    release.write_text(NOTEBOOK.replace("\n\nif __name__", f"{check}\n\nif __name__"))
     hub.start("alice", "A1")
     key, said = SessionKey("alice", "A1", Mode.EDIT), [CheckReport("Q1: sum", "danger", 0.0, 1.0)]
     board = Board(hub.engine)
