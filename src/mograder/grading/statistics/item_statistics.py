@@ -246,8 +246,8 @@ class _Count:
         if label.passed:
             self.right |= calls
         else:
-            for each in calls:
-                self.wrong.setdefault(each, []).append(student)
+            for call in calls:
+                self.wrong.setdefault(call, []).append(student)
 
     def told(self, label: str) -> CheckStatistics:
         conditions = (

@@ -56,8 +56,8 @@ class CheckedWork:
 
     check: str
     cells: tuple[WorkCell, ...]
-    said: tuple[str, ...]
-    at: datetime | None
+    said: tuple[str, ...] = ()
+    at: datetime | None = None
 
 
 async def reset_page(
@@ -202,9 +202,10 @@ async def _about(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> Checked
     work = await marking.works.show(WorkToShow(text, copy.notebook, sources))
     cells = tuple(each for each in work.of(key_of(check)) if each.own)
     result = app.results.of(copy.user, copy.item)
-    checks = result.answer.checks if result else ()
-    said = next((each for each in checks if each.label == check), None)
-    return CheckedWork(check, cells, said.details if said else (), result.at if said else None)
+    if result is None:
+        return CheckedWork(check, cells)
+    said = [each.details for each in result.answer.checks if each.label == check]
+    return CheckedWork(check, cells, said[0] if said else (), result.at if said else None)
 
 
 async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:
