@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board
 from mograder.web.hub.handlers.board import MOST_MESSAGE
 from tests.support.hub_app import SECRET, Hub, hub
+from tests.support.hub_copies import ask, folder
 from tests.support.hub_pages import serving
 
 __all__ = ["hub"]
@@ -143,6 +145,24 @@ async def test_a_message_of_several_lines_is_one_line_in_the_audit_log(taught: H
         assert (await client.post("/board/A1/messages", data=sent)).status_code == 303
     [row] = [what for _, action, what, _ in taught.audit() if action == "send message"]
     assert row == "A1: Please look here"
+
+
+async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: Hub) -> None:
+    await ask(taught, "POST", "/download/A1")
+    notebook = folder(taught) / "A1.py"
+    notebook.write_text(CHECKED.replace('check("Q1', 'answer = "<b>mine</b>"\n    check("Q1'))
+    say(taught, "alice", check(SIGN, "danger"), check(SIZE, "success", 1.0))
+    await written(taught)
+    link = re.search(r'href="\.\./(look/alice/A1\?check=[^"]+)"', await page(taught))
+    assert link is not None
+    assert "?check=" not in await page(taught, "?names=no")
+    async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        text = (await client.get(f"/{link[1]}")).text
+    about = text.split('id="about-title"')[1].split("</section>", maxsplit=1)[0]
+    assert SIGN in about
+    assert "&lt;b&gt;mine&lt;/b&gt;" in about
+    async with taught.client("bob", browser=True) as client:
+        assert (await client.get(f"/{link[1]}")).status_code == 403
 
 
 async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub) -> None:

@@ -49,6 +49,14 @@ async def test_the_overview_counts_what_waits(course: MarkingCourse) -> None:
     assert "<math" in found["scale"]
 
 
+async def test_an_answer_comes_with_the_words_of_its_question(course: MarkingCourse) -> None:
+    essay = await course.state("alice")
+    assert "Essay (10 marks)" in essay["task"]
+    assert "Marking Scale" not in essay["task"]
+    assert "Question 4" in (await course.state("alice", "Q4"))["task"]
+    assert (await course.state("alice", "Q1"))["task"] == ""
+
+
 async def test_the_order_is_the_markers_own_and_stays(course: MarkingCourse) -> None:
     for number in range(20):
         course.grade(f"student{number}")

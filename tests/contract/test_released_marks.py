@@ -467,6 +467,37 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
         assert book.grades("A1")[0].final == 14.5
 
 
+async def test_staff_read_the_failed_conditions_of_the_question_and_what_the_student_reads(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub, question="Q1")
+    text = (await see(hub, THREAD, "prof")).text
+    told = text.split('id="mark-title"')[1]
+    assert "failed:" in told
+    assert "What the student reads" in told
+
+
+async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follows(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    await ask(hub, question="Q1")
+    other = "/marking/A1/requests/2"
+    text = (await see(hub, THREAD, "prof")).text
+    main = re.findall(r'<button class="button main"[^>]*value="(\w+)"', text)
+    assert main == ["keep"]
+    assert re.search(r'<input id="points"[^>]*value=', text) is None
+    answer = await decide(hub, "prof", action="keep", points="")
+    after = (await see(hub, answer.headers["location"], "prof")).text
+    assert f'class="button main" href="{other}"' in after
+    assert "1 more waits for you" in after
+    await post(hub, other, "prof", action="keep", text="No.", seen="2")
+    last = (await see(hub, f"{other}?done=keep", "prof")).text
+    assert "No other request waits for you." in last
+
+
 async def test_the_pages_of_staff_work_in_the_grader_too(tmp_path: Path) -> None:
     with open_released_course(tmp_path) as course:
         course.release()

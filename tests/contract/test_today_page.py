@@ -102,7 +102,7 @@ async def test_who_asks_for_help_leads_to_the_board(hub: Hub) -> None:
     async with hub.client("alice") as client:
         await client.post("/help/alice/A1", json={"label": "", "text": "How?"})
     text = await today(hub)
-    assert "alice, A1" in part(text, "asking")
+    assert "<h3>A1: alice</h3>" in part(text, "asking")
     assert 'href="/board/A1"' in part(text, "asking")
 
 

@@ -38,6 +38,9 @@ ALICE = {
 PROF = {
     "home": "/",
     "preview": "/?as=student&at=2099-10-05T09:00",
+    "today": "/course/today",
+    "gradebook": "/course/gradebook",
+    "gradebook-found": "/course/gradebook?state=late&item=A1-Measuring-Pi&sort=total",
     "items": "/course/items",
     "boards": "/board",
     "board": "/board/A1-Measuring-Pi",
@@ -59,6 +62,7 @@ PROF = {
     "problems": "/course/problems",
     "log": "/course/log",
     "look": f"/look/{A1}",
+    "look-check": f"/look/{A1}?check=Q1: the estimate",
     "reset": f"/reset/{A1}",
     "validation": f"/validation/{A1}",
     "marking": "/marking?done=opened&item=A1-Measuring-Pi",

@@ -135,6 +135,7 @@ EXPECTED: dict[tuple[str, str], dict[Who, Verdict]] = {
     ("GET", "/course/gradebook.xlsx"): INSTRUCTORS,
     ("GET", "/course/people"): INSTRUCTORS,
     ("GET", "/course/today"): INSTRUCTORS,
+    ("POST", "/course/invite"): INSTRUCTORS,
     ("GET", "/course/problems"): INSTRUCTORS,
     ("GET", "/course/log"): INSTRUCTORS,
     ("GET", "/board"): MARKERS,

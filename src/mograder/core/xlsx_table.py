@@ -31,10 +31,10 @@ def write_workbook(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]
 ) -> bytes:
     """Return a workbook whose first row names the columns and stays in view; None is empty."""
-    lines = [list(columns), *map(list, rows)]
+    lines: list[Sequence[str | float | None]] = [columns, *rows]
     widths = [
-        min(max((len(line[at]) for line in lines if isinstance(line[at], str)), default=8), _WIDEST)
-        for at in range(len(columns))
+        min(max(len(text) if isinstance(text, str) else 0 for text in column), _WIDEST)
+        for column in zip(*lines, strict=True)
     ]
     sheet = "".join(_row(at, line) for at, line in enumerate(lines, start=1))
     shown = "".join(

@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, time
 from difflib import get_close_matches
@@ -33,7 +34,7 @@ _OURS = "mograder-"
 _RUNTIME = "mograder"
 """The name of our package, and of the index that `mograder new` writes for it."""
 
-_OUR_KEYS = frozenset({"allow", "limits"})
+_OUR_KEYS = frozenset({"allow", "limits", "title"})
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _TOML_END = " (at end of document)"
 
@@ -106,6 +107,8 @@ def read_script(text: str) -> Script:
     block = blocks[0]
     table = _parse(block)
     ours = _tool_mograder(block, table.get("tool"))
+    if not isinstance(ours.get("title", ""), str):
+        raise _problem(_line_of_key(block, "title"), "title must be a text")
     return Script(
         requires_python=_requires_python(block, table.get("requires-python")),
         dependencies=_dependencies(block, table.get("dependencies")),
@@ -126,6 +129,16 @@ def read_kind(text: str) -> str:
     stated = (_readable_kind(block) for block in _blocks(lines) if block.type == "script")
     kind = next(filter(None, stated), None) or _kind_by_line(lines)
     return kind.name if kind is not None and kind.name in _KINDS else ""
+
+
+def stated_title(text: str) -> str:
+    """Return ``title`` in ``[tool.mograder]``, or "", also where the header is malformed."""
+    for block in _blocks(_lines(text)):
+        if block.type == "script":
+            with suppress(InvalidInput):
+                found = _tool_mograder(block, _parse(block).get("tool")).get("title")
+                return " ".join(found.split()) if isinstance(found, str) else ""
+    return ""
 
 
 def _lines(text: str) -> list[str]:
@@ -278,7 +291,7 @@ def _tool_mograder(block: _Block, tool: object) -> dict[str, object]:
     ours = {key: value for key, value in table.items() if not key.startswith(_OURS)}
     for key in ours.keys() - _OUR_KEYS:
         line = _line_of_key(block, key)
-        known = " and ".join(f"`{each}`" for each in sorted(_OUR_KEYS))
+        known = ", ".join(f"`{each}`" for each in sorted(_OUR_KEYS))
         raise _problem(line, f"[tool.mograder] has no key {key!r}", f"It knows {known}.")
     return ours
 

@@ -20,6 +20,7 @@ from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.notebook.source.solution_markers import find_blocks
+from mograder.notebook.title import markdown_of
 from mograder.store.course.course import read_notebook, shown
 from mograder.store.gradebook.grading_records import WHOLE
 
@@ -52,13 +53,15 @@ class SourceCell:
 class QuestionSources:
     """A source's cells, the indexes of each question's cells for students, and its marking scale.
 
-    ``scale`` is Markdown, "" if there is none. ``kept`` are the names that the notebook gives, and
+    ``scale`` is Markdown, "" if there is none. ``tasks`` are the words above each question's cells,
+    Markdown as well. ``kept`` are the names that the notebook gives, and
     those that checks ask answers for.
     """
 
     cells: tuple[SourceCell, ...] = ()
     questions: tuple[tuple[str, tuple[int, ...]], ...] = ()
     scale: str = ""
+    tasks: tuple[tuple[str, str], ...] = ()
     kept: frozenset[str] = frozenset()
 
     def of(self, question: str) -> tuple[int, ...]:
@@ -66,6 +69,10 @@ class QuestionSources:
         if question == WHOLE:
             return self.students
         return dict(self.questions).get(question, self.students)
+
+    def task(self, question: str) -> str:
+        """Return the words of a question; "" if the source has none above its cells."""
+        return dict(self.tasks).get(question, "")
 
     @property
     def students(self) -> tuple[int, ...]:
@@ -114,7 +121,9 @@ def question_sources(text: str, filename: str) -> QuestionSources:
         )
         for cell, released in zip(own, made, strict=True)
     )
-    return QuestionSources(cells, tuple(_questions(plan, own)), marking_scale(text), _kept(plan))
+    questions = tuple(_questions(plan, own))
+    tasks = tuple((key, _task(own, min(found), plan)) for key, found in questions)
+    return QuestionSources(cells, questions, marking_scale(text), tasks, _kept(plan))
 
 
 def _kept(plan: GradingPlan) -> frozenset[str]:
@@ -194,6 +203,17 @@ def _heading(cells: Sequence[Cell], index: int, plan: GradingPlan) -> str:
         if found := _HEADING.findall(cell.code):
             return str(found[-1])
     return ""
+
+
+def _task(cells: Sequence[Cell], index: int, plan: GradingPlan) -> str:
+    """Return the texts between a cell and the answer, or the check, before it."""
+    found: list[str] = []
+    for cell in reversed(cells[:index]):
+        text = markdown_of(cell.code)
+        if plan.cells[cell.index].role is Role.STUDENT or (found and not text):
+            break
+        found += [_SCALE.sub("", text)] if text else []
+    return "\n\n".join(reversed(found)).strip()
 
 
 def _spoken(text: str) -> frozenset[str]:

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.results.grading_result import GradingResult, last_results
+from mograder.grading.results.grading_result import (
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    last_results,
+)
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -42,12 +47,41 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionStatistics:
+    """One condition, by the text for those who fail it: the students it was tried on, and those who
+    passed."""
+
+    message: str
+    students: int
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrongResult:
+    """What answers returned to one call of a check that did not pass, and for how many students.
+
+    ``example`` is one of them, for a link to an answer that does not name its student.
+    """
+
+    call: str
+    result: str
+    students: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckStatistics:
-    """One label: the number of students with a result for it, and of those who passed."""
+    """One label: the number of students with a result for it, and of those who passed.
+
+    ``conditions`` are in the check's order. ``wrong`` is the commonest wrong result, None where no
+    two students have the same.
+    """
 
     label: str
     students: int
     passed: int
+    conditions: tuple[ConditionStatistics, ...] = ()
+    wrong: WrongResult | None = None
 
     @property
     def advice(self) -> str:
@@ -96,7 +130,7 @@ def item_statistics(
     """Return the statistics of an assignment; ``results`` are the students' last, by name."""
     totals = [grade.total for grade in grades if grade.total is not None]
     available = max((grade.max_mark for grade in grades), default=0.0)
-    checks = _checks(results.values())
+    checks = _checks(results)
     keys = dict.fromkeys(q.key for grade in grades for q in grade.questions if q.available)
     questions = (_question(key, grades, checks.get(key, ())) for key in keys)
     return ItemStatistics(
@@ -183,19 +217,57 @@ def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
     return statistics.correlation(one, other)
 
 
-def _checks(results: Iterable[GradingResult]) -> Mapping[str, Sequence[CheckStatistics]]:
+def _checks(results: Mapping[str, GradingResult]) -> Mapping[str, Sequence[CheckStatistics]]:
     """Return the statistics of the labels by the key of their question."""
-    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for result in results:
+    counts: dict[tuple[str, str], _Count] = defaultdict(_Count)
+    for student, result in results.items():
         for check in result.checks:
             for label in check.labels:
-                count = counts[label.key, label.label]
-                count[0] += 1
-                count[1] += label.passed
+                counts[label.key, label.label].add(student, check, label)
     found: dict[str, list[CheckStatistics]] = defaultdict(list)
-    for (key, name), (students, passed) in counts.items():
-        found[key].append(CheckStatistics(name, students, passed))
+    for (key, name), count in counts.items():
+        found[key].append(count.told(name))
     return found
+
+
+@dataclass(slots=True)
+class _Count:
+    """The results of one label so far.
+
+    ``right`` are what answers that passed returned to each call, which are no wrong results.
+    """
+
+    students: int = 0
+    passed: int = 0
+    conditions: dict[str, list[int]] = field(default_factory=dict)
+    right: set[tuple[str, str]] = field(default_factory=set)
+    wrong: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def add(self, student: str, check: GradedCheck, label: GradedLabel) -> None:
+        self.students += 1
+        self.passed += label.passed
+        for each in label.conditions:
+            tried = self.conditions.setdefault(each.message, [0, 0])
+            tried[0] += 1
+            tried[1] += each.passed
+        calls = {(each.call, each.result or each.status) for each in check.calls}
+        if label.passed:
+            self.right |= calls
+        else:
+            for call in calls:
+                self.wrong.setdefault(call, []).append(student)
+
+    def told(self, label: str) -> CheckStatistics:
+        conditions = (
+            ConditionStatistics(text, *counts) for text, counts in self.conditions.items()
+        )
+        wrong = None
+        others = [pair for pair in self.wrong.items() if pair[0] not in self.right]
+        if others:
+            (call, result), students = max(others, key=lambda pair: len(pair[1]))
+            if len(students) > 1:
+                wrong = WrongResult(call, result, len(students), min(students))
+        return CheckStatistics(label, self.students, self.passed, tuple(conditions), wrong)
 
 
 def course_statistics(

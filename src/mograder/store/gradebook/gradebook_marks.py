@@ -28,6 +28,7 @@ from mograder.store.gradebook.gradebook_rows import (
     by_student,
     damaged_json,
     from_row,
+    number_or_none,
     penalty_from_row,
 )
 from mograder.store.gradebook.gradebook_tables import (
@@ -180,9 +181,10 @@ def read_finals(connection: Connection, student: str | None) -> Iterable[FinalMa
     c = submissions.c
     columns = (c.assignment, c.student, c.total_mark, c.penalty_pct, c.penalised_mark)
     wanted = select(*columns) if student is None else select(*columns).where(c.student == student)
-    for assignment, name, total, percent, penalised in connection.execute(wanted).all():
+    for assignment, name, *marks in connection.execute(wanted).all():
+        total, percent, penalised = map(number_or_none, marks)
         final = total
-        if percent is not None:
+        if total is not None and percent is not None:
             final = None if is_stale(total, percent, penalised) else penalised
         yield FinalMark(assignment, name, final)
 

@@ -79,9 +79,11 @@ def assignment_from_row(row: RowMapping) -> AssignmentRow:
     """Return a row of the table ``assignments``."""
     marks = _json(row["marks_metadata"])
     keys = _json(row["auto_check_keys"])
-    known = {str(key): _number(mark) for key, mark in marks.items()} if _is_table(marks) else {}
+    known = (
+        {str(key): number_or_none(mark) for key, mark in marks.items()} if _is_table(marks) else {}
+    )
     found = {key: mark for key, mark in known.items() if mark is not None}
-    maximum = _number(row["max_mark"])
+    maximum = number_or_none(row["max_mark"])
     return AssignmentRow(
         str(row["name"]),
         100.0 if maximum is None else maximum,
@@ -131,9 +133,9 @@ def short_from_row(assignment: str, row: Row[Any]) -> Marks:
     return Marks(
         assignment,
         str(row.student),
-        _number(row.auto_mark),
-        _number(row.manual_mark),
-        _number(row.total_mark),
+        number_or_none(row.auto_mark),
+        number_or_none(row.manual_mark),
+        number_or_none(row.total_mark),
         _text(row.feedback),
         graded_at=_text(row.graded_at),
         autograded_at=_text(row.autograded_at),
@@ -149,9 +151,9 @@ def penalty_from_row(assignment: str, row: Row[Any]) -> Marks:
     return Marks(
         assignment,
         str(row.student),
-        total_mark=_number(row.total_mark),
-        penalty_pct=_number(row.penalty_pct),
-        penalised_mark=_number(row.penalised_mark),
+        total_mark=number_or_none(row.total_mark),
+        penalty_pct=number_or_none(row.penalty_pct),
+        penalised_mark=number_or_none(row.penalised_mark),
         submitted_at=_text(row.submitted_at),
     )
 
@@ -161,11 +163,11 @@ def from_row(row: RowMapping) -> Marks:
     return Marks(
         assignment=str(row["assignment"]),
         student=str(row["student"]),
-        auto_mark=_number(row["auto_mark"]),
-        manual_mark=_number(row["manual_mark"]),
-        total_mark=_number(row["total_mark"]),
+        auto_mark=number_or_none(row["auto_mark"]),
+        manual_mark=number_or_none(row["manual_mark"]),
+        total_mark=number_or_none(row["total_mark"]),
         feedback=_text(row["feedback"]),
-        cell_errors=int(_number(row["cell_errors"]) or 0),
+        cell_errors=int(number_or_none(row["cell_errors"]) or 0),
         tampered=tuple(str(each) for each in _list(row["tampered"])),
         check_results=tuple(
             CheckResult(
@@ -177,13 +179,13 @@ def from_row(row: RowMapping) -> Marks:
         graded_at=_text(row["graded_at"]),
         autograded_at=_text(row["autograded_at"]),
         updated_at=_text(row["updated_at"]),
-        penalty_pct=_number(row["penalty_pct"]),
-        penalised_mark=_number(row["penalised_mark"]),
+        penalty_pct=number_or_none(row["penalty_pct"]),
+        penalised_mark=number_or_none(row["penalised_mark"]),
         submitted_at=_text(row["submitted_at"]),
     )
 
 
-def _number(value: object) -> float | None:
+def number_or_none(value: object) -> float | None:
     if value is None or value == "":
         return None
     try:

@@ -121,8 +121,9 @@ class HubState:
             return {row.username: row.epoch for row in connection.execute(wanted)}
 
     def bump_epoch(self, username: str) -> int:
-        """Revoke all tokens and logins of a user; return the new epoch."""
+        """Revoke all tokens, logins and unused links of a user; return the new epoch."""
         with writing(self._engine) as connection:
+            connection.execute(delete(links).where(links.c.username == username))
             _lock_users(connection)
             _upsert_user(connection, username)
             bumped = (
@@ -178,6 +179,19 @@ class HubState:
         )
         with writing(self._engine) as connection:
             connection.execute(row)
+
+    def invite(self, codes: Mapping[str, str], role: Role, expires: datetime) -> None:
+        """Store one-time links of several people, by the hashes of their codes; all or none.
+
+        They replace all links of these people that were not used.
+        """
+        rows = [
+            {"code_hash": code, "username": user, "role": role, "expires": expires}
+            for code, user in codes.items()
+        ]
+        with writing(self._engine) as connection:
+            connection.execute(delete(links).where(links.c.username.in_(codes.values())))
+            connection.execute(insert(links), rows)
 
     def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
         """Remove a link and return its user; None if it is unknown, already used or expired."""

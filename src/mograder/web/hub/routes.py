@@ -35,6 +35,7 @@ from mograder.web.hub.handlers import (
     validation,
     warming,
 )
+from mograder.web.hub.invite import pages as invite
 from mograder.web.hub.route import Route, body_of, form_of
 from mograder.web.hub.support import models, rehearsal_models
 from mograder.web.hub.support.access import Access
@@ -100,6 +101,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/sessions", course_pages.sessions, Access.INSTRUCTOR),
     Route("GET", "/course/students", course_pages.students, Access.INSTRUCTOR),
     *gradebook.ROUTES,
+    *invite.ROUTES,
     *today.ROUTES,
     Route("GET", "/course/people", course_pages.people, Access.INSTRUCTOR),
     Route("GET", "/course/problems", course_pages.problems, Access.INSTRUCTOR),

@@ -256,6 +256,7 @@ def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
         ],
         solution=cells_json(solution_cells(found.sources, key)),
         scale=comment_html(found.sources.scale),
+        task=comment_html(found.sources.task(found.key)),
         reason_needed=replaces_automatic(question),
         undo=mark.is_undoable_by(marker.name),
         requests=[request_json(each) for each in found.requests],

@@ -215,7 +215,8 @@ class AnswerState(BaseModel):
 
     ``outputs`` is the address, below the prefix, of the notebook as it ran, "" without one; it is
     for an opaque sandboxed frame. ``solution`` are the cells of the author's solution. ``scale`` is
-    the HTML of the marking scale. ``reason_needed``: another mark than grading's needs a reason.
+    the HTML of the marking scale, ``task`` that of the question's own words. ``reason_needed``:
+    another mark than grading's needs a reason.
     ``undo``: the marker's own last change can be taken back. ``whole`` is the mark for all
     questions without checks together, if one counts. ``total`` are all marks of the student.
     ``trouble`` says what cannot be shown, if so; ``text`` is a submission that is no notebook.
@@ -237,6 +238,7 @@ class AnswerState(BaseModel):
     annotations: list[Annotation]
     solution: list[ShownCell]
     scale: str
+    task: str
     reason_needed: bool
     undo: bool
     whole: Mark | None = None

@@ -23,6 +23,7 @@ from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.released_marks import marks_now
 from mograder.grading.release.released_pages import view_marks
 from mograder.grading.release.telling import telling
+from mograder.grading.results.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.answer_states import AnswerStates
@@ -39,6 +40,7 @@ from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
 _FORM_BYTES = 64 * 1024
+_MOST_CALLS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,19 @@ class ThreadView:
     """A request with what a person needs to answer it.
 
     ``mark`` is the mark as it stands. ``reasons`` is what the student's page would say about the
-    question now, None if it cannot be shown. ``people`` may be given the request.
+    question now, None if it cannot be shown; ``checks`` are those of the question for staff.
+    ``people`` may be given the request. ``following`` waits for the same person, ``left`` do.
     """
 
     request: RegradeRequest
     title: str
     mark: AnswerMark
     reasons: QuestionView | None
+    checks: tuple[GradedCheck, ...]
     people: tuple[str, ...]
     answer: str
+    following: RegradeRequest | None
+    left: int
 
 
 async def requests_page(
@@ -81,7 +87,7 @@ async def thread_page(
     a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show a request with its thread and the mark as it stands."""
-    view = await to_thread.run_sync(_thread, marking, a, number)
+    view = await to_thread.run_sync(_thread, marking, marker, a, number)
     done, _ = outcome(request)
     return page(
         request,
@@ -91,6 +97,7 @@ async def thread_page(
         may=may_answer(marker, view.request),
         instructor=marker.role is Role.INSTRUCTOR,
         longest=LONGEST_TEXT,
+        most_calls=_MOST_CALLS,
         named=_named(marking, marker),
         done=done,
     )
@@ -145,28 +152,47 @@ def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
     return found
 
 
-def _thread(marking: MarkingApp, assignment: str, number: str) -> ThreadView:
+def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -> ThreadView:
     book = marking.book()
     found = _find(book, assignment, number)
+    reasons, checks = _reasons(marking, found)
+    others = [
+        each
+        for each in _visible(marking, marker)
+        if each.waits and each.number != found.number and is_for(marker, each)
+    ]
+    later = (each for each in others if each.number > found.number)
     return ThreadView(
         found,
         question_title(found.question),
         QuestionMarks(book).state(assignment, found.student, found.question),
-        _reasons(marking, found),
+        reasons,
+        checks,
         _people(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
+        next(later, others[0] if others else None),
+        len(others),
     )
 
 
-def _reasons(marking: MarkingApp, request: RegradeRequest) -> QuestionView | None:
+def _reasons(
+    marking: MarkingApp, request: RegradeRequest
+) -> tuple[QuestionView | None, tuple[GradedCheck, ...]]:
+    """Return what the student's page says about the question, and the checks with all they say."""
     feedback = feedback_of(marking, request.assignment)
     (work,) = feedback.works((request.student,))
     if work.recorded.problem:
-        return None
+        return None, ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
     view = view_marks(feedback, marks_now(work), telling(feedback).of(rows))
-    return next((each for each in view.questions if each.key == request.question), None)
+    shown = next((each for each in view.questions if each.key == request.question), None)
+    graded = work.recorded.result.checks if work.recorded.result else ()
+    about = []
+    for check in graded:
+        labels = tuple(each for each in check.labels if each.key == request.question)
+        about += [check.model_copy(update={"labels": labels})] if labels else []
+    return shown, tuple(about)
 
 
 def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:

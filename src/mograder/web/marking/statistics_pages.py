@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
-from mograder.grading.marking.answer_names import question_title
+from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.statistics.item_statistics import (
     Distribution,
     ItemStatistics,
@@ -48,6 +48,10 @@ async def statistics_page(
     found = await statistics_of(marking, a)
     if found is None:
         return working_page(request, a, "statistics")
+
+    def answer_at(student: str, key: str) -> str:
+        return f"{question_address(key)}?answer={answer_id(marking.key, a, student)}"
+
     return page(
         request,
         "marking/statistics.html",
@@ -60,6 +64,7 @@ async def statistics_page(
         left=_LEFT,
         floor=_HEIGHT - _BOTTOM,
         title_of=question_title,
+        answer_at=answer_at,
         number=number_text,
         moment=_moment,
     )

@@ -22,6 +22,8 @@ export function show_answer(state) {
   of("no-cells").hidden = of("cells").childElementCount > 0;
   show_outputs(state);
   show_automatic(state);
+  of("task-line").hidden = !state.task;
+  of("task").replaceChildren(markup(state.task));
   const scale = of("scale-line");
   scale.hidden = !state.scale;
   of("scale").replaceChildren(markup(state.scale));

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.grading.results.grading_result import GradedCall, GradingResult
 from mograder.grading.statistics.item_statistics import (
     CheckStatistics,
+    WrongResult,
     csv_rows,
     distribution,
     item_statistics,
@@ -89,4 +91,34 @@ def test_checks_are_counted_by_label() -> None:
     )
     results = {"a": failed, "b": graded_result(checks=(passed,))}
     item = item_statistics("A1", [_grade("a", 10), _grade("b", 0)], results)
-    assert item.questions[0].checks == (CheckStatistics("Q1: sum", 2, 1),)
+    (found,) = item.questions[0].checks
+    assert (found.label, found.students, found.passed) == ("Q1: sum", 2, 1)
+    assert [(each.message, each.students, each.passed) for each in found.conditions] == [
+        ("right", 2, 2),
+        ("wrong", 2, 0),
+    ]
+
+
+def test_the_commonest_wrong_result_is_told_if_two_students_share_it() -> None:
+    """One that answers return which pass, too, is not wrong."""
+
+    def result(*returned: str, passed: bool = False) -> GradingResult:
+        (check,) = graded_result().checks
+        calls = tuple(
+            GradedCall(call=f"mean({at})", status="ok", result=each)
+            for at, each in enumerate(returned)
+        )
+        label = check.labels[0].model_copy(update={"passed": passed})
+        return graded_result(
+            checks=(check.model_copy(update={"labels": (label,), "calls": calls}),)
+        )
+
+    def wrong(**results: GradingResult) -> WrongResult | None:
+        grades = [_grade(name, 5) for name in results]
+        return item_statistics("A1", grades, results).questions[0].checks[0].wrong
+
+    right = result("1", "2", passed=True)
+    shared = wrong(a=right, b=result("1", "0"), c=result("1", "0"), d=result("1", "7"))
+    assert shared == WrongResult("mean(1)", "0", 2, "b")
+    assert wrong(a=right, b=result("1", "0"), c=result("1", "7")) is None
+    assert wrong(a=right) is None

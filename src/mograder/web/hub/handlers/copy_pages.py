@@ -8,12 +8,17 @@ markup is escaped, so it may be shown on the hub's own origin (security.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
+from mograder.grading.marking.question_sources import sources_or_none
+from mograder.grading.marking.shown_work import WorkCell, WorkToShow
+from mograder.notebook.points import key_of
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
@@ -45,6 +50,16 @@ class Extract:
     following: int
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedWork:
+    """A student's cells that a check is about, and the last validation's words ``at`` a time."""
+
+    check: str
+    cells: tuple[WorkCell, ...]
+    said: tuple[str, ...] = ()
+    at: datetime | None = None
+
+
 async def reset_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
@@ -68,11 +83,18 @@ async def reset_page(
     )
 
 
-async def look(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a copy's text as last saved."""
+async def look(
+    copy: KnownCopy,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    check: Annotated[str, Query(max_length=300)] = "",
+) -> Response:
+    """Show a copy's text as last saved; with the label of a check, first what it is about."""
     saved = await app.copies.export(copy)
     await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
-    return _shown(request, copy, saved, "", mine=copy.user == caller.username)
+    about = await _about(app, copy, saved, check) if check else None
+    return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
 
 
 async def look_back(
@@ -154,6 +176,7 @@ def _shown(
     *,
     mine: bool,
     version: Version | None = None,
+    about: CheckedWork | None = None,
 ) -> Response:
     text = saved.data.decode("utf-8", "replace")
     asked = request.query_params.get("from", "1")
@@ -166,8 +189,23 @@ def _shown(
         version=version,
         modified=saved.modified,
         extract=extract(text, first),
+        about=about,
         mine=mine,
     )
+
+
+async def _about(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
+    """Return the cells that a check uses, as marking shows them, and what validation said of it."""
+    marking = app.marking
+    sources, _ = await to_thread.run_sync(sources_or_none, marking.source(copy.item))
+    text = saved.data.decode("utf-8", "replace")
+    work = await marking.works.show(WorkToShow(text, copy.notebook, sources))
+    cells = tuple(each for each in work.of(key_of(check)) if each.own)
+    result = app.results.of(copy.user, copy.item)
+    if result is None:
+        return CheckedWork(check, cells)
+    said = [each.details for each in result.answer.checks if each.label == check]
+    return CheckedWork(check, cells, said[0] if said else (), result.at if said else None)
 
 
 async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:

@@ -75,6 +75,7 @@ async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
         "items.html",
         here="items",
         items=lines,
+        titles=await to_thread.run_sync(app.board.checks.titles),
         now=app.services.clock.now(),
         count=count,
         done=done,

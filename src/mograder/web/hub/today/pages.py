@@ -66,6 +66,7 @@ async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Respo
         "today.html",
         here="today",
         found=found,
+        titles=await to_thread.run_sync(app.board.checks.titles),
         asking=[each for each in app.board.desk.requests() if not each.helper],
         stuck=await _stuck(app),
         problems=problems,

@@ -35,12 +35,16 @@ class Order(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One check of one student; ``kind`` is a word for the style, ``told`` the sentence."""
+    """One check of one student; ``kind`` is a word for the style, ``told`` the sentence.
+
+    ``label`` is the check's if it has run and does not pass.
+    """
 
     kind: str
     sign: str
     attempts: int
     told: str
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,4 +186,5 @@ def _cell(row: CheckRow | None) -> Cell:
     told = {"passed": f"passed, {tries}", "waiting": "waits for code"}.get(kind)
     if kind != "passed" and row.passed_at is not None:
         told = f"passed before, does not now, {tries}"
-    return Cell(kind, _SIGNS[kind], row.attempts, told or f"{kind}, {tries}")
+    label = row.label if kind in ("failed", "partial") else ""
+    return Cell(kind, _SIGNS[kind], row.attempts, told or f"{kind}, {tries}", label)

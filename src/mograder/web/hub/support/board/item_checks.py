@@ -1,19 +1,21 @@
-"""The checks of an item's release: the columns of its board.
+"""The checks of an item's release, which are the columns of its board, and its title.
 
 A report about any other label is dropped, so that a student's code cannot add a column.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mograder.core.errors import MograderError
 from mograder.core.names import ItemName
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, key_of, marks_of
+from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
 from mograder.store.hub.board_tables import MOST_LABEL
-from mograder.store.releases.releases import Releases
+from mograder.store.releases.releases import Release, Releases
 
 MOST_CHECKS = 200
 
@@ -34,12 +36,12 @@ class Column:
 class ItemChecks:
     """Reads releases, and remembers what was found; may be called from any thread.
 
-    Mutable state: ``_known``, the columns by item, with the version of the release.
+    Mutable state: ``_known``, the columns and the title by item, with the version of the release.
     """
 
     def __init__(self, releases: Releases) -> None:
         self._releases = releases
-        self._known: dict[str, tuple[str, tuple[Column, ...]]] = {}
+        self._known: dict[str, tuple[str, tuple[Column, ...], str]] = {}
 
     def of(self, item: str) -> tuple[Column, ...]:
         """Return the checks whose labels the release states, in its order; blocks.
@@ -48,16 +50,24 @@ class ItemChecks:
         """
         name = ItemName.valid(item)
         release = None if name is None else self._releases.get(name)
-        if release is None:
-            return ()
-        version, columns = self._known.get(item, ("", ()))
-        if version != release.version:
+        return () if release is None else self._read(release)[1]
+
+    def titles(self) -> Mapping[str, str]:
+        """Return the titles of all items that have one, by their names; blocks."""
+        found = {str(each.name): self._read(each)[2] for each in self._releases.all()}
+        return {name: title for name, title in found.items() if title and title != name}
+
+    def _read(self, release: Release) -> tuple[str, tuple[Column, ...], str]:
+        known = self._known.get(release.name)
+        if known is None or known[0] != release.version:
+            known = (release.version, (), "")
             try:
-                columns = _columns(read_notebook(release.notebook), release.notebook.name)
+                text = read_notebook(release.notebook)
+                known = (release.version, _columns(text, release.notebook.name), title_of(text))
             except MograderError:  # publishing told why it cannot be read
-                columns = ()
-            self._known[item] = (release.version, columns)
-        return columns
+                pass
+            self._known[release.name] = known
+        return known
 
 
 def _columns(text: str, filename: str) -> tuple[Column, ...]:

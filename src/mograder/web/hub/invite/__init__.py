@@ -1,0 +1,1 @@
+"""Inviting people: one-time sign-in links for a list of names."""

@@ -1,0 +1,117 @@
+"""Makes one-time links for a list of names, as a page or as a CSV file for a mail merge.
+
+The links are shown once: the database has only their hashes. They sign students in and nobody else,
+so that an instructor cannot make another one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.auth.login_links import LinkCode, make_code
+from mograder.auth.roles import Role
+from mograder.core.csv_table import write_table
+from mograder.core.errors import InvalidInput
+from mograder.core.names import Username
+from mograder.web.context import request_context
+from mograder.web.downloads import attachment
+from mograder.web.hub.route import Route
+from mograder.web.hub.support.access import Access, Caller
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.pages import page
+from mograder.web.request_body import MEGABYTE, read_form
+
+DAYS = (1, 7, 30)
+"""How long a link may be valid, in days."""
+
+_MOST = 2000
+_APART = re.compile(r"[,;\t]")
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """One person: the rest of the line in the list, such as an address, and the link."""
+
+    username: Username
+    about: str
+    code: LinkCode
+    link: str
+
+
+async def invite(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Make links for the people of a form, and put them on the list of users if there is one.
+
+    The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
+    and ``form``, "csv" for a file.
+    """
+    fields = await read_form(request, MEGABYTE)
+    until = app.services.clock.now() + timedelta(days=_days(fields.get("days", "")))
+    context = request_context(request)
+    address = f"{context.scheme}://{context.host}{context.prefix}/login/link?code="
+    people = _people(app, fields.get("people", ""), address)
+    await to_thread.run_sync(_keep, app, people, until)
+    for each in people:
+        await app.audit.record(request, caller, "invite", each.username)
+    app.notifier.notify_all()
+    rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
+    text = write_table(("username", "about", "link", "valid until"), rows)
+    if fields.get("form") == "csv":
+        headers = {"Content-Disposition": attachment("invitations.csv")}
+        headers["Cache-Control"] = "no-store"
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+    return page(request, "invited.html", here="people", people=people, text=text, until=until)
+
+
+def _days(text: str) -> int:
+    if text not in map(str, DAYS):
+        raise InvalidInput("Choose for how many days the links are valid.")
+    return int(text)
+
+
+def _people(app: HubApp, text: str, address: str) -> list[Invited]:
+    """Return the people of a list, each once.
+
+    Raises: InvalidInput names the line that cannot be used.
+    """
+    lines = [(at, line.strip()) for at, line in enumerate(text.splitlines(), start=1)]
+    filled = [(at, line) for at, line in lines if line]
+    if not filled or len(filled) > _MOST:
+        raise InvalidInput(f"Write 1 to {_MOST} names, one a line.")
+    staff = {*app.services.policy.instructors, *app.services.policy.markers}
+    found: dict[Username, Invited] = {}
+    for at, line in filled:
+        name, *rest = _APART.split(line, maxsplit=1)
+        try:
+            user = Username.claimed(name.strip())
+        except InvalidInput as error:
+            raise InvalidInput(f"Line {at}: {error.message}", hint=error.hint) from error
+        if user in staff:
+            raise InvalidInput(
+                f"Line {at}: {user} instructs or marks, and cannot be invited here.",
+                hint="`mograder hub login-link` on the hub's machine makes a link for staff.",
+            )
+        code = make_code()
+        about = "".join(rest).strip()[:_LONGEST]
+        found[user] = Invited(user, about, code, f"{address}{code.text}")
+    return list(found.values())
+
+
+def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
+    roster = app.services.roster
+    listed = roster.listed()
+    names = {each.username for each in people}
+    if listed is not None and not names <= set(listed):
+        roster.replace({*listed, *names})
+    codes = {each.code.hash: str(each.username) for each in people}
+    app.services.state.invite(codes, Role.STUDENT, until)
+
+
+ROUTES = (Route("POST", "/course/invite", invite, Access.INSTRUCTOR),)
+"""The routes of inviting; the table of all routes takes them over."""
