@@ -235,6 +235,40 @@ async def test_the_result_of_a_validation_stands_beside_the_notebook_with_a_way_
     await expect(tab.page.get_by_role("button", name="Validate")).to_be_focused()
 
 
+_OPENING_CELL = """() => {
+  const cell = document.createElement("div");
+  Object.assign(cell, { id: "opening", tabIndex: -1 }).dataset.cellId = "x";
+  cell.innerHTML = `<p>Write here.</p><div class="cm-editor" hidden><div class="cm-content"
+    contenteditable></div></div><button data-testid="shutdown-button">Shutdown</button>`;
+  cell.addEventListener("dblclick", () => setTimeout(() => {
+    cell.querySelector(".cm-editor").hidden = false;
+    cell.focus();
+  }, 200));
+  document.body.append(cell);
+}"""
+"""A cell that opens its editor a while after a double-click, as marimo's does."""
+
+
+async def test_a_result_stands_over_the_notebook_and_goes_at_a_click(scene: Framed) -> None:
+    tab = await scene.open()
+    top = "document.querySelector('#notebook').getBoundingClientRect().top"
+    before = await tab.page.evaluate(top)
+    await tab.page.get_by_role("button", name="Validate").click()
+    await expect(tab.said).to_contain_text("checks pass")
+    assert await tab.page.evaluate(top) == before, "it pushes the notebook down"
+    await tab.said.click()
+    await expect(tab.said).to_have_text("")
+
+
+async def test_a_double_click_leads_into_the_editor_that_marimo_opens(scene: Framed) -> None:
+    """marimo leaves the focus beside it, where each key is a command."""
+    tab = await scene.open()
+    await tab.frame.evaluate(_OPENING_CELL)
+    await tab.frame.locator("#opening p").dblclick()
+    await expect(tab.frame.locator("#opening .cm-content")).to_be_focused()
+    await expect(tab.frame.get_by_test_id("shutdown-button")).to_be_hidden()
+
+
 async def test_a_missing_network_is_told_in_a_sentence(scene: Framed) -> None:
     tab = await scene.open()
     error = "<urlopen error [Errno -3] Temporary failure in name resolution>"

@@ -248,15 +248,12 @@ async def _rows(
 ) -> list[Row]:
     lines = await app.timelines.changes(copy, timeline, shown)
     validated, checks = _validated(app, copy, timeline)
-    return [
-        Row(
-            each,
-            each == timeline.present,
-            *lines.get(each.number, (None, None)),
-            checks if each == validated else "",
-        )
-        for each in shown
-    ]
+    rows = []
+    for each in shown:
+        added, removed = lines.get(each.number, (None, None))
+        told = checks if each == validated else ""
+        rows.append(Row(each, each == timeline.present, added, removed, told))
+    return rows
 
 
 def _validated(app: HubApp, copy: CopyOf, timeline: Timeline) -> tuple[Version | None, str]:
