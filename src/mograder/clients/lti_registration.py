@@ -1,7 +1,7 @@
 """Registering this hub at a learning platform: LTI's dynamic registration.
 
 The platform's administrator brings the address of its configuration and a token that works once.
-The platform is known before (``store.external.lti_registrations``), so nothing is fetched from
+The platform is known before (``store.external.lti_platforms``), so nothing is fetched from
 another host than its own.
 """
 

@@ -46,7 +46,6 @@ class CellGraph:
 
 
 def graph_of(cells: Sequence[GraphCell]) -> CellGraph:
-    """Return the graph of a notebook's cells."""
     definers: dict[str, list[int]] = {}
     for index, cell in enumerate(cells):
         for name in cell.defined:

@@ -58,7 +58,6 @@ def checks_in(notebook: NotebookText, *, renamed: bool = False) -> tuple[Check, 
 
 
 def is_marks_cell(cell: Cell) -> bool:
-    """Whether the cell holds the marks."""
     return any(line.strip() == MARKS for line in cell.code.split("\n"))
 
 

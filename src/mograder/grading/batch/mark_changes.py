@@ -42,12 +42,10 @@ class ComparedRuns:
 
     @property
     def gain(self) -> int:
-        """The number of students who gain marks."""
         return sum(each > 0 for each in self._sums())
 
     @property
     def lose(self) -> int:
-        """The number of students who lose marks."""
         return sum(each < 0 for each in self._sums())
 
     def _sums(self) -> Iterable[float]:

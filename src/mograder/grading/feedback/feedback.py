@@ -1,4 +1,4 @@
-"""Feedback on an assignment: a page for each student."""
+"""Feedback on an assignment: a page for each student, and its rendering."""
 
 from __future__ import annotations
 

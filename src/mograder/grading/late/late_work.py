@@ -1,4 +1,4 @@
-"""The deduction of each submission, from due dates, extensions, policies and times alone; pure.
+"""Due dates, policies, and the deduction of each submission by these and by times alone; pure.
 
 Nothing here depends on an earlier result, so that the order of changes does not matter.
 """

@@ -285,7 +285,6 @@ def _json(text: str) -> object:
 
 
 def _words(markup: object) -> str:
-    """Return the words of a label, which is markup."""
     return html.unescape(_TAGS.sub("", markup)).strip() if isinstance(markup, str) else ""
 
 

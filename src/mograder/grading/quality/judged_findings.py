@@ -24,7 +24,6 @@ from mograder.sandbox.execution.judging import JudgingResult
 
 
 def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunReport:
-    """Return a trial's report for authors."""
     if trial.result is None:
         return RunReport(problem=trial.problem)
     return run_report(text, filename, trial.result, seconds)

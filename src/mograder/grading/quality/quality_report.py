@@ -45,7 +45,6 @@ class QualityFinding:
     cell: int | None = None
 
     def lines(self) -> Iterator[str]:
-        """Yield the finding as text."""
         yield f"{self.filename}:{self.line}: {self.fault}: {self.message} {self.remedy}".rstrip()
         yield from (f"    {line}" for line in self.example.splitlines())
 

@@ -1,4 +1,4 @@
-"""The result of grading one submission: a mark for each question, with a reason for each point.
+"""The signed result of grading a submission: a mark for each question, a reason for each point.
 
 It is written as JSON to ``autograded/<assignment>/<student>.json``, signed, and kept in the
 gradebook. Pages, CSV files and uploads are made from it and from marks that people gave.
@@ -174,7 +174,6 @@ class GradingResult(_Record):
 
     @property
     def basis(self) -> Basis:
-        """The basis on which it was made."""
         return Basis(
             source_sha256=self.source_sha256,
             contract_sha256=self.contract_sha256,

@@ -80,7 +80,6 @@ class ResultRow:
         return sum_of_marks(q.available or 0.0 for q in self.questions if q.state in states)
 
     def word(self, column: Column) -> str:
-        """Return the word for a label."""
         if self.problem:
             return FAILED
         return next((word for known, word in self.labels if known == column), MISSING)
@@ -94,7 +93,6 @@ class ResultRow:
 
 
 def row_of(result: GradingResult, *, notes: Sequence[str] = (), fresh: bool = True) -> ResultRow:
-    """Return the row of a result."""
     marked = any(question.available is not None for question in result.questions)
     return ResultRow(
         student=result.student,

@@ -30,7 +30,6 @@ _OPENINGS = re.compile(rb"<(!doctype html>|/?[a-z0-9]*)")
 
 
 def render_html(report: ValidationReport) -> str:
-    """Return the page."""
     return render_page(
         "report.html.j2",
         report=report,

@@ -65,7 +65,6 @@ class CellCode:
 
     @property
     def solutions(self) -> tuple[Block, ...]:
-        """The solution blocks."""
         return tuple(block for block in self.blocks if block.kind is BlockKind.SOLUTION)
 
     def behind(self) -> list[ast.stmt]:
@@ -93,7 +92,6 @@ class CellRole:
 
     @property
     def cell(self) -> Cell:
-        """The cell."""
         return self.code.cell
 
     @property
@@ -176,7 +174,6 @@ class _Division:
         self._checkers = checkers_in([(code.tree, code.names) for code in codes])
 
     def roles(self) -> list[CellRole]:
-        """Return all cells with their roles."""
         return [self._role(code) for code in self._codes]
 
     def _role(self, code: CellCode) -> CellRole:
@@ -322,7 +319,6 @@ class _Division:
 
 
 def _whole(code: CellCode) -> Part:
-    """Return the part of a whole cell."""
     cell = code.cell
     uses = tuple(code.names.used)
     return Part(cell=cell.index, line=cell.code_first, code=cell.code, uses=uses)

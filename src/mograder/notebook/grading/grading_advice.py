@@ -370,7 +370,6 @@ def _names_of(*targets: ast.expr) -> frozenset[str]:
 
 
 def _assigned(nodes: list[ast.AST]) -> Mapping[str, list[ast.expr]]:
-    """Return the values that names are bound to."""
     found: dict[str, list[ast.expr]] = {}
     for node in nodes:
         for names, value in _steps(node):

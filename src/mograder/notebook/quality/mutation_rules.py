@@ -138,7 +138,6 @@ def removal(statement: ast.stmt) -> Mutation | None:
 
 
 def _changes(node: ast.AST) -> Iterator[Mutation]:
-    """Yield the changes of a node and of those below it."""
     if isinstance(node, ast.stmt) and (gone := removal(node)) is not None:
         yield gone
     if isinstance(node, _PASSED_OVER) or _is_docstring(node):

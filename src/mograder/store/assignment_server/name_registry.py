@@ -169,7 +169,6 @@ def taken(user: str) -> Conflict:
 
 
 def _after(known: Known | None, event: _Event) -> Known:
-    """Return the state of a name after an event."""
     epoch = known.epoch if known else 0
     if event.how in (How.REVOKED, How.RESET):
         return Known(event.user, event.how, event.at, epoch + 1)

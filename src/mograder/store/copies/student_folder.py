@@ -206,7 +206,6 @@ class StudentFolder:
         self._write(path, waiting.model_dump_json(indent=2).encode())
 
     def waiting_file(self, folder: str, waiting: Waiting) -> Path:
-        """Return the path of the waiting notebook."""
         return self._outbox(folder) / _checked(waiting.file)
 
     def set_aside(self, folder: str, now: datetime) -> None:

@@ -1,4 +1,8 @@
-"""Learning platforms in the hub's database: registrations, launched activities, the hub's keys."""
+"""Learning platforms in the hub's database: registrations, launched activities, the hub's keys.
+
+A platform may register itself at a one-time address, which is kept by the hash of its code. The row
+of an address has the platform's own, and the settings that the platform does not tell about itself.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +60,6 @@ class Platforms:
         self._configured = settings.platform
 
     def all(self) -> tuple[LtiPlatform, ...]:
-        """Return all platforms."""
         known = {each.key for each in self._configured}
         stored = [each.platform for each in self.registered() if each.platform.key not in known]
         return (*self._configured, *stored)
@@ -170,7 +173,6 @@ class Links:
         return self._found(lti_links.c.item == item)
 
     def all(self) -> tuple[Link, ...]:
-        """Return all activities, the last launched first."""
         return self._found(lti_links.c.issuer != "")
 
     def _found(self, where: ColumnElement[bool]) -> tuple[Link, ...]:

@@ -80,7 +80,6 @@ class LtiRosters:
             return  # another launch has done the same
 
     def all(self) -> tuple[Roster, ...]:
-        """Return all rosters."""
         with reading(self._engine) as connection:
             return tuple(map(_roster, connection.execute(select(lti_rosters)).mappings()))
 

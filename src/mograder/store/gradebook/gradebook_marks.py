@@ -223,7 +223,7 @@ def read_run_facts(connection: Connection, assignment: str, student: str) -> Seq
 def explaining_runs(assignments: Collection[str], students: _Students) -> Select[Any]:
     """Select the number of each student's run that explains the marks.
 
-    It is the newest one with marks, else the newest (``grading.results.recorded_result``).
+    It is the newest one with marks, else the newest (``grading.results.grading_result``).
     """
     runs = grading_runs.c
     order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id

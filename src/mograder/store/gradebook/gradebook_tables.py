@@ -1,6 +1,9 @@
 """The tables of ``gradebook.db``: those of 0.3.16, unchanged, and additional ones.
 
-The first three are compatibility-0.3.16.md 9 exactly, so that 0.3.16 can read them.
+The first three are compatibility-0.3.16.md 9 exactly, so that 0.3.16 can read them. In the tables
+about marking by people, release, requests and late work rows are only added: the newest row of an
+entry counts, earlier ones are its history. ``at`` is ISO 8601 in UTC, ``by`` the user who made the
+change.
 ``gradebook_migrations/versions`` creates the tables; a contract test compares the two.
 """
 

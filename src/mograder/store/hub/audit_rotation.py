@@ -1,6 +1,6 @@
 """Rotation of the audit log: moves old lines to a file. Nothing else ever removes lines.
 
-Triggers in the database refuse to change or remove a line (migration 0003). They are disabled
+Triggers in the database refuse to change or remove a line. They are disabled
 within one transaction, which writes the lines to the file before it deletes them from the table.
 """
 

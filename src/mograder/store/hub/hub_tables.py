@@ -1,4 +1,4 @@
-"""The tables of the hub's own state, and the dataclasses of their rows.
+"""The tables of the hub's own state, of nodes and of several hubs; the dataclasses of their rows.
 
 ``migrations/versions`` creates the tables; a contract test compares the two.
 """

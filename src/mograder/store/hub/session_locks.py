@@ -70,7 +70,6 @@ class SessionLocks:
             connection.execute(_ADD, asdict(row) | {"hub": self.hub_id})
 
     def find(self, username: str, item: str, mode: str) -> HeldRow | None:
-        """Return the row of a key."""
         given = {"user": username, "item": item, "mode": mode}
         with reading(self._engine) as connection:
             return next(iter(_held(connection, _OF_KEY, given)), None)

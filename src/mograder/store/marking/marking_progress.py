@@ -56,7 +56,6 @@ class AssignmentProgress:
 
     @property
     def questions(self) -> tuple[QuestionProgress, ...]:
-        """The questions with answers."""
         return tuple(each for each in self.known if each.total)
 
     @property
@@ -79,7 +78,6 @@ class MarkingProgress:
         self._known: dict[str, tuple[_Stamp, AssignmentProgress]] = {}
 
     def of(self, book: Gradebook, assignment: str) -> AssignmentProgress:
-        """Return the progress of an assignment."""
         stamp = _stamp(book, assignment)  # before the rows are read, so that no change is missed
         known = self._known.get(assignment)
         if known is not None and known[0] == stamp:

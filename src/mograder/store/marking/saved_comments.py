@@ -97,7 +97,6 @@ class SavedComments:
         self._book = book
 
     def of(self, assignment: str, question: str) -> CommentBank:
-        """Return the saved comments of a question."""
         with self._book.reading() as connection:
             rubric = read_rubric(connection, assignment, question)
             present = _present(connection, assignment, question).values()

@@ -1,4 +1,4 @@
-"""The parts of an assignment's answers that are shared out among markers.
+"""What markers do with an assignment's answers: sharing them out, and taking them out of groups.
 
 A share is a row for each student: the marker who is to mark the answer to a question, or to all
 questions for an empty key. The newest row about an answer counts.
@@ -36,7 +36,6 @@ class SharedOut:
     by_question: Mapping[str, Mapping[str, str]]
 
     def of(self, question: str, student: str) -> str:
-        """Return the marker who is to mark an answer, "" for any."""
         return self.by_question.get(question, self.by_question.get(ALL_QUESTIONS, {})).get(
             student, ""
         )
@@ -50,7 +49,6 @@ class Shares:
         self._chance = chance or random.SystemRandom()
 
     def of(self, assignment: str) -> SharedOut:
-        """Return the shares of an assignment."""
         wanted = (marking_shares.c.question, marking_shares.c.student, marking_shares.c.marker)
         own = marking_shares.c.assignment == assignment
         ordered = select(*wanted).where(own).order_by(marking_shares.c.id)
@@ -149,7 +147,6 @@ class Separations:
         self._book = book
 
     def of(self, assignment: str, question: str) -> frozenset[str]:
-        """Return the students whose answer to a question was taken out of its group."""
         table = answer_separations.c
         own = (table.assignment == assignment) & (table.question == question)
         last = select(func.max(table.id)).where(own).group_by(table.student)

@@ -77,7 +77,6 @@ class Person:
 
     @property
     def next_sequence(self) -> int:
-        """The sequence number of the next submission."""
         return max(self.last, len(self.submissions)) + 1
 
 

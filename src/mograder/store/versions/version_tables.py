@@ -1,4 +1,4 @@
-"""The tables of the versions of copies.
+"""The tables of the versions of copies, and of the releases that are kept for them.
 
 ``migrations/versions`` creates the tables; a contract test compares the two. A course has millions
 of versions, so a row holds numbers instead of names, and no text twice.

@@ -1,4 +1,4 @@
-"""store.external.lti_registrations: addresses that work once, for an hour, for one platform."""
+"""store.external.lti_platforms: addresses that work once, for an hour, for one platform."""
 
 from __future__ import annotations
 
