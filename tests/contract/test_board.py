@@ -150,7 +150,10 @@ async def test_a_message_of_several_lines_is_one_line_in_the_audit_log(taught: H
 async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: Hub) -> None:
     await ask(taught, "POST", "/download/A1")
     notebook = folder(taught) / "A1.py"
-    notebook.write_text(CHECKED.replace('check("Q1', 'answer = "<b>mine</b>"\n    check("Q1'))
+    answer = '@app.cell\ndef _():\n    answer = "<b>mine</b>"\n    return (answer,)\n\n\n'
+    asked = '@app.cell\ndef _(answer, check):\n    check("Q1: the sign", [(answer, "sign")])\n'
+    head, _, _ = CHECKED.rpartition("@app.cell")
+    notebook.write_text(f"{head}{answer}{asked}    return\n")
     say(taught, "alice", check(SIGN, "danger"), check(SIZE, "success", 1.0))
     await written(taught)
     link = re.search(r'href="\.\./(look/alice/A1\?check=[^"]+)"', await page(taught))
@@ -170,7 +173,8 @@ async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub)
     say(taught, "bob", check(SIGN, "success", 1.0))
     await written(taught)
     shown = await page(taught)
-    assert '<td class="partial" title="partial, 2 attempts">◐<small>2</small></td>' in shown
+    assert '<td class="partial" title="partial, 2 attempts"><a href="../look/alice/A1' in shown
+    assert "◐</a><small>2</small></td>" in shown
     assert 'title="passed, 1 attempt">✓</td>' in shown
     assert "1 of 3 passed" in shown
     assert "<b>size</b>" not in shown

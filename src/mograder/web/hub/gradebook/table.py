@@ -6,7 +6,7 @@ submissions, the last count of copies.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -228,9 +228,3 @@ def _work(column: Column, student: str, facts: _Facts) -> Work:
     else:
         state = WorkState.WORKING if student in facts.begun else WorkState.NOT_BEGUN
     return Work(state, mark, late)
-
-
-def counts(table: Table, item: str) -> Counter[WorkState]:
-    """Return how many students' work on an item is in each state."""
-    at = [column.item for column in table.columns].index(item)
-    return Counter(line.works[at].state for line in table.lines)
