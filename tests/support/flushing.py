@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Turn the flushes of this process off, SQLite's too."""
     if config.getoption(_OPTION):
-        os.fsync = lambda _: None
+        pytest.MonkeyPatch().setattr(os, "fsync", lambda _: None)
         event.listen(Engine, "begin", _do_not_wait)
 
 
