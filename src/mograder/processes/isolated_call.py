@@ -126,7 +126,6 @@ async def _ask(request: bytes, seconds: int) -> bytes:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    said = bytearray()
     try:
         async with asyncio.timeout(_WAIT_SECONDS):
             # The process reads all before it writes anything.
@@ -134,16 +133,22 @@ async def _ask(request: bytes, seconds: int) -> bytes:
                 process.stdin.write(request)
                 await process.stdin.drain()
             process.stdin.close()
-            while piece := await process.stdout.read(_PIECE):
-                said += piece
-                if len(said) > _MOST_SAID:
-                    return b""
+            return await _read(process.stdout)
     except TimeoutError:
         return b""
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    """Return all that comes, b"" if that is too much."""
+    said = bytearray()
+    while piece := await stream.read(_PIECE):
+        said += piece
+        if len(said) > _MOST_SAID:
+            return b""
     return bytes(said)
 
 

@@ -19,6 +19,7 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.periodic import repeat
@@ -127,7 +128,7 @@ class SharedRows:
         self._sessions: Sessions
         self._reserved: set[str] = set()
         self._unexplained: dict[str, _Unexplained] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._mine: set[str] = set()
         self._suspects: set[str] = set()
         self._gone: deque[str] = deque(maxlen=_GONE)
@@ -148,9 +149,7 @@ class SharedRows:
 
     async def close(self) -> None:
         """Cancel the stops that are still tried; another hub goes on with them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def watch(self) -> None:
         """Keep the manager's memory in agreement with the rows, until cancelled."""
@@ -464,9 +463,7 @@ class SharedRows:
 
     async def _shortly(self, work: Coroutine[None, None, None]) -> None:
         """Run ``work`` to its end, but wait for it only a moment."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks.start(work)
         done, _ = await asyncio.wait({task}, timeout=_AT_ONCE_SECONDS)
         for each in done:
             each.result()

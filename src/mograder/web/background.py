@@ -17,6 +17,7 @@ from typing import Generic, TypeVar, cast
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
 from mograder.web.context import request_context
@@ -105,15 +106,13 @@ class Work:
 
     def __init__(self, heartbeat: float = 10.0) -> None:
         self._heartbeat = heartbeat
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks = BackgroundTasks()
         self._kept: dict[str, Running[object]] = {}
 
     def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
         """Start a job that outlives the request that asked for it."""
         running = Running(job, self._heartbeat)
-        task: asyncio.Task[object] = running.task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.keep(running.task)
         return running
 
     def keep(self, name: str, running: Running[T]) -> None:
@@ -133,10 +132,7 @@ class Work:
 
     async def close(self) -> None:
         """Cancel the remaining work and wait until it has ended."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
 
 async def progress_lines(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.core.single_flight import Progress
 from mograder.sandbox.client.connection import (
@@ -68,7 +69,7 @@ class SupervisorClient:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self.child: Child = None
 
     async def open(self) -> Connection:
@@ -208,19 +209,14 @@ class SupervisorClient:
 
     def warm_later(self, environment: Path) -> None:
         """Call :meth:`warm` in a background task; a failure is logged."""
-        self._in_background(self._warm(environment))
+        self._background.start(self._warm(environment))
 
     def answered(self, session_id: str) -> None:
         """Notify the supervisor, in a background task, that a session's server has answered."""
-        self._in_background(self._tell_answered(session_id))
+        self._background.start(self._tell_answered(session_id))
 
     def doubt(self, machine: str) -> None:
         """Do nothing: there is only one supervisor."""
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     async def _tell_answered(self, session_id: str) -> None:
         try:
@@ -243,8 +239,7 @@ class SupervisorClient:
 
     async def close(self) -> None:
         """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
-        for task in tuple(self._background):
-            task.cancel()
+        self._background.cancel()
         if self._opening is not None:
             await asyncio.wait({self._opening})
         self.watch(lambda _: None, lambda: None)

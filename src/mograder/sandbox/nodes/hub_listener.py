@@ -23,10 +23,11 @@ import functools
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Protocol
 
 from mograder.auth.node_certificates import CertificateFacts, facts
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError
 from mograder.sandbox.client.connection import Connection
 from mograder.sandbox.nodes.first_line import FirstLineReader, streams_of
@@ -95,7 +96,7 @@ class HubListener:
         self._known = KnownNodes()
         self._guests = GuestLimits(self._known)
         self._sockets: list[socket.socket] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     async def open(self, host: str, port: int) -> None:
         """Listen at an address. Raises: ``OSError`` if it cannot be used."""
@@ -118,19 +119,11 @@ class HubListener:
         for listening in self._sockets:
             loop.remove_reader(listening)
             listening.close()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
+        tasks = self._tasks.cancel()
         for link in tuple(self.links.values()):
             await link.close()
         if tasks:
             await asyncio.wait(tasks)
-
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _listen(self, listening: socket.socket) -> None:
         if listening.fileno() >= 0:  # not closed meanwhile
@@ -152,7 +145,7 @@ class HubListener:
         if guest is None:
             connection.close()
             return
-        receiving = self._start(self._receive(connection, guest))
+        receiving = self._tasks.start(self._receive(connection, guest))
         guest.end = receiving.cancel
         receiving.add_done_callback(functools.partial(_close_unused, connection))
 
@@ -260,7 +253,7 @@ class HubListener:
         self.links[link.name] = link
         _log.info("the node %s has connected from %s", link.name, address)
         self._came(link)
-        self._start(self._watch(link))
+        self._tasks.start(self._watch(link))
         return True
 
     async def _watch(self, link: NodeLink) -> None:

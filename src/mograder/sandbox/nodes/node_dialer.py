@@ -23,12 +23,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from mograder import __version__
 from mograder.auth.node_certificates import HUB_NAME
 from mograder.auth.node_tokens import split_address
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError
 from mograder.sandbox.message import Message
 from mograder.sandbox.nodes.byte_relay import Relay
@@ -76,7 +78,7 @@ class NodeDialer:
         self._hurried = hurried
         self._hubs: dict[str, asyncio.Task[None]] = {}
         self._open: dict[Relay, str] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._connected: set[str] = set()
 
     @property
@@ -95,7 +97,7 @@ class NodeDialer:
         for hub in self._hubs.keys() - wanted:
             self._hubs.pop(hub).cancel()
         for hub in sorted(wanted - self._hubs.keys()):
-            self._hubs[hub] = self._start(self._keep(hub))
+            self._hubs[hub] = self._tasks.start(self._keep(hub))
 
     def use(self, identity: NodeIdentity) -> None:
         """Use a renewed certificate for all connections from now on."""
@@ -114,23 +116,16 @@ class NodeDialer:
 
     async def close(self) -> None:
         """Close all connections."""
-        tasks = tuple(self._tasks)
-        self._stop()
+        tasks = self._stop()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _stop(self) -> None:
+    def _stop(self) -> tuple[asyncio.Task[Any], ...]:
         self._hubs.clear()
-        for task in tuple(self._tasks):
-            task.cancel()
+        tasks = self._tasks.cancel()
         for relay in tuple(self._open):
             relay.abort()
-
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return tasks
 
     async def _keep(self, hub: str) -> None:
         """Keep a control connection to a hub; while it is open, connections wait there."""
@@ -157,7 +152,7 @@ class NodeDialer:
             pause.reset()
             reader = asyncio.StreamReader(limit=LINE_LIMIT)
             writer = streams_of(first.transport, line + b"\n" + first.rest, reader)
-            parking = [self._start(self._park(hub)) for _ in range(self._parked)]
+            parking = [self._tasks.start(self._park(hub)) for _ in range(self._parked)]
             self._connected.add(hub)
             _log.info("connected to the hub at %s", hub)
             await self._control(hub, reader, writer)
@@ -181,7 +176,7 @@ class NodeDialer:
                 except BaseException:
                     first.abort()
                     raise
-                self._start(self._relay(hub, first, wanted))
+                self._tasks.start(self._relay(hub, first, wanted))
                 pause.reset()
             except (OSError, ValueError) as error:
                 _log.debug("a connection for sessions of %s ended: %r", hub, error)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from pathlib import Path
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.environments.locked_builds import order_of
@@ -34,7 +34,7 @@ class NodeEnvironments:
         self._seconds = _COMMANDS * build_timeout + _START_SECONDS
         self._wanted: dict[str, Path] = {}
         self._builds: SingleFlight[tuple[ConnectedNode, str], None] = SingleFlight()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
 
     async def prepare(self, node: ConnectedNode, environment: Path) -> None:
         """Have a node build an environment unless it has reported it.
@@ -51,17 +51,15 @@ class NodeEnvironments:
         self._wanted[environment.name] = environment
         for node in self._registry.all():
             if node.status is None or environment.name not in node.status.zygotes:
-                self._in_background(self._warm(node, environment))
+                self._background.start(self._warm(node, environment))
 
     def prepare_all(self, node: ConnectedNode) -> None:
         """Have a node that has connected prepare all environments, one after the other."""
-        self._in_background(self._warm_all(node))
+        self._background.start(self._warm_all(node))
 
     async def close(self) -> None:
         """Cancel what goes on."""
-        for task in tuple(self._background):
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.close()
         await self._builds.close()
 
     async def _warm_all(self, node: ConnectedNode) -> None:
@@ -83,8 +81,3 @@ class NodeEnvironments:
             await node.call(order, seconds=self._seconds)
 
         await self._builds.get((node, environment.name), build)
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)

@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.core.paced import Paced
 from mograder.sandbox.node_messages import NodeStatus
@@ -104,7 +105,7 @@ class NodeLauncher:
         self._starting: set[str] = set()
         self._reported: dict[str, frozenset[str]] = {}
         self._ending: Counter[str] = Counter()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._uses: dict[str, tuple[ConnectedNode, SessionUse]] = {}
         self._count = Paced(self._pass_on, RECONSIDER_SECONDS)
         self._on_ended: Callable[[Ended], None] = ignore
@@ -135,8 +136,8 @@ class NodeLauncher:
             lambda news: self._note_news(node, news),
         )
         if former is not None:
-            self._in_background(former.link.close())
-        self._in_background(self._greet(node))
+            self._background.start(former.link.close())
+        self._background.start(self._greet(node))
 
     def went(self, link: Link) -> None:
         """Note that a node's connection is over; its sessions may go on."""
@@ -170,9 +171,7 @@ class NodeLauncher:
     async def close(self) -> None:
         """Cancel what goes on in the background."""
         self._count.close()
-        for task in tuple(self._background):
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.close()
 
     # ---- sessions ----
 
@@ -214,7 +213,7 @@ class NodeLauncher:
 
     def answered(self, session_id: str) -> None:
         """Notify a session's node, in a background task, that the session's server has answered."""
-        self._in_background(self._tell_answered(session_id))
+        self._background.start(self._tell_answered(session_id))
 
     def doubt(self, machine: str) -> None:
         """Prefer other nodes for a while: a session that this one said to run does not answer."""
@@ -304,7 +303,7 @@ class NodeLauncher:
         except MograderError as error:
             _log.warning("node %s does not list its sessions: %.300s", node.name, error)
             if node.link.connection.alive:
-                self._in_background(self._compare_later())
+                self._background.start(self._compare_later())
             return None
         ids = (each.session_id for each in done.sessions)
         return [_info(each, node.name) for each in ids if self._may_be_of(each, node)]
@@ -347,7 +346,7 @@ class NodeLauncher:
             return
         _log.error("node %s does not stop a session; it is cut off until its lease is over", name)
         self._leases.refused.add(name)
-        self._in_background(node.link.close())
+        self._background.start(node.link.close())
         self.went(node.link)
 
     async def _stop_on(self, session_id: str, name: str) -> bool | None:
@@ -397,7 +396,7 @@ class NodeLauncher:
         match news:
             case NodeStatus():
                 if node.status is None:
-                    self._in_background(self._subscribe(node))
+                    self._background.start(self._subscribe(node))
                 node.note_status(news)
                 self._reported[node.name] = node.session_ids
                 self._leases.renew(node, news)
@@ -441,7 +440,7 @@ class NodeLauncher:
         """End the sessions of a node whose lease is over, and close what is left of its link."""
         node = self._registry.find(name)
         if node is not None and self._registry.remove(node):
-            self._in_background(node.link.close())
+            self._background.start(node.link.close())
             self._count.now()
         reported = self._reported.pop(name, frozenset())
         ids = {each for each in reported if self._places.get(each, name) == name}
@@ -462,11 +461,6 @@ class NodeLauncher:
         name = self._places.pop(session_id, "")
         if (node := self._registry.find(name)) is not None:
             node.release(session_id)
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
 
 async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:

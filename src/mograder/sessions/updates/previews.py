@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
@@ -39,7 +40,7 @@ class UpdatePreviews:
         self._rows = updates.stores.rows
         self._listing = listing
         self._clock = clock
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs = BackgroundTasks()
         self.on_change: Callable[[ItemName], None] = lambda _: None
 
     async def begin(self, item: ItemName) -> asyncio.Task[None]:
@@ -55,18 +56,13 @@ class UpdatePreviews:
         run = await asyncio.to_thread(
             self._rows.begin_preview, item, present.digest, len(people), self._clock.now()
         )
-        task = asyncio.create_task(self._run(item, run, present, people))
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
+        task = self._runs.start(self._run(item, run, present, people))
         self.on_change(item)
         return task
 
     async def close(self) -> None:
         """Cancel the previews of this hub."""
-        runs = tuple(self._runs)
-        for task in runs:
-            task.cancel()
-        await asyncio.gather(*runs, return_exceptions=True)
+        await self._runs.close()
 
     def _people(self, item: ItemName) -> list[tuple[Username, int]]:
         """Return the users with a copy of an item, and its size in bytes; blocks."""

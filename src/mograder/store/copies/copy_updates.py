@@ -110,9 +110,10 @@ class UpdateRows:
         """Offer a release to the copies of an item, in place of what was offered before."""
         row = OfferRow(item, 1, release, at, bounded(who, 200))
         number = update_offers.c.number
+        values = asdict(row)
         with writing(self._engine) as connection:
-            offer = upsert(connection, update_offers, asdict(row), number=number + 1)
-            return replace(row, number=connection.execute(offer.returning(number)).scalar_one())
+            offer = upsert(connection, update_offers, values, number=number + 1).returning(number)
+            return replace(row, number=connection.execute(offer, values).scalar_one())
 
     def withdraw(self, item: str) -> bool:
         """Withdraw an item's offer; return false if nothing is offered."""
@@ -141,9 +142,9 @@ class UpdateRows:
 
     def save(self, row: CopyUpdateRow) -> None:
         """Store a copy's row in place of its last one."""
-        kept = replace(row, reason=bounded(row.reason, _TEXT))
+        values = asdict(row) | {"reason": bounded(row.reason, _TEXT)}
         with writing(self._engine) as connection:
-            connection.execute(upsert(connection, copy_updates, asdict(kept)))
+            connection.execute(upsert(connection, copy_updates, values), values)
 
     def forget(self, user: str, item: str) -> None:
         """Remove a copy's row: its text was replaced by something else."""

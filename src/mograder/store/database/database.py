@@ -12,15 +12,26 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -162,21 +173,48 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
 
 
 def upsert(
-    connection: Connection, table: Table, values: Mapping[str, object], **changes: object
+    connection: Connection,
+    table: Table,
+    columns: Iterable[str],
+    key: Sequence[str] = (),
+    **changes: object,
 ) -> sqlite.Insert | postgresql.Insert:
-    """Return a statement that inserts a row, or replaces that of the same primary key.
+    """Return a statement that inserts rows with these columns, or replaces those of the same key.
 
-    ``changes`` are the columns whose new value is computed from the row that is there. Deleting the
-    row and inserting another fails where two writers do so at the same time.
+    ``key`` names unique columns, by default the primary key. ``changes`` are the columns whose new
+    value is computed from the row that is there and from the new one (:func:`incoming`). Deleting
+    a row and inserting another fails where two writers do so at the same time.
     """
+    unique = tuple(key) or tuple(column.name for column in table.primary_key)
+    known = connection.dialect.name, table, tuple(columns), unique
+    return _upsert(*known, changes) if changes else _plain_upsert(*known)
+
+
+def incoming(name: str) -> ColumnElement[Any]:
+    """Return a column of the row that an upsert was to insert."""
+    return literal_column(f"excluded.{name}")
+
+
+@cache
+def _plain_upsert(
+    dialect: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
+) -> sqlite.Insert | postgresql.Insert:
+    """Return the statement for one table: making it takes longer than running it."""
+    return _upsert(dialect, table, columns, key, {})
+
+
+def _upsert(
+    dialect: str,
+    table: Table,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    changes: Mapping[str, object],
+) -> sqlite.Insert | postgresql.Insert:
     added: sqlite.Insert | postgresql.Insert = sqlite.insert(table)
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         added = postgresql.insert(table)
-    key = [column.name for column in table.primary_key]
-    replaced = {name: added.excluded[name] for name in values if name not in key}
-    return added.values(dict(values)).on_conflict_do_update(
-        index_elements=key, set_=replaced | changes
-    )
+    replaced = {name: added.excluded[name] for name in columns if name not in key}
+    return added.on_conflict_do_update(index_elements=key, set_={**replaced, **changes})
 
 
 @contextlib.contextmanager

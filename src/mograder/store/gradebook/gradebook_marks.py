@@ -10,15 +10,13 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, RowMapping, Select, Table, case, func, insert, select
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
+from mograder.store.database.database import upsert
 from mograder.store.gradebook.gradebook_rows import (
     PENALTY_COLUMNS,
     AssignmentRow,
@@ -524,14 +522,8 @@ def _put(
     key: Mapping[str, str],
     values: Mapping[str, object],
 ) -> None:
-    connection.execute(_upsert(table, tuple(key), tuple(values)), {**key, **values})
-
-
-@cache
-def _upsert(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
-    """Return the statement for rows with these columns; making it takes longer than running it."""
-    news = upsert(table)
-    return news.on_conflict_do_update(key, set_={name: news.excluded[name] for name in columns})
+    row = {**key, **values}
+    connection.execute(upsert(connection, table, row, tuple(key)), row)
 
 
 def local_iso(at: datetime) -> str:

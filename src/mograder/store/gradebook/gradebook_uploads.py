@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, delete, select
-from sqlalchemy.dialects.sqlite import insert
+
+from mograder.store.database.database import upsert
 
 UNKNOWN_ATTEMPT = -1
 """The attempt number of a row that an earlier version of the program wrote."""
@@ -71,10 +72,9 @@ def write_sent(
 ) -> None:
     """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
     for sent in rows:
-        values = {**_values(sent), "uploaded_at": now.isoformat()}
         key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
-        news = insert(table).values(**key, **values)
-        connection.execute(news.on_conflict_do_update(list(key), set_=values))
+        row = {**key, **_values(sent), "uploaded_at": now.isoformat()}
+        connection.execute(upsert(connection, table, row, tuple(key)), row)
 
 
 def remove_sent(

@@ -13,12 +13,11 @@ from typing import TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, case, func, insert, select
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.settings_model import CourseRule
+from mograder.store.database.database import upsert
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     RowStamp,
@@ -314,17 +313,8 @@ def _put_written(connection: Connection, change: _Change, news: WrittenPenalty) 
         "earlier_pct": news.earlier.percent,
         "earlier_mark": news.earlier.mark,
     }
-    connection.execute(_PUT_WRITTEN, values)
-
-
-def _upsert_of_written() -> Insert:
-    added = upsert(mirrored_penalties)
-    columns = ("penalty_pct", "earlier_pct", "earlier_mark")
-    news = {each: added.excluded[each] for each in columns}
-    return added.on_conflict_do_update(["assignment", "student"], set_=news)
-
-
-_PUT_WRITTEN = _upsert_of_written()
+    put = upsert(connection, mirrored_penalties, values, ("assignment", "student"))
+    connection.execute(put, values)
 
 
 def _newly_graded(connection: Connection, since: int) -> set[str]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import cache
 
-from sqlalchemy import Engine, Insert, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, delete, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import incoming, reading, upsert, writing
 from mograder.store.hub.board_tables import (
     CheckRow,
     HelpRow,
@@ -73,7 +71,17 @@ class Board:
             return
         rows = [_row(each) for each in seen]
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_adding(connection.dialect.name), rows)
+            c = board_checks.c
+            added = upsert(
+                connection,
+                board_checks,
+                rows[0],
+                ("item", "username", "label"),
+                attempts=c.attempts + incoming("attempts"),
+                first_at=c.first_at,
+                passed_at=func.coalesce(c.passed_at, incoming("passed_at")),
+            )
+            connection.execute(added, rows)
 
     def checks(self, item: str, since: datetime | None = None) -> tuple[CheckRow, ...]:
         """Return what is known of an item's checks; with ``since`` what was reported from then."""
@@ -202,23 +210,3 @@ def _row(seen: Seen) -> dict[str, object]:
         "last_at": seen.at,
         "passed_at": seen.passed_at,
     }
-
-
-@cache
-def _adding(dialect: str) -> Insert:
-    """Return the statement that adds a report to its row, or makes the row."""
-    c = board_checks.c
-    added: postgresql.Insert | sqlite.Insert = sqlite.insert(board_checks)
-    if dialect == "postgresql":
-        added = postgresql.insert(board_checks)
-    given = added.excluded
-    values = {
-        "status": given.status,
-        "earned": given.earned,
-        "total": given.total,
-        "attempts": c.attempts + given.attempts,
-        "last_at": given.last_at,
-        "passed_at": func.coalesce(c.passed_at, given.passed_at),
-    }
-    place = ["item", "username", "label"]
-    return added.on_conflict_do_update(index_elements=place, set_=values)

@@ -148,7 +148,7 @@ class HubState:
             one = counters.c.value + 1 + (counters.c.value + 1 + int(valid)) % 2
             values = {"name": name, "value": int(valid)}
             turned = upsert(connection, counters, values, value=one).returning(counters.c.value)
-            turn: int = connection.execute(turned).scalar_one()
+            turn: int = connection.execute(turned, values).scalar_one()
             return turn
 
     def revoke_login(self, login_id: str, until: datetime) -> None:
@@ -278,7 +278,7 @@ class HubState:
         """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
         values = asdict(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
-            connection.execute(upsert(connection, endings, values))
+            connection.execute(upsert(connection, endings, values), values)
             connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:

@@ -27,8 +27,9 @@ class KeptResults:
 
     def save(self, row: ResultRow) -> None:
         """Store a result in place of the copy's last one."""
+        values = asdict(row)
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(upsert(connection, results, asdict(row)))
+            connection.execute(upsert(connection, results, values), values)
 
     def find(self, username: str, item: str) -> ResultRow | None:
         """Return a copy's result."""

@@ -17,6 +17,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.session_header_policy import UPSTREAM_HOST
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
@@ -130,7 +131,7 @@ class Upstreams:
         self._connections = connections
         self._allowances = allowances
         self._by_session: dict[str, Upstream] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
 
     def of(self, session: LiveSession) -> Upstream:
         """Return the session's clients; on the event loop only."""
@@ -154,16 +155,14 @@ class Upstreams:
         """Close all clients, those of ended sessions too."""
         for session_id in tuple(self._by_session):
             self._drop(session_id)
-        await asyncio.gather(*self._closing)
+        await self._closing.wait()
 
     def _drop(self, session_id: str) -> None:
         upstream = self._by_session.pop(session_id, None)
         if upstream is None:
             return
         upstream.cut()
-        closing = asyncio.ensure_future(upstream.aclose())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        self._closing.start(upstream.aclose())
 
 
 def _client(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
