@@ -87,8 +87,8 @@ def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
     errors = [finding for key, finding in found if _has_marks(solution.plan, key)]
     advice = [finding for key, finding in found if not _has_marks(solution.plan, key)]
     if result.rehearsal is not None:
-        errors += never_failed(solution, result.rehearsal)
         advice += junk_passes(solution, result.rehearsal)
+        advice += never_failed(solution, result.rehearsal)
         advice += _cut_short(solution, result.rehearsal)
     return Findings(tuple(sorted(set(errors))), tuple(sorted(set(advice))))
 

@@ -112,6 +112,8 @@ def prepare(plan: str) -> dict[int, str]:
     """Run the template of the plan at a path, for judges forked later; return what failed."""
     template = _templates[plan] = Template(plan)
     template.parts.compile_judged()
+    for part in template.plan.data["judged"]:
+        check_audit.modules_named(part["code"])  # is kept, for each judge to have it
     failed: dict[int, str] = template.parts.failed
     return failed
 

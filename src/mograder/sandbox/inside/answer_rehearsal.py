@@ -237,13 +237,15 @@ def one_by_one(part: dict[str, Any]) -> dict[str, Any]:
     """
     labels = {each["label"] for each in part["check"]["labels"]}
     tree = ast.parse(part["code"])
+    entries: list[ast.expr] = []
     for node in ast.walk(tree):
         match node:
             case ast.Call(args=[ast.Constant(value=label), given, *_]) if label in labels:
                 lists = [each for each in ast.walk(given) if isinstance(each, ast.List)]
-                for entry in lists[0].elts if lists else ():
-                    if isinstance(entry, ast.Tuple) and len(entry.elts) > 1:
-                        entry.elts[0] = _later(entry.elts[0])
+                entries += lists[0].elts if lists else []
+    for entry in entries:
+        if isinstance(entry, ast.Tuple) and len(entry.elts) > 1:
+            entry.elts[0] = _later(entry.elts[0])
     return {**part, "code": ast.unparse(tree)}
 
 

@@ -17,6 +17,7 @@ import ast
 import collections
 import contextlib
 import dataclasses
+import functools
 import importlib
 import sys
 import types
@@ -61,7 +62,7 @@ class Audit:
         """Watch a part while it runs; ``codes`` are the code objects that it consists of."""
         before = (self._known, self._names, self._file)
         self._known, self._file = codes, f"cell_part{part['line']}_"
-        self._names = _modules_named(part["code"])
+        self._names = modules_named(part["code"])
         self._watches = True
         try:
             yield
@@ -124,7 +125,8 @@ def _reads_code(function: Any, name: str, frame: types.FrameType | None) -> None
         raise answer_session.NotJudgeable(f"The judge has not the answer's own {name}")
 
 
-def _modules_named(code: str) -> frozenset[str]:
+@functools.cache
+def modules_named(code: str) -> frozenset[str]:
     """Return the names that code imports or has as texts, with those of their parents."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(code)):

@@ -103,7 +103,7 @@ def _differs(junk: Any, value: Any) -> bool:
         return True
     if isinstance(junk, _NUMBERS) != isinstance(value, _NUMBERS) and not hasattr(value, "shape"):
         return True
-    if _skipped(junk) != _skipped(value):
+    if _skipped(junk) != _skipped(value) or (type(junk) is list) != (type(value) is list):
         return True
     try:
         same = junk == value

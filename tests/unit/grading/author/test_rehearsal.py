@@ -182,15 +182,15 @@ def test_trials_that_were_left_out_are_told() -> None:
     assert f"{LINES['Q2']}: not all wrong answers were tried on this check" in advice
 
 
-def test_a_condition_that_nothing_makes_fail_is_a_mistake() -> None:
+def test_a_condition_with_marks_that_nothing_makes_fail_is_told() -> None:
     never = (NeverFailed(Q2, "Q2", "it is there"), NeverFailed(Q2, "Bonus", "it is there"))
     report = RehearsalReport({}, never=never)
-    (error,), advice = told(judge_solution(solution(), result(rehearsal=report)))
-    assert advice == []
+    errors, (advice,) = told(judge_solution(solution(), result(rehearsal=report)))
+    assert errors == []
     assert (
         f"{LINES['Q2']}: no wrong answer that was tried makes 'it is there' of 'Q2' fail. Let it "
         "depend on the answer, or leave it out, or write `# mograder: unprotected`"
-    ) in error
+    ) in advice
 
 
 def test_a_release_that_earns_marks_is_a_mistake() -> None:
