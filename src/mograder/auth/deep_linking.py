@@ -1,4 +1,8 @@
-"""The answer to a platform's request for links (LTI deep linking): the items that were picked."""
+"""A platform's request for links (LTI deep linking): the page of picking, and the answer.
+
+The page is in a frame of the platform, where the hub knows no login. Its handle says what the
+platform's signed request allowed, and counts once, with the cookie of that request only.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mograder.auth.lti_claims import VERSION
+from mograder.auth.signing import derived_key, read_signed_record, signed_record
 
 _LTI = "https://purl.imsglobal.org/spec/lti/claim/"
 _DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/"
+_PURPOSE = "lti-pick"
 _LIFE = 300
 _BEHIND = 30
 """Seconds: Moodle refuses a token whose time is ahead of its own clock."""
@@ -72,3 +78,30 @@ def _content_item(item: PickedItem) -> dict[str, object]:
             "tag": "grade",
         }
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class PickHandle:
+    """One page of picking; ``state`` is the sign-in's, which its cookie is named after.
+
+    ``data`` is the platform's own, None if it sent none.
+    """
+
+    state: str
+    issuer: str
+    client_id: str
+    deployment: str
+    subject: str
+    return_url: str
+    data: str | None
+    multiple: bool
+
+
+def make_handle(secret: str, handle: PickHandle) -> str:
+    """Return the handle as text for a form."""
+    return signed_record(derived_key(secret, _PURPOSE), handle)
+
+
+def read_handle(secret: str, text: str) -> PickHandle | None:
+    """Return a handle of this hub, None for another text; its cookie says whether it is fresh."""
+    return read_signed_record(derived_key(secret, _PURPOSE), text, PickHandle)

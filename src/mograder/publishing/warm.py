@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.notebook.pep723 import Script, read_script
 from mograder.publishing.publish import Preparer
+from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.temporary import momentary_supervisor
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.releases.releases import Releases
 
 _LATE = timedelta(minutes=10)
@@ -87,3 +94,29 @@ def read_notebook_script(notebook: Path) -> Script:
 
 def _script(notebook: Path) -> Script:
     return read_script(notebook.read_text("utf-8"))
+
+
+@asynccontextmanager
+async def local_environments(
+    loaded: LoadedSettings, environ: Environ
+) -> AsyncIterator[Environments]:
+    """Yield environments that are built in sandboxes of a temporary supervisor (B100-B104).
+
+    They and their downloads go to the directories of the course's hub, so that a hub that runs, or
+    is started later, finds both. For a command that runs without a hub.
+
+    Raises:
+        SandboxUnavailable: No sandbox can be started here.
+    """
+    async with momentary_supervisor(supervisor_config(loaded, environ)) as moment:
+        environments = Environments(
+            loaded.path(loaded.settings.hub.environments_dir),
+            moment.client,
+            wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
+            marimo=metadata.version("marimo"),
+            timeout=loaded.settings.limits.build_timeout,
+        )
+        try:
+            yield environments
+        finally:
+            await environments.close()

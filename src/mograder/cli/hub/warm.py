@@ -18,9 +18,8 @@ from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.notebook.pep723 import Script
-from mograder.publishing.local_environments import local_environments
 from mograder.publishing.publish import Preparer
-from mograder.publishing.warm import read_notebook_script
+from mograder.publishing.warm import local_environments, read_notebook_script
 
 _NOTHING = "No notebooks specified. Use --all or pass notebook paths."
 

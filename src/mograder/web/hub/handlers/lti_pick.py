@@ -12,9 +12,15 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.deep_linking import Answerer, PickedItem, answer_claims
+from mograder.auth.deep_linking import (
+    Answerer,
+    PickedItem,
+    PickHandle,
+    answer_claims,
+    make_handle,
+    read_handle,
+)
 from mograder.auth.lti_claims import Launch
-from mograder.auth.pick_handle import PickHandle, make_handle, read_handle
 from mograder.auth.roles import Role
 from mograder.auth.signin_state import SignInState
 from mograder.core.errors import InvalidInput, MograderError

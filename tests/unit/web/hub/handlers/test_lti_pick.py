@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.pick_handle import PickHandle, make_handle
+from mograder.auth.deep_linking import PickHandle, make_handle
 from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import verified
 from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
