@@ -57,10 +57,6 @@ _CHECKED_SECONDS, _CHECK_ROUND = 0.2, 150
 LABELS = tuple(f"Q{number}: a question" for number in range(10))
 """The checks of a notebook."""
 _STATUSES = ("success", "partial", "danger", "warn")
-_OPERATIONS = (
-    *("warm", "subscribe", "execute", "hang up", "in use", "answered", "judge", "cancel"),
-    *("hold lease", "grant lease", "prepare environment", "renew certificate"),
-)
 
 
 @dataclass
@@ -164,8 +160,7 @@ class FakeNode:
         operation = call.operation
         match operation:
             case Hello():
-                version, able = __version__, _OPERATIONS
-                return Done(id=call.id, version=version, sandbox="bubblewrap", operations=able)
+                return Done(id=call.id, version=__version__, sandbox="bubblewrap")
             case GrantLease():
                 self.grants += 1
                 return Done(id=call.id)

@@ -11,10 +11,7 @@ import pytest
 
 from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.client.connection import connect
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.protocol import Checked, News, Subscribe
-from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.check_reports import CheckReport, report_of
 from tests.support.check_news import Heard
 from tests.support.launchers import address_of, make_spec, open_local
@@ -118,21 +115,6 @@ async def test_a_lecture_has_no_pipe(client: SupervisorClient, sessions: Session
     await client.start(request)
     told = await sessions.outcome("lecture")
     assert "checks" not in json.loads(told.log_tail)
-
-
-async def test_a_hub_of_an_earlier_release_hears_no_reports(
-    client: SupervisorClient, sessions: Sessions, config: SupervisorConfig
-) -> None:
-    older = await connect(config.socket)
-    news: list[News] = []
-    older.watch(lambda _: None, lambda: None, news.append)
-    await older.call(Subscribe())
-    heard = Heard(client)
-    await sessions.start("a", f"{reports()} touch up; exec sleep 600")
-    await until(lambda: bool(heard.lines("a")) and bool(news))
-    await older.call(Subscribe())  # what was sent to it before is heard before this answer
-    assert not [each for each in news if isinstance(each, Checked)]
-    await older.close()
 
 
 async def test_code_cannot_read_the_pipe_or_make_more_of_it(

@@ -232,17 +232,13 @@ class Answered(Message):
 
 
 class Subscribe(Message):
-    """Request :class:`Arrived` and :class:`Measured` messages on this connection from now on.
-
-    With ``checks`` also :class:`Checked`, which hubs of earlier releases do not know.
-    """
+    """Request :data:`News` on this connection from now on."""
 
     op: Literal["subscribe"] = "subscribe"
-    checks: bool = False
 
 
 class Hello(Message):
-    """Request the supervisor's release, protocol, operations and configuration."""
+    """Request the supervisor's release, protocol and configuration."""
 
     op: Literal["hello"] = "hello"
 
@@ -352,8 +348,6 @@ class Done(Message):
     status: int = 0
     sessions: tuple[SessionInfo, ...] = Field(default=(), max_length=MOST)
     warm: bool = False
-    operations: tuple[Name, ...] = Field(default=(), max_length=MOST)
-    """In the answer to ``hello``: the operations that were added after the first release."""
     environments: tuple[Path, ...] = Field(default=(), max_length=MOST)
     zygotes: tuple[Path, ...] = Field(default=(), max_length=MOST)
     """Those of the environments from which sessions start warm."""

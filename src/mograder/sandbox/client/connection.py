@@ -162,12 +162,8 @@ class Connection:
             self._listeners.pop(call.id, None)
 
     async def _end_run(self, call: Call) -> None:
-        """End the run that a call has begun, whose user id and files are used again afterwards.
-
-        A supervisor of an older release ends it at its deadline.
-        """
-        is_run = isinstance(call.operation, Execute | JudgeSubmission)
-        if not is_run or "cancel" not in self.hello.operations:
+        """End the run that a call has begun, whose user id and files are used again afterwards."""
+        if not isinstance(call.operation, Execute | JudgeSubmission):
             return
         try:
             await self.call(CancelCall(call_id=call.id))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.background_tasks import BackgroundTasks
-from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
+from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.single_flight import Progress
 from mograder.sandbox.client.connection import (
     ANSWER_SECONDS,
@@ -49,7 +49,6 @@ _WARM_SECONDS = 90.0
 _RUN_SECONDS = 30.0
 """Added to a notebook's time limit: the time for its sandbox to start and to end."""
 _ATTEMPTS = 5
-_RESTART = "Restart it when no student is at work, since that ends the sessions."
 
 
 class SupervisorClient:
@@ -97,8 +96,7 @@ class SupervisorClient:
             connection = await connect_to(self._config)
         self._connection = connection
         connection.watch(self._on_ended, self._on_lost, self._on_news)
-        if "subscribe" in connection.hello.operations:
-            await connection.call(Subscribe(checks=True))
+        await connection.call(Subscribe())
         return connection
 
     def _opened(self, task: asyncio.Task[Connection]) -> None:
@@ -155,7 +153,6 @@ class SupervisorClient:
         Raises: the error that the supervisor reports; :class:`SandboxUnavailable` when it is of an
         older release without this operation.
         """
-        await self._demand("execute", "validate")
         done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
         if done.executed is None:
             raise RemoteFailed("The session supervisor does not say how a notebook ended.")
@@ -166,45 +163,21 @@ class SupervisorClient:
 
         Raises: as :meth:`execute`.
         """
-        await self._demand("judge", "judge submissions")
         done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
         if done.judged is None:
             raise RemoteFailed("The session supervisor does not say how a submission was judged.")
         return done.judged
 
-    async def _demand(self, operation: str, purpose: str) -> None:
-        hello = (await self.open()).hello
-        if operation not in hello.operations:
-            raise SandboxUnavailable(
-                f"The running session supervisor (mograder {hello.version}) cannot {purpose}.",
-                hint=_RESTART,
-            )
-
     async def in_use(self) -> frozenset[str]:
-        """Return the names of the environments that sessions and zygotes use.
-
-        Raises: :class:`Conflict` when the supervisor is of an older release without this operation.
-        """
-        hello = (await self.open()).hello
-        if "in use" not in hello.operations:
-            raise Conflict(
-                f"The running session supervisor (mograder {hello.version}) cannot tell which "
-                "environments it uses.",
-                hint=_RESTART,
-            )
+        """Return the names of the environments that sessions and zygotes use."""
         return frozenset(path.name for path in (await self._once(InUse())).environments)
 
     async def hello(self) -> Done:
-        """Return the supervisor's description: its release, its operations, counts of starts."""
+        """Return the supervisor's description: its release, its configuration, counts of starts."""
         return await self._repeated(Hello())
 
     async def warm(self, environment: Path) -> bool:
-        """Prepare warm starts of an environment's sessions; return whether they will be warm.
-
-        Return false for a supervisor of an older release without this operation.
-        """
-        if "warm" not in (await self.open()).hello.operations:
-            return False
+        """Prepare warm starts of an environment's sessions; return whether they will be warm."""
         return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
 
     def warm_later(self, environment: Path) -> None:
@@ -220,8 +193,7 @@ class SupervisorClient:
 
     async def _tell_answered(self, session_id: str) -> None:
         try:
-            if "answered" in (await self.open()).hello.operations:
-                await self._once(Answered(session_id=session_id))
+            await self._once(Answered(session_id=session_id))
         except MograderError as error:
             _log.debug("notifying the supervisor that a session answered failed: %s", error)
 

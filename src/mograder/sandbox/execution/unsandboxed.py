@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -30,6 +29,7 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionResult, read_report
+from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.policy import CELLRUN
 from mograder.sandbox.protocol import Executed
 
@@ -156,7 +156,7 @@ async def run_own(wanted: OwnRun) -> ExecutionResult:
                 "outputs": wanted.outputs,
             }
         )
-        program = workshop / "program" / CELLRUN[0]
+        program = workshop / "program" / CELLRUN
         command = (*wanted.python, str(program), told, "--", wanted.name)
         variables = {**wanted.variables, **TEXT_VARIABLES, **temporary_place(workshop)}
         executed = await _execute(command, workshop / "item", variables, wanted.seconds)
@@ -179,7 +179,7 @@ def _fill(workshop: Path, wanted: OwnRun) -> None:
         copy_item(wanted.folder, place, wanted.bounds)
     notebook = place / wanted.name
     notebook.write_bytes(wanted.content)
-    copy_programs(workshop / "program", CELLRUN)
+    copy_programs(workshop / "program")
     (workshop / _REPORT).touch()
 
 
@@ -261,14 +261,6 @@ def _is_unwanted(path: Path) -> bool:
     if not is_needed(path.name):
         return True
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
-
-
-def copy_programs(place: Path, names: Sequence[str]) -> None:
-    """Copy programs of sandboxes to an empty directory, since Python imports from there."""
-    place.mkdir()
-    programs = resources.files("mograder.sandbox.inside")
-    for name in names:
-        (place / name).write_bytes((programs / name).read_bytes())
 
 
 def log_tail(told: bytes) -> str:

@@ -28,17 +28,16 @@ from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.unsandboxed import (
     AuthorEnvironment,
     copy_item,
-    copy_programs,
     finished,
     log_tail,
 )
+from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.policy import CONTRACT, ENDS, JUDGE, PLAN, REHEARSAL, WORKER
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 
 assert sys.platform == "linux"  # the worker needs it
 
 _MOST_BYTES = 64 << 20
-_PROGRAMS = tuple(dict.fromkeys((*WORKER, *JUDGE)))
 
 
 async def judge_as_author(
@@ -73,7 +72,7 @@ def _fill(workshop: Path, request: JudgingRequest) -> None:
     notebook = workshop / "worker" / request.name
     notebook.unlink(missing_ok=True)
     notebook.write_text(request.text, encoding="utf-8", newline="", errors="surrogatepass")
-    copy_programs(workshop / "programs", _PROGRAMS)
+    copy_programs(workshop / "programs")
     for name, text in ((PLAN, request.files.plan), (CONTRACT, request.files.contract)):
         if text is not None:  # in files, since an argument has at most 128 KiB
             (workshop / name).write_text(text, encoding="utf-8")
@@ -115,7 +114,7 @@ class _Run:
     ) -> Executed:
         """Run one of the programs to its end, or kill it if this is cancelled."""
         notebook = options.pop("notebook", None)
-        program = self._workshop / "programs" / {"worker": WORKER, "judge": JUDGE}[name][0]
+        program = self._workshop / "programs" / {"worker": WORKER, "judge": JUDGE}[name]
         started = time.monotonic()
         with self._report(name).open("wb") as report:
             numbers = dict(zip(ENDS, (report.fileno(), *ends), strict=True))

@@ -82,7 +82,7 @@ class Audit:
         elif event == "pickle.find_class":
             self._refuse("unpickles an object")
         elif event == "object.__getattr__" and arguments[1] in _OF_CODE:
-            _reads_code(*arguments, sys._getframe(1))
+            _reads_code(arguments[0], arguments[1], sys._getframe(1))
 
     def _runs(self, code: Any, frame: types.FrameType | None) -> None:
         if any(code is each for each in self._known):

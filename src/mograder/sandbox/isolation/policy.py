@@ -35,27 +35,9 @@ UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/programs/serve.py")
 """Our programs are mounted as one directory: each mount costs a start time and a step to check."""
 
-CELLRUN = ("cell_runner.py", "check_guard.py", "cell_output.py", "own_modules.py")
-"""The programs that run notebooks cell by cell, in the directory of ``serve.py`` on both sides."""
-
-_ANSWERS = (
-    *("answer_rules.py", "argument_pickle.py", "codec_rules.py", "frames.py"),
-    *("shared_objects.py", "value_decoder.py", "value_encoder.py"),
-    *(f"{library}_values.py" for library in ("numpy", "pandas", "polars", "scipy")),
-)
-WORKER = (
-    *("answer_worker.py", "answer_server.py", "handle_table.py", "junk_answers.py"),
-    *(*CELLRUN, *_ANSWERS),
-)
-"""The programs that answer a judge's requests with the values of a submission."""
-
-JUDGE = (
-    *("answer_judge.py", "answer_calls.py", "answer_errors.py", "answer_log.py"),
-    *("answer_rehearsal.py", "check_audit.py"),
-    *("answer_session.py", "grading_contract.py", "judge_lines.py", "judged_parts.py"),
-    *("label_results.py", "sharing.py", "stand_ins.py", *CELLRUN, *_ANSWERS),
-)
-"""The programs that run an author's checks on the answers of a worker."""
+CELLRUN, WORKER, JUDGE = "cell_runner.py", "answer_worker.py", "answer_judge.py"
+"""The programs that run a notebook cell by cell, answer a judge's requests with the values of a
+submission, and run an author's checks on these answers; beside ``serve.py``."""
 
 PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 """The entries of a judge's directory; the last is the directory of the files beside the source."""
@@ -67,14 +49,8 @@ _JUDGE_ENDS = (*ENDS, "seed")
 REHEARSAL = {"least": 2.0, "trial": 2.0}
 """Seconds for trying an author's checks with junk: for all trials at least, for each at most."""
 
-ZYGOTE = (
-    "zygote.py",
-    *("enter_sandbox.py", "rights.py", "warmup_run.py", "module_snapshot.py"),
-    "template_run.py",
-)
-"""The zygote's program and the modules that it imports, in the directory of ``serve.py`` too."""
-PROGRAMS = tuple(dict.fromkeys(("serve.py", *ZYGOTE, *WORKER, *JUDGE)))
-"""All programs, which a zygote imports, so that it can fork each of them."""
+ZYGOTE = "zygote.py"
+"""The program that imports all others, so that it can fork each of them."""
 
 HOLDER = "/usr/bin/cat"
 """The placeholder process of a sandbox until a session joins it. It echoes a byte, which shows
@@ -236,7 +212,7 @@ def execution_plan(
 ) -> Plan:
     """Return the plan of one notebook run: a session's view, and a report to descriptor ``fd``."""
     told = {"fd": fd, "outputs": request.outputs}
-    return _run_plan(request, roots, host, inside, CELLRUN[0], told)
+    return _run_plan(request, roots, host, inside, CELLRUN, told)
 
 
 def worker_plan(
@@ -252,7 +228,7 @@ def worker_plan(
         "skip": request.skip,
         "outputs": request.outputs,
     }
-    return replace(_run_plan(request, roots, host, inside, WORKER[0], told), descriptors=ENDS)
+    return replace(_run_plan(request, roots, host, inside, WORKER, told), descriptors=ENDS)
 
 
 def _run_plan(
@@ -300,7 +276,7 @@ def judge_plan(
         "rehearsal": REHEARSAL if request.rehearses else None,
     }
     return Plan(
-        argv=(_python(inside), str(inside.serve.with_name(JUDGE[0])), json.dumps(told), "--"),
+        argv=(_python(inside), str(inside.serve.with_name(JUDGE)), json.dumps(told), "--"),
         variables=_session_variables(inside, edit=False),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
@@ -339,7 +315,7 @@ def zygote_group_plan(
     inside = SANDBOXED_SESSION
     judges = () if template is None else _judged(template, inside)
     return Plan(
-        argv=(_python(inside), str(inside.serve.with_name(ZYGOTE[0]))),
+        argv=(_python(inside), str(inside.serve.with_name(ZYGOTE))),
         # A package that reads variables at import must see the values of a session; and it must
         # start no threads, since only a single-threaded process can fork safely.
         variables=(

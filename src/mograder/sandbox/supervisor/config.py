@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +14,7 @@ from uv import find_uv_bin
 
 from mograder.core import file_lock
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.inside import serve
+from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
     PlainRunner,
@@ -27,7 +26,7 @@ from mograder.sandbox.isolation.etc_files import write_etc
 from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.ownership import give_to
-from mograder.sandbox.isolation.policy import ASSET_URL, PROGRAMS, Host
+from mograder.sandbox.isolation.policy import ASSET_URL, Host
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.supervisor.orphans import end_strays
 
@@ -201,10 +200,7 @@ async def restore_cache(cache: Path, uid: int | None) -> None:
 def _host(config: SupervisorConfig, place: Path) -> Host:
     links, directories = system_links()
     scripts = place / "scripts"
-    scripts.mkdir(mode=0o755, exist_ok=True)
-    # Copied, since the package may be upgraded while this supervisor runs.
-    for name in PROGRAMS:
-        shutil.copyfile(Path(serve.__file__).with_name(name), scripts / name)
+    copy_programs(scripts)
     return Host(
         etc=write_etc(place / "etc", network=False),
         build_etc=write_etc(place / "etc-build", network=True),

@@ -55,7 +55,6 @@ from mograder.sandbox.protocol import (
     Call,
     CallId,
     CancelCall,
-    Checked,
     Done,
     Ended,
     Execute,
@@ -98,10 +97,6 @@ _UNREAD_BYTES = 1 << 20
 _MOST_UNREAD_BYTES = 4 << 20
 """Those above which it is disconnected, since it must miss no end and no start."""
 
-_RUNS = ("execute", "judge", "cancel")
-_OPERATIONS = (*_RUNS, "warm", "subscribe", "in use", "answered", "hold lease")
-"""The operations that were added after the first release."""
-
 _OPEN_FILES = 65_536
 _SWITCH_SECONDS = 0.001
 """Thread switch interval: how long a measuring thread may delay the event loop. A start takes a
@@ -135,7 +130,7 @@ class Supervisor:
             HostLimits(groups, reserve),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
-        self._subscribers: dict[asyncio.StreamWriter, Subscribe] = {}
+        self._subscribers: set[asyncio.StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
         self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
         self._stopping = asyncio.Event()
@@ -199,7 +194,7 @@ class Supervisor:
             _log.debug("a hub has disconnected")
         finally:
             self._hubs.discard(writer)
-            self._subscribers.pop(writer, None)
+            self._subscribers.discard(writer)
             writer.close()
             self._expect_a_hub()
 
@@ -245,7 +240,6 @@ class Supervisor:
                     sandbox=self._runner.kind,
                     owned=self._config.owned,
                     course=self._config.course,
-                    operations=_OPERATIONS,
                     starts=dict(self._zygotes.counts) if self._zygotes else {},
                 )
             case StartSession():
@@ -280,7 +274,7 @@ class Supervisor:
     ) -> None:
         match operation:
             case Subscribe():
-                self._subscribers[writer] = operation
+                self._subscribers.add(writer)
                 self._session_table.tell_all()
             case HoldLease():
                 self._session_table.lease.hold(operation.until)
@@ -369,9 +363,8 @@ class Supervisor:
             tell(hub, news)
 
     def _tell_news(self, news: News) -> None:
-        for hub, wish in tuple(self._subscribers.items()):
-            if wish.checks or not isinstance(news, Checked):
-                tell(hub, news)
+        for hub in tuple(self._subscribers):
+            tell(hub, news)
 
 
 def tell(hub: asyncio.StreamWriter, news: Ended | News) -> None:

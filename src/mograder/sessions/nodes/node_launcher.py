@@ -159,7 +159,7 @@ class NodeLauncher:
     async def _subscribe(self, node: ConnectedNode) -> None:
         """Ask for news of a node's sessions, whose numbers are bounded by those of its status."""
         try:
-            await node.call(Subscribe(checks=True))
+            await node.call(Subscribe())
         except MograderError as error:
             await self._refuse(node, error)
 

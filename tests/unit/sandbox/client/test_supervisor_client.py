@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict
 from mograder.sandbox.client.connection import ConnectionLost
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import (
@@ -19,6 +18,7 @@ from mograder.sandbox.protocol import (
     ListSessions,
     Operation,
     RunCommand,
+    Subscribe,
     encode,
 )
 from tests.support.supervisors import client_of, make_config, short_directory
@@ -44,7 +44,7 @@ class Supervisor:
                 writer.write(encode(Done(id=call.id, version="0.1", status=3)))
 
     def _breaks_at(self, operation: Operation) -> bool:
-        if isinstance(operation, Hello):
+        if isinstance(operation, Hello | Subscribe):
             return False
         self.asked.append(operation)
         self.breaks -= 1
@@ -104,15 +104,6 @@ async def test_what_may_have_been_done_is_not_done_twice(
         await client.run(COMMAND, lambda _: None)
     assert supervisor.asked == [COMMAND]
     assert await client.run(COMMAND, lambda _: None) == 3
-
-
-async def test_a_supervisor_of_an_older_release_is_asked_only_what_it_knows(
-    client: SupervisorClient, supervisor: Supervisor
-) -> None:
-    assert not await client.warm(Path("/environment"))
-    with pytest.raises(Conflict, match=r"mograder 0\.1.*cannot tell"):
-        await client.in_use()
-    assert supervisor.asked == []
 
 
 async def test_a_supervisor_that_is_nowhere_is_told_and_asked_for_again(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_what_a_trial_has_changed_of_the_notebooks_own_is_as_before_in_the_next(
     names: dict[str, Any] = {"STOCK": {"apple": [1]}, "SEEN": {1}}
     exec("def low(*v):\n    return [*STOCK, *SEEN]", names)
     stock, table = names["STOCK"], pd.DataFrame({"x": [1.0, math.nan]})
-    argument = ([1], {"a": True}, table)
+    argument: tuple[Any, ...] = ([1], {"a": True}, table)
     assert junk(names["low"], "changes")(argument) == ["apple", 1]
     assert stock == {"apple": [1, None], "?": None}
     assert argument[:2] == ([1, None], {"a": None, "?": None})

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import pytest
-
-from mograder.sandbox.inside import serve
 from mograder.sandbox.isolation.policy import (
-    CELLRUN,
-    JUDGE,
-    PROGRAMS,
     SANDBOXED_SESSION,
     WORK,
-    WORKER,
-    ZYGOTE,
     Plan,
     judge_plan,
     unconfined_judge,
@@ -27,7 +17,6 @@ from mograder.sandbox.isolation.policy import (
 from mograder.sandbox.protocol import AnswerJudge, AnswerWorker, JudgeSeconds
 from tests.unit.sandbox.isolation.test_policy import HOST, LIMITS, ROOT
 
-INSIDE = Path(serve.__file__).parent
 COPY, FOLDER = Path("/srv/state/workers/1"), Path("/srv/state/judges/abc")
 ENVIRONMENT = Path("/srv/course/environments/k")
 ENDS = (5, 6, 7, 8)
@@ -106,24 +95,3 @@ def test_without_a_sandbox_a_judge_writes_nothing_into_its_directory() -> None:
     plan = judge_plan(judge(), (ROOT,), HOST, inside, (*ENDS, 9))
     assert plan.directory == PurePosixPath(FOLDER / "files")
     assert dict(plan.variables)["XDG_CACHE_HOME"] == "/tmp/cache"
-
-
-@pytest.mark.parametrize("programs", [CELLRUN, WORKER, JUDGE, ZYGOTE])
-def test_each_program_has_the_modules_that_it_imports(programs: Sequence[str]) -> None:
-    names = {path.stem for path in INSIDE.glob("*.py")}
-    found, waiting = set[str](), [programs[0].removesuffix(".py")]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        tree = ast.walk(ast.parse((INSIDE / f"{name}.py").read_text()))
-        statements = [each for each in tree if isinstance(each, ast.Import)]
-        imports = {alias.name for each in statements for alias in each.names}
-        if name in ("value_encoder", "value_decoder"):  # load them when they are needed
-            imports |= {each for each in names if each.endswith("_values")}
-        if name == "answer_server":
-            imports |= {"junk_answers", "value_decoder"}
-        waiting += imports & names
-    given = PROGRAMS if programs is ZYGOTE else programs
-    assert {f"{name}.py" for name in found} == set(given)
