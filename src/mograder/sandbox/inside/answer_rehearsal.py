@@ -241,7 +241,7 @@ def one_by_one(part: dict[str, Any]) -> dict[str, Any]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(args=[ast.Constant(value=label), given, *_]) if label in labels:
-                lists = [each for each in ast.walk(given) if isinstance(each, ast.List)]
+                lists = [e for e in ast.walk(given) if isinstance(e, ast.List) and e.elts]
                 entries += lists[0].elts if lists else []
     for entry in entries:
         if isinstance(entry, ast.Tuple) and len(entry.elts) > 1:
