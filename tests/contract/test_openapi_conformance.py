@@ -121,6 +121,8 @@ def test_every_answer_is_one_that_the_description_names(
     @given(case=made)
     def ask(case: schemathesis.Case[Any]) -> None:
         sent = case.as_transport_kwargs(base_url=ORIGIN)
+        if isinstance(sent.get("json"), dict) and "rehearsal" in route.path:
+            sent["json"]["within"] = 0  # else its students come over a minute
         response = runner.run(_ask(hub, user, sent))
         case.validate_response(response, checks=CHECKS)
 

@@ -27,6 +27,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
+from mograder.sandbox.protocol import COMMANDS_SLOT
 from tests.support.fake_judges import (
     FINISHED,
     SOURCE,
@@ -424,5 +425,7 @@ async def test_slots_are_given_back(tmp_path: Path) -> None:
     for _ in range(3):
         await graded(assignment, tools)
     with tools.slots.pair() as first, tools.slots.pair() as second:
-        assert sorted((*first, *second)) == [1, 2, 3, 4]
-    assert {(each.uid_slot, each.judge_slot) for each in judges.asked} == {(1, 2)}
+        assert sorted((*first, *second)) == [COMMANDS_SLOT + each for each in range(4)]
+    assert {(each.uid_slot, each.judge_slot) for each in judges.asked} == {
+        (COMMANDS_SLOT, COMMANDS_SLOT + 1)
+    }

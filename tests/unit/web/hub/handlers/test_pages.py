@@ -192,7 +192,7 @@ async def test_an_empty_course_says_what_will_come(tmp_path: Path) -> None:
 
 
 async def test_an_instructor_finds_the_pages_of_the_course_and_a_student_does_not(hub: Hub) -> None:
-    pages = {"items", "sessions", "students", "people", "problems", "log"}
+    pages = {"today", "gradebook", "items", "sessions", "students", "people", "problems", "log"}
     text = (await see(hub, "/", user="prof")).text
     assert set(re.findall('href="/course/([a-z]+)"', text)) == pages
     assert "/course/" not in (await see(hub, "/")).text
