@@ -27,8 +27,6 @@ from mograder.store.hub.hub_tables import metadata
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once
 
-pytestmark = pytest.mark.usefixtures("real_migrations")
-
 
 def test_a_new_database_gets_exactly_the_tables_that_the_program_uses(engine: Engine) -> None:
     assert schema_version(engine) == head_version()
