@@ -62,12 +62,16 @@ def identities(value: Any) -> list[int]:
     return found
 
 
-@settings(max_examples=2000, deadline=None)
-@given(values_with_aliases())
-def test_a_value_keeps_which_of_its_parts_are_one_object(value: Any) -> None:
-    got = codec.carried(value)
-    assert identities(got) == identities(value)
-    assert codec.value_encoder.encode(got, facts)[0] == codec.value_encoder.encode(value, facts)[0]
+@pytest.mark.parametrize("examples", [300, pytest.param(2000, marks=pytest.mark.full)])
+def test_a_value_keeps_which_of_its_parts_are_one_object(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(values_with_aliases())
+    def keeps(value: Any) -> None:
+        got, encode = codec.carried(value), codec.value_encoder.encode
+        assert identities(got) == identities(value)
+        assert encode(got, facts)[0] == encode(value, facts)[0]
+
+    keeps()
 
 
 def facts(value: object) -> Any:
