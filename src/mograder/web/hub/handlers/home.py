@@ -100,6 +100,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         request,
         "home.html",
         here="home",
+        titles=await to_thread.run_sync(app.board.checks.titles),
         assignments=lines,
         other_marks={name: mark for name, mark in marks.items() if name not in listed},
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
