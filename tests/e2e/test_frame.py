@@ -24,7 +24,7 @@ from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full
 
-MOST_BYTES = 23_000
+MOST_BYTES = 24_000
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
 _SEEN = """state => {
     Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
