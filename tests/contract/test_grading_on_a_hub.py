@@ -151,7 +151,7 @@ def runs(hub: HubProcess) -> dict[str, int]:
 def test_submissions_are_graded_by_the_source_that_was_sent(hub: HubProcess) -> None:
     grade(hub)
     told = ended(hub)
-    assert (told["job"]["state"], told["job"]["error"]) == ("done", "")
+    assert (told["job"]["error"], told["job"]["state"]) == ("", "done")
     assert told["source"] == "sent"
     found = {each["student"]: each for each in told["students"]}
     assert {name: found[name]["mark"] for name in STUDENTS} == MARKS

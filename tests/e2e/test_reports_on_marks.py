@@ -60,7 +60,7 @@ async def test_an_instructor_goes_from_a_pair_to_its_lines_and_its_verdict(
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("region", name="Match 1, lines of s000")).to_be_visible()
         await page.get_by_label("Copied:").check()
-        await page.get_by_label("Note").fill("Both say so.")
+        await page.get_by_label("Note, for staff").fill("Both say so.")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("Your verdict is kept.")).to_be_visible()
         await page.get_by_role("link", name="All pairs").click()
