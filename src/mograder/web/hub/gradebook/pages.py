@@ -22,7 +22,7 @@ from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.hub.board_tables import HelpRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
-from mograder.web.downloads import attachment
+from mograder.web.downloads import saved_file
 from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
 from mograder.web.hub.route import Route
 from mograder.web.hub.support.access import Access, Caller
@@ -31,6 +31,7 @@ from mograder.web.pages import outcome, page
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _LONGEST = 100
+_PARAMETERS = ("q", "item", "state", "sort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ async def gradebook_csv(request: Request, app: CurrentApp, caller: Caller) -> Re
     """Return the chosen lines as a CSV file."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, caller, "export gradebook", "CSV")
-    return _file(write_table(head, rows).encode(), "text/csv; charset=utf-8", "gradebook.csv")
+    return saved_file(write_table(head, rows), "gradebook.csv", "text/csv; charset=utf-8")
 
 
 async def gradebook_xlsx(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -104,7 +105,7 @@ async def gradebook_xlsx(request: Request, app: CurrentApp, caller: Caller) -> R
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, caller, "export gradebook", "XLSX")
     data = await to_thread.run_sync(write_workbook, "Gradebook", head, rows)
-    return _file(data, _XLSX, "gradebook.xlsx")
+    return saved_file(data, "gradebook.xlsx", _XLSX)
 
 
 async def student_page(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -182,9 +183,6 @@ def _choice(request: Request) -> Choice:
     return Choice(text.strip(), item, known, sort or "name", query.get("order") == "down")
 
 
-_PARAMETERS = ("q", "item", "state", "sort")
-
-
 def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[str | float | None]]]:
     """Return the head and the rows of a file: a mark and a state for each item, and the totals."""
     columns = [text for each in table.columns for text in (each.item, f"{each.item} state")]
@@ -199,11 +197,6 @@ def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[st
 def _state_text(work: Work) -> str:
     late = work.late and work.state is not WorkState.LATE
     return f"{work.state.value}, late" if late else work.state.value
-
-
-def _file(data: bytes, media_type: str, name: str) -> Response:
-    headers = {"Content-Disposition": attachment(name), "Cache-Control": "no-store"}
-    return Response(data, media_type=media_type, headers=headers)
 
 
 def _items_of(

@@ -22,7 +22,7 @@ from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
 from mograder.web.background import Report
 from mograder.web.context import request_context
-from mograder.web.downloads import attachment
+from mograder.web.downloads import saved_file
 from mograder.web.hub.handlers.copies import KnownCopy, file_status
 from mograder.web.hub.handlers.copy_pages import extract
 from mograder.web.hub.handlers.hand_in import HandIn, cost_of, hand_in_of, late_words
@@ -101,11 +101,7 @@ async def send_submission(
     """Send the file of a submission."""
     found, data = await to_thread.run_sync(_read, app, copy, number)
     await app.audit.record_foreign(request, caller, copy.user, "export", _named(copy, number))
-    headers = {
-        "Content-Disposition": attachment(found.filename),
-        "Cache-Control": "no-store",
-    }
-    return Response(data, headers=headers, media_type="text/x-python; charset=utf-8")
+    return saved_file(data, found.filename, "text/x-python; charset=utf-8")
 
 
 async def send_receipt(
@@ -117,9 +113,7 @@ async def send_receipt(
     context = request_context(request)
     server = f"{context.scheme}://{context.host}{context.prefix}"
     kept = json.dumps({"server": server, "receipt": receipt.model_dump()}, indent=2)
-    name = attachment(f"receipt-{copy.item}-{number}.json")
-    headers = {"Content-Disposition": name, "Cache-Control": "no-store"}
-    return Response(f"{kept}\n", headers=headers, media_type="application/json")
+    return saved_file(f"{kept}\n", f"receipt-{copy.item}-{number}.json", "application/json")
 
 
 async def bring_back(

@@ -20,7 +20,7 @@ from mograder.core.csv_table import write_table
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.web.context import request_context
-from mograder.web.downloads import attachment
+from mograder.web.downloads import saved_file
 from mograder.web.hub.route import Route
 from mograder.web.hub.support.access import Access, Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
@@ -28,7 +28,7 @@ from mograder.web.pages import page
 from mograder.web.request_body import MEGABYTE, read_form
 
 DAYS = (1, 7, 30)
-"""How long a link may be valid, in days."""
+"""The choices for the validity of a link, in days."""
 
 _MOST = 2000
 _APART = re.compile(r"[,;\t]")
@@ -63,9 +63,7 @@ async def invite(request: Request, app: CurrentApp, caller: Caller) -> Response:
     rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
     text = write_table(("username", "about", "link", "valid until"), rows)
     if fields.get("form") == "csv":
-        headers = {"Content-Disposition": attachment("invitations.csv")}
-        headers["Cache-Control"] = "no-store"
-        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+        return saved_file(text, "invitations.csv", "text/csv; charset=utf-8")
     return page(request, "invited.html", here="people", people=people, text=text, until=until)
 
 
