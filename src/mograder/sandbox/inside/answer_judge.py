@@ -490,7 +490,7 @@ class _Judge:
                 names[part["check"]["call"]]()
 
     def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
-        self._recorder.clear()
+        self._recorder.clear(label_results.waiting_calls(part["code"]))
         verdict, problem = _Verdict(), ""
         try:
             self._run(part, names)

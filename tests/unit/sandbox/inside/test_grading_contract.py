@@ -153,6 +153,26 @@ def test_a_label_that_is_recorded_in_a_loop_counts_as_its_worst() -> None:
     assert found.as_data()["earned"] == 0
 
 
+def test_a_call_that_is_written_without_conditions_counts_where_there_is_no_other() -> None:
+    code = "mo.stop(x is None, check('Q1', []))\ncheck('Q1', [(y == 1, 'm') for y in x])"
+    recorder = label_results.Recorder()
+    empty = SimpleNamespace(label="Q1", key="Q1", outcomes=[])
+    outcome = SimpleNamespace(message="m", weight=1.0, passed=True, reason="")
+    filled = SimpleNamespace(label="Q1", key="Q1", outcomes=[outcome])
+
+    def earned(*results: SimpleNamespace) -> float:
+        recorder.clear(label_results.waiting_calls(code))
+        for each in results:
+            recorder._record(each)
+        (found,) = recorder.taken()
+        return float(found.as_data()["earned"])
+
+    assert earned(empty) == 0
+    assert earned(empty, filled) == 1
+    assert earned(empty, empty) == 0
+    assert earned(empty, filled, empty) == 0  # the answer has left a list of conditions empty
+
+
 def test_no_more_classes_are_made_than_the_limit() -> None:
     errors = answer_errors.Errors()
     kinds = {type(errors.error([f".E{n}", "ValueError"], "")) for n in range(300)}
