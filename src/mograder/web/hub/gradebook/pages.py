@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 
 from anyio import to_thread
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from mograder.auth.roles import Role
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.item_dates import OwnDates
-from mograder.core.names import ItemName, Username
+from mograder.core.names import Username
 from mograder.core.xlsx_table import write_workbook
 from mograder.grading.marking.answer_names import question_title
 from mograder.store.copies.copy_facts import CopyFacts
@@ -66,12 +65,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ItemLine:
-    """A student's work on one item; ``received`` is when the submission that counts was."""
+    """A student's work on one item."""
 
     column: Column
     work: Work
     dates: OwnDates
-    received: datetime | None
 
 
 async def gradebook_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -204,20 +202,16 @@ def _items_of(
 ) -> tuple[list[ItemLine], Line]:
     table = read_table(app, {user: copies}, user)
     (line,) = table.lines
-    found = []
-    for column, work in zip(table.columns, line.works, strict=True):
-        name = ItemName.valid(column.item)
-        sent = None if name is None else app.submissions.arrivals(name).get(user)
-        found.append(ItemLine(column, work, app.dates.own(column.item, user), sent))
-    return found, line
+    pairs = zip(table.columns, line.works, strict=True)
+    return [ItemLine(one, work, app.dates.own(one.item, user)) for one, work in pairs], line
 
 
 def _said_about(
     app: HubApp, user: Username
 ) -> tuple[tuple[RegradeRequest, ...], tuple[Extension, ...]]:
-    if not app.services.loaded.gradebook_path.is_file():
+    book = app.book()
+    if book is None:
         return (), ()
-    book = app.marking.book()
     facts = LateWork(book).facts()
     groups = {group for group, student in facts.members if student == user}
     mine = (

@@ -54,11 +54,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A student's work on an item; ``late`` is whether it was received after its due date."""
+    """A student's work on an item; ``late`` is whether it was received after its due date.
+
+    ``received`` is when the submission that counts was.
+    """
 
     state: WorkState
     mark: float | None = None
     late: bool = False
+    received: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What is known of all work on an item, by student: the marks, and when it was received.
+    """The facts about all work on an item, by student: the marks, and the times of receipt.
 
     ``begun`` have edited a copy.
     """
@@ -104,7 +108,7 @@ def read_table(
 
     ``copies`` are those of every student that are known.
     """
-    book = app.marking.book() if app.services.loaded.gradebook_path.is_file() else None
+    book = app.book()
     columns = _columns(app, book)
     facts = _facts(app, columns, book, copies, student)
     names = book.students() if book else {}
@@ -227,4 +231,4 @@ def _work(column: Column, student: str, facts: _Facts) -> Work:
         state = WorkState.HANDED_IN
     else:
         state = WorkState.WORKING if student in facts.begun else WorkState.NOT_BEGUN
-    return Work(state, mark, late)
+    return Work(state, mark, late, at)

@@ -108,12 +108,11 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 
 def released_marks_of(app: HubApp, user: Username) -> Mapping[str, StudentMark]:
     """Return a student's released marks in short, by assignment; blocks."""
-    loaded = app.services.loaded
-    if not loaded.gradebook_path.is_file():
+    book = app.book()
+    if book is None:
         return {}
-    marking = app.marking
     now = app.services.clock.now()
-    return marks_of_student(loaded, marking.book(), marking.key, user, now)
+    return marks_of_student(app.services.loaded, book, app.marking.key, user, now)
 
 
 def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing]:
@@ -121,9 +120,10 @@ def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing
 
     Raises: NotFound if the student never saw a mark.
     """
-    if not app.services.loaded.gradebook_path.is_file():
+    book = app.book()
+    if book is None:
         raise NotFound(_NO_MARKS.format(item=copy.item))
-    rows = MarkReleases(app.marking.book()).rows_for(copy.item, copy.user)
+    rows = MarkReleases(book).rows_for(copy.item, copy.user)
     found = standing(rows, app.services.clock.now())
     if found.shown is None and found.taken_back is None:
         raise NotFound(_NO_MARKS.format(item=copy.item))

@@ -19,6 +19,7 @@ from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.copies.copy_facts import CopyListing
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
@@ -89,6 +90,11 @@ class HubApp:
     def dates(self) -> CourseDates:
         """The dates of the course's items."""
         return self.marking.dates
+
+    def book(self) -> Gradebook | None:
+        """Return the gradebook, None while the course has none; blocks."""
+        there = self.services.loaded.gradebook_path.is_file()
+        return self.marking.book() if there else None
 
     @property
     def title(self) -> str:

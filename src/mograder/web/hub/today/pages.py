@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -102,19 +101,17 @@ def _today(app: HubApp) -> Today:
 
 def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
     """Return the answers that wait for a mark, by assignment."""
-    if not app.services.loaded.gradebook_path.is_file():
+    book = app.book()
+    if book is None:
         return ()
-    marking, book = app.marking, app.marking.book()
     names = (each.name for each in book.assignments() if ItemName.valid(each.name))
-    found = (CountLine(name, marking.progress.of(book, name).waiting) for name in names)
+    found = (CountLine(name, app.marking.progress.of(book, name).waiting) for name in names)
     return tuple(each for each in found if each.count)
 
 
 def _open_requests(app: HubApp) -> tuple[RegradeRequest, ...]:
-    if not app.services.loaded.gradebook_path.is_file():
-        return ()
-    found: Iterable[RegradeRequest] = RegradeRequests(app.marking.book()).of()
-    return tuple(each for each in found if each.waits)
+    book = app.book()
+    return tuple(each for each in RegradeRequests(book).of() if each.waits) if book else ()
 
 
 async def _stuck(app: HubApp) -> list[CountLine]:
