@@ -1,4 +1,4 @@
-"""Tasks that nothing waits for: the event loop itself keeps no task alive."""
+"""Background tasks with an owner that keeps them: the event loop refers to tasks weakly."""
 
 from __future__ import annotations
 

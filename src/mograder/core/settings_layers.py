@@ -52,7 +52,7 @@ _GONE: Mapping[str, str] = {
     "hub.session_isolation": "Remove it: a session's page never has the hub's origin. For storage "
     "in the browser set [hub] session_url, which gives each session an origin of its own.",
 }
-"""What to do about a setting of an earlier release."""
+"""The remedies for settings of an earlier version, by key."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"

@@ -18,7 +18,7 @@ _KINDS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _LINKS = "http://schemas.openxmlformats.org/package/2006/relationships"
 _TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What XML cannot hold."""
+"""The characters that XML 1.0 does not allow."""
 
 _TITLE_REFUSED = re.compile(r"[\[\]:*?/\\']")
 _LONGEST_TITLE = 31

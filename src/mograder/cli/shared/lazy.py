@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is named first; a similar name is told if there is none."""
+        """Return the first argument's command; the error for an unknown one names a similar one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

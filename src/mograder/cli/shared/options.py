@@ -49,7 +49,7 @@ def json_option(command: _F) -> _F:
 
 
 VERBOSE = "mograder.verbose"
-"""Where `verbose_option` puts its value in the context's ``meta``."""
+"""The key of the value of `verbose_option` in the context's ``meta``."""
 
 
 def verbose_option(command: _F) -> _F:

@@ -109,10 +109,10 @@ class Plan:
 
     @property
     def trial(self) -> Outcome | None:
-        """The mark that erases least if there is a rubric, and shows best that there is none.
+        """The mark to send first, which erases least if there is a rubric.
 
-        That is one of a person without a grade on Moodle, if there is one, and the highest of
-        these. None if no mark could erase anything: comments for people without a grade.
+        People without a grade on Moodle come first, and among them the highest mark. None if no
+        mark can erase anything, as comments for people without a grade.
         """
         if not self.may_have_rubric:
             return None
@@ -127,8 +127,8 @@ class Plan:
 
 
 def _fitness(outcome: Outcome) -> tuple[bool, bool, bool, Decimal]:
-    # A person whose grade is locked gets an empty grade, as with a rubric: with no grade at all,
-    # the next upload tries somebody else.
+    # Moodle stores an empty grade for a plain one where there is a rubric, and where the grade is
+    # locked. The person then has a grade, so the next upload sends another person's mark first.
     empty = outcome.held.grade is None
     after = Decimal(0) if outcome.after is None else outcome.after
     return empty, outcome.before is None, after != outcome.before, after

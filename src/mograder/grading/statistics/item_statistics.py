@@ -58,7 +58,7 @@ class ConditionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class WrongResult:
-    """What answers returned to one call of a check that did not pass, and for how many students.
+    """A result of one call in checks that did not pass, and the number of students who got it.
 
     ``example`` is one of them, for a link to an answer that does not name its student.
     """

@@ -192,9 +192,9 @@ class Rehearsal:
                 self._say("rehearsal never", cell=cell, label=label, message=message)
 
     def _note(self, cell: int, results: list[Any]) -> None:
-        """Keep of each label the conditions that have held in all trials until now, by number.
+        """Keep, for each label, the conditions that held in all trials so far, by number.
 
-        A check that ends before it has evaluated them tells nothing of any.
+        A trial whose check ended before it evaluated all conditions of a label does not count.
         """
         counts = {
             each.label: each.conditions for each in self._contract.labels if each.cell == cell
@@ -231,7 +231,7 @@ class Rehearsal:
 
 
 def one_by_one(part: dict[str, Any]) -> dict[str, Any]:
-    """Return a check whose conditions are evaluated each by itself, so that an error is one's own.
+    """Return a check whose conditions are evaluated one by one, so that an error ends only its own.
 
     These are the conditions that stand in the list of a call with one of its labels.
     """

@@ -7,8 +7,8 @@ Libraries may run code that they generate themselves; those that run texts they 
 
 Code that runs already can undo all of this; the check's own process bounds what it gains then.
 
-The hook also hears of who reads a function's code and defaults. Those of a stand-in are the judge's
-own, so a check that asks for them is refused instead of judging them.
+The hook also reports each reading of a function's code and defaults. Those of a stand-in are the
+judge's own, so a check that reads them is refused.
 """
 
 from __future__ import annotations

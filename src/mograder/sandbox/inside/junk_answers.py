@@ -355,7 +355,7 @@ def _changing(function: Any) -> Callable[..., object]:
 
 
 _undo: list[Callable[[], None]] = []
-"""What gives the notebook's own objects their contents back before the next trial."""
+"""Functions that restore the contents of the notebook's own objects before the next trial."""
 
 
 def _refill(value: Any, before: Any) -> None:

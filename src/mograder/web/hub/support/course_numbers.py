@@ -20,7 +20,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What waits: answers for a mark, requests to look again; and the problems."""
+    """The numbers of answers without a mark, of requests to look again, and of problems."""
 
     answers: int = 0
     requests: int = 0

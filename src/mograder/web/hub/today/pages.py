@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,8 +16,8 @@ from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.releases.releases import ItemKind
-from mograder.web.hub.handlers.course_pages import failed_items
-from mograder.web.hub.handlers.recent_problems import gather
+from mograder.web.hub.handlers.course_pages import ItemLine, failed_items
+from mograder.web.hub.handlers.recent_problems import RecentProblems, gather
 from mograder.web.hub.route import Route
 from mograder.web.hub.support.access import Access, Caller
 from mograder.web.hub.support.course_numbers import Numbers
@@ -48,28 +49,30 @@ class CountLine:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """What is due, what came, and what waits for a mark."""
+    """The items that are due, the submissions that came, and the answers without a mark."""
 
     due: tuple[DueLine, ...]
     came: tuple[CountLine, ...]
     to_mark: tuple[CountLine, ...]
     requests: tuple[RegradeRequest, ...]
+    problems: RecentProblems
+    failed: Sequence[ItemLine]
+    titles: Mapping[str, str]
 
 
 async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show what there is to do."""
     found = await to_thread.run_sync(_today, app)
-    problems = await to_thread.run_sync(gather, app)
     return page(
         request,
         "today.html",
         here="today",
         found=found,
-        titles=await to_thread.run_sync(app.board.checks.titles),
+        titles=found.titles,
         asking=[each for each in app.board.desk.requests() if not each.helper],
         stuck=await _stuck(app),
-        problems=problems,
-        failed=await to_thread.run_sync(failed_items, app),
+        problems=found.problems,
+        failed=found.failed,
         now=app.services.clock.now(),
         title_of=question_title,
     )
@@ -96,7 +99,15 @@ def _today(app: HubApp) -> Today:
         if new:
             came.append(CountLine(name, len(new), max(new)))
     due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
-    return Today(tuple(due), tuple(came), _to_mark(app), _open_requests(app))
+    return Today(
+        tuple(due),
+        tuple(came),
+        _to_mark(app),
+        _open_requests(app),
+        gather(app),
+        failed_items(app),
+        app.board.checks.titles(),
+    )
 
 
 def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
