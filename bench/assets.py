@@ -16,10 +16,10 @@ from bench.options import Options
 from bench.processes import MIB
 from bench.report import Budget, Row
 from bench.stage import CACHE, WARM_ENVIRONMENTS, Stage, notebook_text
-from bench.support.browser import ONE_PROCESS, People, Person, chromium, notebook
-from bench.support.course import put_release
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.traffic import Traffic
+from tests.support.browser import ONE_PROCESS, People, Person, chromium, notebook
+from tests.support.course import put_release
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.traffic import Traffic
 
 _ITEMS = ("first", "second")
 _EACH = "session_url"

@@ -16,9 +16,9 @@ from pathlib import Path
 from subprocess import PIPE
 
 from bench.stage import arrive
-from bench.support import bombs
 from bench.tab import Tab
 from bench.wire import Refused
+from tests.support import bombs
 
 _BROKEN = (Refused, OSError, EOFError, TimeoutError)
 """The exceptions that a tab gets when its session is ended."""

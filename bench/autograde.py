@@ -23,9 +23,6 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import CACHE, Stage
-from bench.support.graded_assignment import NAME, source_text, submission_text
-from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
-from bench.support.nbgrader_course import NbgraderCourse
 from mograder.core.settings import load_settings, read_environ
 from mograder.grading.results.grading_result import GradingState
 from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
@@ -40,6 +37,9 @@ from mograder.grading.submissions.graded_assignment import (
     prepare_assignment,
 )
 from mograder.grading.validation.validate import Submission, validate
+from tests.support.graded_assignment import NAME, source_text, submission_text
+from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
+from tests.support.nbgrader_course import NbgraderCourse
 
 _PER_TURN = 10
 _OF_NBGRADER = 3

@@ -1,7 +1,7 @@
 """The board: processor time of a hub whose 300 sessions run their checks twice a minute.
 
-The hub is real, the node that has the sessions is not (``bench.support.fake_node``), so what is
-measured is the hub alone: what it hears, keeps and shows to an open board.
+The hub is real, the node that has the sessions is not (``tests.support.fake_node_program``), so
+what is measured is the hub alone: what it hears, keeps and shows to an open board.
 The supervisor's own part, the reading of the sessions' pipes, is measured in this process, the
 writing included.
 """
@@ -23,11 +23,11 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
-from bench.support.fake_node import LABELS
-from bench.support.identity import instructor
 from mograder.core.atomic_file import write_file
 from mograder.sandbox.protocol import Checked
 from mograder.sandbox.supervisor.check_pipes import CheckPipes
+from tests.support.fake_node_program import LABELS
+from tests.support.identity import instructor
 
 _SESSIONS = 300
 _PERIOD_SECONDS = 30.0

@@ -10,7 +10,7 @@ import time
 from bench.options import Options
 from bench.report import Row
 from bench.stage import Stage
-from bench.support.marimo import MarimoClient, open_editor
+from tests.support.marimo import MarimoClient, open_editor
 
 _TURNS = 20
 

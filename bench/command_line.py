@@ -10,7 +10,7 @@ import sys
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.support.hub import MOGRADER, outside
+from tests.support.hub import MOGRADER, outside
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:

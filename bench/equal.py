@@ -9,10 +9,10 @@ from pathlib import Path
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.support.graded_assignment import NAME, source_text, submission_text
 from mograder.grading.marking.answer_groups import AnswerGroups, AssignmentWork
 from mograder.grading.marking.question_sources import question_sources
 from mograder.notebook.source.release import with_hidden_tests
+from tests.support.graded_assignment import NAME, source_text, submission_text
 
 _STUDENTS, _DIFFERENT = 500, 40
 _QUESTION = "Q3"

@@ -10,8 +10,8 @@ from bench.options import Options
 from bench.plain_marimo import export
 from bench.report import Budget, Row
 from bench.stage import CACHE, Stage
-from bench.support.course import copy_example_course
-from bench.support.hub import run_mograder, write_settings
+from tests.support.course import copy_example_course
+from tests.support.hub import run_mograder, write_settings
 
 _ASSIGNMENTS, _LECTURES = ("A1", "A2"), ("L01",)
 

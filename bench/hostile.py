@@ -21,11 +21,11 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
-from bench.support import bombs
-from bench.support.uids import owned_by, uid_of
 from bench.wire import Refused
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.cpu import put_first
+from tests.support import bombs
+from tests.support.uids import owned_by, uid_of
 
 _LEAST_ROUNDS = 12
 _FIRSTS = ("forker", "leaver", "waker")

@@ -23,8 +23,8 @@ from pathlib import Path
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.support.course_server import CourseServer, make_served_course, notebook
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
+from tests.support.course_server import CourseServer, make_served_course, notebook
 
 SIZE = 200_000
 SUBMISSIONS = 300

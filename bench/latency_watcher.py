@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from bench.support.identity import from_proxy
+from tests.support.identity import from_proxy
 
 _PAUSE_SECONDS = 0.05
 _PATIENCE_SECONDS = 30

@@ -22,10 +22,10 @@ from bench.processes import own_cpu_seconds
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import CACHE, ITEM, WARM_ENVIRONMENTS, Stage, arrive, notebook_text
-from bench.support.course import put_release
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.lti import LaunchingPlatform, hub_browser, launching_platform
 from bench.tab import Tab
+from tests.support.course import put_release
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.hub_browser import LaunchingPlatform, hub_browser, launching_platform
 
 _ONE_BY_ONE = 100
 _LAUNCHES = 300

@@ -20,9 +20,9 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import CACHE, Stage
-from bench.support.hub import HubConfig, HubProcess, run_mograder
-from bench.support.identity import instructor
 from mograder.grading.marking.answer_names import answer_id
+from tests.support.hub import HubConfig, HubProcess, run_mograder
+from tests.support.identity import instructor
 
 _STUDENTS = 500
 _QUESTION = BY_PEOPLE[0]

@@ -25,12 +25,12 @@ from bench.processes import exact_cpu_seconds
 from bench.proxy import make_large_file
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
-from bench.support.marimo import Address, open_editor
-from bench.support.node_parts import Plan, PlannedSession
-from bench.support.process import ServerProcess
-from bench.support.session_proxy import bearer
 from bench.tab import Tab
 from bench.wire import Line
+from tests.support.marimo import Address, open_editor
+from tests.support.node_parts import Plan, PlannedSession
+from tests.support.process import ServerProcess
+from tests.support.session_proxy import bearer
 
 _MESSAGES = 400
 _REQUESTS = 100
@@ -100,7 +100,7 @@ def _launch(
 ) -> ServerProcess:
     """Start a part and wait for the file that it, or the hub because of it, writes."""
     process = ServerProcess(part, directory / f"{part}.log")
-    command = [sys.executable, "-m", "bench.support.node_parts", part, str(directory)]
+    command = [sys.executable, "-m", "tests.support.node_parts", part, str(directory)]
     process.launch(command, {"PYTHONUNBUFFERED": "1"}, Path(__file__).parent.parent)
     stack.callback(process.stop)
     process.wait_until(appears.exists, _SECONDS)

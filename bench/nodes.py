@@ -1,7 +1,7 @@
 """Nodes: processor share and memory of a hub with 2,000 idle sessions on 20 nodes.
 
-The hub is real, the nodes are not (``bench.support.fake_node``): they speak the real wire and
-protocol from processes of their own, and their sessions are entries of a dictionary.
+The hub is real, the nodes are not (``tests.support.fake_node_program``): they speak the real wire
+and protocol from processes of their own, and their sessions are entries of a dictionary.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from bench.processes import MIB, own_cpu_seconds, resident
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import CACHE, ITEM, Stage, notebook_text
-from bench.support.course import put_release
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.identity import instructor, student
-from bench.support.node_processes import fake_nodes
-from bench.support.process import free_port
 from bench.wire import Line, WebSocket, open_websocket
+from tests.support.course import put_release
+from tests.support.fake_node_processes import fake_nodes
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.identity import instructor, student
+from tests.support.process import free_port
 
 _NODES, _SESSIONS = 20, 2000
 _AT_ONCE = 16

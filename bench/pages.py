@@ -21,9 +21,9 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import CACHE, Stage, notebook_text
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.identity import instructor
 from bench.year_of_course import ITEMS, LINES_EACH, headers_of, lay_out
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.identity import instructor
 
 SIZES = (50, 500)
 _EACH_ROUND = 4

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from bench.load import Target
 from bench.stage import ITEM, Stage, notebook_text
-from bench.support.hub import outside
-from bench.support.process import ServerFailed, ServerProcess, free_port
 from bench.tab import PATIENCE, Tab
+from tests.support.hub import outside
+from tests.support.process import ServerFailed, ServerProcess, free_port
 
 _AGAIN_SECONDS = 0.01
 

@@ -17,7 +17,7 @@ from bench.load import Target, requests_per_second, seconds_of_one
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.support.marimo import MarimoClient, open_editor
+from tests.support.marimo import MarimoClient, open_editor
 
 _CONNECTIONS = 8
 _SECONDS = 0.5

@@ -15,9 +15,9 @@ from bench.options import Options
 from bench.progress import say
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage
-from bench.support.hub import MOGRADER, outside
-from bench.support.identity import SECRET, instructor_token
 from bench.tab import Tab
+from tests.support.hub import MOGRADER, outside
+from tests.support.identity import SECRET, instructor_token
 
 STUDENTS = 80
 WORKERS = 5

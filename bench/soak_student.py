@@ -20,8 +20,8 @@ import httpx
 import websockets
 
 from bench.stage import ITEM
-from bench.support.identity import student
-from bench.support.marimo import FRESH, Address, EditorFailed, MarimoClient, open_editor
+from tests.support.identity import student
+from tests.support.marimo import FRESH, Address, EditorFailed, MarimoClient, open_editor
 
 CELL = 9
 """Which cell of the benchmark's notebook the students write in: its last."""

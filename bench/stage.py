@@ -21,13 +21,13 @@ from pathlib import Path
 
 from bench.load import Target
 from bench.progress import say
-from bench.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
-from bench.support.identity import SECRET, instructor_token, student
-from bench.support.marimo import Address
-from bench.support.process import ServerProcess
 from bench.tab import Tab
 from bench.wire import Line
 from mograder.sandbox.protocol import ANSWER, Call, Done, Hello, encode
+from tests.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder, write_settings
+from tests.support.identity import SECRET, instructor_token, student
+from tests.support.marimo import Address
+from tests.support.process import ServerProcess
 
 ITEM = "bench"
 WARM_ENVIRONMENTS = 8

@@ -1,6 +1,6 @@
 """One student's tab, as cheap as it can be: page, WebSocket, and every cell run once.
 
-The protocol is that of ``bench/support/marimo.py``. Message types are recognised by their first
+The protocol is that of ``tests/support/marimo.py``. Message types are recognised by their first
 bytes and parsed only where a cell's name is needed.
 """
 

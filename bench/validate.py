@@ -11,8 +11,8 @@ from bench.options import Options
 from bench.plain_marimo import export
 from bench.report import Budget, Row
 from bench.stage import ITEM, Stage, notebook_text
-from bench.support.identity import student
 from bench.wire import Line
+from tests.support.identity import student
 
 _PER_TURN = 10
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.support.course import REPOSITORY
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.versions.version_survey import count
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Origin, Versions
+from tests.support.course import REPOSITORY
 
 STUDENTS, ITEMS, SAVES = 300, 30, 200
 """The course that is meant."""

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from bench.options import Options
 from bench.report import Budget, Row
 from bench.stage import Stage
-from bench.support.session_proxy import bearer, running_rig, served_on_unix
+from tests.support.session_proxy import bearer, running_rig, served_on_unix
 
 _MESSAGES = 200
 _TEXT = "x" * 200

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from bench.support.identity import student
 from mograder.store.database.database import database_url, open_engine, upgrade, writing
 from mograder.store.hub.hub_tables import audit
+from tests.support.identity import student
 
 ITEMS = 30
 LINES_EACH = 100

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People, chromium
-from bench.support.hub import HubConfig, HubProcess, run_mograder, write_settings
-from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.grading_result import grading_key
+from tests.support.browser import People, chromium
+from tests.support.hub import HubConfig, HubProcess, run_mograder, write_settings
+from tests.support.identity import from_proxy
 
 REPOSITORY = Path(__file__).parent.parent
 IMAGES = REPOSITORY / "docs" / "images"

@@ -15,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from bench.support.course import REPOSITORY, copy_example_course
+from tests.support.course import REPOSITORY, copy_example_course
 
 pytest_plugins = [
     "tests.support.processes",

@@ -15,12 +15,12 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from bench.support.fronts import two_ports
-from bench.support.hub import outside
-from bench.support.process import ServerProcess, accepts
-from bench.support.session_proxy import DOCUMENT
 from tests.contract.test_single_sign_on import how_to
+from tests.support.fronts import two_ports
+from tests.support.hub import outside
+from tests.support.process import ServerProcess, accepts
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import DOCUMENT
 
 pytestmark = pytest.mark.long
 

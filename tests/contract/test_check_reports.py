@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.check_reports import CheckReport, report_of
 from tests.support.check_news import Heard
 from tests.support.launchers import address_of, make_spec, open_local
+from tests.support.marimo import open_editor
 from tests.support.supervisors import (
     Sessions,
     make_config,

@@ -17,8 +17,8 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, instructor, student
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, instructor, student
 from tests.support.shared_hub import TALK, TINY, SharedCaches, module_hub, notebook, servers_of
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

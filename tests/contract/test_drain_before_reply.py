@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bench.support.session_proxy import cookie
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
 
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}

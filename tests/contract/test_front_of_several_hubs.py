@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.fronts import Place, shipped, two_ports
-from bench.support.process import free_port
+from tests.support.fronts import Place, shipped, two_ports
+from tests.support.process import free_port
 
 pytestmark = pytest.mark.full
 

@@ -17,8 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from bench.support.fronts import running, two_ports
 from tests.contract.test_guide_fronts import CADDY, NGINX
+from tests.support.fronts import running, two_ports
 from tests.support.proxy_front import Standing, standing
 
 pytestmark = pytest.mark.full

@@ -13,7 +13,6 @@ import socket
 import pytest
 from websockets.asyncio.client import connect
 
-from bench.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.session_header_policy import FROM_SESSION_NEVER
@@ -36,6 +35,7 @@ from tests.contract.test_proxy import (
 from tests.support.proxy_front import Standing, proxied, raw, standing
 from tests.support.proxy_session import A1, RunningProxy
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
 
 pytestmark = pytest.mark.full
 

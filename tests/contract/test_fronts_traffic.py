@@ -13,7 +13,6 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from bench.support.session_proxy import bearer, cookie
 from tests.support.proxy_front import (
     Standing,
     connect_websocket,
@@ -23,6 +22,7 @@ from tests.support.proxy_front import (
     standing,
 )
 from tests.support.proxy_session import A1, RunningProxy
+from tests.support.session_proxy import bearer, cookie
 from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full

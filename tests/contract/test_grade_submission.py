@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput
 from mograder.grading.results.grading_result import (
     GradingResult,
@@ -21,6 +20,7 @@ from mograder.grading.submissions.graded_assignment import AssignmentFiles, Grad
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
 from mograder.store.course.course import read_notebook
+from tests.support.course import REPOSITORY
 from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import instructor
 from mograder.store.gradebook.gradebook import Gradebook
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import instructor
 from tests.support.shared_hub import HEADER, SharedCaches, module_hub, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from bench.support.fronts import running, two_ports
-from bench.support.session_proxy import DOCUMENT, bearer
+from tests.support.fronts import running, two_ports
 from tests.support.proxy_front import no_answer_is_lost
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import DOCUMENT, bearer
 
 pytestmark = pytest.mark.full
 

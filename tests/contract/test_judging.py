@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.support.marimo import open_editor
 from mograder.core.errors import InvalidInput
 from mograder.notebook.grading.grading_plan import source_sha256
 from mograder.sandbox.client.connection import ConnectionLost
@@ -24,6 +23,7 @@ from mograder.sandbox.execution.runner import Executor
 from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import LIMITS, JudgingRig, earned, notebook, of, open_rig
 from tests.support.launchers import address_of, make_spec, shown, soon_healthy
+from tests.support.marimo import open_editor
 from tests.support.supervisors import break_off, inside_of, real_config, short_directory, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

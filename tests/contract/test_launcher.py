@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.marimo import open_editor
 from mograder.core.errors import Conflict
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Ended, Mode
@@ -31,6 +30,7 @@ from tests.support.launchers import (
     shown,
     soon_healthy,
 )
+from tests.support.marimo import open_editor
 from tests.support.supervisors import (
     UID_BASE,
     real_config,

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import outside
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
+from tests.support.course import REPOSITORY
+from tests.support.hub import outside
 
 pytestmark = [
     pytest.mark.full,
@@ -38,8 +38,6 @@ TEST_PACKAGES = (
     "matplotlib",
 )
 NEEDED_FILES = (
-    "bench/__init__.py",
-    "bench/support",
     "tests/conftest.py",
     "tests/contract/test_launcher.py",
     "tests/contract/test_warm_start.py",

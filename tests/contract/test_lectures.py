@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.marimo import EditorFailed, MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.marimo import EditorFailed, MarimoClient, open_editor
 from tests.support.supervisors import real_config, real_environments, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

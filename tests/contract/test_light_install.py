@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course_server import CourseServer
+from tests.support.course_server import CourseServer
 from tests.support.light_install import (
     SERVER_PACKAGES,
     LightInstall,

@@ -13,11 +13,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from bench.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.support.audit import Event
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from bench.support.session_proxy import bearer, cookie
 from mograder.auth.roles import Role
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import bearer, cookie
 
 
 @pytest.fixture

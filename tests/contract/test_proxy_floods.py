@@ -18,11 +18,11 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.session_proxy import Rig, bearer, running_rig, served_on_unix
 from mograder.core.rate_limit import Rate
 from mograder.web.hub.proxy.rate_limit import Allowances
 from tests.support.proxy_flood import Flood, draining, flooding, open_socket
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import Rig, bearer, running_rig, served_on_unix
 from tests.support.supervisors import until
 
 _UNBOUNDED = Rate(1e12, 1e12)

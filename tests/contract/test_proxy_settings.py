@@ -7,7 +7,8 @@ import re
 import httpx
 import pytest
 
-from bench.support.session_proxy import (
+from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import (
     DOCUMENT,
     FRAME,
     Rig,
@@ -15,7 +16,6 @@ from bench.support.session_proxy import (
     running_rig,
     served_on_unix,
 )
-from tests.support.proxy_upstream import Upstream
 
 A1 = "/edit/user/alice/A1"
 

@@ -14,8 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.session_proxy import bearer
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import bearer
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "

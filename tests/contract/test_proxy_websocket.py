@@ -16,9 +16,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.support.session_proxy import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
 from mograder.sessions.session import LiveSession
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
 
 A1 = "/edit/user/alice/A1"
 

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from bench.support.session_proxy import cookie
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.versions.versions import Origin, Version
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import cookie
 
 ALICE, ITEM = Username("alice"), ItemName("A1")
 SAVE = "/api/kernel/save"

@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course import put_release
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.lti import hub_browser
+from tests.support.course import put_release
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.hub_browser import hub_browser
 from tests.support.lti_platform import LtiPlatform, lti_platform
 from tests.support.oidc_provider import SECRET, OpenIdProvider
 from tests.support.postgres import PostgresServer

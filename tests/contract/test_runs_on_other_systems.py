@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.hub import write_settings
 from mograder.sandbox.inside import serve
+from tests.support.hub import write_settings
 from tests.support.other_system import OtherSystem
 from tests.support.processes import processes_now
 from tests.support.shared_hub import SharedCaches

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import copy_example_course
-from bench.support.course_server import CourseServer
-from bench.support.hub import Answer, run_mograder, write_settings
 from mograder.cli.main import run
+from tests.support.course import copy_example_course
+from tests.support.course_server import CourseServer
+from tests.support.hub import Answer, run_mograder, write_settings
 from tests.support.moodle.derive import ALICE, BOB, CAROL, M1
 from tests.support.moodle.recordings import tape
 from tests.support.moodle.teacher import CourseSetup, course_setup

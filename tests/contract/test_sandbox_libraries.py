@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.isolation.allowed_syscalls import CHECKED, FORBIDDEN
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support import filter_probe, library_probe
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.marimo import MarimoClient, open_editor
 from tests.support.supervisors import real_config, real_environments, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.marimo import EditorFailed, open_editor
 from mograder.notebook.pep723 import Script
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
+from tests.support.marimo import EditorFailed, open_editor
 from tests.support.supervisors import real_config, real_environments, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

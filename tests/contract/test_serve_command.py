@@ -19,12 +19,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course_server import CourseServer, make_served_course, notebook
-from bench.support.hub import run_mograder
 from mograder.cli.main import run
 from mograder.clients.front_probe import look_at_front
 from mograder.clients.hub import HubClient
 from mograder.core.errors import RemoteFailed
+from tests.support.course_server import CourseServer, make_served_course, notebook
+from tests.support.hub import run_mograder
 from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from bench.support.marimo import Address, EditorFailed, MarimoClient, open_editor
-from bench.support.session_proxy import served_on_unix
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import LocalConnections
 from mograder.sessions.shared_editing import share_editing
 from tests.support.hub_app import NOTEBOOK
+from tests.support.marimo import Address, EditorFailed, MarimoClient, open_editor
 from tests.support.plain_marimo import marimo_on
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import served_on_unix
 
 pytestmark = pytest.mark.full
 

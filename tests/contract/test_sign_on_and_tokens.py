@@ -17,9 +17,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.fronts import Place, running
-from bench.support.process import free_port
-from bench.support.session_proxy import served
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.clients.file_upload import Upload
@@ -30,8 +27,11 @@ from mograder.operations.front_checks import examine_front, front_lines
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.nginx import nginx_config
 from mograder.operations.report import Level
+from tests.support.fronts import Place, running
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
 from tests.support.hub_app import running as running_app
+from tests.support.process import free_port
+from tests.support.session_proxy import served
 
 pytestmark = pytest.mark.full
 

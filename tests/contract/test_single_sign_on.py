@@ -14,12 +14,12 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from bench.support.fronts import Place, running, two_ports
-from bench.support.session_proxy import DOCUMENT, served_on_unix
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.nginx import nginx_config
+from tests.support.fronts import Place, running, two_ports
 from tests.support.proxy_front import FRONTS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import DOCUMENT, served_on_unix
 
 pytestmark = pytest.mark.full
 

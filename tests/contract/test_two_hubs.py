@@ -19,10 +19,10 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, instructor, student
-from bench.support.marimo import EditorFailed, open_editor
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, instructor, student
+from tests.support.marimo import EditorFailed, open_editor
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
 from tests.support.shared_hub import (

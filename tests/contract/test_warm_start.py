@@ -18,7 +18,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.protocol import Mode
@@ -31,6 +30,7 @@ from tests.support.launchers import (
     soon_healthy,
     zygotes_of,
 )
+from tests.support.marimo import MarimoClient, open_editor
 from tests.support.supervisors import (
     live_supervisor,
     names_below,

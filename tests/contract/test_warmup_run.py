@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.marimo import open_editor
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.inside import serve
 from mograder.sandbox.protocol import Mode
@@ -30,6 +29,7 @@ from tests.support.launchers import (
     soon_healthy,
     zygotes_of,
 )
+from tests.support.marimo import open_editor
 from tests.support.supervisors import real_config, real_environments, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

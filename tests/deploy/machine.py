@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.support.process import accepts, free_port
+from tests.support.process import accepts, free_port
 
 LOGIN = "admin"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")

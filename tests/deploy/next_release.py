@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.support.course import REPOSITORY
+from tests.support.course import REPOSITORY
 
 VERSION = "99.0"
 TABLE = "of_the_next_release"

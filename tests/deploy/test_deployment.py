@@ -19,11 +19,11 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.support.course import REPOSITORY
-from bench.support.marimo import Address, MarimoClient
 from mograder import __version__
 from tests.deploy.machine import LOGIN, Machine, fresh_machine
 from tests.deploy.next_release import TABLE, VERSION, build_next_release
+from tests.support.course import REPOSITORY
+from tests.support.marimo import Address, MarimoClient
 
 pytestmark = pytest.mark.full
 

@@ -15,9 +15,9 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, Route, expect
 
-from bench.support.browser import People, Person
-from bench.support.identity import from_proxy
+from tests.support.browser import People, Person
 from tests.support.hub_pages import course, live_through, serving
+from tests.support.identity import from_proxy
 
 pytestmark = pytest.mark.full
 

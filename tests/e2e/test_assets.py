@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from bench.support.browser import ONE_PROCESS, People, Person, chromium
-from bench.support.browser import notebook as framed
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.traffic import Traffic
+from tests.support.browser import ONE_PROCESS, People, Person, chromium
+from tests.support.browser import notebook as framed
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
 from tests.support.shared_hub import ORIGIN_EACH, TALK, notebook
+from tests.support.traffic import Traffic
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 

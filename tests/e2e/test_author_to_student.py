@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
-from bench.support.browser import People, Person, insert, notebook
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import from_proxy, instructor_token
+from tests.support.browser import People, Person, insert, notebook
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import from_proxy, instructor_token
 from tests.support.shared_hub import SharedCaches, module_hub, until, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

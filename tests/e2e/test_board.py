@@ -16,11 +16,11 @@ import httpx
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
-from bench.support.browser import People, Person, notebook
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, instructor
-from bench.support.marimo import open_editor
+from tests.support.browser import People, Person, notebook
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, instructor
+from tests.support.marimo import open_editor
 from tests.support.node_processes import nodes_hub
 from tests.support.shared_hub import (
     HEADER,

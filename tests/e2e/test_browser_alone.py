@@ -15,10 +15,10 @@ import pytest
 from playwright.async_api import Page, expect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bench.support.browser import People
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
 from tests.e2e.test_accessibility import violations
+from tests.support.browser import People
 from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,

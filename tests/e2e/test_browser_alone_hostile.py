@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from bench.support.browser import People, notebook
+from tests.support.browser import People, notebook
 from tests.support.browser_alone import (
     START_MS,
     answer,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Dialog, Page, expect
 
-from bench.support.browser import People
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.core.clock import SystemClock
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.store.copies.student_folder import StudentFolder
+from tests.support.browser import People
 from tests.support.browser_alone import (
     NOTEBOOK,
     START_MS,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.hub import HubProcess
 from tests.support.burst import asked_meanwhile, come, displacement
+from tests.support.hub import HubProcess
 from tests.support.shared_hub import SharedCaches, module_hub, servers_of, stop, until
 from tests.support.student_workers import Worker
 

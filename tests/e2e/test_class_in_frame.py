@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People
 from mograder.auth.roles import Role
 from tests.e2e.test_accessibility import violations
+from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 
 pytestmark = pytest.mark.full

@@ -16,12 +16,12 @@ import psutil
 import pytest
 import tomlkit
 
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import instructor, instructor_token, student
-from bench.support.marimo import Address, EditorFailed, open_editor
 from mograder.sandbox.client.environment_pruning import finished_environments
 from mograder.sandbox.environments.build_job import LOCK
 from mograder.sandbox.environments.record import RECORD
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import instructor, instructor_token, student
+from tests.support.marimo import Address, EditorFailed, open_editor
 from tests.support.shared_hub import (
     TINY,
     SharedCaches,

@@ -19,9 +19,9 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, student
-from bench.support.marimo import MarimoClient, open_editor
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, student
+from tests.support.marimo import MarimoClient, open_editor
 from tests.support.processes import processes_now
 from tests.support.shared_hub import (
     TALK,

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import WebSocket, expect
 
-from bench.support.browser import People, insert, notebook
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy
+from tests.support.browser import People, insert, notebook
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy
 from tests.support.shared_hub import TINY
 from tests.support.shared_hub import notebook as tiny_notebook
 from tests.support.supervisors import until

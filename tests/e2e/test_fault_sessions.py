@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, student
-from bench.support.marimo import EditorFailed, open_editor
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, student
+from tests.support.marimo import EditorFailed, open_editor
 from tests.support.shared_hub import (
     TALK,
     TINY,

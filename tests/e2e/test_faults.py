@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.hub import Answer, HubProcess, run_mograder
-from bench.support.identity import SECRET, from_proxy, instructor
-from bench.support.process import free_port
+from tests.support.hub import Answer, HubProcess, run_mograder
+from tests.support.identity import SECRET, from_proxy, instructor
+from tests.support.process import free_port
 
 pytestmark = pytest.mark.full
 

@@ -8,8 +8,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, Request, Route, expect
 
-from bench.support.browser import People, Person
 from mograder.grading.feedback.disclosure import Level
+from tests.support.browser import People, Person
 from tests.support.feedback_pages import rich_notebook, rich_page
 
 pytestmark = pytest.mark.full

@@ -16,10 +16,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
-from bench.support.browser import People, notebook
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from tests.e2e.test_accessibility import violations
+from tests.support.browser import People, notebook
 from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full

@@ -14,11 +14,6 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, expect
 
-from bench.support.browser import People, Person, notebook
-from bench.support.fronts import Place, shipped
-from bench.support.hub import HubProcess
-from bench.support.identity import student, token
-from bench.support.process import ServerProcess, free_port
 from mograder.core.session_url import session_url
 from tests.e2e.test_journey import (
     ASSIGNMENT,
@@ -31,6 +26,11 @@ from tests.e2e.test_journey import (
     type_into_a_new_cell,
     until,
 )
+from tests.support.browser import People, Person, notebook
+from tests.support.fronts import Place, shipped
+from tests.support.hub import HubProcess
+from tests.support.identity import student, token
+from tests.support.process import ServerProcess, free_port
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 

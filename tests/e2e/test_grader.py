@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People
+from tests.support.browser import People
 from tests.support.grader_process import GraderProcess
 from tests.support.hub_pages import put_marks
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from bench.support.browser import ONE_PROCESS, People, Person, chromium, notebook
-from bench.support.identity import from_proxy
-from bench.support.traffic import Traffic
+from tests.support.browser import ONE_PROCESS, People, Person, chromium, notebook
 from tests.support.framed_session import ITEM, Framed
 from tests.support.handed_files import REST, START, handed
+from tests.support.identity import from_proxy
+from tests.support.traffic import Traffic
 
 pytestmark = pytest.mark.full
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.browser import People
-from bench.support.hub import outside, write_settings
-from bench.support.marimo import Address, open_editor
-from bench.support.process import ServerProcess, accepts, free_port
+from tests.support.browser import People
+from tests.support.hub import outside, write_settings
+from tests.support.marimo import Address, open_editor
 from tests.support.prefix_proxy import FrontConfig, PrefixProxy
+from tests.support.process import ServerProcess, accepts, free_port
 
 pytestmark = pytest.mark.full
 

@@ -16,11 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.support import bombs
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy
-from bench.support.marimo import open_editor
-from bench.support.uids import owned_by, uid_of
+from tests.support import bombs
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy
+from tests.support.marimo import open_editor
 from tests.support.sandbox_processes import remains
 from tests.support.shared_hub import (
     TINY,
@@ -32,6 +31,7 @@ from tests.support.shared_hub import (
     workspace,
 )
 from tests.support.student_workers import CUT, Worker, soon
+from tests.support.uids import owned_by, uid_of
 
 pytestmark = [
     pytest.mark.long,

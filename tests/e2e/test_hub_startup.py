@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.identity import SECRET, bearer, token
 from mograder.core.settings import load_settings
+from tests.support.course import REPOSITORY
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.identity import SECRET, bearer, token
 from tests.support.shared_hub import notebook, until
 
 pytestmark = pytest.mark.full

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People, Person, insert, notebook
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import from_proxy, instructor_token
+from tests.support.browser import People, Person, insert, notebook
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import from_proxy, instructor_token
 from tests.support.prefix_proxy import PrefixProxy
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

@@ -17,12 +17,12 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.uids import owned_by, uid_of
 from tests.e2e.test_durability import supervisor_of
+from tests.support.hub import HubProcess
 from tests.support.sandbox_processes import parts_of, remains, zygotes
 from tests.support.shared_hub import TINY, SharedCaches, module_hub
 from tests.support.student_workers import CUT, Worker, at_work, soon
+from tests.support.uids import owned_by, uid_of
 
 pytestmark = [
     pytest.mark.long,

@@ -15,11 +15,11 @@ import pytest
 from playwright.async_api import expect
 from uv import find_uv_bin
 
-from bench.support.browser import People
-from bench.support.hub import outside, run_mograder
-from bench.support.process import ServerProcess, accepts, free_port
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from tests.support.browser import People
+from tests.support.hub import outside, run_mograder
 from tests.support.legacy import NAME, NOBODY, SOLVED, SOURCE, STARTED, Student
+from tests.support.process import ServerProcess, accepts, free_port
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import pytest
 from playwright.async_api import Route, expect
 
-from bench.support.browser import People
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, instructor, student
-from bench.support.marimo import open_editor
+from tests.support.browser import People
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, instructor, student
+from tests.support.marimo import open_editor
 from tests.support.shared_hub import TINY, editor, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

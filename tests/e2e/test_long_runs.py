@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.identity import student
-from bench.support.marimo import open_editor
+from tests.support.hub import HubProcess
+from tests.support.identity import student
+from tests.support.marimo import open_editor
 from tests.support.shared_hub import (
     TINY,
     SharedCaches,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import FrameLocator, Page, expect
 
-from bench.support.course import put_release
-from bench.support.hub import HubProcess, run_mograder
+from tests.support.course import put_release
+from tests.support.hub import HubProcess, run_mograder
 from tests.support.lti_platform import lti_platform
 from tests.support.shared_hub import TINY, notebook
 from tests.support.two_sites import PUBLIC, TwoSites, come_to_course, launched, strict_profile

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from bench.support.identity import from_proxy
+from tests.support.identity import from_proxy
 from tests.support.shared_hub import SharedCaches, until
 from tests.support.tutorial_course import (
     COMMENT,

@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import BrowserContext, Page, expect
 
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import from_proxy
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import from_proxy
 from tests.support.lti_platform import lti_platform
 from tests.support.two_sites import PUBLIC, TwoSites, strict_profile
 

@@ -20,9 +20,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.identity import instructor
 from mograder.core.external_settings import LtiPlatform
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import release
@@ -30,6 +27,9 @@ from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Link, Links
 from mograder.store.external.lti_scores import LtiScores, ScoreState
+from tests.support.course import REPOSITORY
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.identity import instructor
 from tests.support.lti.state import Activity
 from tests.support.lti.tokens import line_item_url
 from tests.support.lti_platform import LtiPlatform as FakePlatform

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People
-from bench.support.identity import from_proxy
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.nodes import Nodes
 from tests.e2e.test_accessibility import violations
+from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
+from tests.support.identity import from_proxy
 from tests.support.joined_nodes import connected, joined, lapse
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]

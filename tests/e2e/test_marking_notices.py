@@ -10,15 +10,15 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Locator, Page, expect
 
-from bench.support.browser import People
-from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.marking import equal_answers
+from tests.support.browser import People
 from tests.support.hub_pages import serving
+from tests.support.identity import from_proxy
 from tests.support.marking_course import A, MarkingCourse, open_marking_course, submission_of
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]

@@ -15,16 +15,16 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Dialog, Error, Locator, Page, Request, Route, expect
 
-from bench.support.browser import People
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.grading_result import grading_key
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import QuestionGrade
+from tests.support.browser import People
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy
 from tests.support.marked_course import put_marked_course, student_name
 from tests.support.marking_course import SOURCE, A, submission_of
 from tests.support.shared_hub import HEADER, until

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import FrameLocator, Page, expect
 
-from bench.support.browser import People, Person
-from bench.support.hub import HubProcess, write_settings
-from bench.support.identity import from_proxy
+from tests.support.browser import People, Person
+from tests.support.hub import HubProcess, write_settings
+from tests.support.identity import from_proxy
 from tests.support.shared_hub import SharedCaches, module_hub
 from tests.support.student_dashboard import CODE, ServeProcess, StudentProcess
 from tests.support.tutorial_course import (

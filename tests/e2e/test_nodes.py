@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course import put_release
-from bench.support.identity import instructor, student
-from bench.support.marimo import open_editor
+from tests.support.course import put_release
+from tests.support.identity import instructor, student
+from tests.support.marimo import open_editor
 from tests.support.node_processes import NodeProcess, NodesHub, nodes_hub
 from tests.support.shared_hub import (
     SharedCaches,

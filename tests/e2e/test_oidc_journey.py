@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from bench.support.browser import notebook
-from bench.support.hub import HubProcess
+from tests.support.browser import notebook
+from tests.support.hub import HubProcess
 from tests.support.oidc_provider import SECRET, OpenIdProvider, sign_in_on, sign_out_on
 from tests.support.shared_hub import TINY, SharedCaches, module_hub
 from tests.support.two_sites import strict_profile

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import SECRET, from_proxy, token
+from tests.support.browser import People
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import SECRET, from_proxy, token
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 

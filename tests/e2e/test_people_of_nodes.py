@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import instructor, student
-from bench.support.node_processes import fake_nodes
-from bench.support.process import ServerProcess, free_port
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import NodeRow, SessionRow
 from mograder.store.hub.nodes import Nodes
+from tests.support.fake_node_processes import fake_nodes
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import instructor, student
+from tests.support.process import ServerProcess, free_port
 from tests.support.shared_hub import TINY, notebook, start, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course import put_release
-from bench.support.hub import Answer, HubProcess, run_mograder
-from bench.support.identity import instructor, instructor_token, student, token
-from bench.support.marimo import open_editor
+from tests.support.course import put_release
+from tests.support.hub import Answer, HubProcess, run_mograder
+from tests.support.identity import instructor, instructor_token, student, token
+from tests.support.marimo import open_editor
 from tests.support.shared_hub import (
     HEADER,
     SharedCaches,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.browser import People
+from tests.support.browser import People
 from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 

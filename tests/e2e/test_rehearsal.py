@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.hub import MOGRADER, Answer, HubProcess, outside, run_mograder
-from bench.support.identity import SECRET, instructor_token
+from tests.support.hub import MOGRADER, Answer, HubProcess, outside, run_mograder
+from tests.support.identity import SECRET, instructor_token
 from tests.support.shared_hub import TINY, SharedCaches
 from tests.support.shipped_hub import shipped_hub
 

@@ -10,13 +10,13 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People
-from bench.support.identity import from_proxy
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from mograder.web.marking.reports import Reports
+from tests.support.browser import People
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving
+from tests.support.identity import from_proxy
 from tests.support.marking_course import A, MarkingCourse, open_marking_course
 from tests.support.similar_submissions import a_class
 

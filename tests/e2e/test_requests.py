@@ -11,15 +11,15 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People
-from bench.support.identity import from_proxy
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import take_back
 from mograder.store.marking.regrade_requests import RegradeRequests
+from tests.support.browser import People
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_pages import serving
+from tests.support.identity import from_proxy
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]

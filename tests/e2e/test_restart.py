@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.identity import instructor
-from bench.support.process import ServerProcess
 from tests.e2e.test_durability import supervisor_of
 from tests.support.disconnect import hang_up
+from tests.support.hub import HubProcess
+from tests.support.identity import instructor
+from tests.support.process import ServerProcess
 from tests.support.shared_hub import SharedCaches, module_hub, servers_of
 from tests.support.shipped_hub import shipped_hub
 from tests.support.student_workers import Worker, at_work, soon

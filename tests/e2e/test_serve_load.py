@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course_server import CourseServer, make_served_course, notebook
+from tests.support.course_server import CourseServer, make_served_course, notebook
 
 pytestmark = pytest.mark.full
 

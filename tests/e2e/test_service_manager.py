@@ -19,8 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
-from bench.support.identity import SECRET
+from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
+from tests.support.identity import SECRET
 
 pytestmark = pytest.mark.full
 

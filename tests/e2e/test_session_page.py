@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, Page, expect
 
-from bench.support.browser import People, Person
-from bench.support.browser import notebook as framed
-from bench.support.marimo import Address, open_editor
-from bench.support.session_proxy import SECRET, Rig, bearer, running_rig
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
+from tests.support.browser import People, Person
+from tests.support.browser import notebook as framed
+from tests.support.marimo import Address, open_editor
 from tests.support.plain_marimo import marimo_on
+from tests.support.session_proxy import SECRET, Rig, bearer, running_rig
 
 pytestmark = pytest.mark.full
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from bench.support.browser import People, Person
 from tests.e2e.test_accessibility import violations
 from tests.e2e.test_journey import until
+from tests.support.browser import People, Person
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
     CODE,

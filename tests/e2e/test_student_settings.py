@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, expect
 
-from bench.support.browser import People
-from bench.support.browser import notebook as notebook_of
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
+from tests.support.browser import People
+from tests.support.browser import notebook as notebook_of
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
 from tests.support.shared_hub import HEADER, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]

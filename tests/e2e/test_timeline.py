@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from bench.support.browser import People
-from bench.support.identity import from_proxy
 from tests.e2e.test_accessibility import look
+from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
+from tests.support.identity import from_proxy
 from tests.support.timeline_pictures import STATES, copy_of, live_through
 
 pytestmark = pytest.mark.full

@@ -19,18 +19,18 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Frame, Page, Route, expect
 
-from bench.support.browser import People, insert, notebook
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy
-from bench.support.marimo import MarimoClient, open_editor
 from mograder.notebook.parsing import parse_marimo
 from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 from tests.e2e.test_accessibility import violations
+from tests.support.browser import People, insert, notebook
+from tests.support.course import put_release
 from tests.support.framed_session import ITEM, Framed, Tab, framed
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy
+from tests.support.marimo import MarimoClient, open_editor
 from tests.support.shared_hub import TINY, editor, start
 from tests.support.shared_hub import notebook as tiny_notebook
 from tests.support.student_workers import CUT

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from bench.support.browser import People, notebook
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy, instructor, student
 from tests.e2e.test_accessibility import look, violations
+from tests.support.browser import People, notebook
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy, instructor, student
 from tests.support.shared_hub import HEADER, SharedCaches, module_hub, start, stop, workspace
 from tests.support.updated_course import ANSWER, NEW, OLD, RIGHT, STAGES, WRONG
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import student
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import student
 from tests.support.shared_hub import notebook, start, workspace
 
 pytestmark = pytest.mark.full

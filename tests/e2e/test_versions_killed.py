@@ -20,16 +20,16 @@ import httpx
 import psutil
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.identity import instructor, student
-from bench.support.marimo import MarimoClient
-from bench.support.uids import uid_of
 from mograder.store.database.database import open_engine
 from mograder.store.versions.versions import Origin, Version, Versions
 from tests.e2e.test_durability import supervisor_of
+from tests.support.hub import HubProcess
+from tests.support.identity import instructor, student
+from tests.support.marimo import MarimoClient
 from tests.support.sandbox_processes import parts_of
 from tests.support.shared_hub import TINY, SharedCaches, module_hub, notebook
 from tests.support.student_workers import CUT, Worker
+from tests.support.uids import uid_of
 
 pytestmark = [
     pytest.mark.full,

@@ -15,14 +15,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import FilePayload, Page, Route, expect
 
-from bench.support.browser import People
-from bench.support.identity import from_proxy
-from bench.support.session_proxy import served
 from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.start_queue import Obstacle, place_text
+from tests.support.browser import People
 from tests.support.hub_app import Hub, open_hub
+from tests.support.identity import from_proxy
+from tests.support.session_proxy import served
 
 pytestmark = pytest.mark.full
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from bench.support.browser import People, Person
-from bench.support.browser import notebook as notebook_of
-from bench.support.course import EXAMPLE_COURSE
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import from_proxy, instructor_token
+from tests.support.browser import People, Person
+from tests.support.browser import notebook as notebook_of
+from tests.support.course import EXAMPLE_COURSE
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import from_proxy, instructor_token
 from tests.support.page_input import Keyboard, Mouse, PageInput
 from tests.support.shared_hub import SharedCaches, module_hub, start, until
 from tests.support.shared_hub import notebook as of_class

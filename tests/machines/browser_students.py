@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 from playwright.async_api import Error, Frame, Page, expect
 
-from bench.support.browser import Person, insert, notebook
-from bench.support.marimo import EditorFailed
 from tests.machines.students import ITEM, STEP, Student
+from tests.support.browser import Person, insert, notebook
+from tests.support.marimo import EditorFailed
 
 _ANSWER_SECONDS = 60.0
 _PATIENCE_SECONDS = 10.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from tests.machines.docker_machine import Image, Machine, machines
+from tests.support.course import REPOSITORY
 from tests.support.fixtures import browser, people, work_directory
 
 __all__ = ["browser", "image", "machine", "people", "work_directory"]

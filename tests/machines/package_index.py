@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from bench.support.course import REPOSITORY
 from tests.machines.docker_machine import HOST
+from tests.support.course import REPOSITORY
 
 PORT = 8403
 URL = f"http://{HOST}:{PORT}/simple/"

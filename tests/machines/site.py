@@ -12,16 +12,16 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.fronts import Place, shipped
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import SECRET, instructor, instructor_token
-from bench.support.process import free_port
 from tests.machines.commands import until
 from tests.machines.docker_machine import HOST, Image, Machine
 from tests.machines.package_index import package_index
 from tests.machines.students import ITEM
 from tests.machines.swarm import Swarm, swarm
+from tests.support.fronts import Place, shipped
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import SECRET, instructor, instructor_token
 from tests.support.postgres import PASSWORD, find_binaries, run_postgres
+from tests.support.process import free_port
 from tests.support.shared_hub import notebook
 
 HEADER = """\

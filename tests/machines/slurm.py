@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.support.process import ServerProcess
 from tests.machines.commands import attempt, run, until
 from tests.machines.docker_machine import PREFIX, end_processes, remove_cgroups
+from tests.support.process import ServerProcess
 from tests.support.processes import processes_now
 
 NODES = (f"{PREFIX}n1", f"{PREFIX}n2")

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.hub import HubProcess
-from bench.support.identity import student
-from bench.support.marimo import TLS, Address, EditorFailed, MarimoClient, open_editor
+from tests.support.hub import HubProcess
+from tests.support.identity import student
+from tests.support.marimo import TLS, Address, EditorFailed, MarimoClient, open_editor
 from tests.support.student_workers import CUT
 
 ITEM = "T1-Tiny"

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.support.course import REPOSITORY
 from scripts.gen_seccomp_profile import PROFILE
 from tests.machines.commands import attempt, run, until
 from tests.machines.docker_machine import Image, Machine, machines
+from tests.support.course import REPOSITORY
 
 STACK = "mograder"
 FILES = REPOSITORY / "deploy" / "swarm"

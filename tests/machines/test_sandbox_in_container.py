@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from scripts.gen_seccomp_profile import NEEDED, PROFILE
 from tests.machines.commands import attempt
 from tests.machines.docker_machine import Image, Machine
+from tests.support.course import REPOSITORY
 
 pytestmark = pytest.mark.full
 UNMASKED = ("--security-opt", "systempaths=unconfined")

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY, put_release
-from bench.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder
-from bench.support.identity import SECRET
-from bench.support.process import free_port
 from tests.machines.commands import until
 from tests.machines.site import HEADER, SESSION_MB, nodes_of
 from tests.machines.slurm import NODES, Cluster, cluster
 from tests.machines.students import ITEM, Student, StudentClass, at_work, described
+from tests.support.course import REPOSITORY, put_release
+from tests.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder
+from tests.support.identity import SECRET
+from tests.support.process import free_port
 from tests.support.shared_hub import notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]

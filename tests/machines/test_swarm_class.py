@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.browser import People
 from tests.machines.browser_students import BrowserStudent, prefer_browsers
 from tests.machines.docker_machine import Image, Machine
 from tests.machines.site import Site, signed_in, site
 from tests.machines.students import Student, StudentClass, at_work, described
+from tests.support.browser import People
 
 pytestmark = [
     pytest.mark.full,

@@ -18,12 +18,12 @@ from typing import Any
 
 import psutil
 
-from bench.support.hub import HubProcess
-from bench.support.identity import SECRET, instructor_token, token
-from bench.support.marimo import open_editor
-from bench.support.process import accepts
 from tests.security import probes
 from tests.security.probes.attempts import ATTEMPTS
+from tests.support.hub import HubProcess
+from tests.support.identity import SECRET, instructor_token, token
+from tests.support.marimo import open_editor
+from tests.support.process import accepts
 from tests.support.shared_hub import (
     TINY,
     SharedCaches,

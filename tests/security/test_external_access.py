@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.hub import HubProcess
 from mograder.auth.roles import Role
 from mograder.web.hub.lti_routes import LTI_ROUTES
 from mograder.web.hub.oidc_routes import OIDC_ROUTES
 from mograder.web.hub.people_routes import PEOPLE_ROUTES
 from mograder.web.hub.routes import Route
 from mograder.web.hub.support.access import Access
+from tests.support.hub import HubProcess
 from tests.support.hub_app import Hub, hub
 from tests.support.lti_hub import ORIGIN, LtiHub, lti_hub
 from tests.support.lti_platform import lti_platform

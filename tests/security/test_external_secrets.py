@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.course import put_release
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import instructor
-from bench.support.lti import hub_browser
+from tests.support.course import put_release
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.hub_browser import hub_browser
+from tests.support.identity import instructor
 from tests.support.lti.tokens import sign
 from tests.support.lti_platform import LtiPlatform, lti_platform
 from tests.support.oidc_provider import SECRET, OpenIdProvider

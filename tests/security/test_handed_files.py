@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Frame, Request
 
-from bench.support.browser import People
+from tests.support.browser import People
 from tests.support.framed_session import ITEM, LECTURE, Framed
 from tests.support.handed_files import START, handed
 

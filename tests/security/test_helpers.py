@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest_asyncio
 
-from bench.support.session_proxy import served_on_unix
 from mograder.auth.roles import Role
 from mograder.store.hub.board import Board
 from tests.support.hub_app import ORIGIN, Hub, hub
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import served_on_unix
 
 __all__ = ["hub"]
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Request, expect
 
-from bench.support.browser import People
+from tests.support.browser import People
 from tests.support.framed_session import ITEM, PAGE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full

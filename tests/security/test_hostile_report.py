@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.async_api import expect
 
-from bench.support.browser import People, Person
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import from_proxy
+from tests.support.browser import People, Person
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy
 from tests.support.shared_hub import TINY, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

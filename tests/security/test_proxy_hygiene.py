@@ -17,9 +17,9 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from bench.support.course import put_release
-from bench.support.hub import HubProcess
-from bench.support.identity import (
+from tests.support.course import put_release
+from tests.support.hub import HubProcess
+from tests.support.identity import (
     SECRET,
     bearer,
     from_proxy,
@@ -27,7 +27,7 @@ from bench.support.identity import (
     student,
     token,
 )
-from bench.support.marimo import Address, open_editor
+from tests.support.marimo import Address, open_editor
 from tests.support.shared_hub import TINY, SharedCaches, editor, module_hub, notebook, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.support.hub import HubProcess
-from bench.support.identity import SECRET, student, token
 from tests.security.probe_session import NEEDLE, Attack, memory_holds, sessions, staged, zygotes
 from tests.security.probes.attempts import ATTEMPTS, WORK_WITHOUT_A_SANDBOX
+from tests.support.hub import HubProcess
+from tests.support.identity import SECRET, student, token
 from tests.support.shared_hub import TINY, SharedCaches, start, stop, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]

@@ -16,12 +16,12 @@ import pytest
 import pytest_asyncio
 from starlette.types import Message
 
-from bench.support.session_proxy import served_on_unix
 from mograder.auth.cookies import COOKIE, LIFETIME, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import served_on_unix
 
 __all__ = ["hub"]
 

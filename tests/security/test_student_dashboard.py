@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from bench.support.browser import People
+from tests.support.browser import People
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import PI, DashboardSetup, register, served_course
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
-from bench.support.browser import People, chromium
-from bench.support.identity import from_proxy
+from tests.support.browser import People, chromium
 from tests.support.hub_pages import course, serving, work
+from tests.support.identity import from_proxy
 
 _ITEM = "A1-Measuring-Pi"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from bench.support.browser import Person, insert, notebook
 from mograder.core.names import ItemName
 from mograder.publishing.browser.export import export_page
 from mograder.publishing.browser.frame import marimo_pyodide_version
+from tests.support.browser import Person, insert, notebook
 from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import Course, make_course, serving_course, token_of
 

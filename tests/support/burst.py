@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from bench.support.hub import HubProcess
-from bench.support.identity import student
+from tests.support.hub import HubProcess
+from tests.support.identity import student
 from tests.support.shared_hub import TINY
 
 _PAUSE_SECONDS = 0.02

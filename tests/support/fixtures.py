@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from bench.support.browser import People, chromium
-from bench.support.course import copy_example_course
-from bench.support.hub import HubConfig, HubProcess
 from tests.conftest import FAILED
+from tests.support.browser import People, chromium
+from tests.support.course import copy_example_course
+from tests.support.hub import HubConfig, HubProcess
 from tests.support.prefix_proxy import FrontConfig, PrefixProxy
 from tests.support.shared_hub import SharedCaches, module_hub
 

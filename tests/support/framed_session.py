@@ -14,13 +14,13 @@ from pathlib import Path
 from playwright.async_api import Frame, Locator, Page, expect
 from starlette.types import Receive, Scope, Send
 
-from bench.support.browser import People, Person, notebook
-from bench.support.identity import from_proxy
-from bench.support.session_proxy import served_on_unix
 from mograder.sandbox.protocol import Mode
+from tests.support.browser import People, Person, notebook
 from tests.support.hub_app import FakeSession, Hub, make_hub
 from tests.support.hub_pages import FOUND, GRADED, serving
+from tests.support.identity import from_proxy
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import served_on_unix
 
 ITEM, LECTURE = "A1", "L1"
 SETTINGS = """title = "Numerical Experiments"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.hub import MOGRADER, outside
-from bench.support.process import StartedServer, free_port
+from tests.support.hub import MOGRADER, outside
+from tests.support.process import StartedServer, free_port
 
 _LINK = re.compile(r"http://127\.0\.0\.1:\d+/open\?code=[\w-]+")
 

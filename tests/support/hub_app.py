@@ -19,7 +19,6 @@ import pytest
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message
 
-from bench.support.session_proxy import new_database
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
@@ -59,6 +58,7 @@ from mograder.web.hub.support.hub_grading import make_grading
 from mograder.web.hub.support.services import Services
 from tests.support.clock import ManualClock
 from tests.support.session_pools import terms
+from tests.support.session_proxy import new_database
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"

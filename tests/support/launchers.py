@@ -13,7 +13,6 @@ from typing import Protocol
 
 import psutil
 
-from bench.support.marimo import Address, MarimoClient
 from mograder.core.settings_model import LimitsSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.record import RECORD
@@ -23,6 +22,7 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
 from tests.support.fake_launcher import InMemoryLauncher
+from tests.support.marimo import Address, MarimoClient
 from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment
 
 OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac

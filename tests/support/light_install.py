@@ -15,9 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import outside
 from mograder.store.client_wheel import ClientWheels
+from tests.support.course import REPOSITORY
+from tests.support.hub import outside
 
 SERVER_PACKAGES = frozenset(
     {

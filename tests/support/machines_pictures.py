@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from bench.support.browser import People, chromium
-from bench.support.identity import from_proxy
+from tests.support.browser import People, chromium
 from tests.support.framed_session import framed
+from tests.support.identity import from_proxy
 from tests.support.joined_nodes import GIGABYTE, connected, lapse
 
 _SETTINGS = '[nodes]\nlisten = "127.0.0.1:8442"\n'

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import MOGRADER, HubConfig, HubProcess, outside, run_mograder
-from bench.support.identity import SECRET
-from bench.support.process import StartedServer, free_port
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
+from tests.support.course import REPOSITORY
+from tests.support.hub import MOGRADER, HubConfig, HubProcess, outside, run_mograder
+from tests.support.identity import SECRET
+from tests.support.process import StartedServer, free_port
 from tests.support.shared_hub import Prepare, SharedCaches, until
 
 

@@ -17,8 +17,8 @@ import httpx
 import pytest
 from playwright.async_api import Page
 
-from bench.support.course import REPOSITORY
-from bench.support.process import StartedServer, accepts, free_port
+from tests.support.course import REPOSITORY
+from tests.support.process import StartedServer, accepts, free_port
 
 PROGRAM = REPOSITORY / "tests" / "data" / "lti" / "provider" / "provider.mjs"
 INSTALLED = REPOSITORY / ".tools" / "openid-provider"
@@ -81,7 +81,7 @@ class OpenIdProvider(StartedServer):
         self._tell()
 
     def settings(self, client_id: str = "hub", **more: object) -> dict[str, object]:
-        """Return what ``mograder.toml`` says about it, for :class:`bench.support.hub.HubConfig`.
+        """Return what ``mograder.toml`` says about it, for :class:`tests.support.hub.HubConfig`.
 
         The client's id may name an algorithm and an authentication, both as in its metadata:
         ``hub--ES256--client_secret_post``.

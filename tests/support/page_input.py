@@ -10,7 +10,7 @@ from typing import Protocol
 
 from playwright.async_api import FileChooser, Locator, Page, expect
 
-from bench.support.browser import notebook
+from tests.support.browser import notebook
 
 _MOST_TABS = 250
 _HAS_FOCUS = "element => element === document.activeElement"

@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.support.fronts import nginx_frame
-from bench.support.hub import outside
-from bench.support.process import StartedServer, accepts, free_port
+from tests.support.fronts import nginx_frame
+from tests.support.hub import outside
+from tests.support.process import StartedServer, accepts, free_port
 
 _SITE = """\
   client_max_body_size 0;

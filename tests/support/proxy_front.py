@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from bench.support.fronts import Place, shipped, two_ports
-from bench.support.session_proxy import cookie
+from tests.support.fronts import Place, shipped, two_ports
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import cookie
 
 FRONTS = ["nginx", "caddy"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix
 
 A1 = "/edit/user/alice/A1"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.support.hub import HubProcess
-from bench.support.uids import FIRST_UID, owned_by
+from tests.support.hub import HubProcess
 from tests.support.processes import processes_now
+from tests.support.uids import FIRST_UID, owned_by
 
 YARD_UIDS = 65_536
 

@@ -17,10 +17,10 @@ from typing import TypeAlias
 import httpx
 import psutil
 
-from bench.support.course import REPOSITORY, put_release
-from bench.support.hub import HubConfig, HubProcess
-from bench.support.identity import student
-from bench.support.marimo import Address
+from tests.support.course import REPOSITORY, put_release
+from tests.support.hub import HubConfig, HubProcess
+from tests.support.identity import student
+from tests.support.marimo import Address
 from tests.support.processes import processes_now
 
 _OWNER = re.compile(r"mograder-test-(\d+)-")

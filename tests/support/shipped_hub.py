@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.support.course import REPOSITORY, put_release
-from bench.support.hub import MOGRADER, HubConfig, HubProcess, outside, write_settings
-from bench.support.process import StartedServer
+from tests.support.course import REPOSITORY, put_release
+from tests.support.hub import MOGRADER, HubConfig, HubProcess, outside, write_settings
+from tests.support.process import StartedServer
 from tests.support.shared_hub import TINY, SharedCaches, notebook, start, stop
 
 

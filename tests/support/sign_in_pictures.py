@@ -17,10 +17,10 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
-from bench.support.browser import People, chromium
-from bench.support.course import put_release
-from bench.support.hub import HubConfig, HubProcess, run_mograder
-from bench.support.identity import from_proxy
+from tests.support.browser import People, chromium
+from tests.support.course import put_release
+from tests.support.hub import HubConfig, HubProcess, run_mograder
+from tests.support.identity import from_proxy
 from tests.support.lti_platform import LtiPlatform, lti_platform
 from tests.support.shared_hub import notebook
 from tests.support.two_sites import PUBLIC

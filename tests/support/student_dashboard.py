@@ -15,14 +15,14 @@ from pathlib import Path
 import httpx
 from playwright.async_api import Page, expect
 
-from bench.support.browser import Person
-from bench.support.course import REPOSITORY
-from bench.support.course_server import CourseServer
-from bench.support.hub import MOGRADER, outside, run_mograder, write_settings
-from bench.support.process import StartedServer, free_port
 from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
+from tests.support.browser import Person
+from tests.support.course import REPOSITORY
+from tests.support.course_server import CourseServer
+from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
 from tests.support.other_system import OtherSystem
+from tests.support.process import StartedServer, free_port
 from tests.support.shared_hub import HEADER, SharedCaches
 
 CODE = "open-sesame-2026"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import httpx
 import websockets
 
-from bench.support.hub import HubProcess
-from bench.support.identity import student
-from bench.support.marimo import Address, EditorFailed, MarimoClient, open_editor
+from tests.support.hub import HubProcess
+from tests.support.identity import student
+from tests.support.marimo import Address, EditorFailed, MarimoClient, open_editor
 from tests.support.shared_hub import TINY, editor, workspace
 
 CUT = (EditorFailed, httpx.TransportError, websockets.WebSocketException, OSError)

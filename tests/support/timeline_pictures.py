@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.support.browser import People, chromium
-from bench.support.identity import from_proxy
 from mograder.core.names import ItemName, Username
 from mograder.store.versions.versions import Origin
+from tests.support.browser import People, chromium
 from tests.support.framed_session import ITEM, Framed, framed
+from tests.support.identity import from_proxy
 
 _CELL = "\n\n@app.cell\ndef {}():\n{}\n    return\n"
 _END = '\n\nif __name__ == "__main__":\n    app.run()\n'

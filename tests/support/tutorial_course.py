@@ -7,9 +7,9 @@ from pathlib import Path
 
 from playwright.async_api import Frame, Page, expect
 
-from bench.support.browser import insert, notebook
-from bench.support.hub import HubProcess, run_mograder
-from bench.support.identity import instructor_token
+from tests.support.browser import insert, notebook
+from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import instructor_token
 from tests.support.shared_hub import Prepare, until, workspace
 
 ITEM = "A1-First-Steps"

@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.support.course import REPOSITORY, put_release
-from bench.support.hub import HubConfig, HubProcess, run_mograder
-from bench.support.identity import SECRET
-from bench.support.process import free_port
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState, SessionRow
+from tests.support.course import REPOSITORY, put_release
+from tests.support.hub import HubConfig, HubProcess, run_mograder
+from tests.support.identity import SECRET
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
+from tests.support.process import free_port
 from tests.support.shared_hub import TINY, Prepare, SharedCaches, notebook
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from playwright.async_api import BrowserContext, Page, async_playwright
 
-from bench.support.browser import FLAGS, executable
-from bench.support.hub import HubProcess
+from tests.support.browser import FLAGS, executable
+from tests.support.hub import HubProcess
 from tests.support.lti_platform import LtiPlatform, lti_platform
 from tests.support.shared_hub import Prepare, SharedCaches, module_hub
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.browser import People, chromium
-from bench.support.identity import from_proxy
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from tests.support.browser import People, chromium
 from tests.support.hub_app import SECRET, make_hub
 from tests.support.hub_pages import serving
+from tests.support.identity import from_proxy
 from tests.support.updated_course import ITEM, OLD, STAGES, correct, publish, take_copy
 
 _SETTINGS = 'title = "Numerical Experiments"\n[hub]\ninstructors = ["teacher"]\n'

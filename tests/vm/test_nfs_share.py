@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
 from mograder.core import file_lock
 from mograder.core.closing import closing_fd
@@ -41,6 +40,7 @@ from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from mograder.store.releases.visibility import Visibility, VisibilityRules
 from mograder.store.submissions.submissions import Submissions
+from tests.support.course import REPOSITORY
 from tests.support.supervisors import PATIENCE, short_directory
 from tests.vm.nfs_share import EXPORT, LEASE_SECONDS, UID, Client, acting_as, serve
 

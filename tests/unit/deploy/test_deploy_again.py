@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
+from tests.support.course import REPOSITORY
 from tests.unit.deploy.test_deploy_script import step, version
 
 pytestmark = pytest.mark.full

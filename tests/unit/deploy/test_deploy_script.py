@@ -17,10 +17,10 @@ from pathlib import Path
 import packaging
 import pytest
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import outside
 from mograder import __version__
 from mograder.cli.main import run
+from tests.support.course import REPOSITORY
+from tests.support.hub import outside
 
 SOURCES = REPOSITORY / "src"
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from bench.support.course import REPOSITORY
 from scripts.gen_seccomp_profile import NEEDED, PROFILE
+from tests.support.course import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
 ROOTS_RIGHTS = ["SYS_ADMIN", "SETUID", "SETGID", "SETPCAP"]

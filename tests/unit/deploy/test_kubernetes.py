@@ -13,7 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from bench.support.course import REPOSITORY
+from tests.support.course import REPOSITORY
 
 TOP = REPOSITORY / "deploy" / "kubernetes"
 VERSIONS = ("1.33", "1.37")

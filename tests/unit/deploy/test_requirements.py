@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.auth.tokens import make_token
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.preflight import secret_of
 from mograder.operations.report import Level
+from tests.support.course import REPOSITORY
 
 
 def test_b9_python_3_11_is_enough_and_uv_and_marimo_come_along() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.operations.deploy_files import DEPLOY_SCRIPT, shipped_file
+from tests.support.course import REPOSITORY
 
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
 BACKUP, TIMER = "mograder-backup.service", "mograder-backup.timer"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
+from tests.support.course import REPOSITORY
 
 pytestmark = pytest.mark.full
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
+from tests.support.course import REPOSITORY
 from tests.unit.store.operations import OPERATIONS
 from tests.unit.store.write_points import FAULTS
 

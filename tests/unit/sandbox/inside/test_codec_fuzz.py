@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bench.support.course import REPOSITORY
+from tests.support.course import REPOSITORY
 from tests.unit.sandbox.inside import codec_fuzz
 
 _SHARDS = 20

@@ -13,10 +13,10 @@ from contextlib import closing
 import psutil
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import CLONE_NEWUSER, Founded, Joined, Launch
+from tests.support.course import REPOSITORY
 from tests.support.supervisors import PATIENCE, until
 
 pytestmark = pytest.mark.full

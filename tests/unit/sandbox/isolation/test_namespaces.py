@@ -13,9 +13,9 @@ import time
 import psutil
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.sandbox.isolation.child_process import Child
 from mograder.sandbox.isolation.namespaces import NESTED, Founded, Joined, Launch
+from tests.support.course import REPOSITORY
 from tests.support.supervisors import PATIENCE, until
 
 pytestmark = pytest.mark.full

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from bench.support.course import REPOSITORY
 from mograder.store.database.database import open_engine, reading, upgrade, writing
 from mograder.store.hub.hub_state import HubState
+from tests.support.course import REPOSITORY
 
 _FULL, _NORMAL = 2, 1  # as SQLite numbers them
 _WRITER = """

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.support.course import REPOSITORY
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions.submissions import Submissions, Terms
+from tests.support.course import REPOSITORY
 from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
 from tests.support.threads import at_once
 

@@ -19,16 +19,6 @@ import websockets
 from starlette.types import ASGIApp
 from websockets.asyncio.client import connect
 
-from bench.support import session_proxy
-from bench.support.session_proxy import (
-    DOCUMENT,
-    FRAME,
-    RigServices,
-    bearer,
-    served,
-    served_on_unix,
-    services,
-)
 from mograder.core.session_url import SessionUrl
 from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
@@ -38,7 +28,17 @@ from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.templating import load_pages
+from tests.support import session_proxy
 from tests.support.proxy_upstream import Upstream
+from tests.support.session_proxy import (
+    DOCUMENT,
+    FRAME,
+    RigServices,
+    bearer,
+    served,
+    served_on_unix,
+    services,
+)
 
 HUB = "https://hub.uni.example"
 A1 = "/edit/user/alice/A1"

@@ -10,13 +10,13 @@ from typing import cast
 
 import pytest
 
-from bench.support.session_proxy import FakeCapabilityTable
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_tables import CapabilityRow
 from mograder.web.hub.support.capabilities import Capabilities, Capability, seal_key
 from tests.support.clock import ManualClock
+from tests.support.session_proxy import FakeCapabilityTable
 
 
 def visit(session: str, username: str, login_id: str = "login", **more: object) -> Capability:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from starlette.types import Scope
 
-from bench.support.session_proxy import SECRET, bearer, cookie, services
 from mograder.auth.identity import Method
 from mograder.core.errors import InvalidInput
 from mograder.web.context import RequestContext
 from mograder.web.hub.support.access import identify, login_headers, restricted
+from tests.support.session_proxy import SECRET, bearer, cookie, services
 
 
 def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") -> Scope:

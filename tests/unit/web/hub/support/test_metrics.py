@@ -10,7 +10,6 @@ import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.support.course import REPOSITORY
 from mograder.auth.roles import Role
 from mograder.operations.machines import Machine, MachineState
 from mograder.sandbox.protocol import Mode
@@ -19,6 +18,7 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.web.hub.support.metrics import Metrics
 from tests.support.clock import ManualClock
+from tests.support.course import REPOSITORY
 from tests.support.hub_app import FakePool, FakeSession, Hub
 
 _REFERENCE = REPOSITORY / "docs" / "reference" / "metrics.md"

@@ -10,7 +10,7 @@ import contextlib
 
 import psutil
 
-from bench.support.hub import HubProcess
+from tests.support.hub import HubProcess
 
 FIRST_UID = 600_000
 """The default of ``[security] sandbox_uid_base``: the uid of builds and zygotes."""

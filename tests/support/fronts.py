@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.support.hub import outside
-from bench.support.process import ServerProcess, accepts, free_port
 from mograder.core.session_url import SessionUrl
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import Front
 from mograder.operations.fronts.nginx import nginx_config
+from tests.support.hub import outside
+from tests.support.process import ServerProcess, accepts, free_port
 
 _NGINX = """\
 {user}

@@ -1,6 +1,6 @@
 """The processes of a session on another machine: a hub's proxy, a node, and a server of a session.
 
-Run as ``python -m bench.support.node_parts PART DIRECTORY``, where the directory has ``plan.json``
+Run as ``python -m tests.support.node_parts PART DIRECTORY``, where the directory has ``plan.json``
 (:class:`Plan`). The hub writes ``identity.json`` for the node, and its address to ``hub.json`` once
 the node is connected. Each part runs until it is ended.
 """
@@ -19,7 +19,6 @@ from pathlib import Path
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from bench.support.session_proxy import running_rig, served_on_unix
 from mograder.auth.node_certificates import Authority, new_key, new_request
 from mograder.core.atomic_file import write_file
 from mograder.core.errors import Forbidden
@@ -31,6 +30,7 @@ from mograder.sandbox.nodes.tls_contexts import hub_context
 from mograder.sandbox.nodes.wire_messages import JoinAnswer, JoinRequest
 from mograder.sandbox.protocol import CALL, Done, Endpoint, Mode, encode
 from mograder.sessions.node_connections import NodeConnections
+from tests.support.session_proxy import running_rig, served_on_unix
 
 NODE = "node-a"
 _FOR_EVER = 1e9

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 
-from bench.support.hub import MOGRADER, outside
-from bench.support.process import StartedServer
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.names import INSTRUCTOR
+from tests.support.hub import MOGRADER, outside
+from tests.support.process import StartedServer
 
 _URL = re.compile(r"^  URL: (https?://\S+:(\d+))$", re.MULTILINE)
 

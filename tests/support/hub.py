@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import tomlkit
 
-from bench.support.identity import SECRET
-from bench.support.process import StartedServer, free_port
+from tests.support.identity import SECRET
+from tests.support.process import StartedServer, free_port
 
 MOGRADER = Path(sys.executable).with_name("mograder")
 """The console command of the interpreter that runs the tests."""

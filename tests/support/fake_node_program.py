@@ -1,10 +1,10 @@
 """A node without sandboxes: the real wire and control protocol, one tiny server for all sessions.
 
-``python -m bench.support.fake_node TOKEN NAME DIRECTORY`` joins the hub of a token and serves until
-it is stopped, with the messages of a real node at work: a status every two seconds, and each second
-the use of a tenth of its sessions, as that of idle ones changes. Each session checks twice a minute
-while DIRECTORY has a file ``checks`` with a number: so many checks run each time. While it has a
-file ``full`` with a number, the node carries out no start.
+``python -m tests.support.fake_node_program TOKEN NAME DIRECTORY`` joins the hub of a token and
+serves until it is stopped, with the messages of a real node at work: a status every two seconds,
+and each second the use of a tenth of its sessions, as that of idle ones changes. Each session
+checks twice a minute while DIRECTORY has a file ``checks`` with a number: so many checks run each
+time. While it has a file ``full`` with a number, the node carries out no start.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from bench.support.graded_assignment import NAME, nbgrader_source, nbgrader_submission
-from bench.support.hub import outside
+from tests.support.graded_assignment import NAME, nbgrader_source, nbgrader_submission
+from tests.support.hub import outside
 
 PACKAGES = ("nbgrader==0.9.5", "ipykernel==7.4.0")
 """The release that the numbers of performance.md were measured with."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.support.course import REPOSITORY
-from bench.support.hub import HubProcess, outside, run_mograder
-from bench.support.process import ServerProcess
+from tests.support.course import REPOSITORY
+from tests.support.hub import HubProcess, outside, run_mograder
+from tests.support.process import ServerProcess
 
 
 @contextmanager
@@ -23,8 +23,8 @@ def fake_nodes(hub: HubProcess, count: int, place: Path) -> Iterator[dict[str, S
         nodes: dict[str, ServerProcess] = {}
         for name in (f"node-{number}" for number in range(1, count + 1)):
             node = nodes[name] = ServerProcess(name, place / f"{name}.log")
-            command = [sys.executable, "-m", "bench.support.fake_node", token, name, str(place)]
-            node.launch(command, outside(), REPOSITORY)
+            program = [sys.executable, "-m", "tests.support.fake_node_program"]
+            node.launch([*program, token, name, str(place)], outside(), REPOSITORY)
             stack.callback(node.stop)
         yield nodes
 
