@@ -20,11 +20,9 @@ from mograder.cli.main import root
 from mograder.core.settings_layers import KEYS, note_on
 from mograder.core.settings_model import NO_EFFECT
 from mograder.core.wheel import PROGRAM
-from mograder.web.hub.lti_routes import LTI_ROUTES
-from mograder.web.hub.machine_routes import MACHINE_ROUTES
-from mograder.web.hub.oidc_routes import OIDC_ROUTES
-from mograder.web.hub.people_routes import PEOPLE_ROUTES
-from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
+from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.route import Access
 from tests.contract.doc_references import Documentation, prose
 from tests.support.settings_reads import keys_read
 
@@ -46,16 +44,30 @@ def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_route_is_on_the_map_of_the_api_and_the_map_has_no_other() -> None:
+WHO = {
+    Access.ANYONE: "anyone",
+    Access.GUEST: "anyone",
+    Access.MEMBER: "signed in",
+    Access.OWNER: "owner, instructor",
+    Access.SELF: "owner",
+    Access.VISITOR: "owner, instructor, helper",
+    Access.MARKER: "marker, instructor",
+    Access.HELPER: "marker, instructor",
+    Access.INSTRUCTOR: "instructor",
+    Access.METRICS: "instructor, or a metrics token",
+}
+
+
+def test_the_map_of_the_api_names_every_route_and_its_true_access() -> None:
     page = _page("reference/http-api.md")
     mapped = {
-        (method, path)
-        for cell in re.findall(r"^\| (`[A-Z]+ [^|]*) \|", page, re.MULTILINE)
+        (method, path): who
+        for cell, who in re.findall(r"^\| (`[A-Z]+ [^|]*) \| ([^|]+) \|", page, re.MULTILINE)
         for method, path in re.findall(r"`([A-Z]+) ([^`]+)`", cell)
     }
     # "/edit/{a}/" is "/edit/{a}" with the slash that 0.3.16 also answered.
     routes = {
-        (route.method, route.path.replace(":path}", "}").rstrip("/") or "/")
+        (route.method, route.path.replace(":path}", "}").rstrip("/") or "/"): WHO[route.access]
         for route in (*ROUTES, *OIDC_ROUTES, *LTI_ROUTES, *PEOPLE_ROUTES, *MACHINE_ROUTES)
     }
     assert mapped == routes

@@ -331,4 +331,4 @@ async def test_openapi_describes_every_route_that_programs_use(hub: Hub) -> None
     assert set(schema["paths"]) == described
     assert {"/assignments", "/upload/{user}/{a}", "/export/{user}/{a}"} <= described
     answers = schema["paths"]["/start-run/{lecture}"]["post"]["responses"]
-    assert sorted(answers) == ["200", "400", "403", "404", "409", "502", "503", "504"]
+    assert sorted(answers) == ["200", "default"]

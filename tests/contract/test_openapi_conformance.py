@@ -21,8 +21,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mograder.auth.roles import Role
-from mograder.web.hub.machine_routes import MACHINE_ROUTES
-from mograder.web.hub.routes import ROUTES, Route
+from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.route import Route
 from tests.support.hub_app import ORIGIN, Hub, make_hub
 from tests.support.joined_nodes import connected
 

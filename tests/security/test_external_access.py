@@ -15,11 +15,8 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.web.hub.lti_routes import LTI_ROUTES
-from mograder.web.hub.oidc_routes import OIDC_ROUTES
-from mograder.web.hub.people_routes import PEOPLE_ROUTES
-from mograder.web.hub.routes import Route
-from mograder.web.hub.support.access import Access
+from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
+from mograder.web.route import Access, Route
 from tests.support.hub import HubProcess
 from tests.support.hub_app import Hub, hub
 from tests.support.lti_hub import ORIGIN, LtiHub, lti_hub
@@ -144,7 +141,7 @@ async def test_a_hub_without_other_systems_has_none_of_these_doors(hub: Hub) -> 
             assert answer.status_code == 404, _name(route)
 
 
-NEEDED = ("joserfc", "mograder.auth.jose", "mograder.web.hub.lti_routes")
+NEEDED = ("joserfc", "mograder.auth.jose", "mograder.web.hub.external_routes")
 """What only other systems need; the provider's modules are named below."""
 
 

@@ -9,25 +9,26 @@ from pathlib import Path
 
 import httpx
 
-from mograder.web.marking.routes import MARKING_ROUTES, Demands, MarkingRoute
+from mograder.web.marking.routes import MARKING_ROUTES
+from mograder.web.route import Access, Route
 from tests.support.grader_app import PUBLIC, STRANGER, Grader, proxied_grader
 
 
-def _name(route: MarkingRoute) -> str:
+def _name(route: Route) -> str:
     return f"{route.method} {route.path}"
 
 
-async def _answer(grader: Grader, route: MarkingRoute, user: str) -> httpx.Response:
+async def _answer(grader: Grader, route: Route, user: str) -> httpx.Response:
     path = re.sub(r"\{[a-z_]+\}", "1", route.path.replace("{a}", "A1"))
     client = grader.through_proxy(user) if user else grader.from_peer(STRANGER, PUBLIC)
     async with client:
         return await client.request(route.method, path)
 
 
-def _knocks() -> Iterator[tuple[MarkingRoute, str, str, bool]]:
+def _knocks() -> Iterator[tuple[Route, str, str, bool]]:
     """Each route, the assignment that is open, who asks for one of A1, and whether they may."""
     for route, who in itertools.product(MARKING_ROUTES, ("", "eve", "marta", "prof")):
-        marks = who == "marta" and route.demands is not Demands.INSTRUCTOR
+        marks = who == "marta" and route.access is not Access.INSTRUCTOR
         yield route, "A1", who, who == "prof" or marks
         if "{a}" in route.path:
             yield route, "A2", who, who == "prof"

@@ -11,9 +11,8 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.machine_routes import MACHINE_ROUTES
-from mograder.web.hub.routes import Route
-from mograder.web.hub.support.access import Access
+from mograder.web.hub.routes import MACHINE_ROUTES
+from mograder.web.route import Access, Route
 from tests.support.hub_app import ORIGIN, SECRET, Hub, make_hub, running
 from tests.support.joined_nodes import connected
 

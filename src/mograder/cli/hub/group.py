@@ -98,6 +98,11 @@ class _Hub(LazyGroup):
             "check": Lazy(
                 "mograder.cli.hub.check:check", "Check that a hub can run here.", section=_CARE
             ),
+            "routes": Lazy(
+                "mograder.cli.hub.routes:routes",
+                "List all addresses of a hub: method, path, access and handler.",
+                section=_CARE,
+            ),
             "backup": Lazy(
                 "mograder.cli.hub.backup:backup",
                 "Put the whole course into one file, while the hub runs.",

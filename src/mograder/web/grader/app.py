@@ -19,8 +19,9 @@ from mograder.web.grader.grader_app import GraderApp, answer_problem, grader_app
 from mograder.web.grader.view_as import view_as
 from mograder.web.marking.access import check_instructor, check_marker
 from mograder.web.marking.context import CurrentMarker, CurrentMarking
-from mograder.web.marking.routes import MARKING_ROUTES, Demands
+from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import static_file
+from mograder.web.route import Access
 
 
 def create_app(
@@ -54,7 +55,7 @@ def _routes() -> APIRouter:
             route.path,
             route.handler,
             methods=[route.method],
-            dependencies=[Depends(_GUARDS[route.demands])],
+            dependencies=[Depends(_GUARDS[route.access])],
             response_model=None,
         )
     return router
@@ -68,9 +69,9 @@ async def _instructor(marker: CurrentMarker) -> None:
     check_instructor(marker.role)
 
 
-_GUARDS: Mapping[Demands, Callable[..., Awaitable[None]]] = {
-    Demands.MARKER: _marker,
-    Demands.INSTRUCTOR: _instructor,
+_GUARDS: Mapping[Access, Callable[..., Awaitable[None]]] = {
+    Access.MARKER: _marker,
+    Access.INSTRUCTOR: _instructor,
 }
 
 

@@ -37,16 +37,15 @@ from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.fastapi_app import bare_api
-from mograder.web.hub.external_routes import external_routes, lti_service, machines_in, oidc_of
+from mograder.web.hub.external_systems import lti_service, machines_in, oidc_of, optional_routes
 from mograder.web.hub.handlers.roster_watch import keep_watch
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
-from mograder.web.hub.routes import ROUTES, Route
-from mograder.web.hub.support import models
-from mograder.web.hub.support.access import GUARDS, Access, admit
+from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.support.access import GUARDS, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import open_class_board
 from mograder.web.hub.support.board.line_html import line_renderer
@@ -59,7 +58,7 @@ from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier, Part
-from mograder.web.hub.support.openapi import summary_of
+from mograder.web.hub.support.openapi import PROBLEMS
 from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.hub.support.responses import answer_problem
 from mograder.web.hub.support.services import Services
@@ -68,6 +67,7 @@ from mograder.web.hub.support.version_upkeep import VersionUpkeep
 from mograder.web.hub.support.warming import Warming
 from mograder.web.hub.today.pages import count_numbers
 from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.route import Route
 from mograder.web.templating import load_pages
 
 _OLD_QUESTION = b"/_front/session"
@@ -241,7 +241,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
 
     api = bare_api(f"{app.title}: hub", lifespan, answer_problem)
     api.router.routes.extend(_installed(ROUTES))
-    api.router.routes.extend(_installed(external_routes(app)))
+    api.router.routes.extend(_installed(optional_routes(app)))
     return api
 
 
@@ -302,19 +302,19 @@ def _installed(table: tuple[Route, ...]) -> tuple[BaseRoute, ...]:
 
 
 def _install(router: APIRouter, route: Route) -> None:
-    statuses = route.problems if route.access is Access.ANYONE else {403, *route.problems}
+    answer = route.answer if route.chapter else None
     router.add_api_route(
         route.path,
         route.handler,
         methods=[route.method],
         status_code=route.status,
         dependencies=[Depends(GUARDS[route.access])],
-        response_model=route.answer,
-        response_class=JSONResponse if route.answer else FileResponse,
-        responses={status: {"model": models.Problem} for status in sorted(statuses)},
-        summary=summary_of(route.handler),
+        response_model=answer,
+        response_class=JSONResponse if answer else FileResponse,
+        responses=PROBLEMS,
+        summary=route.summary,
         description="",
         tags=[route.chapter] if route.chapter else None,
         include_in_schema=bool(route.chapter),
-        openapi_extra=dict(route.extra) or None,
+        openapi_extra=dict(route.body) or None,
     )

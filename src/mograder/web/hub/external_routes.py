@@ -1,79 +1,34 @@
-"""The routes and objects of other systems, imported only by hubs that have them configured.
-
-A hub without ``[oidc]``, without learning platforms and without nodes has none of these routes,
-and does not import what they need.
-"""
+"""The routes of OpenID Connect and LTI 1.3; only hubs that have one configured import this."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from mograder.web.hub.handlers import external_people, lti, lti_pick, lti_register, lti_scores, oidc
+from mograder.web.route import Access, Route
 
-from mograder.store.external.lti_presence import has_platforms
-from mograder.web.hub.routes import Route
-from mograder.web.hub.support.hub_app import HubApp
-from mograder.web.hub.support.services import Services
+ANYONE = Access.ANYONE
+INSTRUCTOR = Access.INSTRUCTOR
 
-if TYPE_CHECKING:
-    from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machine_watch import MachineWatch
-    from mograder.web.hub.support.oidc import OidcSignIn
+OIDC_ROUTES: tuple[Route, ...] = (
+    Route("GET", "/auth/oidc/start", oidc.start, ANYONE),
+    Route("GET", "/auth/oidc/back", oidc.back, ANYONE),
+    Route("POST", "/auth/oidc/backchannel-logout", oidc.backchannel_logout, ANYONE),
+)
 
+LTI_ROUTES: tuple[Route, ...] = (
+    Route("GET", "/lti/login", lti.login, ANYONE),
+    Route("POST", "/lti/login", lti.login, ANYONE),
+    Route("POST", "/lti/launch", lti.launch, ANYONE),
+    Route("POST", "/lti/pick", lti_pick.pick, ANYONE),
+    Route("GET", "/lti/keys", lti.keys, ANYONE),
+    Route("GET", "/lti/register/{code}", lti_register.ask, ANYONE),
+    Route("POST", "/lti/register/{code}", lti_register.use, ANYONE),
+    Route("POST", "/course/lti/scores/{name}", lti_scores.send_again, INSTRUCTOR),
+    Route("POST", "/course/lti/scores/{name}/put-away", lti_scores.put_away, INSTRUCTOR),
+)
 
-def oidc_of(services: Services) -> OidcSignIn | None:
-    """Return the sign-in by OpenID Connect, None without ``[oidc] issuer``.
-
-    Raises: InvalidInput for settings that cannot work.
-    """
-    if not services.loaded.settings.oidc.issuer:
-        return None
-    from mograder.web.hub.support.oidc import open_oidc  # noqa: PLC0415 - see above
-
-    return open_oidc(services)
-
-
-def lti_service(services: Services) -> LtiService | None:
-    """Return the objects of LTI 1.3, None for a hub without learning platforms.
-
-    Raises: InvalidInput for settings that cannot work.
-    """
-    configured = services.loaded.settings.lti.platform
-    if not configured and not has_platforms(services.state.engine, services.clock.now()):
-        return None
-    from mograder.web.hub.support.lti import make_lti  # noqa: PLC0415 - see above
-
-    return make_lti(services)
-
-
-def machines_in(services: Services) -> MachineWatch | None:
-    """Return the watch of the machines, None for a hub without ``[nodes] listen``."""
-    settings = services.loaded.settings.nodes
-    if not settings.listen:
-        return None
-    from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
-    from mograder.store.hub.nodes import Nodes  # noqa: PLC0415 - see above
-    from mograder.web.hub.support.machine_watch import MachineWatch  # noqa: PLC0415 - see above
-
-    view = NodesView(Nodes(services.state.engine), settings.lease_seconds)
-    return MachineWatch(view, services.clock)
-
-
-def external_routes(app: HubApp) -> tuple[Route, ...]:
-    """Return the routes of OpenID Connect, LTI and nodes that the hub has configured."""
-    routes: list[Route] = []
-    if app.oidc is not None:
-        from mograder.web.hub.oidc_routes import OIDC_ROUTES  # noqa: PLC0415 - see above
-
-        routes += OIDC_ROUTES
-    if app.lti is not None:
-        from mograder.web.hub.lti_routes import LTI_ROUTES  # noqa: PLC0415 - see above
-
-        routes += LTI_ROUTES
-    if routes:
-        from mograder.web.hub.people_routes import PEOPLE_ROUTES  # noqa: PLC0415 - see above
-
-        routes += PEOPLE_ROUTES
-    if app.machines is not None:
-        from mograder.web.hub.machine_routes import MACHINE_ROUTES  # noqa: PLC0415 - see above
-
-        routes += MACHINE_ROUTES
-    return tuple(routes)
+PEOPLE_ROUTES: tuple[Route, ...] = (
+    Route("GET", "/course/people/sign-in", external_people.sign_in, INSTRUCTOR),
+    Route("POST", "/course/people/sign-in/link", external_people.link, INSTRUCTOR),
+    Route("POST", "/course/people/sign-in/unlink", external_people.unlink, INSTRUCTOR),
+)
+"""The page about signing in by other systems, for hubs that have one."""

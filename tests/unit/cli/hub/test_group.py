@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -175,3 +176,21 @@ def test_the_markers_of_the_command_line_override_those_of_the_course(tmp_path: 
     (tmp_path / "mograder.toml").write_text('[marking]\nmarkers = ["max"]\n')
     assert loaded().settings.marking.markers == ("max",)
     assert loaded("--markers", "marta, mia").settings.marking.markers == ("marta", "mia")
+
+
+def test_the_routes_of_a_hub_are_printed_with_their_access(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["hub", "routes"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["GET", "/export/{user}/{a}", "owner", "hub.handlers.copies.export"] in lines
+    assert run(["hub", "routes", "--json"]) == 0
+    told = {(each["method"], each["path"]): each for each in json.loads(capsys.readouterr().out)}
+    assert len(told) == len(lines)
+    assert told["GET", "/nodes"] == {
+        "method": "GET",
+        "path": "/nodes",
+        "access": "instructor",
+        "needs": "nodes",
+        "handler": "mograder.web.hub.handlers.machines.list_nodes",
+    }

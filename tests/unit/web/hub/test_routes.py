@@ -9,8 +9,9 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
-from mograder.web.hub.routes import ROUTES, Route
+from mograder.web.hub.routes import ROUTES
 from mograder.web.hub.support.access import GUARDS
+from mograder.web.route import Route
 
 
 def _calls(dependant: Dependant) -> Iterator[Callable[..., object]]:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from mograder.core.names import ItemName
-from mograder.web.marking.routes import MARKING_ROUTES, MarkingRoute
+from mograder.web.marking.routes import MARKING_ROUTES
+from mograder.web.route import Route
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -15,7 +16,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 @pytest.mark.parametrize("route", MARKING_ROUTES, ids=lambda each: f"{each.method} {each.path}")
-def test_no_earlier_route_takes_the_requests_of_a_later_one(route: MarkingRoute) -> None:
+def test_no_earlier_route_takes_the_requests_of_a_later_one(route: Route) -> None:
     """An assignment may be named as a word of a path, such as "requests", "late" or "api"."""
     same = [each for each in MARKING_ROUTES if each.method == route.method]
     words = {part for each in MARKING_ROUTES for part in each.path.split("/")}
@@ -28,7 +29,7 @@ def test_no_earlier_route_takes_the_requests_of_a_later_one(route: MarkingRoute)
 
 
 @pytest.mark.parametrize("route", MARKING_ROUTES, ids=lambda each: f"{each.method} {each.path}")
-def test_an_assignment_is_named_by_the_parameter_that_the_guard_reads(route: MarkingRoute) -> None:
+def test_an_assignment_is_named_by_the_parameter_that_the_guard_reads(route: Route) -> None:
     parts = re.findall(r"\{([a-z_]+)\}", route.path)
     assert route.path.split("/")[1] == "marking"
     assert not parts or parts[0] == "a"

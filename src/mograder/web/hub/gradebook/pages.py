@@ -23,10 +23,10 @@ from mograder.store.hub.board_tables import HelpRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.downloads import saved_file
 from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
-from mograder.web.hub.route import Route
-from mograder.web.hub.support.access import Access, Caller
+from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.pages import outcome, page
+from mograder.web.route import Access, Route
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _LONGEST = 100

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Query, Request
+from pydantic import JsonValue
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
@@ -30,14 +32,24 @@ from mograder.web.hub.support.models import Held, Published, Warmed
 from mograder.web.hub.support.responses import deliver
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
+from mograder.web.route import FileBody
+
+_KINDS: dict[str, JsonValue] = {"enum": [each.value for each in ItemKind]}
+KindAsked = Annotated[str, Query(alias="type", json_schema_extra=_KINDS)]
 
 
-async def publish(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def publish(
+    name: str,
+    request: Annotated[Request, FileBody("files", many=True)],
+    app: CurrentApp,
+    caller: Caller,
+    kind: KindAsked = "",
+) -> Annotated[Response, Published]:
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
-    item, kind = item_name(name), _kind(request.query_params.get("type"))
+    item, asked = item_name(name), _kind(kind)
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
-    return await _publish(request, caller, item, kind, form)
+    return await _publish(request, caller, item, asked, form)
 
 
 async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -96,7 +108,9 @@ async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
     return await to_thread.run_sync(_held, app, item_name(name))
 
 
-async def warm_cache(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def warm_cache(
+    request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Warmed]:
     """Prepare the environments of all published items; 0.3.16's clients do so after publishing."""
     services = app.services
 
@@ -171,7 +185,7 @@ def item_name(name: str) -> ItemName:
     return ItemName.parse(name)
 
 
-def _kind(text: str | None) -> ItemKind | None:
+def _kind(text: str) -> ItemKind | None:
     if not text:
         return None
     try:

@@ -47,6 +47,7 @@ from mograder.web.hub.support.notifier import Part
 from mograder.web.hub.support.responses import back_from, deliver
 from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
+from mograder.web.route import FileBody
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
@@ -65,7 +66,13 @@ async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStat
     return await to_thread.run_sync(_standing, app, caller, copy)
 
 
-async def upload(user: str, a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def upload(
+    user: str,
+    a: str,
+    request: Annotated[Request, FileBody("file")],
+    app: CurrentApp,
+    caller: Caller,
+) -> Annotated[Response, Uploaded]:
     """Replace the copy by the notebook in the field ``file``, and archive the old one."""
     copy = _copy(user, a)
     form = await receive(request, _UPLOAD, 1, field="file")
@@ -102,7 +109,7 @@ async def export(copy: KnownCopy, request: Request, app: CurrentApp, caller: Cal
 
 async def mark_exported(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+) -> Annotated[Response, Done]:
     """Record that the copy was exported by other means."""
     copy = _copy(user, a)
 
@@ -114,7 +121,9 @@ async def mark_exported(
     return await deliver(request, job, next_page)
 
 
-async def reset(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def reset(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Reset]:
     """Replace the copy by the release; the student's work is archived."""
 
     async def job(report: Report) -> Reset:
@@ -131,7 +140,7 @@ async def reset(copy: KnownCopy, request: Request, app: CurrentApp, caller: Call
 
 async def download_release(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+) -> Annotated[Response, Taken]:
     """Copy the release; an existing copy is replaced and archived."""
 
     async def job(report: Report) -> Taken:
@@ -163,7 +172,7 @@ async def archive(
 
 async def restore(
     copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+) -> Annotated[Response, Restored]:
     """Restore an earlier version; the version that it replaces is archived."""
 
     async def job(report: Report) -> Restored:

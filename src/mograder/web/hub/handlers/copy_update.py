@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import Request
 from starlette.responses import Response
 
@@ -54,7 +56,9 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
     )
 
 
-async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def take(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, CopyUpdated]:
     """Merge the offered update into a copy; its session is ended first."""
 
     async def job(report: Report) -> CopyUpdated:
@@ -66,7 +70,9 @@ async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
     return await deliver(request, job, lambda done: _page(copy, done.state))
 
 
-async def put_back(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def put_back(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, CopyUpdated]:
     """Give a copy its text from before the update again; its session is ended first."""
 
     async def job(report: Report) -> CopyUpdated:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Annotated
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput
@@ -27,6 +28,7 @@ from mograder.web.hub.support.models import AuditEntry, Revoked, Rules, Synced, 
 from mograder.web.hub.support.responses import deliver
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+from mograder.web.route import JsonBody
 
 _MOST_USERS = 50_000
 _MOST_ITEMS = 5000
@@ -36,10 +38,12 @@ _LONG_FORM = 4 * MEGABYTE
 class _Users(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    users: object = None
+    users: object = Field(None, json_schema_extra={"type": "array", "items": {"type": "string"}})
 
 
-class _Rule(BaseModel):
+class RuleAsked(BaseModel):
+    """A rule of visibility as it is sent."""
+
     model_config = ConfigDict(extra="forbid")
 
     hidden: StrictBool = False
@@ -49,11 +53,13 @@ class _Rule(BaseModel):
 class _Rules(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    items: dict[str, _Rule] = {}
+    items: dict[str, RuleAsked] = {}
     replace: StrictBool = False
 
 
-async def sync_users(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def sync_users(
+    request: Annotated[Request, JsonBody(_Users)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, Synced]:
     """Replace the list of enrolled users; a removed user loses access at once."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
@@ -80,7 +86,9 @@ async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEnt
     return _entries(await to_thread.run_sync(app.visibility.all))
 
 
-async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def set_visibility(
+    request: Annotated[Request, JsonBody(_Rules)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, Rules]:
     """Hide items, show them, or show them from a time on; an empty rule shows."""
     if is_form(request):
         rules = _form_rules(await read_form(request))
@@ -102,7 +110,9 @@ async def set_visibility(request: Request, app: CurrentApp, caller: Caller) -> R
     return await deliver(request, job, lambda _: done)
 
 
-async def revoke_token(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def revoke_token(
+    user: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Revoked]:
     """End all tokens, logins and open pages of a person; new tokens can be made."""
     name, services = Username.of_account(user), app.services
 
@@ -160,7 +170,7 @@ def _texts(value: object) -> list[str]:
     return [str(each) for each in value]
 
 
-def _visibilities(rules: Mapping[str, _Rule]) -> dict[str, Visibility]:
+def _visibilities(rules: Mapping[str, RuleAsked]) -> dict[str, Visibility]:
     if len(rules) > _MOST_ITEMS:
         raise InvalidInput(f"A course may have at most {_MOST_ITEMS} items.")
     return {_item(name): _visibility(name, rule) for name, rule in rules.items()}
@@ -173,7 +183,7 @@ def _item(name: str) -> str:
         raise InvalidInput(f"Invalid name: {name[:100]}") from error
 
 
-def _visibility(name: str, rule: _Rule) -> Visibility:
+def _visibility(name: str, rule: RuleAsked) -> Visibility:
     if rule.visible_from is None:
         return Visibility(rule.hidden)
     try:
@@ -193,10 +203,10 @@ def _form_rules(fields: Mapping[str, str]) -> _Rules:
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
         moment = _local(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
-        return _Rules(items={name: _Rule(visible_from=moment)})
+        return _Rules(items={name: RuleAsked(visible_from=moment)})
     if state not in ("show", "hide"):
         raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
-    return _Rules(items={name: _Rule(hidden=state == "hide")})
+    return _Rules(items={name: RuleAsked(hidden=state == "hide")})
 
 
 def _local(text: str, zone: str) -> str:

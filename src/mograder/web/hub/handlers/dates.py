@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from datetime import time as daytime
+from typing import Annotated
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -33,6 +34,7 @@ from mograder.web.hub.support.responses import deliver
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+from mograder.web.route import JsonBody
 
 _LONGEST = 60
 
@@ -62,7 +64,9 @@ async def list_dates(app: CurrentApp, caller: Caller) -> dict[str, DatesEntry]:
     return await to_thread.run_sync(_all, app)
 
 
-async def set_dates(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def set_dates(
+    name: str, request: Annotated[Request, JsonBody(_Given)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, DatesSet]:
     """Set the dates of an item; a form that changes marks is answered by a preview first.
 
     The form's fields: ``opens``, ``due``, ``closes``, ``timezone``, and ``version`` of a preview.

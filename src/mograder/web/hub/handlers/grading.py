@@ -6,7 +6,7 @@ client, and after a restart.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
@@ -28,6 +28,7 @@ from mograder.web.hub.support.models import GradedStudent, Grading, GradingCance
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+from mograder.web.route import JsonBody
 
 _MOST_STUDENTS = 10_000
 _SHOWN = 5
@@ -41,7 +42,12 @@ class _Request(BaseModel):
     failed: StrictBool = False
 
 
-async def start(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def start(
+    item: str,
+    request: Annotated[Request, JsonBody(_Request, required=False)],
+    app: CurrentApp,
+    caller: Caller,
+) -> Annotated[Response, GradingJob]:
     """Grade an item's submissions: those without an up-to-date result, or as the body says."""
     name = item_name(item)
     asked = await _asked(request)
@@ -71,7 +77,9 @@ async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
     )
 
 
-async def cancel(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def cancel(
+    item: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, GradingCancelled]:
     """End an item's grading job; the results that it has made stay."""
     name = item_name(item)
     cancelled = await app.services.grading.jobs.cancel(name)

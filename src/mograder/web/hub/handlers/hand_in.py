@@ -157,7 +157,7 @@ async def submit(
     app: CurrentApp,
     caller: Caller,
     late: Annotated[str, Query(max_length=20)] = "",
-) -> Response:
+) -> Annotated[Response, Submitted]:
     """Submit the newest complete save; it is on disk before the answer is sent.
 
     Work that is late replaces a submission that was on time only with ``late=replace``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from anyio import to_thread
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +24,7 @@ from mograder.web.hub.support.help_models import HelpAsked, HelpState, HelpWord
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json
+from mograder.web.route import JsonBody
 
 MOST_TEXT = 300
 """Maximum characters that a student writes with a request."""
@@ -43,7 +46,9 @@ async def state(copy: KnownCopy, app: CurrentApp, caller: Caller) -> HelpState:
     return HelpState(asked=asked, labels=[column.label for column in columns], most=MOST_TEXT)
 
 
-async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> HelpState:
+async def ask(
+    copy: KnownCopy, request: Annotated[Request, JsonBody(_Asked)], app: CurrentApp, caller: Caller
+) -> HelpState:
     """Ask for help with one's own copy; a request that is open already stays as it is."""
     asked = await read_json(request, _Asked, _BODY)
     columns = await to_thread.run_sync(app.board.checks.of, copy.item)

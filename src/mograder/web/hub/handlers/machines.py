@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
@@ -49,19 +50,25 @@ async def list_nodes(app: CurrentApp, caller: Caller) -> list[NodeEntry]:
     return [_entry(each) for each in await to_thread.run_sync(machines_of(app).look)]
 
 
-async def drain(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def drain(
+    name: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, NodeChanged]:
     """Give a node no new sessions; students on it are told, and idle sessions end."""
     return await _change(request, app, caller, name, "drain", partial(Nodes.drain, draining=True))
 
 
-async def undrain(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def undrain(
+    name: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, NodeChanged]:
     """Give a node new sessions again."""
     return await _change(
         request, app, caller, name, "undrain", partial(Nodes.drain, draining=False)
     )
 
 
-async def remove(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def remove(
+    name: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, NodeChanged]:
     """Refuse a node from now on; the sessions that it still runs end within its lease."""
     return await _change(request, app, caller, name, "remove", Nodes.remove)
 

@@ -30,6 +30,7 @@ from mograder.web.hub.support.rehearsal_models import (
 )
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
+from mograder.web.route import JsonBody
 
 _MOST_WITHIN = 3600.0
 _START_SECONDS = 1.5
@@ -71,7 +72,9 @@ async def look(
     return RehearsalPlan(item=release.name, running=running, **asdict(expected))
 
 
-async def start(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def start(
+    item: str, request: Annotated[Request, JsonBody(_Wish)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, Rehearsed]:
     """Let throw-away users open an item, and return what that took; it ends with the connection."""
     asked = await read_json(request, _Wish, MEGABYTE)
     release = await to_thread.run_sync(_find, app, item)

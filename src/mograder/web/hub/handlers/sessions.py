@@ -7,6 +7,7 @@ made, these handlers decide for whom, and build the error messages.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
@@ -37,7 +38,9 @@ async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
     return [_entry(session, kinds) for session in sessions]
 
 
-async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def start_edit_deep(
+    a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Started]:
     """Copy the release if there is no copy yet, and start or find the caller's editor."""
 
     async def job(report: Report) -> Started:
@@ -52,7 +55,7 @@ async def start_edit_deep(a: str, request: Request, app: CurrentApp, caller: Cal
 
 async def start_edit(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+) -> Annotated[Response, Started]:
     """Start or find the editor of an existing copy; an instructor may for a student."""
 
     async def job(report: Report) -> Started:
@@ -66,7 +69,9 @@ async def start_edit(
     return await deliver(request, job, page_of)
 
 
-async def start_run(lecture: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def start_run(
+    lecture: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Started]:
     """Start or find the caller's own session of a lecture."""
 
     async def job(report: Report) -> Started:
@@ -79,7 +84,7 @@ async def start_run(lecture: str, request: Request, app: CurrentApp, caller: Cal
 
 async def stop_edit(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT
-) -> Response:
+) -> Annotated[Response, Stopped]:
     """End a session; with ``mode=run`` a lecture's."""
     key = SessionKey(Username.of_account(user), ItemName.parse(a), mode)
 

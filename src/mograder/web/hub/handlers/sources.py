@@ -5,6 +5,8 @@ A source has solutions and hidden tests: it is taken and never given out.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
@@ -20,6 +22,7 @@ from mograder.web.hub.support.notifier import Part
 from mograder.web.hub.support.responses import deliver
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
+from mograder.web.route import FileBody
 
 
 async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
@@ -35,7 +38,12 @@ async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
     )
 
 
-async def replace(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def replace(
+    name: str,
+    request: Annotated[Request, FileBody("files", many=True)],
+    app: CurrentApp,
+    caller: Caller,
+) -> Annotated[Response, SourceKept]:
     """Replace an item's source by the uploaded files (multipart field ``files``)."""
     item, sources = item_name(name), app.services.grading.sources
     limits = app.services.loaded.settings.limits

@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
-from mograder.auth.receipts import read_receipt
+from mograder.auth.receipts import Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.student_copies import CopyOf
@@ -34,6 +34,7 @@ from mograder.web.hub.support.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
+from mograder.web.route import JsonBody
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 
@@ -118,7 +119,7 @@ async def send_receipt(
 
 async def bring_back(
     copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+) -> Annotated[Response, Restored]:
     """Put a submission into the notebook as a version; the present one is kept."""
 
     async def job(report: Report) -> Restored:
@@ -132,7 +133,9 @@ async def bring_back(
     return await deliver(request, job, lambda _: with_outcome(where, "restored"))
 
 
-async def verify_receipt(request: Request, app: CurrentApp) -> Verdict:
+async def verify_receipt(
+    request: Annotated[Request, JsonBody(Receipt)], app: CurrentApp
+) -> Verdict:
     """Return whether this hub signed a receipt, and what became of its file; no login is needed."""
     receipt = read_receipt(await read_text(request, LONGEST))
     return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Path, Query, Request
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, NotFound
@@ -40,6 +41,7 @@ from mograder.web.hub.support.timeline_models import (
 )
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
+from mograder.web.route import JsonBody
 
 _ON_A_PAGE = 40
 _CHARACTERS = 60_000
@@ -51,6 +53,15 @@ _STOPPING = "Stopping the editor and keeping your work"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 CellIndex = Annotated[int, Path(ge=0, lt=2**31)]
 Other = Literal["before", "now"]
+
+
+class _Cells(BaseModel):
+    """The body of marimo's save, with the codes that were saved before."""
+
+    codes: list[str] = []
+    names: list[str] = []
+    configs: list[dict[str, object]] = []
+    base: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +187,9 @@ async def changes(
     return _compared(compared)
 
 
-async def restore(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
+async def restore(
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp
+) -> Annotated[Response, Restored]:
     """Put a version back; the present notebook is kept, and its editor is closed."""
 
     async def job(report: Report) -> Restored:
@@ -193,7 +206,7 @@ async def restore(copy: KnownCopy, number: Number, request: Request, app: Curren
 
 async def restore_cell(
     copy: KnownCopy, number: Number, cell: CellIndex, request: Request, app: CurrentApp
-) -> Response:
+) -> Annotated[Response, CellRestored]:
     """Put one cell of a version into the present notebook, whose editor is closed."""
 
     async def job(report: Report) -> CellRestored:
@@ -213,7 +226,9 @@ async def restore_cell(
     return await deliver(request, job, next_page)
 
 
-async def keep_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Unsaved:
+async def keep_unsaved(
+    copy: KnownCopy, request: Annotated[Request, JsonBody(_Cells)], app: CurrentApp
+) -> Unsaved:
     """Keep work that the editor's page could not save as a version; the copy is not changed.
 
     The body is the one that marimo's page sends to save, with the codes that were saved before as
@@ -227,7 +242,9 @@ async def keep_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Un
     return Unsaved(number=kept.version.number, lines=kept.lines)
 
 
-async def put_unsaved(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
+async def put_unsaved(
+    copy: KnownCopy, request: Annotated[Request, JsonBody(_Cells)], app: CurrentApp
+) -> Annotated[Response, Restored]:
     """Put work that could not be saved into the notebook, unless that was changed meanwhile.
 
     The body is as for keeping it; the present notebook is kept, and its editor is closed.

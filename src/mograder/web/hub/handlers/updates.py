@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Annotated
 
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
@@ -43,7 +44,9 @@ async def status(item: str, app: CurrentApp, caller: Caller) -> UpdateStatus:
     return await _status(app, item_name(item))
 
 
-async def preview(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def preview(
+    item: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, UpdateStatus]:
     """Compute what the published release would do to each copy; nothing is changed."""
     name = item_name(item)
     task = await app.updates.previews.begin(name)
@@ -61,7 +64,9 @@ async def preview(item: str, request: Request, app: CurrentApp, caller: Caller) 
     return await deliver(request, job, lambda _: update_page(name), lasting=True)
 
 
-async def cancel_preview(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def cancel_preview(
+    item: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, PreviewCancelled]:
     """Have the computation of a preview end."""
     name = item_name(item)
     rows = app.updates.copies.stores.rows
@@ -72,7 +77,9 @@ async def cancel_preview(item: str, request: Request, app: CurrentApp, caller: C
     return JSONResponse(PreviewCancelled(cancelled=cancelled).model_dump(mode="json"))
 
 
-async def offer(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def offer(
+    item: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, UpdateStatus]:
     """Offer the published release to all copies: they are merged when they are opened next."""
     name = item_name(item)
 
@@ -86,7 +93,9 @@ async def offer(item: str, request: Request, app: CurrentApp, caller: Caller) ->
     return await deliver(request, job, lambda _: done)
 
 
-async def undo(item: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def undo(
+    item: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, UpdateUndone]:
     """Withdraw the last offer, and put the text from before into copies not edited since."""
     name = item_name(item)
 

@@ -6,6 +6,7 @@ elsewhere: an open editor is not disturbed, and the student's file is never chan
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -34,7 +35,7 @@ _SECONDS = 120.0
 
 async def validate(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+) -> Annotated[Response, ValidationAnswer]:
     """Run a student's notebook against its checks, and return the result of each."""
 
     async def job(report: Report) -> ValidationAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
@@ -18,6 +19,7 @@ from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import ItemWarmth
 from mograder.web.hub.support.responses import deliver
 from mograder.web.request_body import MEGABYTE, read_json
+from mograder.web.route import JsonBody
 
 _MOST_ITEMS = 1000
 _KEPT = timedelta(hours=1)
@@ -37,7 +39,9 @@ async def planned(app: CurrentApp, caller: Caller) -> ItemWarmth:
     return ItemWarmth(planned=_words(await to_thread.run_sync(app.warming.times.all)))
 
 
-async def warm(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def warm(
+    request: Annotated[Request, JsonBody(_Wish)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, ItemWarmth]:
     """Prepare items now, or before ``at``; with ``forget`` remove the times that were set."""
     wish = await read_json(request, _Wish, MEGABYTE)
     if wish.at is not None and wish.forget:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Annotated
@@ -31,6 +30,7 @@ from mograder.web.hub.support.services import Services
 from mograder.web.marking.access import check_marker
 from mograder.web.marking.context import enter_marking
 from mograder.web.problems import Wants, wanted
+from mograder.web.route import Access
 
 RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
 """The page for a signed-in person who is not on the roster, sent with status 403.
@@ -109,24 +109,6 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
 
 def _shows_page(request: Request) -> bool:
     return request.method == "GET" and wanted(request) is Wants.PAGE
-
-
-class Access(StrEnum):
-    """The access that a route demands."""
-
-    ANYONE = "anyone"
-    GUEST = "guest"
-    """Members, and people who are not signed in."""
-    MEMBER = "member"
-    OWNER = "owner"
-    SELF = "self"
-    MARKER = "marker"
-    INSTRUCTOR = "instructor"
-    HELPER = "helper"
-    """Instructors and markers: the people who help a class at work."""
-    VISITOR = "visitor"
-    """As ``OWNER``, and the helper who has taken the owner's request for help with the item."""
-    METRICS = "metrics"
 
 
 async def anyone(request: Request) -> Identity | None:

@@ -42,7 +42,7 @@ from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
 
 if TYPE_CHECKING:
-    # Imported by hubs only that have them configured (`web.hub.external_routes`).
+    # Imported by hubs only that have them configured (`web.hub.external_systems`).
     from mograder.web.hub.support.lti import LtiService
     from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn

@@ -29,7 +29,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
 
 if TYPE_CHECKING:
-    # Imported by hubs with nodes only (`web.hub.external_routes`).
+    # Imported by hubs with nodes only (`web.hub.external_systems`).
     from mograder.operations.machines import Machine
 
 STATES = ("waiting", "starting", "running", "ending")

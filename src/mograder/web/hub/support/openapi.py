@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI
 
+from mograder.web.hub.support.models import Problem
 from mograder.web.templating import StaticFile, static_file
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": Problem, "description": "The request failed, or was refused."}
+}
+"""The answers of every route but the successful one."""
 
 _REFUSALS = ("text/plain", "text/html")
 _VIEWER = "fastapi-offline"
@@ -20,27 +26,17 @@ _VIEWER_FILES = {
 }
 
 
-def summary_of(handler: Callable[..., object]) -> str:
-    """Return the first line of a handler's docstring as plain text."""
-    return (inspect.getdoc(handler) or "").partition("\n")[0].replace("``", "")
-
-
 def describe(app: FastAPI) -> Mapping[str, object]:
-    """Return the schema as our routes answer: malformed requests get 400, not FastAPI's 422."""
+    """Return the schema as our routes answer: every failure is a problem, or a refusal as text."""
     schema = app.openapi()
+    models = schema["components"]["schemas"]
     for operation in (each for path in schema["paths"].values() for each in path.values()):
         operation.pop("description", None)  # the whole docstring, meant for readers of the code
-        if operation["responses"].pop("422", None):
-            problem = {"$ref": "#/components/schemas/Problem"}
-            content = {"application/json": {"schema": problem}}
-            refusal = {"description": "Bad Request", "content": content}
-            operation["responses"].setdefault("400", refusal)
-        if "403" in operation["responses"]:
-            content = operation["responses"]["403"]["content"]
-            # For callers that are not signed in, or not on the list.
-            content |= {kind: {"schema": {"type": "string"}} for kind in _REFUSALS}
-    for name in ("HTTPValidationError", "ValidationError"):
-        schema["components"]["schemas"].pop(name, None)
+        # For callers that are not signed in, or not on the list.
+        content = operation["responses"]["default"]["content"]
+        content |= {kind: {"schema": {"type": "string"}} for kind in _REFUSALS}
+        for body in operation.get("requestBody", {}).get("content", {}).values():
+            models |= body["schema"].pop("$defs", {})
     return schema
 
 

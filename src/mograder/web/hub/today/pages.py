@@ -18,11 +18,11 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.handlers.course_pages import ItemLine, failed_items
 from mograder.web.hub.handlers.recent_problems import RecentProblems, gather
-from mograder.web.hub.route import Route
-from mograder.web.hub.support.access import Access, Caller
+from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.course_numbers import Numbers
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page
+from mograder.web.route import Access, Route
 
 _SOON = timedelta(days=7)
 _LATELY = timedelta(days=1)

@@ -11,8 +11,8 @@ from mograder.auth.roles import Role
 from mograder.core.external_settings import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
-from mograder.web.hub.people_routes import PEOPLE_ROUTES
-from mograder.web.hub.routes import Route
+from mograder.web.hub.external_routes import PEOPLE_ROUTES
+from mograder.web.route import Route
 from tests.support.hub_app import SECRET, Hub, make_hub, running
 
 MOODLE = "https://moodle.example.org"

@@ -11,7 +11,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.machine_routes import MACHINE_ROUTES
+from mograder.web.hub.routes import MACHINE_ROUTES
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import FORM
 from tests.support.joined_nodes import connected, joined, lapse, status

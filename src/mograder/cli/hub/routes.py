@@ -1,0 +1,60 @@
+"""``mograder hub routes``: every address that a hub answers, and the access that it demands."""
+
+from __future__ import annotations
+
+import click
+
+from mograder.cli.shared.console import print_json
+from mograder.cli.shared.options import json_option
+from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
+from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.route import Access, Route
+
+_TABLES = {
+    "": ROUTES,
+    "oidc": OIDC_ROUTES,
+    "lti": LTI_ROUTES,
+    "oidc or lti": PEOPLE_ROUTES,
+    "nodes": MACHINE_ROUTES,
+}
+"""What a hub needs to have configured → the routes that it has then."""
+
+
+_ACCESS = max(len(f"{Access.INSTRUCTOR}, with {needed}") for needed in _TABLES)
+
+
+@click.command("routes")
+@json_option
+def routes(*, as_json: bool) -> None:
+    """List all addresses of a hub: method, path, access and handler.
+
+    The access is anyone, guest (anyone who is not kept out by the list of users), member (signed
+    in), owner (the user in the path, and instructors), self (that user only), visitor (as owner,
+    and the helper of that user), helper and marker (markers and instructors; marker only for what
+    is open for marking), instructor, or metrics (instructors, and a metrics token). Some routes
+    are there only with OpenID Connect, a learning platform or nodes. The paths of sessions are not
+    in the table.
+    """
+    rows = [(needed, route) for needed, table in _TABLES.items() for route in table]
+    if as_json:
+        print_json([_as_json(needed, route) for needed, route in rows])
+        return
+    widest = max(len(route.path) for _, route in rows)
+    for needed, route in rows:
+        access = f"{route.access}, with {needed}" if needed else str(route.access)
+        short = _name(route).removeprefix("mograder.web.")
+        click.echo(f"{route.method:6} {route.path:{widest}} {access:{_ACCESS}} {short}")
+
+
+def _as_json(needed: str, route: Route) -> dict[str, str]:
+    return {
+        "method": route.method,
+        "path": route.path,
+        "access": route.access.value,
+        "needs": needed,
+        "handler": _name(route),
+    }
+
+
+def _name(route: Route) -> str:
+    return f"{route.handler.__module__}.{route.handler.__qualname__}"
