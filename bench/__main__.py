@@ -1,4 +1,7 @@
-"""``python -m bench``: run the rows, print one table, write one JSON file."""
+"""``python -m bench``: measure the rows and print one table.
+
+With ``--record`` the rows are also appended to ``bench/history.jsonl``.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,15 @@ from pathlib import Path
 from bench import (
     assets,
     autograde,
-    board,
     burst,
-    cell,
     command_line,
     cost,
-    equal,
-    generate,
     hall,
-    hostile,
     hundred,
     idle,
     intake,
-    lti,
     marking,
     memory,
-    node,
     nodes,
     pages,
     proxy,
@@ -39,12 +35,10 @@ from bench import (
     soak,
     start,
     validate,
-    versions,
     websocket,
 )
 from bench.options import Options
-from bench.progress import say
-from bench.report import Row, Verdict, broken, render, write_json
+from bench.report import Row, Verdict, append_history, broken, render, say
 from bench.stage import Stage, set_up, warm_up
 
 Measure = Callable[[Stage, Options], Awaitable[list[Row]]]
@@ -57,7 +51,6 @@ ROWS: dict[str, Measure] = {
     "memory": memory.measure,
     "proxy": proxy.measure,
     "websocket": websocket.measure,
-    "cell": cell.measure,
     "assets": assets.measure,
     "idle": idle.measure,
     "rehearsal": rehearsal.measure,
@@ -65,26 +58,18 @@ ROWS: dict[str, Measure] = {
     "pages": pages.measure,
     "marking": marking.measure,
     "validate": validate.measure,
-    "generate": generate.measure,
     "autograde": autograde.measure,
-    "equal": equal.measure,
     "intake": intake.measure,
-    "lti": lti.measure,
-    "node": node.measure,
-    "board": board.measure,
     "help": command_line.measure,
-    "light": command_line.measure_light,
-    "versions": versions.measure,
 }
 LONG: dict[str, Measure] = {
     "hall": hall.measure,
-    "hostile": hostile.measure,
     "soak": soak.measure,
     "nodes": nodes.measure,
 }
 """Rows that run only when named on the command line."""
 
-RESULTS = Path(__file__).parent / "results"
+HISTORY = Path(__file__).parent / "history.jsonl"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -94,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
     rows = asyncio.run(_measure(names, options))
     print(render(rows))
     print(f"\nthe machine's load was {load:.1f} before; more than 0.5 is somebody else's")
-    print(f"written to {write_json(rows, RESULTS)}")
+    if options.record:
+        append_history(rows, load, HISTORY)
+        print(f"appended to {HISTORY}")
     return int(any(row.verdict is Verdict.FAILS for row in rows))
 
 
@@ -120,6 +107,7 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
         "minutes": "for which they work",
         "seed": "what they decide by",
         "quick": "a tenth of the nodes and of their sessions",
+        "record": f"append the rows to {HISTORY.name}, which is kept in git",
     }
     for field in fields(Options):
         kind, help_text = type(field.default), told[field.name]

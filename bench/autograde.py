@@ -19,9 +19,10 @@ from pathlib import Path
 
 import psutil
 
+from bench.graded_assignment import NAME, source_text, submission_text
+from bench.nbgrader_course import NbgraderCourse
 from bench.options import Options
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
 from mograder.core.settings import load_settings, read_environ
 from mograder.grading.results.grading_result import GradingState
@@ -37,9 +38,7 @@ from mograder.grading.submissions.graded_assignment import (
     prepare_assignment,
 )
 from mograder.grading.validation.validate import Submission, validate
-from tests.support.graded_assignment import NAME, source_text, submission_text
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
-from tests.support.nbgrader_course import NbgraderCourse
 
 _PER_TURN = 10
 _OF_NBGRADER = 3

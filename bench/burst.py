@@ -9,8 +9,7 @@ from bench.crowd import Crowd, gather
 from bench.figures import percentile
 from bench.options import Options
 from bench.plain_marimo import plain_marimo
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import Stage
 from bench.tab import Tab
 

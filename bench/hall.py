@@ -17,8 +17,7 @@ from bench.figures import arrivals, percentile, slope, steps
 from bench.latency_watcher import watching
 from bench.options import Options
 from bench.processes import MIB, below, own_cpu_seconds, pss, resident
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import Stage
 from bench.tab import Tab
 

@@ -8,8 +8,7 @@ import time
 from bench.crowd import Crowd, gather
 from bench.options import Options
 from bench.processes import affordable, own_cpu_seconds
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import Stage
 from bench.tab import Tab
 

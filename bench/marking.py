@@ -17,8 +17,7 @@ from http.client import HTTPConnection
 
 from bench.marked_class import BY_PEOPLE, JUDGED, NAME, lay_out, student_name
 from bench.options import Options
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
 from mograder.grading.marking.answer_names import answer_id
 from tests.support.hub import HubConfig, HubProcess, run_mograder

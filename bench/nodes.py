@@ -1,6 +1,6 @@
 """Nodes: processor share and memory of a hub with 2,000 idle sessions on 20 nodes.
 
-The hub is real, the nodes are not (``tests.support.fake_node_program``): they speak the real wire
+The hub is real, the nodes are not (``tests.support.fake_node_processes``): they speak the real wire
 and protocol from processes of their own, and their sessions are entries of a dictionary.
 """
 
@@ -21,8 +21,7 @@ from pathlib import Path
 from bench.load import Target
 from bench.options import Options
 from bench.processes import MIB, own_cpu_seconds, resident
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import CACHE, ITEM, Stage, notebook_text
 from bench.wire import Line, WebSocket, open_websocket
 from tests.support.course import put_release
@@ -44,7 +43,7 @@ _LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class NodeScene:
+class _Scene:
     """A hub with its nodes' sessions; ``place`` is the directory that the nodes were given."""
 
     hub: HubProcess
@@ -62,7 +61,7 @@ class NodeScene:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class _Watched:
     """Per cent of a core that the hub used, and its memory in bytes after each part."""
 
     share: float
@@ -78,21 +77,21 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     """Open the sessions, watch the hub, open a page's WebSocket for each, and watch again."""
     few = 10 if options.quick else 1
     users = tuple(f"idler{number}" for number in range(_SESSIONS // few))
-    with hub_with_nodes(stage, _NODES // few, users) as scene:
+    with _hub_with_nodes(stage, _NODES // few, users) as scene:
         hub = scene.hub
-        await until_connected(scene)
+        await _until_connected(scene)
         say(f"  opening {len(users)} sessions on {scene.nodes} nodes")
-        seconds, paths = await start_all(scene)
+        seconds, paths = await _start_all(scene)
         seconds_each = options.idle * 4 / _LOOKS
         say(f"  watching for {seconds_each * _LOOKS:.0f} s without pages, and again with them")
-        idle = await watch_hub(hub.pid, seconds_each)
+        idle = await _watch_hub(hub.pid, seconds_each)
         pages = await _open_pages(scene, paths)
-        busy = await watch_hub(hub.pid, seconds_each)
+        busy = await _watch_hub(hub.pid, seconds_each)
         say(f"  ending {_ENDED // few} further sessions, then having {_WAITING // few} starts wait")
         await _start_and_end(scene, _ENDED // few)
-        ended = await watch_hub(hub.pid, seconds_each)
+        ended = await _watch_hub(hub.pid, seconds_each)
         async with _waiting(scene, _WAITING // few):
-            full = await watch_hub(hub.pid, seconds_each)
+            full = await _watch_hub(hub.pid, seconds_each)
         for page in pages:
             page.close()
         there = len(await scene.asked("/sessions"))
@@ -103,12 +102,12 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
     ]
 
 
-def _share(scene: NodeScene, when: str, watched: Watched) -> Row:
+def _share(scene: _Scene, when: str, watched: _Watched) -> Row:
     what = f"nodes: {len(scene.users)} idle sessions on {scene.nodes} nodes"
     return Row(f"{what}, every page open, {when}", "% of a core", "", (watched.share,), (), None)
 
 
-def _rows(scene: NodeScene, there: int, seconds: float, idle: Watched, busy: Watched) -> list[Row]:
+def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watched) -> list[Row]:
     what = f"nodes: {len(scene.users)} idle sessions on {scene.nodes} nodes"
     sizes = ", ".join(f"{size / MIB:.0f}" for size in (*idle.sizes, *busy.sizes))
     return [
@@ -143,20 +142,15 @@ def _rows(scene: NodeScene, there: int, seconds: float, idle: Watched, busy: Wat
 
 
 @contextmanager
-def hub_with_nodes(
-    stage: Stage, count: int, users: tuple[str, ...], cells: str = ""
-) -> Iterator[NodeScene]:
-    """Run a hub with the stage's environments, and so many nodes that join it.
-
-    The stage's notebook is published with more ``cells``, which no session runs.
-    """
+def _hub_with_nodes(stage: Stage, count: int, users: tuple[str, ...]) -> Iterator[_Scene]:
+    """Run a hub with the stage's environments, and so many nodes that join it."""
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(dir=stage.directory))
         runtime = Path(tempfile.mkdtemp(prefix="mgn-", dir="/tmp"))
         stack.callback(shutil.rmtree, runtime, ignore_errors=True)
         course = place / "course"
         course.mkdir()
-        put_release(course, ITEM, notebook_text(cells))
+        put_release(course, ITEM, notebook_text())
         settings: dict[str, object] = {
             "hub.uv_cache_dir": str(CACHE),
             "hub.runtime_dir": str(runtime),
@@ -167,10 +161,10 @@ def hub_with_nodes(
         log = place / "hub.log"
         hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=settings)))
         stack.enter_context(fake_nodes(hub, count, runtime))
-        yield NodeScene(hub, count, users, runtime)
+        yield _Scene(hub, count, users, runtime)
 
 
-async def until_connected(scene: NodeScene) -> None:
+async def _until_connected(scene: _Scene) -> None:
     """Wait until every node may run sessions."""
     async with asyncio.timeout(_JOIN_SECONDS):
         while True:
@@ -180,7 +174,7 @@ async def until_connected(scene: NodeScene) -> None:
             await asyncio.sleep(0.5)
 
 
-async def start_all(scene: NodeScene) -> tuple[float, dict[str, str]]:
+async def _start_all(scene: _Scene) -> tuple[float, dict[str, str]]:
     """Start everybody's session; return the seconds that it took, and the path of each."""
     paths: dict[str, str] = {}
     few = asyncio.Semaphore(_AT_ONCE)
@@ -197,7 +191,7 @@ async def start_all(scene: NodeScene) -> tuple[float, dict[str, str]]:
     return time.monotonic() - begun, paths
 
 
-async def _open_pages(scene: NodeScene, paths: dict[str, str]) -> list[WebSocket]:
+async def _open_pages(scene: _Scene, paths: dict[str, str]) -> list[WebSocket]:
     """Open the WebSocket that each page of marimo's has."""
     pages: list[WebSocket] = []
     few = asyncio.Semaphore(_AT_ONCE)
@@ -211,10 +205,10 @@ async def _open_pages(scene: NodeScene, paths: dict[str, str]) -> list[WebSocket
     return pages
 
 
-async def _start_and_end(scene: NodeScene, count: int) -> None:
+async def _start_and_end(scene: _Scene, count: int) -> None:
     """Start and end the sessions of so many others."""
     others = tuple(f"goner{number}" for number in range(count))
-    await start_all(replace(scene, users=others))
+    await _start_all(replace(scene, users=others))
     few = asyncio.Semaphore(_AT_ONCE)
 
     async def end(user: str) -> None:
@@ -228,7 +222,7 @@ async def _start_and_end(scene: NodeScene, count: int) -> None:
 
 
 @asynccontextmanager
-async def _waiting(scene: NodeScene, count: int) -> AsyncIterator[None]:
+async def _waiting(scene: _Scene, count: int) -> AsyncIterator[None]:
     """Have so many starts wait, since the nodes say that they carry out none."""
     full = scene.place / "full"
     await asyncio.to_thread(full.write_text, "1")
@@ -252,7 +246,7 @@ async def _waiting(scene: NodeScene, count: int) -> AsyncIterator[None]:
             line.close()
 
 
-async def watch_hub(pid: int, seconds: float) -> Watched:
+async def _watch_hub(pid: int, seconds: float) -> _Watched:
     """Watch the hub for several parts of so many seconds each, after it has settled."""
     await asyncio.sleep(_SETTLE_SECONDS)
     shares, sizes = [], []
@@ -263,4 +257,4 @@ async def watch_hub(pid: int, seconds: float) -> Watched:
         sizes.append(resident(pid))
     told = ", ".join(f"{share:.1f}" for share in shares)
     say(f"  shares {told} % (load {os.getloadavg()[0]:.1f})")
-    return Watched(statistics.mean(shares), tuple(sizes))
+    return _Watched(statistics.mean(shares), tuple(sizes))

@@ -31,3 +31,5 @@ class Options:
     """What they decide by."""
     quick: bool = False
     """Measure a tenth of the row ``nodes``."""
+    record: bool = False
+    """Append the rows to the history."""

@@ -18,8 +18,7 @@ from http.client import HTTPConnection
 
 from bench.figures import slope
 from bench.options import Options
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage, notebook_text
 from bench.year_of_course import ITEMS, LINES_EACH, headers_of, lay_out
 from tests.support.hub import HubConfig, HubProcess

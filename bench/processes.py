@@ -40,15 +40,6 @@ def own_cpu_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def exact_cpu_seconds(pid: int) -> float:
-    """Processor time of the threads that one process has now, finer than the kernel's clock tick.
-
-    The first number of ``schedstat`` is nanoseconds; :func:`own_cpu_seconds` counts steps of 10 ms.
-    """
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
 def resident(pid: int) -> int:
     """Bytes of one process that are in memory (RSS)."""
     return int(psutil.Process(pid).memory_info().rss)

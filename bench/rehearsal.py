@@ -12,8 +12,7 @@ import time
 
 from bench.figures import percentile
 from bench.options import Options
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import ITEM, Stage
 from bench.tab import Tab
 from tests.support.hub import MOGRADER, outside

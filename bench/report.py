@@ -1,13 +1,16 @@
-"""Rows of measurements with their budgets, and their output as a table and as JSON."""
+"""Rows of measurements with their budgets, and their output as a table and as a history."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
+import sys
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +18,12 @@ from pathlib import Path
 from mograder import __version__
 
 _WHY_CHARACTERS = 500
+_BEGUN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Print a message on standard error, with the seconds since the run began."""
+    print(f"[{time.monotonic() - _BEGUN:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 class Verdict(StrEnum):
@@ -126,18 +135,41 @@ def _short(number: float) -> str:
     return f"{number:.3g}" if number < 1000 else f"{number:.0f}"
 
 
-def write_json(rows: Sequence[Row], directory: Path) -> Path:
-    """Write the run to a file of its own and return its path."""
-    now = datetime.now(UTC)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{now:%Y%m%dT%H%M%SZ}-{__version__}.json"
+def append_history(rows: Sequence[Row], load: float, path: Path) -> None:
+    """Append one line of JSON for each row to a file that is kept in git.
+
+    ``load`` is the machine's load before the run. A row has the number of samples, and their
+    minimum and median of both sides; of a reference that was not measured they are null.
+    """
     run = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        "at": now.isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "load_average": os.getloadavg(),
-        "rows": [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows],
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "load": round(load, 1),
     }
-    path.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return path
+    with path.open("a", encoding="utf-8") as history:
+        for row in rows:
+            measured = {
+                "row": row.name,
+                "unit": row.unit,
+                "ours": _summary(row.ours),
+                "reference": row.reference,
+                "theirs": _summary(row.theirs),
+                "ratio": _rounded(row.ratio),
+                "budget": str(row.budget or ""),
+                "verdict": row.verdict,
+            }
+            history.write(json.dumps({**run, **measured}, ensure_ascii=False) + "\n")
+
+
+def _summary(samples: Sequence[float]) -> dict[str, float | int | None] | None:
+    if not samples:
+        return None
+    smallest, median = _rounded(min(samples)), _rounded(statistics.median(samples))
+    return {"samples": len(samples), "min": smallest, "median": median}
+
+
+def _rounded(number: float | None) -> float | None:
+    """Return four significant digits; infinity, which JSON does not have, is none."""
+    return None if number is None or math.isinf(number) else float(f"{number:.4g}")

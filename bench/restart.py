@@ -7,8 +7,7 @@ import time
 
 from bench.crowd import gather
 from bench.options import Options
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.stage import Stage
 from bench.tab import Tab
 from bench.wire import Refused

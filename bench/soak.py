@@ -19,8 +19,7 @@ import psutil
 
 from bench.options import Options
 from bench.processes import MIB, below, resident
-from bench.progress import say
-from bench.report import Budget, Row
+from bench.report import Budget, Row, say
 from bench.soak_student import Findings, Soaker
 from bench.stage import Stage
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import Target
-from bench.progress import say
+from bench.report import say
 from bench.tab import Tab
 from bench.wire import Line
 from mograder.sandbox.protocol import ANSWER, Call, Done, Hello, encode
@@ -186,8 +186,8 @@ def _publish(hub: HubProcess, course: Path) -> None:
         sys.exit(f"publishing failed:\n{done.output}{done.errors}")
 
 
-def notebook_text(more: str = "") -> str:
-    """A small notebook: marimo, and cells that depend on each other; then ``more`` cells."""
+def notebook_text() -> str:
+    """A small notebook: marimo, and cells that depend on each other."""
     cells = "".join(
         f"@app.cell\ndef _(v{n - 1}):\n    v{n} = v{n - 1} + 1\n    v{n}\n    return (v{n},)\n\n\n"
         for n in range(1, _CELLS)
@@ -196,5 +196,5 @@ def notebook_text(more: str = "") -> str:
         '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["marimo"]\n# ///\n'
         "import marimo\n\napp = marimo.App()\n\n\n"
         "@app.cell\ndef _():\n    v0 = 0\n    v0\n    return (v0,)\n\n\n"
-        f'{cells}{more}if __name__ == "__main__":\n    app.run()\n'
+        f'{cells}if __name__ == "__main__":\n    app.run()\n'
     )

@@ -49,13 +49,15 @@ class FakeNode:
 
     ``status_seconds`` is the pause between two statuses; None sends them only by :meth:`report`.
     ``session_mb`` is what each session uses. ``hold`` makes starts and runs wait, ``failure`` is
-    the answer to the next starts. With ``stubborn`` it stops no session. Set ``silent`` to read and
-    answer nothing more, as a node does that is cut off.
+    the answer to the next starts. With ``stubborn`` it stops no session; without ``fences`` the
+    sessions outlive the lease. Set ``silent`` to read and answer nothing more, as a node does that
+    is cut off.
     """
 
     name: str
     version: str = __version__
     memory_mb: int = 4000
+    processors: int = 2
     starts: int = 4
     session_mb: int = 60
     status_seconds: float | None = None
@@ -68,6 +70,7 @@ class FakeNode:
     failure: Failed | None = None
     hold: asyncio.Event | None = None
     stubborn: bool = False
+    fences: bool = True
     silent: bool = False
     calls: list[Message] = field(default_factory=list)
     grants: list[GrantLease] = field(default_factory=list)
@@ -109,7 +112,8 @@ class FakeNode:
             number=self._number,
             memory=self.memory_mb * MEGABYTE,
             used=len(self.sessions) * self.session_mb * MEGABYTE,
-            processors=2,
+            processors=self.processors,
+            load=len(self.sessions) / 100,
             starts=self.starts,
             environments=tuple(sorted(self.environments)),
             zygotes=tuple(sorted(self.zygotes)),
@@ -154,7 +158,7 @@ class FakeNode:
     @property
     def leased(self) -> bool:
         """Whether it holds a lease."""
-        return self.clock.steady() < self._deadline
+        return not self.fences or self.clock.steady() < self._deadline
 
     def _fence(self) -> None:
         """End the sessions if the lease is over; the hub is not told, as it may be out of reach."""

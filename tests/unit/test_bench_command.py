@@ -23,6 +23,11 @@ def test_a_long_row_is_measured_when_it_is_named() -> None:
     assert options == Options(students=20, stay=1.5)
 
 
+def test_a_run_is_recorded_only_on_request() -> None:
+    assert not read_command_line(["start"])[1].record
+    assert read_command_line(["start", "--record"])[1].record
+
+
 def test_a_row_that_there_is_not_is_told_with_those_that_there_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from bench.report import Budget, Row, Verdict, broken, render, write_json
+from bench.report import Budget, Row, Verdict, append_history, broken, render
 
 pytestmark = pytest.mark.full
 
@@ -58,11 +59,18 @@ def test_the_table_shows_minimum_and_median_and_the_notes_below_it() -> None:
     assert [line for line in text.splitlines() if line.startswith("who failed  students  7")]
 
 
-def test_a_run_is_kept_as_json_with_its_samples(tmp_path: Path) -> None:
-    run = json.loads(write_json([_row((1.0,), (2.0,), Budget(1))], tmp_path).read_text("utf-8"))
-    assert run["rows"][0]["ours"] == [1.0]
-    assert run["rows"][0]["ratio"] == 0.5
-    assert run["rows"][0]["verdict"] == "holds"
+def test_a_run_is_appended_to_the_history_with_a_line_for_each_row(tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    rows = [_row((1.0, 3.0), (4.0,), Budget(1)), Row("lost", "", "", (math.inf,), (), None)]
+    for _ in range(2):
+        append_history(rows, 0.25, history)
+    lines = [json.loads(line) for line in history.read_text("utf-8").splitlines()]
+    assert [each["row"] for each in lines] == ["start", "lost"] * 2
+    assert lines[0]["ours"] == {"samples": 2, "min": 1.0, "median": 2.0}
+    assert lines[0]["theirs"] == {"samples": 1, "min": 4.0, "median": 4.0}
+    assert (lines[0]["ratio"], lines[0]["verdict"], lines[0]["load"]) == (0.5, "holds", 0.2)
+    assert lines[1]["ours"]["median"] is None
+    assert lines[1]["theirs"] is None
 
 
 def test_what_could_not_be_measured_fails_and_says_why() -> None:

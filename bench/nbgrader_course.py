@@ -13,7 +13,7 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from tests.support.graded_assignment import NAME, nbgrader_source, nbgrader_submission
+from bench.graded_assignment import NAME, nbgrader_source, nbgrader_submission
 from tests.support.hub import outside
 
 PACKAGES = ("nbgrader==0.9.5", "ipykernel==7.4.0")
