@@ -3,20 +3,22 @@
     .venv/bin/python -m tests.support.grading_copies
     .venv/bin/python -m scripts.record_0316_marks
 
-The first command writes the copies into ``tests/data/legacy/grading-copies.json``. This one asks
-that release, installed as by :mod:`scripts.record_0316`, for the marks of the checks, and for mark
-and comment before and after it has written some, and adds the answers.
+The first command writes the copies into ``tests/data/legacy/grading-copies.json``. This one
+installs that release from the package index below ``.tools/``, asks it for the marks of the checks,
+and for mark and comment before and after it has written some, and adds the answers.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-from scripts.record_0316 import RELEASE, REPOSITORY, install
-
+REPOSITORY = Path(__file__).parent.parent
+RELEASE = "0.3.16"
+_PLACE = REPOSITORY / ".tools" / f"mograder-{RELEASE}"
 TARGET = REPOSITORY / "tests" / "data" / "legacy" / "grading-copies.json"
 _READER = """
 import json, pathlib, sys
@@ -44,6 +46,22 @@ def main() -> int:
             copy.update(json.loads(said.stdout))
     TARGET.write_text(json.dumps({"release": RELEASE, "copies": copies}, indent=1) + "\n")
     return 0
+
+
+def install() -> Path:
+    """Return the old release's command, installed from the index by its exact version."""
+    command = _PLACE / "bin" / "mograder"
+    if not command.exists():
+        uv = Path(sys.executable).with_name("uv")
+        python = sys.executable
+        subprocess.run([uv, "venv", "--python", python, _PLACE], check=True)
+        wanted = f"mograder=={RELEASE}"
+        target = _PLACE / "bin" / "python"
+        subprocess.run([uv, "pip", "install", "--python", target, wanted], check=True)
+    told = subprocess.run([command, "--version"], check=True, capture_output=True, text=True)
+    if RELEASE not in told.stdout:
+        raise SystemExit(f"{command} is not {RELEASE}: {told.stdout}")
+    return command
 
 
 if __name__ == "__main__":

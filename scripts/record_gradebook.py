@@ -2,8 +2,8 @@
 
     .venv/bin/python -m scripts.record_gradebook
 
-The release is installed as by ``scripts.record_0316``. ``tests/data/legacy/gradebook/`` gets the
-database as SQL (``gradebook.sql``) and what 0.3.16 reads from it (``read.json``).
+The release is installed as by ``scripts.record_0316_marks``. ``tests/data/legacy/gradebook/`` gets
+the database as SQL (``gradebook.sql``) and what 0.3.16 reads from it (``read.json``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from scripts.record_0316 import REPOSITORY, install
+from scripts.record_0316_marks import REPOSITORY, install
 
 TARGET = REPOSITORY / "tests" / "data" / "legacy" / "gradebook"
 _PROGRAM = Path(__file__).with_name("gradebook_0316.py")

@@ -23,7 +23,7 @@ from mograder.store.gradebook.grading_records import (
 )
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
-from scripts.record_0316 import install
+from scripts.record_0316_marks import install
 from scripts.record_gradebook import TARGET
 from scripts.record_gradebook import run as run_0316
 from tests.support.gradebooks import AT, a_run, put_penalty

@@ -1,6 +1,6 @@
 """Both ways with mograder 0.3.16: its commands and our server, our commands and its server.
 
-What was said is data, recorded by ``scripts/record_0316.py`` (B148-B155).
+What was said is data, recorded once (B148-B155).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import httpx
 import pytest
 
 from mograder.cli.main import run
-from scripts.recording_server import make_course
 from tests.support.recordings import (
     Command,
     Replay,
     Spoken,
     answers,
     commands,
+    make_course,
     replaying,
     without_detail,
 )

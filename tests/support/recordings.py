@@ -1,10 +1,12 @@
-"""Conversations with mograder 0.3.16, as ``scripts/record_0316.py`` wrote them down, replayed."""
+"""Conversations with mograder 0.3.16, which were recorded once, replayed."""
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 DATA = Path(__file__).parents[1] / "data" / "https"
+_SECRET = "0123456789abcdef" * 4
+"""Of the recorded course, so that the recorded tokens are good wherever they are replayed."""
+
+_ZIPPED = (2025, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +164,25 @@ def _bytes(part: Mapping[str, str]) -> bytes:
 
 def _read(name: str) -> Any:
     return json.loads((DATA / name).read_text("utf-8"))
+
+
+def make_course(root: Path) -> Path:
+    """Write a course of two assignments: one of plain files, one of a zip."""
+    first, second = root / "hw1" / "files", root / "hw2" / "files"
+    for directory in (first, second):
+        directory.mkdir(parents=True)
+    (first / "homework.py").write_text("import marimo\n\napp = marimo.App()\n")
+    (first / "data.csv").write_text("x,y\n1,2\n")
+    (second / "hw2.zip").write_bytes(_course_zip())
+    secret = root / ".mograder-secret"
+    secret.write_text(f"{_SECRET}\n")
+    secret.chmod(0o600)
+    return root
+
+
+def _course_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in (("hw2.py", "import marimo\n"), ("notes/readme.txt", "Read me.\n")):
+            archive.writestr(zipfile.ZipInfo(name, _ZIPPED), text)
+    return buffer.getvalue()
