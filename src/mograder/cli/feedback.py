@@ -10,10 +10,9 @@ from pathlib import Path
 import click
 
 from mograder.cli.gradebook.book import account_name, existing_book
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.named_assignments import assignment_named, path_named
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import counted, listed, nfc
@@ -74,7 +73,7 @@ class _Chosen:
     help="Seconds since 1970, or as 2026-11-22T18:00+01:00 (without an offset: UTC).  "
     "It counts until the next run.  [default: the due date that is set]",
 )
-@course_dir_option
+@course_option
 def feedback(
     assignments: tuple[str, ...],
     *,
@@ -84,7 +83,7 @@ def feedback(
     jobs: int,
     no_penalties: bool,
     due_date: str | None,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Write a page of feedback for each student.
 
@@ -94,7 +93,6 @@ def feedback(
     the same marks, with the same deductions. Exits with 1 if a page could not be written.
     """
     del timeout, jobs  # 0.3.16 ran notebooks here
-    loaded = load_course(Given(), course_dir)
     chosen = _choose(assignments, loaded)
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")

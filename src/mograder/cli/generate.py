@@ -11,14 +11,9 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import coloured, print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.named_assignments import directories_in
-from mograder.cli.shared.options import (
-    Given,
-    course_dir_option,
-    sandbox_options,
-    verbose_option,
-)
+from mograder.cli.shared.options import sandbox_options, verbose_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import listed
@@ -69,7 +64,7 @@ _LONGEST_JOBS = 64
 )
 @sandbox_options
 @verbose_option
-@course_dir_option
+@course_option
 @click.pass_context
 def generate(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
@@ -85,7 +80,7 @@ def generate(  # noqa: PLR0913  # one argument per option
     jobs: int,
     no_sandbox: bool,
     own_python: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Make releases of sources.
 
@@ -94,7 +89,6 @@ def generate(  # noqa: PLR0913  # one argument per option
     given, the source is run, where every check must pass, and the release, where none may pass
     that should wait. A release that fails is not written, and the old one stays.
     """
-    loaded = load_course(Given(), course_dir)
     settings = loaded.settings
     sources, releases = loaded.path(settings.dirs.source), loaded.path(settings.dirs.release)
     items = _items(assignments, sources)

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option, sandbox_options
+from mograder.cli.shared.options import json_option, sandbox_options
 from mograder.cli.shared.progress_bars import counting
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
@@ -69,7 +69,7 @@ _MANY_RUNS = 100
 )
 @sandbox_options
 @json_option
-@course_dir_option
+@course_option
 @click.pass_context
 def quality(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
@@ -84,7 +84,7 @@ def quality(  # noqa: PLR0913  # one argument per option
     no_sandbox: bool,
     own_python: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Check the checks of sources.
 
@@ -98,7 +98,6 @@ def quality(  # noqa: PLR0913  # one argument per option
     Nothing is written. The exit status is 0 if there are no findings, and 1 if there are some.
     Ctrl+C ends it early and tells what was found until then.
     """
-    loaded = load_course(Given(), course_dir)
     items = [find_source(each, loaded.path(loaded.settings.dirs.source)) for each in assignments]
     offer_runtime(loaded.state_dir / "runtime")
     chosen = jobs or os.cpu_count() or 2

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.cli.shared.private_files import write_private
 from mograder.cli.shared.progress_bars import counting
 from mograder.core.clock import SystemClock
@@ -43,9 +43,9 @@ _Verdicts = Mapping[tuple[str, str], tuple[GivenVerdict, ...]]
     help="Write the pairs into this file, too.",
 )
 @json_option
-@course_dir_option
+@course_option
 def similarity(
-    *, assignment: str, file: Path | None, as_json: bool, course_dir: Path | None
+    *, assignment: str, file: Path | None, as_json: bool, loaded: LoadedSettings
 ) -> None:
     """Look for copies among the submissions of an assignment.
 
@@ -55,7 +55,6 @@ def similarity(
     share proves nothing: compare the lines, on the page "Similar submissions" of the hub or of
     `mograder grader`, and keep your verdict there.
     """
-    loaded = load_course(Given(), course_dir)
     name = _named(loaded, assignment)
     source = open_sources(loaded, SystemClock()).find(name)
     work = compared_work(loaded, name, None if source is None else source.notebook)

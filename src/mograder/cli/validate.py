@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import coloured, print_json
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
@@ -60,7 +60,7 @@ _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 )
 @click.option("--fix", is_flag=True, hidden=True, help="Has no effect: no file is changed.")
 @json_option
-@course_dir_option
+@course_option
 def validate_command(  # noqa: PLR0913  # one argument per option
     assignments: tuple[str, ...],
     *,
@@ -71,7 +71,7 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     no_sandbox: bool,
     fix: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Run notebooks against their checks.
 
@@ -81,7 +81,6 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     runs with the checks as released. Exits with 1 unless every check that counts succeeded and no
     cell had an error.
     """
-    loaded = load_course(Given(), course_dir)
     if no_sandbox and loaded.settings.security.use_bubblewrap:
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
     if fix:  # accepted for 0.3.16, which changed the student's file

@@ -230,7 +230,10 @@ def test_the_details_of_a_command_that_cannot_be_loaded_are_shown(
     assert "a library of the system is missing" not in capfd.readouterr().err
 
 
-STUDENTS = ["new", "generate", "quality", "validate", "moodle", "https", "student", "config"]
+STUDENTS = [
+    *("new", "generate", "quality", "validate", "moodle", "https", "receipt", "student"),
+    *("config", "completion"),
+]
 OTHERS = ["autograde", "grader", "hub", "serve", "token", "node"]
 NAMES = {"windows": "Windows", "macos": "macOS"}
 

@@ -16,9 +16,9 @@ from mograder.cli.autograde.preview import preview_json, preview_lines
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
 from mograder.cli.autograde.verification import verify
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
@@ -124,7 +124,7 @@ class _How:
     "--no-sandbox", is_flag=True, help="Run without protection: they can do whatever you can."
 )
 @json_option
-@course_dir_option
+@course_option
 @click.pass_context
 def autograde_command(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
@@ -148,7 +148,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     only_verify: bool,
     no_sandbox: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Mark what students handed in.
 
@@ -160,7 +160,6 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     Exits with 1 if a submission has no result that counts.
     """
     _refuse_contradictions(csv_file, force=force, failed=failed, verify=only_verify, look=preview)
-    loaded = load_course(Given(), course_dir)
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
     if only_verify:

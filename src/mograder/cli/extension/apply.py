@@ -12,9 +12,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.gradebook.book import account_name
-from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import Words, find_name, listed
@@ -106,12 +104,11 @@ class Extensions:
 
 
 @contextlib.contextmanager
-def opened(course_dir: Path | None, *, writes: bool) -> Iterator[Extensions]:
+def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
     """Open the course's gradebook; extensions may be recorded before anything is graded.
 
     Without ``writes`` no gradebook is made, and one of 0.3.16 is left as it is.
     """
-    loaded = load_course(Given(), course_dir)
     with contextlib.ExitStack() as opened:
         if writes:
             book = opened.enter_context(Gradebook(loaded.gradebook_path))

@@ -9,8 +9,9 @@ import click
 
 from mograder.cli.extension.apply import dry_run_option, opened
 from mograder.cli.files import read_bytes
-from mograder.cli.shared.options import course_dir_option
+from mograder.cli.shared.course_settings import course_option
 from mograder.core.clock import parse_given_time
+from mograder.core.settings import LoadedSettings
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
     extension,
@@ -36,7 +37,7 @@ _GROUP = click.option("--group", help="The group, instead of students.")
 @click.option("--exempt", is_flag=True, help="No deduction, however late the work is.")
 @click.option("--reason", default="", help="The reason, for instructors only.")
 @dry_run_option
-@course_dir_option
+@course_option
 def add(
     *,
     assignment: str,
@@ -46,7 +47,7 @@ def add(
     exempt: bool,
     reason: str,
     dry_run: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Give a later due date, or an exemption.
 
@@ -55,7 +56,7 @@ def add(
     exemption from all.
     """
     whose = _whose(students, group)
-    with opened(course_dir, writes=not dry_run) as extensions:
+    with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
         time = None if until is None else parse_given_time(until)
         changes = [
@@ -71,18 +72,18 @@ def add(
 @click.argument("students", nargs=-1)
 @_GROUP
 @dry_run_option
-@course_dir_option
+@course_option
 def remove(
     *,
     assignment: str,
     students: tuple[str, ...],
     group: str | None,
     dry_run: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Withdraw extensions and exemptions."""
     whose = _whose(students, group)
-    with opened(course_dir, writes=not dry_run) as extensions:
+    with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
         changes = [removal(extensions.facts(), name, student, of) for student, of in whose]
         extensions.apply(changes, dry_run=dry_run)
@@ -92,15 +93,15 @@ def remove(
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--assignment", default="", help="The assignment of rows that name none.")
 @dry_run_option
-@course_dir_option
-def import_csv(*, file: Path, assignment: str, dry_run: bool, course_dir: Path | None) -> None:
+@course_option
+def import_csv(*, file: Path, assignment: str, dry_run: bool, loaded: LoadedSettings) -> None:
     """Take extensions from a CSV file.
 
     The columns are assignment, student, group, until, exempt and reason, as `export` writes them.
     A row with a student and a group, and without a time, puts the student into the group. All rows
     are checked first; extensions that the file does not name stay.
     """
-    with opened(course_dir, writes=not dry_run) as extensions:
+    with opened(loaded, writes=not dry_run) as extensions:
         changes = read_changes(read_bytes(file), str(file), extensions.assignments, assignment)
         extensions.apply(changes, dry_run=dry_run)
 
@@ -110,20 +111,20 @@ def import_csv(*, file: Path, assignment: str, dry_run: bool, course_dir: Path |
 @click.argument("students", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take the students out of the group.")
 @dry_run_option
-@course_dir_option
+@course_option
 def group_command(
     *,
     name: str,
     students: tuple[str, ...],
     remove: bool,
     dry_run: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Add students to a group, or remove them.
 
     STUDENTS enter it, or leave it with --remove. Its extensions count for those in it now.
     """
-    with opened(course_dir, writes=not dry_run) as extensions:
+    with opened(loaded, writes=not dry_run) as extensions:
         changes = [membership(name, student, removed=remove) for student in students]
         extensions.apply(changes, dry_run=dry_run)
 
@@ -133,14 +134,14 @@ def group_command(
 @click.argument("entries", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--default", "is_default", is_flag=True, help="Return to the settings.")
 @dry_run_option
-@course_dir_option
+@course_option
 def policy(
     *,
     assignment: str | None,
     entries: tuple[str, ...],
     is_default: bool,
     dry_run: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Show or store the rule for late work.
 
@@ -150,7 +151,7 @@ def policy(
     [penalties].
     """
     writes = not dry_run and (is_default or bool(entries))
-    with opened(course_dir, writes=writes) as extensions:
+    with opened(loaded, writes=writes) as extensions:
         name = extensions.named(assignment or "all")
         facts = extensions.facts()
         if is_default:

@@ -8,9 +8,11 @@ import click
 
 from mograder.cli.extension.apply import opened
 from mograder.cli.shared.console import print_json
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import iso, plain
-from mograder.cli.shared.options import course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.cli.shared.private_files import print_file, write_private
+from mograder.core.settings import LoadedSettings
 from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import write_changes
 from mograder.store.gradebook.late_facts import Extension
@@ -21,13 +23,13 @@ from mograder.store.gradebook.late_work import LateWork
 @click.argument("assignment", required=False)
 @click.option("--history", is_flag=True, help="Also list what was replaced or withdrawn.")
 @json_option
-@course_dir_option
-def show(*, assignment: str | None, history: bool, as_json: bool, course_dir: Path | None) -> None:
+@course_option
+def show(*, assignment: str | None, history: bool, as_json: bool, loaded: LoadedSettings) -> None:
     """List extensions, exemptions and groups.
 
     ASSIGNMENT is a name; without it those of all assignments are listed.
     """
-    with opened(course_dir, writes=False) as extensions:
+    with opened(loaded, writes=False) as extensions:
         facts = extensions.facts()
         names = None if assignment is None else (extensions.named(assignment), "")
         found = LateWork(extensions.book).history() if history else facts.extensions.values()
@@ -56,13 +58,13 @@ def show(*, assignment: str | None, history: bool, as_json: bool, course_dir: Pa
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write.  [default: standard output]",
 )
-@course_dir_option
-def export(*, output: Path | None, course_dir: Path | None) -> None:
+@course_option
+def export(*, output: Path | None, loaded: LoadedSettings) -> None:
     """Write all extensions into a CSV file.
 
     Exemptions and groups are in it too, as `import` reads them.
     """
-    with opened(course_dir, writes=False) as extensions:
+    with opened(loaded, writes=False) as extensions:
         text = write_changes(extensions.facts())
     if output is None:
         print_file(text)

@@ -11,11 +11,11 @@ from typing import IO
 
 import click
 
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import course_option
 from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.settings import LoadedSettings
 from mograder.store.database.database import database_url, open_engine, schema_version
 from mograder.store.hub.audit_rotation import rotate_audit as rotate
 from mograder.store.hub.hub_tables import AuditRow
@@ -30,14 +30,12 @@ from mograder.store.hub.hub_tables import AuditRow
     show_default=True,
     help="How much of the log stays in the database.",
 )
-@course_dir_option
-@click.pass_obj
-def rotate_audit(given: Given, /, file: Path, keep_days: int, course_dir: Path | None) -> None:
+@course_option
+def rotate_audit(*, file: Path, keep_days: int, loaded: LoadedSettings) -> None:
     """Move old lines of the audit log into a file, while the hub runs.
 
     FILE is new; each line of it is one line of the log as JSON, the oldest first.
     """
-    loaded = load_course(given, course_dir)
     engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
     try:
         if schema_version(engine) is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 import click
@@ -13,9 +12,8 @@ from pydantic import ValidationError
 
 from mograder.auth.login_links import make_code
 from mograder.auth.lti_tool import ToolAddresses
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.hub_database import current_hub_state
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
@@ -81,15 +79,12 @@ def lti() -> None:
 )
 @click.option("--scores", is_flag=True, help="Send released marks to it.")
 @click.option("--private-network", is_flag=True, help="It may have a private address.")
-@course_dir_option
-@click.pass_obj
+@course_option
 def register(
-    given: Given,
-    /,
-    platform: str,
     *,
+    platform: str,
     courses: tuple[str, ...],
-    course_dir: Path | None,
+    loaded: LoadedSettings,
     **choices: object,
 ) -> None:
     """Print an address at which a platform registers itself, once, within an hour.
@@ -99,7 +94,6 @@ def register(
     tool, Manage tools. All other values can be changed later only by registering again, or by a
     [[lti.platform]] table in mograder.toml.
     """
-    loaded = load_course(given, course_dir)
     addresses = _addresses(loaded)
     wanted = _expected(platform, courses, choices)
     _look_up(wanted)
@@ -121,14 +115,12 @@ def register(
     metavar="CLIENT_ID",
     help="Remove the registered platform with this client id; those in mograder.toml stay.",
 )
-@course_dir_option
-@click.pass_obj
-def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None:
+@course_option
+def platforms(*, remove: str | None, loaded: LoadedSettings) -> None:
     """Print the hub's addresses for platforms, and the platforms as tables for mograder.toml.
 
     A table in mograder.toml counts before a registered platform of the same issuer and client id.
     """
-    loaded = load_course(given, course_dir)
     addresses = _addresses(loaded)
     with current_hub_state(loaded) as state:
         found = Platforms(state.engine, loaded.settings.lti)
@@ -151,15 +143,13 @@ def platforms(given: Given, remove: str | None, course_dir: Path | None) -> None
 @click.option(
     "--rotate", is_flag=True, help="Make a new key; the old one is published 30 days more."
 )
-@course_dir_option
-@click.pass_obj
-def keys(given: Given, rotate: bool, course_dir: Path | None) -> None:
+@course_option
+def keys(*, rotate: bool, loaded: LoadedSettings) -> None:
     """List the hub's keys for platforms, or make a new one.
 
     The hub makes a new key each year. With --rotate MOGRADER_HUB_SECRET must be set to the
     hub's secret, which encrypts them.
     """
-    loaded = load_course(given, course_dir)
     secret = read_environ().hub_secret
     if rotate and secret is None:
         raise click.ClickException(
@@ -179,18 +169,14 @@ def keys(given: Given, rotate: bool, course_dir: Path | None) -> None:
 @click.argument("issuer")
 @click.argument("subject")
 @click.argument("username")
-@course_dir_option
-@click.pass_obj
-def link(
-    given: Given, /, issuer: str, subject: str, username: str, *, course_dir: Path | None
-) -> None:
+@course_option
+def link(*, issuer: str, subject: str, username: str, loaded: LoadedSettings) -> None:
     """Let a person of a platform or provider be USERNAME on this hub.
 
     ISSUER is its address as `people` and the settings have it, SUBJECT the person's id there; in
     Moodle that is the number of the profile's page.
     """
     user = Username.claimed(username)
-    loaded = load_course(given, course_dir)
     with current_hub_state(loaded) as state:
         if issuer not in _issuers(loaded, state):
             known = ", ".join(sorted(_issuers(loaded, state))) or "none"
@@ -204,15 +190,13 @@ def link(
 @lti.command("unlink")
 @click.argument("issuer")
 @click.argument("username")
-@course_dir_option
-@click.pass_obj
-def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | None) -> None:
+@course_option
+def unlink(*, issuer: str, username: str, loaded: LoadedSettings) -> None:
     """Take a person's link away, and end all the person's tokens and logins.
 
     The next sign-in from there decides the name anew. Nothing of the person's work is changed.
     """
     user = Username.claimed(username)
-    loaded = load_course(given, course_dir)
     with current_hub_state(loaded) as state:
         if not ExternalPeople(state.engine).unlink(issuer, user):
             raise NotFound(f"{user} is not linked with {issuer}.")
@@ -223,11 +207,10 @@ def unlink(given: Given, /, issuer: str, username: str, *, course_dir: Path | No
 
 @lti.command("people")
 @click.option("--issuer", default="", help="Only people of this platform or provider.")
-@course_dir_option
-@click.pass_obj
-def people(given: Given, issuer: str, course_dir: Path | None) -> None:
+@course_option
+def people(*, issuer: str, loaded: LoadedSettings) -> None:
     """List the people of platforms and providers with their user names, separated by tabs."""
-    with current_hub_state(load_course(given, course_dir)) as state:
+    with current_hub_state(loaded) as state:
         for each in ExternalPeople(state.engine).people(issuer):
             fields = (each.username, each.issuer, each.subject, _day(each.linked_at))
             click.echo("\t".join((*fields, each.linked_by or "first sign-in")))

@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import click
 
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import iso, plain
 from mograder.cli.shared.hub_database import current_hub_state
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.node_settings import address_for_nodes
@@ -33,16 +32,15 @@ _GIGABYTE = 10**9
 
 
 @click.group(invoke_without_command=True)
-@course_dir_option
+@course_option
 @json_option
 @click.pass_context
-def nodes(ctx: click.Context, course_dir: Path | None, *, as_json: bool) -> None:
+def nodes(ctx: click.Context, loaded: LoadedSettings, *, as_json: bool) -> None:
     """List the machines that run this hub's notebooks, and drain or remove one.
 
     Run it on the hub's machine, as the hub's user. Memory, load and sessions are as the node told
     them some seconds ago.
     """
-    loaded = load_course(ctx.obj, course_dir)
     ctx.obj = loaded
     if ctx.invoked_subcommand is not None:
         return
@@ -117,17 +115,13 @@ def remove(loaded: LoadedSettings, name: str) -> None:
     is_flag=True,
     help="Make a new authority, after the hub's secret was changed; all nodes have to join again.",
 )
-@course_dir_option
-@click.pass_obj
-def node_token(
-    given: Given, /, *, minutes: int, uses: int, new_authority: bool, course_dir: Path | None
-) -> None:
+@course_option
+def node_token(*, minutes: int, uses: int, new_authority: bool, loaded: LoadedSettings) -> None:
     """Print a token with which a machine joins this hub, to run its notebooks.
 
     Run it on the hub's machine, with MOGRADER_HUB_SECRET set to the hub's secret; then, on that
     machine, mograder node join.
     """
-    loaded = load_course(given, course_dir)
     secret = read_environ().hub_secret
     if secret is None:
         raise click.ClickException(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import click
 
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import course_option
+from mograder.core.settings import LoadedSettings
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import Front, FrontOptions, front_of
 from mograder.operations.fronts.nginx import nginx_config
@@ -43,13 +42,12 @@ _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
     metavar="HOST:PORT",
     help="A hub's address; give it once for each of several.  [default: the settings']",
 )
-@course_dir_option
-@click.pass_obj
-def proxy_config(given: Given, /, program: str, course_dir: Path | None, **options: Any) -> None:
+@course_option
+def proxy_config(*, program: str, loaded: LoadedSettings, **options: Any) -> None:
     """Print the configuration of the web server in front of the hub.
 
     It follows the settings: prefix, name, port, trusted header, limits. With several
     hubs a request goes to one that answers.
     """
-    front = front_of(load_course(given, course_dir), FrontOptions(**options))
+    front = front_of(loaded, FrontOptions(**options))
     click.echo(_WRITERS[program](front), nl=False)

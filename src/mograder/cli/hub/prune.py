@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import json_option
 from mograder.core.clock import from_unix
-from mograder.core.settings import read_environ
+from mograder.core.settings import LoadedSettings, read_environ
 from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.client.environment_pruning import Pruned
 
@@ -19,16 +18,14 @@ from mograder.sandbox.client.environment_pruning import Pruned
 @click.command("prune")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @json_option
-@course_dir_option
-@click.pass_obj
-def prune(given: Given, /, dry_run: bool, as_json: bool, course_dir: Path | None) -> None:
+@course_option
+def prune(*, dry_run: bool, as_json: bool, loaded: LoadedSettings) -> None:
     """Remove the environments that nothing needs.
 
     The hub may run. Those of published items stay, and those that a session or a process prepared
     for one uses, and those that were used within the last hour. An environment that is needed
     again later is built again. Run it as the hub's user, with the hub's environment.
     """
-    loaded = load_course(given, course_dir)
     pruned = asyncio.run(prune_course(loaded, read_environ(), dry_run=dry_run))
     if as_json:
         print_json(_as_json(pruned, dry_run=dry_run), indent=2)

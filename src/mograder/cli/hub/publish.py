@@ -9,8 +9,8 @@ import click
 
 from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option, verbose_option
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import json_option, verbose_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients.hub import HubClient
@@ -45,12 +45,10 @@ mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
 @click.option("--no-warm", is_flag=True, help="Do not ask a hub of 0.3.16 to warm its cache.")
 @json_option
 @verbose_option
-@course_dir_option
-@click.pass_obj
+@course_option
 def publish(  # noqa: PLR0913  # one argument per option
-    given: Given,
-    assignment: str,
     *,
+    assignment: str,
     address: Address,
     force: bool,
     lecture: bool,
@@ -61,7 +59,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     no_source: bool,
     no_warm: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Publish an assignment or a lecture to a hub.
 
@@ -79,7 +77,6 @@ def publish(  # noqa: PLR0913  # one argument per option
     """
     if lecture and demo:
         raise click.UsageError("An item is a lecture or a demo, not both.")
-    loaded = load_course(given, course_dir)
     stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
     say: Report = (lambda _: None) if as_json else click.echo
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))

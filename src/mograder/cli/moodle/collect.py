@@ -13,9 +13,9 @@ from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
@@ -59,7 +59,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be fetched, and fetch nothing.")
 @json_option
-@course_dir_option
+@course_option
 def fetch_submissions(  # noqa: PLR0913  # one argument per option
     *,
     assignment: str,
@@ -72,7 +72,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     username_from: str | None,
     dry_run: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Fetch what students handed in.
 
@@ -81,7 +81,6 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     here and has changed is kept in .replaced/. Late work is marked. Run it again after an
     interruption: it goes on with what is missing.
     """
-    loaded = load_course(Given(), course_dir)
     if archive is not None:
         target, works = _from_zip(archive, worksheet, loaded, assignment, output_dir, dry_run)
         _finish(works, target.directory, dry_run=dry_run, as_json=as_json)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from mograder.cli.moodle.site import Site, items_of, site_options
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.clock import SystemClock
@@ -43,7 +42,7 @@ from mograder.store.gradebook.gradebook import existing_gradebook
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
-@course_dir_option
+@course_option
 def sync(
     *,
     site: Site,
@@ -52,7 +51,7 @@ def sync(
     with_hidden: bool,
     dry_run: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Write the course's assignments into mograder.toml.
 
@@ -60,7 +59,6 @@ def sync(
     [moodle]. Comments, order and everything else in the file stay as they are. Assignments that are
     hidden from students are not added: the file is often handed to students.
     """
-    loaded = load_course(Given(), course_dir)
     with site.client(loaded) as client:
         number = site.course(client, loaded)
         there = client.assignments(number)

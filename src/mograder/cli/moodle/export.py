@@ -12,13 +12,14 @@ from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
 from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import is_label_of
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.export import Exported
 from mograder.exchange.moodle.export import export as fill_worksheet
 from mograder.exchange.moodle.grade_upload import feedback_files
@@ -59,7 +60,7 @@ from mograder.store.filesystem.files import atomic_write
 @unreleased_option
 @comment_options
 @json_option
-@course_dir_option
+@course_option
 @click.pass_context
 def export(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
@@ -75,7 +76,7 @@ def export(  # noqa: PLR0913  # one argument per option
     clear_comments: bool,
     html_comments: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Fill Moodle's grading worksheet, to be uploaded by hand.
 
@@ -83,7 +84,6 @@ def export(  # noqa: PLR0913  # one argument per option
     Download the worksheet from the assignment's page there (Submissions, Actions, Download grading
     worksheet) into import/ASSIGNMENT.csv first.
     """
-    loaded = load_course(Given(), course_dir)
     settings = loaded.settings
     if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
         match_column = settings.moodle.match_column

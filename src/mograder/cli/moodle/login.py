@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from mograder.cli.moodle.site import moodle_url, token_store
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import course_option
 from mograder.clients.moodle.address import refuse_password
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import (
@@ -20,6 +18,7 @@ from mograder.clients.moodle.login import (
 )
 from mograder.clients.moodle.records import PublicConfig
 from mograder.core.errors import RemoteFailed
+from mograder.core.settings import LoadedSettings
 from mograder.web.browser import open_page
 
 
@@ -29,7 +28,7 @@ from mograder.web.browser import open_page
 @click.option("--token", help="Use a token that you have, instead of signing in.")
 @click.option("--username", help="Moodle user name.  [default: it is asked for]")
 @click.option("--insecure", is_flag=True, help="Send the password even if the URL is plain http.")
-@course_dir_option
+@course_option
 def login(
     *,
     url: str | None,
@@ -37,7 +36,7 @@ def login(
     token: str | None,
     username: str | None,
     insecure: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Sign in to a Moodle.
 
@@ -45,7 +44,7 @@ def login(
     Where your university's own page asks for it, use --sso: sign in there with the browser, then
     paste the link that it ends in.
     """
-    address = moodle_url(url, load_course(Given(), course_dir))
+    address = moodle_url(url, loaded)
     got = (token or "").strip() or _sign_in(address, username, sso=sso, insecure=insecure)
     with MoodleClient(address, got) as client:
         site = client.site()

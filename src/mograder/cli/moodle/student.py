@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mograder.cli.moodle.site import Site, site_options
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import (
     assignment_json,
     called_there,
@@ -28,7 +28,7 @@ from mograder.cli.shared.formatting import (
     status_json,
     when,
 )
-from mograder.cli.shared.options import Given, course_dir_option, json_option, what_to_fetch
+from mograder.cli.shared.options import json_option, what_to_fetch
 from mograder.cli.shared.output import reporting
 from mograder.clients.course_server import (
     Acknowledgement,
@@ -40,6 +40,7 @@ from mograder.clients.course_server import (
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
+from mograder.core.settings import LoadedSettings
 from mograder.core.single_flight import Progress
 from mograder.exchange.assignment_lookup import choose_remote
 from mograder.exchange.student.feedback import Returned, read_feedback
@@ -60,8 +61,7 @@ class _Connection:
 
 
 @contextmanager
-def _connected(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[_Connection]:
-    loaded = load_course(Given(), course_dir)
+def _connected(site: Site, loaded: LoadedSettings, *, quiet: bool) -> Iterator[_Connection]:
     with site.client(loaded) as client, reporting(quiet=quiet) as report:
         transport = MoodleTransport(client, site.course(client, loaded))
 
@@ -75,7 +75,7 @@ def _connected(site: Site, course_dir: Path | None, *, quiet: bool) -> Iterator[
 @what_to_fetch
 @site_options
 @json_option
-@course_dir_option
+@course_option
 def fetch(
     *,
     assignment: str | None,
@@ -83,7 +83,7 @@ def fetch(
     output_dir: Path,
     site: Site,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Fetch an assignment's files.
 
@@ -92,7 +92,7 @@ def fetch(
     """
     if not assignment and not listed:
         raise click.UsageError("Name an assignment, or use --list.")
-    with _connected(site, course_dir, quiet=as_json) as moodle:
+    with _connected(site, loaded, quiet=as_json) as moodle:
         if listed or not assignment:
             _print_list(moodle.transport.list_assignments(), as_json=as_json)
             return
@@ -114,7 +114,7 @@ def fetch(
 @click.option("--late", is_flag=True, help="Let it replace one that was on time.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @json_option
-@course_dir_option
+@course_option
 def submit(
     *,
     assignment: str,
@@ -124,7 +124,7 @@ def submit(
     late: bool,
     dry_run: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Hand in a notebook.
 
@@ -132,7 +132,7 @@ def submit(
     in before.
     """
     check_notebook(file)
-    with _connected(site, course_dir, quiet=as_json) as moodle:
+    with _connected(site, loaded, quiet=as_json) as moodle:
         found = moodle.find(assignment)
         if dry_run:
             _preview(moodle, found, file, as_json=as_json)
@@ -153,17 +153,17 @@ def submit(
 @site_options
 @click.option("-o", "--output-dir", type=_Directory, help="Save the feedback files there.")
 @json_option
-@course_dir_option
+@course_option
 def feedback(
     *,
     assignment: str,
     site: Site,
     output_dir: Path | None,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Show your status, grade and feedback."""
-    with _connected(site, course_dir, quiet=as_json) as moodle:
+    with _connected(site, loaded, quiet=as_json) as moodle:
         found = moodle.find(assignment)
         returned = read_feedback(moodle.transport, found, output_dir)
     if as_json:

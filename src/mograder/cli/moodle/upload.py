@@ -17,8 +17,8 @@ import click
 from mograder.cli.moodle.check import differences, local_digests
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import json_option
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import NotFound
@@ -61,7 +61,7 @@ class _Checked:
     help="Open Moodle's page in the browser.",
 )
 @json_option
-@course_dir_option
+@course_option
 def upload(
     *,
     assignment: str,
@@ -70,7 +70,7 @@ def upload(
     dry_run: bool,
     opens: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Attach an assignment's files on Moodle.
 
@@ -79,7 +79,6 @@ def upload(
     page for it, says which files to choose, waits, and checks that Moodle then hands out exactly
     these.
     """
-    loaded = load_course(Given(), course_dir)
     attachments = _attachments(assignment, files, loaded, write=not dry_run)
     with site.client(loaded) as client:
 

@@ -14,9 +14,9 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.released import (
     ReleasedCourseMarks,
@@ -93,7 +93,7 @@ def comment_options(command: _F) -> _F:
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
-@course_dir_option
+@course_option
 @click.pass_context
 def upload_feedback(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
@@ -112,7 +112,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     username_from: str | None,
     dry_run: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Send grades and feedback to Moodle.
 
@@ -121,7 +121,6 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     stays so, unless --workflow-state is given, and a comment on Moodle where there is no feedback
     here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent.
     """
-    loaded = load_course(Given(), course_dir)
     naming, book = naming_of(map_file, username_from), loaded.gradebook_path
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
     options = UploadOptions(WorkflowState(workflow_state), exact, force)

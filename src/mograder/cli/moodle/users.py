@@ -11,8 +11,8 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, site_options
 from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, insecure_option, json_option
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import insecure_option, json_option
 from mograder.cli.shared.remote import Address
 from mograder.clients import hub_course
 from mograder.core.errors import NotFound
@@ -69,7 +69,7 @@ def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
 @click.option("--dry-run", is_flag=True, help="Show the users only.")
 @insecure_option
 @json_option
-@course_dir_option
+@course_option
 def sync_users(  # noqa: PLR0913  # one argument per option
     *,
     site: Site,
@@ -80,7 +80,7 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     dry_run: bool,
     insecure: bool,
     as_json: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Let the course's students use the hub.
 
@@ -89,7 +89,6 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     in the course. Their full names go into the gradebook. People who are not on the list lose
     access at once; instructors always have it.
     """
-    loaded = load_course(Given(), course_dir)
     on_moodle = configured_on_moodle(loaded.settings.assignments)
     naming = naming_of(map_file, username_from)
     address = Address(hub_url, hub_token, None, 8080, insecure)
