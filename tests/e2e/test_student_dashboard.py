@@ -55,7 +55,7 @@ async def test_b141_a_student_goes_from_the_code_to_the_grade_by_mouse(
         await page.get_by_role("button", name=f"Download {PI}").click()
         await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
         async with alice.context.expect_page() as opened:
-            await page.get_by_role("button", name=f"Edit {PI}").click()
+            await page.get_by_role("link", name=f"Edit {PI}").click()
         notebook = dashboard.folder / PI / f"{PI}.py"
         await estimate(await opened.value, notebook, "3.14159")
         await page.reload()
@@ -118,7 +118,7 @@ async def test_the_same_by_keyboard(scene: DashboardSetup, people: People, tmp_p
         await press(page, f"Download {PI}")
         await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
         async with bob.context.expect_page() as opened:
-            await press(page, f"Edit {PI}")
+            await page.get_by_role("link", name=f"Edit {PI}").press("Enter")
         await estimate(await opened.value, dashboard.folder / PI / f"{PI}.py", "5")
         await press(page, f"Validate {PI}")
         await expect(page.get_by_text("It lies between 3 and 4.")).to_be_visible()

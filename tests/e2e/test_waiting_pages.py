@@ -21,6 +21,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.start_queue import Obstacle, place_text
 from tests.support.browser import People
 from tests.support.hub_app import Hub, open_hub
+from tests.support.hub_copies import WORK, begin
 from tests.support.identity import from_proxy
 from tests.support.session_proxy import served
 
@@ -189,36 +190,30 @@ async def test_the_first_page_tells_what_ended_and_opens_it_again_by_keyboard(
     await expect(panel).not_to_contain_text("closed because nobody used it")
 
 
-async def test_without_scripts_a_page_that_looks_again_waits_in_line(
-    hub: Hub, url: str, people: People, artifacts: Path
+async def test_a_form_tells_what_its_work_does_and_leads_on(
+    hub: Hub, url: str, page: Page, artifacts: Path
 ) -> None:
-    alice = await people.person("alice", headers=from_proxy("alice"), javascript=False)
-    hub.pool.hold = asyncio.Event()
-    page = await alice.open(f"{url}/edit/A1")
-    await page.screenshot(path=artifacts / "noscript-1200-light.png")
-    await page.get_by_role("button", name="Start A1").click()
-    await page.wait_for_url("**/edit/A1?waiting")
-    await expect(page.locator("#news")).to_have_text("Starting the notebook")
-    hub.pool.say("Waiting for a free place: number 4 in line")
-    await expect(page.locator("#news")).to_contain_text("number 4 in line", timeout=90_000)
-    await photograph(page, artifacts, "waiting")
-    hub.pool.hold.set()
-    await page.wait_for_url("**/edit/user/alice/A1/")
+    await begin(hub)
+    hub.runs.hold = asyncio.Event()
+    await page.goto(f"{url}/validation/alice/A1")
+    await page.get_by_role("button", name="Validate", exact=True).focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status")).to_contain_text("…")
+    await hub.runs.reached.wait()
+    await photograph(page, artifacts, "form")
+    hub.runs.hold.set()
+    await expect(page.get_by_role("button", name="Validate again")).to_be_visible()
 
 
-async def test_without_scripts_a_full_hub_says_when_to_try_again(
-    hub: Hub, url: str, people: People, artifacts: Path
+async def test_a_form_tells_why_its_work_failed_and_can_be_pressed_again(
+    hub: Hub, url: str, page: Page
 ) -> None:
-    alice = await people.person("alice", headers=from_proxy("alice"), javascript=False)
-    hub.pool.failure = Busy("Too many notebooks are starting.", retry_after=30)
-    page = await alice.open(f"{url}/edit/A1")
-    async with page.expect_navigation() as navigation:
-        await page.get_by_role("button", name="Start A1").click()
-    response = await navigation.value
-    assert response is not None
-    assert (response.status, response.headers["retry-after"]) == (503, "30")
-    await photograph(page, artifacts, "full")
-    hub.pool.failure = None
-    await page.get_by_role("link", name="Try again").click()
-    await page.get_by_role("button", name="Start A1").click()
-    await page.wait_for_url("**/edit/user/alice/A1/")
+    notebook = await begin(hub)
+    await page.goto(f"{url}/validation/alice/A1")
+    notebook.unlink()
+    validate = page.get_by_role("button", name="Validate", exact=True)
+    await validate.click()
+    await expect(page.get_by_role("status")).to_have_text("Notebook not found")
+    notebook.write_text(WORK)
+    await validate.click()
+    await expect(page.get_by_role("button", name="Validate again")).to_be_visible()

@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -28,7 +28,6 @@ Report = Callable[[str], None]
 
 T = TypeVar("T")
 _KEPT_MESSAGES = 200
-_KEPT_WORKS = 1000
 _log = get_logger(__name__)
 
 
@@ -39,8 +38,6 @@ class Running(Generic[T]):
         self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._news: deque[str] = deque(maxlen=_KEPT_MESSAGES)
-        self.latest = ""
-        """The last message reported."""
         self._stirred = asyncio.Event()
         self._ended = False
         self._abandoning: asyncio.TimerHandle | None = None
@@ -85,7 +82,6 @@ class Running(Generic[T]):
 
     def _add(self, message: str) -> None:
         self._news.append(message)
-        self.latest = message
         self._stirred.set()
 
     def _end(self, task: asyncio.Task[T]) -> None:
@@ -107,27 +103,11 @@ class Work:
     def __init__(self, heartbeat: float = 10.0) -> None:
         self._heartbeat = heartbeat
         self._tasks = BackgroundTasks()
-        self._kept: dict[str, Running[object]] = {}
 
     def begin(self, job: Callable[[Report], Awaitable[T]]) -> Running[T]:
         """Start a job that outlives the request that asked for it."""
         running = Running(job, self._heartbeat)
         self._tasks.keep(running.task)
-        return running
-
-    def keep(self, name: str, running: Running[T]) -> None:
-        """Keep work under a name, so that a page without scripts can ask about it later."""
-        self._kept.pop(name, None)
-        self._kept[name] = cast(Running[object], running)
-        if len(self._kept) > _KEPT_WORKS:
-            del self._kept[next(iter(self._kept))]
-
-    def kept(self, name: str) -> Running[object] | None:
-        """Return the work of this name, None if it was cancelled; ended work is returned once."""
-        running = self._kept.get(name)
-        if running is not None and running.task.done():
-            del self._kept[name]
-            return None if running.task.cancelled() else running
         return running
 
     async def close(self) -> None:

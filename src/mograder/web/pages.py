@@ -98,13 +98,11 @@ def problem_page(
     message: str,
     hint: str = "",
     *,
-    again: str = "",
     retry_after: int = 0,
 ) -> Response:
     """Return a page about a failure: the message, a hint, and the request's reference number.
 
-    ``again`` is a path below the prefix for another try, after ``retry_after`` seconds (0:
-    unknown).
+    ``retry_after`` is after how many seconds to try again, 0 if that is unknown.
     """
     response = page(
         request,
@@ -114,7 +112,6 @@ def problem_page(
         answered=status,
         message=message,
         hint=hint,
-        again=again,
         retry_after=retry_after,
     )
     if retry_after:

@@ -122,30 +122,9 @@ async def test_work_that_is_for_others_too_goes_on_whoever_watches() -> None:
 async def test_who_looks_again_in_time_keeps_the_place() -> None:
     work = Work()
     running = work.begin(waiting_in_line)
-    work.keep("alice /edit/A1", running)
     running.abandon(0.05)
     running.abandon(60)
     assert (await asyncio.wait((running.task,), timeout=0.2))[0] == set()
-    assert work.kept("alice /edit/A1") is running
-    await work.close()
-
-
-async def test_what_was_given_up_is_not_told_as_a_result() -> None:
-    work = Work()
-    running = work.begin(waiting_in_line)
-    work.keep("alice /edit/A1", running)
-    running.abandon(0)
-    await asyncio.wait((running.task,), timeout=40)
-    assert work.kept("alice /edit/A1") is None
-
-
-async def test_the_number_of_starts_remembered_for_pages_without_scripts_is_bounded() -> None:
-    work = Work()
-    running = work.begin(waiting_in_line)
-    for number in range(1100):
-        work.keep(f"user{number} /edit/A1", running)
-    assert work.kept("user0 /edit/A1") is None
-    assert work.kept("user1099 /edit/A1") is running
     await work.close()
 
 

@@ -88,8 +88,6 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/course/source/{name}", sources.replace, INSTRUCTOR),
     Route("POST", "/course/cancel-grading/{item}", grading.cancel, INSTRUCTOR),
     Route("POST", "/course/publish", admin.publish_form, INSTRUCTOR),
-    Route("GET", "/course/publishing/{name}", course_pages.working, INSTRUCTOR),
-    Route("GET", "/course/preparing", course_pages.working, INSTRUCTOR),
     Route("GET", "/course/sessions", course_pages.sessions, INSTRUCTOR),
     Route("GET", "/course/students", course_pages.students, INSTRUCTOR),
     *gradebook.ROUTES,

@@ -22,7 +22,7 @@ from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form
 from mograder.web.student.assignment_rows import AssignmentRow
 from mograder.web.student.student_app import StudentApp, deliver, go_to, student_app
-from mograder.web.student.views import FIRST_LOOK, requested_row, sign_in_form
+from mograder.web.student.views import requested_row, sign_in_form
 
 
 class _Agreed(TypedDict):
@@ -44,7 +44,7 @@ async def sign_in(request: Request) -> Response:
             hint=error.hint,
             user=fields.get("user", "")[:100],
         )
-    return await deliver(request, FIRST_LOOK, partial(look, app))
+    return await deliver(request, partial(look, app))
 
 
 async def sign_out(request: Request) -> Response:
@@ -64,7 +64,7 @@ async def sync(request: Request) -> Response:
         await app.connection.use(send)
         return await look(app, report)
 
-    return await deliver(request, FIRST_LOOK, job)
+    return await deliver(request, job)
 
 
 async def look(app: StudentApp, report: Report) -> str:
@@ -91,7 +91,7 @@ async def fetch(request: Request) -> Response:
         kept = await app.connection.use(bring)
         return with_outcome("/", "replaced" if kept else "downloaded", line.name)
 
-    return await deliver(request, f"fetch:{line.folder}", job)
+    return await deliver(request, job)
 
 
 async def take(request: Request) -> Response:
@@ -108,12 +108,12 @@ async def take(request: Request) -> Response:
         kept = await app.connection.use(bring)
         return with_outcome("/", "taken-kept" if kept else "taken", line.name)
 
-    return await deliver(request, f"fetch:{line.folder}", job)
+    return await deliver(request, job)
 
 
 async def edit(request: Request) -> Response:
     """Start the editor of a notebook, then redirect to it."""
-    return await _run_notebook(request, "edit", student_app(request).runner.edit, "editor")
+    return await _run_notebook(request, student_app(request).runner.edit, "editor")
 
 
 async def stop(request: Request) -> Response:
@@ -127,13 +127,11 @@ async def stop(request: Request) -> Response:
 
 async def validate(request: Request) -> Response:
     """Run the notebook's checks."""
-    return await _run_notebook(
-        request, "validate", student_app(request).runner.validate, "validation"
-    )
+    return await _run_notebook(request, student_app(request).runner.validate, "validation")
 
 
 async def _run_notebook(
-    request: Request, kind: str, work: Callable[[Notebook, Report], Awaitable[object]], page: str
+    request: Request, work: Callable[[Notebook, Report], Awaitable[object]], page: str
 ) -> Response:
     line = await requested_row(request)
     notebook = _notebook_of(line)
@@ -142,7 +140,7 @@ async def _run_notebook(
         await work(notebook, report)
         return f"/{page}/{quote(line.folder, safe='')}"
 
-    return await deliver(request, f"{kind}:{line.folder}", job)
+    return await deliver(request, job)
 
 
 async def submit(request: Request) -> Response:
@@ -157,7 +155,7 @@ async def submit(request: Request) -> Response:
         except NotAuthenticated:
             return _after(app, await to_thread.run_sync(hand_in, None), line.name)
 
-    return await deliver(request, f"submit:{line.folder}", job)
+    return await deliver(request, job)
 
 
 async def send(request: Request) -> Response:
@@ -169,7 +167,7 @@ async def send(request: Request) -> Response:
         send_it = partial(app.course.send, folder=line.folder, progress=report, **agreed)
         return await _handed_over(app, line, send_it)
 
-    return await deliver(request, f"submit:{line.folder}", job)
+    return await deliver(request, job)
 
 
 async def _handed_over(

@@ -22,7 +22,6 @@ _LOOK = (
     ("/open", views.use_link),
     ("/", views.home),
     ("/sign-in", views.sign_in_page),
-    ("/working/{what}", views.working),
     ("/editor/{folder}", views.editor),
     ("/validation/{folder}", views.validation),
     ("/replace/{folder}", views.replace),
@@ -56,8 +55,7 @@ def create_app(app: StudentApp) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await app.connection.resume()
         if app.connection.user:
-            first = app.work.begin(partial(actions.look, app))
-            app.work.keep(views.FIRST_LOOK, first)
+            app.connection.first_look = app.work.begin(partial(actions.look, app)).task
         yield
         await app.work.close()
         await app.runner.close()

@@ -32,6 +32,8 @@ class ServerConnection:
         self._owner = owner
         self.trouble = ""
         """Why the server cannot be used at the moment; empty when it can."""
+        self.first_look: asyncio.Task[str] | None = None
+        """The sync with the server that the dashboard began by itself, None without a login."""
         self._transport: Transport | None = None
         self._turn = asyncio.Lock()
 

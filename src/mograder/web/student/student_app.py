@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -26,9 +24,6 @@ from mograder.web.problems import (
 from mograder.web.student.notebook_runner import NotebookRunner
 from mograder.web.student.server_connection import ServerConnection
 from mograder.web.templating import Pages
-
-_PATIENCE_SECONDS = 4.0
-"""Seconds that a form waits for its response; then it is redirected to a page that polls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +63,14 @@ def go_to(path: str) -> RedirectResponse:
     return RedirectResponse(path, 303)
 
 
-async def deliver(
-    request: Request, spinner: str, job: Callable[[Report], Awaitable[str]]
-) -> Response:
+async def deliver(request: Request, job: Callable[[Report], Awaitable[str]]) -> Response:
     """Run a job, and redirect to the page that it returns.
-
-    A form that would wait too long is redirected to the page at ``/working/<spinner>``.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    app = student_app(request)
-    running = app.work.begin(job)
+    running = student_app(request).work.begin(job)
     if wanted(request) is Wants.PROGRESS:
         return progress_response(running, request, _leading_to)
-    done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
-    if not done:
-        app.work.keep(spinner, running)
-        return go_to(f"/working/{quote(spinner, safe=':')}")
     return go_to(await running.result())
 
 

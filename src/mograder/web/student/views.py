@@ -18,9 +18,6 @@ from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
 from mograder.web.student.student_app import StudentApp, go_to, student_app
 
 _FIRST_LOOK_SECONDS = 3.0
-FIRST_LOOK = "sync"
-"""The name of the work that syncs with the server."""
-
 _NO_SCRIPTS = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 )
@@ -54,9 +51,9 @@ async def use_link(request: Request) -> Response:
 async def home(request: Request) -> Response:
     """Show the assignments, as last received from the server and as now in the folder."""
     app = student_app(request)
-    looking = app.work.kept(FIRST_LOOK)
-    if looking is not None and not looking.task.done():
-        await asyncio.wait((looking.task,), timeout=_FIRST_LOOK_SECONDS)
+    looking = app.connection.first_look
+    if looking is not None:
+        await asyncio.wait((looking,), timeout=_FIRST_LOOK_SECONDS)
     known = await to_thread.run_sync(app.course.known)
     if known is None and not app.connection.user:
         return go_to("/sign-in")
@@ -68,7 +65,7 @@ async def home(request: Request) -> Response:
         lines=lines,
         known=known,
         now=app.clock.now(),
-        looking=looking is not None and not looking.task.done(),
+        looking=looking is not None and not looking.done(),
         trouble=app.connection.trouble,
         done=done,
         done_item=item,
@@ -105,10 +102,11 @@ async def validation(request: Request) -> Response:
 
 
 async def editor(request: Request) -> Response:
-    """Show the page that opens a running editor."""
+    """Show the page that opens a running editor, or starts one: at once with ``?begin``."""
     line = await requested_row(request)
     found = student_app(request).runner.editors.find(line.folder)
-    return page(request, "student/editor.html", line=line, url=found.url if found else "")
+    url, begin = found.url if found else "", "begin" in request.query_params
+    return page(request, "student/editor.html", line=line, url=url, begin=begin)
 
 
 async def replace(request: Request) -> Response:
@@ -187,19 +185,6 @@ async def document_file(request: Request) -> Response:
     """Send a feedback document as a download."""
     found, content = await _document(request)
     return _attached(content, found.name, "application/octet-stream")
-
-
-async def working(request: Request) -> Response:
-    """Show the waiting page for browsers without scripts; redirect when the work is done."""
-    what = request.path_params["what"]
-    running = student_app(request).work.kept(what)
-    if running is None:
-        return go_to("/")
-    if not running.task.done():
-        return page(
-            request, "student/working.html", what=what.partition(":")[0], news=running.latest
-        )
-    return go_to(str(await running.result()))
 
 
 async def requested_row(request: Request) -> AssignmentRow:

@@ -25,7 +25,6 @@ from mograder.publishing.warm import warm_releases
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
-from mograder.web.hub.handlers.course_pages import PREPARING, publishing_page
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.support.models import Held, Published, Warmed
@@ -77,8 +76,8 @@ async def _publish(
         copies = (await app.copy_counts.look()).begun[str(release.name)]
         return Published(files=sorted(release.files), type=release.kind, copies=copies)
 
-    done, spinner = with_outcome("/course/items", "published", name), publishing_page(name)
-    return await deliver(request, job, lambda _: done, spinner, lasting=True)
+    done = with_outcome("/course/items", "published", name)
+    return await deliver(request, job, lambda _: done)
 
 
 def _name_in(form: FormData) -> str:
@@ -120,7 +119,7 @@ async def warm_cache(
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
     done = with_outcome("/course/items", "warmed")
-    return await deliver(request, job, lambda _: done, PREPARING, lasting=True)
+    return await deliver(request, job, lambda _: done)
 
 
 async def _replace(

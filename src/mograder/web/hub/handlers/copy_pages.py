@@ -15,7 +15,7 @@ from anyio import to_thread
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import NotFound
 from mograder.grading.marking.question_sources import sources_or_none
 from mograder.grading.marking.shown_work import WorkCell, WorkToShow
 from mograder.notebook.points import key_of
@@ -25,10 +25,8 @@ from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.items import find_release
-from mograder.web.hub.handlers.validation import page_of
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.responses import failure_page, kept_work
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page
 
 _LINES = 400
@@ -111,19 +109,7 @@ async def look_back(
 async def validation(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show the result of the last validation, or the progress of a running one (B55)."""
-    spinner = page_of(copy.user, copy.item)
-    running = (
-        kept_work(request, spinner, lasting=True) if "waiting" in request.query_params else None
-    )
-    if running is not None and not running.task.done():
-        return page(request, "working.html", work="validate", item=copy.item, news=running.latest)
-    if running is not None:
-        try:
-            await running.result()
-        except MograderError as error:
-            return failure_page(request, error)
-        return go_to(request, spinner)
+    """Show the result of the last validation (B55)."""
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     if facts is None:
         raise NotFound("Notebook not found", hint="Download it first.")

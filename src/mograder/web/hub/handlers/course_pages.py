@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.sessions.launch_spec import script_of
@@ -29,9 +28,8 @@ from mograder.web.hub.handlers.client import lines_if_any
 from mograder.web.hub.handlers.recent_problems import gather
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.copy_counts import Count
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.responses import failure_page, kept_work
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.pages import outcome, page
 from mograder.web.sheets import number_in, sheet_of
 
 if TYPE_CHECKING:
@@ -82,31 +80,6 @@ async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
         done_item=item,
         limits=app.services.loaded.settings.limits,
     )
-
-
-async def working(request: Request, app: CurrentApp, caller: Caller, name: str = "") -> Response:
-    """Show a browser without scripts the progress of publishing or preparing, then redirect it."""
-    spinner = publishing_page(name) if name else PREPARING
-    running = kept_work(request, spinner, lasting=True)
-    if running is None:
-        return go_to(request, "/course/items")
-    if not running.task.done():
-        work = "publish" if name else "prepare"
-        return page(request, "working.html", work=work, item=name, news=running.latest)
-    try:
-        await running.result()
-    except MograderError as error:
-        return failure_page(request, error)
-    return go_to(request, with_outcome("/course/items", "published" if name else "warmed", name))
-
-
-PREPARING = "/course/preparing"
-"""The page that waits until environments are prepared."""
-
-
-def publishing_page(name: str) -> str:
-    """Return the address of the page that waits until an item is published."""
-    return f"/course/publishing/{quote(name, safe='')}"
 
 
 async def sessions(request: Request, app: CurrentApp, caller: Caller) -> Response:

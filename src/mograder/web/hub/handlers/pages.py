@@ -8,21 +8,18 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.identity import Identity
-from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound
+from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import SessionKey, spinner_of
+from mograder.sessions.session import SessionKey
 from mograder.web import pages
-from mograder.web.background import Running
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.end_messages import news_of
 from mograder.web.hub.handlers.items import person
-from mograder.web.hub.handlers.sessions import page_of
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, go_to, hub_app
-from mograder.web.hub.support.models import Health, Ready, ServerStatus, Started
+from mograder.web.hub.support.hub_app import CurrentApp, hub_app
+from mograder.web.hub.support.models import Health, Ready, ServerStatus
 from mograder.web.hub.support.openapi import describe, viewer_file, viewer_version
-from mograder.web.hub.support.responses import failure_page, kept_work
 from mograder.web.pages import page
 
 
@@ -88,10 +85,6 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         item = ItemName.parse(name)
     except InvalidInput as error:
         raise NotFound(f"There is no {what} of this name.", hint="Check the link.") from error
-    if "waiting" in request.query_params:
-        running = kept_work(request, spinner_of(mode, item))
-        if running is not None:
-            return await _waiting(request, running, item, spinner_of(mode, item))
     app, user = hub_app(request), person(caller)
     services = app.services
     before = services.pool.history.of_key(SessionKey(user, item, mode))
@@ -107,17 +100,3 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
         before=news_of(before, services.loaded.settings),
         saved=copy.saved if copy else None,
     )
-
-
-async def _waiting(
-    request: Request, running: Running[object], item: ItemName, spinner: str
-) -> Response:
-    """Show a browser without scripts the progress of its start, then redirect it to the session."""
-    if not running.task.done():
-        return page(request, "waiting.html", name=item, news=running.latest)
-    try:
-        started = await running.result()
-    except MograderError as error:
-        return failure_page(request, error, again=spinner)
-    assert isinstance(started, Started)
-    return go_to(request, page_of(started))

@@ -18,7 +18,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession, SessionKey, spinner_of
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
@@ -28,7 +28,7 @@ from mograder.web.hub.handlers.items import demand_visible, find_release, mode_o
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import SessionEntry, Started, Stopped
-from mograder.web.hub.support.responses import back_from, deliver
+from mograder.web.hub.support.responses import ABSENT_SECONDS, back_from, deliver
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
@@ -50,7 +50,7 @@ async def start_edit_deep(
         await settle(app, request, caller, copy, report)
         return await _start(app, copy.key, report, renamed)
 
-    return await deliver(request, job, page_of, spinner_of(Mode.EDIT, a))
+    return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
 
 
 async def start_edit(
@@ -79,7 +79,7 @@ async def start_run(
         release = await to_thread.run_sync(_lecture, app, caller, lecture)
         return await _start(app, SessionKey(person(caller), release.name, Mode.RUN), report)
 
-    return await deliver(request, job, page_of, spinner_of(Mode.RUN, lecture))
+    return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
 
 
 async def stop_edit(

@@ -61,7 +61,7 @@ async def preview(
             await asyncio.wait({task}, timeout=_TOLD_SECONDS)
         return await _status(app, name)
 
-    return await deliver(request, job, lambda _: update_page(name), lasting=True)
+    return await deliver(request, job, lambda _: update_page(name))
 
 
 async def cancel_preview(
@@ -115,7 +115,7 @@ async def undo(
         )
 
     done = with_outcome(update_page(name), "undone", name)
-    return await deliver(request, job, lambda _: done, lasting=True)
+    return await deliver(request, job, lambda _: done)
 
 
 def update_page(name: ItemName) -> str:

@@ -65,7 +65,7 @@ async def warm(
         await app.audit.record(request, caller, action, ", ".join(names))
         return answer
 
-    return await deliver(request, job, lambda _: "/course/items", lasting=True)
+    return await deliver(request, job, lambda _: "/course/items")
 
 
 def _demand(app: HubApp, names: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -20,7 +19,7 @@ from starlette.responses import (
 from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.core.names import INSTRUCTOR
-from mograder.web.background import Report, Running, progress_response
+from mograder.web.background import Report, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import go_to, hub_app, identity_of
@@ -37,11 +36,6 @@ from mograder.web.problems import (
 M = TypeVar("M", bound=BaseModel)
 ABSENT_SECONDS = 30.0
 """Seconds for which a queued start is kept after its browser has disconnected."""
-
-_PATIENCE_SECONDS = 5.0
-"""Seconds that a form waits for its response; then it is redirected to a page that polls, since
-proxies and browsers give up on requests that take minutes.
-"""
 
 
 _COURSE_PAGES: Mapping[str, str] = MappingProxyType(
@@ -66,46 +60,32 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
     return problem_json(error, HUB_STATUS)
 
 
-def failure_page(request: Request, error: MograderError, *, again: str = "") -> Response:
-    """Return a page about a failure; ``again`` is a path below the prefix for another try."""
+def failure_page(request: Request, error: MograderError) -> Response:
+    """Return a page about a failure."""
     later = error.retry_after if isinstance(error, Busy) else 0
     status = status_of(error, HUB_STATUS)
-    return problem_page(request, status, error.message, error.hint, again=again, retry_after=later)
+    return problem_page(request, status, error.message, error.hint, retry_after=later)
 
 
 async def deliver(
     request: Request,
     job: Callable[[Report], Awaitable[M]],
     next_page: Callable[[M], str],
-    spinner: str = "",
     *,
-    lasting: bool = False,
+    absent: float | None = None,
 ) -> Response:
     """Run a job and answer as asked: JSON lines, plain JSON, or for a form the next page.
 
-    ``spinner`` is the path of the page that waits for this job, if there is one. A ``lasting`` job
-    goes on when its client has disconnected.
+    When a client that watches the progress disconnects, the job is cancelled after ``absent``
+    seconds; None: it goes on.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
     running = hub_app(request).work.begin(_announced(request, job))
     form = wanted(request)
-    if form is Wants.PAGE and spinner:
-        done, _ = await asyncio.wait((running.task,), timeout=_PATIENCE_SECONDS)
-        if not done:
-            hub_app(request).work.keep(_name(request, spinner), running)
-            if not lasting:
-                running.abandon(ABSENT_SECONDS)
-            return go_to(request, f"{spinner}?waiting")
     if form is Wants.PROGRESS:
-        absent = ABSENT_SECONDS if spinner and not lasting else None
         return progress_response(running, request, _in_json, statuses=HUB_STATUS, absent=absent)
-    try:
-        result = await running.result()
-    except Busy as error:
-        if form is Wants.PAGE and spinner:
-            return failure_page(request, error, again=spinner)
-        raise
+    result = await running.result()
     if form is Wants.PAGE:
         return go_to(request, next_page(result))
     return JSONResponse(_in_json(result))
@@ -131,14 +111,6 @@ def _in_json(result: BaseModel) -> dict[str, object]:
     return result.model_dump(mode="json")
 
 
-def kept_work(request: Request, spinner: str, *, lasting: bool = False) -> Running[object] | None:
-    """Return the work that the page at this path waits for, started by the same person."""
-    running = hub_app(request).work.kept(_name(request, spinner))
-    if running is not None and not running.task.done() and not lasting:
-        running.abandon(ABSENT_SECONDS)  # unless the page reloads before
-    return running
-
-
 def _announced(
     request: Request, job: Callable[[Report], Awaitable[M]]
 ) -> Callable[[Report], Awaitable[M]]:
@@ -152,11 +124,6 @@ def _announced(
         return result
 
     return run
-
-
-def _name(request: Request, spinner: str) -> str:
-    who = identity_of(request)
-    return f"{who.username if who else ''} {spinner}"
 
 
 def _ask_to_sign_in(request: Request) -> Response:
