@@ -108,7 +108,7 @@ def test_every_command_and_option_says_what_it_is_for(path: str) -> None:
 
 
 def test_a_group_lists_its_commands_in_their_own_words() -> None:
-    """The one-line descriptions are written twice, since listing must not import."""
+    """Listing reads them from the files of the modules, since it must not import these."""
     for path, group in ALL.items():
         if isinstance(group, LazyGroup):
             for name, lazy in group.table.items():

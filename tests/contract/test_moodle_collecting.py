@@ -212,4 +212,4 @@ def test_late_work_names_the_option_that_submits_it(
     monkeypatch.setattr(MoodleTransport, "submit", refuse)
     (teacher.course / "A1.py").write_text("import marimo\n\napp = marimo.App()\n")
     assert run(["moodle", "submit", "A1", "A1.py"]) == 5
-    assert "--late submits it all the same" in capfd.readouterr().err
+    assert "--late to let the late one count" in capfd.readouterr().err

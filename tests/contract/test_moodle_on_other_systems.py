@@ -47,6 +47,6 @@ def test_a_student_fetches_submits_and_asks(system: str, moodle: CourseSetup) ->
 
     moodle.at(99)
     (moodle.course / NOTEBOOK).write_bytes(b"# alice\nx = 1       ")
-    assert run("submit", "A1", NOTEBOOK).startswith(f"Submitted {NOTEBOOK} to A1. Introduction.")
+    assert run("submit", "A1", NOTEBOOK).startswith(f"Submitted '{NOTEBOOK}' to 'A1. Introduction'")
     moodle.at(104)
     assert "submitted" in run("feedback", "A1")

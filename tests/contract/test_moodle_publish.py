@@ -166,11 +166,13 @@ def test_a_student_lists_fetches_and_reads(
     assert rows[0].startswith("1   A1. Introduction")
     assert NOTEBOOK in rows[0]
     assert run(["moodle", "fetch", "A1", "-o", "a1"]) == 0
-    assert capfd.readouterr().out == f"Fetched A1. Introduction to a1\n  {NOTEBOOK}\n"
+    assert capfd.readouterr().out == (
+        f"  Downloaded: a1/{NOTEBOOK}\nFetched 1 file(s) for 'A1. Introduction'\n"
+    )
     assert (student.course / "a1" / NOTEBOOK).read_bytes() == recorded(137).body
     student.at(104)
     assert run(["moodle", "feedback", "A1"]) == 0
-    assert "Status:     submitted" in capfd.readouterr().out
+    assert "Status: submitted" in capfd.readouterr().out
 
 
 def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(
@@ -184,7 +186,7 @@ def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(
     assert "Dry run — nothing was sent.\n" in capfd.readouterr().out
     assert student.asked("mod_assign_save_submission") == []
     assert run(["moodle", "submit", "A1", NOTEBOOK]) == 0
-    assert capfd.readouterr().out.startswith(f"Submitted {NOTEBOOK} to A1. Introduction.\n")
+    assert capfd.readouterr().out.startswith(f"Submitted '{NOTEBOOK}' to 'A1. Introduction'\n")
 
 
 def test_b86_publish_sends_what_moodle_hands_out(

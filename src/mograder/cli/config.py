@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.settings import FILE_NAME, LoadedSettings, SettingRow, describe, load_settings
 
 
@@ -24,23 +25,24 @@ def config() -> None:
     type=click.Path(path_type=Path),
     help="The course; otherwise MOGRADER_COURSE_DIR, the working directory or the nearest above.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(course_dir: Path | None, as_json: bool) -> None:
+@json_option
+def show(course_dir: Path | None) -> Result:
     """Print each setting, its value and where it came from; secrets are masked."""
     loaded = load_settings(course_dir)
     rows = describe(loaded)
-    if as_json:
-        print_json(_as_json(loaded, rows), indent=2)
-        return
     for warning in loaded.warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    click.echo(f"# {loaded.course_dir / FILE_NAME}")
+        tell(f"Warning: {warning}", err=True)
+    return Result(_as_json(loaded, rows), _lines(loaded, rows))
+
+
+def _lines(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> Iterator[str]:
+    yield f"# {loaded.course_dir / FILE_NAME}"
     values = [_shown(row.value) for row in rows]
     keys = max(len(row.key) for row in rows)
     width = min(40, max(len(each) for each in values))
     for row, value in zip(rows, values, strict=True):
         note = f"  ({row.note})" if row.note else ""
-        click.echo(f"{row.key:{keys}}  {value:{width}}  {row.origin}{note}")
+        yield f"{row.key:{keys}}  {value:{width}}  {row.origin}{note}"
 
 
 def _as_json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> dict[str, object]:

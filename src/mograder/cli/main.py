@@ -66,83 +66,27 @@ class _ErrorOptions:
 class _Root(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "new": Lazy("mograder.cli.new:new", "Start a course, or an item in one."),
-            "generate": Lazy("mograder.cli.generate:generate", "Make releases of sources."),
-            "quality": Lazy("mograder.cli.quality:quality", "Check the checks of sources."),
-            "validate": Lazy(
-                "mograder.cli.validate:validate_command", "Run notebooks against their checks."
-            ),
-            "autograde": Lazy(
-                "mograder.cli.autograde.command:autograde_command",
-                "Mark what students handed in.",
-                server_side=True,
-            ),
-            "feedback": Lazy(
-                "mograder.cli.feedback:feedback",
-                "Write a page of feedback for each student.",
-                server_side=True,
-            ),
-            "gradebook": Lazy(
-                "mograder.cli.gradebook.group:gradebook",
-                "Look after the marks of a course.",
-                server_side=True,
-            ),
-            "extension": Lazy(
-                "mograder.cli.extension.group:extension",
-                "Give extensions and exemptions, and set the rule for late work.",
-                server_side=True,
-            ),
-            "grader": Lazy(
-                "mograder.cli.grader:grader",
-                "Mark a course on your own machine, in a browser.",
-                server_side=True,
-            ),
-            "similarity": Lazy(
-                "mograder.cli.similarity:similarity",
-                "Look for copies among the submissions of an assignment.",
-                server_side=True,
-            ),
-            "grader-asgi": Lazy(
-                "mograder.cli.grader:grader_asgi",
-                "Serve the pages of marking behind a reverse proxy that signs people in.",
-                server_side=True,
-            ),
-            "hub": Lazy(
-                "mograder.cli.hub.group:hub",
-                "Run the shared hub, and look after it.",
-                server_side=True,
-            ),
-            "serve": Lazy(
-                "mograder.cli.serve:serve",
-                "Serve a course over HTTPS, without Moodle.",
-                server_side=True,
-            ),
-            "token": Lazy(
-                "mograder.cli.token:token", "Make the tokens of a served course.", server_side=True
-            ),
-            "moodle": Lazy(
-                "mograder.cli.moodle.group:moodle",
-                "Hand out, collect and grade with a Moodle course.",
-            ),
-            "https": Lazy(
-                "mograder.cli.https.group:https",
-                "Fetch, submit and grade over an assignment server.",
-            ),
-            "receipt": Lazy(
-                "mograder.cli.https.receipt:receipt", "Look at the receipts of what was handed in."
-            ),
-            "student": Lazy(
-                "mograder.cli.student:student", "Open your own dashboard of a course, as a student."
-            ),
-            "node": Lazy(
-                "mograder.cli.node.group:node",
-                "Run notebooks on this machine for a hub on another one.",
-                server_side=True,
-            ),
-            "config": Lazy("mograder.cli.config:config", "Look at the settings of a course."),
-            "completion": Lazy(
-                "mograder.cli.completion:completion", "Let the shell complete commands and options."
-            ),
+            "new": Lazy("mograder.cli.new:new"),
+            "generate": Lazy("mograder.cli.generate:generate"),
+            "quality": Lazy("mograder.cli.quality:quality"),
+            "validate": Lazy("mograder.cli.validate:validate_command"),
+            "autograde": Lazy("mograder.cli.autograde.command:autograde_command", server_side=True),
+            "feedback": Lazy("mograder.cli.feedback:feedback", server_side=True),
+            "gradebook": Lazy("mograder.cli.gradebook.group:gradebook", server_side=True),
+            "extension": Lazy("mograder.cli.extension.group:extension", server_side=True),
+            "grader": Lazy("mograder.cli.grader:grader", server_side=True),
+            "similarity": Lazy("mograder.cli.similarity:similarity", server_side=True),
+            "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", server_side=True),
+            "hub": Lazy("mograder.cli.hub.group:hub", server_side=True),
+            "serve": Lazy("mograder.cli.serve:serve", server_side=True),
+            "token": Lazy("mograder.cli.token:token", server_side=True),
+            "moodle": Lazy("mograder.cli.moodle.group:moodle"),
+            "https": Lazy("mograder.cli.https.group:https"),
+            "receipt": Lazy("mograder.cli.https.receipt:receipt"),
+            "student": Lazy("mograder.cli.student:student"),
+            "node": Lazy("mograder.cli.node.group:node", server_side=True),
+            "config": Lazy("mograder.cli.config:config"),
+            "completion": Lazy("mograder.cli.completion:completion"),
         }
     )
 

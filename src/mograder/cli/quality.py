@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option, sandbox_options
+from mograder.cli.shared.options import sandbox_options
 from mograder.cli.shared.progress_bars import counting
-from mograder.core.errors import SandboxUnavailable
+from mograder.cli.shared.result import Result, json_option, tell
+from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns
 from mograder.grading.author.open_runs import open_runs
@@ -70,12 +70,9 @@ _MANY_RUNS = 100
 @sandbox_options
 @json_option
 @course_option
-@click.pass_context
 def quality(  # noqa: PLR0913  # one argument per option
-    ctx: click.Context,
-    /,
-    assignments: tuple[str, ...],
     *,
+    assignments: tuple[str, ...],
     budget: float,
     mutants: int,
     seed: int,
@@ -83,9 +80,8 @@ def quality(  # noqa: PLR0913  # one argument per option
     jobs: int | None,
     no_sandbox: bool,
     own_python: bool,
-    as_json: bool,
     loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Check the checks of sources.
 
     ASSIGNMENTS are names in the course's source directory, or their beginnings up to a dash, or
@@ -110,25 +106,28 @@ def quality(  # noqa: PLR0913  # one argument per option
         (path, options) = wanted[0]
         wanted = [(path, _with_submissions(loaded, items[0], options, submissions))]
     reports = [QualityReport(shown(path)) for path, _ in wanted]
-    ctx.exit(_run(wanted, reports, opening, as_json=as_json))
+    return _run(wanted, reports, opening)
 
 
 def _run(
     wanted: Sequence[tuple[Path, QualityOptions]],
     reports: Sequence[QualityReport],
     opening: AbstractAsyncContextManager[AuthorRuns],
-    *,
-    as_json: bool,
-) -> int:
-    """Examine the notebooks, print the reports, and return the exit status."""
+) -> Result:
+    """Examine the notebooks; also what was found before a mistake in a later one is a result."""
+    failure, status = None, 0
     try:
         with ExitStack() as stack:
-            asyncio.run(_examine(wanted, reports, opening, _Watch(stack, quiet=as_json)))
+            asyncio.run(_examine(wanted, reports, opening, _Watch(stack)))
     except KeyboardInterrupt:
-        return _INTERRUPTED
-    finally:  # also what was found before a mistake in a later notebook
-        _tell([each for each in reports if each.seconds], as_json=as_json)
-    return _FOUND if any(each.findings or not each.complete for each in reports) else 0
+        status = _INTERRUPTED
+    except MograderError as error:
+        failure = error
+    else:
+        status = _FOUND if any(each.findings or not each.complete for each in reports) else 0
+    told = [each for each in reports if each.seconds]
+    data = {"notebooks": [each.as_data() for each in told]}
+    return Result(data, map(plain, _lines(told)), status, failure=failure)
 
 
 def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:
@@ -183,21 +182,19 @@ async def _examine(
 class _Watch(QualityWatch):
     """Shows the estimate as a line, and the progress as a bar."""
 
-    def __init__(self, stack: ExitStack, *, quiet: bool) -> None:
+    def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._quiet = quiet
         self._advance: Callable[[], None] | None = None
 
     def say(self, filename: str, message: str) -> None:
-        if not self._quiet and self._advance is None:
-            click.echo(f"  {filename}: {message}", err=True)
+        if self._advance is None:
+            tell(f"  {filename}: {message}", err=True)
 
     def planned(self, filename: str, runs: int, seconds: float) -> None:
-        if not self._quiet:
-            told = f"{runs} runs, about {_duration(seconds)}; Ctrl+C ends it early"
-            click.echo(f"  {filename}: {told}", err=True)
+        told = f"{runs} runs, about {_duration(seconds)}; Ctrl+C ends it early"
+        tell(f"  {filename}: {told}", err=True)
         self._stack.close()  # the bar of the notebook before
-        self._advance = self._stack.enter_context(counting(runs, filename, quiet=self._quiet))
+        self._advance = self._stack.enter_context(counting(runs, filename))
 
     def done(self) -> None:
         if self._advance is not None:
@@ -210,15 +207,9 @@ def _duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min"
 
 
-def _tell(reports: Sequence[QualityReport], *, as_json: bool) -> None:
-    if as_json:
-        told = [each.as_data() for each in reports]
-        print_json({"notebooks": told}, indent=1)
-        return
+def _lines(reports: Sequence[QualityReport]) -> Iterator[str]:
     for report in reports:
         for finding in sorted(report.findings):
-            for line in finding.lines():
-                click.echo(plain(line))
-        for note in report.notes:
-            click.echo(plain(f"{report.filename}: {note}"))
-        click.echo(plain(report.summary()))
+            yield from finding.lines()
+        yield from (f"{report.filename}: {note}" for note in report.notes)
+        yield report.summary()

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.private_files import write_private
 from mograder.cli.shared.progress_bars import counting
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import write_table
 from mograder.core.errors import NotFound
@@ -44,9 +43,7 @@ _Verdicts = Mapping[tuple[str, str], tuple[GivenVerdict, ...]]
 )
 @json_option
 @course_option
-def similarity(
-    *, assignment: str, file: Path | None, as_json: bool, loaded: LoadedSettings
-) -> None:
+def similarity(*, assignment: str, file: Path | None, loaded: LoadedSettings) -> Result:
     """Look for copies among the submissions of an assignment.
 
     Other names, other comments and functions in another order hide nothing. Text of the release and
@@ -58,17 +55,12 @@ def similarity(
     name = _named(loaded, assignment)
     source = open_sources(loaded, SystemClock()).find(name)
     work = compared_work(loaded, name, None if source is None else source.notebook)
-    with counting(len(work.students()), "Reading submissions", quiet=as_json) as tell:
+    with counting(len(work.students()), "Reading submissions") as tell:
         found = asyncio.run(similar_work(work, tell))
     verdicts = _verdicts(loaded, name)
     if file is not None:
         write_private(file, _csv(found, verdicts))
-    if as_json:
-        told = _json(name, found, verdicts)
-        print_json(told, indent=1)
-        return
-    for line in _lines(name, found, verdicts):
-        click.echo(plain(line))
+    return Result(_json(name, found, verdicts), map(plain, _lines(name, found, verdicts)))
 
 
 def _named(loaded: LoadedSettings, assignment: str) -> ItemName:

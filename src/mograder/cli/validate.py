@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import coloured, print_json
+from mograder.cli.shared.console import coloured
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.system import SYSTEM_NAME
@@ -61,7 +61,7 @@ _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 @click.option("--fix", is_flag=True, hidden=True, help="Has no effect: no file is changed.")
 @json_option
 @course_option
-def validate_command(  # noqa: PLR0913  # one argument per option
+def validate_command(  # one argument per option
     assignments: tuple[str, ...],
     *,
     release: Path | None,
@@ -70,9 +70,8 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     html: Path | None,
     no_sandbox: bool,
     fix: bool,
-    as_json: bool,
     loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Run notebooks against their checks.
 
     Each check and each failing cell is reported. ASSIGNMENTS are names in the course's source or
@@ -89,7 +88,7 @@ def validate_command(  # noqa: PLR0913  # one argument per option
     _warn(notebooks, loaded, no_sandbox=no_sandbox)
     pairs = [_read(path, release, loaded) for path in notebooks]
     try:
-        with reporting(quiet=as_json) as say:
+        with reporting() as say:
             opening = open_workbench(
                 loaded, read_environ(), sandbox=not no_sandbox, runs=len(notebooks), jobs=jobs
             )
@@ -101,15 +100,10 @@ def validate_command(  # noqa: PLR0913  # one argument per option
         raise SandboxUnavailable(error.message, hint=f"{error.hint} {_TRUSTED}") from error
     if html is not None:
         _write_pages(html, notebooks, reports)
-    if as_json:
-        answers = [answer_of(each, html_available=html is not None) for each in reports]
-        listed = [answer.model_dump(mode="json") for answer in answers]
-        print_json(listed, indent=2)
-    else:
-        for report in reports:
-            click.echo(coloured(render_text(report)), nl=False)
-    if not all(report.ok for report in reports):
-        raise SystemExit(1)
+    answers = [answer_of(each, html_available=html is not None) for each in reports]
+    told = [answer.model_dump(mode="json") for answer in answers]
+    lines = (coloured(render_text(report)).removesuffix("\n") for report in reports)
+    return Result(told, lines, int(not all(report.ok for report in reports)))
 
 
 def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, ...]:

@@ -15,10 +15,9 @@ from mograder.cli.autograde.output import Output, answer_of
 from mograder.cli.autograde.preview import preview_json, preview_lines
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
 from mograder.cli.autograde.verification import verify
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
@@ -147,9 +146,8 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     preview: bool,
     only_verify: bool,
     no_sandbox: bool,
-    as_json: bool,
     loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Mark what students handed in.
 
     ASSIGNMENTS are names in the course's directory of submissions, or their beginnings up to a
@@ -163,17 +161,19 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
     if only_verify:
-        ctx.exit(verify(chosen, loaded, as_json=as_json))
+        return verify(chosen, loaded)
     defaults = loaded.settings.defaults
     seconds, at_once = timeout or max(defaults.timeout, 1), jobs or max(defaults.jobs, 1)
     how = _How(at_once, seconds, force, failed, safety_check, max_memory, not no_sandbox)
-    output = Output(jobs=how.jobs, events=progress, quiet=as_json)
+    output = Output(jobs=how.jobs, events=progress)
     if preview:
-        _preview(chosen, how, loaded, output, as_json=as_json)
-        return
+        return _preview(chosen, how, loaded, output)
     done = _graded(chosen, how, loaded, output)
-    _tell(done, csv_file, output, as_json=as_json)
-    ctx.exit(int(any(row.needs_attention for each in done for row in each.rows)))
+    if csv_file is not None:
+        _write_table(csv_file, done, output)
+    told = {"version": 1, "assignments": [answer_of(each) for each in done]}
+    failed = any(row.needs_attention for each in done for row in each.rows)
+    return Result(told, status=int(failed))
 
 
 def _refuse_contradictions(
@@ -240,9 +240,7 @@ def _graded(
             output.close()
 
 
-def _preview(
-    chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output, *, as_json: bool
-) -> None:
+def _preview(chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output) -> Result:
     """Grade into a temporary directory, and print what recording the results would change."""
     _refuse_unprotected(how, loaded)
     with (
@@ -253,12 +251,9 @@ def _preview(
             found = asyncio.run(_compare_all(chosen, how, loaded, gradebook, Path(place), output))
         finally:
             output.close()
-    if as_json:
-        answers = [preview_json(name, compared) for name, compared in found.items()]
-        print_json({"version": 1, "preview": answers}, indent=2)
-    for name, compared in found.items():
-        for line in preview_lines(name, compared):
-            output.say(plain(line))
+    answers = [preview_json(name, compared) for name, compared in found.items()]
+    lines = (plain(line) for each in found.items() for line in preview_lines(*each))
+    return Result({"version": 1, "preview": answers}, lines)
 
 
 async def _compare_all(
@@ -354,18 +349,9 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
     )
 
 
-def _tell(
-    done: Sequence[Autograded], csv_file: Path | None, output: Output, *, as_json: bool
-) -> None:
-    """Write the table of the submissions, and print the JSON, if they were asked for.
-
-    Several assignments have one table below the other.
-    """
-    if csv_file is not None:
-        tables = (render_csv(each.rows, each.columns) for each in done)
-        atomic_write(csv_file, "\r\n".join(tables).encode())
-        output.say("")
-        output.say(f"CSV written to {csv_file}")
-    if as_json:
-        answers = {"version": 1, "assignments": [answer_of(each) for each in done]}
-        print_json(answers, indent=2)
+def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
+    """Write the table of the submissions; several assignments have one below the other."""
+    tables = (render_csv(each.rows, each.columns) for each in done)
+    atomic_write(file, "\r\n".join(tables).encode())
+    output.say("")
+    output.say(f"CSV written to {file}")

@@ -15,6 +15,7 @@ from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.progress_bars import counting
+from mograder.cli.shared.result import tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.grading.batch.autograde import Autograded
@@ -35,22 +36,20 @@ _LEAST_NAME = 10
 class Output:
     """Prints how grading goes on; call :meth:`close` last.
 
-    ``events`` prints 0.3.16's JSON lines on stderr. With ``quiet`` stdout is left to the caller.
+    ``events`` prints 0.3.16's JSON lines on stderr.
     Mutable state: ``_open``, the spinner or bar that is shown, and ``_advance``, its next step.
     """
 
-    def __init__(self, *, jobs: int, events: bool, quiet: bool) -> None:
+    def __init__(self, *, jobs: int, events: bool) -> None:
         self._jobs = jobs
         self._events = events
-        self._quiet = quiet
         self._open = ExitStack()
         self._report: Callable[[str], None] = lambda _: None
         self._advance: Callable[[], None] = lambda: None
 
     def say(self, line: str) -> None:
         """Print a line of the result."""
-        if not self._quiet:
-            click.echo(plain(line))
+        tell(plain(line))
 
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""
@@ -63,8 +62,7 @@ class Output:
 
     def prepares(self) -> None:
         """Show that the preparation of an assignment begins."""
-        silent = self._quiet or self._events
-        self._report = self._open.enter_context(reporting(quiet=silent))
+        self._report = self._open.enter_context(reporting(quiet=self._events))
 
     def progress(self, message: str) -> None:
         """Show a step of the preparation."""
@@ -85,8 +83,8 @@ class Output:
         self._tell_source(assignment)
         workers = counted(self._jobs, "worker")
         self.say(f"Autograding {counted(total, 'submission')} with {workers}...")
-        silent = self._quiet or self._events
-        self._advance = self._open.enter_context(counting(total, assignment.name, quiet=silent))
+        shown_bar = counting(total, assignment.name, quiet=self._events)
+        self._advance = self._open.enter_context(shown_bar)
 
     def ended(self, row: ResultRow, completed: int, total: int) -> None:
         """Show that a submission was graded."""
@@ -109,8 +107,7 @@ class Output:
             self._tell_changes(row)
         if rows:
             for line in table(rows, columns):
-                if not self._quiet:
-                    click.echo(line)
+                tell(line)
         labels = [column.key for column in columns]
         self.event("results", labels=labels, rows=[_event_row(row, columns) for row in rows])
         copies = [row.student for row in rows if _has_copy(row, done)]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-import click
-
 from mograder.cli.autograde.selection import Chosen
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.result import Result
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.verify_results import Verified, verify_results
@@ -18,8 +16,8 @@ from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import existing_gradebook
 
 
-def verify(chosen: Sequence[Chosen], loaded: LoadedSettings, *, as_json: bool) -> int:
-    """Print what does not fit in the results of assignments; return the exit status."""
+def verify(chosen: Sequence[Chosen], loaded: LoadedSettings) -> Result:
+    """Return what does not fit in the results of assignments."""
     key = grading_key(loaded)
     with ExitStack() as stack:
         gradebook = existing_gradebook(loaded.gradebook_path)
@@ -29,25 +27,22 @@ def verify(chosen: Sequence[Chosen], loaded: LoadedSettings, *, as_json: bool) -
             (each, verify_results(_files(each, key), each.files, each.submissions, gradebook))
             for each in chosen
         ]
-    if as_json:
-        print_json(_answer(found), indent=2)
-    else:
-        _tell(found)
-    return int(any(result.problems for _, results in found for result in results))
+    wrong = any(result.problems for _, results in found for result in results)
+    return Result(_answer(found), _lines(found), int(wrong))
 
 
 def _files(chosen: Chosen, key: bytes) -> AutogradedFiles:
     return AutogradedFiles(chosen.output, chosen.files.name, key)
 
 
-def _tell(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> None:
+def _lines(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> Iterator[str]:
     for chosen, results in found:
         for result in results:
             for problem in result.problems:
-                click.echo(f"  {plain(result.student)}: {plain(problem)}")
+                yield f"  {plain(result.student)}: {plain(problem)}"
         wrong = sum(bool(result.problems) for result in results)
         fit = len(results) - wrong
-        click.echo(f"{shown(chosen.output)}: {fit} of {len(results)} results fit.")
+        yield f"{shown(chosen.output)}: {fit} of {len(results)} results fit."
 
 
 def _answer(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> dict[str, object]:

@@ -17,13 +17,13 @@ _LISTS = "mograder.cli.extension.lists"
 class _Extension(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "add": Lazy(f"{_CHANGES}:add", "Give a later due date, or an exemption."),
-            "remove": Lazy(f"{_CHANGES}:remove", "Withdraw extensions and exemptions."),
-            "list": Lazy(f"{_LISTS}:show", "List extensions, exemptions and groups."),
-            "import": Lazy(f"{_CHANGES}:import_csv", "Take extensions from a CSV file."),
-            "export": Lazy(f"{_LISTS}:export", "Write all extensions into a CSV file."),
-            "group": Lazy(f"{_CHANGES}:group_command", "Add students to a group, or remove them."),
-            "policy": Lazy(f"{_CHANGES}:policy", "Show or store the rule for late work."),
+            "add": Lazy(f"{_CHANGES}:add"),
+            "remove": Lazy(f"{_CHANGES}:remove"),
+            "list": Lazy(f"{_LISTS}:show"),
+            "import": Lazy(f"{_CHANGES}:import_csv"),
+            "export": Lazy(f"{_LISTS}:export"),
+            "group": Lazy(f"{_CHANGES}:group_command"),
+            "policy": Lazy(f"{_CHANGES}:policy"),
         }
     )
 

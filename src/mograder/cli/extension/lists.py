@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from mograder.cli.extension.apply import opened
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import iso, plain
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.private_files import print_file, write_private
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import write_changes
@@ -24,7 +23,7 @@ from mograder.store.gradebook.late_work import LateWork
 @click.option("--history", is_flag=True, help="Also list what was replaced or withdrawn.")
 @json_option
 @course_option
-def show(*, assignment: str | None, history: bool, as_json: bool, loaded: LoadedSettings) -> None:
+def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Result:
     """List extensions, exemptions and groups.
 
     ASSIGNMENT is a name; without it those of all assignments are listed.
@@ -36,19 +35,15 @@ def show(*, assignment: str | None, history: bool, as_json: bool, loaded: Loaded
         rows = [each for each in found if names is None or each.assignment in names]
     if not history:
         rows.sort(key=lambda each: each.entry)
-    if as_json:
-        told = {
-            "extensions": [_as_json(each) for each in rows],
-            "groups": {name: list(students) for name, students in facts.groups().items()},
-        }
-        print_json(told, indent=1)
-        return
-    for each in rows:
-        click.echo(plain(_line(each)))
-    for name, students in facts.groups().items():
-        click.echo(plain(f"Group {name}: {', '.join(students)}"))
-    if not rows:
-        click.echo("There are no extensions.")
+    groups = facts.groups()
+    told = {
+        "extensions": [_as_json(each) for each in rows],
+        "groups": {name: list(students) for name, students in groups.items()},
+    }
+    lines = [_line(each) for each in rows]
+    lines += [f"Group {name}: {', '.join(students)}" for name, students in groups.items()]
+    lines += [] if rows else ["There are no extensions."]
+    return Result(told, map(plain, lines))
 
 
 @click.command("export")

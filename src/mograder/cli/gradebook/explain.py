@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.late.course_late import CourseLate
@@ -44,7 +44,7 @@ _MOST_CALLS = 10
 @click.argument("student")
 @json_option
 @course_dir_option
-def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | None) -> None:
+def explain(*, assignment: str, student: str, course_dir: Path | None) -> Result:
     """Tell how a student's mark came about.
 
     Each condition is told with its reason, and every mark that a person gave. This is for staff:
@@ -59,17 +59,14 @@ def explain(*, assignment: str, student: str, as_json: bool, course_dir: Path | 
         runs = book.runs(name, student)
         history = book.history(name, student)
     last = last_result(grading_key(loaded), runs) if runs else LastResult()
-    if as_json:
-        told = grade_json(grade) | {
-            "late": late_sentence(grade, deduction),
-            "result": last.result.model_dump(mode="json") if last.result else None,
-            "problem": last.problem,
-            "history": [_mark_json(each) for each in history],
-        }
-        print_json(told, indent=1)
-        return
-    for line in _lines(grade, last, history, late_sentence(grade, deduction)):
-        click.echo(plain(line).rstrip())
+    told = grade_json(grade) | {
+        "late": late_sentence(grade, deduction),
+        "result": last.result.model_dump(mode="json") if last.result else None,
+        "problem": last.problem,
+        "history": [_mark_json(each) for each in history],
+    }
+    lines = _lines(grade, last, history, late_sentence(grade, deduction))
+    return Result(told, (plain(line).rstrip() for line in lines))
 
 
 def _lines(

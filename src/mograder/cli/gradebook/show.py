@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 from rich.cells import cell_len
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.csv_table import number_text
 from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
@@ -35,9 +35,7 @@ _NONE = "-"
 @click.option("--student", help="Only this student.")
 @json_option
 @course_dir_option
-def show(
-    *, assignment: str | None, student: str | None, as_json: bool, course_dir: Path | None
-) -> None:
+def show(*, assignment: str | None, student: str | None, course_dir: Path | None) -> Result:
     """List the marks of an assignment by question.
 
     Without ASSIGNMENT all assignments are listed with the mark that counts. A mark is shown with a
@@ -55,13 +53,12 @@ def show(
         course = {name: _only(grades, student) for name, grades in course.items()}
         if assignment is not None or not any(course.values()):
             grade_named([each for grades in course.values() for each in grades], student)
-    if as_json:
-        print_json(_course_json(course), indent=1)
-    elif assignment is None:
+    if assignment is None:
         rows = [[_text(cell) for cell in row] for row in course_rows(course)]
-        _print_table(["Student", *course], rows)
+        lines = _table(["Student", *course], rows)
     else:
-        _print_assignment(names[0], course[names[0]])
+        lines = _assignment_lines(names[0], course[names[0]])
+    return Result(_course_json(course), lines)
 
 
 def _only(grades: Sequence[StudentGrade], student: str) -> tuple[StudentGrade, ...]:
@@ -76,22 +73,22 @@ def _text(cell: str | float | None) -> str:
     return cell if isinstance(cell, str) else number_text(cell) or _NONE
 
 
-def _print_assignment(name: str, grades: Sequence[StudentGrade]) -> None:
+def _assignment_lines(name: str, grades: Sequence[StudentGrade]) -> Iterator[str]:
     keys = question_keys(grades)
     available = {q.key: q.available for each in grades for q in each.questions}
     heads = [f"{key} /{number_text(available[key])}" if available[key] else key for key in keys]
     maximum = grades[0].max_mark if grades else 100.0
     columns = ["Student", *heads, "Checks", "Manual", f"Total /{number_text(maximum)}", "Mark"]
-    _print_table(columns, [_row(each, keys) for each in grades])
+    yield from _table(columns, [_row(each, keys) for each in grades])
     used = {sign for each in grades for cell in _row(each, keys)[1:] for sign in cell}
     for sign, meaning in _LEGEND.items():
         if sign in used:
-            click.echo(f"  {sign} {meaning}")
+            yield f"  {sign} {meaning}"
     for grade in grades:
         for flag in grade.flags:
-            click.echo(plain(f"  {grade.student}: {flag}"))
+            yield plain(f"  {grade.student}: {flag}")
     without = sum(each.final is None for each in grades)
-    click.echo(plain(f"{name}: {len(grades)} students, {without} without a mark."))
+    yield plain(f"{name}: {len(grades)} students, {without} without a mark.")
 
 
 def _row(grade: StudentGrade, keys: Sequence[str]) -> list[str]:
@@ -117,12 +114,12 @@ def _points(question: QuestionGrade | None) -> str:
     return f"{text}{sign}{'?' if question.open else ''}"
 
 
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns: the first to the left, numbers to the right."""
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield aligned columns: the first to the left, numbers to the right."""
     lines = [[plain(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
         padding = [" " * (wide - cell_len(cell)) for wide, cell in zip(widths, line, strict=True)]
         first = f"{line[0]}{padding[0]}"
         others = [f"{pad}{cell}" for pad, cell in zip(padding[1:], line[1:], strict=True)]
-        click.echo("  ".join([first, *others]).rstrip())
+        yield "  ".join([first, *others]).rstrip()

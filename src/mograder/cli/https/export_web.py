@@ -45,7 +45,7 @@ def export_web(
     release = release_directory(ServerOptions(root, release_dir))
     found = Catalogue(root, release).find(item)
     name = _notebook(found, notebook)
-    with reporting(quiet=False) as report:
+    with reporting() as report:
         done = export_page(root, found.name, found.directory / name, pyodide, report)
     for each in done.page.missing:
         click.echo(f"Warning: {each} has no build for the browser; imports of it fail.", err=True)

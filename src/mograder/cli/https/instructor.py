@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.options import dry_run_option
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.clock import SystemClock
@@ -31,9 +31,6 @@ from mograder.store.gradebook.grading_records import StudentGrade
 
 _Directory = click.Path(file_okay=False, path_type=Path)
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
-_dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Say what would be sent, and send nothing."
-)
 
 
 @click.command("fetch-submissions")
@@ -45,26 +42,32 @@ _dry_run_option = click.option(
 @json_option
 @server_options
 def fetch_submissions(
-    *, server: Server, assignment: str, output_dir: Path | None, force: bool, as_json: bool
-) -> None:
+    *, server: Server, assignment: str, output_dir: Path | None, force: bool
+) -> Result:
     """Download what was handed in (instructors).
 
     The latest of each person becomes USER.py; one that it replaces is kept in .replaced/. When
     each was handed in is in .fetch_metadata.json.
     """
-    with server.connected(quiet=as_json) as (transport, transfers):
+    with server.connected() as (transport, transfers):
         found = choose_remote(assignment, transport.list_assignments())
         submitted = server.loaded.path(server.loaded.settings.dirs.submitted)
         out = output_dir or submitted / folder_of(found)
         now = SystemClock().now()
         collected = collect(transport, found, out, transfers.say, now, force=force)
-    _print_collected(found, out, collected, as_json=as_json)
+    failure = None
     if failed := problems(collected):
         names = ", ".join(each.username for each in failed[:20])
-        raise RemoteFailed(
+        failure = RemoteFailed(
             f"{len(failed)} submissions could not be downloaded: {names}.",
             hint=failed[0].problem,
         )
+    told = {
+        "assignment": found.name,
+        "directory": str(out),
+        "submissions": [_collected_json(each) for each in collected],
+    }
+    return Result(told, _collected_lines(found, out, collected), failure=failure)
 
 
 @click.command("upload-grades")
@@ -75,7 +78,7 @@ def fetch_submissions(
     help="A CSV file with the columns username, grade and feedback.  [default: the gradebook]",
 )
 @unreleased_option
-@_dry_run_option
+@dry_run_option
 @json_option
 @server_options
 def upload_grades(
@@ -85,8 +88,7 @@ def upload_grades(
     grades_csv: Path | None,
     unreleased: bool,
     dry_run: bool,
-    as_json: bool,
-) -> None:
+) -> Result:
     """Upload grades (instructors).
 
     They come from the gradebook, or from a CSV file. They are merged into those that the server
@@ -94,13 +96,19 @@ def upload_grades(
     mark in the gradebook is left out.
     """
     given = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else None
-    with server.connected(quiet=as_json) as (transport, _):
+    with server.connected() as (transport, _):
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         rows = given
         if rows is None:
             rows = _gradebook_rows(server, folder_of(found), unreleased=unreleased)
         total = None if dry_run else transport.upload_grades(found, rows)
-    _print_grades(found, rows, total, as_json=as_json)
+    told = {
+        "assignment": found.name,
+        "grades": len(rows),
+        "uploaded": total is not None,
+        "count": total,
+    }
+    return Result(told, _grades_lines(found, rows, total))
 
 
 def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tuple[GradeRow, ...]:
@@ -136,7 +144,7 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
 )
 @click.option("--grades-csv", type=_File, help="Upload these grades too.")
 @unreleased_option
-@_dry_run_option
+@dry_run_option
 @json_option
 @server_options
 @click.pass_context
@@ -150,14 +158,13 @@ def upload_feedback(
     grades_csv: Path | None,
     unreleased: bool,
     dry_run: bool,
-    as_json: bool,
-) -> None:
+) -> Result:
     """Upload pages of feedback (instructors).
 
     Once marks of the assignment were released, these are pages of the released marks only.
     """
     rows = server_rows(read_bytes(grades_csv), str(grades_csv)) if grades_csv else ()
-    with server.connected(quiet=as_json) as (transport, transfers):
+    with server.connected() as (transport, transfers):
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
         released = released_of(server.loaded, folder_of(found), unreleased=unreleased)
@@ -169,48 +176,48 @@ def upload_feedback(
             total = transport.upload_grades(found, rows) if rows else None
             for batch in batches(pages):
                 stored += transport.upload_feedback(found, batch, transfers.say)
-    _print_feedback(found, pages, rows, total, dry_run=dry_run, as_json=as_json)
+    told = {
+        "assignment": found.name,
+        "pages": [page.name for page in pages],
+        "grades": len(rows),
+        "uploaded": not dry_run,
+        "count": total,
+    }
+    return Result(told, _feedback_lines(found, pages, rows, total, dry_run=dry_run))
 
 
 @click.command("reset")
 @click.argument("username")
 @json_option
 @server_options
-def reset(*, server: Server, username: str, as_json: bool) -> None:
+def reset(*, server: Server, username: str) -> Result:
     """Let a name register again (instructors).
 
     Its tokens end, and the next person to register the name gets a new one. Submissions under the
     name stay.
     """
     user = Username.parse(username)
-    with server.connected(quiet=as_json) as (transport, _):
+    with server.connected() as (transport, _):
         transport.reset_registration(user)
-    if as_json:
-        print_json({"user": user, "reset": True})
-        return
-    click.echo(f"{user} may register again; all tokens of that name have ended.")
+    line = f"{user} may register again; all tokens of that name have ended."
+    return Result({"user": user, "reset": True}, [line])
 
 
-def _print_collected(
-    assignment: RemoteAssignment, out: Path, collected: Sequence[Collected], *, as_json: bool
-) -> None:
+def _collected_lines(
+    assignment: RemoteAssignment, out: Path, collected: Sequence[Collected]
+) -> Iterator[str]:
     counts = Counter(each.fate for each in collected)
-    if as_json:
-        listed = [_collected_json(each) for each in collected]
-        answer = {"assignment": assignment.name, "directory": str(out), "submissions": listed}
-        print_json(answer)
-        return
     if not collected:
-        click.echo(f"No submissions to {assignment.name} yet.")
+        yield f"No submissions to {assignment.name} yet."
         return
     for each in collected:
         before = "" if each.kept is None else each.kept.relative_to(out)
         kept = f"  (the one before is kept as {before})" if before else ""
         if each.fate in (CollectOutcome.NEW, CollectOutcome.UPDATED):
-            click.echo(f"  {each.path.name}{kept}")
+            yield f"  {each.path.name}{kept}"
     held = len(collected) - counts[CollectOutcome.SKIPPED]
     told = ", ".join(f"{counts[fate]} {fate}" for fate in CollectOutcome if counts[fate])
-    click.echo(f"Downloaded {held} submission(s) in {shown(out.absolute())} ({told})")
+    yield f"Downloaded {held} submission(s) in {shown(out.absolute())} ({told})"
 
 
 def _collected_json(each: Collected) -> dict[str, object]:
@@ -225,56 +232,29 @@ def _collected_json(each: Collected) -> dict[str, object]:
     }
 
 
-def _print_grades(
-    assignment: RemoteAssignment, rows: Sequence[GradeRow], total: int | None, *, as_json: bool
-) -> None:
-    if as_json:
-        answer = {
-            "assignment": assignment.name,
-            "grades": len(rows),
-            "uploaded": total is not None,
-            "count": total,
-        }
-        print_json(answer)
-        return
+def _grades_lines(
+    assignment: RemoteAssignment, rows: Sequence[GradeRow], total: int | None
+) -> Iterator[str]:
     if total is None:
-        click.echo(f"Would upload {len(rows)} grade(s) to '{assignment.name}'")
-        for row in rows:
-            click.echo(f"  {row.who}: {row.values.get('grade') or '-'}")
-        return
-    _tell_total(assignment, rows, total)
+        yield f"Would upload {len(rows)} grade(s) to '{assignment.name}'"
+        yield from (f"  {row.who}: {row.values.get('grade') or '-'}" for row in rows)
+    else:
+        yield f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}."
 
 
-def _tell_total(assignment: RemoteAssignment, rows: Sequence[GradeRow], total: int) -> None:
-    click.echo(f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}.")
-
-
-def _print_feedback(
+def _feedback_lines(
     assignment: RemoteAssignment,
     pages: Sequence[Path],
     rows: Sequence[GradeRow],
     total: int | None,
     *,
     dry_run: bool,
-    as_json: bool,
-) -> None:
-    if as_json:
-        answer = {
-            "assignment": assignment.name,
-            "pages": [page.name for page in pages],
-            "grades": len(rows),
-            "uploaded": not dry_run,
-            "count": total,
-        }
-        print_json(answer)
-        return
+) -> Iterator[str]:
+    listed = [f"  {page.name}" for page in pages]
+    what = f"{len(pages)} feedback file(s) to '{assignment.name}'"
     if dry_run:
-        click.echo(f"Would upload {len(pages)} feedback file(s) to '{assignment.name}'")
-        for page in pages:
-            click.echo(f"  {page.name}")
+        yield from [f"Would upload {what}", *listed]
         return
     if total is not None:
-        _tell_total(assignment, rows, total)
-    for page in pages:
-        click.echo(f"  {page.name}")
-    click.echo(f"Uploaded {len(pages)} feedback file(s) to '{assignment.name}'")
+        yield from _grades_lines(assignment, rows, total)
+    yield from [*listed, f"Uploaded {what}"]

@@ -7,8 +7,7 @@ import sys
 import click
 
 from mograder.cli.https.server import Server, server_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients.assignment_server.answers import Identity
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.http import RetryPolicy
@@ -20,7 +19,7 @@ from mograder.core.settings import read_environ
 @click.command("login")
 @json_option
 @server_options
-def login(*, server: Server, as_json: bool) -> None:
+def login(*, server: Server) -> Result:
     """Keep a token for a server.
 
     Later commands for the same address find it. The file is readable by you alone. A token that
@@ -38,19 +37,16 @@ def login(*, server: Server, as_json: bool) -> None:
     checked = _check(server, token)
     identity = checked or Identity(user=user)
     server.tokens.save(server.url, token, identity.user)
-    if as_json:
-        answer = {
-            "url": server.url,
-            "user": identity.user,
-            "role": identity.role or None,
-            "checked": checked is not None,
-            "cache": str(server.tokens.path),
-        }
-        print_json(answer)
-        return
-    click.echo(f"Token cached for {server.url} (user: {identity.user})")
+    told = {
+        "url": server.url,
+        "user": identity.user,
+        "role": identity.role or None,
+        "checked": checked is not None,
+        "cache": str(server.tokens.path),
+    }
     if checked is None:
-        click.echo("The server cannot be reached now, so the token was not tried.", err=True)
+        tell("The server cannot be reached now, so the token was not tried.", err=True)
+    return Result(told, [f"Token cached for {server.url} (user: {identity.user})"])
 
 
 @click.command("register")
@@ -62,9 +58,7 @@ def login(*, server: Server, as_json: bool) -> None:
 )
 @json_option
 @server_options
-def register_command(
-    *, server: Server, username: str, enrollment_code: str | None, as_json: bool
-) -> None:
+def register_command(*, server: Server, username: str, enrollment_code: str | None) -> Result:
     """Join a course with its enrollment code.
 
     The server gives you a personal token, which is kept for later commands. A name is given out
@@ -76,11 +70,9 @@ def register_command(
     known = cached.token if cached and cached.user == username else ""
     given = register(url, username, code, token=known, insecure=server.insecure)
     server.tokens.save(url, given.token, given.user)
-    if as_json:
-        answer = {"url": url, "user": given.user, "cache": str(server.tokens.path)}
-        print_json(answer)
-        return
-    click.echo(f"Registered as {given.user}. Token cached for {url} (user: {given.user})")
+    told = {"url": url, "user": given.user, "cache": str(server.tokens.path)}
+    line = f"Registered as {given.user}. Token cached for {url} (user: {given.user})"
+    return Result(told, [line])
 
 
 def _code() -> str:

@@ -11,10 +11,8 @@ from typing import ClassVar
 import click
 
 from mograder.cli.https.server import Server, server_options
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.lazy import Lazy, LazyGroup
-from mograder.cli.shared.options import json_option
-from mograder.clients.assignment_server.answers import Verification
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.core.errors import NotFound
 from mograder.exchange.student.receipts import (
@@ -41,8 +39,8 @@ _directory_option = click.option(
 class _Receipt(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "show": Lazy(f"{_HERE}:show", "Show the receipts for an assignment."),
-            "verify": Lazy(f"{_HERE}:verify", "Ask the server whether a receipt is genuine."),
+            "show": Lazy(f"{_HERE}:show"),
+            "verify": Lazy(f"{_HERE}:verify"),
         }
     )
 
@@ -56,17 +54,15 @@ def receipt() -> None:
 @click.argument("assignment")
 @_directory_option
 @json_option
-def show(*, assignment: str, directory: Path, as_json: bool) -> None:
+def show(*, assignment: str, directory: Path) -> Result:
     """Show the receipts for an assignment.
 
     The latest comes first.
     """
     kept = _find(assignment, directory)
-    if as_json:
-        print_json([_as_json(each) for each in kept])
-        return
-    for each in kept:
-        click.echo("\n".join(_lines(each)))
+    return Result(
+        [_as_json(each) for each in kept], (line for each in kept for line in _lines(each))
+    )
 
 
 @click.command("verify")
@@ -80,13 +76,8 @@ def show(*, assignment: str, directory: Path, as_json: bool) -> None:
 @json_option
 @server_options
 def verify(
-    *,
-    server: Server,
-    receipt_or_assignment: str,
-    file: Path | None,
-    directory: Path,
-    as_json: bool,
-) -> None:
+    *, server: Server, receipt_or_assignment: str, file: Path | None, directory: Path
+) -> Result:
     """Ask the server whether a receipt is genuine.
 
     RECEIPT_OR_ASSIGNMENT is a receipt's file, or an assignment's name for the latest one here.
@@ -100,9 +91,20 @@ def verify(
     with HttpsTransport(url, "") as transport:
         verdict = transport.verify_receipt(kept.receipt.text)
     matches = None if file is None else is_of(kept.receipt, file)
-    _print_verdict(kept, verdict, file, matches, as_json=as_json)
-    if not (verdict.valid and verdict.stored) or matches is False:
-        raise SystemExit(1)
+    told = {
+        **_as_json(kept),
+        "valid": verdict.valid,
+        "stored": verdict.stored,
+        "counts": verdict.counts,
+        "message": verdict.message,
+        "matches_file": matches,
+    }
+    genuine = "It is genuine." if verdict.valid else "It is not genuine."
+    lines = [*_lines(kept), verdict.message or genuine]
+    if matches is not None:
+        lines.append(f"{file} is {'exactly' if matches else 'NOT'} what it is for.")
+    failed = not (verdict.valid and verdict.stored) or matches is False
+    return Result(told, lines, int(failed))
 
 
 def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
@@ -116,31 +118,6 @@ def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
             f"There is no receipt for '{assignment}' in {shown(directory.absolute())}.",
             hint=f"{error.hint} Or give the directory of the notebook by --dir.",
         ) from error
-
-
-def _print_verdict(
-    kept: KeptReceipt,
-    verdict: Verification,
-    file: Path | None,
-    matches: bool | None,
-    *,
-    as_json: bool,
-) -> None:
-    if as_json:
-        answer = {
-            **_as_json(kept),
-            "valid": verdict.valid,
-            "stored": verdict.stored,
-            "counts": verdict.counts,
-            "message": verdict.message,
-            "matches_file": matches,
-        }
-        print_json(answer)
-        return
-    click.echo("\n".join(_lines(kept)))
-    click.echo(verdict.message or ("It is genuine." if verdict.valid else "It is not genuine."))
-    if matches is not None:
-        click.echo(f"{file} is {'exactly' if matches else 'NOT'} what it is for.")
 
 
 def _lines(kept: KeptReceipt) -> list[str]:

@@ -6,16 +6,15 @@ The token is looked up by the address in use. 0.3.16 used the configured server'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from pathlib import Path
 
 import click
 
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.connection import first, gathered
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import insecure_option
 from mograder.cli.shared.progress_bars import Transfers, transferring
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
@@ -39,7 +38,7 @@ class Server:
     @property
     def knows_url(self) -> bool:
         """Whether the command line, the environment or the settings name a server."""
-        return bool((self.given_url or self.loaded.settings.https.url).strip())
+        return bool(first(self.given_url, self.loaded.settings.https.url))
 
     @property
     def url(self) -> str:
@@ -50,7 +49,7 @@ class Server:
         """
         if not self.knows_url:
             raise click.UsageError(_NO_URL)
-        return (self.given_url or self.loaded.settings.https.url).strip().rstrip("/")
+        return first(self.given_url, self.loaded.settings.https.url).rstrip("/")
 
     @property
     def token(self) -> str:
@@ -58,17 +57,14 @@ class Server:
 
         The one in ``mograder.toml`` is for the server named there, and is sent to no other.
         """
-        if self.given_token and self.given_token.strip():
-            return self.given_token.strip()
         https = self.loaded.settings.https
-        written = https.token.get_secret_value().strip()
-        if written and self.loaded.origins["https.token"] is Origin.ENVIRONMENT:
-            return written
+        of_environment = self.loaded.origins["https.token"] is Origin.ENVIRONMENT
+        told = first(self.given_token, https.token if of_environment else "")
+        if told:
+            return told
         cached = self.tokens.find(self.url)
-        if cached is not None:
-            return cached.token
         its_own = not https.url or server_key(https.url) == server_key(self.url)
-        return written if its_own else ""
+        return first(cached.token if cached else "", https.token if its_own else "")
 
     @property
     def tokens(self) -> TokenStore:
@@ -76,14 +72,14 @@ class Server:
         return TokenStore(read_environ().home, HTTPS)
 
     @contextmanager
-    def connected(self, *, quiet: bool = False) -> Iterator[tuple[HttpsTransport, Transfers]]:
+    def connected(self) -> Iterator[tuple[HttpsTransport, Transfers]]:
         """Yield a connection, and the display of its transfers.
 
         Raises:
             MograderError: The address is not valid, or the token would be sent unencrypted.
         """
         with (
-            transferring(quiet=quiet) as transfers,
+            transferring() as transfers,
             HttpsTransport(
                 self.url, self.token, insecure=self.insecure, meter=transfers.meter
             ) as transport,
@@ -91,38 +87,23 @@ class Server:
             yield transport, transfers
 
 
-def server_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--url --token --insecure -C``; the command receives them as ``server``."""
-
-    @wraps(command)
-    def with_server(
-        *args: object,
-        url: str | None,
-        token: str | None,
-        insecure: bool,
-        course_dir: Path | None,
-        **others: object,
-    ) -> object:
-        loaded = load_course(Given(), course_dir)
-        return command(*args, server=Server(loaded, url, token, insecure), **others)
-
-    options = (
-        click.option(
-            "--url", help="Server base URL.  [env var: MOGRADER_HTTPS_URL; default: [https] url]"
-        ),
-        click.option(
-            "--token",
-            help="Your token.  [env var: MOGRADER_HTTPS_TOKEN; default: as `login` kept it]",
-        ),
-        click.option(
-            "--insecure", is_flag=True, help="Send the token over plain http to another machine."
-        ),
-        course_dir_option,
-    )
-    decorated: Callable[..., object] = with_server
-    for option in reversed(options):
-        decorated = option(decorated)
-    return decorated
+server_options = gathered(
+    "server",
+    Server,
+    click.option(
+        "--url",
+        "given_url",
+        help="Server base URL.  [env var: MOGRADER_HTTPS_URL; default: [https] url]",
+    ),
+    click.option(
+        "--token",
+        "given_token",
+        help="Your token.  [env var: MOGRADER_HTTPS_TOKEN; default: as `login` kept it]",
+    ),
+    insecure_option,
+    course_option,
+)
+"""Adds ``--url --token --insecure -C``; the command receives them as ``server``."""
 
 
 def offered_assignment(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import Report, reporting
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
 from mograder.operations.archive import verify
@@ -46,9 +46,8 @@ def backup(
     file: Path | None,
     verifying: bool,
     scheduled: bool,
-    as_json: bool,
     course_dir: Path | None,
-) -> None:
+) -> Result:
     """Put the whole course into one file, while the hub runs.
 
     FILE is new; "-" writes to standard output, for another machine to keep. It holds all that
@@ -61,83 +60,68 @@ def backup(
     if (file is None) != scheduled or (verifying and scheduled):
         raise click.UsageError("Give FILE, or --scheduled without it.")
     if verifying and file is not None:
-        _verify(file, as_json=as_json)
-        return
+        return _verified(file)
     loaded = load_course(given, course_dir)
-    if file is None:
-        faults = _scheduled(loaded, as_json=as_json)
-    else:
-        faults = _to_file(loaded, file, as_json=as_json)
-    if faults:
-        click.get_current_context().exit(EXIT_INCOMPLETE)
+    return _scheduled(loaded) if file is None else _to_file(loaded, file)
 
 
-def _verify(file: Path, *, as_json: bool) -> None:
-    with reporting(quiet=as_json) as report:
+def _verified(file: Path) -> Result:
+    with reporting() as report:
         verified = verify(file, report)
-    if as_json:
-        answer = asdict(verified) | {"made": verified.made.isoformat()}
-        print_json(answer, indent=2)
-        return
     _tell_left_out(verified.left_out)
-    click.echo(
+    line = (
         f"Whole: {verified.files} files with {verified.size} bytes, "
         f"{verified.databases} databases without damage; made {verified.made:%Y-%m-%d %H:%M} UTC"
     )
+    return Result(asdict(verified) | {"made": verified.made.isoformat()}, [line])
 
 
-def _scheduled(loaded: LoadedSettings, *, as_json: bool) -> bool:
-    with reporting(quiet=as_json) as report:
+def _scheduled(loaded: LoadedSettings) -> Result:
+    with reporting() as report:
         done = back_up_scheduled(loaded, report)
-    if as_json:
-        more = {"path": str(done.path), "faults": list(done.faults)}
-        print_json(_as_json(done.made) | more, indent=2)
-        return bool(done.faults)
-    click.echo(f"Wrote {done.path}")
-    _tell(done.made, aside=False, missing=0)
+    _tell_omissions(done.made)
     if done.made.by_students:
         text = f"{done.made.by_students} left out were made by students; this is not an error."
-        click.echo(f"Note: {text}", err=True)
-    for path in done.removed:
-        click.echo(f"Removed {path}")
+        tell(f"Note: {text}", err=True)
     for fault in done.faults:
-        click.echo(f"Error: {done.path.name}: {fault}", err=True)
-    return bool(done.faults)
+        tell(f"Error: {done.path.name}: {fault}", err=True)
+    lines = [
+        f"Wrote {done.path}",
+        _summary(done.made),
+        *(f"Removed {path}" for path in done.removed),
+    ]
+    told = _as_json(done.made) | {"path": str(done.path), "faults": list(done.faults)}
+    return Result(told, lines, EXIT_INCOMPLETE if done.faults else 0)
 
 
-def _to_file(loaded: LoadedSettings, file: Path, *, as_json: bool) -> bool:
-    aside = str(file) == "-"
-    with reporting(quiet=as_json) as report:
+def _to_file(loaded: LoadedSettings, file: Path) -> Result:
+    aside = str(file) == "-"  # then the backup itself is on stdout
+    with reporting() as report:
         made = _to_stdout(loaded, report) if aside else back_up(loaded, file, report)
-    if as_json:
-        print_json(_as_json(made), indent=2, err=aside)
-    else:
-        _tell(made, aside=aside, missing=len(made.left_out))
-    return bool(made.left_out)
+    _tell_omissions(made)
+    missing = len(made.left_out)
+    if missing:
+        tell(f"Error: the backup is incomplete: {missing} left out, named above.", err=True)
+    return Result(_as_json(made), [_summary(made)], EXIT_INCOMPLETE if missing else 0, aside)
 
 
-def _tell(made: Made, *, aside: bool, missing: int) -> None:
-    """Print a summary; ``aside``: on stderr, since the backup itself is on stdout.
+def _summary(made: Made) -> str:
+    return f"Backed up {made.files} files: {made.size / 1_000_000:.1f} MB, SHA-256 {made.sha256}"
 
-    If files are ``missing``, that is printed as an error.
-    """
+
+def _tell_omissions(made: Made) -> None:
     _tell_left_out(made.left_out)
     for line in made.unsettled[:_SHOWN]:
-        click.echo(f"Note: {line}", err=True)
+        tell(f"Note: {line}", err=True)
     if made.external_database:
-        click.echo("Not in it: the database server of [database] url; use pg_dump.", err=True)
-    size = f"{made.size / 1_000_000:.1f} MB"
-    click.echo(f"Backed up {made.files} files: {size}, SHA-256 {made.sha256}", err=aside)
-    if missing:
-        text = f"Error: the backup is incomplete: {missing} left out, named above."
-        click.echo(text, err=True)
+        tell("Not in it: the database server of [database] url; use pg_dump.", err=True)
 
 
 def _tell_left_out(left_out: tuple[str, ...]) -> None:
     for line in left_out[:_SHOWN]:
-        click.echo(f"Left out: {line}", err=True)
+        tell(f"Left out: {line}", err=True)
     if len(left_out) > _SHOWN:
-        click.echo(f"Left out: {len(left_out) - _SHOWN} more (--json lists all)", err=True)
+        tell(f"Left out: {len(left_out) - _SHOWN} more (--json lists all)", err=True)
 
 
 def _to_stdout(loaded: LoadedSettings, report: Report) -> Made:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.check_output import show_lines
+from mograder.cli.shared.check_output import checked
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option
+from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.output import reporting
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.settings import HubSettings, read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
@@ -46,9 +47,8 @@ def check(
     ca: Path | None,
     trusted_header: str | None,
     session: bool,
-    as_json: bool,
     course_dir: Path | None,
-) -> None:
+) -> Result:
     """Check that a hub can run here.
 
     DIRECTORY is the course, if it is not the working directory. Run it as the hub's user, with
@@ -69,9 +69,9 @@ def check(
     if url:
         lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
     if session:
-        with reporting(quiet=as_json) as report:
+        with reporting() as report:
             lines = (*lines, examine_session(loaded, environ, url, report, authority))
-    show_lines("Hub", lines, as_json=as_json)
+    return checked("Hub", lines)
 
 
 def _tried(hub: HubSettings, header: str | None) -> HubSettings:

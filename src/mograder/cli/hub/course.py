@@ -13,9 +13,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer, Rule
@@ -71,8 +70,7 @@ def visibility(
     show: bool,
     timezone: str,
     address: Address,
-    as_json: bool,
-) -> None:
+) -> Result:
     """Show or change what students see of a hub's items.
 
     Without an option it lists the items. NAMES are those to change, or to list; a name that
@@ -91,7 +89,7 @@ def visibility(
         if asked:
             moment = None if opens is None else parse_moment(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Rule(hide, moment)))
-        _list(client, names, zone, as_json=as_json)
+        return _list(client, names, zone)
 
 
 @click.command("schedule")
@@ -176,16 +174,12 @@ def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str
     return lines
 
 
-def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo, *, as_json: bool) -> None:
+def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo) -> Result:
     published, rules = hub_course.items(client), hub_course.rules(client)
     if names:
         published = {name: kind for name, kind in published.items() if name in names}
         rules = {name: rule for name, rule in rules.items() if name in names}
-    if as_json:
-        print_json(_as_json(published, rules))
-        return
-    for line in _lines(published, rules, zone):
-        click.echo(line)
+    return Result(_as_json(published, rules), _lines(published, rules, zone))
 
 
 def _lines(published: Mapping[str, str], rules: Mapping[str, Rule], zone: ZoneInfo) -> list[str]:

@@ -37,127 +37,31 @@ _CARE, _SERVICE = "Looking after a hub", "Service and machines"
 class _Hub(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "publish": Lazy(
-                "mograder.cli.hub.publish:publish",
-                "Publish an assignment or a lecture to a hub.",
-                section=_ITEMS,
-            ),
-            "update": Lazy(
-                "mograder.cli.hub.update:update",
-                "Bring a new release into the copies that students have.",
-                section=_ITEMS,
-            ),
-            "visibility": Lazy(
-                "mograder.cli.hub.course:visibility",
-                "Show or change what students see of a hub's items.",
-                section=_ITEMS,
-            ),
-            "schedule": Lazy(
-                "mograder.cli.hub.course:schedule",
-                "Set dates of an item, or open items by a file.",
-                section=_ITEMS,
-            ),
-            "rehearse": Lazy(
-                "mograder.cli.hub.rehearse:rehearse",
-                "See beforehand how a lecture will go on a hub.",
-                section=_ITEMS,
-            ),
-            "warm": Lazy(
-                "mograder.cli.hub.warm_items:warm",
-                "Have a hub prepare items, so that their notebooks open at once.",
-                section=_ITEMS,
-            ),
-            "warm-cache": Lazy(
-                "mograder.cli.hub.warm:warm_cache",
-                "Prepare the environments of notebooks.",
-                section=_ITEMS,
-            ),
-            "sync-users": Lazy(
-                "mograder.cli.hub.course:sync_users",
-                "Replace the list of those who may use a hub.",
-                section=_PEOPLE,
-            ),
-            "login-link": Lazy(
-                "mograder.cli.hub.tokens:login_link",
-                "Print a link that signs a person in once.",
-                section=_PEOPLE,
-            ),
-            "generate-token": Lazy(
-                "mograder.cli.hub.tokens:generate_token", "Print a person's token.", section=_PEOPLE
-            ),
-            "revoke-token": Lazy(
-                "mograder.cli.hub.tokens:revoke_token",
-                "End all tokens and logins of a person.",
-                section=_PEOPLE,
-            ),
-            "lti": Lazy(
-                "mograder.cli.hub.lti:lti",
-                "Look after the learning platforms that open this hub by LTI 1.3.",
-                section=_PEOPLE,
-            ),
-            "check": Lazy(
-                "mograder.cli.hub.check:check", "Check that a hub can run here.", section=_CARE
-            ),
-            "routes": Lazy(
-                "mograder.cli.hub.routes:routes",
-                "List all addresses of a hub: method, path, access and handler.",
-                section=_CARE,
-            ),
-            "backup": Lazy(
-                "mograder.cli.hub.backup:backup",
-                "Put the whole course into one file, while the hub runs.",
-                section=_CARE,
-            ),
-            "restore": Lazy(
-                "mograder.cli.hub.backup:restore",
-                "Put a backup back, into a directory that is empty or not there.",
-                section=_CARE,
-            ),
-            "rotate-audit": Lazy(
-                "mograder.cli.hub.audit:rotate_audit",
-                "Move old lines of the audit log into a file, while the hub runs.",
-                section=_CARE,
-            ),
-            "prune": Lazy(
-                "mograder.cli.hub.prune:prune",
-                "Remove the environments that nothing needs.",
-                section=_CARE,
-            ),
-            "install": Lazy(
-                "mograder.cli.hub.install:install",
-                "Make a service of the hub on this machine, as root.",
-                section=_SERVICE,
-            ),
-            "uninstall": Lazy(
-                "mograder.cli.hub.install:uninstall",
-                "Remove the services and programs; all data, settings and secrets stay.",
-                section=_SERVICE,
-            ),
-            "rollback": Lazy(
-                "mograder.cli.hub.install:rollback",
-                "Go back to the version that ran before, as root.",
-                section=_SERVICE,
-            ),
-            "proxy-config": Lazy(
-                "mograder.cli.hub.proxy_config:proxy_config",
-                "Print the configuration of the web server in front of the hub.",
-                section=_SERVICE,
-            ),
-            "nodes": Lazy(
-                "mograder.cli.hub.nodes:nodes",
-                "List the machines that run this hub's notebooks, and drain or remove one.",
-                section=_SERVICE,
-            ),
-            "node-token": Lazy(
-                "mograder.cli.hub.nodes:node_token",
-                "Print a token with which a machine joins this hub, to run its notebooks.",
-                section=_SERVICE,
-            ),
-            "supervisor": Lazy(
-                "mograder.cli.hub.supervisor:supervisor",
-                "Run the process that owns the sessions.",
-                hidden=True,
-            ),
+            "publish": Lazy("mograder.cli.hub.publish:publish", section=_ITEMS),
+            "update": Lazy("mograder.cli.hub.update:update", section=_ITEMS),
+            "visibility": Lazy("mograder.cli.hub.course:visibility", section=_ITEMS),
+            "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
+            "rehearse": Lazy("mograder.cli.hub.rehearse:rehearse", section=_ITEMS),
+            "warm": Lazy("mograder.cli.hub.warm_items:warm", section=_ITEMS),
+            "warm-cache": Lazy("mograder.cli.hub.warm:warm_cache", section=_ITEMS),
+            "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
+            "login-link": Lazy("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
+            "generate-token": Lazy("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
+            "revoke-token": Lazy("mograder.cli.hub.tokens:revoke_token", section=_PEOPLE),
+            "lti": Lazy("mograder.cli.hub.lti:lti", section=_PEOPLE),
+            "check": Lazy("mograder.cli.hub.check:check", section=_CARE),
+            "routes": Lazy("mograder.cli.hub.routes:routes", section=_CARE),
+            "backup": Lazy("mograder.cli.hub.backup:backup", section=_CARE),
+            "restore": Lazy("mograder.cli.hub.backup:restore", section=_CARE),
+            "rotate-audit": Lazy("mograder.cli.hub.audit:rotate_audit", section=_CARE),
+            "prune": Lazy("mograder.cli.hub.prune:prune", section=_CARE),
+            "install": Lazy("mograder.cli.hub.install:install", section=_SERVICE),
+            "uninstall": Lazy("mograder.cli.hub.install:uninstall", section=_SERVICE),
+            "rollback": Lazy("mograder.cli.hub.install:rollback", section=_SERVICE),
+            "proxy-config": Lazy("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
+            "nodes": Lazy("mograder.cli.hub.nodes:nodes", section=_SERVICE),
+            "node-token": Lazy("mograder.cli.hub.nodes:node_token", section=_SERVICE),
+            "supervisor": Lazy("mograder.cli.hub.supervisor:supervisor", hidden=True),
         }
     )
 

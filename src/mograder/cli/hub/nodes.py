@@ -13,11 +13,10 @@ from typing import Final
 import click
 
 from mograder.auth.node_tokens import NodeToken
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import iso, plain
 from mograder.cli.shared.hub_database import current_hub_state
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.node_settings import address_for_nodes
@@ -35,7 +34,7 @@ _GIGABYTE = 10**9
 @course_option
 @json_option
 @click.pass_context
-def nodes(ctx: click.Context, loaded: LoadedSettings, *, as_json: bool) -> None:
+def nodes(ctx: click.Context, loaded: LoadedSettings) -> Result | None:
     """List the machines that run this hub's notebooks, and drain or remove one.
 
     Run it on the hub's machine, as the hub's user. Memory, load and sessions are as the node told
@@ -43,16 +42,12 @@ def nodes(ctx: click.Context, loaded: LoadedSettings, *, as_json: bool) -> None:
     """
     ctx.obj = loaded
     if ctx.invoked_subcommand is not None:
-        return
+        return None
     with current_hub_state(loaded) as state:
         view = NodesView(Nodes(state.engine), loaded.settings.nodes.lease_seconds)
         machines = view.read(_now())
-    if as_json:
-        print_json([_as_json(each) for each in machines])
-    elif machines:
-        click.echo("\n".join(_lines(machines)))
-    else:
-        click.echo("No node has joined. Make a token for one with mograder hub node-token.")
+    none = ["No node has joined. Make a token for one with mograder hub node-token."]
+    return Result([_as_json(each) for each in machines], _lines(machines) if machines else none)
 
 
 @nodes.command("drain")
@@ -162,8 +157,7 @@ def _lines(machines: Sequence[Machine]) -> list[str]:
         )
         shown = load if each.at_work else ("-", "-", "-")
         rows.append((each.name, each.state.value, *shown, plain(each.version) or "-", seen))
-    wide = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(map(str.ljust, row, wide)).rstrip() for row in rows]
+    return aligned(rows)
 
 
 def _as_json(machine: Machine) -> dict[str, object]:

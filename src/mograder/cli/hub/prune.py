@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import click
 
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import from_unix
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.operations.pruning import prune as prune_course
@@ -19,7 +19,7 @@ from mograder.sandbox.client.environment_pruning import Pruned
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @json_option
 @course_option
-def prune(*, dry_run: bool, as_json: bool, loaded: LoadedSettings) -> None:
+def prune(*, dry_run: bool, loaded: LoadedSettings) -> Result:
     """Remove the environments that nothing needs.
 
     The hub may run. Those of published items stay, and those that a session or a process prepared
@@ -27,16 +27,17 @@ def prune(*, dry_run: bool, as_json: bool, loaded: LoadedSettings) -> None:
     again later is built again. Run it as the hub's user, with the hub's environment.
     """
     pruned = asyncio.run(prune_course(loaded, read_environ(), dry_run=dry_run))
-    if as_json:
-        print_json(_as_json(pruned, dry_run=dry_run), indent=2)
-        return
+    return Result(_as_json(pruned, dry_run=dry_run), _lines(pruned, dry_run=dry_run))
+
+
+def _lines(pruned: Pruned, *, dry_run: bool) -> Iterator[str]:
     for each in pruned.removed:
         last = from_unix(each.used).astimezone()
-        click.echo(f"  {each.path.name}: {_megabytes(each.size)}, used last {last:%Y-%m-%d}")
+        yield f"  {each.path.name}: {_megabytes(each.size)}, used last {last:%Y-%m-%d}"
     if pruned.in_use:
-        click.echo(f"Kept, since sessions use them: {', '.join(pruned.in_use)}")
+        yield f"Kept, since sessions use them: {', '.join(pruned.in_use)}"
     verb = "Would free" if dry_run else "Freed"
-    click.echo(f"{verb} {_megabytes(pruned.freed)}: {len(pruned.removed)} environments")
+    yield f"{verb} {_megabytes(pruned.freed)}: {len(pruned.removed)} environments"
 
 
 def _megabytes(size: int) -> str:

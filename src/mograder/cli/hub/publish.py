@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import json_option, verbose_option
-from mograder.cli.shared.output import Report, reporting
+from mograder.cli.shared.options import verbose_option
+from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import counted
@@ -58,9 +59,8 @@ def publish(  # noqa: PLR0913  # one argument per option
     moodle_assignment: str,
     no_source: bool,
     no_warm: bool,
-    as_json: bool,
     loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Publish an assignment or a lecture to a hub.
 
     In a course on Moodle, an assignment is first compared with what Moodle hands out, unless
@@ -78,22 +78,19 @@ def publish(  # noqa: PLR0913  # one argument per option
     if lecture and demo:
         raise click.UsageError("An item is a lecture or a demo, not both.")
     stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
-    say: Report = (lambda _: None) if as_json else click.echo
     release = _find(assignment, loaded.path(loaded.settings.dirs.release))
     kind = stated or release.detected or ItemKind.ASSIGNMENT
-    _announce(release, kind, say, detected=stated is None)
+    _announce(release, kind, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
-        _demand_same_on_moodle(release, loaded, moodle_assignment, say)
+        _demand_same_on_moodle(release, loaded, moodle_assignment)
     source = None if no_source else _source_of(release, kind, loaded)
     done = _Done()
     # A dry run without a hub has printed the files already.
     if not dry_run or address.complete:
-        way = _Way(dry_run=dry_run, again=again, warm=not no_warm, quiet=as_json)
+        way = _Way(dry_run=dry_run, again=again, warm=not no_warm)
         with address.client() as client:
-            done = _exchange(release, kind, source, client, say, way)
-    _conclude(done, kind, say, dry_run=dry_run)
-    if as_json:
-        print_json(_as_json(release, kind, done))
+            done = _exchange(release, kind, source, client, way)
+    return Result(_as_json(release, kind, done), _conclusion(done, kind, dry_run=dry_run))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,6 @@ class _Way:
     dry_run: bool
     again: bool
     warm: bool
-    quiet: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +122,16 @@ def _exchange(
     kind: ItemKind,
     source: LocalRelease | None,
     client: HubClient,
-    say: Report,
     way: _Way,
 ) -> _Done:
     """Send the release if it differs from the hub's, then the source."""
     found = _compare(release, kind, client)
     published = not way.dry_run and (way.again or not found.none)
     if published:
-        _send(release, kind, client, say, warm=way.warm, quiet=way.quiet)
+        _send(release, kind, client, warm=way.warm)
     sent = SourceSent.NONE
     if source is not None:
-        sent = send_source(source, client, say, dry_run=way.dry_run, quiet=way.quiet)
+        sent = send_source(source, client, dry_run=way.dry_run)
     return _Done(found, published, sent)
 
 
@@ -148,22 +143,20 @@ def _find(assignment: str, release_dir: Path) -> LocalRelease:
         raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
 
 
-def _announce(release: LocalRelease, kind: ItemKind, say: Report, *, detected: bool) -> None:
-    say(f"{kind.value.capitalize()}: {release.name}")
-    say(f"Local files: {', '.join(file.name for file in release.files)}")
+def _announce(release: LocalRelease, kind: ItemKind, *, detected: bool) -> None:
+    tell(f"{kind.value.capitalize()}: {release.name}")
+    tell(f"Local files: {', '.join(file.name for file in release.files)}")
     if release.left_out:
-        say(f"Left out: {', '.join(map(str, release.left_out))}")
+        tell(f"Left out: {', '.join(map(str, release.left_out))}")
     if release.python:
-        say(f"Python: {release.python}")
+        tell(f"Python: {release.python}")
     for finding in release.advice:
         click.echo(f"Warning: {finding}", err=True)
     if release.detected is ItemKind.LECTURE and detected:
-        say("Auto-detected lecture from mograder-type metadata.")
+        tell("Auto-detected lecture from mograder-type metadata.")
 
 
-def _demand_same_on_moodle(
-    release: LocalRelease, loaded: LoadedSettings, named: str, say: Report
-) -> None:
+def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, named: str) -> None:
     """Compare every file with Moodle's attachments (B86, B89; compatibility-0.3.16.md 10).
 
     ``named`` is the assignment's name on Moodle, "" for the release's.
@@ -176,12 +169,12 @@ def _demand_same_on_moodle(
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
 
     if not (named or _names_a_moodle(loaded)):
-        say("This course is not on Moodle, so there is nothing to compare.")
+        tell("This course is not on Moodle, so there is nothing to compare.")
         return
     named = named or release.name
     local = local_digests(release.files, release.name)
     try:
-        chosen, found = verify(Site(None, None, None), loaded, named, local, release.name)
+        chosen, found = verify(Site(loaded), named, local, release.name)
     except click.UsageError as error:
         raise click.ClickException(_NO_MOODLE) from error
     except MograderError as error:
@@ -189,7 +182,7 @@ def _demand_same_on_moodle(
         told = filter(None, (error.message, error.hint, f"Nothing was sent. {hint}"))
         raise click.ClickException("\n".join(told)) from error
     if found.none:
-        say("Moodle verification: OK")
+        tell("Moodle verification: OK")
         return
     lines = [f"Moodle verification: FAILED ({chosen.name})", *found.lines()]
     raise click.ClickException("\n".join([*lines, *_remedy(release, found)]))
@@ -230,22 +223,22 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
     return changes(local, kind.value, held)
 
 
-def _conclude(done: _Done, kind: ItemKind, say: Report, *, dry_run: bool) -> None:
-    """Print why nothing was published, and after a dry run what would change."""
+def _conclusion(done: _Done, kind: ItemKind, *, dry_run: bool) -> Iterator[str]:
+    """Yield why nothing was published, and after a dry run what would change."""
     if dry_run:
         if done.found is not None:
-            _tell_changes(done.found, kind, say)
-        say("Dry run — not publishing.")
+            yield from _changes(done.found, kind)
+        yield "Dry run — not publishing."
     elif not done.published and done.sent is not SourceSent.SENT:
-        say("Unchanged; nothing to do.")
+        yield "Unchanged; nothing to do."
 
 
-def _tell_changes(found: Changes, kind: ItemKind, say: Report) -> None:
+def _changes(found: Changes, kind: ItemKind) -> Iterator[str]:
     if found.none:
-        say("Unchanged: the hub holds exactly this.")
+        yield "Unchanged: the hub holds exactly this."
         return
     if found.kind_before:
-        say(f"  type: {found.kind_before} becomes {kind.value}")
+        yield f"  type: {found.kind_before} becomes {kind.value}"
     named = {
         "new": found.new,
         "changed": found.changed,
@@ -253,36 +246,27 @@ def _tell_changes(found: Changes, kind: ItemKind, say: Report) -> None:
         "removed": found.removed,
     }
     for word, names in named.items():
-        for name in names:
-            say(f"  {word}: {name}")
+        yield from (f"  {word}: {name}" for name in names)
     if not found.exact:
-        say("  (This hub does not tell which of its files would be removed.)")
+        yield "  (This hub does not tell which of its files would be removed.)"
 
 
-def _send(
-    release: LocalRelease,
-    kind: ItemKind,
-    client: HubClient,
-    say: Report,
-    *,
-    warm: bool,
-    quiet: bool,
-) -> None:
+def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: bool) -> None:
     """Publish the release; ``warm`` has a hub of 0.3.16 fetch the packages then."""
-    with reporting(quiet=quiet) as report:
+    with reporting() as report:
         report("Sending the files…")
         published = client.publish(release.name, kind.value, release.files, report)
-    say(f"Published {counted(len(release.files), 'file')} to hub.")
+    tell(f"Published {counted(len(release.files), 'file')} to hub.")
     if published.copies and kind is ItemKind.ASSIGNMENT:
         have = "1 student has" if published.copies == 1 else f"{published.copies} students have"
-        say(
+        tell(
             f"{have} a copy of an earlier release. What an update would do to them: "
             f"mograder hub update {release.name} --preview"
         )
     if not published.warmed and warm:
-        say("Warming uv cache...")
+        tell("Warming uv cache...")
         ready = client.warm_cache().ready
-        say(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
+        tell(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
 
 
 def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, object]:

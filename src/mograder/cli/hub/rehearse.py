@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import click
 
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.progress_bars import counting
 from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course, hub_lectures
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_lectures import Durations, Plan, Rehearsed
@@ -38,17 +38,14 @@ _MOST_SECONDS = 3600
 @click.option("--cancel", is_flag=True, help="End the rehearsal that runs, and do nothing else.")
 @hub_address_options
 @json_option
-@click.pass_context
 def rehearse(
-    ctx: click.Context,
     item: str,
     *,
     students: int,
     within: float,
     cancel: bool,
     address: Address,
-    as_json: bool,
-) -> None:
+) -> Result:
     """See beforehand how a lecture will go on a hub.
 
     Throw-away users open ITEM. Their sessions are real: each starts in its sandbox and runs all
@@ -58,24 +55,18 @@ def rehearse(
     with address.client() as client:
         if cancel:
             done = hub_lectures.cancel(client, item)
-            click.echo("The rehearsal was cancelled." if done else "No rehearsal runs.")
-            return
+            told = "The rehearsal was cancelled." if done else "No rehearsal runs."
+            return Result({"cancelled": done}, [told])
         item = find_or_new(item, tuple(hub_course.items(client)))
         expected = hub_lectures.plan(client, item, students, within)
-        if not as_json:
-            click.echo(_estimate(item, students, within, expected))
-        result = _run(client, item, students, within, quiet=as_json)
-    if as_json:
-        click.echo(result.model_dump_json())
-    else:
-        for line in _lines(result):
-            click.echo(line)
-    if result.finished < result.students:
-        ctx.exit(1)
+        tell(_estimate(item, students, within, expected))
+        result = _run(client, item, students, within)
+    failed = result.finished < result.students
+    return Result(result.model_dump(mode="json"), _lines(result), int(failed))
 
 
-def _run(client: HubClient, item: str, students: int, within: float, *, quiet: bool) -> Rehearsed:
-    with counting(students, f"Rehearsing {item}", quiet=quiet) as advance:
+def _run(client: HubClient, item: str, students: int, within: float) -> Rehearsed:
+    with counting(students, f"Rehearsing {item}") as advance:
         over = 0
 
         def note(line: Mapping[str, object]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import click
 
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
 from mograder.web.route import Access, Route
@@ -25,7 +26,7 @@ _ACCESS = max(len(f"{Access.INSTRUCTOR}, with {needed}") for needed in _TABLES)
 
 @click.command("routes")
 @json_option
-def routes(*, as_json: bool) -> None:
+def routes() -> Result:
     """List all addresses of a hub: method, path, access and handler.
 
     The access is anyone, guest (anyone who is not kept out by the list of users), member (signed
@@ -36,14 +37,15 @@ def routes(*, as_json: bool) -> None:
     in the table.
     """
     rows = [(needed, route) for needed, table in _TABLES.items() for route in table]
-    if as_json:
-        print_json([_as_json(needed, route) for needed, route in rows])
-        return
+    return Result([_as_json(needed, route) for needed, route in rows], _lines(rows))
+
+
+def _lines(rows: Sequence[tuple[str, Route]]) -> Iterator[str]:
     widest = max(len(route.path) for _, route in rows)
     for needed, route in rows:
         access = f"{route.access}, with {needed}" if needed else str(route.access)
         short = _name(route).removeprefix("mograder.web.")
-        click.echo(f"{route.method:6} {route.path:{widest}} {access:{_ACCESS}} {short}")
+        yield f"{route.method:6} {route.path:{widest}} {access:{_ACCESS}} {short}"
 
 
 def _as_json(needed: str, route: Route) -> dict[str, str]:

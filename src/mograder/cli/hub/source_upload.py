@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from mograder.cli.shared.output import Report, reporting
+from mograder.cli.shared.output import reporting
+from mograder.cli.shared.result import tell
 from mograder.clients.hub import HubClient
 from mograder.core.names import ItemName
 from mograder.publishing.local_release import LocalRelease, read_release
@@ -38,9 +39,7 @@ def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
     return read_release(directory)
 
 
-def send_source(
-    source: LocalRelease, client: HubClient, say: Report, *, dry_run: bool, quiet: bool
-) -> SourceSent:
+def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> SourceSent:
     """Send a source unless the hub has it already; print what was done.
 
     Raises:
@@ -52,13 +51,13 @@ def send_source(
     held.check(source.size, len(source.files))
     found = changes(digests(source.files), "", held)
     if found.none:
-        say("Source: unchanged.")
+        tell("Source: unchanged.")
         return SourceSent.UNCHANGED
     names = ", ".join(file.name for file in source.files)
     if dry_run:
-        say(f"Source: would be sent ({names}).")
+        tell(f"Source: would be sent ({names}).")
         return SourceSent.CHANGED
-    with reporting(quiet=quiet) as report:
+    with reporting() as report:
         client.send_source(source.name, source.files, report)
-    say(f"Sent the source, for grading on the hub: {names}")
+    tell(f"Sent the source, for grading on the hub: {names}")
     return SourceSent.SENT

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, json_option, verbose_option
-from mograder.cli.shared.output import Report, reporting
+from mograder.cli.shared.options import Given, course_dir_option, verbose_option
+from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.notebook.pep723 import Script
@@ -52,9 +52,8 @@ def warm_cache(
     every: bool,
     dry_run: bool,
     address: Address,
-    as_json: bool,
     course_dir: Path | None,
-) -> None:
+) -> Result:
     """Prepare the environments of notebooks.
 
     NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
@@ -64,38 +63,26 @@ def warm_cache(
     if address.given and local:
         raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
     if address.known and not local:
-        _warm_remote(address, as_json=as_json)
-        return
+        return _warm_remote(address)
     loaded = load_course(given, course_dir)
     paths = [*notebooks, *(_published(loaded) if every else ())]
-    if not paths and not as_json:
-        click.echo(
-            f"{loaded.path(loaded.settings.hub.release_dir)} holds no notebooks."
-            if every
-            else _NOTHING
-        )
-        return
-    outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run, as_json=as_json))
-    if as_json:
-        print_json([_as_json(each) for each in outcomes])
-    if any(each.status == "failed" for each in outcomes):
-        click.get_current_context().exit(1)
+    if not paths:
+        release_dir = loaded.path(loaded.settings.hub.release_dir)
+        return Result([], [f"{release_dir} holds no notebooks." if every else _NOTHING])
+    outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run))
+    failed = any(each.status == "failed" for each in outcomes)
+    return Result([_as_json(each) for each in outcomes], status=int(failed))
 
 
-def _warm_remote(address: Address, *, as_json: bool) -> None:
+def _warm_remote(address: Address) -> Result:
     """Have the hub prepare the environments (B103)."""
-    with address.client() as client, reporting(quiet=as_json) as report:
+    with address.client() as client, reporting() as report:
         warmed = client.warm_cache(report)
-    if as_json:
-        answer = {"warmed": list(warmed.ready), "failed": dict(warmed.failed)}
-        print_json(answer)
-    else:
-        click.echo(f"Warmed {len(warmed.ready)} notebooks: {', '.join(warmed.ready)}")
-        for name, error in warmed.failed.items():
-            click.echo(f"  {name}")
-            click.echo(f"    failed: {error}")
-    if warmed.failed:
-        click.get_current_context().exit(1)
+    lines = [f"Warmed {len(warmed.ready)} notebooks: {', '.join(warmed.ready)}"]
+    for name, error in warmed.failed.items():
+        lines += [f"  {name}", f"    failed: {error}"]
+    told = {"warmed": list(warmed.ready), "failed": dict(warmed.failed)}
+    return Result(told, lines, int(bool(warmed.failed)))
 
 
 def _published(loaded: LoadedSettings) -> list[Path]:
@@ -105,11 +92,8 @@ def _published(loaded: LoadedSettings) -> list[Path]:
     return sorted(path for path in found if not path.parent.name.startswith("."))
 
 
-async def _warm(
-    loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool, as_json: bool
-) -> list[_Outcome]:
+async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool) -> list[_Outcome]:
     """Prepare one notebook after the other, and print each outcome at once."""
-    tell = (lambda _: None) if as_json else click.echo
     scripts, unreadable = _read_all(paths)
     needed = any(script.dependencies for script in scripts.values())
     outcomes = []
@@ -121,8 +105,8 @@ async def _warm(
         for path in paths:
             outcome = unreadable.get(path)
             if outcome is None:
-                outcome = await _prepare(path, scripts[path], environments, quiet=as_json)
-            _tell(outcome, tell)
+                outcome = await _prepare(path, scripts[path], environments)
+            _tell(outcome)
             outcomes.append(outcome)
     return outcomes
 
@@ -139,21 +123,19 @@ def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, 
     return scripts, unreadable
 
 
-async def _prepare(
-    path: Path, script: Script, environments: Preparer | None, *, quiet: bool
-) -> _Outcome:
+async def _prepare(path: Path, script: Script, environments: Preparer | None) -> _Outcome:
     """Prepare one notebook; without ``environments`` only report its requirements."""
     if environments is None or not script.dependencies:
         return _Outcome(str(path), script.dependencies)
     try:
-        with reporting(quiet=quiet) as report:
+        with reporting() as report:
             await environments.prepare(script, report)
     except (MograderError, OSError) as error:
         return _Outcome(str(path), script.dependencies, "failed", str(error))
     return _Outcome(str(path), script.dependencies, "ok")
 
 
-def _tell(outcome: _Outcome, tell: Report) -> None:
+def _tell(outcome: _Outcome) -> None:
     """Print the lines of compatibility-0.3.16.md 10."""
     if outcome.dependencies:
         tell(f"  {outcome.path}: {', '.join(outcome.dependencies)}")

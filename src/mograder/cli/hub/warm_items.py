@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course, hub_lectures
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_lectures import Warmth
@@ -26,17 +26,14 @@ _MOMENT = "%a %d %b %Y, %H:%M"
 @click.option("--timezone", default=DEFAULT_ZONE, show_default=True, help="For times without one.")
 @hub_address_options
 @json_option
-@click.pass_context
 def warm(
-    ctx: click.Context,
     items: tuple[str, ...],
     *,
     at: str | None,
     forget: bool,
     timezone: str,
     address: Address,
-    as_json: bool,
-) -> None:
+) -> Result:
     """Have a hub prepare items, so that their notebooks open at once.
 
     Their packages are installed, and a process is started from which sessions are forked. A hub
@@ -53,26 +50,18 @@ def warm(
     with address.client() as client:
         known = tuple(hub_course.items(client)) if items else ()
         names = [find_or_new(name, known) for name in items]
-        answer = _ask(client, names, moment, forget=forget, quiet=as_json)
-    if as_json:
-        click.echo(answer.model_dump_json())
-    else:
-        for line in _lines(answer, zone):
-            click.echo(line)
-    if answer.failed:
-        ctx.exit(1)
+        answer = _ask(client, names, moment, forget=forget)
+    return Result(answer.model_dump(mode="json"), _lines(answer, zone), int(bool(answer.failed)))
 
 
-def _ask(
-    client: HubClient, names: list[str], moment: datetime | None, *, forget: bool, quiet: bool
-) -> Warmth:
+def _ask(client: HubClient, names: list[str], moment: datetime | None, *, forget: bool) -> Warmth:
     if not names:
         return hub_lectures.warm_times(client)
     if forget:
         return hub_lectures.forget_warm(client, names)
     if moment is not None:
         return hub_lectures.warm_at(client, names, moment)
-    with reporting(quiet=quiet) as report:
+    with reporting() as report:
         return hub_lectures.warm(client, names, report)
 
 

@@ -11,7 +11,6 @@ from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import NotFound
-from mograder.core.settings import LoadedSettings
 from mograder.publishing.moodle_check import MOST_BYTES, Differences, compare, remote_digests
 
 
@@ -39,7 +38,7 @@ def local_digests(files: Sequence[Upload], item: str) -> Mapping[str, str]:
 
 
 def verify(
-    site: Site, loaded: LoadedSettings, named: str, local: Mapping[str, str], item: str
+    site: Site, named: str, local: Mapping[str, str], item: str
 ) -> tuple[Assignment, Differences]:
     """Find the assignment on Moodle and compare its attachments with the local files.
 
@@ -47,8 +46,8 @@ def verify(
         NotFound: Moodle has no such assignment.
         MograderError: There is no token for Moodle, or Moodle fails.
     """
-    with site.client(loaded) as client:
-        chosen = site.assignment(client, loaded, named)
+    with site.client() as client:
+        chosen = site.assignment(client, named)
         if not (chosen.attachments or local):
             raise NotFound(f"{chosen.name} has no files on Moodle, and there are none here.")
         return chosen, differences(client, chosen, local, item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -12,11 +12,9 @@ import click
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
 from mograder.cli.moodle.users import naming_of, naming_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.clock import SystemClock
@@ -59,7 +57,6 @@ from mograder.store.gradebook.gradebook import Gradebook
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be fetched, and fetch nothing.")
 @json_option
-@course_option
 def fetch_submissions(  # noqa: PLR0913  # one argument per option
     *,
     assignment: str,
@@ -71,9 +68,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     map_file: Path | None,
     username_from: str | None,
     dry_run: bool,
-    as_json: bool,
-    loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Fetch what students handed in.
 
     ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
@@ -81,14 +76,14 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     here and has changed is kept in .replaced/. Late work is marked. Run it again after an
     interruption: it goes on with what is missing.
     """
+    loaded = site.loaded
     if archive is not None:
         target, works = _from_zip(archive, worksheet, loaded, assignment, output_dir, dry_run)
-        _finish(works, target.directory, dry_run=dry_run, as_json=as_json)
-        return
+        return _collected(works, target.directory, dry_run=dry_run)
     naming = naming_of(map_file, username_from)
     book = loaded.gradebook_path
-    with site.client(loaded) as client:
-        chosen = site.assignment(client, loaded, assignment)
+    with site.client() as client:
+        chosen = site.assignment(client, assignment)
         known = remembered_people(book, client.url)
         participants = list_participants(client, chosen, known, naming)
         name = item_name(assignment, loaded, chosen)
@@ -97,12 +92,11 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
         later = _extensions(client, chosen, participants)
         works = plan_collection(chosen, client.submissions(chosen.id), participants, target, later)
         if not dry_run:
-            with reporting(quiet=as_json) as report:
+            with reporting() as report:
                 works = collect(client, works, target, report, SystemClock().now())
             _remember(loaded, client.url, participants)
-    if not as_json:
-        _note_names(participants)
-    _finish(works, directory, dry_run=dry_run, as_json=as_json)
+    _note_names(participants)
+    return _collected(works, directory, dry_run=dry_run)
 
 
 def _from_zip(
@@ -124,13 +118,10 @@ def _from_zip(
     return target, opened.plan(target) if dry_run else opened.unpack(target)
 
 
-def _finish(works: Sequence[Work], directory: Path, *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        print_json([_as_json(work) for work in works])
-    else:
-        _tell(works, directory, dry_run=dry_run)
-    if any(work.fate is CollectOutcome.FAILED for work in works):
-        raise click.exceptions.Exit(1)
+def _collected(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Result:
+    failed = any(work.fate is CollectOutcome.FAILED for work in works)
+    lines = _lines(works, directory, dry_run=dry_run)
+    return Result([_as_json(work) for work in works], lines, int(failed))
 
 
 def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
@@ -160,18 +151,18 @@ def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> N
             remember(gradebook, url, participants)
 
 
-def _tell(works: Sequence[Work], directory: Path, *, dry_run: bool) -> None:
+def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator[str]:
     wide = max((len(work.name) for work in works), default=0)
     for work in works:
-        click.echo(f"  {work.name:<{wide}}  {work.fate.value:<9}  {_remarks(work)}".rstrip())
+        yield f"  {work.name:<{wide}}  {work.fate.value:<9}  {_remarks(work)}".rstrip()
         for name, path in work.renamed() if work.fate is not CollectOutcome.SKIPPED else ():
-            click.echo(f"  {'':<{wide}}  {plain(name)} is kept as {plain(path)}")
+            yield f"  {'':<{wide}}  {plain(name)} is kept as {plain(path)}"
     counted = Counter(work.fate for work in works)
     told = ", ".join(f"{counted[fate]} {fate.value}" for fate in CollectOutcome if counted[fate])
     late = sum(work.late is not None for work in works)
-    click.echo(f"{told}{f' ({late} late)' if late else ''}: {directory}")
+    yield f"{told}{f' ({late} late)' if late else ''}: {directory}"
     if dry_run:
-        click.echo("Dry run — nothing was fetched.")
+        yield "Dry run — nothing was fetched."
 
 
 def _remarks(work: Work) -> str:
@@ -195,13 +186,13 @@ def _duration(late: timedelta) -> str:
 def _note_names(participants: Participants) -> None:
     """Say once why files are not named by usernames, and how to change that."""
     if participants.groups:
-        click.echo(
+        tell(
             f"Note: Moodle shows you only the students of {listed(participants.groups)}.", err=True
         )
     if any(person.participant for person in participants.people):
-        click.echo("Marking is anonymous: files are called by participant.", err=True)
+        tell("Marking is anonymous: files are called by participant.", err=True)
     elif participants.unnamed:
-        click.echo(
+        tell(
             f"Note: Moodle does not show you the usernames of {len(participants.unnamed)} "
             "students, so their files are called by email address. To have usernames, give "
             "--map FILE once (columns username, email), or ask for the capability "

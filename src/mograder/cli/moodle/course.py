@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from mograder.cli.moodle.site import Site, items_of, site_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.clock import SystemClock
@@ -42,7 +40,6 @@ from mograder.store.gradebook.gradebook import existing_gradebook
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
-@course_option
 def sync(
     *,
     site: Site,
@@ -50,17 +47,16 @@ def sync(
     edit_links: bool,
     with_hidden: bool,
     dry_run: bool,
-    as_json: bool,
-    loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Write the course's assignments into mograder.toml.
 
     Names, numbers, due dates and files of the assignments go into [[assignments]], the course into
     [moodle]. Comments, order and everything else in the file stay as they are. Assignments that are
     hidden from students are not added: the file is often handed to students.
     """
-    with site.client(loaded) as client:
-        number = site.course(client, loaded)
+    loaded = site.loaded
+    with site.client() as client:
+        number = site.course(client)
         there = client.assignments(number)
         wanted = _included(there, include)
         hidden = frozenset() if with_hidden else _hidden(client, number)
@@ -72,11 +68,9 @@ def sync(
     if changed and not dry_run:
         replace_course_file(file, merged.text)
         _write_deductions(loaded)
-    if as_json:
-        print_json(_as_json(course, merged))
-        return
     count = len(wanted) - len(merged.hidden)
-    _tell(merged, count, changed=changed, dry_run=dry_run)
+    lines = _lines(merged, count, changed=changed, dry_run=dry_run)
+    return Result(_as_json(course, merged), lines)
 
 
 def _write_deductions(loaded: LoadedSettings) -> None:
@@ -136,7 +130,7 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
     return found
 
 
-def _tell(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> None:
+def _lines(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> Iterator[str]:
     for word, names in (
         ("new", merged.added),
         ("updated", merged.updated),
@@ -145,13 +139,13 @@ def _tell(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> None:
         ("hidden from students, not added", merged.hidden),
     ):
         for name in names:
-            click.echo(f"  {word}: {name}")
+            yield f"  {word}: {name}"
     if dry_run:
-        click.echo("Dry run — nothing was changed.")
+        yield "Dry run — nothing was changed."
     elif changed:
-        click.echo(f"Synced {count} assignments to {FILE_NAME}.")
+        yield f"Synced {count} assignments to {FILE_NAME}."
     else:
-        click.echo(f"{FILE_NAME} is up to date ({count} assignments).")
+        yield f"{FILE_NAME} is up to date ({count} assignments)."
 
 
 def _as_json(course: CourseOnMoodle, merged: Merged) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -11,11 +12,10 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
 from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
-from mograder.cli.shared.console import print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import is_label_of
@@ -75,9 +75,8 @@ def export(  # noqa: PLR0913  # one argument per option
     unreleased: bool,
     clear_comments: bool,
     html_comments: bool,
-    as_json: bool,
     loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Fill Moodle's grading worksheet, to be uploaded by hand.
 
     The feedback files are packed into a zip for Moodle. This needs no connection to Moodle.
@@ -103,10 +102,7 @@ def export(  # noqa: PLR0913  # one argument per option
     archive = output_dir / f"{name}-feedback.zip"
     if made.archive:
         atomic_write(archive, made.archive, 0o600)
-    if as_json:
-        print_json(_as_json(made, filled, archive))
-        return
-    _tell(made, filled, archive)
+    return Result(_as_json(made, filled, archive), _lines(made, filled, archive))
 
 
 def _file_name(typed: str, item: str) -> str:
@@ -114,20 +110,20 @@ def _file_name(typed: str, item: str) -> str:
     return typed if item.startswith(typed) and is_label_of(typed, item) else item
 
 
-def _tell(made: Exported, filled: Path, archive: Path) -> None:
+def _lines(made: Exported, filled: Path, archive: Path) -> Iterator[str]:
     for participant, why in made.filled.skipped.items():
-        click.echo(plain(f"  skipped: {made.people.get(participant, participant)}: {why}"))
+        yield plain(f"  skipped: {made.people.get(participant, participant)}: {why}")
     for who in made.unmatched:
-        click.echo(plain(f"  skipped: {who}: not in the worksheet"))
+        yield plain(f"  skipped: {who}: not in the worksheet")
     for participant, comment in made.filled.erased.items():
-        click.echo(plain(f"  erases the comment of {made.people[participant]}: “{comment}”"))
+        yield plain(f"  erases the comment of {made.people[participant]}: “{comment}”")
     changed, same = len(made.filled.changed), len(made.filled.unchanged)
-    click.echo(f"Wrote {filled}: {changed} rows changed, {same} unchanged.")
-    click.echo("In Moodle: the assignment, Submissions, Actions, Upload grading worksheet.")
+    yield f"Wrote {filled}: {changed} rows changed, {same} unchanged."
+    yield "In Moodle: the assignment, Submissions, Actions, Upload grading worksheet."
     if made.archive:
-        click.echo(f"Wrote {archive}: {made.files} feedback files.")
-        click.echo("In Moodle: the assignment, Submissions, Actions, Upload multiple feedback")
-        click.echo("files in a zip.")
+        yield f"Wrote {archive}: {made.files} feedback files."
+        yield "In Moodle: the assignment, Submissions, Actions, Upload multiple feedback"
+        yield "files in a zip."
 
 
 def _as_json(made: Exported, filled: Path, archive: Path) -> dict[str, object]:

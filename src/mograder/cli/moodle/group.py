@@ -14,42 +14,20 @@ from mograder.cli.shared.lazy import Lazy, LazyGroup
 class _Moodle(LazyGroup):
     table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
         {
-            "login": Lazy("mograder.cli.moodle.login:login", "Sign in to a Moodle."),
-            "sync": Lazy(
-                "mograder.cli.moodle.course:sync",
-                "Write the course's assignments into mograder.toml.",
-                server_side=True,
-            ),
-            "sync-users": Lazy(
-                "mograder.cli.moodle.users:sync_users",
-                "Let the course's students use the hub.",
-                server_side=True,
-            ),
-            "fetch": Lazy("mograder.cli.moodle.student:fetch", "Fetch an assignment's files."),
-            "submit": Lazy("mograder.cli.moodle.student:submit", "Hand in a notebook."),
-            "feedback": Lazy(
-                "mograder.cli.moodle.student:feedback", "Show your status, grade and feedback."
-            ),
+            "login": Lazy("mograder.cli.moodle.login:login"),
+            "sync": Lazy("mograder.cli.moodle.course:sync", server_side=True),
+            "sync-users": Lazy("mograder.cli.moodle.users:sync_users", server_side=True),
+            "fetch": Lazy("mograder.cli.moodle.student:fetch"),
+            "submit": Lazy("mograder.cli.moodle.student:submit"),
+            "feedback": Lazy("mograder.cli.moodle.student:feedback"),
             "fetch-submissions": Lazy(
-                "mograder.cli.moodle.collect:fetch_submissions",
-                "Fetch what students handed in.",
-                server_side=True,
+                "mograder.cli.moodle.collect:fetch_submissions", server_side=True
             ),
             "upload-feedback": Lazy(
-                "mograder.cli.moodle.upload_feedback:upload_feedback",
-                "Send grades and feedback to Moodle.",
-                server_side=True,
+                "mograder.cli.moodle.upload_feedback:upload_feedback", server_side=True
             ),
-            "export": Lazy(
-                "mograder.cli.moodle.export:export",
-                "Fill Moodle's grading worksheet, to be uploaded by hand.",
-                server_side=True,
-            ),
-            "upload": Lazy(
-                "mograder.cli.moodle.upload:upload",
-                "Attach an assignment's files on Moodle.",
-                server_side=True,
-            ),
+            "export": Lazy("mograder.cli.moodle.export:export", server_side=True),
+            "upload": Lazy("mograder.cli.moodle.upload:upload", server_side=True),
         }
     )
 

@@ -8,14 +8,15 @@ URL: --url, MOGRADER_MOODLE_URL, [moodle] url. Token: --token, MOGRADER_MOODLE_T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 
 import click
 
+from mograder.cli.shared.connection import first, gathered
+from mograder.cli.shared.course_settings import course_option
 from mograder.clients.moodle.address import is_insecure, parse_moodle_url
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
@@ -31,47 +32,46 @@ _NO_URL = "No Moodle URL configured. Provide --url or set [moodle] url in mograd
 class Site:
     """The options of the command line; the settings supply those that are not given."""
 
-    url: str | None
-    token: str | None
-    course_id: int | None
+    loaded: LoadedSettings
+    course_id: int | None = None
+    url: str | None = None
+    token: str | None = None
 
     @contextmanager
-    def client(self, loaded: LoadedSettings) -> Iterator[MoodleClient]:
+    def client(self) -> Iterator[MoodleClient]:
         """Yield a connection as the owner of the token.
 
         Raises:
             click.UsageError: No address is known.
             MograderError: There is no token for it, or the address is not valid.
         """
-        url = moodle_url(self.url, loaded)
+        url = moodle_url(self.url, self.loaded)
         with MoodleClient(url, self._token(url)) as client:
             yield client
 
-    def course(self, client: MoodleClient, loaded: LoadedSettings) -> int:
+    def course(self, client: MoodleClient) -> int:
         """Return the course's number: the option, else the setting, else the only course."""
-        told = self.course_id or loaded.settings.moodle.course_id
+        told = self.course_id or self.loaded.settings.moodle.course_id
         return told or choose_course(client.courses(), 0)
 
-    def assignment(self, client: MoodleClient, loaded: LoadedSettings, named: str) -> Assignment:
+    def assignment(self, client: MoodleClient, named: str) -> Assignment:
         """Return the assignment that an argument means.
 
         Raises:
             MograderError: No assignment or several match.
         """
-        there = client.assignments(self.course(client, loaded))
-        return choose_assignment(named, there, loaded.settings.assignments, items_of(loaded))
+        there = client.assignments(self.course(client))
+        configured = self.loaded.settings.assignments
+        return choose_assignment(named, there, configured, items_of(self.loaded))
 
     def _token(self, url: str) -> str:
-        secret = read_environ().moodle_token
-        told = self.token or (secret.get_secret_value() if secret else "")
-        if told.strip():
-            return told.strip()
-        kept = token_store().find(url)
-        if kept is None:
+        told = first(self.token, read_environ().moodle_token)
+        kept = None if told else token_store().find(url)
+        if not told and kept is None:
             raise NotAuthenticated(
                 f"You are not signed in to {url}.", hint=f"Run `mograder moodle login --url {url}`."
             )
-        return kept.token
+        return kept.token if kept else told
 
 
 def moodle_url(told: str | None, loaded: LoadedSettings) -> str:
@@ -81,8 +81,8 @@ def moodle_url(told: str | None, loaded: LoadedSettings) -> str:
         click.UsageError: No address is known.
         InvalidInput: The address is not valid.
     """
-    text = told or loaded.settings.moodle.url
-    if not text.strip():
+    text = first(told, loaded.settings.moodle.url)
+    if not text:
         raise click.UsageError(_NO_URL)
     url = parse_moodle_url(text)
     if is_insecure(url):
@@ -119,30 +119,22 @@ def feedback_dir_of(loaded: LoadedSettings, *names: str) -> Path:
     return next((place for place in places if place.is_dir()), places[-1])
 
 
-def site_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--course-id --url --token``; the command receives them as ``site``."""
-    course = click.option(
+site_options = gathered(
+    "site",
+    Site,
+    click.option(
         "-c",
         "--course-id",
         type=click.IntRange(min=1),
         help="Moodle course ID.  [default: [moodle] course_id, or your only course]",
-    )
-    url = click.option(
+    ),
+    click.option(
         "--url", help="Moodle URL.  [env var: MOGRADER_MOODLE_URL; default: [moodle] url]"
-    )
-    token = click.option(
+    ),
+    click.option(
         "--token",
         help="Moodle token.  [env var: MOGRADER_MOODLE_TOKEN; default: as `login` kept it]",
-    )
-
-    @wraps(command)
-    def with_site(
-        *args: object,
-        course_id: int | None,
-        url: str | None,
-        token: str | None,
-        **others: object,
-    ) -> object:
-        return command(*args, site=Site(url, token, course_id), **others)
-
-    return course(url(token(with_site)))
+    ),
+    course_option,
+)
+"""Adds ``--course-id --url --token -C``; the command receives them as ``site``."""

@@ -8,7 +8,7 @@ hand, waits, and then checks that Moodle hands out what was built.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,7 @@ import click
 
 from mograder.cli.moodle.check import differences, local_digests
 from mograder.cli.moodle.site import Site, item_name, site_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.result import Result, json_option, wants_json
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import NotFound
@@ -61,7 +59,6 @@ class _Checked:
     help="Open Moodle's page in the browser.",
 )
 @json_option
-@course_option
 def upload(
     *,
     assignment: str,
@@ -69,9 +66,7 @@ def upload(
     site: Site,
     dry_run: bool,
     opens: bool,
-    as_json: bool,
-    loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Attach an assignment's files on Moodle.
 
     ASSIGNMENT is a released item, a part of its name, or the assignment's name on Moodle. FILES are
@@ -79,28 +74,26 @@ def upload(
     page for it, says which files to choose, waits, and checks that Moodle then hands out exactly
     these.
     """
-    attachments = _attachments(assignment, files, loaded, write=not dry_run)
-    with site.client(loaded) as client:
+    attachments = _attachments(assignment, files, site.loaded, write=not dry_run)
+    with site.client() as client:
 
         def look() -> _Checked:
-            chosen = site.assignment(client, loaded, assignment if files else attachments.item)
+            chosen = site.assignment(client, assignment if files else attachments.item)
             page = f"{client.url}/course/modedit.php?update={chosen.cmid}"
             return _Checked(
                 chosen, page, differences(client, chosen, attachments.digests, attachments.item)
             )
 
         found = look()
-        if not (found.differences.none or dry_run or as_json):
+        if not (found.differences.none or dry_run or wants_json()):
             found = _attach(attachments, found, look, opens=opens)
-    if as_json:
-        print_json(_as_json(attachments, found))
-    elif found.differences.none:
-        click.echo(f"Moodle hands out exactly these files for {found.assignment.name}.")
+    lines: list[str] = []
+    if found.differences.none:
+        lines = [f"Moodle hands out exactly these files for {found.assignment.name}."]
     elif dry_run:
-        _explain(attachments, found)
-        click.echo("Dry run — nothing was opened.")
-    if not (found.differences.none or dry_run):
-        raise click.exceptions.Exit(1)
+        lines = [*_explanation(attachments, found), "Dry run — nothing was opened."]
+    failed = not (found.differences.none or dry_run)
+    return Result(_as_json(attachments, found), lines, int(failed))
 
 
 def _attachments(
@@ -139,7 +132,7 @@ def _attach(
     attachments: _Attachments, found: _Checked, look: Callable[[], _Checked], *, opens: bool
 ) -> _Checked:
     """Print the page and what to do there; check again whenever the user confirms."""
-    _explain(attachments, found)
+    click.echo("\n".join(_explanation(attachments, found)))
     if opens:
         open_page(found.page)
     while not found.differences.none and sys.stdin.isatty():
@@ -157,17 +150,16 @@ def _attach(
     return found
 
 
-def _explain(attachments: _Attachments, found: _Checked) -> None:
-    click.echo(f"{found.assignment.name} on Moodle does not hand out what is here:")
-    for line in found.differences.lines():
-        click.echo(line)
-    click.echo("Only a person can attach files to an assignment on Moodle:")
-    click.echo(f"  1. Open {found.page}")
-    click.echo("  2. Under “Additional files”, remove what is there and add:")
+def _explanation(attachments: _Attachments, found: _Checked) -> Iterator[str]:
+    yield f"{found.assignment.name} on Moodle does not hand out what is here:"
+    yield from found.differences.lines()
+    yield "Only a person can attach files to an assignment on Moodle:"
+    yield f"  1. Open {found.page}"
+    yield "  2. Under “Additional files”, remove what is there and add:"
     for path in attachments.attach:
-        click.echo(f"       {path}")
-    click.echo("  3. Save the page.")
-    click.echo("Then run this command again, which checks it.")
+        yield f"       {path}"
+    yield "  3. Save the page."
+    yield "Then run this command again, which checks it."
 
 
 def _as_json(attachments: _Attachments, found: _Checked) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,10 +13,7 @@ from click.core import ParameterSource
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import json_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.released import (
     ReleasedCourseMarks,
@@ -25,9 +22,11 @@ from mograder.cli.shared.released import (
     unreleased_option,
 )
 from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grade_text import Scale
-from mograder.clients.moodle.grading import Outcome, Result
+from mograder.clients.moodle.grading import Outcome
+from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings
@@ -93,7 +92,6 @@ def comment_options(command: _F) -> _F:
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
-@course_option
 @click.pass_context
 def upload_feedback(  # noqa: PLR0913  # one argument per option
     ctx: click.Context,
@@ -111,9 +109,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     map_file: Path | None,
     username_from: str | None,
     dry_run: bool,
-    as_json: bool,
-    loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Send grades and feedback to Moodle.
 
     ASSIGNMENT is its name, a unique part of it, or its number. Everything is checked before
@@ -121,13 +117,14 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     stays so, unless --workflow-state is given, and a comment on Moodle where there is no feedback
     here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent.
     """
-    naming, book = naming_of(map_file, username_from), loaded.gradebook_path
+    loaded, naming = site.loaded, naming_of(map_file, username_from)
+    book = loaded.gradebook_path
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
     options = UploadOptions(WorkflowState(workflow_state), exact, force)
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Upgrade a gradebook of an older version before reading it.
-    with site.client(loaded) as client:
-        chosen = site.assignment(client, loaded, assignment)
+    with site.client() as client:
+        chosen = site.assignment(client, assignment)
         name = item_name(assignment, loaded, chosen)
         released = released_of(loaded, name, unreleased=unreleased)
         usual = feedback_dir_of(loaded, assignment, name)
@@ -142,23 +139,19 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         )
         remembered = _remembered(book, client.url, chosen.id)
         drafted = draft(client, chosen, people, gathered, remembered, options, scale)
-        outcomes = drafted.plan.outcomes if dry_run else _send(client, drafted, book, quiet=as_json)
-    _report(summary(outcomes, people, drafted), drafted, as_json=as_json, dry_run=dry_run)
+        outcomes = drafted.plan.outcomes if dry_run else _send(client, drafted, book)
+    return _result(summary(outcomes, people, drafted), drafted, dry_run=dry_run)
 
 
-def _send(client: MoodleClient, drafted: Draft, book: Path, *, quiet: bool) -> tuple[Outcome, ...]:
-    with Gradebook(book) as gradebook, reporting(quiet=quiet) as report:
+def _result(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Result:
+    failed = any(line.result in (Fate.FAILED, Fate.SKIPPED) for line in told)
+    listed = [_as_json(line) for line in told]
+    return Result(listed, _lines(told, drafted, dry_run=dry_run), int(failed))
+
+
+def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ...]:
+    with Gradebook(book) as gradebook, reporting() as report:
         return send(client, drafted, gradebook, report, SystemClock().now())
-
-
-def _report(told: Sequence[SummaryRow], drafted: Draft, *, as_json: bool, dry_run: bool) -> None:
-    """Print the summary; the exit code is 1 if a mark was skipped or failed."""
-    if as_json:
-        print_json([_as_json(line) for line in told])
-    else:
-        _tell(told, drafted, dry_run=dry_run)
-    if any(line.result in (Result.FAILED, Result.SKIPPED) for line in told):
-        raise click.exceptions.Exit(1)
 
 
 def grade_lines(
@@ -195,27 +188,27 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
         )
 
 
-def _tell(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> None:
+def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iterator[str]:
     wide = max((len(line.name) for line in told), default=0)
     for line in told:
         text = f"  {line.name:<{wide}}  {line.result.value:<9}  {_grades(line)}"
-        click.echo(plain(text).rstrip())
+        yield plain(text).rstrip()
     counted = Counter(line.result for line in told)
-    told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Result if counted[each])
-    click.echo(f"{drafted.plan.assignment.name}: {told_counts}.")
+    told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Fate if counted[each])
+    yield f"{drafted.plan.assignment.name}: {told_counts}."
     if dry_run:
         if drafted.plan.trial is not None:
-            click.echo(
+            yield (
                 "Moodle does not tell you whether this assignment has a rubric, which a plain mark "
                 "would erase: one mark is sent first, and the others if Moodle keeps it."
             )
-        click.echo("Dry run — nothing was sent.")
-    elif counted[Result.CHANGED]:
-        click.echo("Moodle was asked again: it holds what is listed as changed.")
+        yield "Dry run — nothing was sent."
+    elif counted[Fate.CHANGED]:
+        yield "Moodle was asked again: it holds what is listed as changed."
 
 
 def _grades(line: SummaryRow) -> str:
-    changed = line.result is Result.CHANGED and line.before != line.after
+    changed = line.result is Fate.CHANGED and line.before != line.after
     grade = f"{line.before or '-'} -> {line.after or '-'}" if changed else line.before
     return ", ".join(filter(None, (grade, line.along, line.why)))
 

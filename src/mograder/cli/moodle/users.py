@@ -10,10 +10,9 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, site_options
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import insecure_option, json_option
+from mograder.cli.shared.options import insecure_option
 from mograder.cli.shared.remote import Address
+from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings, read_environ
@@ -69,8 +68,7 @@ def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
 @click.option("--dry-run", is_flag=True, help="Show the users only.")
 @insecure_option
 @json_option
-@course_option
-def sync_users(  # noqa: PLR0913  # one argument per option
+def sync_users(  # one argument per option
     *,
     site: Site,
     hub_url: str | None,
@@ -79,9 +77,7 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     username_from: str | None,
     dry_run: bool,
     insecure: bool,
-    as_json: bool,
-    loaded: LoadedSettings,
-) -> None:
+) -> Result:
     """Let the course's students use the hub.
 
     The participants of the first assignment in mograder.toml that is not marked anonymously replace
@@ -89,6 +85,7 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     in the course. Their full names go into the gradebook. People who are not on the list lose
     access at once; instructors always have it.
     """
+    loaded = site.loaded
     on_moodle = configured_on_moodle(loaded.settings.assignments)
     naming = naming_of(map_file, username_from)
     address = Address(hub_url, hub_token, None, 8080, insecure)
@@ -96,22 +93,20 @@ def sync_users(  # noqa: PLR0913  # one argument per option
     if to_hub and not dry_run and not address.complete:
         raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
     book = loaded.gradebook_path
-    with site.client(loaded) as client:
+    with site.client() as client:
         known = remembered_people(book, client.url)
         participants = list_first_participants(client, on_moodle, known, naming)
         url = client.url
-    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
-    say(f"Found {len(participants.people)} enrolled users on Moodle.")
+    tell(f"Found {len(participants.people)} enrolled users on Moodle.")
     users = participants.users()
     if dry_run:
         for user, name in users.items():
-            say(f"  {user}  ({name})")
+            tell(f"  {user}  ({name})")
     else:
-        _write(loaded, book, url, participants, address if to_hub else None, say)
-    if as_json:
-        listed = [{"username": user, "full_name": name} for user, name in users.items()]
-        told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
-        print_json(told)
+        _write(loaded, book, url, participants, address if to_hub else None)
+    listed = [{"username": user, "full_name": name} for user, name in users.items()]
+    told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
+    return Result(told)
 
 
 def _write(
@@ -120,7 +115,6 @@ def _write(
     url: str,
     participants: Participants,
     address: Address | None,
-    say: Callable[[str], None],
 ) -> None:
     """Record the names, then replace the hub's list of users."""
     users = participants.users()
@@ -133,7 +127,7 @@ def _write(
         remember(gradebook, url, participants)
     if address is None:
         written = Allowlist(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
-        say(f"Wrote {len(written)} users to allowed_users.txt.")
+        tell(f"Wrote {len(written)} users to allowed_users.txt.")
         return
     with address.client() as client:
-        say(f"Synced {hub_course.sync_users(client, list(users))} users to hub.")
+        tell(f"Synced {hub_course.sync_users(client, list(users))} users to hub.")

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from mograder.cli.node.options import node_environ_of, share_option, state_option
-from mograder.cli.shared.check_output import show_lines
-from mograder.cli.shared.options import json_option
+from mograder.cli.shared.check_output import checked
+from mograder.cli.shared.result import Result, json_option
 from mograder.operations.node_checks import examine_node
 
 
@@ -17,7 +17,7 @@ from mograder.operations.node_checks import examine_node
 @share_option
 @state_option
 @json_option
-def check(shares: tuple[Path, ...], state: Path | None, as_json: bool) -> None:
+def check(shares: tuple[Path, ...], state: Path | None) -> Result:
     """Check that this machine can run sessions for a hub.
 
     Run it as the node's user, in the node's container if it runs in one. It starts a session in a
@@ -25,4 +25,4 @@ def check(shares: tuple[Path, ...], state: Path | None, as_json: bool) -> None:
     has joined. It ends with 1 if there is a problem.
     """
     environ = node_environ_of(state=state, shares=shares)
-    show_lines("Node", asyncio.run(examine_node(environ)), as_json=as_json)
+    return checked("Node", asyncio.run(examine_node(environ)))

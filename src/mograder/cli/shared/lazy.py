@@ -1,7 +1,7 @@
 """Command groups that import a command only when it runs.
 
-``mograder --help`` must not load a web framework (performance.md), so a group has only its
-commands' one-line descriptions and import paths.
+``mograder --help`` must not load a web framework (performance.md), so a group has only the import
+paths of its commands, and reads the first line of each docstring without an import.
 
 The commands of students and authors run on every system, those of the server side on Linux only
 (decision 51): elsewhere they are refused here, before an import of theirs could fail.
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -21,6 +23,9 @@ from click.shell_completion import CompletionItem
 
 from mograder.core.errors import Unsupported
 from mograder.core.system import SYSTEM, SYSTEM_NAME
+
+_SOURCES = Path(__file__).parents[3]
+"""The directory that the package is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,20 @@ class Lazy:
     """
 
     target: str
-    summary: str
     hidden: bool = False
     server_side: bool = False
     section: str = "Commands"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the command's docstring, read from the file of its module."""
+        module, _, attribute = self.target.partition(":")
+        path = _SOURCES.joinpath(*module.split(".")).with_suffix(".py")
+        text = path.read_text(encoding="utf-8")
+        found = re.search(
+            rf'^def {attribute}\(.*?"""(.+?)(?:"""|$)', text, re.MULTILINE | re.DOTALL
+        )
+        return found[1] if found else ""
 
     def load(self) -> click.Command:
         """Import the command."""

@@ -41,11 +41,15 @@ def insecure_option(command: _F) -> _F:
     )(command)
 
 
-def json_option(command: _F) -> _F:
-    """Add ``--json``, for scripts."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(
-        command
-    )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would be sent, and send nothing."
+)
+feedback_dir_option = click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save the pages of feedback in this directory.",
+)
 
 
 VERBOSE = "mograder.verbose"

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from mograder.cli.shared.options import VERBOSE
+from mograder.cli.shared.result import wants_json
 from mograder.core.name_lookup import counted
 
 Report = Callable[[str], None]
@@ -30,8 +31,9 @@ def reporting(*, quiet: bool = False) -> Iterator[Report]:
     On a terminal the last sentence is shown with a spinner and the earlier ones above it; elsewhere
     each is a line. All goes to stderr, so that stdout has results only. What uv says of packages
     becomes one line at its end, "35 packages, 7 s", unless the command has `verbose_option` set.
+    With ``--json`` nothing is printed.
     """
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Console(stderr=True, quiet=quiet or wants_json(), highlight=False)
     ctx = click.get_current_context(silent=True)
     verbose = ctx is not None and bool(ctx.meta.get(VERBOSE))
     last, packages, since = "", 0, time.monotonic()

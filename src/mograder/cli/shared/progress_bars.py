@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mograder.cli.shared.result import wants_json
 from mograder.clients.downloads import Meter
 
 _WORTH_A_BAR = 1 << 17
@@ -32,8 +33,12 @@ class Transfers:
 
 
 @contextmanager
-def transferring(*, quiet: bool = False) -> Iterator[Transfers]:
-    """Yield callbacks that show transfers on stderr, so that stdout has results only."""
+def transferring() -> Iterator[Transfers]:
+    """Yield callbacks that show transfers on stderr, so that stdout has results only.
+
+    With ``--json`` nothing is shown.
+    """
+    quiet = wants_json()
     console = Console(stderr=True, quiet=quiet, highlight=False)
     columns = (TextColumn("  {task.description}", markup=False), BarColumn(), DownloadColumn())
     shown = console.is_terminal and not quiet
@@ -57,8 +62,10 @@ def transferring(*, quiet: bool = False) -> Iterator[Transfers]:
 def counting(total: int, description: str, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Yield a function to call for each of ``total`` things that are done.
 
-    On a terminal a bar on stderr shows how many are, and the time left; elsewhere nothing is shown.
+    On a terminal a bar on stderr shows how many are, and the time left; elsewhere, and with
+    ``--json``, nothing is shown.
     """
+    quiet = quiet or wants_json()
     console = Console(stderr=True, quiet=quiet, highlight=False)
     columns = (
         TextColumn("  {task.description}", markup=False),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 
 import click
 
+from mograder.cli.shared.connection import first, gathered
 from mograder.cli.shared.options import insecure_option
 from mograder.clients.hub import HubClient
 from mograder.core.settings import read_environ
@@ -55,7 +55,7 @@ class Address:
         token = self._token()
         if not token:
             raise click.ClickException("--token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
-        host = self.ssh or ("" if self.url else environ.hub_ssh)
+        host = first(self.ssh, "" if self.url else environ.hub_ssh)
         if host:
             # Imported here, since only some commands start processes.
             from mograder.processes.ssh_tunnel import ssh_tunnel  # noqa: PLC0415
@@ -66,47 +66,33 @@ class Address:
             ):
                 yield client
             return
-        url = self.url or environ.hub_url
+        url = first(self.url, environ.hub_url)
         if not url:
             raise click.ClickException("--url or --ssh required (or set MOGRADER_HUB_URL)")
         with HubClient(url, token, insecure=self.insecure) as client:
             yield client
 
     def _token(self) -> str:
-        secret = read_environ().hub_instructor_token
-        return (self.token or (secret.get_secret_value() if secret else "")).strip()
+        return first(self.token, read_environ().hub_instructor_token)
 
 
-def hub_address_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--url --token --ssh --ssh-port --insecure``, passed to the command as ``address``."""
-    url = click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")
-    token = click.option(
-        "--token", help="Instructor token.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"
-    )
-    port = click.option(
+hub_address_options = gathered(
+    "address",
+    Address,
+    click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]"),
+    click.option("--token", help="Instructor token.  [env var: MOGRADER_HUB_INSTRUCTOR_TOKEN]"),
+    click.option(
+        "--ssh",
+        metavar="HOST",
+        help="Reach the hub by an SSH tunnel to this host.  [env var: MOGRADER_HUB_SSH]",
+    ),
+    click.option(
         "--ssh-port",
         type=click.IntRange(1, 65535),
         default=8080,
         show_default=True,
         help="The hub's port on the SSH host.",
-    )
-    ssh = click.option(
-        "--ssh",
-        metavar="HOST",
-        help="Reach the hub by an SSH tunnel to this host.  [env var: MOGRADER_HUB_SSH]",
-    )
-
-    @wraps(command)
-    def with_address(
-        *args: object,
-        url: str | None,
-        token: str | None,
-        ssh: str | None,
-        ssh_port: int,
-        insecure: bool,
-        **others: object,
-    ) -> object:
-        address = Address(url, token, ssh, ssh_port, insecure)
-        return command(*args, address=address, **others)
-
-    return url(token(ssh(port(insecure_option(with_address)))))
+    ),
+    insecure_option,
+)
+"""Adds ``--url --token --ssh --ssh-port --insecure``, passed to the command as ``address``."""

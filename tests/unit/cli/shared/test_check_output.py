@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import click
 import pytest
-from click.testing import CliRunner
 
-from mograder.cli.shared.check_output import show_lines
+from mograder.cli.shared.check_output import checked
 from mograder.operations.report import Level, Line
 
 
@@ -22,10 +20,6 @@ from mograder.operations.report import Level, Line
 def test_the_last_line_says_what_there_is_to_do(
     levels: list[Level], status: int, last: str
 ) -> None:
-    @click.command()
-    def check() -> None:
-        show_lines("Hub", tuple(Line("x", each, "text") for each in levels), as_json=False)
-
-    told = CliRunner().invoke(check)
-    assert told.exit_code == status
-    assert told.output.splitlines()[-1] == last
+    result = checked("Hub", tuple(Line("x", each, "text") for each in levels))
+    assert result.status == status
+    assert list(result.lines)[-1] == last

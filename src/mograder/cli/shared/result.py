@@ -1,0 +1,83 @@
+"""The result of a command, which is printed here and nowhere else: as lines, or as JSON.
+
+A command with :func:`json_option` returns a :class:`Result`. It does not know which of the two is
+wanted; what it tells before it ends (:func:`tell`, and progress) is left out where that is JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+
+import click
+
+from mograder.cli.shared.console import print_json
+from mograder.core.errors import MograderError
+
+_WANTS_JSON = "mograder.json"
+"""The key in the context's ``meta``, which a group shares with its commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What ``--json`` prints, and the same for people; ``status`` is the exit status.
+
+    JSON is one line, except on a terminal. The lines are read only if they are printed.
+    ``aside``: print to stderr. A ``failure`` is raised after that.
+    """
+
+    json: object
+    lines: Iterable[str] = ()
+    status: int = 0
+    aside: bool = False
+    failure: MograderError | None = None
+
+
+def json_option(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--json``, for scripts; print the :class:`Result` that the command returns."""
+
+    @wraps(command)
+    def with_result(*args: object, as_json: bool, **others: object) -> object:
+        ctx = click.get_current_context()
+        ctx.meta[_WANTS_JSON] = as_json
+        result = command(*args, **others)
+        if isinstance(result, Result):
+            _print(result, as_json=as_json)
+            if result.failure is not None:
+                raise result.failure
+            if result.status:
+                ctx.exit(result.status)
+        return None
+
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(
+        with_result
+    )
+
+
+def wants_json() -> bool:
+    """Return whether the command that runs was given ``--json``."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(_WANTS_JSON))
+
+
+def tell(line: str, *, err: bool = False) -> None:
+    """Print a line for people while the command works; nothing with ``--json``."""
+    if not wants_json():
+        click.echo(line, err=err)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table of text, columns two spaces apart."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _print(result: Result, *, as_json: bool) -> None:
+    if as_json:
+        stream = sys.stderr if result.aside else sys.stdout
+        print_json(result.json, indent=2 if stream.isatty() else None, err=result.aside)
+        return
+    for line in result.lines:
+        click.echo(line, err=result.aside)

@@ -1,0 +1,314 @@
+"""What ``fetch``, ``submit`` and ``feedback`` do and tell, for either kind of server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.formatting import iso, plain, when
+from mograder.cli.shared.result import Result, aligned
+from mograder.clients.course_server import (
+    Acknowledgement,
+    KeepsDrafts,
+    NeedsDecision,
+    RemoteAssignment,
+    Transport,
+    WorkState,
+    WouldReplaceOnTime,
+)
+from mograder.core.clock import SystemClock
+from mograder.core.errors import MograderError
+from mograder.core.portable_names import server_name
+from mograder.core.single_flight import Progress
+from mograder.exchange.student.drafts import (
+    Elsewhere,
+    NewerElsewhere,
+    SavedDraft,
+    notebook_of,
+    save_before_submission,
+    take,
+    unseen,
+)
+from mograder.exchange.student.feedback import Returned, read_feedback
+from mograder.exchange.student.fetch import Change, FetchedFile
+from mograder.exchange.student.fetch import fetch as fetch_files
+from mograder.exchange.student.receipts import keep
+from mograder.exchange.student.submit import Submission, read_notebook
+from mograder.exchange.student.submit import submit as submit_file
+from mograder.store.course.course import shown
+
+
+@dataclass(frozen=True, slots=True)
+class StudentWork:
+    """One person's connection to a course, and how an assignment is found by a typed name.
+
+    ``pages_key`` is the JSON key of the saved pages of feedback.
+    """
+
+    transport: Transport
+    find: Callable[[str], RemoteAssignment]
+    say: Progress
+    url: str
+    pages_key: str = "pages"
+
+    def list(self) -> Result:
+        """List the assignments."""
+        offered = self.transport.list_assignments()
+        told = [_assignment_json(each) for each in offered]
+        rows = [("ID", "Name", "Due date", "Files"), *map(_row, offered)]
+        return Result(told, aligned(rows) if offered else ["No assignments found."])
+
+    def fetch(self, named: str, out: Path, *, draft: bool = False) -> Result:
+        """Download an assignment; ``draft`` takes newer work of the student's, too."""
+        found, now = self.find(named), SystemClock().now()
+        files = fetch_files(self.transport, found, out, self.say, now)
+        news = self._news(found, files)
+        taken = None
+        if draft:
+            taken = take(self.transport, found, notebook_of(found, files).path, now)
+        told = {
+            "assignment": found.name,
+            "directory": str(out),
+            "files": [_file_json(each) for each in files],
+            "newer_elsewhere": iso(news.at) if news else None,
+            "taken": str(taken.path) if taken else None,
+        }
+        return Result(told, _fetched_lines(found, files, news, taken))
+
+    def preview(self, found: RemoteAssignment, file: Path) -> Result:
+        """Say what would be sent."""
+        user = self.transport.user
+        told = {
+            "assignment": found.name,
+            "file": str(file),
+            "user": user,
+            "url": self.url,
+            "submitted": False,
+        }
+        lines = [
+            f"Would submit: {file}",
+            f"  Assignment: {plain(found.name)}",
+            f"  Server: {self.url}",
+            f"  User: {user or '(there is no token)'}",
+            "Dry run — nothing was sent.",
+        ]
+        return Result(told, lines)
+
+    def submit(self, found: RemoteAssignment, file: Path, *, late: bool, yes: bool) -> Result:
+        """Hand a notebook in; ask before it replaces newer work, or late work one on time.
+
+        Raises:
+            NeedsDecision: There is nobody to ask.
+        """
+        saved = SavedDraft()
+        if isinstance(self.transport, KeepsDrafts):
+            saved = self._save_draft(found, file, yes=yes)
+        done = self._submit(found, file, late=late)
+        return self.submitted(found, file, done, saved)
+
+    def submitted(
+        self,
+        found: RemoteAssignment,
+        file: Path,
+        done: Submission,
+        saved: SavedDraft = SavedDraft(),  # noqa: B008  # frozen
+    ) -> Result:
+        """Return what the server has acknowledged."""
+        told = self.handed_json(found, file, done.handed)
+        told["receipt"] = json.loads(done.handed.receipt) if done.handed.receipt else None
+        told["receipt_path"] = None if done.receipt is None else str(done.receipt.path)
+        told["kept"] = None if saved.kept is None else str(saved.kept)
+        return Result(told, _submitted_lines(found, file, done, saved))
+
+    def handed_json(
+        self,
+        found: RemoteAssignment,
+        file: Path,
+        handed: Acknowledgement,
+        *,
+        submitted: bool = True,
+    ) -> dict[str, object]:
+        """Return an acknowledgement for programs."""
+        return {
+            "assignment": found.name,
+            "file": str(file),
+            "user": self.transport.user,
+            "submitted": submitted,
+            "filename": handed.filename,
+            "submitted_at": iso(handed.submitted_at),
+            "late": handed.late,
+            "repeated": handed.repeated,
+        }
+
+    def feedback(self, named: str, out: Path | None) -> Result:
+        """Return status, grade and feedback; pages of feedback are saved into ``out``."""
+        found = self.find(named)
+        returned = read_feedback(self.transport, found, out)
+        status = returned.status
+        told = {
+            "assignment": found.name,
+            "status": status.state,
+            "graded": status.graded,
+            "grade": status.grade,
+            "feedback": status.feedback,
+            "feedback_available": status.feedback_available,
+            "submitted_at": iso(status.submitted_at),
+            "late": status.late,
+            "can_submit": status.can_submit,
+            "why_not": status.why_not,
+            "graded_attempt": status.graded_attempt or None,
+            self.pages_key: [str(path) for path in returned.pages],
+        }
+        return Result(told, _status_lines(found, returned))
+
+    def _news(self, found: RemoteAssignment, files: Sequence[FetchedFile]) -> Elsewhere | None:
+        """Return newer work on the server; None as well if it cannot be asked: files are here."""
+        if not isinstance(self.transport, KeepsDrafts):
+            return None
+        try:
+            notebook = notebook_of(found, files).path
+            status = self.transport.work_status(found)
+            return unseen(status, found, notebook.parent, notebook.read_bytes())
+        except (MograderError, OSError):
+            return None
+
+    def _save_draft(self, found: RemoteAssignment, file: Path, *, yes: bool) -> SavedDraft:
+        """Save the notebook as draft; ask for confirmation if that would replace newer work."""
+        text, now = read_notebook(file), SystemClock().now()
+        save = partial(save_before_submission, self.transport, found, file, text, now)
+        try:
+            return save()
+        except NewerElsewhere as problem:
+            if not yes and not _agrees(problem, "Submit this one all the same?"):
+                hint = "Run it again with --yes to submit this one all the same."
+                if problem.elsewhere.draft:
+                    hint = f"Take the newer one with `mograder https fetch --draft`. {hint}"
+                raise NewerElsewhere(problem.elsewhere, hint=hint) from problem
+            return save(agreed=problem.elsewhere.key)
+
+    def _submit(self, found: RemoteAssignment, file: Path, *, late: bool) -> Submission:
+        """Submit; ask for confirmation if a late submission would replace one that was on time."""
+        send = partial(submit_file, self.transport, found, file, self.say, server=self.url)
+        try:
+            return send(late=late)
+        except WouldReplaceOnTime as problem:
+            keep(problem.receipt, found, self.url, file.parent)
+            if not _agrees(problem, "Let the late one count?"):
+                hint = "Run it again with --late to let the late one count."
+                raise WouldReplaceOnTime(problem.message, hint=hint) from problem
+        return send(late=True)
+
+
+def _agrees(problem: NeedsDecision, question: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    click.echo(problem.message, err=True)
+    return click.confirm(question, err=True)
+
+
+def _assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
+    return {
+        "id": assignment.key if assignment.number is None else assignment.number,
+        "name": assignment.name,
+        "due": iso(assignment.due),
+        "cutoff": iso(assignment.cutoff),
+        "files": [file.name for file in assignment.files],
+    }
+
+
+def _row(assignment: RemoteAssignment) -> tuple[str, str, str, str]:
+    number = assignment.key if assignment.number is None else str(assignment.number)
+    names = ", ".join(file.name for file in assignment.files)
+    files = f"{len(assignment.files)} ({names})" if names else "0"
+    return plain(number), plain(assignment.name), when(assignment.due), plain(files)
+
+
+def _file_json(file: FetchedFile) -> dict[str, object]:
+    return {
+        "name": file.name,
+        "path": str(file.path),
+        "change": file.change,
+        "kept": None if file.kept is None else str(file.kept),
+    }
+
+
+def _fetched_lines(
+    assignment: RemoteAssignment,
+    files: Sequence[FetchedFile],
+    news: Elsewhere | None,
+    taken: FetchedFile | None,
+) -> Iterator[str]:
+    yield from (f"  {_fate(file)}" for file in files)
+    count = sum(1 for file in files if not file.archive)
+    yield f"Fetched {count} file(s) for '{plain(assignment.name)}'"
+    if taken is not None:
+        yield f"  Your own: {shown(taken.path.absolute())}{_kept(taken)}"
+    elif news is not None and news.draft is not None:
+        yield (
+            "Newer work of yours is on the server, saved in a browser or on another computer on "
+            f"{when(news.draft.saved)}. The same command with --draft takes it."
+        )
+    if news is not None and news.submitted_at is not None:
+        yield f"What you submitted elsewhere on {when(news.submitted_at)} counts."
+
+
+def _fate(file: FetchedFile) -> str:
+    """Describe what was done with a file, in 0.3.16's words where it has some."""
+    arrived = "Extracted" if file.archive else "Downloaded"
+    words = {Change.NEW: arrived, Change.UPDATED: "Updated", Change.UNCHANGED: "Unchanged"}
+    name = server_name(file.name)
+    there = "" if name == file.name else f"  (on the server: {plain(name)})"
+    return f"{words[file.change]}: {shown(file.path.absolute())}{there}{_kept(file)}"
+
+
+def _kept(file: FetchedFile) -> str:
+    return "" if file.kept is None else f"  (what you had is kept as {file.kept.name})"
+
+
+def _submitted_lines(
+    assignment: RemoteAssignment, file: Path, done: Submission, saved: SavedDraft
+) -> Iterator[str]:
+    handed, receipt = done.handed, done.receipt
+    yield f"Submitted '{file.name}' to '{plain(assignment.name)}'"
+    if receipt is None and handed.filename != file.name:
+        yield f"  The server calls it {plain(handed.filename)}."
+    if handed.repeated:
+        yield "  The server held exactly this already; nothing has changed."
+    if handed.submitted_at is not None:
+        yield f"  Received: {when(handed.submitted_at)}{' (late)' if handed.late else ''}"
+    if receipt is not None:
+        yield f"  Receipt:  {shown(receipt.path.absolute())}"
+    if saved.kept is not None:
+        yield f"  What was saved elsewhere is kept as {saved.kept.name}"
+    if saved.why_not:
+        yield f"  Browsers do not begin with it: {plain(saved.why_not)}"
+
+
+def _status_lines(assignment: RemoteAssignment, returned: Returned) -> Iterator[str]:
+    """Yield lines about the state of the work; the first ones are those of 0.3.16."""
+    status = returned.status
+    yield f"Assignment: {plain(assignment.name)}"
+    yield f"Status: {status.state}"
+    if status.submitted_at is not None:
+        yield f"Received: {when(status.submitted_at)}{' (late)' if status.late else ''}"
+    if status.graded:
+        earlier = f" (attempt {status.graded_attempt})" if status.graded_attempt else ""
+        yield f"Grade: {plain(status.grade or '-')}{earlier}"
+        yield "Feedback:"
+        yield from (f"  {plain(line)}" for line in status.feedback.splitlines())
+    else:
+        yield "No submission yet." if status.state is WorkState.NEW else "Not yet graded."
+    draft = status.draft
+    if draft is not None and draft.tag and draft.sha256 != status.sha256:
+        yield f"Draft: another text, saved {when(draft.saved)}"
+    yield from (f"Page: {plain(shown(page.absolute()))}" for page in returned.pages)
+    if status.feedback_available and not returned.pages:
+        yield "There are pages of feedback: -o DIRECTORY saves them."
+    if not status.can_submit and status.why_not:
+        yield plain(status.why_not)

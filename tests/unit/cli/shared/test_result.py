@@ -1,0 +1,42 @@
+"""The result of a command: lines for people, or JSON, and the exit status."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+
+from mograder.cli.main import run
+from mograder.cli.shared.result import Result, aligned, json_option, tell
+from mograder.core.errors import NotFound
+
+
+@click.command()
+@click.option("--missing", is_flag=True)
+@json_option
+def command(*, missing: bool) -> Result:
+    tell("Looking.")
+    failure = NotFound("It is not there.") if missing else None
+    return Result({"name": "Übung"}, ["Name: Übung"], status=6, failure=failure)
+
+
+def test_people_get_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([], command) == 6
+    assert capsys.readouterr().out == "Looking.\nName: Übung\n"
+
+
+def test_programs_get_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--json"], command) == 6
+    assert json.loads(capsys.readouterr().out) == {"name": "Übung"}
+
+
+def test_a_failure_is_told_after_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--json", "--missing"], command) == 3
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"name": "Übung"}
+    assert told.err == "Error: It is not there.\n"
+
+
+def test_columns_of_a_table_are_two_spaces_apart() -> None:
+    assert aligned([("ID", "Name"), ("1", "A"), ("200", "")]) == ["ID   Name", "1    A", "200"]
