@@ -113,7 +113,9 @@ def prepare(plan: str) -> dict[int, str]:
     template = _templates[plan] = Template(plan)
     template.parts.compile_judged()
     for part in template.plan.data["judged"]:
-        check_audit.modules_named(part["code"])  # is kept, for each judge to have it
+        # Both are kept, for each judge to have them.
+        check_audit.modules_named(part["code"])
+        label_results.waiting_calls(part["code"])
     failed: dict[int, str] = template.parts.failed
     return failed
 

@@ -115,6 +115,13 @@ class AnswerServer:
             frame = self._reader.read(FOREVER)
             self._answer(*frame.head, frame.buffers)
 
+    def serve_value(self) -> None:
+        """Answer one request for a value; ``frames.FrameError`` for any other."""
+        number, operation, *arguments = self._reader.read(FOREVER).head
+        if operation != "pull":
+            raise frames.FrameError("a request to a process that was not begun")
+        self._pull(number, *arguments)
+
     def _answer(self, number: int, operation: str, *arguments: Any) -> None:
         if operation == "pull":
             self._pull(number, arguments[0])

@@ -100,7 +100,8 @@ class AnswerSession:
     def begin(self) -> float:
         """Begin a check; return the seconds that it may take, 0 if none are left.
 
-        A process that was not ended after the last check answers this one, too.
+        The worker's process for it begins with the first request but for values, which the worker
+        has encoded before. One that was not ended after the last check answers this one, too.
         """
         self._await_end()
         now = time.monotonic()
@@ -109,9 +110,6 @@ class AnswerSession:
             self._lost = True
             self.broken = self.broken or "the time for all checks is over"
             return 0.0
-        if not self._lost and not self._serving:
-            self._serving = True
-            self._tell(["begin", self.number])
         return self._end - now
 
     def end(self) -> None:
@@ -154,6 +152,9 @@ class AnswerSession:
 
     def ask(self, operation: str, *arguments: object, data: bytes = b"") -> Reply:
         """Return the answer to one request; ``NoAnswer`` if there is none."""
+        if operation != "pull" and not (self.broken or self._serving):
+            self._serving = True
+            self._tell(["begin", self.number])
         if self.broken:
             raise NoAnswer(self.broken)
         self.number += 1

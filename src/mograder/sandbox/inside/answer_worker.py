@@ -2,9 +2,10 @@
 
 Runs inside the worker's sandbox with the environment's own python. As soon as a cell has ended, the
 names of the interface that it defines are encoded: a check sees the value of that moment. After the
-last cell, a process is forked for each check, so that a hang, an exit or a changed object in one
-question concerns no other. This process only starts and kills those, and runs no student code any
-more, except for threads of the notebook, and where no process can be forked.
+last cell, a process is forked for each check that asks for more than those values, so that a hang,
+an exit or a changed object in one question concerns no other. This process starts and kills those,
+sends encoded values, and runs no student code any more, except for threads of the notebook, and
+where no process can be forked.
 
 Usage: ``python answer_worker.py JSON -- NOTEBOOK`` with JSON ``{"report": 3, "control": 4,
 "requests": 5, "answers": 6, "rlimits": {}, "caches": "", "interface": ["area"], "skip": [2,
@@ -153,8 +154,13 @@ class _Checks:
 
     def _wait(self, child: int) -> None:
         """Return once there is something to read; tell the judge if the process ends before."""
-        if not child:
-            return
+        while not child:
+            ready, _, _ = select.select([self._control, self._requests], [], [])
+            # What the judge writes to both it writes to this one first.
+            if self._control in select.select([self._control], [], [], 0)[0]:
+                return
+            if self._requests in ready:
+                self._server.serve_value()
         descriptor = os.pidfd_open(child)
         try:
             ready, _, _ = select.select([self._control, descriptor], [], [])

@@ -50,6 +50,7 @@ class StandIns:
         self.log = log
         self.claims: set[str] = set()
         self._interface = interface
+        self._offers: dict[str, list[int]] | None = None
         self._calls = answer_calls.Calls(self, secret)
         self._errors = answer_errors.Errors()
         self._numbers: dict[int, int] = {}
@@ -91,6 +92,8 @@ class StandIns:
 
         An answer without a value, such as an error, is followed by what it has changed.
         """
+        if self._offers is not None:
+            self._share(self._offers)
         try:
             if self.sharing is not None:
                 data = self.sharing.packed(value)
@@ -110,9 +113,16 @@ class StandIns:
         return self.decoded(reply, "")
 
     def share(self, names: dict[str, Any]) -> None:
-        """Share the author's own objects of these names with those of the worker's notebook."""
-        offers = self.sharing.offered(names)
-        kinds = {name: [type(names[name]).__name__, numbers] for name, numbers in offers.items()}
+        """Share the author's own objects of these names with those of the worker's notebook.
+
+        The worker gets to know of them with the first request that may concern them.
+        """
+        self._offers = self.sharing.offered(names)
+
+    def _share(self, offers: dict[str, list[int]]) -> None:
+        self._offers = None
+        tops = {name: self.sharing.links.get(numbers[-1]) for name, numbers in offers.items()}
+        kinds = {name: [type(tops[name]).__name__, offers[name]] for name in offers}
         reply = self.session.ask("share", data=argument_pickle.dumps(kinds, self.number_of))
         self.sharing.withdrawn(offers, self._value_of(reply))
 
