@@ -1,7 +1,9 @@
 """What the two ends of the requests agree on, beside the codec: limits, and special methods.
 
-The judge asks one request at a time: a frame ``[id, operation, …]``, with pickled arguments in its
-buffer (``argument_pickle.py``). The answer is a frame with the same id:
+The judge asks one request at a time: a frame ``[id, operation, shares, …]``, with pickled arguments
+in its buffer (``argument_pickle.py``); ``shares`` says whether they and the answer tell what has
+changed of the objects that both ends have (``shared_objects.py``). The answer is a frame with the
+same id:
 
 - ``[id, "value", tree, printed]``: a value in the codec's grammar;
 - ``[id, "error", [names of the exception's classes], text, printed]``;
@@ -19,6 +21,8 @@ Runs inside both sandboxes; imports only the standard library.
 from __future__ import annotations
 
 SERVING = "serving"
+COPIES, SHARES, SHARES_FIRST = range(3)
+"""Of a request: nothing is shared, objects are, or they are from this request of a check on."""
 PRINTED = 10_000
 """Characters of printed text that come with an answer."""
 TEXT = 2000

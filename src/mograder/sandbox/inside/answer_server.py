@@ -33,8 +33,6 @@ import value_encoder  # type: ignore[import-not-found]
 FOREVER = 10**6
 """Seconds; the judge has the deadlines."""
 _WITHOUT_LIMIT = 2**62
-_SHARING = frozenset(("call", "special", "attribute", "set", "next", "share", "changes"))
-"""Operations whose answers tell what has changed of shared objects."""
 _mro = type.__dict__["__mro__"].__get__
 _name = type.__dict__["__name__"].__get__
 
@@ -103,7 +101,9 @@ class AnswerServer:
             "changes": lambda buffers: None,
         }
         self._links: Any = None
-        """The objects that both ends have, once the judge has begun to share."""
+        """The objects that both ends have."""
+        self._shares = False
+        """Whether the request that is being answered tells of them, and its answer, too."""
         self._trial: Any = None
         self._original: tuple[str, Any] | None = None
 
@@ -117,15 +117,18 @@ class AnswerServer:
 
     def serve_value(self) -> None:
         """Answer one request for a value; ``frames.FrameError`` for any other."""
-        number, operation, *arguments = self._reader.read(FOREVER).head
+        number, operation, _, *arguments = self._reader.read(FOREVER).head
         if operation != "pull":
             raise frames.FrameError("a request to a process that was not begun")
         self._pull(number, *arguments)
 
-    def _answer(self, number: int, operation: str, *arguments: Any) -> None:
+    def _answer(self, number: int, operation: str, shares: int, *arguments: Any) -> None:
         if operation == "pull":
             self._pull(number, arguments[0])
             return
+        self._shares = shares != rules.COPIES
+        if shares == rules.SHARES_FIRST:
+            self._links = shared_objects.Links(value_encoder.data_bytes)
         printed = _Printed()
         try:
             with contextlib.redirect_stdout(printed):
@@ -139,7 +142,7 @@ class AnswerServer:
         if operation == "special" and value[0] is NotImplemented:
             self._say([number, "unsupported", printed.text()])
             return
-        links = self._links if operation in _SHARING else None
+        links = self._links if self._shares else None
         self._say_value(number, value, printed.text(), links)
 
     def _pull(self, number: int, name: str) -> None:
@@ -200,7 +203,7 @@ class AnswerServer:
     def _given(self, buffers: list[bytearray]) -> Any:
         """Return a request's value, after what the judge has changed of shared objects."""
         links = self._links
-        if links is None:
+        if not self._shares:
             return argument_pickle.loads(buffers[0], self._table.object) if buffers[0] else None
         request = argument_pickle.loads(buffers[0], self._table.object, links.get)
         for number, contents in request["changes"]:
@@ -220,7 +223,6 @@ class AnswerServer:
         Return for each name whether all that it consists of is shared, or only the object itself,
         since it is not what it was when its cell ended.
         """
-        self._links = shared_objects.Links(value_encoder.data_bytes)
         linked = {}
         offers = argument_pickle.loads(buffers[0], self._table.object)
         for name, (kind, numbers) in offers.items():

@@ -150,8 +150,13 @@ class AnswerSession:
         """Take no more answers in this check."""
         self.broken = self.broken or reason
 
-    def ask(self, operation: str, *arguments: object, data: bytes = b"") -> Reply:
-        """Return the answer to one request; ``NoAnswer`` if there is none."""
+    def ask(
+        self, operation: str, *arguments: object, data: bytes = b"", shares: int = rules.COPIES
+    ) -> Reply:
+        """Return the answer to one request; ``NoAnswer`` if there is none.
+
+        ``shares`` says whether its data tells of shared objects, and whether it is the first one.
+        """
         if operation != "pull" and not (self.broken or self._serving):
             self._serving = True
             self._tell(["begin", self.number])
@@ -165,7 +170,8 @@ class AnswerSession:
         try:
             self._reader.expect_silence()
             buffers = [data] if operation != "pull" else []
-            self._writer.write([self.number, operation, *arguments], buffers, seconds=seconds)
+            head = [self.number, operation, shares, *arguments]
+            self._writer.write(head, buffers, seconds=seconds)
             frame = self._reader.read(seconds)
         except frames.FrameError as error:
             self._break(f"no answer: {error}")

@@ -50,7 +50,8 @@ class StandIns:
         self.log = log
         self.claims: set[str] = set()
         self._interface = interface
-        self._offers: dict[str, list[int]] | None = None
+        self._offers: dict[str, list[int]] = {}
+        self._shares = rules.SHARES_FIRST if shares else rules.COPIES
         self._calls = answer_calls.Calls(self, secret)
         self._errors = answer_errors.Errors()
         self._numbers: dict[int, int] = {}
@@ -92,8 +93,8 @@ class StandIns:
 
         An answer without a value, such as an error, is followed by what it has changed.
         """
-        if self._offers is not None:
-            self._share(self._offers)
+        if self._offers:
+            self._share()
         try:
             if self.sharing is not None:
                 data = self.sharing.packed(value)
@@ -102,10 +103,14 @@ class StandIns:
         except Exception as error:  # noqa: BLE001 - whatever an author's object raises
             reason = f"An argument cannot be carried to the answer: {error}"
             raise answer_session.NotJudgeable(reason[: rules.TEXT]) from None
-        reply = self.session.ask(operation, *arguments, data=data)
+        reply = self._ask(operation, *arguments, data=data)
         if self.sharing is not None and reply.status in ("error", "stop", "unsupported"):
-            self._value_of(self.session.ask("changes", data=b""))
+            self._value_of(self._ask("changes", data=b""))
         return reply
+
+    def _ask(self, operation: str, *arguments: object, data: bytes) -> Any:
+        shares, self._shares = self._shares, min(self._shares, rules.SHARES)
+        return self.session.ask(operation, *arguments, data=data, shares=shares)
 
     def _value_of(self, reply: Any) -> Any:
         if reply.status != "value":
@@ -119,11 +124,11 @@ class StandIns:
         """
         self._offers = self.sharing.offered(names)
 
-    def _share(self, offers: dict[str, list[int]]) -> None:
-        self._offers = None
+    def _share(self) -> None:
+        offers, self._offers = self._offers, {}
         tops = {name: self.sharing.links.get(numbers[-1]) for name, numbers in offers.items()}
         kinds = {name: [type(tops[name]).__name__, offers[name]] for name in offers}
-        reply = self.session.ask("share", data=argument_pickle.dumps(kinds, self.number_of))
+        reply = self._ask("share", data=argument_pickle.dumps(kinds, self.number_of))
         self.sharing.withdrawn(offers, self._value_of(reply))
 
     def put_back(self) -> None:

@@ -122,7 +122,7 @@ class Worker:
     def ask(self, operation: str, *arguments: object, data: bytes = b"") -> list[Any]:
         """Return the answer's head, with the value in place of its tree."""
         self.number += 1
-        self.requests.write([self.number, operation, *arguments], [data], seconds=5)
+        self.requests.write([self.number, operation, 0, *arguments], [data], seconds=5)
         frame = self.answers.read(10)
         assert frame.head[0] in (self.number, 0)
         if frame.head[1] == "value":

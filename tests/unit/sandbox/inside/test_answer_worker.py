@@ -155,8 +155,8 @@ def test_after_a_call_that_never_ends_the_next_check_is_served(
     """Also with requests that the killed process has not read."""
     running.begin()
     hang = number(running, "hang")
-    running.requests.write([99, "call", hang, []], [payload()], seconds=5)
-    running.requests.write([99, "call", hang, []], [junk[:50_000]], seconds=5)
+    running.requests.write([99, "call", 0, hang, []], [payload()], seconds=5)
+    running.requests.write([99, "call", 0, hang, []], [junk[:50_000]], seconds=5)
     running.end(os.urandom(16))
     running.begin()
     assert running.ask("pull", "values")[0] == "value"
