@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from tests.support.light_install import SERVER_PACKAGES
 from tests.support.other_system import OtherSystem
 from tests.support.student_side import (
     PLATFORMS,
@@ -32,6 +33,8 @@ LINUX_ONLY = {
     "mograder.store.gradebook.gradebook",
     "mograder.web.hub.server",
 }
+OPTIONAL = {"brotli"}
+"""Packages that a module goes on without."""
 MISSING = {
     "win32": {"fcntl", "resource", "pwd", "grp", "termios", "tty", "syslog", "readline", "uvloop"},
     "darwin": {"uvloop"},
@@ -59,6 +62,17 @@ def test_nothing_of_linux_alone_is_imported_on_the_way(platform: str) -> None:
         for name in imports(each, platform)
         if name.partition(".")[0] in missing
     ] == []
+
+
+def test_no_package_of_the_server_is_imported_on_the_way() -> None:
+    """Authors and students run these commands from the light install, on Linux, too."""
+    packages = {each.replace("-", "_") for each in SERVER_PACKAGES - OPTIONAL}
+    found = closure("linux")
+    assert {
+        f"{chain(each, found)} imports {package}"
+        for each in found
+        for package in packages & {name.partition(".")[0] for name in imports(each, "linux")}
+    } == set()
 
 
 @pytest.mark.full

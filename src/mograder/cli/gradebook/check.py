@@ -13,7 +13,8 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
-from mograder.grading.results.grading_result import grading_key, is_genuine, parse_result
+from mograder.grading.results.grading_result import grading_key, parse_result
+from mograder.grading.results.recorded_results import is_genuine
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.store.gradebook.gradebook import viewed_gradebook

@@ -21,10 +21,9 @@ from mograder.grading.results.grading_result import (
     GradedCall,
     GradedLabel,
     GradingResult,
-    LastResult,
     grading_key,
-    last_result,
 )
+from mograder.grading.results.recorded_results import LastResult, last_result
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER,

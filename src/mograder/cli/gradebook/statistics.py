@@ -15,10 +15,10 @@ from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.private_files import write_private
 from mograder.core.csv_table import number_text, write_table
 from mograder.grading.results.grading_result import grading_key
+from mograder.grading.statistics.course_statistics import course_statistics
 from mograder.grading.statistics.item_statistics import (
     Distribution,
     ItemStatistics,
-    course_statistics,
     csv_rows,
 )
 from mograder.store.gradebook.gradebook import viewed_gradebook

@@ -12,16 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
     GradingResult,
-    last_results,
 )
 from mograder.marks import sum_of_marks
-from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
 _BINS = 10
@@ -268,15 +264,3 @@ class _Count:
             if len(students) > 1:
                 wrong = WrongResult(call, result, len(students), min(students))
         return CheckStatistics(label, self.students, self.passed, tuple(conditions), wrong)
-
-
-def course_statistics(
-    loaded: LoadedSettings, book: Gradebook, assignment: str, key: bytes
-) -> ItemStatistics:
-    """Return the statistics of an assignment as it is marked now; blocks.
-
-    Results whose signature is not by ``key`` do not count.
-    """
-    found = last_results(key, book, assignment)
-    results = {name: last.result for name, last in found.items() if last.result is not None}
-    return item_statistics(assignment, CourseLate(loaded).grades(book, assignment), results)

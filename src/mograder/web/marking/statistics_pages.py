@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
+from mograder.grading.statistics.course_statistics import course_statistics
 from mograder.grading.statistics.item_statistics import (
     Distribution,
     ItemStatistics,
-    course_statistics,
     csv_rows,
 )
 from mograder.web.downloads import attachment

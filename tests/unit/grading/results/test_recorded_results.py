@@ -1,4 +1,4 @@
-"""grading.recorded_result: which run of a student explains the marks."""
+"""grading.recorded_results: which run of a student explains the marks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from mograder.auth.signing import derived_key
 from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
-    LastResult,
-    last_result,
     render_result,
-    result_of_run,
     sign_result,
 )
+from mograder.grading.results.recorded_results import LastResult, last_result, result_of_run
 from mograder.store.gradebook.grading_records import RecordedRun
 from tests.support.graded_results import graded_result
 
