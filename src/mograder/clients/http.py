@@ -8,25 +8,49 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import MappingProxyType
 
 import httpx
 
 from mograder.clients.server_url import is_loopback
 from mograder.clients.tls_errors import certificate_trouble, remedy
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TimedOut,
+    TooLarge,
+)
 from mograder.core.single_flight import Progress
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_TEXT = 500
 _LONGEST_ADDRESS = 200
 _RETRY_AFTER = "retry-after"
+_FAMILIES: Mapping[int, type[MograderError]] = MappingProxyType(
+    {
+        401: NotAuthenticated,
+        403: Forbidden,
+        **dict.fromkeys((404, 405, 410, 501), NotFound),
+        **dict.fromkeys((409, 412), Conflict),
+        **dict.fromkeys((413, 507), TooLarge),
+        **dict.fromkeys((429, 503), Busy),
+        504: TimedOut,
+    }
+)
+"""HTTP status → the class of our error; any other 4xx is of what was sent."""
 
 
 def make_client(
@@ -119,6 +143,11 @@ class Server:
                 f"{self.url} redirects to {target}.",
                 hint=f"Give {self.name}'s own address, not that of a sign-in page in front of it.",
             )
+
+
+def family_of(status: int) -> type[MograderError]:
+    """Return the class of our error for a server's refusal with an HTTP status."""
+    return _FAMILIES.get(status, InvalidInput if 400 <= status < 500 else RemoteFailed)
 
 
 def redirect_target(response: httpx.Response) -> str:

@@ -13,19 +13,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mograder.clients.file_upload import Upload, opened
-from mograder.clients.http import Server, bounded_body, check_token, make_client
+from mograder.clients.http import Server, bounded_body, check_token, family_of, make_client
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.closing import Closing
 from mograder.core.errors import (
-    Busy,
-    Conflict,
     Forbidden,
-    InvalidInput,
     MograderError,
     NotFound,
     RemoteFailed,
@@ -50,8 +49,15 @@ _HOW_TO_GET_ONE = (
     "`mograder hub generate-token --role instructor NAME`."
 )
 
+T = TypeVar("T")
 Event = Callable[[Mapping[str, object]], None]
 """Is called with a line of progress: its ``message``, and further fields of some requests."""
+
+
+class HubAnswer(BaseModel):
+    """An answer of a hub; a newer one may have more fields."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 def messages(progress: Progress) -> Event:
@@ -176,7 +182,7 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        answer = self.follow("POST", "/warm-cache", messages(progress))
+        answer = self.follow(dict[str, object], "POST", "/warm-cache", messages(progress))
         return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
 
     def held(self, name: str, files: Sequence[str]) -> Held:
@@ -243,23 +249,42 @@ class HubClient(Closing):
                 self._answer(response)
         raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
 
+    def read(self, shape: type[T], method: str, path: str, body: object = None) -> T:
+        """Return the hub's answer to a short request, validated as ``shape``.
+
+        Raises:
+            MograderError: The hub refused, could not be reached, or is no hub that we know.
+        """
+        with self._known():
+            return TypeAdapter(shape).validate_json(self.ask(method, path, body))
+
     def follow(
-        self, method: str, path: str, progress: Event, body: object = None
-    ) -> dict[str, object]:
-        """Send a request for long work, and return its result.
+        self, shape: type[T], method: str, path: str, progress: Event, body: object = None
+    ) -> T:
+        """Send a request for long work, and return its result, validated as ``shape``.
 
         ``progress`` is called with each line of progress. Closing the connection, as an exception
         of ``progress`` does, ends work that the hub does for this connection alone.
 
         Raises:
-            MograderError: The hub refused or could not be reached.
+            MograderError: As :meth:`read`.
         """
         headers = {"Accept": _STREAM}
         with self._server.errors():
             url = f"{self.url}{path}"
             request = self._client.build_request(method, url, json=body, headers=headers)
             with self._sent(request) as response:
-                return self._follow(response, progress)
+                answer = self._follow(response, progress)
+        with self._known():
+            return TypeAdapter(shape).validate_python(answer)
+
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        """Translate the failure of a validation: no hub that we know answers so."""
+        try:
+            yield
+        except ValidationError as error:
+            raise _no_hub(self.url) from error
 
     def _digest(self, url: str) -> str:
         """Return the SHA-256 of the file at a URL, "" if there is none."""
@@ -324,26 +349,14 @@ class HubClient(Closing):
 def _refusal(status: int, detail: str, url: str) -> MograderError:
     """Return the error for the hub's refusal; pure. ``detail`` has uv's own words, unchanged."""
     said = detail or f"The hub answered {status} {_phrase(status)}."
-    match status:
-        case 401 | 403:
-            return _forbidden(detail)
-        case 404 if detail not in _NOTHING_THERE:
-            return NotFound(said)
-        case 404:
-            hint = f"Is {url} the hub's address, with its path prefix?"
-            return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
-        case 409:
-            return Conflict(said)
-        case 413:
-            return TooLarge(said)
-        case 503:
-            return Busy(said)
-        case 504:
-            return TimedOut(said, hint="Look at the hub's log, then publish again.")
-        case _ if 400 <= status < 500:
-            return InvalidInput(said)
-        case _:
-            return RemoteFailed(said)
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return _forbidden(detail)
+    family = family_of(status)
+    if family is NotFound and detail in _NOTHING_THERE:
+        hint = f"Is {url} the hub's address, with its path prefix?"
+        return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
+    hint = "Look at the hub's log, then publish again." if family is TimedOut else ""
+    return family(said, hint=hint)
 
 
 def _forbidden(detail: str) -> Forbidden:
@@ -379,11 +392,11 @@ def _object(content: bytes, url: str) -> dict[str, object]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise no_hub(url)
+        raise _no_hub(url)
     return answer
 
 
-def no_hub(url: str) -> RemoteFailed:
+def _no_hub(url: str) -> RemoteFailed:
     """Return the error for an answer that no hub gives."""
     return RemoteFailed(
         f"What answers at {url} is not a mograder hub, or it is of another version.",

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
-from mograder.clients.hub import Event, HubClient, messages, no_hub
+from mograder.clients.hub import Event, HubAnswer, HubClient, messages
 from mograder.core.single_flight import Progress
 
-A = TypeVar("A", bound="_Answer")
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Plan(_Answer):
+class Plan(HubAnswer):
     """What the hub knows before a rehearsal; see its route. Memory is in bytes."""
 
     memory_each: _Count
@@ -30,7 +25,7 @@ class Plan(_Answer):
     seconds: float
 
 
-class Durations(_Answer):
+class Durations(HubAnswer):
     """Seconds from the request to open the notebook."""
 
     median: float
@@ -38,7 +33,7 @@ class Durations(_Answer):
     worst: float
 
 
-class Rehearsed(_Answer):
+class Rehearsed(HubAnswer):
     """The result of a rehearsal; see the hub's route. Memory is in bytes."""
 
     students: _Count
@@ -68,7 +63,7 @@ def plan(client: HubClient, item: str, students: int, within: float) -> Plan:
         MograderError: The hub refused or could not be reached, as for all functions here.
     """
     path = f"/rehearsal/{quote(item, safe='')}?students={students}&within={within:g}"
-    return _read(Plan, client.ask("GET", path), client)
+    return client.read(Plan, "GET", path)
 
 
 def rehearse(
@@ -76,61 +71,45 @@ def rehearse(
 ) -> Rehearsed:
     """Run a rehearsal to its end; ``progress`` is called with ``over``, a count, among others."""
     body = {"students": students, "within": within}
-    answer = client.follow("POST", f"/rehearsal/{quote(item, safe='')}", progress, body)
-    return _validated(Rehearsed, answer, client)
+    path = f"/rehearsal/{quote(item, safe='')}"
+    return client.follow(Rehearsed, "POST", path, progress, body)
 
 
 def cancel(client: HubClient, item: str) -> bool:
     """End the rehearsal that runs; return whether there was one."""
 
-    class Cancelled(_Answer):
+    class Cancelled(HubAnswer):
         cancelled: bool
 
-    answer = client.ask("DELETE", f"/rehearsal/{quote(item, safe='')}")
-    return _read(Cancelled, answer, client).cancelled
+    return client.read(Cancelled, "DELETE", f"/rehearsal/{quote(item, safe='')}").cancelled
 
 
-class Warmth(_Answer):
+class Warmth(HubAnswer):
     """Items that are ready, errors of others by item, and the times for which items are warm."""
 
     warmed: tuple[str, ...] = ()
-    failed: dict[str, str] = {}
-    planned: dict[str, tuple[AwareDatetime, ...]] = {}
+    failed: dict[str, str] = Field(default_factory=dict)
+    planned: dict[str, tuple[AwareDatetime, ...]] = Field(default_factory=dict)
 
 
 def warm(client: HubClient, items: Sequence[str], progress: Progress) -> Warmth:
     """Prepare items now."""
     body = {"items": list(items)}
-    answer = client.follow("POST", "/warm", messages(progress), body)
-    return _validated(Warmth, answer, client)
+    return client.follow(Warmth, "POST", "/warm", messages(progress), body)
 
 
 def warm_at(client: HubClient, items: Sequence[str], moment: datetime) -> Warmth:
     """Have items prepared before a time."""
     body = {"items": list(items), "at": moment.isoformat()}
-    return _read(Warmth, client.ask("POST", "/warm", body), client)
+    return client.read(Warmth, "POST", "/warm", body)
 
 
 def forget_warm(client: HubClient, items: Sequence[str]) -> Warmth:
     """Remove the times of items."""
     body = {"items": list(items), "forget": True}
-    return _read(Warmth, client.ask("POST", "/warm", body), client)
+    return client.read(Warmth, "POST", "/warm", body)
 
 
 def warm_times(client: HubClient) -> Warmth:
     """Return the times for which items are to be warm."""
-    return _read(Warmth, client.ask("GET", "/warm"), client)
-
-
-def _read(shape: type[A], answer: bytes, client: HubClient) -> A:
-    try:
-        return shape.model_validate_json(answer)
-    except ValidationError as error:
-        raise no_hub(client.url) from error
-
-
-def _validated(shape: type[A], answer: dict[str, object], client: HubClient) -> A:
-    try:
-        return shape.model_validate(answer)
-    except ValidationError as error:
-        raise no_hub(client.url) from error
+    return client.read(Warmth, "GET", "/warm")

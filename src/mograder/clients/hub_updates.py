@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from mograder.clients.hub import HubClient, messages, no_hub
+from mograder.clients.hub import HubAnswer, HubClient, messages
 from mograder.core.single_flight import Progress
 
-M = TypeVar("M", bound=BaseModel)
 
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class UpdateLine(_Answer):
+class UpdateLine(HubAnswer):
     """What an update would do to one copy; ``reason`` is why it cannot be merged, else ""."""
 
     student: str
@@ -29,14 +20,14 @@ class UpdateLine(_Answer):
     reason: str
 
 
-class Preview(_Answer):
+class Preview(HubAnswer):
     """A preview; ``state`` is ``done`` if it is complete."""
 
     state: str
     copies: tuple[UpdateLine, ...]
 
 
-class UpdatedCopy(_Answer):
+class UpdatedCopy(HubAnswer):
     """What has become of one copy by the last offer."""
 
     student: str
@@ -45,7 +36,7 @@ class UpdatedCopy(_Answer):
     reason: str
 
 
-class UpdateStatus(_Answer):
+class UpdateStatus(HubAnswer):
     """An item's update on the hub."""
 
     item: str
@@ -55,7 +46,7 @@ class UpdateStatus(_Answer):
     copies: tuple[UpdatedCopy, ...]
 
 
-class Undone(_Answer):
+class Undone(HubAnswer):
     """What undoing an update did, by student."""
 
     undone: tuple[str, ...]
@@ -70,32 +61,18 @@ def preview(client: HubClient, item: str, progress: Progress) -> UpdateStatus:
     Raises:
         MograderError: The hub refused or could not be reached, as for all functions here.
     """
-    return _read(
-        UpdateStatus, client.follow("POST", f"{_path(item)}/preview", messages(progress)), client
-    )
-
-
-def status(client: HubClient, item: str) -> UpdateStatus:
-    """Return the state of an item's update."""
-    return _read(UpdateStatus, client.follow("GET", _path(item), lambda _: None), client)
+    return client.follow(UpdateStatus, "POST", f"{_path(item)}/preview", messages(progress))
 
 
 def offer(client: HubClient, item: str) -> UpdateStatus:
     """Offer the published release to all copies of an item."""
-    return _read(UpdateStatus, client.follow("POST", _path(item), lambda _: None), client)
+    return client.follow(UpdateStatus, "POST", _path(item), lambda _: None)
 
 
 def undo(client: HubClient, item: str, progress: Progress) -> Undone:
     """Withdraw the last offer; copies that were not edited since get their text back."""
-    return _read(Undone, client.follow("DELETE", _path(item), messages(progress)), client)
+    return client.follow(Undone, "DELETE", _path(item), messages(progress))
 
 
 def _path(item: str) -> str:
     return f"/updates/{quote(item, safe='')}"
-
-
-def _read(shape: type[M], answer: dict[str, object], client: HubClient) -> M:
-    try:
-        return shape.model_validate(answer)
-    except ValidationError as error:
-        raise no_hub(client.url) from error

@@ -22,6 +22,7 @@ from mograder.clients.http import (
     Server,
     bounded_body,
     check_token,
+    family_of,
     make_client,
     one_line,
     retry_after,
@@ -31,13 +32,10 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import (
     Busy,
     Conflict,
-    Forbidden,
-    InvalidInput,
     MograderError,
     NotAuthenticated,
-    NotFound,
     RemoteFailed,
-    TooLarge,
+    TimedOut,
 )
 from mograder.core.single_flight import Progress
 
@@ -177,25 +175,20 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
     """Return the error for a refusal's status; the server's words are kept."""
     words = _sentence(said.error or said.detail) or f"The server answered {status}."
     hint = one_line(said.hint)
-    match status:
-        case 401:
-            return NotAuthenticated(words, hint=hint or SIGN_IN)
-        case 403 if said.reason == _CLOSED:
-            return Conflict(words, hint=hint)
-        case 403:
-            return Forbidden(words, hint=hint)
-        case 404 | 405 | 501:
-            return NotFound(words, hint=hint)
-        case 409 | 412:
-            return _conflict(status, said, words, hint)
-        case 413:
-            return TooLarge(words, hint=hint)
-        case 400 | 411 | 415 | 422:
-            return InvalidInput(words, hint=hint)
-        case 429 | 503:
-            again = f"Try again in {wait} seconds." if wait else "Try again in a moment."
-            return Busy(words, hint=hint or again, retry_after=wait or 10)
-    return RemoteFailed(words, hint=hint or "The server's own log says more.")
+    if status == HTTPStatus.FORBIDDEN and said.reason == _CLOSED:
+        return Conflict(words, hint=hint)
+    family = family_of(status)
+    if family is Conflict:
+        return _conflict(status, said, words, hint)
+    if family is Busy:
+        again = f"Try again in {wait} seconds." if wait else "Try again in a moment."
+        return Busy(words, hint=hint or again, retry_after=wait or 10)
+    remedies: dict[type[MograderError], str] = {
+        NotAuthenticated: SIGN_IN,
+        RemoteFailed: "The server's own log says more.",
+        TimedOut: "Try again in a moment.",
+    }
+    return family(words, hint=hint or remedies.get(family, ""))
 
 
 def _conflict(status: int, said: _Refusal, words: str, hint: str) -> Conflict:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from mograder.clients.http import family_of
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -207,6 +208,21 @@ _SAME_AS = {
 """Codes with the same meaning: the spelling depends on the debugging level and the endpoint."""
 
 
+_TOO_MUCH = (
+    "{url} does not take that much at once.",
+    "Make the file smaller, or ask the Moodle administrator for a higher limit.",
+    0,
+)
+_PAGES = {
+    404: ("There is no Moodle at {url}.", _ADDRESS, 0),
+    413: _TOO_MUCH,
+    429: ("{url} asks us to slow down.", "Try again in a minute.", 60),
+    503: ("{url} is not available now: it is under maintenance, or too busy.", _MAINTENANCE, 300),
+    507: _TOO_MUCH,
+}
+"""HTTP status of an answer that is not JSON → message, remedy, and seconds to wait."""
+
+
 def as_error(refusal: Refusal) -> MograderError:
     """Return our error for a refusal; an unknown code keeps Moodle's own words."""
     code = _SAME_AS.get(refusal.code, refusal.code)
@@ -237,21 +253,12 @@ def as_page_error(status: int, location: str, url: str) -> MograderError:
         )
     if status == 403:
         return RemoteFailed(f"Web services are switched off at {url}.", hint=_WEB_SERVICES)
-    if status == 404:
-        return NotFound(f"There is no Moodle at {url}.", hint=_ADDRESS)
-    if status == 503:
-        return Busy(
-            f"{url} is not available now: it is under maintenance, or too busy.",
-            hint=_MAINTENANCE,
-            retry_after=300,
-        )
-    if status in {413, 507}:
-        return TooLarge(
-            f"{url} does not take that much at once.",
-            hint="Make the file smaller, or ask the Moodle administrator for a higher limit.",
-        )
-    if status == 429:
-        return Busy(f"{url} asks us to slow down.", hint="Try again in a minute.", retry_after=60)
+    if status in _PAGES:
+        message, hint, wait = _PAGES[status]
+        family = family_of(status)
+        if family is Busy:
+            return Busy(message.format(url=url), hint=hint, retry_after=wait)
+        return family(message.format(url=url), hint=hint)
     if status >= 500:
         return RemoteFailed(
             f"Moodle at {url} failed with status {status}.", hint="Try again in a minute."
