@@ -1,10 +1,15 @@
-"""Files that a person names on the command line."""
+"""Files that a person names on the command line, and files with marks that commands write."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import click
+
+from mograder.cli.shared.formatting import plain
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.store.filesystem.files import atomic_write
 
 _MOST_BYTES = 20_000_000
 
@@ -26,3 +31,24 @@ def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
     if len(data) > limit:
         raise InvalidInput(f"{file} is larger than {limit // 1_000_000} MB.")
     return data
+
+
+_PRIVATE = 0o600
+
+
+def write_private(path: Path, text: str, content: str = "") -> None:
+    """Write a file, and tell so on stderr; ``content`` describes it in words.
+
+    Raises: :class:`OSError`.
+    """
+    atomic_write(path, text.encode(), _PRIVATE)
+    click.echo(f"Wrote {path}{f': {content}' if content else ''}.", err=True)
+
+
+def print_file(text: str) -> None:
+    """Print a file: unchanged into a pipe, without control characters on a terminal."""
+    if not sys.stdout.isatty():
+        click.echo(text.encode(), nl=False)
+        return
+    for line in text.splitlines():
+        click.echo(plain(line))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from pydantic import BaseModel, ConfigDict
 
-from mograder.cli.shared.token_output import print_lines
+from mograder.cli.token import print_lines
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import (

@@ -1,15 +1,20 @@
-"""``mograder token``: tokens of a course that ``mograder serve`` serves (B142, B143)."""
+"""``mograder token``: tokens of a course that ``mograder serve`` serves (B142, B143).
+
+Their printed form is in compatibility-0.3.16.md 1.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from mograder.auth.enrollment import parse_username
-from mograder.cli.shared.token_output import print_lines
+from mograder.auth.roles import Role
+from mograder.auth.tokens import make_token
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
@@ -120,3 +125,12 @@ def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
 
 def _never(_: str) -> int:
     return 0
+
+
+def print_lines(secret: str, names: Sequence[Username], epoch_of: Callable[[str], int]) -> None:
+    """Print a line for each person, an empty one, and the instructor's."""
+    for name in names:
+        click.echo(f"{name}: {make_token(secret, name, epoch=epoch_of(name))}")
+    click.echo()
+    instructor = make_token(secret, INSTRUCTOR, Role.INSTRUCTOR, epoch_of(INSTRUCTOR))
+    click.echo(f"instructor: {instructor}")

@@ -1,4 +1,4 @@
-"""An instructor's requests to a hub about the course: its users, its items, their visibility.
+"""An instructor's requests to a hub: its users, its items with their dates, updates and rehearsals.
 
 See compatibility-0.3.16.md 2.3.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
-from mograder.clients.hub import HubAnswer, HubClient
+from mograder.clients.hub import Event, HubAnswer, HubClient, messages
+from mograder.core.single_flight import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +99,176 @@ def _words(rule: Rule) -> dict[str, object]:
     if rule.visible_from is not None:
         words["visible_from"] = rule.visible_from.isoformat()
     return words
+
+
+class UpdateLine(HubAnswer):
+    """What an update would do to one copy; ``reason`` is why it cannot be merged, else ""."""
+
+    student: str
+    changed: bool
+    replaced: int
+    added: int
+    removed: int
+    conflicts: int
+    reason: str
+
+
+class Preview(HubAnswer):
+    """A preview; ``state`` is ``done`` if it is complete."""
+
+    state: str
+    copies: tuple[UpdateLine, ...]
+
+
+class UpdatedCopy(HubAnswer):
+    """What has become of one copy by the last offer."""
+
+    student: str
+    state: str
+    conflicts: int
+    reason: str
+
+
+class UpdateStatus(HubAnswer):
+    """An item's update on the hub."""
+
+    item: str
+    offered: bool
+    withdrawn: bool
+    preview: Preview | None
+    copies: tuple[UpdatedCopy, ...]
+
+
+class Undone(HubAnswer):
+    """What undoing an update did, by student."""
+
+    undone: tuple[str, ...]
+    kept: tuple[str, ...]
+    waiting: tuple[str, ...]
+    failed: dict[str, str]
+
+
+def preview(client: HubClient, item: str, progress: Progress) -> UpdateStatus:
+    """Have the hub compute what an update would do to each copy; nothing is changed.
+
+    Raises:
+        MograderError: The hub refused or could not be reached, as for all functions here.
+    """
+    return client.follow(UpdateStatus, "POST", f"{_path(item)}/preview", messages(progress))
+
+
+def offer(client: HubClient, item: str) -> UpdateStatus:
+    """Offer the published release to all copies of an item."""
+    return client.follow(UpdateStatus, "POST", _path(item), lambda _: None)
+
+
+def undo(client: HubClient, item: str, progress: Progress) -> Undone:
+    """Withdraw the last offer; copies that were not edited since get their text back."""
+    return client.follow(Undone, "DELETE", _path(item), messages(progress))
+
+
+def _path(item: str) -> str:
+    return f"/updates/{quote(item, safe='')}"
+
+
+_Natural = Annotated[int, Field(ge=0)]
+
+
+class Plan(HubAnswer):
+    """What the hub knows before a rehearsal; see its route. Memory is in bytes."""
+
+    memory_each: _Natural
+    memory_total: _Natural
+    memory_used: _Natural
+    fits: _Natural
+    seconds: float
+
+
+class Durations(HubAnswer):
+    """Seconds from the request to open the notebook."""
+
+    median: float
+    p95: float
+    worst: float
+
+
+class Rehearsed(HubAnswer):
+    """The result of a rehearsal; see the hub's route. Memory is in bytes."""
+
+    students: _Natural
+    finished: _Natural
+    warm: _Natural
+    failed: _Natural
+    failures: dict[str, int]
+    wait: _Natural
+    gave_way: _Natural
+    started: Durations | None
+    first_output: Durations | None
+    all_cells: Durations | None
+    memory_each: _Natural
+    memory_largest: _Natural
+    memory_together: _Natural
+    memory_total: _Natural
+    holds: _Natural
+    holds_now: _Natural
+    errors: _Natural
+    seconds: float
+
+
+def plan(client: HubClient, item: str, students: int, within: float) -> Plan:
+    """Return what a rehearsal would take.
+
+    Raises:
+        MograderError: The hub refused or could not be reached, as for all functions here.
+    """
+    path = f"/rehearsal/{quote(item, safe='')}?students={students}&within={within:g}"
+    return client.read(Plan, "GET", path)
+
+
+def rehearse(
+    client: HubClient, item: str, students: int, within: float, progress: Event
+) -> Rehearsed:
+    """Run a rehearsal to its end; ``progress`` is called with ``over``, a count, among others."""
+    body = {"students": students, "within": within}
+    path = f"/rehearsal/{quote(item, safe='')}"
+    return client.follow(Rehearsed, "POST", path, progress, body)
+
+
+def cancel(client: HubClient, item: str) -> bool:
+    """End the rehearsal that runs; return whether there was one."""
+
+    class Cancelled(HubAnswer):
+        cancelled: bool
+
+    return client.read(Cancelled, "DELETE", f"/rehearsal/{quote(item, safe='')}").cancelled
+
+
+class Warmth(HubAnswer):
+    """Items that are ready, errors of others by item, and the times for which items are warm."""
+
+    warmed: tuple[str, ...] = ()
+    failed: dict[str, str] = Field(default_factory=dict)
+    planned: dict[str, tuple[AwareDatetime, ...]] = Field(default_factory=dict)
+
+
+def warm(client: HubClient, items: Sequence[str], progress: Progress) -> Warmth:
+    """Prepare items now."""
+    body = {"items": list(items)}
+    return client.follow(Warmth, "POST", "/warm", messages(progress), body)
+
+
+def warm_at(client: HubClient, items: Sequence[str], moment: datetime) -> Warmth:
+    """Have items prepared before a time."""
+    body = {"items": list(items), "at": moment.isoformat()}
+    return client.read(Warmth, "POST", "/warm", body)
+
+
+def forget_warm(client: HubClient, items: Sequence[str]) -> Warmth:
+    """Remove the times of items."""
+    body = {"items": list(items), "forget": True}
+    return client.read(Warmth, "POST", "/warm", body)
+
+
+def warm_times(client: HubClient) -> Warmth:
+    """Return the times for which items are to be warm."""
+    return client.read(Warmth, "GET", "/warm")

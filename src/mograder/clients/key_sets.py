@@ -8,14 +8,19 @@ that fails keeps the set of before.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
+from mograder.auth.lti_addresses import addresses_of
+from mograder.clients.guarded_http import GuardedHttp
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
 from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.web_origin import origin_of
 
 _PAUSE = 60.0
 _PAUSE_WITHOUT = 5.0
@@ -99,3 +104,25 @@ class CachedKeySet:
             _log.warning("a key set could not be fetched: %s", error)
             return
         self._fetched = self._clock.steady()
+
+
+_ACCEPT: Final = (("Accept", "application/json"),)
+
+
+class KeyRequest:
+    """The request for a platform's key set."""
+
+    def __init__(self, platform: LtiPlatform) -> None:
+        self._url = addresses_of(platform).keys
+        self._http = GuardedHttp(
+            {origin_of(self._url)},
+            private_network=platform.private_network,
+            name=f"the learning platform {platform.issuer}",
+        )
+
+    def __call__(self) -> object:
+        """Return the parsed key set. Raises: RemoteFailed."""
+        answer = self._http.send("GET", self._url, headers=_ACCEPT)
+        if not answer.good:
+            raise RemoteFailed(f"The learning platform answered {answer.status} for its keys.")
+        return answer.json()

@@ -1,10 +1,13 @@
-"""Background tasks with an owner that keeps them: the event loop refers to tasks weakly."""
+"""Background tasks with an owner that keeps them, calls that are paced, and calls in threads.
+
+The event loop refers to tasks weakly, so somebody has to keep them.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
 
@@ -39,3 +42,57 @@ class BackgroundTasks:
     async def wait(self) -> None:
         """Wait until the tasks have ended. Raises: the first error of one."""
         await asyncio.gather(*self._tasks)
+
+
+P = ParamSpec("P")
+
+
+async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call ``call`` in a thread; a cancellation takes effect only when it has returned.
+
+    A thread cannot be stopped: it would write the row of a start that was given up meanwhile.
+    """
+    calling = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        await asyncio.wait({calling})
+        if not calling.cancelled():
+            calling.exception()  # read, or asyncio would log that it never was
+        raise
+
+
+class Paced:
+    """Makes a call when asked to: at once, and at most once in so many seconds.
+
+    What is asked for meanwhile is one call when the time is over, so that the last request is never
+    without one. For use on the event loop only; the owner calls :meth:`close`.
+    """
+
+    def __init__(self, call: Callable[[], object], seconds: float) -> None:
+        self._call = call
+        self._seconds = seconds
+        self._next = 0.0
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> None:
+        """Ask for the call."""
+        if self._waiting is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next:
+            self._waiting = loop.call_at(self._next, self.now)
+        else:
+            self.now()
+
+    def now(self) -> None:
+        """Make the call at once, which is also the one that may be waited for."""
+        self.close()
+        self._next = asyncio.get_running_loop().time() + self._seconds
+        self._call()
+
+    def close(self) -> None:
+        """Make no call that was asked for before."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None

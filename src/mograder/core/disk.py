@@ -1,4 +1,4 @@
-"""The few system calls that make writes durable: write, fsync, rename, exchange.
+"""The few system calls that make writes durable, and the room that they leave free.
 
 They are methods of one small object, so that a test can fill the disk or cut the power at any of
 them (files.md, "How files are written"). All code that writes durable files uses them. Two more are
@@ -275,3 +275,27 @@ def _renameat2(source: Place, target: Place, flags: int) -> None:
     if done != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), source.name, None, target.name)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskReserve:
+    """A reserve in MiB, but at most ``percent`` of the file system, so that small ones work too."""
+
+    mb: int
+    percent: int = 5
+
+    def of(self, total: int) -> int:
+        """Return the bytes to leave free on a file system of ``total`` bytes."""
+        return min(self.mb << 20, total * self.percent // 100)
+
+    def demand_room(self, space: Space) -> None:
+        """Refuse a change of students' files. Raises: Busy if less than the reserve is free."""
+        if space.free < self.of(space.total):
+            raise Busy(
+                "The hub's disk is nearly full, so nothing was changed.",
+                hint="Tell your instructor, who has to make room.",
+                retry_after=60,
+            )
+
+
+NO_RESERVE = DiskReserve(0)

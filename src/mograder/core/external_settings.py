@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from mograder.core.settings_section import Present, Section
-from mograder.core.settings_values import issuer_address, listed
+from mograder.core.settings_values import Present, Section, issuer_address, listed
 
 
 class OidcSettings(Section):

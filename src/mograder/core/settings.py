@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shlex
+import socket
 import stat
 import sys
 import tomllib
@@ -25,7 +26,6 @@ from pydantic import SecretStr
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
-from mograder.core.node_environ import NodeEnviron, node_environ
 from mograder.core.session_url import session_url
 from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on, split_list
 from mograder.core.settings_model import (
@@ -161,6 +161,29 @@ class GraderEnviron:
     markers: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     trust_local_proxy: bool = False
+
+
+DRAIN_SECONDS = 20.0
+"""The default time between a node's signal to end and the end of its last sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnviron:
+    """The settings of a node.
+
+    ``state`` is the directory of its identity, environments and logs; ``shares`` are the
+    directories that it has in common with the hubs. ``token`` is a join token. ``memory_mb`` is
+    for all sessions together, 0 for nine tenths of the machine's. ``drain_seconds`` is the time
+    between the signal to end and the end of the last session.
+    """
+
+    state: Path = Path("mograder-node")
+    shares: tuple[Path, ...] = ()
+    name: str = ""
+    token: SecretStr | None = None
+    memory_mb: int = 0
+    drain_seconds: float = DRAIN_SECONDS
+    uv_cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,3 +527,36 @@ def _for_builds(name: str) -> bool:
     if SYSTEM == "windows" and name.upper() in _WINDOWS_VARIABLES:
         return True
     return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)
+
+
+def node_environ(environ: Mapping[str, str], home: Path, token: str) -> NodeEnviron:
+    """Return the settings of a node from ``MOGRADER_NODE_*``; ``token`` is a credential's text.
+
+    The state is in ``MOGRADER_NODE_STATE``, in the directory that systemd has made
+    (``StateDirectory=``), or in the home.
+
+    Raises: :class:`InvalidInput` for a number that is none.
+    """
+    state = environ.get("MOGRADER_NODE_STATE") or environ.get("STATE_DIRECTORY", "").split(":")[0]
+    cache = environ.get("MOGRADER_NODE_UV_CACHE", "")
+    given = environ.get("MOGRADER_NODE_TOKEN", "").strip() or token
+    return NodeEnviron(
+        state=Path(state) if state else home / ".local/state/mograder-node",
+        shares=tuple(map(Path, filter(None, environ.get("MOGRADER_NODE_SHARE", "").split(":")))),
+        name=environ.get("MOGRADER_NODE_NAME", "") or socket.gethostname().partition(".")[0],
+        token=SecretStr(given) if given else None,
+        memory_mb=int(_number(environ, "MOGRADER_NODE_MEMORY_MB", 0)),
+        drain_seconds=_number(environ, "MOGRADER_NODE_DRAIN_SECONDS", DRAIN_SECONDS),
+        uv_cache=Path(cache) if cache else None,
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "")
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e9:
+        raise InvalidInput(f"{name} is not a number: {text[:40]!r}.")
+    return number

@@ -32,7 +32,7 @@ from mograder.core.settings_model import (
     LateRule,
     Settings,
 )
-from mograder.core.settings_section import Section
+from mograder.core.settings_values import Section
 from mograder.core.validation_messages import complaint
 
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))

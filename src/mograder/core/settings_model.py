@@ -19,11 +19,12 @@ from pydantic import (
     SecretStr,
 )
 
-from mograder.core.disk_reserve import DiskReserve
+from mograder.core.disk import DiskReserve
 from mograder.core.external_settings import LtiSettings, OidcSettings
 from mograder.core.node_settings import NodesSettings
-from mograder.core.settings_section import Present, Section
 from mograder.core.settings_values import (
+    Present,
+    Section,
     builtin,
     database_url,
     feature,

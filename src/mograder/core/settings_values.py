@@ -1,4 +1,6 @@
-"""Validators of single values of ``mograder.toml``, which also normalise the spelling.
+"""Validators of single values of ``mograder.toml``, and the base class of its sections.
+
+The validators also normalise the spelling.
 
 Each raises :class:`ValueError` with a predicate ("must be …") for the message that names file and
 key.
@@ -10,13 +12,20 @@ import builtins
 import ipaddress
 import re
 from datetime import date, datetime
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
 from mograder.core.clock import from_unix, parse_time
 from mograder.core.errors import InvalidInput
-from mograder.core.features import FEATURES
 from mograder.core.names import Username
+
+FEATURES: Final = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
+"""The allowed values in ``[tool.mograder] allow`` and ``[items.NAME] allow`` (sessions.md, "What is
+switched off")."""
+
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
@@ -252,3 +261,13 @@ def network_address(text: str) -> str:
     if not (valid and _HOST.fullmatch(host.lower())):
         raise ValueError('must be a host and a port, such as "0.0.0.0:8442" or "[::]:8442"')
     return f"{host.lower()}:{int(port)}"
+
+
+Present = Annotated[str, AfterValidator(present)]
+"""A text that is not empty."""
+
+
+class Section(BaseModel):
+    """The base of all sections: unknown keys are errors, and values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Final, Literal
 
 System = Literal["linux", "macos", "windows"]
@@ -26,3 +27,12 @@ SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windo
 def is_root() -> bool:
     """Return whether this process may do everything: False on Windows, which has no such user."""
     return sys.platform != "win32" and os.geteuid() == 0
+
+
+_PYTHONS = ("bin/python", "Scripts/python.exe")
+
+
+def python_of(environment: Path) -> Path:
+    """Return the path of a virtual environment's Python; if there is none, its path on Linux."""
+    places = [environment / each for each in _PYTHONS]
+    return next((place for place in places if place.exists()), places[0])

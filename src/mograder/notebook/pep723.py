@@ -21,8 +21,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import ValidationError
 
 from mograder.core.errors import InvalidInput
-from mograder.core.features import FEATURES
 from mograder.core.settings_model import ItemLimits
+from mograder.core.settings_values import FEATURES
 from mograder.core.validation_messages import complaint
 
 _HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from mograder.core.environment_layout import python_of
 from mograder.core.errors import TimedOut
 from mograder.core.process_tree import ProcessTree, apart
-from mograder.core.system import SYSTEM
+from mograder.core.system import SYSTEM, python_of
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120.0

@@ -19,10 +19,10 @@ from datetime import datetime
 from functools import partial
 from weakref import WeakValueDictionary
 
+from mograder.core.background_tasks import Paced
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.paced import Paced
 from mograder.core.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession

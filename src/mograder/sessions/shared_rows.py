@@ -12,20 +12,18 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from mograder.core.background_tasks import BackgroundTasks
+from mograder.core.background_tasks import BackgroundTasks, to_its_end
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.periodic import repeat
-from mograder.core.retry import retried
 from mograder.core.single_flight import Progress
-from mograder.core.uninterrupted import to_its_end
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_history import KEPT, History, ending_of, ending_row
 from mograder.sessions.end_reasons import Ending, EndReason
@@ -478,3 +476,36 @@ _WAITS = {
 
 def _names(key: SessionKey) -> tuple[str, str, str]:
     return key.user, key.item, key.mode.value
+
+
+T = TypeVar("T")
+
+_RETRY_SECONDS = 0.5
+_TOLD_EACH = 120
+"""Failures from one line in the log to the next: a minute."""
+
+
+async def retried(
+    attempt: Callable[[], Awaitable[T]], trouble: str, *, seconds: float = _RETRY_SECONDS
+) -> T:
+    """Return the result of an attempt; repeat it every half second until it succeeds.
+
+    The first failure is logged, with ``trouble`` before it, then one each minute, and in the end
+    the success. An unexpected error is repeated, too: it must not leave for ever what the attempt
+    was to remove.
+    """
+    failures = 0
+    while True:
+        try:
+            result = await attempt()
+        except Exception as error:  # noqa: BLE001 - see above
+            if failures % _TOLD_EACH == 0:
+                expected = isinstance(error, MograderError)
+                again = f" ({failures} failures before)" if failures else ""
+                _log.warning("%s: %s%s", trouble, error, again, exc_info=not expected)
+            failures += 1
+        else:
+            if failures:
+                _log.info("%s: succeeded after %d failures", trouble, failures)
+            return result
+        await asyncio.sleep(seconds)

@@ -8,11 +8,10 @@ from contextlib import nullcontext
 import pytest
 
 from mograder.clients.course_server import RemoteFile
-from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.client import Functions, MoodleClient, demand_course
 from mograder.clients.moodle.errors import Endpoint, Refusal, as_error, as_page_error
 from mograder.clients.moodle.http import Form, Value, Wire
 from mograder.clients.moodle.models import Warned
-from mograder.clients.moodle.webservice import Functions, demand_course
 from mograder.core.errors import (
     Busy,
     Conflict,

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.autograde.output import Output, answer_of
-from mograder.cli.autograde.preview import preview_json, preview_lines
+from mograder.cli.autograde.output import Output, answer_of, preview_json, preview_lines, verify
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
-from mograder.cli.autograde.verification import verify
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.result import Result, json_option

@@ -1,5 +1,7 @@
 """The output of ``mograder autograde``: 0.3.16's lines, table and events, or JSON.
 
+Also that of ``--preview`` and ``--verify``.
+
 See compatibility-0.3.16.md 9.
 """
 
@@ -11,19 +13,25 @@ from types import MappingProxyType
 
 import click
 
+from mograder.cli.autograde.selection import Chosen
 from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.progress_bars import counting
-from mograder.cli.shared.result import tell
+from mograder.cli.shared.result import Result, tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
+from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograde import Autograded
-from mograder.grading.results.grading_result import GradedQuestion
+from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.mark_changes import ComparedRuns, MarkChange
+from mograder.grading.batch.verify_results import Verified, verify_results
+from mograder.grading.results.grading_result import GradedQuestion, grading_key
 from mograder.grading.results.result_row import Column, ResultRow
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown
+from mograder.store.gradebook.gradebook import existing_gradebook
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
     {"PASS": "green", "PARTIAL": "blue", "FAIL": "red", "WAIT": "yellow", "ERR": "red"}
@@ -243,3 +251,94 @@ def _event_row(row: ResultRow, columns: Sequence[Column]) -> dict[str, object]:
 def _coloured(word: str, wide: int) -> str:
     text = f"{_SHORT.get(word, word):>{wide}}"
     return click.style(text, fg=_COLOURS.get(word, "bright_black"))
+
+
+_NONE = "-"
+
+
+def preview_lines(assignment: str, compared: ComparedRuns) -> Iterator[str]:
+    """Yield the lines for people."""
+    wide = max((len(each.student) for each in compared.changes), default=0)
+    for change in compared.changes:
+        yield f"  {change.student:<{wide}}  {change.question}: {_told(change)}"
+    for student in compared.without_result:
+        yield f"  {student}: no result, so nothing would change"
+    same = compared.judged - compared.gain - compared.lose
+    yield (
+        f"{assignment}: {compared.judged} judged; {compared.gain} gain marks, "
+        f"{compared.lose} lose marks, {same} keep theirs."
+    )
+    yield "Preview — nothing was recorded. Without --preview it is."
+
+
+def preview_json(assignment: str, compared: ComparedRuns) -> dict[str, object]:
+    """Return the same for programs."""
+    return {
+        "assignment": assignment,
+        "judged": compared.judged,
+        "without_result": list(compared.without_result),
+        "changes": [
+            {
+                "student": each.student,
+                "question": each.question,
+                "before": each.before,
+                "after": each.after,
+                "difference": each.difference,
+                "counts_instead": each.marker,
+            }
+            for each in compared.changes
+        ],
+    }
+
+
+def _told(change: MarkChange) -> str:
+    points = f"{number_text(change.before) or _NONE} -> {number_text(change.after) or _NONE}"
+    if change.marker:
+        return f"{points}, but the mark by {change.marker} counts: look at it again"
+    sign = "+" if change.difference > 0 else ""
+    return f"{points} ({sign}{number_text(change.difference)})"
+
+
+def verify(chosen: Sequence[Chosen], loaded: LoadedSettings) -> Result:
+    """Return what does not fit in the results of assignments."""
+    key = grading_key(loaded)
+    with ExitStack() as stack:
+        gradebook = existing_gradebook(loaded.gradebook_path)
+        if gradebook is not None:
+            stack.enter_context(gradebook)
+        found = [
+            (each, verify_results(_files(each, key), each.files, each.submissions, gradebook))
+            for each in chosen
+        ]
+    wrong = any(result.problems for _, results in found for result in results)
+    return Result(_answer(found), _lines(found), int(wrong))
+
+
+def _files(chosen: Chosen, key: bytes) -> AutogradedFiles:
+    return AutogradedFiles(chosen.output, chosen.files.name, key)
+
+
+def _lines(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> Iterator[str]:
+    for chosen, results in found:
+        for result in results:
+            for problem in result.problems:
+                yield f"  {plain(result.student)}: {plain(problem)}"
+        wrong = sum(bool(result.problems) for result in results)
+        fit = len(results) - wrong
+        yield f"{shown(chosen.output)}: {fit} of {len(results)} results fit."
+
+
+def _answer(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> dict[str, object]:
+    return {
+        "version": 1,
+        "assignments": [
+            {
+                "assignment": chosen.files.name,
+                "output": str(chosen.output),
+                "results": [
+                    {"student": each.student, "problems": list(each.problems)} for each in results
+                ],
+            }
+            for chosen, results in found
+        ],
+    }

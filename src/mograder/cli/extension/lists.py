@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from mograder.cli.extension.apply import opened
+from mograder.cli.files import print_file, write_private
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import iso, plain
-from mograder.cli.shared.private_files import print_file, write_private
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.explanation import moment

@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 import click
 
+from mograder.cli.files import print_file, write_private
 from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.cli.shared.private_files import print_file, write_private
-from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.name_lookup import counted
 from mograder.exchange.gradebook_export import (
     as_json,

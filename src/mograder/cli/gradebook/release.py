@@ -13,7 +13,7 @@ from mograder.cli.gradebook.book import account_name, assignment_named, existing
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.name_lookup import counted
 from mograder.grading.release.chosen_students import chosen_students

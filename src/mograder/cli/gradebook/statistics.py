@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 from rich.cells import cell_len
 
+from mograder.cli.files import write_private
 from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import Given, course_dir_option
-from mograder.cli.shared.private_files import write_private
 from mograder.core.csv_table import number_text, write_table
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.statistics.course_statistics import course_statistics

@@ -11,8 +11,12 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import dry_run_option
-from mograder.cli.shared.released import released_files, released_of, unreleased_option
-from mograder.cli.shared.reservations import warn_of_reservations
+from mograder.cli.shared.released import (
+    released_files,
+    released_of,
+    unreleased_option,
+    warn_of_reservations,
+)
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment

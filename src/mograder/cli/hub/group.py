@@ -42,7 +42,7 @@ class _Hub(LazyGroup):
             "visibility": Lazy("mograder.cli.hub.course:visibility", section=_ITEMS),
             "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
             "rehearse": Lazy("mograder.cli.hub.rehearse:rehearse", section=_ITEMS),
-            "warm": Lazy("mograder.cli.hub.warm_items:warm", section=_ITEMS),
+            "warm": Lazy("mograder.cli.hub.warm:warm", section=_ITEMS),
             "warm-cache": Lazy("mograder.cli.hub.warm:warm_cache", section=_ITEMS),
             "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
             "login-link": Lazy("mograder.cli.hub.tokens:login_link", section=_PEOPLE),

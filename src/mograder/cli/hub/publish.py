@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import click
 
-from mograder.cli.hub.source_upload import SourceSent, find_source, send_source
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import verbose_option
 from mograder.cli.shared.output import reporting
@@ -17,10 +17,12 @@ from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import counted
+from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.publishing.release_diff import Changes, changes, digests
+from mograder.store.filesystem.files import entry_named
 from mograder.store.releases.releases import ItemKind
 
 _NO_MOODLE = """\
@@ -91,6 +93,19 @@ def publish(  # noqa: PLR0913  # one argument per option
         with address.client() as client:
             done = _exchange(release, kind, source, client, way)
     return Result(_as_json(release, kind, done), _conclusion(done, kind, dry_run=dry_run))
+
+
+class SourceSent(StrEnum):
+    """What became of a source; the values are those of ``--json``."""
+
+    NONE = "none"
+    """There is no source here, or it is not to be sent."""
+    NOT_TAKEN = "not taken"
+    """The hub has its own source, or is too old to grade."""
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    """It would be sent, in a dry run."""
+    SENT = "sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,3 +301,39 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
         answer["new"], answer["changed"] = found.new, found.changed
         answer["unchanged"], answer["removed"] = found.unchanged, found.removed
     return answer
+
+
+def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
+    """Return the source of an assignment, or None if there is none.
+
+    Raises:
+        InvalidInput: It cannot be sent.
+    """
+    directory = entry_named(source_dir, name)
+    if not entry_named(directory, f"{name}.py").is_file():
+        return None
+    return read_release(directory)
+
+
+def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> SourceSent:
+    """Send a source unless the hub has it already; print what was done.
+
+    Raises:
+        MograderError: The hub refused it or could not be reached.
+    """
+    held = client.held_source(source.name)
+    if held is None:
+        return SourceSent.NOT_TAKEN
+    held.check(source.size, len(source.files))
+    found = changes(digests(source.files), "", held)
+    if found.none:
+        tell("Source: unchanged.")
+        return SourceSent.UNCHANGED
+    names = ", ".join(file.name for file in source.files)
+    if dry_run:
+        tell(f"Source: would be sent ({names}).")
+        return SourceSent.CHANGED
+    with reporting() as report:
+        client.send_source(source.name, source.files, report)
+    tell(f"Sent the source, for grading on the hub: {names}")
+    return SourceSent.SENT

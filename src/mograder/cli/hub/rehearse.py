@@ -9,9 +9,9 @@ import click
 from mograder.cli.shared.progress_bars import counting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell
-from mograder.clients import hub_course, hub_lectures
+from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
-from mograder.clients.hub_lectures import Durations, Plan, Rehearsed
+from mograder.clients.hub_course import Durations, Plan, Rehearsed
 from mograder.core.name_lookup import find_or_new
 
 _MOST_STUDENTS = 1000
@@ -54,11 +54,11 @@ def rehearse(
     """
     with address.client() as client:
         if cancel:
-            done = hub_lectures.cancel(client, item)
+            done = hub_course.cancel(client, item)
             told = "The rehearsal was cancelled." if done else "No rehearsal runs."
             return Result({"cancelled": done}, [told])
         item = find_or_new(item, tuple(hub_course.items(client)))
-        expected = hub_lectures.plan(client, item, students, within)
+        expected = hub_course.plan(client, item, students, within)
         tell(_estimate(item, students, within, expected))
         result = _run(client, item, students, within)
     failed = result.finished < result.students
@@ -77,9 +77,9 @@ def _run(client: HubClient, item: str, students: int, within: float) -> Rehearse
                 advance()
 
         try:
-            return hub_lectures.rehearse(client, item, students, within, note)
+            return hub_course.rehearse(client, item, students, within, note)
         except KeyboardInterrupt:
-            hub_lectures.cancel(client, item)
+            hub_course.cancel(client, item)
             click.echo("Cancelled; everything that the rehearsal made is removed.", err=True)
             raise
 

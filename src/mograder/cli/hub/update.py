@@ -10,9 +10,9 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell, wants_json
-from mograder.clients import hub_course, hub_updates
+from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
-from mograder.clients.hub_updates import Undone, UpdateLine, UpdateStatus
+from mograder.clients.hub_course import Undone, UpdateLine, UpdateStatus
 from mograder.core.name_lookup import Words, find_name
 
 _SHOWN = 40
@@ -52,7 +52,7 @@ def update(*, item: str, preview: bool, undo: bool, yes: bool, address: Address)
 def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> Result:
     """Preview the update, then offer it if that is wanted; the status says if all copies merge."""
     with reporting() as report:
-        found = hub_updates.preview(client, item, report)
+        found = hub_course.preview(client, item, report)
     copies = found.preview.copies if found.preview else ()
     complete = found.preview is not None and found.preview.state == "done"
     for line in _preview_lines(copies, complete=complete):
@@ -60,7 +60,7 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
     wanted = complete and not only_preview and not found.offered
     lines: Iterable[str] = ()
     if wanted and (yes or click.confirm("Offer the update to these copies?", err=True)):
-        found = hub_updates.offer(client, item)
+        found = hub_course.offer(client, item)
         lines = ["Offered. Each copy gets it when its student opens it next."]
     elif found.offered:
         lines = _offer_lines(found)
@@ -70,7 +70,7 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
 
 def _undo(client: HubClient, item: str) -> Result:
     with reporting() as report:
-        done = hub_updates.undo(client, item, report)
+        done = hub_course.undo(client, item, report)
     return Result(done.model_dump(mode="json"), _undone_lines(done), int(bool(done.failed)))
 
 

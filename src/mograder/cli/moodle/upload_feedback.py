@@ -20,8 +20,8 @@ from mograder.cli.shared.released import (
     released_files,
     released_of,
     unreleased_option,
+    warn_of_reservations,
 )
-from mograder.cli.shared.reservations import warn_of_reservations
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grade_text import Scale
@@ -37,11 +37,11 @@ from mograder.exchange.moodle.grade_upload import (
     draft,
     feedback_files,
     gather,
+    scale_of,
     send,
 )
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
-from mograder.exchange.moodle.scale import scale_of
 from mograder.exchange.moodle.summary import SummaryRow, summary
 from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook

@@ -14,6 +14,7 @@ import click
 from mograder.cli.shared.formatting import plain
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings
+from mograder.exchange.grades_csv import reservations
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, differ
 from mograder.grading.release.released_pages import released_marks, write_released_pages
@@ -136,3 +137,9 @@ def _link_files(source: Path, target: Path, students: Collection[str]) -> None:
         name = entry.name if entry.is_dir() else entry.stem
         if name in students and not entry.name.startswith("."):
             (target / entry.name).symlink_to(entry.absolute())
+
+
+def warn_of_reservations(assignment: str, grades: Sequence[StudentGrade]) -> None:
+    """Print to stderr which students have no mark, and whose marks need a look."""
+    for sentence in reservations(grades):
+        click.echo(plain(f"Warning: {assignment}: {sentence}"), err=True)

@@ -14,10 +14,9 @@ from itertools import chain
 from pathlib import Path
 
 from mograder.core.atomic_file import write_file
-from mograder.core.environment_layout import python_of
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is_disk_full
 from mograder.core.held_files import when_free
-from mograder.core.system import SYSTEM
+from mograder.core.system import SYSTEM, python_of
 from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, BuildJob
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from mograder.core.environment_layout import python_of
+from mograder.core.system import python_of
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.execution.unsandboxed import OwnRun, run_own

@@ -25,7 +25,7 @@ import sys
 from pydantic import ValidationError
 
 from mograder import __version__
-from mograder.core.disk_reserve import DiskReserve
+from mograder.core.disk import DiskReserve
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service

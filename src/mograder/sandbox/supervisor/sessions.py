@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mograder.core.disk_reserve import NO_RESERVE, DiskReserve
+from mograder.core.disk import NO_RESERVE, DiskReserve
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, read_record

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from anyio import CapacityLimiter
 
 from mograder.auth.lti_addresses import addresses_of
-from mograder.clients.key_sets import CachedKeySet
-from mograder.clients.lti_keys import KeyRequest
+from mograder.clients.key_sets import CachedKeySet, KeyRequest
 from mograder.core.clock import Clock
 from mograder.core.external_settings import LtiPlatform
 from mograder.exchange.lti.roster import RosterNames
