@@ -57,8 +57,8 @@ class Script:
     ``dependencies`` and ``requires_python`` are normalised by `packaging`, so that equal
     requirements compare equal. ``tool_uv`` is the ``[tool.uv]`` table as JSON with sorted keys,
     empty without one. ``kind`` is empty, or an :class:`ItemKind`; ``allow`` holds some of
-    :data:`~mograder.core.features.FEATURES`, sorted; ``limits`` holds the limits of the item's
-    sessions. These last three do not change the environment.
+    :data:`~mograder.core.settings_values.FEATURES`, sorted; ``limits`` holds the limits of the
+    item's sessions. These last three do not change the environment.
     """
 
     requires_python: str = ""
