@@ -1,7 +1,7 @@
 """Write ``docs/reference/settings.md`` from the settings' own types; ``--check`` only compares.
 
 Types, defaults and bounds come from the models; a key's explanation is the string below it in
-``core/settings_model.py``.
+``core/sections/settings_model.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from mograder.core import external_settings, node_settings, settings_model
-from mograder.core.external_settings import LtiPlatform
-from mograder.core.settings_model import (
+from mograder.core.sections import external_settings, node_settings, settings_model
+from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import (
     NO_EFFECT,
     OUR_SECTIONS,
     ItemLimits,

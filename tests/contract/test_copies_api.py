@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mograder.core.disk import Disk, Place
+from mograder.core.files.disk import Disk, Place
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces

@@ -23,7 +23,7 @@ from mograder.clients.http import RetryPolicy
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, RemoteFailed
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from tests.support.clock import ManualClock
 from tests.support.fake_course import FakeCourse
 from tests.support.moodle.recordings import recorded

@@ -17,8 +17,8 @@ from packaging.requirements import Requirement
 
 from mograder.cli.config import config
 from mograder.cli.main import root
-from mograder.core.settings_layers import KEYS, note_on
-from mograder.core.settings_model import NO_EFFECT
+from mograder.core.sections.settings_layers import KEYS, note_on
+from mograder.core.sections.settings_model import NO_EFFECT
 from mograder.core.wheel import PROGRAM
 from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES

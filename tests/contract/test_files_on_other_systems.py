@@ -24,7 +24,7 @@ def test_locks_exclude_another_holder(system: str, tmp_path: Path) -> None:
     code = """
 import os
 from pathlib import Path
-from mograder.core.file_lock import LockFile, acquire, open_lock, release
+from mograder.core.files.file_lock import LockFile, acquire, open_lock, release
 one, other = open_lock(Path("lock")), open_lock(Path("lock"))
 print(acquire(one), acquire(other, seconds=0.1))
 release(one)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import Engine, select
 
 from mograder.auth.jose import KeySet, verify
-from mograder.core.external_settings import LtiSettings
+from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.database.database import reading
 from mograder.store.external.external_tables import lti_keys
 from mograder.store.external.lti_platforms import Keys, Link, Links, Platforms

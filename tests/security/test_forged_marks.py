@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork

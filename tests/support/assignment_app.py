@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.disk import DISK, Disk
+from mograder.core.files.disk import DISK, Disk
 from mograder.core.names import INSTRUCTOR
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, Services, open_services

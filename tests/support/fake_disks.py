@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from mograder.core.disk import Disk, Place
+from mograder.core.files.disk import Disk, Place
 
 
 class Unplugged(OSError):

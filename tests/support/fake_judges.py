@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mograder.core.settings import Settings
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,

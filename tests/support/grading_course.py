@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.settings_model import Settings
-from mograder.core.single_flight import Progress
+from mograder.core.sections.settings_model import Settings
+from mograder.core.tasks.single_flight import Progress
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.sandbox.execution.judging import (

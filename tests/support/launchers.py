@@ -13,7 +13,7 @@ from typing import Protocol
 
 import psutil
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.execution.item_limits import limits_of

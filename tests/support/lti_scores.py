@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from mograder.auth.jose import PrivateKey
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Link, Links
 from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState

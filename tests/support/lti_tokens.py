@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from mograder.auth.jose import KeySet
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from tests.support.lti.tokens import RECORDED_HUB, RECORDED_PLATFORM, keys
 
 NOW = datetime.fromtimestamp(1795300000, UTC)

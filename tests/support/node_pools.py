@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager

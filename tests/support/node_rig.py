@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, update
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import Ended, Mode, News, StartSession
 from mograder.sessions.launcher import ignore

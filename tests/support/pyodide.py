@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 from mograder.core.closing import closing_fd
-from mograder.core.file_lock import acquire, open_lock
+from mograder.core.files.file_lock import acquire, open_lock
 
 _TOOLS = Path(__file__).parents[2] / ".tools"
 

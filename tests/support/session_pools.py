@@ -13,8 +13,8 @@ from typing import cast
 from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
-from mograder.core.settings_model import LimitsSettings
-from mograder.core.single_flight import Progress
+from mograder.core.sections.settings_model import LimitsSettings
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import (
     Endpoint,

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import mograder
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 
 SOURCE = Path(mograder.__file__).parent
 _MODEL = SOURCE / "core" / "settings_model.py"

@@ -23,12 +23,12 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.core import file_lock
 from mograder.core.closing import closing_fd
-from mograder.core.disk import DISK
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.files import file_lock
+from mograder.core.files.disk import DISK
+from mograder.core.files.shared_files import look_for
 from mograder.core.names import ItemName, Username
-from mograder.core.shared_files import look_for
 from mograder.operations.report import Level
 from mograder.operations.share_checks import refuse_squashed_root, share_findings
 from mograder.store.assignment_server.grades import Grades, parse_entries

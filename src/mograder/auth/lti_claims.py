@@ -19,7 +19,7 @@ from mograder.auth.jose import InvalidToken, check_times, text_claim
 from mograder.auth.lti_addresses import addresses_of, platform_origin
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 
 _LTI = "https://purl.imsglobal.org/spec/lti/claim/"
 _DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/deep_linking_settings"

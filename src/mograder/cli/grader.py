@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_values import normalise_base_url
 from mograder.core.settings import load_settings, read_environ, split_list
-from mograder.core.settings_values import normalise_base_url
 
 _course = click.argument(
     "course_dir", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False

@@ -31,7 +31,7 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 
 _STREAM = "application/x-ndjson"
 _WRITE_SECONDS = 120.0

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import AwareDatetime, Field
 
 from mograder.clients.hub import Event, HubAnswer, HubClient, messages
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, RemoteFailed
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
-from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.core.web_origin import origin_of
 
 _PAUSE = 60.0

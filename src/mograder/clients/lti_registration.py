@@ -14,7 +14,7 @@ from mograder.auth.lti_tool import CONFIGURATION, ToolAddresses, registration_do
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.clients.http import check_token
 from mograder.core.errors import InvalidInput, RemoteFailed
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
 
 _LONGEST = 255

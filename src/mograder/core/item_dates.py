@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import nfc
-from mograder.core.settings_model import ItemSettings, Settings
-from mograder.core.settings_values import written_time
+from mograder.core.sections.settings_model import ItemSettings, Settings
+from mograder.core.sections.settings_values import written_time
 
 LAST_MINUTE = daytime(23, 59)
 """When a day ends on which something is due or closes."""

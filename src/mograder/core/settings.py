@@ -26,9 +26,15 @@ from pydantic import SecretStr
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
-from mograder.core.session_url import session_url
-from mograder.core.settings_layers import KEYS, Layers, Origin, item_keys, note_on, split_list
-from mograder.core.settings_model import (
+from mograder.core.sections.settings_layers import (
+    KEYS,
+    Layers,
+    Origin,
+    item_keys,
+    note_on,
+    split_list,
+)
+from mograder.core.sections.settings_model import (
     DatabaseSettings,
     HubSettings,
     ItemLimits,
@@ -37,6 +43,7 @@ from mograder.core.settings_model import (
     SecuritySettings,
     Settings,
 )
+from mograder.core.session_url import session_url
 from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
 

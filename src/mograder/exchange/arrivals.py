@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.clients.course_server import RemoteFile
-from mograder.core import file_lock
 from mograder.core.errors import Busy, InvalidInput
+from mograder.core.files import file_lock
 from mograder.store.filesystem.files import remove_tree
 
 _FETCHING = ".fetching"

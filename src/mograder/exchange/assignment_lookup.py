@@ -16,7 +16,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Entry, Words, counterpart, find, nfc
 from mograder.core.names import ItemName
 from mograder.core.portable_names import problem
-from mograder.core.settings_model import Assignment as Configured
+from mograder.core.sections.settings_model import Assignment as Configured
 from mograder.core.system import SYSTEM
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")

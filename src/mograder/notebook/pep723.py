@@ -21,9 +21,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import ValidationError
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import ItemLimits
-from mograder.core.settings_values import FEATURES
-from mograder.core.validation_messages import complaint
+from mograder.core.sections.settings_model import ItemLimits
+from mograder.core.sections.settings_values import FEATURES
+from mograder.core.sections.validation_messages import complaint
 
 _HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
@@ -57,8 +57,8 @@ class Script:
     ``dependencies`` and ``requires_python`` are normalised by `packaging`, so that equal
     requirements compare equal. ``tool_uv`` is the ``[tool.uv]`` table as JSON with sorted keys,
     empty without one. ``kind`` is empty, or an :class:`ItemKind`; ``allow`` holds some of
-    :data:`~mograder.core.settings_values.FEATURES`, sorted; ``limits`` holds the limits of the
-    item's sessions. These last three do not change the environment.
+    :data:`~mograder.core.sections.settings_values.FEATURES`, sorted; ``limits`` holds the limits
+    of the item's sessions. These last three do not change the environment.
     """
 
     requires_python: str = ""

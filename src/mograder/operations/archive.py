@@ -22,9 +22,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.disk import explained_when_full
 from mograder.core.errors import InvalidInput
-from mograder.core.single_flight import Progress
+from mograder.core.files.disk import explained_when_full
+from mograder.core.tasks.single_flight import Progress
 from mograder.store.database.database import check_sqlite
 
 M = TypeVar("M", bound=BaseModel)

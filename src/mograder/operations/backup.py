@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import IO, cast
 
 from mograder import __version__
-from mograder.core.atomic_file import move_file
-from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files.atomic_file import move_file
+from mograder.core.files.disk import explained_when_full
 from mograder.core.settings import LoadedSettings
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
     DEEPEST,

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mograder import __version__
-from mograder.core.disk import space_of
+from mograder.core.files.disk import space_of
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.isolation.obstacles import (

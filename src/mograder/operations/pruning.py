@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from mograder.core import file_lock
 from mograder.core.errors import Conflict, Forbidden, MograderError
+from mograder.core.files import file_lock
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
 from mograder.operations.trial_session import NOTEBOOK

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.disk import DISK, Place, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.single_flight import Progress
+from mograder.core.files.disk import DISK, Place, explained_when_full
+from mograder.core.tasks.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
     MANIFEST,

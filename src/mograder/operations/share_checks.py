@@ -11,14 +11,14 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core import file_lock
-from mograder.core.atomic_file import write_file
 from mograder.core.closing import closing_fd
-from mograder.core.disk import space_of
 from mograder.core.errors import InvalidInput
-from mograder.core.mounts import Mount, mount_of
+from mograder.core.files import file_lock
+from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import space_of
+from mograder.core.files.mounts import Mount, mount_of
+from mograder.core.files.shared_files import refuses_root
 from mograder.core.settings import LoadedSettings
-from mograder.core.shared_files import refuses_root
 from mograder.operations.report import Line, note, ok, problem
 
 _NFS = frozenset({"nfs", "nfs4"})

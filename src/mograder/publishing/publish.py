@@ -15,7 +15,7 @@ from mograder.core.errors import InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.portable_names import changed_problems
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook

@@ -97,9 +97,10 @@ class StartSession(NotebookRequest):
 
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
     ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
-    (:data:`~mograder.core.settings_values.FEATURES`) that the page may offer. ``asset_url`` is the
-    URL below which the page loads marimo's static files, "" for the supervisor's own. ``awaited``
-    is whether a person waits for it: only such a start is preferred to what runs.
+    (:data:`~mograder.core.sections.settings_values.FEATURES`) that the page may offer.
+    ``asset_url`` is the URL below which the page loads marimo's static files, "" for the
+    supervisor's own. ``awaited`` is whether a person waits for it: only such a start is preferred
+    to what runs.
     """
 
     op: Literal["start"] = "start"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.limits.machine_memory import usable_memory, usable_starts
 
 MEGABYTE = 2**20

@@ -16,7 +16,7 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_rules import (
     attend,

@@ -19,11 +19,11 @@ from datetime import datetime
 from functools import partial
 from weakref import WeakValueDictionary
 
-from mograder.core.background_tasks import Paced
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.tasks.background_tasks import Paced
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
 from mograder.sessions.background_runs import BackgroundRuns

@@ -19,11 +19,11 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from mograder.core.background_tasks import BackgroundTasks, to_its_end
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict, MograderError
-from mograder.core.periodic import repeat
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.background_tasks import BackgroundTasks, to_its_end
+from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_history import KEPT, History, ending_of, ending_row
 from mograder.sessions.end_reasons import Ending, EndReason

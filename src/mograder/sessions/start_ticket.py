@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.sessions.session import SessionKey, Usage
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from mograder.core.background_tasks import to_its_end
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.sandbox.protocol import Ended, Endpoint, StartSession
 from mograder.sessions.end_reasons import last_words
 from mograder.sessions.launcher import Launcher

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from mograder.core.background_tasks import to_its_end
 from mograder.core.clock import Clock
-from mograder.core.disk import DiskReserve
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.integrity.denied_code import Denied

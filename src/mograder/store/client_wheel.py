@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from mograder.core.atomic_file import write_file
 from mograder.core.errors import NotFound
+from mograder.core.files.atomic_file import write_file
 from mograder.core.wheel import PROGRAM, WHEEL, pack_wheel, record_of
 
 PLACE = Path(".mograder") / "client"

@@ -17,9 +17,9 @@ from typing import Generic, TypeVar
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
+from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.web.context import request_context
 from mograder.web.problems import HTTP_STATUS, NDJSON, status_of
 

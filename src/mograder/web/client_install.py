@@ -17,7 +17,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.core.wheel import PROGRAM
 from mograder.store.client_wheel import ClientWheel, ClientWheels
 from mograder.web.context import RequestContext

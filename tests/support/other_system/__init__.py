@@ -7,7 +7,7 @@ there: `pretended_modules.py` and `pretended_files.py` list it. Other packages a
 library see the real system. Python processes that mograder starts pretend too, except with `-I`.
 
     OtherSystem("windows").mograder("https", "fetch", "hw1", "-o", "work", cwd=folder)
-    OtherSystem("macos").python("import mograder.core.disk")
+    OtherSystem("macos").python("import mograder.core.files.disk")
     with OtherSystem("windows").started("student", ...) as process: ...
 
 Paths stay those of Linux (`/`), since pathlib is real: rules for paths need `PureWindowsPath`.

@@ -9,8 +9,8 @@ from mograder.auth.jose import InvalidToken, UnknownKey, verify
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
+from mograder.core.sections.external_settings import LtiPlatform
 from tests.support.lti.tokens import DEEP_LINKING, LTI, Made, made_tokens, recording
 from tests.support.lti_tokens import HUB, NONCE, NOW, OTHER, PLATFORM, key_set
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mograder.core.background_tasks import BackgroundTasks
+from mograder.core.tasks.background_tasks import BackgroundTasks
 
 
 async def test_an_owner_that_closes_ends_its_tasks_and_waits_for_them() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.core.disk import DiskReserve
+from mograder.core.files.disk import DiskReserve
 
 GIB = 1 << 30
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core import file_lock
+from mograder.core.files import file_lock
 
 
 @pytest.fixture

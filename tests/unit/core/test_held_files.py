@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core import held_files
-from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict
-from mograder.core.held_files import FileHeld, when_free
+from mograder.core.files import held_files
+from mograder.core.files.disk import explained_when_full
+from mograder.core.files.held_files import FileHeld, when_free
 
 
 class Program:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core import mounts
-from mograder.core.mounts import Mount, mount_of, on_network
+from mograder.core.files import mounts
+from mograder.core.files.mounts import Mount, mount_of, on_network
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro

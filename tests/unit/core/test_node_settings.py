@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from mograder.core.node_settings import NodesSettings, address_for_nodes
+from mograder.core.sections.node_settings import NodesSettings, address_for_nodes
 
 
 @pytest.mark.parametrize(

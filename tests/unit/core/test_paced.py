@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mograder.core.background_tasks import Paced
+from mograder.core.tasks.background_tasks import Paced
 
 
 async def test_many_requests_are_two_calls_the_first_at_once_and_the_last_in_time() -> None:

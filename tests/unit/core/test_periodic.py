@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.core.periodic import keep_running, repeat
+from mograder.core.tasks.periodic import keep_running, repeat
 
 
 async def test_a_loop_goes_on_after_an_error_that_it_does_not_expect(

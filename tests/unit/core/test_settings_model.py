@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.settings_values import normalise_base_url, normalise_public_url
+from mograder.core.sections.settings_values import normalise_base_url, normalise_public_url
 
 
 @pytest.mark.parametrize(

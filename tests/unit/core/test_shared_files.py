@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.disk import DISK
-from mograder.core.shared_files import SharedFile, again_if_stale, look_for, refuses_root
+from mograder.core.files.disk import DISK
+from mograder.core.files.shared_files import SharedFile, again_if_stale, look_for, refuses_root
 from tests.support.fake_disks import ShareDisk
 
 

@@ -7,7 +7,7 @@ import pytest
 from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
-from mograder.core.settings_model import Assignment as Configured
+from mograder.core.sections.settings_model import Assignment as Configured
 from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
 from mograder.exchange.moodle.identities import (
     NamedBy,

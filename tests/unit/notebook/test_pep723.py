@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import ItemLimits
+from mograder.core.sections.settings_model import ItemLimits
 from mograder.notebook.pep723 import Script, read_kind, read_script
 
 REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")

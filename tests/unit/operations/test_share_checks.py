@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core import file_lock
 from mograder.core.errors import InvalidInput
-from mograder.core.mounts import Mount
+from mograder.core.files import file_lock
+from mograder.core.files.mounts import Mount
 from mograder.core.settings import load_settings
 from mograder.operations import share_checks
 from mograder.operations.report import Level, Line

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.limits.machine_memory import usable_memory
 from mograder.sessions.capacity import MEGABYTE, capacity_limits
 

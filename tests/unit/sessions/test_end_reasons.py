@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import Ended, LimitReason
 from mograder.sessions.end_reasons import Ending, EndReason, describe, last_words, reason_of

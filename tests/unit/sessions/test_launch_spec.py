@@ -11,8 +11,8 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
-from mograder.core.single_flight import Progress
+from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
+from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.environment_root import Environment

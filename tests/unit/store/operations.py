@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Busy
+from mograder.core.files.disk import DISK, Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import Workspaces

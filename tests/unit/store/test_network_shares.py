@@ -21,12 +21,12 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.core import file_lock
 from mograder.core.closing import closing_fd
-from mograder.core.disk import DISK, Place
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.files import file_lock
+from mograder.core.files.disk import DISK, Place
+from mograder.core.files.shared_files import look_for
 from mograder.core.names import ItemName, Username
-from mograder.core.shared_files import look_for
 from mograder.store.assignment_server.grades import Grades, parse_entries
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist

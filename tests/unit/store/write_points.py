@@ -22,8 +22,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mograder.core.disk import DISK, Disk, Place
 from mograder.core.errors import Busy
+from mograder.core.files.disk import DISK, Disk, Place
 from tests.unit.store.operations import OPERATIONS, Operation, litter
 
 KILL, FULL, KILL_OLD = "kill", "full disk", "kill without exchange"

@@ -12,9 +12,9 @@ from typing import IO
 import click
 
 from mograder.cli.shared.course_settings import course_option
-from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.settings import LoadedSettings
 from mograder.store.database.database import database_url, open_engine, schema_version
 from mograder.store.hub.audit_rotation import rotate_audit as rotate

@@ -17,10 +17,10 @@ from mograder.cli.shared.hub_database import current_hub_state
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
+from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.validation_messages import complaint
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.core.validation_messages import complaint
 from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople

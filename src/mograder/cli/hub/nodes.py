@@ -19,7 +19,7 @@ from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.node_settings import address_for_nodes
+from mograder.core.sections.node_settings import address_for_nodes
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.operations.machines import Machine, MachineState, NodesView
 from mograder.store.hub.hubs import Hubs

@@ -25,7 +25,7 @@ from mograder.clients.course_server import (
 from mograder.core.clock import SystemClock
 from mograder.core.errors import MograderError
 from mograder.core.portable_names import server_name
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.student.drafts import (
     Elsewhere,
     NewerElsewhere,

@@ -43,7 +43,7 @@ from mograder.clients.token_store import user_of
 from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.portable_names import server_name
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 
 LARGEST_SUBMISSION = 100_000_000
 """Largest submitted notebook in bytes; servers accept less."""

@@ -29,7 +29,7 @@ from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
 from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 
 _UPLOAD = "/webservice/upload.php"
 _TOGETHER = 10

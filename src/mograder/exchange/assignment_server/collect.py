@@ -12,7 +12,7 @@ from mograder.clients.assignment_server.answers import RemoteSubmission
 from mograder.clients.course_server import RemoteAssignment, RemoteFile
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import Username
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.store.submissions.submitted_files import METADATA, read_numbers

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from mograder.clients.lti_services import LtiServices, Member
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
 from mograder.core.names import Username
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.lti_rosters import Course, LtiRosters, Roster, RosterMember
 
 VALID = timedelta(days=1)

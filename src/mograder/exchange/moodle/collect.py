@@ -16,7 +16,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment, Submission, SubmissionState
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals, clean
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.moodle.identities import Participants, Person, participant_name

@@ -27,7 +27,7 @@ from mograder.clients.moodle.grading import (
 )
 from mograder.clients.moodle.records import Assignment, Mark, WorkflowState
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
 from mograder.exchange.moodle.identities import Participants, Person
 from mograder.exchange.moodle.protection import (

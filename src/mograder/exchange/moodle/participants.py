@@ -9,7 +9,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment, Participant
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.name_lookup import listed as listed_names
-from mograder.core.settings_model import Assignment as Configured
+from mograder.core.sections.settings_model import Assignment as Configured
 from mograder.exchange.moodle.identities import (
     Naming,
     Participants,

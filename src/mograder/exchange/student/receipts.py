@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.line_ends import digests_of_file
+from mograder.core.files.line_ends import digests_of_file
 from mograder.core.name_lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.clients.course_server import Acknowledgement, RemoteAssignment, Transport
 from mograder.core.errors import InvalidInput
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.student.receipts import KeptReceipt, keep
 
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import GradingBench

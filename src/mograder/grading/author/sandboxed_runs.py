@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.grading.author.author_judging import sandboxed_judging
 from mograder.grading.author.author_runs import (
     AuthorRuns,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 
 
 class Level(IntEnum):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import FileName
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback_view import GradedWork, view_feedback
 from mograder.grading.late.course_late import CountedGrade

@@ -15,8 +15,8 @@ from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
+from mograder.core.sections.settings_model import ItemSettings, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
-from mograder.core.settings_model import ItemSettings, LateRule, PenaltiesSettings
 from mograder.grading.late.late_work import (
     UNKNOWN,
     Basis,

@@ -11,9 +11,9 @@ from mograder.core.clock import parse_given_time
 from mograder.core.csv_table import Row, Table, read_table, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.sections.settings_model import CourseRule
+from mograder.core.sections.validation_messages import complaint
 from mograder.core.settings import LoadedSettings
-from mograder.core.settings_model import CourseRule
-from mograder.core.validation_messages import complaint
 from mograder.grading.late.explanation import moment
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import (

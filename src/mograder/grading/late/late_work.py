@@ -15,8 +15,8 @@ from enum import StrEnum
 from mograder.core.clock import from_unix_or_none, parse_time
 from mograder.core.item_dates import written_dates
 from mograder.core.name_lookup import nfc
-from mograder.core.settings_model import Assignment as AssignmentSettings
-from mograder.core.settings_model import LateRule, PenaltiesSettings, Settings
+from mograder.core.sections.settings_model import Assignment as AssignmentSettings
+from mograder.core.sections.settings_model import LateRule, PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
 from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
 

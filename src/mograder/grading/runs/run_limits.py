@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mograder.core.settings_model import RlimitsSettings
+from mograder.core.sections.settings_model import RlimitsSettings
 from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.protocol import LONGEST_SECONDS, Limits
 

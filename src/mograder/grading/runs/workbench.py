@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
+from mograder.core.files.user_folder import user_cache
 from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.core.system import SYSTEM, SYSTEM_NAME
-from mograder.core.user_folder import user_cache
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.build_job import CommandRunner
 from mograder.sandbox.environments.builder import Environments

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from mograder.core.errors import Busy
-from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.isolated_call import IsolatedCall

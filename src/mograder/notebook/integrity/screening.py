@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings_model import SafetySettings
+from mograder.core.sections.settings_model import SafetySettings
 from mograder.notebook.cells import Cell, CellKind, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, UNCHECKED, Denied, scan

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_values import normalise_public_url
 from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
-from mograder.core.settings_values import normalise_public_url
 
 HUB_IS_DOWN = (
     "<!doctype html><html lang=en><meta charset=utf-8>"

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError, RemoteFailed
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.client.connection import (
     ANSWER_SECONDS,
     Child,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput
-from mograder.core.single_flight import Progress
 from mograder.core.system import SYSTEM, python_of
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.environments.interpreters import Interpreter
 from mograder.sandbox.environments.lock_project import NO_MOGRADER
 from mograder.sandbox.protocol import RunCommand

@@ -21,9 +21,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from mograder.core.atomic_file import write_file
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.files.atomic_file import write_file
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import (

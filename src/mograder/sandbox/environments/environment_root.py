@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from mograder.core.atomic_file import write_file
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is_disk_full
-from mograder.core.held_files import when_free
+from mograder.core.files.atomic_file import write_file
+from mograder.core.files.held_files import when_free
 from mograder.core.system import SYSTEM, python_of
 from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, BuildJob

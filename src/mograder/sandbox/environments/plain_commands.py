@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from uv import find_uv_bin
 
 from mograder.core.process_tree import ProcessTree, apart
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import RunCommand
 
 _TIMED_OUT = 124

@@ -17,8 +17,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from mograder import __version__
-from mograder.core.atomic_file import write_file
 from mograder.core.errors import SandboxUnavailable
+from mograder.core.files.atomic_file import write_file
 from mograder.core.wheel import RUNTIME, WHEEL, pack_wheel
 
 _MODULES = ("runtime.py", "judging.py", "marks.py", "remote.py")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.core.settings_model import ItemLimits, ItemSettings, LimitsSettings
+from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Limits
 

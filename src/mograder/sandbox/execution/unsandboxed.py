@@ -23,7 +23,7 @@ from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput
 from mograder.core.process_tree import ProcessTree, apart
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel

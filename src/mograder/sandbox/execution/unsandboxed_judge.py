@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mograder.core.closing import open_pipes
 from mograder.core.process_tree import apart
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.execution.judge_runner import contract_of, judging_result, longest

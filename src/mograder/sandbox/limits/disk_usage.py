@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from mograder.core.disk import DiskReserve
+from mograder.core.files.disk import DiskReserve
 from mograder.sandbox.limits.procfs import deleted_files, written_by
 from mograder.sandbox.limits.rules import End
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mograder.core.disk import DiskReserve
+from mograder.core.files.disk import DiskReserve
 from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch

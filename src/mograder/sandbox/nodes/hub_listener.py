@@ -27,8 +27,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mograder.auth.node_certificates import CertificateFacts, facts
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError
+from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.client.connection import Connection
 from mograder.sandbox.nodes.first_line import FirstLineReader, streams_of
 from mograder.sandbox.nodes.guest_limits import Guest, GuestLimits

@@ -30,8 +30,8 @@ from typing import Any
 from mograder import __version__
 from mograder.auth.node_certificates import HUB_NAME
 from mograder.auth.node_tokens import split_address
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError
+from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.message import Message
 from mograder.sandbox.nodes.byte_relay import Relay
 from mograder.sandbox.nodes.first_line import FirstLineReader, streams_of

@@ -15,8 +15,8 @@ from mograder.auth.node_certificates import (
     key_fingerprint,
     new_request,
 )
-from mograder.core.atomic_file import write_file
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.files.atomic_file import write_file
 
 _LARGEST = 1 << 20
 

@@ -8,8 +8,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core import file_lock
 from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.files import file_lock
 
 _LOCK = "agent.lock"
 _HOLD_SECONDS = 5.0

@@ -11,7 +11,7 @@ import logging
 import time
 from pathlib import Path
 
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.client.environment_pruning import (
     InUse,
     finished_environments,

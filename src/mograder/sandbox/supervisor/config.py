@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from uv import find_uv_bin
 
-from mograder.core import file_lock
 from mograder.core.errors import SandboxUnavailable
+from mograder.core.files import file_lock
 from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,

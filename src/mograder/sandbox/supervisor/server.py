@@ -25,8 +25,8 @@ import sys
 from pydantic import ValidationError
 
 from mograder import __version__
-from mograder.core.disk import DiskReserve
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
+from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.environments.own_interpreter import demand_own_interpreter

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mograder.core.disk import NO_RESERVE, DiskReserve
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
-from mograder.core.shared_files import look_for
+from mograder.core.files.disk import NO_RESERVE, DiskReserve
+from mograder.core.files.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.placement import NodeLoad

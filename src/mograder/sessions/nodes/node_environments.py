@@ -6,9 +6,9 @@ import asyncio
 import logging
 from pathlib import Path
 
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.errors import MograderError
-from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.sandbox.environments.locked_builds import order_of
 from mograder.sessions.nodes.connected_node import ConnectedNode
 from mograder.sessions.nodes.node_registry import NodeRegistry

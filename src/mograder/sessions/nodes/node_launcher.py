@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mograder.core.background_tasks import BackgroundTasks, Paced
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
+from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.store.hub.nodes import Nodes

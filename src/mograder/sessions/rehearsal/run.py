@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from mograder.core.background_tasks import to_its_end
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username, is_rehearsal, rehearsal_user
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.connections import Connections
 from mograder.sessions.end_reasons import EndReason

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from mograder.core.background_tasks import to_its_end
 from mograder.core.clock import Clock
-from mograder.core.disk import DiskReserve
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.core.single_flight import Progress, SingleFlight
+from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import Merge
 from mograder.processes.copy_merging import CopyMerger, MergeProposal, MergeQuestion

@@ -10,7 +10,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.copy_updates import CopyUpdates

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
+from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.processes.copy_merging import MergeOutline, MergeQuestion
 from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.updates.copy_updates import CopyUpdates

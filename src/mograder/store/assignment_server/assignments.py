@@ -27,9 +27,9 @@ from pydantic import (
 
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
-from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.submissions.history import reads_as_a_submission
 
 MANIFEST_FILE = "assignments.json"

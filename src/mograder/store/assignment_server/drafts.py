@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.core.closing import closing_fd
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, MograderError
+from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.filesystem.files import atomic_write

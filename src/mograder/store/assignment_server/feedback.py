@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.atomic_file import fsync_directory
-from mograder.core.disk import DISK, Disk, Place, explained_when_full
+from mograder.core.files.atomic_file import fsync_directory
+from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.names import FileName
 from mograder.store.filesystem.records import make_directories
 

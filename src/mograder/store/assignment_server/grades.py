@@ -16,9 +16,9 @@ from pathlib import Path
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.shared_files import SharedFile, again_if_stale
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.records import locked_directory, make_directories
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict
+from mograder.core.files.disk import DISK, Disk
 from mograder.store.filesystem.records import Records
 
 PEOPLE_FILE = Path(".mograder") / "people.jsonl"

@@ -10,10 +10,10 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from mograder.core import open_flags
-from mograder.core.atomic_file import fsync_directory
-from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import InvalidInput
+from mograder.core.files import open_flags
+from mograder.core.files.atomic_file import fsync_directory
+from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM
 

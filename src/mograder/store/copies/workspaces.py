@@ -20,8 +20,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.disk import DISK, Disk, Space, space_of
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.files.disk import DISK, Disk, Space, space_of
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.earlier_versions import (
     MOST_ARCHIVED,

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.auth.roles import Role
-from mograder.core.disk import DISK, Disk
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.filesystem.files import atomic_write
 
 _HEADING = "# Allowed users — managed by mograder sync-users"

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from mograder.core.disk import explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.files.disk import explained_when_full
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME

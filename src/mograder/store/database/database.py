@@ -42,10 +42,10 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from mograder.core import file_lock
-from mograder.core.atomic_file import move_file
-from mograder.core.disk import DISK
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files import file_lock
+from mograder.core.files.atomic_file import move_file
+from mograder.core.files.disk import DISK
 from mograder.core.log import get_logger
 from mograder.store.database.database_errors import in_words, no_answer
 

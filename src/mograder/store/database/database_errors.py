@@ -14,8 +14,8 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from mograder.core.disk import space_of
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
+from mograder.core.files.disk import space_of
 from mograder.core.log import get_logger
 
 _FULL_BYTES = 1 << 20

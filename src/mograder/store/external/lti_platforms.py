@@ -16,8 +16,8 @@ from sqlalchemy import ColumnElement, Engine, Row, and_, delete, insert, or_, se
 
 from mograder.auth.jose import PrivateKey
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.external_settings import LtiPlatform, LtiSettings
 from mograder.core.log import get_logger
+from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.store.database.database import reading, writing
 from mograder.store.external.external_tables import (
     lti_keys,

@@ -14,20 +14,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core import open_flags
-from mograder.core.atomic_file import fsync_directory, write_file
 from mograder.core.closing import closing_fd
-from mograder.core.disk import (
+from mograder.core.errors import Conflict
+from mograder.core.files import open_flags
+from mograder.core.files.atomic_file import fsync_directory, write_file
+from mograder.core.files.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
 )
-from mograder.core.errors import Conflict
-from mograder.core.held_files import FileHeld, unlink, when_free
+from mograder.core.files.held_files import FileHeld, unlink, when_free
+from mograder.core.files.long_paths import reachable
 from mograder.core.log import get_logger
-from mograder.core.long_paths import reachable
 from mograder.core.name_lookup import nfc
 from mograder.core.system import SYSTEM
 

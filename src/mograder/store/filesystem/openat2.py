@@ -13,8 +13,8 @@ import os
 import struct
 from enum import Enum
 
-from mograder.core import open_flags
-from mograder.core.disk import libc
+from mograder.core.files import open_flags
+from mograder.core.files.disk import libc
 from mograder.core.system import SYSTEM
 
 _SYS_OPENAT2 = 437

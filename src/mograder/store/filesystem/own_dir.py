@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from mograder.core import open_flags
-from mograder.core.atomic_file import set_mode
-from mograder.core.disk import DISK, Place, explained_when_full
 from mograder.core.errors import Conflict, NotFound
-from mograder.core.held_files import unlink
-from mograder.core.long_paths import reachable
+from mograder.core.files import open_flags
+from mograder.core.files.atomic_file import set_mode
+from mograder.core.files.disk import DISK, Place, explained_when_full
+from mograder.core.files.held_files import unlink
+from mograder.core.files.long_paths import reachable
 from mograder.core.system import SYSTEM
 from mograder.store.filesystem.path_errors import REMEDY, checked, explained, too_large
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.held_files import FileHeld
+from mograder.core.files.held_files import FileHeld
 
 REMEDY = "Rename or remove it in the workspace, then try again."
 """The hint of most of these errors."""
@@ -61,7 +61,8 @@ def too_large(relative: str, limit: int) -> TooLarge:
 def explained(relative: str) -> Iterator[None]:
     """Convert an ``OSError`` that a student's file can cause; other errors are raised unchanged.
 
-    That another program holds a file is among those others: see ``core.disk.explained_when_full``.
+    That another program holds a file is among those others: see
+    ``core.files.disk.explained_when_full``.
     """
     try:
         yield

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from mograder.core import file_lock
-from mograder.core.atomic_file import fsync_directory
 from mograder.core.closing import closing_fd
-from mograder.core.disk import DISK, Disk, explained_when_full
+from mograder.core.files import file_lock
+from mograder.core.files.atomic_file import fsync_directory
+from mograder.core.files.disk import DISK, Disk, explained_when_full
+from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
-from mograder.core.shared_files import SharedFile, again_if_stale
 
 LOCK = ".lock"
 """The name of the lock file in a directory on a share."""

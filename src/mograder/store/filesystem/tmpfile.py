@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.disk import UNSUPPORTED, Disk, Place
+from mograder.core.files.disk import UNSUPPORTED, Disk, Place
 
 _NONE = UNSUPPORTED | {errno.EISDIR, errno.ENOENT}
 """The errors of kernels and file systems without unnamed files."""

@@ -21,19 +21,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core import open_flags
-from mograder.core.atomic_file import set_mode
 from mograder.core.clock import from_unix
 from mograder.core.closing import closing_fd
-from mograder.core.disk import (
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.files import open_flags
+from mograder.core.files.atomic_file import set_mode
+from mograder.core.files.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
 )
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.core.shared_files import again_if_stale, look_for
+from mograder.core.files.shared_files import again_if_stale, look_for
 from mograder.store.filesystem.openat2 import Resolver, best_resolver, resolve
 from mograder.store.filesystem.path_errors import (
     REMEDY,

@@ -17,9 +17,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from mograder.core import file_lock
 from mograder.core.closing import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.core.files import file_lock
 from mograder.core.names import Username
 from mograder.store.database.database import (
     awaits_upgrade,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mograder.core.settings_model import CourseRule
+from mograder.core.sections.settings_model import CourseRule
 
 ALL_ASSIGNMENTS = ""
 """The assignment of an exemption, and of a policy, for the whole course."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, case, func, insert, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Busy, Conflict, InvalidInput
-from mograder.core.settings_model import CourseRule
+from mograder.core.sections.settings_model import CourseRule
 from mograder.store.database.database import upsert
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
-from mograder.core.shared_files import look_for
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.records import locked_directory
 

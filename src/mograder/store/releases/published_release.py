@@ -18,8 +18,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core import open_flags
 from mograder.core.errors import InvalidInput
+from mograder.core.files import open_flags
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
 from mograder.notebook import MAX_NOTEBOOK

@@ -21,14 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mograder.core.atomic_file import fsync_directory
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.closing import closing_fd
-from mograder.core.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.files.atomic_file import fsync_directory
+from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
+from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.core.shared_files import look_for
 from mograder.notebook.pep723 import ItemKind
 from mograder.store.filesystem.files import PARKED, exchange_or_rename, remove_tree
 from mograder.store.releases.published_release import (

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
-from mograder.core.shared_files import SharedFile, again_if_stale
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.records import locked_directory
 

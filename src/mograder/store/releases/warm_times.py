@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter
 
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import again_if_stale
 from mograder.core.log import get_logger
-from mograder.core.shared_files import again_if_stale
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.records import locked_directory
 

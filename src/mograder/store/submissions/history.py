@@ -19,9 +19,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from mograder.core.clock import from_unix
-from mograder.core.disk import DISK, Disk
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import SharedFile
 from mograder.core.names import Username
-from mograder.core.shared_files import SharedFile
 from mograder.store.filesystem.records import Records
 
 _STAMPED = re.compile(r"(?P<user>.+)_(?P<time>\d{8}T\d{6})(?:-(?P<number>\d{1,4}))?\.py")

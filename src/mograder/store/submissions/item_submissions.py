@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from mograder.core.clock import from_unix
-from mograder.core.disk import Disk, Place
 from mograder.core.errors import Conflict, MograderError
+from mograder.core.files.disk import Disk, Place
 from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.store.filesystem.group_commit import GroupCommit

@@ -21,8 +21,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mograder.core.disk import DISK, Disk, explained_when_full
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.files.disk import DISK, Disk, explained_when_full
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.filesystem.records import Records, make_directories

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mograder.auth.identity import is_trusted
 from mograder.core.item_dates import written_openings
 from mograder.core.log import get_logger
-from mograder.core.periodic import Loop, keep_running
 from mograder.core.session_url import session_url
+from mograder.core.tasks.periodic import Loop, keep_running
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.manager import SessionManager

@@ -18,7 +18,7 @@ from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
 from mograder.core.names import ItemName
-from mograder.core.settings_model import PenaltiesSettings
+from mograder.core.sections.settings_model import PenaltiesSettings
 from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (

@@ -10,14 +10,14 @@ from anyio import CapacityLimiter
 
 from mograder.auth.enrollment import parse_username
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.disk import DISK, Disk
 from mograder.core.errors import InvalidInput
+from mograder.core.files.disk import DISK, Disk
 from mograder.core.item_dates import written_openings
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
+from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import LoadedSettings, default_settings
-from mograder.core.settings_model import Settings
 from mograder.grading.late.course_dates import CourseDates
 from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.assignment_server.browser_pages import BrowserPages

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mograder.core.settings_model import GradingSettings, ItemSettings, Settings
+from mograder.core.sections.settings_model import GradingSettings, ItemSettings, Settings
 from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import view_feedback

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mograder.core.errors import Conflict
+from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
-from mograder.core.settings_model import CourseRule
 from mograder.grading.late.course_late import CourseLate, Refreshed
 from mograder.grading.late.explanation import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.settings_model import (
+from mograder.core.sections.settings_model import (
     Assignment,
     CourseRule,
     ItemSettings,

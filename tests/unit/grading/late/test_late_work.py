@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mograder.core.settings_model import PenaltiesSettings
+from mograder.core.sections.settings_model import PenaltiesSettings
 from mograder.grading.late.explanation import late_sentence, moment
 from mograder.grading.late.late_work import (
     Basis,

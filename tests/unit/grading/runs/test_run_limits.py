@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 from annotated_types import Le
 
-from mograder.core.settings_model import RlimitsSettings
+from mograder.core.sections.settings_model import RlimitsSettings
 from mograder.grading.runs.run_limits import lowered, timed
 from mograder.sandbox.execution.judge_runner import longest
 from mograder.sandbox.execution.judging import Deadlines

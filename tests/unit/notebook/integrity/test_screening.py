@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.core.settings_model import SafetySettings
+from mograder.core.sections.settings_model import SafetySettings
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
 from mograder.notebook.integrity.screening import (
     Screening,

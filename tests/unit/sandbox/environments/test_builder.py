@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.environment_root import Environment

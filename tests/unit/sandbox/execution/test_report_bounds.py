@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.notebook.grading.grading_plan import render_plan
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner

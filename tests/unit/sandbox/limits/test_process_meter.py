@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from mograder.core.disk import NO_RESERVE
+from mograder.core.files.disk import NO_RESERVE
 from mograder.sandbox.limits.disk_usage import DiskWatch, tree_size
 from mograder.sandbox.limits.procfs import (
     PAGE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import MograderError, RemoteFailed
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.protocol import (
     Call,
     Done,

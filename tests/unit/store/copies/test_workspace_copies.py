@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.disk import Disk
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
 from mograder.store.copies.copy_facts import CopyListing

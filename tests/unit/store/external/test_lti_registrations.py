@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.external.external_tables import lti_registrations
 from mograder.store.external.lti_platforms import REGISTRATION_LIFE, UNREGISTERED, Registrations

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.disk import Disk, Place
 from mograder.core.errors import Busy
+from mograder.core.files.disk import Disk, Place
 from mograder.store.filesystem.files import atomic_write, exchange_or_rename, remove_tree
 from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged
 

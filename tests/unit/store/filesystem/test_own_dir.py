@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.disk import Disk, Place, PortableDisk
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.core.held_files import FileHeld
+from mograder.core.files.disk import Disk, Place, PortableDisk
+from mograder.core.files.held_files import FileHeld
 from mograder.store.filesystem import own_dir
 from mograder.store.filesystem.own_dir import FolderOfFiles, OwnDir, folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir

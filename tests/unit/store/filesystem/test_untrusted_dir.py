@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.files.disk import Disk
 from mograder.store.filesystem.openat2 import Resolver, best_resolver
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
 from tests.support.fake_disks import OldDisk, ShareDisk

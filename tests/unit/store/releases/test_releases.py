@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
-from mograder.core.disk import Disk
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Limits, Release, Releases

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mograder.core.disk import DISK, Disk
+from mograder.core.files.disk import DISK, Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.assignment_server.grades import Entry, Grades
 from mograder.store.submissions.submissions import Kept, Submissions, Terms

@@ -10,8 +10,8 @@ from io import BytesIO
 
 import pytest
 
+from mograder.core.sections.settings_model import HttpsSettings, Settings
 from mograder.core.settings import LoadedSettings
-from mograder.core.settings_model import HttpsSettings, Settings
 from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
-from mograder.core.settings_model import ItemSettings, Settings
+from mograder.core.sections.settings_model import ItemSettings, Settings
 from mograder.grading.late.late_work import DueDates
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.copy_state import CopyState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe

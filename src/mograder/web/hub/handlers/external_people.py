@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from mograder.auth.lti_tool import ToolAddresses
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import Username
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson
 from mograder.store.external.lti_platforms import KeyFacts, Keys, Platforms

@@ -22,7 +22,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.core.settings_model import Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.grading.late.explanation import lateness
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering

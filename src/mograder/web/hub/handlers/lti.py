@@ -27,8 +27,8 @@ from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of,
 from mograder.auth.roles import Role
 from mograder.auth.signin_state import SignInState, new_state
 from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.names import ItemName
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.sessions.session import spinner_of
 from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context

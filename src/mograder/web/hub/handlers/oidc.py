@@ -20,7 +20,7 @@ from mograder.auth.jose import OLDEST, SKEW, InvalidToken, text_claim
 from mograder.auth.oidc import Logout, display_name, missing_claim, session_id, user_name
 from mograder.auth.signin_state import SignInState, new_state
 from mograder.core.errors import InvalidInput, RemoteFailed
-from mograder.core.external_settings import OidcSettings
+from mograder.core.sections.external_settings import OidcSettings
 from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
 from mograder.web.hub.support import signin_cookies

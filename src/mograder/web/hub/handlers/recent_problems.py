@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from mograder.core.disk import Space
 from mograder.core.errors import Conflict
+from mograder.core.files.disk import Space
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.hub_state import AuditRow, EndingRow
 from mograder.web.hub.support.hub_app import HubApp

@@ -14,7 +14,7 @@ from anyio import to_thread
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, is_rehearsal
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.support.hub_app import HubApp

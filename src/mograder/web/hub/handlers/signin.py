@@ -18,7 +18,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.login_links import hash_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_token
-from mograder.core.external_settings import OidcSettings
+from mograder.core.sections.external_settings import OidcSettings
 from mograder.web.context import request_context
 from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event

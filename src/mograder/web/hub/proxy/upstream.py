@@ -17,8 +17,8 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from mograder.core.background_tasks import BackgroundTasks
 from mograder.core.session_header_policy import UPSTREAM_HOST
+from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession

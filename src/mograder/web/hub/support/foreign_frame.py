@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth.lti_addresses import addresses_of
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.single_flight import Progress
 from mograder.grading.batch.grading_jobs import Batch, GradingJobs
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.grading_result import grading_key

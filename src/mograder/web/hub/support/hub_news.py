@@ -18,7 +18,7 @@ from anyio import to_thread
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.hub.support.notifier import Notifier, Part
 

@@ -14,8 +14,8 @@ from mograder.auth.node_certificates import Authority
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
 from mograder.core.settings import LoadedSettings
+from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.nodes.certificate_renewal import renew_if_due
 from mograder.sandbox.nodes.hub_listener import HubListener

@@ -8,7 +8,7 @@ from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.sessions.updates.copy_updates import CopyUpdates, UpdateStores
 from mograder.sessions.updates.offers import UpdateOffers
 from mograder.sessions.updates.previews import UpdatePreviews

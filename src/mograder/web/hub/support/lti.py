@@ -10,7 +10,7 @@ from anyio import CapacityLimiter
 from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.key_sets import CachedKeySet, KeyRequest
 from mograder.core.clock import Clock
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.exchange.lti.roster import RosterNames
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.course.allowlist import Allowlist

@@ -12,7 +12,7 @@ from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.lti_services import LtiServices
 from mograder.clients.lti_tokens import AccessTokens
 from mograder.core.clock import Clock
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 
 
 class PlatformServices:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from mograder.clients.lti_services import LtiServices
 from mograder.core.clock import Clock
-from mograder.core.external_settings import LtiPlatform
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.exchange.lti.roster import (
     CourseMembers,
     RosterNames,

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from mograder.clients.lti_services import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, RemoteFailed
-from mograder.core.external_settings import LtiPlatform
 from mograder.core.log import get_logger
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.lti.delivery import UNREADABLE, ActivityAddress, Delivery
 from mograder.exchange.lti.scores import comment_text, grade_item_of

@@ -11,7 +11,7 @@ from functools import partial
 from anyio import CapacityLimiter, to_thread
 
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 
 _EVERY_SECONDS = 60.0
 _log = get_logger(__name__)

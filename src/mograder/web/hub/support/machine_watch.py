@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.operations.machines import Machine, MachineState, NodesView
 from mograder.web.hub.support.notifier import Notifier, Part
 

@@ -21,8 +21,8 @@ from mograder.auth.signin_state import SignInState
 from mograder.clients.key_sets import CachedKeySet
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import Clock
-from mograder.core.external_settings import OidcSettings
 from mograder.core.log import register_secret
+from mograder.core.sections.external_settings import OidcSettings
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
 from mograder.store.external.external_people import UsedStates
 from mograder.web.hub.support.services import Services

@@ -10,8 +10,8 @@ import asyncio
 
 from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.single_flight import Progress
 from mograder.sessions.rehearsal.outcome import Outcome
 from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
 from mograder.store.copies.rehearsal_copies import RehearsalCopies

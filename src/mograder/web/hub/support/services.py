@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
-from mograder.core import file_lock
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, MograderError
+from mograder.core.files import file_lock
 from mograder.core.log import get_logger
-from mograder.core.node_settings import address_for_nodes
-from mograder.core.periodic import keep_running
+from mograder.core.sections.node_settings import address_for_nodes
 from mograder.core.settings import Environ, LoadedSettings
+from mograder.core.tasks.periodic import keep_running
 from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat, set_within
+from mograder.core.tasks.periodic import repeat, set_within
 from mograder.store.versions.version_thinning import Thinned, Thinning
 
 _LOOK_SECONDS = 60.0

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
-from mograder.core.single_flight import Progress
+from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.sandbox.environments.builder import Environments

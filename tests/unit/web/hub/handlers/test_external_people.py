@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.core.external_settings import LtiSettings
+from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.web.hub.external_routes import PEOPLE_ROUTES

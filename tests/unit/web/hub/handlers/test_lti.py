@@ -11,7 +11,7 @@ import pytest
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
-from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Platforms
 from mograder.store.gradebook.gradebook import Gradebook

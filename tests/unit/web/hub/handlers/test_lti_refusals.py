@@ -12,7 +12,7 @@ import pytest
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.external_settings import LtiPlatform, LtiSettings
+from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.sandbox.protocol import Mode
 from mograder.store.external.lti_platforms import Platforms
 from tests.support.hub_app import SECRET

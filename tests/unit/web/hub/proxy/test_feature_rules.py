@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.core.settings_values import FEATURES
+from mograder.core.sections.settings_values import FEATURES
 from mograder.web.hub.proxy.feature_rules import denial, guarded_feature
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.settings_model import LimitsSettings
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judging import (
     Deadlines,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mograder.core.log import get_logger
-from mograder.core.periodic import Loop
+from mograder.core.tasks.periodic import Loop
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.shared_editing import share_editing

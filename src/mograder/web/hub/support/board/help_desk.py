@@ -16,7 +16,7 @@ from typing import TypeVar
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.periodic import repeat
+from mograder.core.tasks.periodic import repeat
 from mograder.store.hub.board import Board, HelpRow, MessageRow
 
 _LOOK_SECONDS = 1.0

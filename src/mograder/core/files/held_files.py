@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mograder.core.long_paths import shown
+from mograder.core.files.long_paths import shown
 from mograder.core.system import SYSTEM
 
 _SECONDS = 4.0

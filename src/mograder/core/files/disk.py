@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core import open_flags
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Busy, Conflict, is_disk_full
-from mograder.core.held_files import FileHeld, when_free
-from mograder.core.mounts import on_network
+from mograder.core.files import open_flags
+from mograder.core.files.held_files import FileHeld, when_free
+from mograder.core.files.mounts import on_network
 from mograder.core.system import SYSTEM
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
@@ -163,7 +163,7 @@ class PortableDisk(Disk):
     def rename(self, source: Place, target: Place) -> None:
         """Move ``source`` over ``target``, atomically; wait while another program holds it.
 
-        Raises: :class:`~mograder.core.held_files.FileHeld`.
+        Raises: :class:`~mograder.core.files.held_files.FileHeld`.
         """
         held = target if os.path.lexists(target.name) else source
         when_free(lambda: Path(source.name).replace(target.name), held.name)

@@ -11,10 +11,10 @@ import secrets
 import sys
 from pathlib import Path
 
-from mograder.core import open_flags
 from mograder.core.closing import closing_fd
-from mograder.core.disk import DISK, Disk, Place
-from mograder.core.long_paths import reachable
+from mograder.core.files import open_flags
+from mograder.core.files.disk import DISK, Disk, Place
+from mograder.core.files.long_paths import reachable
 from mograder.core.system import SYSTEM
 
 _LONGEST_NAME = 80
@@ -29,7 +29,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK)
     """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
 
     Raises: ``OSError``; then nothing was changed, and no temporary file is left. It is
-    :class:`~mograder.core.held_files.FileHeld` on Windows while another program has it open.
+    :class:`~mograder.core.files.held_files.FileHeld` on Windows while another program has it open.
     """
     path = reachable(path)
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")

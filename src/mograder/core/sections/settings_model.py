@@ -19,10 +19,10 @@ from pydantic import (
     SecretStr,
 )
 
-from mograder.core.disk import DiskReserve
-from mograder.core.external_settings import LtiSettings, OidcSettings
-from mograder.core.node_settings import NodesSettings
-from mograder.core.settings_values import (
+from mograder.core.files.disk import DiskReserve
+from mograder.core.sections.external_settings import LtiSettings, OidcSettings
+from mograder.core.sections.node_settings import NodesSettings
+from mograder.core.sections.settings_values import (
     Present,
     Section,
     builtin,

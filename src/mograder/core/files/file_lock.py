@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from mograder.core import open_flags
+from mograder.core.files import open_flags
 from mograder.core.system import SYSTEM
 
 if sys.platform == "win32":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mograder.core.settings_values import Present, Section, network_address
+from mograder.core.sections.settings_values import Present, Section, network_address
 
 
 class NodesSettings(Section):

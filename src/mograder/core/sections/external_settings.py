@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from mograder.core.settings_values import Present, Section, issuer_address, listed
+from mograder.core.sections.settings_values import Present, Section, issuer_address, listed
 
 
 class OidcSettings(Section):

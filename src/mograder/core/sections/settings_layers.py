@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
-from mograder.core.settings_model import (
+from mograder.core.sections.settings_model import (
     NO_EFFECT,
     OUR_SECTIONS,
     SECRET_KEYS,
@@ -32,8 +32,8 @@ from mograder.core.settings_model import (
     LateRule,
     Settings,
 )
-from mograder.core.settings_values import Section
-from mograder.core.validation_messages import complaint
+from mograder.core.sections.settings_values import Section
+from mograder.core.sections.validation_messages import complaint
 
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mograder.core.disk import DISK, Disk
-from mograder.core.mounts import mount_of
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.mounts import mount_of
 from mograder.core.system import is_root
 
 _Result = TypeVar("_Result")

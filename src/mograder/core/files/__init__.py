@@ -1,0 +1,1 @@
+"""Files that are written durably, and what systems and shares allow of them."""

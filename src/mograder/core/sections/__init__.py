@@ -1,0 +1,1 @@
+"""The sections of ``mograder.toml``: keys, checks and layers. ``core.settings`` loads them."""
