@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -18,7 +18,7 @@ from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outc
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
-from mograder.store.hub.board import Board
+from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.handlers.board import MOST_MESSAGE
 from tests.support.hub_app import SECRET, Hub, hub
 from tests.support.hub_copies import ask, folder
@@ -75,31 +75,34 @@ SIGN, SIZE = "Q1: the sign", "Q2: the <b>size</b>"
 
 
 class BoardStream:
-    """The events of a board's stream."""
+    """The changes that the stream of a board tells."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self._lines = answer.aiter_lines()
 
-    async def event(self) -> dict[str, Any]:
-        """Return the next event's data."""
+    async def change(self) -> list[str]:
+        """Return the parts that have changed by the next event."""
         async for line in self._lines:
             if line.startswith("data: "):
-                found: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                found: list[str] = json.loads(line.removeprefix("data: "))
                 return found
         raise AssertionError("the stream has ended")
 
 
 @asynccontextmanager
-async def stream(hub: Hub, query: str = "", user: str = "prof") -> AsyncIterator[BoardStream]:
-    """Listen to the board of A1 on the hub that is served."""
+async def stream(hub: Hub, user: str = "prof", item: str = "A1") -> AsyncIterator[BoardStream]:
+    """Listen to the board of an item on the hub that is served."""
     async with serving(hub) as address:
-        token = make_token(SECRET, user, Role.INSTRUCTOR)
+        role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+        token = make_token(SECRET, user, role)
         headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
         async with (
             httpx.AsyncClient(base_url=address, headers=headers, trust_env=False) as client,
-            client.stream("GET", f"/board/A1/news{query}", timeout=20) as answer,
+            client.stream("GET", f"/events?board={item}", timeout=20) as answer,
         ):
-            yield BoardStream(answer)
+            assert answer.status_code == 200
+            lines = BoardStream(answer)
+            yield lines
 
 
 async def page(hub: Hub, query: str = "", user: str = "prof") -> str:
@@ -120,23 +123,6 @@ async def written(hub: Hub) -> None:
             return
         await asyncio.sleep(0.01)  # the hub writes a few times a second
     raise AssertionError("nothing was written")
-
-
-async def test_nobody_keeps_the_others_from_the_news_by_opening_many_boards(taught: Hub) -> None:
-    async with serving(taught) as address, AsyncExitStack() as stack:
-
-        async def listen(user: str) -> httpx.Response:
-            token = make_token(SECRET, user, Role.STUDENT)
-            headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
-            client = httpx.AsyncClient(base_url=address, headers=headers, trust_env=False)
-            await stack.enter_async_context(client)
-            opening = client.stream("GET", "/board/A1/news", timeout=20)
-            return await stack.enter_async_context(opening)
-
-        first = await listen("marta")
-        others = [await listen("marta") for _ in range(8)]
-        assert {each.status_code for each in others} == {200}
-        assert (await first.aread()).endswith(b"event: end\ndata: -\n\n")
 
 
 async def test_a_message_of_several_lines_is_one_line_in_the_audit_log(taught: Hub) -> None:
@@ -195,41 +181,73 @@ async def test_a_label_that_the_release_does_not_have_is_shown_to_nobody(taught:
     }
 
 
-async def test_without_names_the_page_and_its_news_hold_no_name(taught: Hub) -> None:
+async def test_without_names_the_page_holds_no_name(taught: Hub) -> None:
     say(taught, "alice", check(SIGN, "danger"))
     await written(taught)
     await asks(taught)
     shown = await page(taught, "?names=no")
-    async with stream(taught, "?names=no") as board:
-        shown += json.dumps(await board.event())
     for name in ("alice", "bob", "carol", "I am lost"):
         assert name not in shown
     assert "<strong>1</strong> student asks for help" in shown
 
 
-async def test_an_open_board_gets_the_lines_that_change_and_no_others(taught: Hub) -> None:
-    async with stream(taught) as board:
-        first = await board.event()
-        assert first["all"]
-        assert len(first["lines"]) == 3
+@pytest.mark.parametrize("user", ["prof", "marta"])
+async def test_an_open_board_hears_that_its_item_has_changed_and_shows_it(
+    taught: Hub, user: str
+) -> None:
+    async with stream(taught, user) as board:
+        assert "0 of 3 passed" in await page(taught, user=user)
         say(taught, "bob", check(SIGN, "success", 1.0))
-        news = await board.event()
-        assert not news["all"]
-        assert [">bob</a>" in line for line in news["lines"].values()] == [True]
-        assert "1 of 3 passed" in news["heads"]
-        assert "queue" not in news
+        assert await board.change() == ["board"]
+        assert "1 of 3 passed" in await page(taught, user=user)
         await asks(taught)
-        assert "I am lost." in (await board.event())["queue"]
+        assert await board.change() == ["board"]
+        assert "I am lost." in await page(taught, user=user)
+
+
+async def test_the_board_of_another_item_hears_nothing_of_it(taught: Hub) -> None:
+    async with stream(taught, item="A2") as board:
+        say(taught, "bob", check(SIGN, "success", 1.0))
+        await written(taught)
+        async with taught.client("prof", role=Role.INSTRUCTOR) as client:
+            assert (await client.post("/visibility", json={"items": {}})).status_code == 200
+        assert await board.change() == ["course"]
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+async def test_a_student_does_not_hear_of_a_board(taught: Hub, user: str) -> None:
+    async with taught.client(user) as client:
+        headers = {"Accept": "text/event-stream"}
+        assert (await client.get("/events?board=A1", headers=headers)).status_code == 403
+        assert (await client.get("/board/A1")).status_code == 403
 
 
 async def test_a_stream_ends_with_the_login(taught: Hub) -> None:
     async with stream(taught) as board:
-        await board.event()
         async with taught.client("dean", role=Role.INSTRUCTOR) as client:
             assert (await client.post("/revoke-token/prof")).status_code == 200
         say(taught, "bob", check(SIGN, "success", 1.0))
         with pytest.raises(AssertionError, match="ended"):
-            await board.event()
+            await board.change()
+
+
+async def test_many_viewers_of_a_busy_class_cost_one_reading_a_second(
+    taught: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await page(taught)
+    readings = []
+    read = Board.checks
+
+    def counted(board: Board, item: str) -> tuple[CheckRow, ...]:
+        readings.append(item)
+        return read(board, item)
+
+    monkeypatch.setattr(Board, "checks", counted)
+    say(taught, "bob", check(SIGN, "success", 1.0))
+    await asks(taught)
+    shown = await asyncio.gather(*(page(taught, query) for query in ("", "?names=no", "") * 5))
+    assert len(readings) == 1
+    assert all("student asks for help" in each or "I am lost." in each for each in shown)
 
 
 async def test_a_validation_on_the_hub_counts_as_well(taught: Hub) -> None:

@@ -83,12 +83,9 @@ class Board:
             )
             connection.execute(added, rows)
 
-    def checks(self, item: str, since: datetime | None = None) -> tuple[CheckRow, ...]:
-        """Return what is known of an item's checks; with ``since`` what was reported from then."""
-        c = board_checks.c
-        wanted = select(board_checks).where(c.item == item)
-        if since is not None:
-            wanted = wanted.where(c.last_at >= since)
+    def checks(self, item: str) -> tuple[CheckRow, ...]:
+        """Return what is known of an item's checks."""
+        wanted = select(board_checks).where(board_checks.c.item == item)
         with reading(self._engine) as connection:
             return tuple(CheckRow(*row) for row in connection.execute(wanted))
 

@@ -48,7 +48,6 @@ from mograder.web.hub.routes import ROUTES
 from mograder.web.hub.support.access import GUARDS, admit
 from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import open_class_board
-from mograder.web.hub.support.board.line_html import line_renderer
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.course_numbers import CourseNumbers
 from mograder.web.hub.support.hub_app import HubApp
@@ -150,7 +149,7 @@ def _make_hub_app(
         copy_counts=CopyCounts(listing, services.clock),
         numbers=CourseNumbers(services.clock),
         marking=hub_marking(services, book),
-        board=open_class_board(services, notifier, line_renderer(pages)),
+        board=open_class_board(services, notifier, pages),
         client_wheels=ClientWheels(services.loaded.course_dir),
         updates=open_updates(services, listing, notifier),
         rehearsals=Rehearsals(services),

@@ -99,7 +99,6 @@ ROUTES: tuple[Route, ...] = (
     # The board of a class
     Route("GET", "/board", board.boards, HELPER),
     Route("GET", "/board/{name}", board.board, HELPER),
-    Route("GET", "/board/{name}/news", board.news, HELPER),
     Route("POST", "/board/{name}/help/{user}/take", help_requests.take, HELPER),
     Route("POST", "/board/{name}/help/{user}/close", help_requests.close, HELPER),
     Route("POST", "/board/{name}/help/{user}/together", help_requests.together, HELPER),

@@ -38,9 +38,10 @@ export function replace(part, other) {
   part.hidden = other.hidden;
   const busy = [...part.querySelectorAll("details[open]")].some((each) => each.querySelector("form"));
   if (busy || other.innerHTML === part.innerHTML) return;
-  const focused = part.contains(document.activeElement) && document.activeElement !== part ? document.activeElement.textContent : null;
+  const name = (each) => each.getAttribute("href") ?? each.textContent;
+  const focused = part.contains(document.activeElement) && document.activeElement !== part ? name(document.activeElement) : null;
   part.replaceChildren(...other.childNodes);
   if (focused === null) return;
-  const again = [...part.querySelectorAll("a[href], button")].find((each) => each.textContent === focused);
+  const again = [...part.querySelectorAll("a[href], button")].find((each) => name(each) === focused);
   (again ?? part).focus({ preventScroll: true });
 }

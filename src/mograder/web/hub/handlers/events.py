@@ -17,9 +17,10 @@ from starlette.responses import Response, StreamingResponse
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.errors import InvalidInput, MograderError
-from mograder.web.hub.support.access import Caller, identify, restricted
+from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.web.hub.support.access import HELPERS, Caller, identify, restricted
 from mograder.web.hub.support.hub_app import CurrentApp, hub_app
+from mograder.web.hub.support.notifier import Part
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0
@@ -30,35 +31,48 @@ _RETRY_MS = (3000, 9000)
 
 
 Since = Annotated[float, Query(ge=0, allow_inf_nan=False)]
+OfBoard = Annotated[str, Query(max_length=200)]
 
 
-async def stream(request: Request, app: CurrentApp, caller: Caller, since: Since = 0) -> Response:
+async def stream(
+    request: Request, app: CurrentApp, caller: Caller, since: Since = 0, board: OfBoard = ""
+) -> Response:
     """Send a page the names of its parts that changed, as long as its login is valid.
 
     Changes from ``since`` on, the page's own Unix time, are told as well if they are of the last
-    minute: they may have happened while the page was on its way.
+    minute: they may have happened while the page was on its way. ``board`` is the item of a board.
+
+    Raises: Forbidden for a board that the person may not see.
     """
+    if board and caller.role not in HELPERS:
+        raise Forbidden("Marker access required")
     if EVENT_STREAM not in request.headers.get("accept", ""):
         raise InvalidInput("This address is for pages.", hint=f"Accept {EVENT_STREAM}.")
     app.notifier.demand_room()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    sent = lines(request, caller, since)
+    sent = lines(request, caller, since, board)
     return StreamingResponse(sent, media_type=EVENT_STREAM, headers=headers)
 
 
-async def lines(request: Request, caller: Identity, since: float) -> AsyncGenerator[bytes, None]:
+async def lines(
+    request: Request, caller: Identity, since: float, board: str = ""
+) -> AsyncGenerator[bytes, None]:
     """Yield the stream: changes, and keep-alives, which also detect a disconnected client.
 
-    The login is checked again before each, as for a request of the page.
+    The login is checked again before each, as for a request of the page. A board is told to look
+    again instead of being kept alive: its students become quiet by time alone.
     """
-    pause = _INSTRUCTOR_PAUSE_SECONDS if caller.role is Role.INSTRUCTOR else _PAUSE_SECONDS
-    with hub_app(request).notifier.listening(caller, since) as subscriber:
+    everything = caller.role is Role.INSTRUCTOR and not board
+    pause = _INSTRUCTOR_PAUSE_SECONDS if everything else _PAUSE_SECONDS
+    with hub_app(request).notifier.listening(caller, since, board) as subscriber:
         # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not subscriber.closed:
             news = await subscriber.news(KEEP_ALIVE_SECONDS)
             if subscriber.closed or not still_admitted(request, caller):
                 break
+            if not news and board:
+                news = frozenset({Part.BOARD})
             if not news:
                 yield b": still here\n\n"
                 continue

@@ -38,6 +38,9 @@ RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").r
 See compatibility-0.3.16.md 2.1.
 """
 
+HELPERS = frozenset({Role.INSTRUCTOR, Role.MARKER})
+"""The roles of the people who help a class at work."""
+
 _POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backchannel-logout"})
 """The routes that platforms' pages and providers post to; what they send is signed."""
 
@@ -186,7 +189,7 @@ async def helper(identity: Annotated[Identity, Depends(member)]) -> Identity:
 
     Raises: Forbidden.
     """
-    if identity.role not in (Role.INSTRUCTOR, Role.MARKER):
+    if identity.role not in HELPERS:
         raise Forbidden("Marker access required")
     return identity
 

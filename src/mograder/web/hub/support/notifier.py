@@ -36,15 +36,18 @@ class Part(StrEnum):
     """The nodes that run the sessions, which concern instructors only."""
     HELP = "help"
     """Requests for help, and messages to open notebooks."""
+    BOARD = "board"
+    """What a board shows of its item, told to the pages of this board only."""
     COURSE = "course"
     """Items, their visibility, or the list of people, which concern every page."""
 
 
 class Subscriber:
-    """One open page, and the changes not yet sent to it."""
+    """One open page, and the changes not yet sent to it; the page of a board hears of its item."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, board: str = "") -> None:
         self.identity = identity
+        self.board = board
         self._parts: set[Part] = set()
         self._changed = asyncio.Event()
         self.closed = False
@@ -52,6 +55,8 @@ class Subscriber:
 
     def note(self, part: Part) -> None:
         """Add a change."""
+        if self.board and part not in (Part.BOARD, Part.COURSE):
+            return
         self._parts.add(part)
         self._changed.set()
 
@@ -79,16 +84,17 @@ class Notifier:
     ``forward`` is called with the same, so that the pages at other hubs are notified as well; its
     first argument is a user, "" for the instructors only, or None for all.
 
-    Mutable state: ``_subscribers``, by user, the oldest first, and those of instructors, which are
-    notified of every user's changes; ``_recent``, the changes of the last minute with their Unix
-    times, the oldest first.
+    Mutable state: ``_subscribers``, by user, the oldest first, those of instructors, which are
+    notified of every user's changes, and those of boards; ``_recent``, the changes of the last
+    minute by user, part and the item of a board, with their Unix times, the oldest first.
     """
 
     def __init__(self) -> None:
         self.forward: Callable[[str | None, Part], None] = _ignore
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
         self._instructors: set[Subscriber] = set()
-        self._recent: OrderedDict[tuple[str | None, Part], float] = OrderedDict()
+        self._boards: set[Subscriber] = set()
+        self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
         self._count = 0
         self._closed = False
 
@@ -117,22 +123,29 @@ class Notifier:
             subscriber.note(part)
         self._remember(user, part)
 
-    def _remember(self, user: str | None, part: Part) -> None:
+    def notify_boards(self, item: str) -> None:
+        """Notify the pages of an item's board; each hub does so by itself."""
+        for subscriber in self._boards:
+            if subscriber.board == item:
+                subscriber.note(Part.BOARD)
+        self._remember("", Part.BOARD, item)
+
+    def _remember(self, user: str | None, part: Part, board: str = "") -> None:
         """Note a change for pages that are on their way to their readers."""
         now = time.time()
-        self._recent[user, part] = now
-        self._recent.move_to_end((user, part))
+        self._recent[user, part, board] = now
+        self._recent.move_to_end((user, part, board))
         while next(iter(self._recent.values())) < now - _RECENT_SECONDS:
             self._recent.popitem(last=False)
 
     def _tell_recent(self, subscriber: Subscriber, since: float) -> None:
         """Notify a new page of what has changed since it was requested."""
         since = max(since, time.time() - _RECENT_SECONDS)
-        for (user, part), at in reversed(self._recent.items()):
+        for (user, part, board), at in reversed(self._recent.items()):
             if at < since:
                 break
             own = user is None or user == subscriber.identity.username
-            if own or subscriber in self._instructors:
+            if (own or subscriber in self._instructors) and board in ("", subscriber.board):
                 subscriber.note(part)
 
     def demand_room(self) -> None:
@@ -148,17 +161,22 @@ class Notifier:
         return frozenset(user for user, subscribers in self._subscribers.items() if subscribers)
 
     @contextmanager
-    def listening(self, identity: Identity, since: float = 0) -> Iterator[Subscriber]:
+    def listening(
+        self, identity: Identity, since: float = 0, board: str = ""
+    ) -> Iterator[Subscriber]:
         """Yield the subscriber of a page that was requested at ``since``, in Unix seconds.
 
-        0 is now. Beyond the limit, the person's oldest one ends.
+        0 is now. ``board`` is the item of a board, whose changes are told then. Beyond the limit,
+        the person's oldest one ends.
         """
         subscribers = self._subscribers[identity.username]
-        subscriber = Subscriber(identity)
+        subscriber = Subscriber(identity, board)
         subscribers.append(subscriber)
         self._count += 1
         if identity.role is Role.INSTRUCTOR:
             self._instructors.add(subscriber)
+        if board:
+            self._boards.add(subscriber)
         if since:
             self._tell_recent(subscriber, since)
         if len(subscribers) > MOST_OF_ONE:
@@ -169,6 +187,7 @@ class Notifier:
         finally:
             subscribers.remove(subscriber)
             self._instructors.discard(subscriber)
+            self._boards.discard(subscriber)
             self._count -= 1
             if not subscribers:
                 self._subscribers.pop(identity.username, None)

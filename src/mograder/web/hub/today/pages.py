@@ -130,7 +130,7 @@ async def _stuck(app: HubApp) -> list[CountLine]:
     keys = (live.key for live in app.services.pool.all())
     found, before = [], app.services.clock.now() - _STUCK
     for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):
-        lines = [each.line for each in (await app.board.boards.look(item)).lines()]
+        lines = await app.board.tables.lines(item)
         times = [line.since for line in lines if line.stuck and line.since]
         long = [at for at in times if at < before]
         if long:

@@ -13,12 +13,13 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.shared_editing import share_editing
 from mograder.store.hub.board import Board, HelpRow
+from mograder.web.hub.support.board.board_tables import BoardTables
 from mograder.web.hub.support.board.check_log import CheckLog
 from mograder.web.hub.support.board.help_desk import HelpDesk
 from mograder.web.hub.support.board.item_checks import ItemChecks
-from mograder.web.hub.support.board.live_board import Boards, Renderer
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.services import Services
+from mograder.web.templating import Pages
 
 _log = get_logger(__name__)
 
@@ -30,16 +31,17 @@ class ClassBoard:
     checks: ItemChecks
     log: CheckLog
     desk: HelpDesk
-    boards: Boards
+    tables: BoardTables
+    changed: Callable[[str], None]
+    """Has the boards of an item, and the pages that show them, look again."""
     shared: bool
     share: Callable[[LiveSession], Awaitable[bool]]
     """Lets several pages edit one session's notebook; returns whether its marimo can."""
 
     def loops(self) -> Mapping[str, Loop]:
-        """Return what writes reports and keeps boards current."""
+        """Return what writes reports, and looks for requests."""
         return {
             "reports of checks": self.log.run,
-            "the boards": self.boards.run,
             "requests for help": self._help,
         }
 
@@ -49,44 +51,40 @@ class ClassBoard:
             await self.desk.keep_looking(stop)
 
     def close(self) -> None:
-        """End all streams, since the hub stops."""
-        self.boards.close()
+        """Write what was reported, since the hub stops."""
         self.log.wake()
 
     def session_changed(self, key: SessionKey) -> None:
         """Note that a session has begun or ended."""
         if key.mode is Mode.EDIT:
-            self.boards.note(key.item)
+            self.changed(key.item)
 
 
-def open_class_board(services: Services, notifier: Notifier, render: Renderer) -> ClassBoard:
+def open_class_board(services: Services, notifier: Notifier, pages: Pages) -> ClassBoard:
     """Return the board of a hub; nothing of it runs yet."""
     board, checks = Board(services.state.engine), ItemChecks(services.releases)
     desk = HelpDesk(board, services.clock)
     shared = services.membership is not None
-    boards = Boards(
-        board,
-        checks,
-        desk,
-        services.pool,
-        services.clock,
-        secret=services.secret,
-        render=render,
-        shared=shared,
-    )
-    log = CheckLog(board, checks, on_write=partial(_each, boards.note))
+    tables = BoardTables(board, checks, desk, services.pool, services.clock, pages, services.secret)
+    changed = partial(_changed, notifier, tables)
+    log = CheckLog(board, checks, on_write=partial(_each, changed))
     if services.membership is not None:
         log.turn = partial(services.membership.lease, "reports of checks")
     services.pool.checks.listener = log.heard
-    desk.on_request = partial(_request_changed, notifier, boards)
-    desk.on_message = partial(_messages_changed, services, notifier, boards)
+    desk.on_request = partial(_request_changed, notifier, changed)
+    desk.on_message = partial(_messages_changed, services, notifier, changed)
     desk.on_leave = partial(_helper_leaves, services)
     share = partial(_share, services)
-    return ClassBoard(checks, log, desk, boards, shared, share)
+    return ClassBoard(checks, log, desk, tables, changed, shared, share)
 
 
 async def _share(services: Services, live: LiveSession) -> bool:
     return await share_editing(live.endpoint, live.base_url, services.connections)
+
+
+def _changed(notifier: Notifier, tables: BoardTables, item: str) -> None:
+    tables.note(item)
+    notifier.notify_boards(item)
 
 
 def _each(note: Callable[[str], None], items: frozenset[str]) -> None:
@@ -97,13 +95,17 @@ def _each(note: Callable[[str], None], items: frozenset[str]) -> None:
 # All hubs notice these changes themselves, so the other hubs' pages are not notified from here.
 
 
-def _request_changed(notifier: Notifier, boards: Boards, user: str, item: str) -> None:
-    boards.note(item)
+def _request_changed(
+    notifier: Notifier, changed: Callable[[str], None], user: str, item: str
+) -> None:
+    changed(item)
     notifier.notify_here(user, Part.HELP)
 
 
-def _messages_changed(services: Services, notifier: Notifier, boards: Boards, item: str) -> None:
-    boards.note(item)
+def _messages_changed(
+    services: Services, notifier: Notifier, changed: Callable[[str], None], item: str
+) -> None:
+    changed(item)
     for user in {live.key.user for live in services.pool.all() if live.key.item == item}:
         notifier.notify_here(user, Part.HELP)
 

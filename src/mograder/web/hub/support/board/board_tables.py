@@ -1,0 +1,192 @@
+"""The tables of boards as pages show them: made at most once a second, for all viewers.
+
+What a table shows comes from the database and from the sessions that run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from anyio import to_thread
+from markupsafe import Markup
+
+from mograder.core.clock import Clock
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.manager import SessionManager
+from mograder.store.hub.board import Board, CheckRow
+from mograder.web.hub.support.board.board_view import Head, Line, heads_of, line_of, share_of, span
+from mograder.web.hub.support.board.help_desk import HelpDesk
+from mograder.web.hub.support.board.item_checks import ItemChecks
+from mograder.web.templating import Pages
+
+_MOST_KEPT = 60
+"""Items whose tables are kept."""
+
+_LEAST_SECONDS, _LONGEST_SECONDS = 1.0, 10.0
+"""The shortest time between two readings of an item, and how long one counts without news: a
+student becomes quiet by time alone.
+"""
+
+
+class View(StrEnum):
+    """The forms of a line: with a link to the copy, with the name only, and without any name."""
+
+    LINKED = "linked"
+    NAMED = "named"
+    NAMELESS = "nameless"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A board's table for one view; ``heads`` and ``lines`` are rows of HTML."""
+
+    students: int
+    has_checks: bool
+    heads: Markup
+    lines: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """What is known of the students of an item at a time, in the board's order."""
+
+    at: datetime
+    heads: tuple[Head, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+_NOTHING = _Class(datetime.min.replace(tzinfo=UTC))
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was read of an item last, and the tables that were made of it."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stale: bool = True
+    read_at: float = float("-inf")
+    found: _Class = _NOTHING
+    tables: dict[View, Table] = field(default_factory=dict)
+
+
+class BoardTables:
+    """The tables of all items, for one event loop.
+
+    Mutable state: ``_kept``, by item, the last used last.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        checks: ItemChecks,
+        desk: HelpDesk,
+        pool: SessionManager,
+        clock: Clock,
+        pages: Pages,
+        secret: str,
+    ) -> None:
+        self._board = board
+        self._checks = checks
+        self._desk = desk
+        self._pool = pool
+        self._clock = clock
+        self._pages = pages
+        self._secret = hmac.digest(secret.encode(), b"lines of a board", hashlib.sha256)
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def note(self, item: str) -> None:
+        """Have the table of an item read again when a page asks for it."""
+        if item in self._kept:
+            self._kept[item].stale = True
+
+    async def look(self, item: str, view: View) -> Table:
+        """Return the table of an item as it is now; in a busy class within a second."""
+        kept = self._of(item)
+        async with kept.turn:
+            if kept.stale or _age(kept) > _LONGEST_SECONDS:
+                await asyncio.sleep(_LEAST_SECONDS - _age(kept))
+                await self._read_again(item, kept)
+            if view not in kept.tables:
+                kept.tables[view] = await to_thread.run_sync(self._made, item, view, kept.found)
+            return kept.tables[view]
+
+    async def lines(self, item: str) -> tuple[Line, ...]:
+        """Return the lines of an item as they were at most some seconds ago."""
+        kept = self._of(item)
+        async with kept.turn:
+            if _age(kept) > _LONGEST_SECONDS:
+                await self._read_again(item, kept)
+            return kept.found.lines
+
+    def _of(self, item: str) -> _Kept:
+        kept = self._kept.setdefault(item, _Kept())
+        self._kept.move_to_end(item)
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+    async def _read_again(self, item: str, kept: _Kept) -> None:
+        running, asks = self._running(item), self._asks(item)
+        kept.stale = False  # news that come while it is read count
+        try:
+            kept.found = await to_thread.run_sync(self._read, item, running, asks)
+        except BaseException:
+            kept.stale = True
+            raise
+        kept.read_at = asyncio.get_running_loop().time()
+        kept.tables.clear()
+
+    def _running(self, item: str) -> frozenset[str]:
+        keys = (live.key for live in self._pool.all())
+        return frozenset(key.user for key in keys if key.item == item and key.mode is Mode.EDIT)
+
+    def _asks(self, item: str) -> Mapping[str, str]:
+        requests = self._desk.requests(item)
+        return {each.username: "taken" if each.helper else "waiting" for each in requests}
+
+    def _read(self, item: str, running: frozenset[str], asks: Mapping[str, str]) -> _Class:
+        now, columns = self._clock.now(), self._checks.of(item)
+        reports: defaultdict[str, dict[str, CheckRow]] = defaultdict(dict)
+        for row in self._board.checks(item):
+            reports[row.username][row.label] = row
+        lines = [
+            line_of(
+                user,
+                columns,
+                reports.get(user, {}),
+                now,
+                running=user in running,
+                asks=asks.get(user, ""),
+            )
+            for user in reports.keys() | running | asks.keys()
+        ]
+        lines.sort(key=lambda line: self._place(item, line))
+        heads = heads_of(columns, (share_of(each) for each in reports.values()))
+        return _Class(now, heads, tuple(lines))
+
+    def _place(self, item: str, line: Line) -> tuple[int, float, bytes]:
+        """Return the place of a line; those of equal students follow no order of their names."""
+        since = line.since.timestamp() if line.since is not None else float("inf")
+        text = f"{item}\0{line.user}".encode()
+        return line.order.value, since, hmac.digest(self._secret, text, hashlib.sha256)
+
+    def _made(self, item: str, view: View, found: _Class) -> Table:
+        heads = self._pages.render(
+            "_board_head.html", "", heads=found.heads, students=len(found.lines), span=span
+        )
+        lines = self._pages.render(
+            "_board_lines.html", "", item=item, lines=found.lines, view=view.value, now=found.at
+        )
+        # Made by templates, which escape.
+        return Table(len(found.lines), bool(found.heads), Markup(heads), Markup(lines))  # noqa: S704
+
+
+def _age(kept: _Kept) -> float:
+    return asyncio.get_running_loop().time() - kept.read_at
