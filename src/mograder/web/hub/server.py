@@ -9,6 +9,7 @@ import gc
 import secrets
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import uvicorn
@@ -37,6 +38,7 @@ of 5 ms is noticeable when a hundred requests arrive at once.
 _PING_SECONDS = 20
 _PONG_SECONDS = 120
 """One large output on a slow link delays the pong; the connection must survive that."""
+_THREADS = 40
 _LOOPBACK = "127.0.0.1"
 
 
@@ -59,6 +61,8 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     register_secret(secret)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # For `asyncio.to_thread`: the default of few threads would let saves wait for slow disks.
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "hub"))
         runner.run(_serve(loaded, secret, environ.service, dev=dev, headless=headless))
 
 

@@ -31,7 +31,11 @@ class Reports:
         self._made: OrderedDict[Hashable, tuple[Hashable, asyncio.Task[Any]]] = OrderedDict()
 
     async def get(
-        self, name: Hashable, stamp: Hashable, make: Callable[[], Awaitable[T]]
+        self,
+        name: Hashable,
+        stamp: Hashable,
+        make: Callable[[], Awaitable[T]],
+        patience_seconds: float | None = None,
     ) -> T | None:
         """Return a report, or None if it is not made within ``patience_seconds``.
 
@@ -46,7 +50,8 @@ class Reports:
         self._made.move_to_end(name)
         while len(self._made) > _KEPT and next(iter(self._made.values()))[1].done():
             self._made.popitem(last=False)
-        done, _ = await asyncio.wait([found[1]], timeout=self.patience_seconds)
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        done, _ = await asyncio.wait([found[1]], timeout=patience)
         if not done:
             return None
         result: T = found[1].result()

@@ -97,7 +97,9 @@ def bars(marks: Distribution) -> Iterator[Bar]:
         yield Bar(_LEFT + at * step + 3, top, step - 6, height, first, last, count)
 
 
-async def statistics_of(marking: MarkingApp, a: str) -> ItemStatistics | None:
+async def statistics_of(
+    marking: MarkingApp, a: str, patience_seconds: float | None = None
+) -> ItemStatistics | None:
     """Return the statistics of an assignment; None while they are still being computed.
 
     Raises: NotFound if the gradebook has no such assignment.
@@ -110,7 +112,7 @@ async def statistics_of(marking: MarkingApp, a: str) -> ItemStatistics | None:
     async def make() -> ItemStatistics:
         return await to_thread.run_sync(_compute, marking, a)
 
-    return await marking.reports.get(("statistics", a), stamp, make)
+    return await marking.reports.get(("statistics", a), stamp, make, patience_seconds)
 
 
 def _compute(marking: MarkingApp, a: str) -> ItemStatistics:

@@ -31,6 +31,8 @@ from mograder.web.pages import outcome, page
 if TYPE_CHECKING:
     from mograder.web.hub.support.lti_scores import ItemScores
 
+_PATIENCE_SECONDS = 0.1
+
 
 async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show an item to instructors: where its source is, its grading, and the students' marks."""
@@ -107,7 +109,7 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
     if not app.services.loaded.gradebook_path.is_file():
         return []
     try:
-        found = await statistics_of(app.marking, item)
+        found = await statistics_of(app.marking, item, _PATIENCE_SECONDS)
     except MograderError:
         return []  # nothing is graded yet, or the page says why the gradebook cannot be read
     questions = () if found is None else found.questions  # the next load of the page has them
