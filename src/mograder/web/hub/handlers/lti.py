@@ -34,10 +34,16 @@ from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.handlers.lti_pick import pick_page
-from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import identify
-from mograder.web.hub.support.external_signin import complete, refuse, remembered_name
-from mograder.web.hub.support.foreign_frame import framed
+from mograder.web.hub.support.external_signin import (
+    complete,
+    forget_state,
+    framed,
+    keep_state,
+    refuse,
+    remembered_name,
+    state_under_way,
+)
 from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
 from mograder.web.hub.support.lti_rosters import course_text
 from mograder.web.hub.support.responses import failure_page
@@ -92,14 +98,14 @@ async def login(request: Request, app: CurrentApp) -> Response:
         login_id="" if present is None else present.login_id,
     )
     answer = RedirectResponse(_question(begun, state, f"{lti.own_url}{LAUNCH}"), 303)
-    signin_cookies.keep(request, app, answer, state)
+    keep_state(request, app, answer, state)
     return answer
 
 
 async def launch(request: Request, app: CurrentApp) -> Response:
     """Take a platform's signed message: sign the person in, or show the page for picking items."""
     fields = await read_form(request, _FORM_BYTES, once=True)
-    state = signin_cookies.under_way(request, app, "lti", fields.get("state", ""))
+    state = state_under_way(request, app, "lti", fields.get("state", ""))
     if state is None:
         return await refuse(request, app, "no cookie", issuer="LTI")
     platform = await to_thread.run_sync(lti_of(app).platforms.find, state.issuer, state.client_id)
@@ -108,7 +114,7 @@ async def launch(request: Request, app: CurrentApp) -> Response:
     response = await _answer(request, app, platform, state, fields)
     picking = response.status_code == 200  # the page of picking needs the cookie once more
     if not picking:
-        signin_cookies.forget(request, response, state)
+        forget_state(request, response, state)
     return response
 
 

@@ -31,10 +31,8 @@ from mograder.notebook.points import marks_of
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.handlers.items import find_release
-from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.external_signin import refuse
-from mograder.web.hub.support.foreign_frame import framed
+from mograder.web.hub.support.external_signin import forget_state, framed, refuse, state_under_way
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
@@ -101,7 +99,7 @@ async def pick(request: Request, app: CurrentApp) -> Response:
 
 async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list[str]) -> Response:
     """Return the page that sends the links, and use the handle up. Raises: InvalidInput."""
-    begun = signin_cookies.under_way(request, app, "lti", handle.state)
+    begun = state_under_way(request, app, "lti", handle.state)
     if begun is None:
         raise _expired()
     if not wanted or (len(wanted) > 1 and not handle.multiple):
@@ -112,7 +110,7 @@ async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list
     where = request_context(request).address
     await app.audit.granted(Event("", "pick items", f"{handle.issuer}: {names}", where))
     shown = page(request, "lti_return.html", return_url=handle.return_url, token=token, items=items)
-    signin_cookies.forget(request, shown, begun)
+    forget_state(request, shown, begun)
     return shown
 
 

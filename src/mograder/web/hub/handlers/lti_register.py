@@ -26,7 +26,7 @@ from mograder.core.web_origin import origin_of
 from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
 from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.foreign_frame import framed
+from mograder.web.hub.support.external_signin import framed
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of

@@ -23,10 +23,15 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.sections.external_settings import OidcSettings
 from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
-from mograder.web.hub.support import signin_cookies
 from mograder.web.hub.support.access import Visitor
 from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.external_signin import complete, refuse
+from mograder.web.hub.support.external_signin import (
+    complete,
+    forget_state,
+    keep_state,
+    refuse,
+    state_under_way,
+)
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, oidc_of
 from mograder.web.hub.support.logins import end_login, safe_next
 from mograder.web.hub.support.oidc import OidcSignIn
@@ -67,18 +72,18 @@ async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response
             request, app, "unreachable", issuer=begun.issuer, detail=error.message, status=502
         )
     response = RedirectResponse(address, 303)
-    signin_cookies.keep(request, app, response, begun)
+    keep_state(request, app, response, begun)
     return response
 
 
 async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Complete a sign-in that this browser began, with the code that the provider gave it."""
     fields = single_fields(request.query_params.multi_items())
-    begun = signin_cookies.under_way(request, app, _FLOW, fields.get("state", ""))
+    begun = state_under_way(request, app, _FLOW, fields.get("state", ""))
     if begun is None:
         return await refuse(request, app, "no cookie", issuer=oidc_of(app).settings.issuer)
     response = await _completed(request, app, begun, fields)
-    signin_cookies.forget(request, response, begun)
+    forget_state(request, response, begun)
     return response
 
 

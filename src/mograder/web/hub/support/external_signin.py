@@ -1,4 +1,7 @@
-"""The end of a sign-in by another system: the user name, the link, the login, or a refusal."""
+"""Signing in by another system: the cookies of one under way, the user name, the link, the login.
+
+Also pages that a learning platform may show in a frame of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.auth import signin_state
 from mograder.auth.cookies import LIFETIME, Login
 from mograder.auth.external_names import (
     KnownName,
@@ -20,13 +24,17 @@ from mograder.auth.external_names import (
     parsed_name,
 )
 from mograder.auth.identity import Method
+from mograder.auth.lti_addresses import addresses_of
+from mograder.auth.signin_state import Flow, SignInState
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import Username
+from mograder.core.sections.external_settings import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
 from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.store.gradebook.student_grades import has_marks
 from mograder.web.context import request_context
+from mograder.web.headers import content_security_policy
 from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.hub_app import HubApp, identity_of
 from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
@@ -206,3 +214,57 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
             until=now + timedelta(seconds=LIFETIME),
             now=now,
         )
+
+
+def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
+    """Set the cookie of a sign-in that begins; the oldest of too many are cleared."""
+    where = request_context(request)
+    # Sign-ins that were given up leave a cookie each; too many would break every request.
+    for old in list(signin_state.cookies_of(request.scope["headers"]))[: -(signin_state.MOST - 1)]:
+        _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
+    name = signin_state.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
+    value = signin_state.make(app.services.secret, begun)
+    path = where.prefix or "/"
+    made = signin_state.set_cookie_header(
+        name, value, flow=begun.flow, path=path, secure=where.secure
+    )
+    _append(response, made)
+
+
+def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> SignInState | None:
+    """Return the sign-in of this state that this browser began, None if it did not."""
+    if not signin_state.is_state(state):
+        return None
+    where = request_context(request)
+    name = signin_state.cookie_name(state, secure=where.secure, prefix=where.prefix)
+    value = signin_state.cookies_of(request.scope["headers"]).get(name, "")
+    now = app.services.clock.now()
+    return signin_state.read(app.services.secret, value, flow=flow, state=state, now=now)
+
+
+def forget_state(request: Request, response: Response, begun: SignInState) -> None:
+    """Clear the cookie of a sign-in that has ended."""
+    where = request_context(request)
+    name = signin_state.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
+    _append(response, _cleared(name, begun.flow, where.prefix, secure=where.secure))
+
+
+def _cleared(name: str, flow: Flow, prefix: str, *, secure: bool) -> str:
+    return signin_state.clear_cookie_header(name, flow=flow, path=prefix or "/", secure=secure)
+
+
+def _append(response: Response, cookie: str) -> None:
+    response.headers.append("set-cookie", cookie)
+
+
+def framed(request: Request, platform: LtiPlatform, response: Response) -> Response:
+    """Return the response, which this platform's pages may now show in a frame.
+
+    Its forms may be sent to the platform. Such a page must neither show nor change anything by the
+    person's login.
+    """
+    addresses = addresses_of(platform)
+    response.headers["Content-Security-Policy"] = content_security_policy(
+        request_context(request), frames=addresses.frames, posts=addresses.services
+    )
+    return response
