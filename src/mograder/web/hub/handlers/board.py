@@ -21,7 +21,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.board.board_tables import View
-from mograder.web.hub.support.board.plain_words import plain_words
+from mograder.web.hub.support.board.help_desk import plain_words
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form

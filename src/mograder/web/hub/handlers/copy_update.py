@@ -16,8 +16,9 @@ from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.support.models import NotebookUpdate
 from mograder.web.hub.support.responses import deliver
-from mograder.web.hub.support.update_models import CopyUpdated, NotebookUpdate, UpdateConflict
+from mograder.web.hub.support.update_models import CopyUpdated, UpdateConflict
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.templating import path_segment
 

@@ -19,9 +19,9 @@ from mograder.store.hub.board import HelpRow
 from mograder.web.hub.handlers.board import page_of
 from mograder.web.hub.handlers.copies import KnownCopy, known_copy
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.board.plain_words import plain_words
-from mograder.web.hub.support.help_models import HelpAsked, HelpState, HelpWord
+from mograder.web.hub.support.board.help_desk import plain_words
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.support.models import HelpAsked, HelpState, HelpWord
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json
 from mograder.web.route import JsonBody

@@ -20,9 +20,8 @@ from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.handlers.hand_in import hand_in_of
 from mograder.web.hub.handlers.help_requests import help_of, shown_name
 from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.help_models import NotebookMessage
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import NotebookState, SessionMachine
+from mograder.web.hub.support.models import NotebookMessage, NotebookState, SessionMachine
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AwareDatetime,
+    BaseModel,
+    ConfigDict,
     Field,
     RootModel,
     SerializerFunctionWrapHandler,
@@ -18,12 +20,16 @@ from pydantic import (
 
 from mograder.auth.receipts import Receipt
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.updates.standing import Standing
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.hub.grading_jobs import JobState
 from mograder.store.releases.releases import ItemKind
-from mograder.web.hub.support.body_model import Body
-from mograder.web.hub.support.help_models import HelpAsked, NotebookMessage
-from mograder.web.hub.support.update_models import NotebookUpdate
+
+
+class Body(BaseModel):
+    """A JSON body of the hub's API, or a part of one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Problem(Body):
@@ -268,6 +274,49 @@ class SessionMachine(Body):
     leaving: bool
     seconds: int | None = None
     elsewhere: bool = False
+
+
+HelpWord = Literal["waiting", "taken", "together"]
+
+
+class HelpAsked(Body):
+    """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
+
+    ``label`` is the check that it is about, "" for none.
+    """
+
+    state: HelpWord
+    label: str
+    helper: str
+
+
+class HelpState(Body):
+    """The request for help with a copy, null without one, and the checks it may be about.
+
+    ``most`` is the number of characters that a student may write with it.
+    """
+
+    asked: HelpAsked | None
+    labels: list[str]
+    most: int
+
+
+class NotebookMessage(Body):
+    """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
+
+    number: int
+    text: str
+    sender: str
+    seconds: int
+
+
+class NotebookUpdate(Body):
+    """What the bar above a notebook says of an update; ``number`` tells offers apart."""
+
+    state: Standing
+    number: int
+    conflicts: int = 0
+    changes: int = 0
 
 
 class NotebookState(Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mograder.web.hub.support.body_model import Body
+from mograder.web.hub.support.models import Body
 
 
 class RehearsalPlan(Body):

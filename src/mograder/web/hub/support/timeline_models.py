@@ -6,7 +6,7 @@ from typing import Literal
 
 from mograder.notebook.versions.version_diff import CellChange, LineChange
 from mograder.store.versions.versions import Origin
-from mograder.web.hub.support.body_model import Body
+from mograder.web.hub.support.models import Body
 
 
 class VersionEntry(Body):

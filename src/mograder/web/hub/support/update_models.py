@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mograder.sessions.updates.standing import Standing
 from mograder.store.copies.copy_updates import PreviewState, UpdateState
-from mograder.web.hub.support.body_model import Body
+from mograder.web.hub.support.models import Body
 
 
 class UpdateLine(Body):
@@ -102,12 +102,3 @@ class CopyUpdated(Body):
     removed: list[str] = Field(default_factory=list)
     conflicts: list[UpdateConflict] = Field(default_factory=list)
     files: list[str] = Field(default_factory=list)
-
-
-class NotebookUpdate(Body):
-    """What the bar above a notebook says of an update; ``number`` tells offers apart."""
-
-    state: Standing
-    number: int
-    conflicts: int = 0
-    changes: int = 0
