@@ -16,9 +16,9 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.copy_update import in_bar
-from mograder.web.hub.handlers.end_messages import UNKNOWN, explain
 from mograder.web.hub.handlers.hand_in import hand_in_of
 from mograder.web.hub.handlers.help_requests import help_of, shown_name
+from mograder.web.hub.handlers.sessions import UNKNOWN, explain
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.models import NotebookMessage, NotebookState, SessionMachine

@@ -17,7 +17,11 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, is_rehearsal
+from mograder.core.sections.settings_model import Settings
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases.releases import ItemKind, Release
@@ -160,3 +164,20 @@ def _entry(session: LiveSession, kind: Callable[[LiveSession], ItemKind]) -> Ses
         mode=session.key.mode,
         last_seen=session.last_seen.timestamp(),
     )
+
+
+_WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED, EndReason.REWRITTEN})
+UNKNOWN = Explanation("This session has ended.", "Open it again to go on.")
+
+
+def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:
+    """Return the explanation of an ending that the student did not cause; None for the others."""
+    if ending is None or ending.reason in _WANTED:
+        return None
+    return explain(ending, settings)
+
+
+def explain(ending: Ending, settings: Settings) -> Explanation:
+    """Return what happened and what to do, with the item's current limits."""
+    own = settings.items.get(ending.key.item)
+    return describe(ending, limited(limits_of(settings.limits), Script(), own))
