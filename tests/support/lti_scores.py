@@ -15,7 +15,7 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Link, Links
 from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
-from mograder.web.hub.support.lti_platform_services import PlatformServices
+from mograder.web.hub.support.lti import PlatformServices
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT

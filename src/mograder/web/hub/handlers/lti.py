@@ -45,7 +45,7 @@ from mograder.web.hub.support.external_signin import (
     state_under_way,
 )
 from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
-from mograder.web.hub.support.lti_rosters import course_text
+from mograder.web.hub.support.lti import course_text
 from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields

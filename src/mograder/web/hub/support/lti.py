@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
-from anyio import CapacityLimiter
+import httpx
+from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.lti_addresses import addresses_of
+from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet, KeyRequest
+from mograder.clients.lti_services import LtiServices
+from mograder.clients.lti_tokens import AccessTokens
 from mograder.core.clock import Clock
+from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform
-from mograder.exchange.lti.roster import RosterNames
+from mograder.core.tasks.periodic import repeat
+from mograder.exchange.lti.roster import (
+    CourseMembers,
+    RosterNames,
+    load_courses,
+    refresh,
+    wanted_rosters,
+)
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.lti_platforms import Keys, Links, Platforms
-from mograder.store.external.lti_rosters import LtiRosters
+from mograder.store.external.lti_rosters import Course, LtiRosters
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.support.lti_platform_services import PlatformServices
-from mograder.web.hub.support.lti_rosters import RosterKeeping
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
-from mograder.web.hub.support.lti_tasks import BackgroundPasses
 from mograder.web.hub.support.services import Services
 
 _REQUESTS_AT_ONCE = 8
@@ -126,3 +140,155 @@ def make_lti(services: Services) -> LtiService:
         rosters=rosters,
         passes=BackgroundPasses((scores.run, rosters.run)),
     )
+
+
+_EVERY_SECONDS = 60.0
+_log = get_logger(__name__)
+
+Pass = Callable[[Callable[[], bool]], None]
+"""One pass of some work, which blocks; it asks its argument whether to end early."""
+
+
+@dataclass(slots=True)
+class BackgroundPasses:
+    """Runs passes every minute, and after :meth:`wake`; for one event loop.
+
+    A pass runs in a thread and is not cancelled, since its database would be closed during it:
+    :meth:`close` lets it end, after the request to a platform that is under way. Mutable state: the
+    tasks, and the events that wake and stop them.
+    """
+
+    passes: tuple[Pass, ...]
+    seconds: float = _EVERY_SECONDS
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _wakes: list[asyncio.Event] = field(default_factory=list)
+
+    async def open(self) -> None:
+        """Begin."""
+        limiter = CapacityLimiter(len(self.passes))
+        for each in self.passes:
+            wake = asyncio.Event()
+            self._wakes.append(wake)
+            self._tasks.append(asyncio.create_task(self._repeat(each, wake, limiter)))
+
+    def wake(self) -> None:
+        """Run the passes now instead of within a minute."""
+        for each in self._wakes:
+            each.set()
+
+    async def close(self) -> None:
+        """Stop, and wait for passes that run."""
+        self._stop.set()
+        self._ended.set()
+        self.wake()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _repeat(self, work: Pass, wake: asyncio.Event, limiter: CapacityLimiter) -> None:
+        job = partial(to_thread.run_sync, work, self._stop.is_set, limiter=limiter)
+        await repeat("learning platforms", job, self.seconds, self._ended, wake=wake)
+
+
+READ_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class RosterKeeping:
+    """Reads the members of courses, and keeps ``names`` up to date; its methods block.
+
+    ``services`` returns the services of a platform.
+    """
+
+    rosters: LtiRosters
+    people: ExternalPeople
+    platforms: Callable[[], Sequence[LtiPlatform]]
+    services: Callable[[LtiPlatform], LtiServices]
+    clock: Clock
+    names: RosterNames
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Read the courses whose turn it is, and take over what is known of all."""
+        for platform, roster in wanted_rosters(self.platforms(), self.rosters.all()):
+            now = self.clock.now()
+            if not stopped() and self.rosters.take(roster, now, READ_EVERY):
+                refresh(self.rosters, self.services(platform), platform, roster, now)
+        self.load()
+
+    def load(self) -> None:
+        """Let in the members of the last readings of the courses that decide it."""
+        decides = any(each.roster == "allow" for each in self.platforms())
+        courses = (each for each in self.courses() if each.platform.roster == "allow")
+        self.names.load(courses, decides=decides)
+
+    def launched(
+        self, platform: LtiPlatform, context: str, memberships_url: str, username: str
+    ) -> None:
+        """Note a launch of a course: where its members are read, and that this user is one."""
+        if platform.roster == "off":
+            return
+        course = Course(platform.key, context)
+        if memberships_url:
+            self.rosters.remember(course, memberships_url)
+        self.names.launched(username, course)
+
+    def launched_elsewhere(self, username: str, course: str) -> None:
+        """Note a launch at another hub; ``course`` is as :func:`course_text` returns it."""
+        issuer, client_id, context = json.loads(course)
+        self.names.launched(username, Course((issuer, client_id), context))
+
+    def courses(self) -> tuple[CourseMembers, ...]:
+        """Return the courses with a roster, and their members."""
+        platforms = self.platforms()
+        issuers = {each.issuer for each in platforms if each.roster != "off"}
+        linked = {
+            issuer: {each.subject: each.username for each in self.people.people(issuer)}
+            for issuer in issuers
+        }
+        return load_courses(self.rosters, platforms, linked)
+
+
+def course_text(platform: LtiPlatform, context: str) -> str:
+    """Return a course as text, for other hubs."""
+    return json.dumps([*platform.key, context])
+
+
+class PlatformServices:
+    """The services by platform; thread-safe. ``sign`` signs claims with the hub's key.
+
+    Mutable state: ``_made``, the services of each platform's settings.
+    """
+
+    def __init__(
+        self,
+        sign: Callable[[Mapping[str, object]], str],
+        clock: Clock,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._sign = sign
+        self._clock = clock
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._made: dict[str, LtiServices] = {}
+
+    def of(self, platform: LtiPlatform) -> LtiServices:
+        """Return the services of a platform.
+
+        Raises: InvalidInput, which names the setting, if an address of it cannot be used.
+        """
+        settings = platform.model_dump_json()
+        with self._lock:
+            if settings not in self._made:
+                self._made[settings] = self._make(platform)
+            return self._made[settings]
+
+    def _make(self, platform: LtiPlatform) -> LtiServices:
+        addresses = addresses_of(platform)
+        http = GuardedHttp(
+            addresses.services,
+            private_network=platform.private_network,
+            name="the platform",
+            transport=self._transport,
+        )
+        tokens = AccessTokens(http, addresses.token, platform.client_id, self._sign, self._clock)
+        return LtiServices(http, tokens)
