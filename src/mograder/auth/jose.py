@@ -8,7 +8,6 @@ the caller gives, never from a token. No message holds a part of a token, since 
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -115,7 +114,8 @@ def verify(
 
     Raises: UnknownKey if the set does not hold the token's key, InvalidToken for every other fault.
     """
-    header, payload = _parts(token)
+    signed = _extracted(token)
+    header, claims = signed.headers(), _claims(signed.payload)
     algorithm, kid = header.get("alg"), header.get("kid", "")
     if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in _TYPES:
         raise InvalidToken("The token is not signed with an accepted algorithm.")
@@ -128,10 +128,12 @@ def verify(
         raise InvalidToken("The token demands an extension that is not known.")
     key = keys._find(kid, algorithm)
     try:
-        jws.deserialize_compact(token, key, registry=_registry(algorithm))
+        valid = jws.validate_compact(signed, key, registry=_registry(algorithm))
     except (JoseError, ValueError, TypeError):
-        raise InvalidToken("The token's signature is not valid.") from None
-    return payload
+        valid = False
+    if not valid:
+        raise InvalidToken("The token's signature is not valid.")
+    return claims
 
 
 def check_times(
@@ -281,21 +283,26 @@ def _is_strong(modulus: object) -> bool:
     return isinstance(modulus, str) and len(modulus.lstrip("A")) * 6 >= _RSA_BYTES * 8
 
 
-def _parts(token: str) -> tuple[dict[str, object], dict[str, object]]:
-    """Return the header and the claims of a token, unverified."""
+def _extracted(token: str) -> jws.CompactSignature:
+    """Return a token's parts, unverified; what is checked later is verified from the same parts."""
     if len(token) > _LONGEST_TOKEN:
         raise InvalidToken(f"The token is longer than {_LONGEST_TOKEN // 1024} KB.")
-    parts = token.split(".")
-    if len(parts) != 3 or not token.isascii():
+    if token.count(".") != 2 or not token.isascii():
         raise InvalidToken("This is no signed token.")
     try:
-        return read_record(_decoded(parts[0])), read_record(_decoded(parts[1]))
+        found = jws.extract_compact(token.encode(), registry=_registry(_SIGNS))
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise InvalidToken("The token cannot be read.") from None
+    if not isinstance(found.headers(), dict):
+        raise InvalidToken("The token cannot be read.")
+    return found
+
+
+def _claims(payload: bytes) -> dict[str, object]:
+    try:
+        return read_record(payload)
     except ValueError:
         raise InvalidToken("The token cannot be read.") from None
-
-
-def _decoded(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _moment(claims: Mapping[str, object], name: str) -> float:
