@@ -17,7 +17,7 @@ from mograder.exchange.lti.roster import RosterNames
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_rosters import Course, LtiRosters
-from mograder.web.hub.support.lti import PlatformServices, RosterKeeping
+from mograder.web.hub.support.lti import RosterKeeping, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
 from tests.support.lti_platform import LtiPlatform as FakePlatform
@@ -72,7 +72,7 @@ def desk(tmp_path: Path, engine: Engine) -> Iterator[Desk]:
     ) as platform:
         settings = LtiPlatform.model_validate(platform.settings(roster="allow", names="same"))
         people, names = ExternalPeople(engine), RosterNames(clock)
-        services = PlatformServices(key.sign, clock)
+        services = platform_services(key.sign, clock)
         allowlist = Allowlist(tmp_path / "allowed_users.txt")
         allowlist.more = names
         made = Desk(platform, settings, clock, people, None, allowlist)  # type: ignore[arg-type]

@@ -11,11 +11,12 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from mograder.auth.jose import PrivateKey
+from mograder.clients.lti_services import LtiServices
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Link, Links
 from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
-from mograder.web.hub.support.lti import PlatformServices
+from mograder.web.hub.support.lti import PerPlatform, platform_services
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
@@ -41,7 +42,7 @@ class ScoreDesk:
     settings: LtiPlatform
     clock: ManualClock
     engine: Engine
-    services: PlatformServices
+    services: PerPlatform[LtiServices]
     sending: ScoreSending
 
     @property
@@ -131,7 +132,7 @@ def open_score_desk(place: Path, engine: Engine, toml: str = "") -> Iterator[Sco
         ) as platform,
     ):
         settings = LtiPlatform.model_validate(platform.settings(scores="released"))
-        services = PlatformServices(key.sign, clock)
+        services = platform_services(key.sign, clock)
         sending = _sending(course, settings, clock, engine, services)
         desk = ScoreDesk(course, platform, settings, clock, engine, services, sending)
         desk.see()
@@ -145,7 +146,7 @@ def _sending(
     settings: LtiPlatform,
     clock: ManualClock,
     engine: Engine,
-    services: PlatformServices,
+    services: PerPlatform[LtiServices],
 ) -> ScoreSending:
     people, links = ExternalPeople(engine), Links(engine)
     sources = ScoreSources(

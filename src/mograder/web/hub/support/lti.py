@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Generic, TypeVar
 
 import httpx
 from anyio import CapacityLimiter, to_thread
@@ -38,6 +39,7 @@ from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
 from mograder.web.hub.support.services import Services
 
+T = TypeVar("T")
 _REQUESTS_AT_ONCE = 8
 """Threads for requests to platforms, so that a slow platform does not take all of the hub's."""
 
@@ -56,7 +58,7 @@ class LtiService:
     keys: Keys
     people: ExternalPeople
     used: UsedStates
-    key_sets: PlatformKeys
+    key_sets: PerPlatform[CachedKeySet]
     limiter: CapacityLimiter
     allowlist: Allowlist
     scores: ScoreSending
@@ -78,31 +80,55 @@ class LtiService:
         await self.passes.close()
 
 
-class PlatformKeys:
-    """The key sets of platforms, one for each platform, fetched when a token needs them.
+class PerPlatform(Generic[T]):
+    """What is made once for each platform, and anew when its settings change; thread-safe.
 
-    Mutable state: the key sets, by their platform and its settings.
+    Mutable state: what was made, with the settings, by platform.
     """
 
-    def __init__(self, clock: Clock, limiter: CapacityLimiter) -> None:
-        self._clock = clock
-        self._limiter = limiter
-        self._sets: dict[LtiPlatform, CachedKeySet] = {}
+    def __init__(self, make: Callable[[LtiPlatform], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], tuple[LtiPlatform, T]] = {}
 
-    def of(self, platform: LtiPlatform) -> CachedKeySet:
-        """Return the key set of a platform; other settings of a platform begin with an empty one.
+    def of(self, platform: LtiPlatform) -> T:
+        """Return what belongs to a platform.
 
-        Raises: InvalidInput for an address in the platform's settings that cannot be used.
+        Raises: InvalidInput, which names the setting, if an address of it cannot be used.
         """
-        found = self._sets.get(platform)
-        if found is None:
-            fetch = KeyRequest(platform)
-            found = CachedKeySet(fetch, self._clock, limiter=self._limiter)
-            self._sets = {
-                known: keys for known, keys in self._sets.items() if known.key != platform.key
-            }
-            self._sets[platform] = found
-        return found
+        with self._lock:
+            known = self._made.get(platform.key)
+            if known is None or known[0] != platform:
+                known = platform, self._make(platform)
+                self._made[platform.key] = known
+            return known[1]
+
+
+def platform_services(
+    sign: Callable[[Mapping[str, object]], str],
+    clock: Clock,
+    transport: httpx.BaseTransport | None = None,
+) -> PerPlatform[LtiServices]:
+    """Return the services of platforms, whose access tokens are kept; ``sign`` signs claims."""
+
+    def make(platform: LtiPlatform) -> LtiServices:
+        addresses = addresses_of(platform)
+        http = GuardedHttp(
+            addresses.services,
+            private_network=platform.private_network,
+            name="the platform",
+            transport=transport,
+        )
+        return LtiServices(
+            http, AccessTokens(http, addresses.token, platform.client_id, sign, clock)
+        )
+
+    return PerPlatform(make)
+
+
+def _key_sets(clock: Clock, limiter: CapacityLimiter) -> PerPlatform[CachedKeySet]:
+    """Return the key sets of platforms, each fetched when a token needs it."""
+    return PerPlatform(lambda platform: CachedKeySet(KeyRequest(platform), clock, limiter=limiter))
 
 
 def make_lti(services: Services) -> LtiService:
@@ -117,7 +143,7 @@ def make_lti(services: Services) -> LtiService:
     limiter = CapacityLimiter(_REQUESTS_AT_ONCE)
     platforms, links = Platforms(engine, services.loaded.settings.lti), Links(engine)
     keys, people = Keys(engine, services.secret), ExternalPeople(engine)
-    asked = PlatformServices(lambda claims: keys.current(clock.now()).sign(claims), clock)
+    asked = platform_services(lambda claims: keys.current(clock.now()).sign(claims), clock)
     sources = ScoreSources(
         services.loaded, services.grading.key, clock, platforms.all, links, people, asked.of
     )
@@ -133,7 +159,7 @@ def make_lti(services: Services) -> LtiService:
         keys=keys,
         people=people,
         used=UsedStates(engine, clock),
-        key_sets=PlatformKeys(clock, limiter),
+        key_sets=_key_sets(clock, limiter),
         limiter=limiter,
         allowlist=services.roster,
         scores=scores,
@@ -251,44 +277,3 @@ class RosterKeeping:
 def course_text(platform: LtiPlatform, context: str) -> str:
     """Return a course as text, for other hubs."""
     return json.dumps([*platform.key, context])
-
-
-class PlatformServices:
-    """The services by platform; thread-safe. ``sign`` signs claims with the hub's key.
-
-    Mutable state: ``_made``, the services of each platform's settings.
-    """
-
-    def __init__(
-        self,
-        sign: Callable[[Mapping[str, object]], str],
-        clock: Clock,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._sign = sign
-        self._clock = clock
-        self._transport = transport
-        self._lock = threading.Lock()
-        self._made: dict[str, LtiServices] = {}
-
-    def of(self, platform: LtiPlatform) -> LtiServices:
-        """Return the services of a platform.
-
-        Raises: InvalidInput, which names the setting, if an address of it cannot be used.
-        """
-        settings = platform.model_dump_json()
-        with self._lock:
-            if settings not in self._made:
-                self._made[settings] = self._make(platform)
-            return self._made[settings]
-
-    def _make(self, platform: LtiPlatform) -> LtiServices:
-        addresses = addresses_of(platform)
-        http = GuardedHttp(
-            addresses.services,
-            private_network=platform.private_network,
-            name="the platform",
-            transport=self._transport,
-        )
-        tokens = AccessTokens(http, addresses.token, platform.client_id, self._sign, self._clock)
-        return LtiServices(http, tokens)
