@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import click
 
 from mograder.cli.gradebook.book import assignment_named
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
 from mograder.grading.results.grading_result import grading_key, parse_result
@@ -23,15 +21,14 @@ from mograder.store.gradebook.grading_records import RecordedRun
 
 @click.command("check")
 @click.argument("assignments", nargs=-1)
-@course_dir_option
+@course_option
 @click.pass_context
-def check(ctx: click.Context, /, *, assignments: tuple[str, ...], course_dir: Path | None) -> None:
+def check(ctx: click.Context, /, *, assignments: tuple[str, ...], loaded: LoadedSettings) -> None:
     """Find damage, and marks that need a look.
 
     Among these are totals that 0.3.16 computed wrongly, marks that it exported without their
     penalty, and marks without a submission. Nothing is changed. It ends with 1 if there is damage.
     """
-    loaded = load_course(Given(), course_dir)
     names: list[str] = []
     if assignments:
         with viewed_gradebook(loaded.gradebook_path) as book:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import click
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain, when
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.csv_table import number_text
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
@@ -42,14 +41,13 @@ _MOST_CALLS = 10
 @click.argument("assignment")
 @click.argument("student")
 @json_option
-@course_dir_option
-def explain(*, assignment: str, student: str, course_dir: Path | None) -> Result:
+@course_option
+def explain(*, assignment: str, student: str, loaded: LoadedSettings) -> Result:
     """Tell how a student's mark came about.
 
     Each condition is told with its reason, and every mark that a person gave. This is for staff:
     it shows hidden tests.
     """
-    loaded = load_course(Given(), course_dir)
     with viewed_gradebook(loaded.gradebook_path) as book:
         name = assignment_named(book, assignment)
         counted = CourseLate(loaded).counted(book, name)

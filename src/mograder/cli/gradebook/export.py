@@ -11,10 +11,10 @@ import click
 
 from mograder.cli.files import print_file, write_private
 from mograder.cli.gradebook.book import assignment_named
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.name_lookup import counted
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import (
     as_json,
     assignment_csv,
@@ -62,14 +62,14 @@ _RENDERERS: Mapping[tuple[str, str], _Render] = MappingProxyType(
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write.  [default: standard output]",
 )
-@course_dir_option
+@course_option
 def export(
     *,
     assignment: str | None,
     by: str | None,
     form: str,
     output: Path | None,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Write marks into a file.
 
@@ -84,7 +84,6 @@ def export(
         raise click.UsageError(f"--format {form} is for the marks of one ASSIGNMENT.")
     if form == _CSV and assignment is None and by == _BY_QUESTION:
         raise click.UsageError("--by question is for the marks of one ASSIGNMENT.")
-    loaded = load_course(Given(), course_dir)
     with viewed_gradebook(loaded.gradebook_path) as book:
         known = [each.name for each in book.assignments()]
         names = known if assignment is None else [assignment_named(book, assignment)]

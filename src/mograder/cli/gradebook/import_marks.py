@@ -9,12 +9,12 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.gradebook.book import account_name, assignment_named, existing_book
 from mograder.cli.gradebook.mark import marker_option
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_import import FilledMarks, filled_marks
 
 
@@ -23,16 +23,15 @@ from mograder.exchange.gradebook_import import FilledMarks, filled_marks
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @marker_option
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
-@course_dir_option
+@course_option
 def import_marks(
-    *, assignment: str, file: Path, marker: str | None, dry_run: bool, course_dir: Path | None
+    *, assignment: str, file: Path, marker: str | None, dry_run: bool, loaded: LoadedSettings
 ) -> None:
     """Take marks by question from a CSV file.
 
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
     changed marks and comments. Only what differs is recorded, and all rows are checked first.
     """
-    loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         changes = filled_marks(read_bytes(file), str(file), book.grades(name))

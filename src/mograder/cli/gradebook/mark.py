@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from mograder.cli.gradebook.book import (
@@ -12,12 +10,12 @@ from mograder.cli.gradebook.book import (
     existing_book,
     grade_named,
 )
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
+from mograder.core.settings import LoadedSettings
 from mograder.grading.pages.page_templates import readable
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
@@ -48,7 +46,7 @@ marker_option = click.option(
     "--reason", default="", help="Why these marks replace those by grading; students read it."
 )
 @marker_option
-@course_dir_option
+@course_option
 def mark(  # one argument per option
     *,
     assignment: str,
@@ -58,7 +56,7 @@ def mark(  # one argument per option
     comment: str | None,
     reason: str,
     marker: str | None,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Give marks to a student, by question.
 
@@ -70,7 +68,6 @@ def mark(  # one argument per option
         entries[WHOLE] = MarkEntry(_points(whole), comment or "")
     if not entries and comment is None:
         raise click.UsageError("Give QUESTION=POINTS, --whole or --comment.")
-    loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         grade = book.record_marks(
@@ -88,9 +85,9 @@ def mark(  # one argument per option
 @click.argument("assignment")
 @click.argument("students", nargs=-1)
 @marker_option
-@course_dir_option
+@course_option
 def confirm(
-    *, assignment: str, students: tuple[str, ...], marker: str | None, course_dir: Path | None
+    *, assignment: str, students: tuple[str, ...], marker: str | None, loaded: LoadedSettings
 ) -> None:
     """Confirm the marks of unprotected checks.
 
@@ -98,7 +95,6 @@ def confirm(
     person has confirmed it. The same is done for marks that 0.3.16 read from the text of a
     notebook. Without STUDENTS those of all students are confirmed.
     """
-    loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         grades = book.grades(name)

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from mograder.cli.gradebook.book import account_name, assignment_named, existing_book
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain, when
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.name_lookup import counted
+from mograder.core.settings import LoadedSettings
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, take_back
 from mograder.grading.release.releasing import release as release_marks
 from mograder.grading.results.grading_result import grading_key
 
-_F = TypeVar("_F", bound=Callable[..., object])
 
-
-def _options(command: _F) -> _F:
+def _options(command: Callable[..., object]) -> Callable[..., object]:
     for add in (
-        course_dir_option,
+        course_option,
         click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing."),
         click.option(
             "--by", help="Name of the person who does it.  [default: your account's name]"
@@ -59,7 +55,7 @@ def release(  # one argument per option
     note: str,
     by: str | None,
     dry_run: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Let students see their marks and feedback.
 
@@ -68,7 +64,6 @@ def release(  # one argument per option
     to Moodle and to an assignment server send released marks only.
     """
     at = None if visible is None else parse_given_time(visible)
-    loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()
@@ -96,14 +91,13 @@ def withdraw(
     note: str,
     by: str | None,
     dry_run: bool,
-    course_dir: Path | None,
+    loaded: LoadedSettings,
 ) -> None:
     """Take released marks back.
 
     Students read the note in their place. Marks that were uploaded to Moodle or to an assignment
     server stay there.
     """
-    loaded = load_course(Given(), course_dir)
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import click
 from rich.cells import cell_len
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.csv_table import number_text
+from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook.gradebook import viewed_gradebook
@@ -34,14 +33,13 @@ _NONE = "-"
 @click.argument("assignment", required=False)
 @click.option("--student", help="Only this student.")
 @json_option
-@course_dir_option
-def show(*, assignment: str | None, student: str | None, course_dir: Path | None) -> Result:
+@course_option
+def show(*, assignment: str | None, student: str | None, loaded: LoadedSettings) -> Result:
     """List the marks of an assignment by question.
 
     Without ASSIGNMENT all assignments are listed with the mark that counts. A mark is shown with a
     sign if there is something to know about it; the signs are explained below the table.
     """
-    loaded = load_course(Given(), course_dir)
     with viewed_gradebook(loaded.gradebook_path) as book:
         if assignment is None:
             names = [each.name for each in book.assignments()]

@@ -10,10 +10,10 @@ from rich.cells import cell_len
 
 from mograder.cli.files import write_private
 from mograder.cli.gradebook.book import assignment_named
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.csv_table import number_text, write_table
+from mograder.core.settings import LoadedSettings
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.statistics.course_statistics import course_statistics
 from mograder.grading.statistics.item_statistics import (
@@ -34,8 +34,8 @@ _WIDEST = 40
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the table of questions into this file, too.",
 )
-@course_dir_option
-def statistics(*, assignment: str, file: Path | None, course_dir: Path | None) -> None:
+@course_option
+def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) -> None:
     """Tell how the questions of an assignment did.
 
     "Solved" is the mean as a share of the available marks. "Discrimination" is the correlation of a
@@ -43,7 +43,6 @@ def statistics(*, assignment: str, file: Path | None, course_dir: Path | None) -
     better at it. Checks that hardly any or nearly all students pass are named. Marks are those
     before deductions for late work.
     """
-    loaded = load_course(Given(), course_dir)
     with viewed_gradebook(loaded.gradebook_path) as book:
         name = assignment_named(book, assignment)
         found = course_statistics(loaded, book, name, grading_key(loaded))
