@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
-from rich.cells import cell_len
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.result import Result, json_option
+from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
@@ -113,11 +112,5 @@ def _points(question: QuestionGrade | None) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield aligned columns: the first to the left, numbers to the right."""
     lines = [[plain(cell) for cell in row] for row in (columns, *rows)]
-    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(columns))]
-    for line in lines:
-        padding = [" " * (wide - cell_len(cell)) for wide, cell in zip(widths, line, strict=True)]
-        first = f"{line[0]}{padding[0]}"
-        others = [f"{pad}{cell}" for pad, cell in zip(padding[1:], line[1:], strict=True)]
-        yield "  ".join([first, *others]).rstrip()
+    return aligned(lines, numbers=True)

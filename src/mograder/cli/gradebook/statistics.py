@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.cells import cell_len
 
 from mograder.cli.files import write_private
 from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.result import aligned
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.settings import LoadedSettings
 from mograder.grading.results.grading_result import grading_key
@@ -75,10 +75,7 @@ def _lines(found: ItemStatistics) -> Iterator[str]:
         )
         for each in found.questions
     ]
-    widths = [max(cell_len(row[at]) for row in (head, *rows)) for at in range(len(head))]
-    for row in (head, *rows):
-        cells = (_padded(cell, width) for cell, width in zip(row, widths, strict=True))
-        yield "  " + "  ".join(cells)
+    yield from (f"  {line}" for line in aligned([head, *rows]))
     noticed = [
         (check.label, check) for each in found.questions for check in each.checks if check.advice
     ]
@@ -99,7 +96,3 @@ def _distribution(marks: Distribution) -> Iterator[str]:
         edges = (marks.available * edge / len(marks.bins) for edge in (at, at + 1))
         first, last = (number_text(edge, 2) for edge in edges)
         yield f"  {f'{first} to {last}':>16}  {'#' * round(_WIDEST * count / most)} {count}"
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - cell_len(text))

@@ -145,7 +145,7 @@ def node_token(*, minutes: int, uses: int, new_authority: bool, loaded: LoadedSe
         click.echo("Restart the hub before a machine joins: the authority is a new one.", err=True)
 
 
-def _lines(machines: Sequence[Machine]) -> list[str]:
+def _lines(machines: Sequence[Machine]) -> Iterator[str]:
     """Return a table: name, state, sessions, memory, load, version, when it was seen."""
     rows = [("NAME", "STATE", "SESSIONS", "MEMORY GB", "LOAD", "VERSION", "LAST SEEN")]
     for each in machines:

@@ -7,11 +7,12 @@ wanted; what it tells before it ends (:func:`tell`, and progress) is left out wh
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 
 import click
+from rich.cells import cell_len
 
 from mograder.cli.shared.console import print_json
 from mograder.core.errors import MograderError
@@ -68,10 +69,19 @@ def tell(line: str, *, err: bool = False) -> None:
         click.echo(line, err=err)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table of text, columns two spaces apart."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> Iterator[str]:
+    """Yield the lines of a table, columns two spaces apart.
+
+    With ``numbers`` all columns but the first are set to the right.
+    """
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        pads = [" " * (wide - cell_len(cell)) for wide, cell in zip(widths, row, strict=True)]
+        cells = [
+            f"{pad}{cell}" if numbers and column else f"{cell}{pad}"
+            for column, (cell, pad) in enumerate(zip(row, pads, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
 
 
 def _print(result: Result, *, as_json: bool) -> None:

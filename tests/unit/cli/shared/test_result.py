@@ -39,4 +39,6 @@ def test_a_failure_is_told_after_what_was_done(capsys: pytest.CaptureFixture[str
 
 
 def test_columns_of_a_table_are_two_spaces_apart() -> None:
-    assert aligned([("ID", "Name"), ("1", "A"), ("200", "")]) == ["ID   Name", "1    A", "200"]
+    rows = [("ID", "Name"), ("1", "Ａ"), ("200", "")]
+    assert list(aligned(rows)) == ["ID   Name", "1    Ａ", "200"]
+    assert list(aligned(rows, numbers=True)) == ["ID   Name", "1      Ａ", "200"]
