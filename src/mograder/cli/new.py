@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import course_dir_option
 from mograder.core.names import ItemName
 from mograder.grading.author.scaffold import (
     FIRST_ASSIGNMENT,
@@ -42,7 +42,7 @@ def new(
             f"mograder generate --lecture {FIRST_LECTURE}"
         )
         return
-    loaded = load_course(Given(), course_dir)
+    loaded = load_course(course_dir)
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     if assignment is not None:
         name = ItemName.parse_new(assignment, _names_in(sources))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import given_options, load_course
+from mograder.cli.shared.options import course_dir_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import InvalidInput
@@ -39,10 +39,8 @@ EXIT_INCOMPLETE = 6
 )
 @json_option
 @course_dir_option
-@click.pass_obj
 def backup(
-    given: Given,
-    /,
+    *,
     file: Path | None,
     verifying: bool,
     scheduled: bool,
@@ -61,7 +59,7 @@ def backup(
         raise click.UsageError("Give FILE, or --scheduled without it.")
     if verifying and file is not None:
         return _verified(file)
-    loaded = load_course(given, course_dir)
+    loaded = load_course(course_dir)
     return _scheduled(loaded) if file is None else _to_file(loaded, file)
 
 
@@ -155,10 +153,8 @@ def _as_json(made: Made) -> dict[str, object]:
     help="Where something goes that stood outside the course, such as hub.notebooks_dir=/data.",
 )
 @course_dir_option
-@click.pass_obj
 def restore(
-    given: Given,
-    /,
+    *,
     file: Path,
     directory: Path | None,
     places: tuple[str, ...],
@@ -170,7 +166,7 @@ def restore(
     goes that stood outside the course. All of it is checked before any of it is put in place, and
     nothing that is there is overwritten. Stop the hub before.
     """
-    target = directory or course_dir or given.course_dir
+    target = directory or course_dir or given_options().course_dir
     with reporting() as report:
         restored = put_back(file, target, _places(places), report)
     _tell_left_out(restored.left_out)

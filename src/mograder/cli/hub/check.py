@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.check_output import checked
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import given_options, load_course
+from mograder.cli.shared.options import course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.settings import HubSettings, read_environ
@@ -38,10 +38,8 @@ from mograder.operations.trial_session import examine_session
 )
 @json_option
 @course_dir_option
-@click.pass_obj
 def check(
-    given: Given,
-    /,
+    *,
     directory: Path | None,
     url: str | None,
     ca: Path | None,
@@ -60,11 +58,11 @@ def check(
     """
     environ = read_environ()
     authority = ca or environ.authority
-    named = directory or course_dir or given.course_dir or environ.course_dir
+    named = directory or course_dir or given_options().course_dir or environ.course_dir
     from_afar = url and not named
     if from_afar and session:
         raise click.UsageError("--session needs the hub's secret: name the course, too.")
-    loaded = load_course(given, directory or course_dir)
+    loaded = load_course(directory or course_dir)
     lines = () if from_afar else examine(loaded, environ)
     if url:
         lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)

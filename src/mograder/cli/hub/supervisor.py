@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import course_dir_option
 from mograder.core.log import configure_logging
 from mograder.core.settings import read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
@@ -19,14 +19,13 @@ from mograder.sandbox.supervisor.server import serve_supervisor
 
 @click.command("supervisor")
 @course_dir_option
-@click.pass_obj
-def supervisor(given: Given, course_dir: Path | None) -> None:
+def supervisor(course_dir: Path | None) -> None:
     """Run the process that owns the sessions.
 
     It answers hubs until it is stopped, on the socket that [hub] supervisor_socket names.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
-    loaded = load_course(given, course_dir)
+    loaded = load_course(course_dir)
     config = supervisor_config(loaded, environ, lone=True)
     serve_supervisor(config, service=environ.service)

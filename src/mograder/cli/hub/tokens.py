@@ -12,7 +12,7 @@ from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import no_hub, open_hub_state
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.clients import hub_course
 from mograder.clients.server_url import parse_hub_url
@@ -42,8 +42,7 @@ _role_option = click.option(
     help="What the person may do; metrics: a program that reads /metrics and nothing else.",
 )
 @course_dir_option
-@click.pass_obj
-def generate_token(given: Given, username: str, role: str, course_dir: Path | None) -> None:
+def generate_token(username: str, role: str, course_dir: Path | None) -> None:
     """Print a person's token.
 
     It is for the API and for the sign-in page. MOGRADER_HUB_SECRET must be set to the hub's
@@ -58,7 +57,7 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
             "on a server it is in /etc/mograder/hub-secret."
         )
     epoch = 0
-    with open_hub_state(load_course(given, course_dir)) as state:
+    with open_hub_state(load_course(course_dir)) as state:
         if state is not None:
             epoch = state.epoch(user)
             state.record(_now(), "", f"make {role} token", user, _HERE, "ok")
@@ -73,12 +72,9 @@ def generate_token(given: Given, username: str, role: str, course_dir: Path | No
 @click.argument("username")
 @hub_address_options
 @course_dir_option
-@click.pass_obj
 def revoke_token(
-    given: Given,
-    /,
-    username: str,
     *,
+    username: str,
     address: Address,
     course_dir: Path | None,
 ) -> None:
@@ -93,7 +89,7 @@ def revoke_token(
         with address.client() as client:
             known = hub_course.revoke_token(client, user)
     else:
-        loaded = load_course(given, course_dir)
+        loaded = load_course(course_dir)
         with open_hub_state(loaded) as state:
             if state is None:
                 raise no_hub(loaded)
@@ -110,17 +106,14 @@ def revoke_token(
 @_role_option
 @click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL; default: as configured]")
 @course_dir_option
-@click.pass_obj
-def login_link(
-    given: Given, username: str, role: str, url: str | None, course_dir: Path | None
-) -> None:
+def login_link(username: str, role: str, url: str | None, course_dir: Path | None) -> None:
     """Print a link that signs a person in once.
 
     It is good for 15 minutes. Run it on the hub's machine, as the hub's user: the link is kept
     in the hub's database.
     """
     user = Username.claimed(username)
-    loaded = load_course(given, course_dir)
+    loaded = load_course(course_dir)
     base = _base_url(loaded, url)
     code = make_code()
     with open_hub_state(loaded) as state:

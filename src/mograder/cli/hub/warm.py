@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option, verbose_option
+from mograder.cli.shared.options import course_dir_option, verbose_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell
@@ -53,12 +53,9 @@ class _Outcome:
 @json_option
 @verbose_option
 @course_dir_option
-@click.pass_obj
 def warm_cache(
-    given: Given,
-    /,
-    notebooks: tuple[Path, ...],
     *,
+    notebooks: tuple[Path, ...],
     every: bool,
     dry_run: bool,
     address: Address,
@@ -74,7 +71,7 @@ def warm_cache(
         raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
     if address.known and not local:
         return _warm_remote(address)
-    loaded = load_course(given, course_dir)
+    loaded = load_course(course_dir)
     paths = [*notebooks, *(_published(loaded) if every else ())]
     if not paths:
         release_dir = loaded.path(loaded.settings.hub.release_dir)

@@ -12,11 +12,17 @@ from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.settings import LoadedSettings, load_settings
 
 
-def load_course(given: Given, course_dir: Path | None = None) -> LoadedSettings:
-    """Load the settings and print their warnings to stderr.
+def given_options() -> Given:
+    """Return the options of ``mograder hub`` before the command that runs; empty for others."""
+    return click.get_current_context().find_object(Given) or Given()
 
-    ``course_dir`` is a subcommand's own ``-C``, which takes precedence over the group's.
+
+def load_course(course_dir: Path | None = None) -> LoadedSettings:
+    """Load the settings of the command that runs, and print their warnings to stderr.
+
+    ``course_dir`` is its own ``-C``, which takes precedence over that of ``mograder hub``.
     """
+    given = given_options()
     loaded = load_settings(course_dir or given.course_dir, overrides=given.overrides)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -24,14 +30,10 @@ def load_course(given: Given, course_dir: Path | None = None) -> LoadedSettings:
 
 
 def course_option(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``-C``; the command gets the settings of the course as ``loaded``.
-
-    Options of ``mograder hub`` before the command override them. Their warnings go to stderr.
-    """
+    """Add ``-C``; the command gets the settings of the course as ``loaded``."""
 
     @wraps(command)
     def with_settings(*args: object, course_dir: Path | None, **others: object) -> object:
-        given = click.get_current_context().find_object(Given) or Given()
-        return command(*args, loaded=load_course(given, course_dir), **others)
+        return command(*args, loaded=load_course(course_dir), **others)
 
     return course_dir_option(with_settings)

@@ -32,7 +32,8 @@ def given(*arguments: str) -> Given:
 
 
 def loaded(*arguments: str) -> LoadedSettings:
-    return load_course(given(*arguments))
+    with click.Context(hub, obj=given(*arguments)):
+        return load_course()
 
 
 def test_without_options_the_documented_defaults_hold(tmp_path: Path) -> None:
@@ -93,15 +94,17 @@ def test_a_subcommands_own_course_is_nearer_than_the_groups(tmp_path: Path) -> N
     for name in ("group", "own"):
         (tmp_path / name).mkdir()
     of_group = given("-C", "group")
-    assert load_course(of_group).course_dir == tmp_path / "group"
-    assert load_course(of_group, Path("own")).course_dir == tmp_path / "own"
+    with click.Context(hub, obj=of_group):
+        assert load_course().course_dir == tmp_path / "group"
+        assert load_course(Path("own")).course_dir == tmp_path / "own"
 
 
 def test_what_the_settings_ignore_is_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mograder.toml").write_text("[[assignments]]\nnonsense = 1\n")
-    load_course(Given())
+    with click.Context(hub):
+        load_course()
     assert capfd.readouterr().err.startswith("Warning: ")
 
 
