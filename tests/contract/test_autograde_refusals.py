@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.fake_judges import SOURCE, answered, release_of
 from tests.support.sandbox_fixtures import IS_ROOT
 
@@ -101,9 +102,10 @@ def test_a_full_disk_ends_it_with_a_line_and_whole_results(
     shutil.rmtree(course / "autograded")
     assert graded(course).returncode == 0
     assert whole_results(course / "autograded") == set(STUDENTS)
-    with closing(sqlite3.connect(course / "marks/gradebook.db")) as book:
-        rows = book.execute("SELECT student, auto_mark FROM submissions").fetchall()
-    assert dict(rows) == dict.fromkeys(STUDENTS, 15.0)
+    with Gradebook(course / "marks/gradebook.db") as book:
+        assert {each.student: each.auto for each in book.grades("hw1")} == dict.fromkeys(
+            STUDENTS, 15.0
+        )
 
 
 @contextmanager

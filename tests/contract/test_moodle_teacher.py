@@ -369,9 +369,10 @@ def test_the_gradebook_gives_the_marks_where_no_file_does(
 
     See compatibility-0.3.16.md 9.
     """
-    with Gradebook(teacher.course / "gradebook.db"):
-        pass
     with closing(sqlite3.connect(teacher.course / "gradebook.db")) as connection:
+        connection.execute(
+            "CREATE TABLE submissions (assignment, student, total_mark, penalised_mark, feedback)"
+        )
         connection.executemany(
             "INSERT INTO submissions (assignment, student, total_mark, penalised_mark, feedback) "
             "VALUES ('A1-Introduction', ?, ?, ?, '')",

@@ -157,7 +157,8 @@ def test_the_gradebook_and_its_files_have_the_mark_that_counts(marked: Marked) -
     assert first == f"{ITEM}, frank: 44.1 of 50"
 
 
-def test_the_row_of_0_3_16_mirrors_it(marked: Marked) -> None:
+def test_the_exported_row_of_0_3_16_has_it(marked: Marked) -> None:
+    marked.run("gradebook", "export-0316")
     database = sqlite3.connect(marked.directory / "gradebook.db")
     found = database.execute(
         "SELECT student, auto_mark, total_mark, penalised_mark FROM submissions"

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import read_stamps, write_penalty
+from mograder.store.gradebook.gradebook_marks import put
 from mograder.store.gradebook.gradebook_rows import CheckResult
+from mograder.store.gradebook.gradebook_tables import student_work
 from mograder.store.gradebook.grading_records import (
     MANUAL,
     GradingRun,
@@ -126,9 +127,23 @@ def give(book: Gradebook, later: int = 1, student: str = "alice", **points: floa
     return book.record_marks("A1", student, marks, marker="mia", at=at)
 
 
+def import_0316(book: Gradebook, *, replaces: bool = False) -> list[tuple[str, str, str]]:
+    """Import what 0.3.16 has changed; return student, outcome and sentence of each row told."""
+    told = book.import_0316(None, AT, replaces=replaces)
+    return [(each.student, each.outcome.value, each.text) for each in told]
+
+
+def export_0316(
+    book: Gradebook, deductions: Mapping[tuple[str, str], Penalty] | None = None
+) -> list[tuple[str, str, str]]:
+    """Write the rows of 0.3.16 into the same file; return what is told as for an import."""
+    told = book.export_0316(None, deductions or {}, AT)
+    return [(each.student, each.outcome.value, each.text) for each in told]
+
+
 def put_penalty(book: Gradebook, student: str, penalty: Penalty, *, assignment: str = "A1") -> None:
-    """Write a deduction as 0.3.16 does, which computes it by itself."""
+    """Record a deduction as one that 0.3.16 has made, which it computes by itself."""
     with book.writing() as connection:
-        key = (assignment, student)
-        stamp = read_stamps(connection, [assignment], [student])[key]
-        write_penalty(connection, key, stamp, penalty, AT)
+        key = {"assignment": assignment, "student": student}
+        values = {"earlier_pct": penalty.percent, "earlier_mark": penalty.mark}
+        put(connection, student_work, key, values)

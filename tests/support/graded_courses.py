@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import (
     GradedCheck,
@@ -96,7 +97,7 @@ def graded_run(
         at=AT.isoformat(),
     )
     signature = sign_result(grading_key(loaded(course)), result)
-    return replace(plain, result=render_result(result), signature=signature)
+    return replace(plain, result=render_result(result), signature=signature, receipt=receipt)
 
 
 def question(key: str, most: float, points: float | None) -> GradedQuestion:
@@ -118,6 +119,7 @@ def loaded(course: Path) -> LoadedSettings:
 
 
 def grades(course: Path, assignment: str = "A1") -> dict[str, StudentGrade]:
-    """Return the marks as the gradebook's columns have them, which 0.3.16 reads, by student."""
+    """Return the marks as they count, by student."""
     with Gradebook(course / "gradebook.db") as book:
-        return {each.student: each for each in book.grades(assignment)}
+        late = CourseLate(loaded(course))
+        return {each.student: each for each in late.grades(book, assignment)}

@@ -19,8 +19,8 @@ from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import assignment_csv
 from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
-from mograder.grading.late.course_late import CountedGrade, CourseLate, Refreshed
-from mograder.grading.late.late_work import NO_DEDUCTION, Terms
+from mograder.grading.late.course_late import CountedGrade, CourseLate
+from mograder.grading.late.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.course.course import shown
 from mograder.store.filesystem.files import atomic_write, entry_named
@@ -120,28 +120,32 @@ def _write(
     chosen: _Chosen, request: FeedbackRequest, book: Gradebook, late: CourseLate
 ) -> tuple[int, tuple[StudentGrade, ...]]:
     """Write the pages of an assignment; return the number that failed, and the marks."""
-    counted = _counted(chosen, book, late)
-    graded = sum(each.grade.total is not None for each in counted)
-    click.echo(f"{graded}/{len(counted)} notebooks have been graded")
-    _tell_deductions(late.refresh(book, at=request.now, assignment=chosen.assignment))
+    found = _counted(chosen, book, late)
+    graded = sum(each.grade.total is not None for each in found)
+    click.echo(f"{graded}/{len(found)} notebooks have been graded")
+    _tell_deductions(found)
     failed = 0
-    for page in write_pages(request, works_of(request, book, counted)):
+    for page in write_pages(request, works_of(request, book, found)):
         failed += bool(page.problem)
         path = plain(shown(page.path))
         if page.problem:
             click.echo(f"  FAILED: {path} — {plain(page.problem)}", err=True)
         else:
             click.echo(f"  Exported: {path}")
-    return failed, tuple(each.grade for each in counted)
+    return failed, tuple(each.grade for each in found)
 
 
-def _tell_deductions(deductions: Refreshed) -> None:
-    if deductions.late:
-        click.echo(f"Late penalties applied to {counted(deductions.late, 'submission')}")
-    if deductions.withdrawn:
-        click.echo(f"Late penalties taken back from {counted(deductions.withdrawn, 'submission')}")
-    if deductions.unknown:
-        names = plain(listed(deductions.unknown))
+def _tell_deductions(found: Sequence[CountedGrade]) -> None:
+    late = sum(bool(each.grade.penalty_pct) for each in found)
+    if late:
+        click.echo(f"Late penalties applied to {counted(late, 'submission')}")
+    unknown = [
+        each.grade.student
+        for each in found
+        if each.deduction.basis is Basis.NO_TIME and each.deduction.due is not None
+    ]
+    if unknown:
+        names = plain(listed(unknown))
         click.echo(f"WARNING: no time of submission is known of {names}", err=True)
 
 

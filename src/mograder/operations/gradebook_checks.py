@@ -16,9 +16,16 @@ from mograder.core.settings import LoadedSettings
 from mograder.notebook.integrity.guarded_cells import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Marks
-from mograder.store.gradebook.grading_records import RecordedRun, StudentGrade
-from mograder.store.gradebook.mark_counting import is_doubtful, is_stale
+from mograder.store.gradebook.gradebook_0316 import Gradebook0316, Row0316
+from mograder.store.gradebook.gradebook_rows import AssignmentRow
+from mograder.store.gradebook.grading_records import (
+    EARLIER_MARKER,
+    MACHINE,
+    RecordedRun,
+    StudentGrade,
+)
+from mograder.store.gradebook.import_0316 import is_doubtful
+from mograder.store.gradebook.mark_counting import is_stale
 
 Verifies = Callable[[RecordedRun], bool]
 """Whether a run's signature is that of its result."""
@@ -59,12 +66,14 @@ def check_gradebook(
     """
     wanted = frozenset(names)
     with viewed_gradebook(loaded.gradebook_path) as book:
-        for row in book.damaged():
-            if not wanted or row.assignment in wanted:
-                yield _damaged(row.assignment, row.student, row.column)
-        for assignment in book.assignments():
-            if not wanted or assignment.name in wanted:
-                yield from _of_assignment(book, assignment, loaded, verifies)
+        for assignment, student, column in book.damaged_0316():
+            if not wanted or assignment in wanted:
+                yield _damaged(assignment, student, column)
+        theirs = book.marks_0316()
+        for name in (each.name for each in book.assignments()):
+            if not wanted or name in wanted:
+                yield from _of_assignment(book, name, theirs, loaded)
+                yield from _forged(book, name, verifies)
 
 
 def all_well(lines: Iterable[Line]) -> Iterator[Line]:
@@ -74,27 +83,30 @@ def all_well(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _of_assignment(
-    book: Gradebook, assignment: AssignmentRow, loaded: LoadedSettings, verifies: Verifies | None
+    book: Gradebook, name: str, theirs: Gradebook0316, loaded: LoadedSettings
 ) -> Iterator[Line]:
-    name = assignment.name
     grades = {each.student: each for each in book.grades(name)}
     yield from _unknown(name, loaded, students=len(grades))
-    for row in book.marks(name):
-        found = list(_of_row(row, assignment))
+    rows = {row.student: row for row, _ in theirs.submissions if row.assignment == name}
+    for student, grade in grades.items():
+        row = rows.get(student) if _is_earlier(grade) else None
+        found = [] if row is None else list(_of_row(row, theirs.assignment(name)))
         yield from found
-        told = grades[row.student].run is None and found  # the flag says it in other words
-        for flag in () if told else grades[row.student].flags:
-            yield note("gradebook-flag", f"gradebook: {name}, {row.student}: {flag}")
-        yield from _without_work(row, loaded)
+        for flag in () if found else grade.flags:  # else the flag says it in other words
+            yield note("gradebook-flag", f"gradebook: {name}, {student}: {flag}")
+        yield from _without_work(name, student, loaded)
     yield from _marks_in_texts(name, grades, loaded)
-    if verifies is not None:
-        for student in book.students_with_runs(name):  # all results at once may be gigabytes
-            yield from _forged(book.runs(name, student), verifies)
+
+
+def _is_earlier(grade: StudentGrade) -> bool:
+    """Return whether only mograder 0.3.16 has graded and marked the work."""
+    given = (*grade.questions, *([grade.whole] if grade.whole is not None else []))
+    return grade.run is None and {each.marker for each in given} <= {MACHINE, EARLIER_MARKER}
 
 
 def _damaged(assignment: str, student: str, column: str) -> Line:
     who = f"{assignment}, {student}" if student else assignment
-    hint = "0.3.16 cannot open this; grading the assignment again writes it anew."
+    hint = "0.3.16 cannot open this; `mograder gradebook export-0316` writes it anew."
     return problem("gradebook-json", f"gradebook: {who}: {column} is no valid JSON", hint)
 
 
@@ -107,7 +119,7 @@ def _unknown(name: str, loaded: LoadedSettings, *, students: int) -> Iterator[Li
         yield note("gradebook-unknown", text, hint)
 
 
-def _of_row(row: Marks, assignment: AssignmentRow) -> Iterator[Line]:
+def _of_row(row: Row0316, assignment: AssignmentRow) -> Iterator[Line]:
     who = f"gradebook: {row.assignment}, {row.student}"
     if is_doubtful(row, assignment):
         right = (row.auto_mark or 0.0) + round(
@@ -125,7 +137,7 @@ def _of_row(row: Marks, assignment: AssignmentRow) -> Iterator[Line]:
         yield note("gradebook-penalty", text, f"mograder feedback {row.assignment}")
 
 
-def _of_totals(who: str, row: Marks, assignment: AssignmentRow) -> Iterator[Line]:
+def _of_totals(who: str, row: Row0316, assignment: AssignmentRow) -> Iterator[Line]:
     if row.manual_mark is not None and row.manual_mark > _PERCENT:
         text = f"{who}: manual_mark is {row.manual_mark:g}, more than 0.3.16's percentage allows"
         yield note("gradebook-percent", text, "It is read as points: the total less auto_mark.")
@@ -139,11 +151,11 @@ def _of_totals(who: str, row: Marks, assignment: AssignmentRow) -> Iterator[Line
         yield note("gradebook-slider", text, hint)
 
 
-def _without_work(row: Marks, loaded: LoadedSettings) -> Iterator[Line]:
-    folder = loaded.path(loaded.settings.dirs.submitted) / row.assignment
-    if folder.is_dir() and not (folder / f"{row.student}.py").is_file():
-        text = f"gradebook: {row.assignment}, {row.student}: marks without a submission"
-        yield note("gradebook-submission", text, f"There is no {row.student}.py in {folder}.")
+def _without_work(name: str, student: str, loaded: LoadedSettings) -> Iterator[Line]:
+    folder = loaded.path(loaded.settings.dirs.submitted) / name
+    if folder.is_dir() and not (folder / f"{student}.py").is_file():
+        text = f"gradebook: {name}, {student}: marks without a submission"
+        yield note("gradebook-submission", text, f"There is no {student}.py in {folder}.")
 
 
 def _marks_in_texts(
@@ -174,9 +186,11 @@ def _mark_in(path: Path) -> str:
     return found[1] if found else ""
 
 
-def _forged(runs: Iterable[RecordedRun], verifies: Verifies) -> Iterator[Line]:
-    for run in runs:
-        if not verifies(run):
+def _forged(book: Gradebook, name: str, verifies: Verifies | None) -> Iterator[Line]:
+    students = () if verifies is None else book.students_with_runs(name)
+    # One student after the other: all results at once may be gigabytes.
+    for run in (run for student in students for run in book.runs(name, student)):
+        if verifies is not None and not verifies(run):
             text = f"gradebook: {run.assignment}, {run.student}: result {run.number} was changed"
             hint = "Its signature is not ours, or the course's secret changed: grade it again."
             yield problem("gradebook-signature", text, hint)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
 import unicodedata
 import zipfile
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -309,9 +307,8 @@ def test_a_damaged_or_locked_gradebook_is_told_before_anything_runs(
 
 def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
     assert run(["autograde", "hw1"]) == 0
-    with closing(sqlite3.connect(desk.root / "gradebook.db")) as database:
-        rows = database.execute("SELECT student, auto_mark FROM submissions ORDER BY student")
-        found = dict(rows.fetchall())
+    with Gradebook(desk.root / "gradebook.db") as book:
+        found = {each.student: each.auto for each in book.grades("hw1")}
     assert found == {name: result.auto_mark for name, result in desk.results().items()}
     assert found == {"alice": 15.0, "bob": 7.5, "carol": 0.0}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sqlite3
 import unicodedata
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +17,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.grading.results.grading_result import GradingState
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.autograde_desk import Desk, open_desk
 from tests.support.grading_course import RIGHT, SOURCE
 
@@ -88,9 +88,8 @@ def whole(desk: Desk) -> dict[str, float | None]:
     names = {path.name for path in (desk.root / "autograded/hw1").iterdir()}
     ends = (".py", ".html", ".json")
     assert names - {".mograder_source_hash"} == {f"{n}{end}" for n in found for end in ends}
-    with closing(sqlite3.connect(desk.root / "gradebook.db")) as database:
-        rows = dict(database.execute("SELECT student, auto_mark FROM submissions").fetchall())
-    assert rows == found
+    with Gradebook(desk.root / "gradebook.db") as book:
+        assert {each.student: each.auto for each in book.grades("hw1")} == found
     return found
 
 

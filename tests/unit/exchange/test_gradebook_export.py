@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.csv_table import number_text, read_table, write_table
+from mograder.core.settings import load_settings
 from mograder.exchange.gradebook_export import (
     as_json,
     assignment_csv,
@@ -33,6 +34,7 @@ from mograder.exchange.grades_csv import (
     server_rows,
     server_rows_of,
 )
+from mograder.grading.late.course_late import CourseLate
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade
@@ -182,7 +184,9 @@ def test_all_say_the_same_for_1000_random_results(
 ) -> None:
     path, totals = class_of_1000
     with Gradebook(path) as book:
-        grades = book.grades("A1")
+        late = CourseLate(load_settings(path.parent, environ={}))
+        grades = late.grades(book, "A1")
+        book.export_0316(None, late.deductions(book), AT)
     finals = {each.student: number_text(each.final) for each in grades}
     assert finals == {student: number_text(mark) for student, mark in totals.items()}
     assert [each.student for each in grades if each.flags] == []
@@ -199,7 +203,7 @@ def test_all_say_the_same_for_1000_random_results(
     assert finals == {
         line.who: number_text(float(line.mark or 0)) for line in from_gradebook(grades)
     }
-    assert finals == mirrored(path)
+    assert finals == exported(path)
     told = [json.loads(json.dumps(as_json(each))) for each in grades]
     assert finals == {each["student"]: number_text(each["mark"]) for each in told}
     assert summed(grades) == {
@@ -216,7 +220,7 @@ def summed(grades: Sequence[StudentGrade]) -> dict[str, float | None]:
     return {each.student: each.total for each in grades}
 
 
-def mirrored(path: Path) -> dict[str, str]:
+def exported(path: Path) -> dict[str, str]:
     """Return the marks that 0.3.16 reads, after the penalty."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(

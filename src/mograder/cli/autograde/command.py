@@ -13,15 +13,14 @@ import click
 
 from mograder.cli.autograde.output import Output, answer_of, preview_json, preview_lines, verify
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
+from mograder.cli.gradebook.book import changed_book
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.result import Result, json_option
-from mograder.core.clock import SystemClock
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, up_to_date
 from mograder.grading.batch.mark_changes import ComparedRuns, compare_runs
-from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.result_row import render_csv
 from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
@@ -224,7 +223,7 @@ def _graded(
     chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output
 ) -> list[Autograded]:
     _refuse_unprotected(how, loaded)
-    with Gradebook(loaded.gradebook_path) as gradebook:
+    with changed_book(loaded) as gradebook:
         gradebook.put_students({})  # so that a locked gradebook is told before anything runs
         try:
             return asyncio.run(_grade_all(chosen, how, loaded, gradebook, output))
@@ -304,8 +303,6 @@ async def _grade_all(
                 graded = await autograde(request, await tools.get(), gradebook.record_run, output)
             output.finished(graded)
             done.append(graded)
-    # Late days of the term that one assignment uses are not left for the next.
-    CourseLate(loaded).refresh(gradebook, at=SystemClock().now())
     return done
 
 

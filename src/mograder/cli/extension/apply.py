@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.gradebook.book import account_name
+from mograder.cli.gradebook.book import account_name, changed_book
 from mograder.cli.shared.formatting import plain
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
@@ -111,7 +111,7 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
     """
     with contextlib.ExitStack() as opened:
         if writes:
-            book = opened.enter_context(Gradebook(loaded.gradebook_path))
+            book = opened.enter_context(changed_book(loaded))
         elif loaded.gradebook_path.is_file():
             book = opened.enter_context(viewed_gradebook(loaded.gradebook_path))
         else:

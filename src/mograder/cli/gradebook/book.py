@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_late import export_if_set
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
 
-def existing_book(loaded: LoadedSettings) -> Gradebook:
-    """Open the gradebook to write to it.
+@contextmanager
+def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
+    """Open or make the gradebook, to change marks; export them at the end if that is set."""
+    with Gradebook(loaded.gradebook_path) as book:
+        yield book
+        export_if_set(loaded, book, SystemClock().now())
+
+
+@contextmanager
+def existing_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
+    """Open the gradebook as :func:`changed_book`.
 
     Raises:
         NotFound: There is none.
@@ -22,7 +34,8 @@ def existing_book(loaded: LoadedSettings) -> Gradebook:
     path = loaded.gradebook_path
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
-    return Gradebook(path)
+    with changed_book(loaded) as book:
+        yield book
 
 
 def assignment_named(book: Gradebook, typed: str) -> str:

@@ -23,6 +23,8 @@ class _Gradebook(LazyGroup):
             "export": Lazy("mograder.cli.gradebook.export:export"),
             "release": Lazy("mograder.cli.gradebook.release:release"),
             "withdraw": Lazy("mograder.cli.gradebook.release:withdraw"),
+            "import-0316": Lazy("mograder.cli.gradebook.exchange_0316:import_0316"),
+            "export-0316": Lazy("mograder.cli.gradebook.exchange_0316:export_0316"),
             "check": Lazy("mograder.cli.gradebook.check:check"),
         }
     )
@@ -32,6 +34,6 @@ class _Gradebook(LazyGroup):
 def gradebook() -> None:
     """Look after the marks of a course.
 
-    They are in gradebook.db, which mograder 0.3.16 can use too. A person's mark counts before the
-    one by grading, and no mark is ever overwritten: explain shows all of them.
+    They are in gradebook.db. A person's mark counts before the one by grading, and no mark is ever
+    overwritten: explain shows all of them.
     """

@@ -16,7 +16,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, MograderError, NotFound
 from mograder.core.settings import FILE_NAME, LoadedSettings, load_settings
 from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.course_late import export_if_set
 from mograder.store.gradebook.gradebook import existing_gradebook
 
 
@@ -67,22 +67,21 @@ def sync(
     changed = merged.text != text
     if changed and not dry_run:
         replace_course_file(file, merged.text)
-        _write_deductions(loaded)
+        _export(loaded)
     count = len(wanted) - len(merged.hidden)
     lines = _lines(merged, count, changed=changed, dry_run=dry_run)
     return Result(_as_json(course, merged), lines)
 
 
-def _write_deductions(loaded: LoadedSettings) -> None:
-    """Write the penalty columns of the gradebook, which 0.3.16 reads, by the new due dates."""
+def _export(loaded: LoadedSettings) -> None:
+    """Export the marks with the deductions by the new due dates, if that is set."""
     try:
         book = existing_gradebook(loaded.gradebook_path)
         if book is not None:
             with book:
-                late = CourseLate(load_settings(loaded.course_dir))
-                late.refresh(book, at=SystemClock().now())
+                export_if_set(load_settings(loaded.course_dir), book, SystemClock().now())
     except MograderError as error:
-        click.echo(f"WARNING: deductions were not written: {plain(error.message)}", err=True)
+        click.echo(f"WARNING: deductions were not exported: {plain(error.message)}", err=True)
 
 
 def _hidden(client: MoodleClient, course: int) -> frozenset[int]:

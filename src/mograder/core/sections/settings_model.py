@@ -157,6 +157,10 @@ class GradebookSettings(Section):
 
     path: str = "gradebook.db"
 
+    export_0316: bool = False
+    """Marks are written into the tables of mograder 0.3.16 in this file as well: after each command
+    and each grading job of a hub that changes them, and when a hub or the grader stops."""
+
 
 class SyncSettings(Section):
     """``[sync]``: the remote machine of 0.3.16's course synchronisation."""

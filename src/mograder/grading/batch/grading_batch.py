@@ -138,6 +138,7 @@ def run_of(signed: SignedResult) -> GradingRun:
         max_mark=result.max_mark,
         problem=result.problem,
         received=datetime.fromisoformat(result.received) if result.received else None,
+        receipt=result.receipt,
     )
 
 

@@ -1,7 +1,7 @@
 """Late work of a course: the marks of students with the deductions that follow from stored times.
 
-Everything that shows or sends a final mark takes it from :class:`CourseLate`. The penalty columns
-of the gradebook, which 0.3.16 reads, are a copy that :meth:`CourseLate.refresh` writes.
+Everything that shows or sends a final mark takes it from :class:`CourseLate`, which computes the
+deductions each time they are read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import nfc
+from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import ItemSettings, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.grading.late.late_work import (
@@ -34,6 +34,7 @@ from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogu
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_0316 import Outcome
 from mograder.store.gradebook.grading_records import Penalty, StudentGrade
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
 from mograder.store.gradebook.late_work import (
@@ -42,7 +43,7 @@ from mograder.store.gradebook.late_work import (
     LateWork,
     RecordedTime,
 )
-from mograder.store.gradebook.mark_counting import OTHER_PENALTY, is_stale, mark_after
+from mograder.store.gradebook.mark_counting import is_stale, mark_after
 from mograder.store.submissions.submitted_files import read_numbers
 
 _SAME_SECONDS = 1.0
@@ -69,18 +70,6 @@ class ComparedGrade:
         """Whether the mark or its deduction changes."""
         one, other = self.before.grade, self.after.grade
         return (one.final, one.penalty_pct) != (other.final, other.penalty_pct)
-
-
-@dataclass(frozen=True, slots=True)
-class Refreshed:
-    """The result of computing deductions: the numbers of late submissions, and of those taken back.
-
-    ``unknown`` are students whose time of submission is not known.
-    """
-
-    late: int = 0
-    withdrawn: int = 0
-    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +101,33 @@ class CourseLate:
         """
         records = LateWork(book).read(self._scope(assignment), students, (assignment,))
         return self._count(records, records.facts).get(assignment, ())
+
+    def course(
+        self, book: Gradebook, students: Collection[str] | None = None
+    ) -> Mapping[str, tuple[CountedGrade, ...]]:
+        """Return the marks of all assignments as they count, without their questions.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        records = LateWork(book).read(self._scope(None), students)
+        return self._count(records, records.facts)
+
+    def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
+        """Return the deduction of all work by assignment and student, with the time it counts by.
+
+        Raises:
+            InvalidInput: A stored policy is damaged.
+        """
+        return {
+            (name, each.grade.student): Penalty(
+                each.grade.penalty_pct,
+                each.grade.penalised,
+                None if each.deduction.time is None else each.deduction.time.received.timestamp(),
+            )
+            for name, found in self.course(book).items()
+            for each in found
+        }
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
         """Return the marks of an assignment as they count.
@@ -165,41 +181,12 @@ class CourseLate:
         by: str,
         at: datetime,
         version: str | None = None,
-    ) -> Refreshed:
-        """Record changes, and write the penalty columns that follow.
+    ) -> None:
+        """Record changes.
 
         Raises: as :meth:`LateWork.record`.
         """
-        work = LateWork(book)
-        names = self._touched(changes)(work.facts())
-        work.record(changes, by=by, at=at, version=version)
-        return work.write_penalties(self._compute(None), lambda _: names, at=at)
-
-    def refresh(
-        self,
-        book: Gradebook,
-        *,
-        at: datetime,
-        assignment: str | None = None,
-        students: Collection[str] | None = None,
-    ) -> Refreshed:
-        """Write the penalty columns where they have changed; return what became of an assignment.
-
-        Those of other assignments are written too where late days of the term are shared. Only
-        marks of ``students`` have changed, of any if they are not given.
-
-        Raises:
-            Busy: The gradebook is locked, or the disk is full.
-        """
-        work, choose = LateWork(book), self._scope(assignment)
-        facts = work.facts()
-        names = choose(facts)
-        if names is None:
-            names = [each.name for each in book.assignments()]
-        deducts = any(self.terms(name, facts).may_deduct for name in names)
-        if not deducts and not work.has_penalties(names):
-            return Refreshed()
-        return work.write_penalties(self._compute(assignment), choose, at=at, students=students)
+        LateWork(book).record(changes, by=by, at=at, version=version)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the policy of an assignment."""
@@ -254,16 +241,6 @@ class CourseLate:
             _log.warning("%s", error.message)
             return None
 
-    def _compute(
-        self, assignment: str | None
-    ) -> Callable[[LateRecords], tuple[Refreshed, Mapping[tuple[str, str], Penalty]]]:
-        """Return the function that computes the columns; it counts one assignment, or all."""
-
-        def compute(records: LateRecords) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
-            return _penalties(records, self._count(records, records.facts), assignment)
-
-        return compute
-
     def _scope(self, assignment: str | None) -> ChooseAssignments:
         """Return the choice of one assignment, or of all where late days of the term are shared."""
 
@@ -313,6 +290,21 @@ class CourseLate:
             yield Work(assignment, student, time)
 
 
+def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None:
+    """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true.
+
+    Raises:
+        Busy: The gradebook is locked, or the disk is full.
+    """
+    if not loaded.settings.gradebook.export_0316:
+        return
+    told = book.export_0316(None, CourseLate(loaded).deductions(book), at)
+    left = sum(each.outcome is Outcome.CONFLICT for each in told)
+    if left:
+        text = "%s that mograder 0.3.16 has changed: not exported, before it is imported"
+        _log.warning(text, counted(left, "row"))
+
+
 def _named(changes: Sequence[Change]) -> frozenset[str]:
     """Return the assignments that changes name; "" among them for all."""
     return frozenset(
@@ -344,43 +336,20 @@ def _time(
 
 def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) -> CountedGrade:
     """Return a student's marks with the deduction; one of 0.3.16 stays if none can be computed."""
-    earlier = records.earlier(grade) if deduction.basis in UNKNOWN else None
+    total, is_unknown = grade.total, deduction.basis in UNKNOWN
+    earlier = records.earlier.get((grade.assignment, grade.student)) if is_unknown else None
     percent: float | None = deduction.percent or None
-    after = None if percent is None or grade.total is None else mark_after(grade.total, percent)
+    after = None if percent is None or total is None else mark_after(total, percent)
     if earlier is not None and earlier.percent is not None:
         percent = earlier.percent
         deduction = replace(deduction, percent=percent, basis=Basis.EARLIER)
         after = earlier.mark
-        if grade.total is not None and is_stale(grade.total, percent, after):
-            after = mark_after(grade.total, percent)
-    if grade.total is None:
+        if total is not None and is_stale(total, percent, after):
+            after = mark_after(total, percent)
+    if total is None:
         after = None
-    final = grade.total if percent is None else after
-    if deduction.basis in UNKNOWN and grade.penalty_pct is None:
-        final = grade.final
-    flags = tuple(each for each in grade.flags if each != OTHER_PENALTY)
-    return CountedGrade(
-        replace(grade, penalty_pct=percent, penalised=after, final=final, flags=flags), deduction
-    )
-
-
-def _penalties(
-    records: LateRecords, counted: Mapping[str, tuple[CountedGrade, ...]], assignment: str | None
-) -> tuple[Refreshed, Mapping[tuple[str, str], Penalty]]:
-    held = records.by_student()
-    late, withdrawn = 0, 0
-    unknown: list[str] = []
-    penalties = {}
-    for each in (each for found in counted.values() for each in found):
-        grade, deduction = each.grade, each.deduction
-        key = grade.assignment, grade.student
-        at = None if deduction.time is None else float(int(deduction.time.received.timestamp()))
-        submitted = grade.submitted_at if at is None else at
-        penalties[key] = Penalty(grade.penalty_pct, grade.penalised, submitted)
-        if assignment not in (None, grade.assignment):
-            continue
-        if deduction.basis is Basis.NO_TIME and deduction.due is not None:
-            unknown.append(grade.student)
-        late += bool(grade.penalty_pct)
-        withdrawn += grade.penalty_pct is None and held[key].penalty_pct is not None
-    return Refreshed(late, withdrawn, tuple(unknown)), penalties
+    final = total if percent is None else after
+    if is_unknown and percent is None:
+        final = grade.final  # 0.3.16 may have a mark after a deduction without its percentage
+    counted = replace(grade, penalty_pct=percent, penalised=after, final=final)
+    return CountedGrade(counted, deduction)

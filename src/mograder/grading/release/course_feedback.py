@@ -41,12 +41,6 @@ class CourseFeedback:
         """Return the present marks with what explains them, as :meth:`grades`."""
         return works_of(self.request(), self.book, self._counted(students))
 
-    def refresh(self, students: Collection[str] | None = None) -> None:
-        """Write the penalty columns that 0.3.16 reads, of students or of all."""
-        CourseLate(self.loaded).refresh(
-            self.book, at=self.now, assignment=self.assignment, students=students
-        )
-
     def request(self) -> FeedbackRequest:
         """Return what the pages of feedback are made from."""
         loaded, name = self.loaded, self.assignment

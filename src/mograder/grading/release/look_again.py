@@ -201,7 +201,6 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
         return Decided(before, before, released=False)
     if made.points != question.points:
         _record_mark(book, request, made, now)
-        feedback.refresh([student])
     release = new_release(feedback, student) if stands.shown is not None else None
     message = Message(MessageKind.CHANGED, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)

@@ -147,8 +147,6 @@ def release(
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
     if news and not dry_run:
         releases.add(feedback.assignment, news, by=by, at=now, note=note)
-    if not dry_run:
-        feedback.refresh(students)
     return Released(tuple(each.student for each in news), tuple(left_out))
 
 

@@ -15,9 +15,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook.gradebook_marks import (
     insert_mark,
-    keep_earlier_mark,
-    local_iso,
-    mirror,
+    put_work,
     read_student,
 )
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
@@ -56,9 +54,9 @@ class GivenMarks:
 def record_given(
     connection: Connection, assignment: str, student: str, given: GivenMarks
 ) -> StudentGrade:
-    """Record marks, and write the row that 0.3.16 reads; return all marks that count then."""
+    """Record marks; return all marks that count then."""
     rows = read_student(connection, assignment, student)
-    if rows.row is None:
+    if rows.work is None:
         raise NotFound(
             f"The gradebook has no submission of {student} for {assignment}.",
             hint=f"Grade it first: mograder autograde {assignment}",
@@ -70,7 +68,6 @@ def record_given(
         if entry.details is not None:
             demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, grade, rows)
-    keep_earlier_mark(connection, rows, given.at)
     run = rows.runs[-1].number if rows.runs else None
     for key, entry in _entries(given, grade):
         mark = RecordedMark(
@@ -87,11 +84,7 @@ def record_given(
         number = insert_mark(connection, assignment, student, mark)
         if entry.details is not None:
             insert_details(connection, number, entry.details)
-    changes: dict[str, object] = {"graded_at": local_iso(given.at)}
-    comment = _comment(given)
-    if comment is not None:
-        changes["feedback"] = comment
-    return mirror(connection, assignment, student, given.at, changes)
+    return put_work(connection, read_student(connection, assignment, student))
 
 
 def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, MarkEntry]]:
@@ -174,8 +167,7 @@ def _texts(given: GivenMarks) -> Iterable[str]:
 def _refuse_changed(given: GivenMarks, grade: StudentGrade, rows: StudentRows) -> None:
     if given.version is None or given.version == version_of(rows):
         return
-    seen = given.version.partition(".")[0]
-    last = int(seen) if seen.isdecimal() else 0
+    last = int(given.version) if given.version.isdecimal() else 0
     newer = {mark.question for mark in rows.marks if mark.number > last}
     changed = [
         _both(each, given.marks[each.key])

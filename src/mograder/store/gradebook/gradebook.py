@@ -1,7 +1,8 @@
 """The gradebook, ``gradebook.db``: students' names, their marks, and their Moodle users.
 
-compatibility-0.3.16.md 9: a database that 0.3.16 made is copied and then upgraded in place, and
-stays readable for 0.3.16. Writers lock the file ``gradebook.db.lock``, as 0.3.16 does.
+compatibility-0.3.16.md 9: a database that 0.3.16 made is copied, and its marks are imported into
+tables of ours in the same file; its own tables are left as they are (``gradebook_0316``). Writers
+lock the file ``gradebook.db.lock``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
+from mograder.core.clock import SystemClock
 from mograder.core.closing import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock
+from mograder.core.log import get_logger
+from mograder.core.name_lookup import counted
 from mograder.core.names import Username
 from mograder.store.database.database import (
     awaits_upgrade,
@@ -31,12 +35,21 @@ from mograder.store.database.database import (
     writing,
 )
 from mograder.store.gradebook import gradebook_marks
+from mograder.store.gradebook.export_0316 import Deductions, prepare_export, write_export
 from mograder.store.gradebook.given_marks import GivenMarks, record_given
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, DamagedRow, Marks, from_row
+from mograder.store.gradebook.gradebook_0316 import (
+    Gradebook0316,
+    Told,
+    changed_rows,
+    damaged_rows,
+    has_tables,
+    is_first,
+    read_gradebook,
+)
+from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.gradebook_tables import (
     identities,
-    students,
-    submissions,
+    student_names,
     upload_intents,
     uploads,
 )
@@ -49,13 +62,13 @@ from mograder.store.gradebook.gradebook_uploads import (
     write_sent,
 )
 from mograder.store.gradebook.grading_records import (
-    FinalMark,
     GradingRun,
     MarkEntry,
     RecordedMark,
     RecordedRun,
     StudentGrade,
 )
+from mograder.store.gradebook.import_0316 import import_gradebook
 from mograder.store.gradebook.mark_counting import RunFacts, grade_of
 
 __all__ = [
@@ -63,7 +76,6 @@ __all__ = [
     "UNKNOWN_ATTEMPT",
     "Gradebook",
     "Identity",
-    "Marks",
     "SentFile",
     "SentGrade",
     "existing_gradebook",
@@ -74,6 +86,15 @@ GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
 
 _WAIT_SECONDS = 10.0
+_IMPORTED = (
+    "The marks of mograder 0.3.16 for %s in %s were imported. It does not see marks "
+    "that are given here, unless they are exported: mograder gradebook export-0316"
+)
+_CHANGED = (
+    "mograder 0.3.16 has changed %s of %s, which does not count here yet. To import it: "
+    "mograder gradebook import-0316"
+)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +114,13 @@ class Identity:
 class Gradebook(Closing):
     """One course's marks; open it in a ``with`` block. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, tells: bool = True, imports: bool = True) -> None:
         """Open or create the file, and upgrade its tables.
+
+        Marks of 0.3.16 are imported where there are none of ours yet, unless ``imports`` is false.
+        With ``tells``, that is logged, and later changes by 0.3.16 are.
+
+
 
         Raises: :class:`InvalidInput` when it is not a database, :class:`Conflict` when a newer
         mograder wrote it, :class:`Busy` when another program locks it for over ten seconds.
@@ -102,12 +128,15 @@ class Gradebook(Closing):
         if path.is_dir():
             raise InvalidInput(f"{path} is a directory.", hint="See [gradebook] path.")
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._lock = path.with_name(path.name + ".lock")
         self._engine = _engine(path)
         try:
             if awaits_upgrade(self._engine, migrations=GRADEBOOK_MIGRATIONS):
                 with _turn(self._lock):
                     upgrade(self._engine, migrations=GRADEBOOK_MIGRATIONS)
+            if imports:
+                self._look_at_0316(path.name, tells=tells)
         except BaseException:
             self._engine.dispose()
             raise
@@ -119,11 +148,11 @@ class Gradebook(Closing):
     def students(self) -> Mapping[str, str]:
         """Return the students' full names by username; "" where the name is unknown."""
         with self.reading() as connection:
-            rows = connection.execute(select(students).order_by(students.c.username))
-            return {row.username: row.full_name or "" for row in rows}
+            rows = connection.execute(select(student_names).order_by(student_names.c.username))
+            return {row.username: row.full_name for row in rows}
 
     def known_students(self) -> frozenset[str]:
-        """Return the students with a name, a submission or a mark, in any assignment."""
+        """Return the students with a name, graded work or a mark, in any assignment."""
         with self.reading() as connection:
             return gradebook_marks.known_students(connection)
 
@@ -167,16 +196,6 @@ class Gradebook(Closing):
                         hint="Correct the mapping file, so that each username is there once.",
                     )
                 connection.execute(_identity_upsert(site, person))
-
-    def marks(self, assignment: str) -> tuple[Marks, ...]:
-        """Return all students' marks for an assignment, ordered by username."""
-        wanted = (
-            select(submissions)
-            .where(submissions.c.assignment == assignment)
-            .order_by(submissions.c.student)
-        )
-        with self.reading() as connection:
-            return tuple(from_row(row) for row in connection.execute(wanted).mappings())
 
     def record_run(self, run: GradingRun) -> int:
         """Record the result of grading one submission, in one transaction; return its number.
@@ -224,11 +243,6 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
 
-    def finals(self, student: str | None = None) -> tuple[FinalMark, ...]:
-        """Return the marks of all assignments, of a student or of all; one query."""
-        with self.reading() as connection:
-            return tuple(gradebook_marks.read_finals(connection, student))
-
     def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
         """Return the results of grading a student's submissions, or all, oldest first."""
         with self.reading() as connection:
@@ -260,11 +274,6 @@ class Gradebook(Closing):
         """Return every mark given for a student's submissions, oldest first."""
         with self.reading() as connection:
             return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
-
-    def damaged(self) -> tuple[DamagedRow, ...]:
-        """Return the rows of 0.3.16's tables with a text in them that it cannot read."""
-        with self.reading() as connection:
-            return tuple(gradebook_marks.damaged_rows(connection))
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
@@ -298,6 +307,96 @@ class Gradebook(Closing):
             users = [each.user_id for each in rows]
             remove_sent(connection, upload_intents, site, assignment_id, users)
 
+    def import_0316(
+        self, file: Path | None, at: datetime, *, replaces: bool = False, dry_run: bool = False
+    ) -> tuple[Told, ...]:
+        """Take over the marks of 0.3.16's tables in a file, or in this one; all or none.
+
+        With ``replaces``, 0.3.16's mark counts also where people have marked the work here since
+        the last exchange; else such a row is left, which is told.
+
+        Raises:
+            NotFound: The file has no such tables.
+        """
+        with self._tables_0316(file) as connection:
+            if not has_tables(connection):
+                name = self._path if file is None else file
+                raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
+            found = read_gradebook(connection)
+        with self.reading() if dry_run else self.writing() as connection:
+            return import_gradebook(connection, found, at, replaces=replaces, dry_run=dry_run)
+
+    def export_0316(
+        self,
+        file: Path | None,
+        deductions: Deductions,
+        at: datetime,
+        *,
+        replaces: bool = False,
+        dry_run: bool = False,
+    ) -> tuple[Told, ...]:
+        """Write our marks into 0.3.16's tables in a file, or in this one.
+
+        A row that 0.3.16 has changed since the last exchange is left, which is told, unless
+        ``replaces``.
+        """
+        with self.reading() as connection:
+            export = prepare_export(connection, deductions, at)
+        with self._tables_0316(file, writes=not dry_run) as connection:
+            done = write_export(connection, export, at, replaces=replaces, dry_run=dry_run)
+            if file is None and not dry_run:
+                done.record(connection)
+        if file is not None and not dry_run:
+            with self.writing() as connection:
+                done.record(connection)
+        return done.told
+
+    def damaged_0316(self) -> tuple[tuple[str, str, str], ...]:
+        """Return assignment, student and column of the texts of 0.3.16 that it cannot read."""
+        with self.reading() as connection:
+            return tuple(damaged_rows(connection))
+
+    def marks_0316(self) -> Gradebook0316:
+        """Return what the tables of 0.3.16 in this file hold, empty without them."""
+        with self.reading() as connection:
+            return read_gradebook(connection)
+
+    @contextlib.contextmanager
+    def _tables_0316(self, file: Path | None, *, writes: bool = False) -> Iterator[Connection]:
+        if file is None:
+            with self.writing() if writes else self.reading() as connection:
+                yield connection
+            return
+        engine = _engine(file) if writes or file.is_file() else create_engine("sqlite://")
+        lock = file.with_name(file.name + ".lock")
+        try:
+            with (
+                _turn(lock) if writes else contextlib.nullcontext(),
+                writing(engine) if writes else reading(engine) as connection,
+            ):
+                yield connection
+        finally:
+            engine.dispose()
+
+    def _look_at_0316(self, name: str, *, tells: bool) -> None:
+        """Import the marks of 0.3.16 if there are none of ours, or log that it has changed some."""
+        with self.reading() as connection:
+            if not has_tables(connection):
+                return
+            first = is_first(connection)
+            changed = 0 if first else changed_rows(connection)
+        if not first:
+            if changed and tells:
+                _log.warning(_CHANGED, counted(changed, "row"), name)
+            return
+        with self.writing() as connection:
+            if not is_first(connection):  # another process imported them meanwhile
+                return
+            found = read_gradebook(connection)
+            import_gradebook(connection, found, SystemClock().now())
+        if tells:
+            _log.warning(_IMPORTED, counted(len(found.submissions), "submission"), name)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection for reading, to the modules of ``store`` with tables of this file."""
@@ -314,8 +413,10 @@ class Gradebook(Closing):
             yield connection
 
 
-def existing_gradebook(path: Path) -> Gradebook | None:
-    """Open a gradebook; None if the file does not exist or its tables need an upgrade.
+def existing_gradebook(
+    path: Path, *, tells: bool = False, imports: bool = True
+) -> Gradebook | None:
+    """Open a gradebook; None if the file does not exist, or opening it would change it.
 
     For commands that must change nothing, such as those with ``--dry-run``.
     """
@@ -324,20 +425,23 @@ def existing_gradebook(path: Path) -> Gradebook | None:
     engine = _engine(path)
     try:
         waiting = awaits_upgrade(engine, migrations=GRADEBOOK_MIGRATIONS)
+        if not waiting and imports:
+            with reading(engine) as connection:
+                waiting = is_first(connection)
     finally:
         engine.dispose()
-    return None if waiting else Gradebook(path)
+    return None if waiting else Gradebook(path, tells=tells, imports=imports)
 
 
 @contextlib.contextmanager
-def viewed_gradebook(path: Path) -> Iterator[Gradebook]:
-    """Yield a gradebook for reading; where its tables need an upgrade, a temporary copy of it.
+def viewed_gradebook(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
+    """Yield a gradebook for reading; where opening it would change it, a temporary copy of it.
 
     Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
     """
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
-    found = existing_gradebook(path)
+    found = existing_gradebook(path, tells=True, imports=imports)
     if found is not None:
         with found:
             yield found
@@ -345,7 +449,7 @@ def viewed_gradebook(path: Path) -> Iterator[Gradebook]:
     with tempfile.TemporaryDirectory(prefix="mograder-gradebook-") as directory:
         copy = Path(directory) / path.name
         copy_sqlite(path, copy)
-        with Gradebook(copy) as book:
+        with Gradebook(copy, tells=False, imports=imports) as book:
             yield book
 
 
@@ -378,7 +482,7 @@ def _open_lock(lock: Path) -> int:
 
 
 def _student_upsert(row: Mapping[str, str]) -> Insert:
-    news = insert(students).values(row)
+    news = insert(student_names).values(row)
     if not row["full_name"]:
         return news.on_conflict_do_nothing()
     return news.on_conflict_do_update(["username"], set_={"full_name": row["full_name"]})

@@ -1,7 +1,6 @@
-"""One student's marks for one assignment: a row of ``gradebook.db`` converted to a dataclass.
+"""An assignment and a student's work in ``gradebook.db``, converted to dataclasses.
 
-Private to ``store.gradebook.gradebook``. 0.3.16 stores lists as JSON text and times as ISO text. A
-value that is empty or malformed must not prevent a gradebook from being opened.
+Lists are stored as JSON text. One that is malformed must not prevent a gradebook from being opened.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:  # authors read `CheckResult` where SQLAlchemy is not installed
-    from sqlalchemy import Row, RowMapping
+    from sqlalchemy import Row
 
 _T = TypeVar("_T")
 
@@ -30,34 +29,83 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """One student's marks for one assignment; None for a mark not yet given. Times are ISO text."""
+class Work:
+    """One student's work for an assignment, beside its marks.
 
-    assignment: str
-    student: str
-    auto_mark: float | None = None
-    manual_mark: float | None = None
-    total_mark: float | None = None
-    feedback: str = ""
+    Attributes:
+        total: The mark before deductions, as it was computed after the last change.
+        received: When the work that explains the marks was submitted, ISO 8601; "" if unknown.
+        receipt: The number of its receipt.
+        earlier_auto: The marks of the questions with checks, as 0.3.16 graded them.
+        earlier_pct: The deduction that 0.3.16 made, in per cent; None if it made none.
+        earlier_mark: The mark after it.
+        earlier_submitted: The time of submission that 0.3.16 recorded; Unix seconds, or ISO 8601.
+        cell_errors: The number of cells that failed, as the two lists of the last grading.
+    """
+
+    total: float | None = None
+    received: str = ""
+    receipt: int | None = None
+    earlier_auto: float | None = None
+    earlier_pct: float | None = None
+    earlier_mark: float | None = None
+    earlier_submitted: str = ""
     cell_errors: int = 0
     tampered: tuple[str, ...] = ()
-    check_results: tuple[CheckResult, ...] = ()
-    graded_at: str = ""
-    autograded_at: str = ""
-    updated_at: str = ""
-    penalty_pct: float | None = None
-    penalised_mark: float | None = None
-    submitted_at: str = ""
+    checks: tuple[CheckResult, ...] = ()
 
-    @property
-    def final(self) -> float | None:
-        """The mark that counts: after the penalty for lateness if there is one, else the total."""
-        return self.total_mark if self.penalised_mark is None else self.penalised_mark
+
+SHORT_COLUMNS = (
+    "student",
+    "total",
+    "received",
+    "receipt",
+    "earlier_auto",
+    "earlier_pct",
+    "earlier_mark",
+    "earlier_submitted",
+)
+"""The student, and the fields of :class:`Work` that need no parsing."""
+
+WORK_COLUMNS = (*SHORT_COLUMNS, "cell_errors", "tampered", "checks")
+"""The student, and all fields of :class:`Work`."""
+
+
+def work_from_row(row: Row[Any]) -> Work:
+    """Return a row of :data:`WORK_COLUMNS`."""
+    values = list(row)[1:]
+    values[-2:] = tuple(map(str, list_of(row.tampered))), checks_of(row.checks)
+    return Work(*values)
+
+
+def work_columns(work: Work) -> dict[str, object]:
+    """Return the fields of a work as columns of ``student_work``."""
+    columns = {name: getattr(work, name) for name in WORK_COLUMNS[1:]}
+    return columns | {
+        "tampered": json.dumps(list(work.tampered)),
+        "checks": checks_json(work.checks),
+    }
+
+
+def checks_of(text: object) -> tuple[CheckResult, ...]:
+    """Return the checks of a JSON text, without damaged ones."""
+    return tuple(
+        CheckResult(
+            text_of(each.get("label")), text_of(each.get("status")), bool(each.get("hidden"))
+        )
+        for each in list_of(text)
+        if isinstance(each, dict)
+    )
+
+
+def checks_json(checks: Iterable[CheckResult]) -> str:
+    """Return checks as JSON, in the words of 0.3.16."""
+    return json.dumps([asdict(each) for each in checks])
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRow:
-    """An assignment as 0.3.16 records it.
+    """An assignment.
 
     ``marks`` are those of each question by key in the source's order, None without a table of
     marks. ``automatic`` are the keys of questions with checks.
@@ -75,17 +123,17 @@ class AssignmentRow:
         return self.max_mark - sum(told[key] for key in told if key in self.automatic)
 
 
-def assignment_from_row(row: RowMapping) -> AssignmentRow:
-    """Return a row of the table ``assignments``."""
-    marks = _json(row["marks_metadata"])
-    keys = _json(row["auto_check_keys"])
-    known = (
-        {str(key): number_or_none(mark) for key, mark in marks.items()} if _is_table(marks) else {}
-    )
+def assignment_of(name: str, max_mark: object, marks: object, automatic: object) -> AssignmentRow:
+    """Return an assignment; ``marks`` and ``automatic`` are JSON texts.
+
+    Without keys of checks, all questions with marks count as automatic: 0.3.16 does so.
+    """
+    told, keys = json_of(marks), json_of(automatic)
+    known = {str(key): number_or_none(told[key]) for key in told} if _is_table(told) else {}
     found = {key: mark for key, mark in known.items() if mark is not None}
-    maximum = number_or_none(row["max_mark"])
+    maximum = number_or_none(max_mark)
     return AssignmentRow(
-        str(row["name"]),
+        name,
         100.0 if maximum is None else maximum,
         found or None,
         frozenset(map(str, keys)) if isinstance(keys, list) else frozenset(found),
@@ -97,7 +145,7 @@ def _is_table(value: object) -> TypeGuard[dict[object, object]]:
 
 
 def unix_time(text: str) -> float | None:
-    """Return a time of submission in Unix seconds: 0.3.16 writes these, other programs ISO text."""
+    """Return a time in Unix seconds of such a number, which 0.3.16 writes, or of ISO 8601."""
     try:
         return float(text)
     except ValueError:
@@ -116,75 +164,6 @@ def by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdict
     return found
 
 
-SHORT_COLUMNS = (
-    "student",
-    "auto_mark",
-    "manual_mark",
-    "total_mark",
-    "feedback",
-    "graded_at",
-    "autograded_at",
-)
-"""The columns of ``submissions`` that decide which mark counts."""
-
-
-def short_from_row(assignment: str, row: Row[Any]) -> Marks:
-    """Return the marks of a row with :data:`SHORT_COLUMNS`, which has no lists to parse."""
-    return Marks(
-        assignment,
-        str(row.student),
-        number_or_none(row.auto_mark),
-        number_or_none(row.manual_mark),
-        number_or_none(row.total_mark),
-        _text(row.feedback),
-        graded_at=_text(row.graded_at),
-        autograded_at=_text(row.autograded_at),
-    )
-
-
-PENALTY_COLUMNS = ("student", "total_mark", "penalty_pct", "penalised_mark", "submitted_at")
-"""The columns of ``submissions`` that tell a mark and its penalty."""
-
-
-def penalty_from_row(assignment: str, row: Row[Any]) -> Marks:
-    """Return the marks of a row with :data:`PENALTY_COLUMNS`."""
-    return Marks(
-        assignment,
-        str(row.student),
-        total_mark=number_or_none(row.total_mark),
-        penalty_pct=number_or_none(row.penalty_pct),
-        penalised_mark=number_or_none(row.penalised_mark),
-        submitted_at=_text(row.submitted_at),
-    )
-
-
-def from_row(row: RowMapping) -> Marks:
-    """Return a row of the table ``submissions`` as marks."""
-    return Marks(
-        assignment=str(row["assignment"]),
-        student=str(row["student"]),
-        auto_mark=number_or_none(row["auto_mark"]),
-        manual_mark=number_or_none(row["manual_mark"]),
-        total_mark=number_or_none(row["total_mark"]),
-        feedback=_text(row["feedback"]),
-        cell_errors=int(number_or_none(row["cell_errors"]) or 0),
-        tampered=tuple(str(each) for each in _list(row["tampered"])),
-        check_results=tuple(
-            CheckResult(
-                _text(each.get("label")), _text(each.get("status")), bool(each.get("hidden"))
-            )
-            for each in _list(row["check_results"])
-            if isinstance(each, dict)
-        ),
-        graded_at=_text(row["graded_at"]),
-        autograded_at=_text(row["autograded_at"]),
-        updated_at=_text(row["updated_at"]),
-        penalty_pct=number_or_none(row["penalty_pct"]),
-        penalised_mark=number_or_none(row["penalised_mark"]),
-        submitted_at=_text(row["submitted_at"]),
-    )
-
-
 def number_or_none(value: object) -> float | None:
     if value is None or value == "":
         return None
@@ -195,45 +174,19 @@ def number_or_none(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _list(value: object) -> list[object]:
+def list_of(value: object) -> list[object]:
     """Return a list stored as JSON text; empty if the text is not a JSON list."""
-    found = _json(value)
+    found = json_of(value)
     return found if isinstance(found, list) else []
 
 
-def _json(value: object) -> object:
+def json_of(value: object) -> object:
     """Return the value of a JSON text; None if it is empty or damaged."""
     try:
         return json.loads(str(value)) if value else None
     except (ValueError, RecursionError):
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class DamagedRow:
-    """A row whose ``column`` has a text that 0.3.16 cannot read.
-
-    ``student`` is empty for a row about an assignment.
-    """
-
-    assignment: str
-    student: str
-    column: str
-
-
-def damaged_json(
-    row: RowMapping, columns: Mapping[str, type], *, needed: bool = False
-) -> tuple[str, ...]:
-    """Return the columns of a row whose text is no JSON of its type.
-
-    ``needed``: it must not be empty either.
-    """
-    return tuple(
-        name
-        for name, kind in columns.items()
-        if (row[name] or needed) and not isinstance(_json(row[name]), kind)
-    )

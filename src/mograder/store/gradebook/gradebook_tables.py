@@ -1,9 +1,8 @@
-"""The tables of ``gradebook.db``: those of 0.3.16, unchanged, and additional ones.
+"""The tables of ``gradebook.db``; those of 0.3.16 in the same file are in ``gradebook_0316``.
 
-The first three are compatibility-0.3.16.md 9 exactly, so that 0.3.16 can read them. In the tables
-about marking by people, release, requests and late work rows are only added: the newest row of an
-entry counts, earlier ones are its history. ``at`` is ISO 8601 in UTC, ``by`` the user who made the
-change.
+In the tables about marking by people, release, requests and late work rows are only added: the
+newest row of an entry counts, earlier ones are its history. ``at`` is ISO 8601 in UTC, ``by`` the
+user who made the change.
 ``gradebook_migrations/versions`` creates the tables; a contract test compares the two.
 """
 
@@ -25,44 +24,63 @@ from sqlalchemy import Text as LongText
 
 metadata = MetaData()
 
-assignments = Table(
-    "assignments",
+marked_assignments = Table(
+    "marked_assignments",
     metadata,
     Column("name", Text, nullable=False),
-    Column("max_mark", Float, server_default="100"),
-    Column("marks_metadata", Text),
-    Column("auto_check_keys", Text),
-    PrimaryKeyConstraint("name"),
+    Column("max_mark", Float, nullable=False),
+    Column("marks", Text),
+    Column("automatic", Text),
+    PrimaryKeyConstraint("name", name="pk_marked_assignments"),
 )
+"""The graded assignments: JSON of the marks by question, and of the keys of those with checks."""
 
-students = Table(
-    "students",
+student_names = Table(
+    "student_names",
     metadata,
     Column("username", Text, nullable=False),
-    Column("full_name", Text),
-    PrimaryKeyConstraint("username"),
+    Column("full_name", Text, nullable=False, server_default=""),
+    PrimaryKeyConstraint("username", name="pk_student_names"),
 )
+"""The full names of students, "" where one is unknown."""
 
-submissions = Table(
-    "submissions",
+student_work = Table(
+    "student_work",
     metadata,
     Column("assignment", Text, nullable=False),
     Column("student", Text, nullable=False),
-    Column("auto_mark", Float),
-    Column("manual_mark", Float),
-    Column("total_mark", Float),
-    Column("feedback", Text, server_default=""),
-    Column("cell_errors", Integer, server_default="0"),
-    Column("tampered", Text, server_default="[]"),
-    Column("check_results", Text, server_default="[]"),
-    Column("graded_at", Text),
-    Column("autograded_at", Text),
-    Column("updated_at", Text),
-    Column("penalty_pct", Float),
-    Column("penalised_mark", Float),
-    Column("submitted_at", Text),
-    PrimaryKeyConstraint("assignment", "student"),
+    Column("total", Float),
+    Column("received", String(40), nullable=False, server_default=""),
+    Column("receipt", Integer),
+    Column("earlier_auto", Float),
+    Column("earlier_pct", Float),
+    Column("earlier_mark", Float),
+    Column("earlier_submitted", Text, nullable=False, server_default=""),
+    Column("cell_errors", Integer, nullable=False, server_default="0"),
+    Column("tampered", Text, nullable=False, server_default="[]"),
+    Column("checks", Text, nullable=False, server_default="[]"),
+    PrimaryKeyConstraint("assignment", "student", name="pk_student_work"),
 )
+"""One row for each student and assignment with graded or marked work, as ``gradebook_rows.Work``.
+
+``total`` follows from the other tables; it is kept for pages that show all assignments of a class.
+"""
+
+exchanged_0316 = Table(
+    "exchanged_0316",
+    metadata,
+    Column("assignment", Text, nullable=False),
+    Column("student", Text, nullable=False),
+    Column("row", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Column("mark", Integer, nullable=False),
+    PrimaryKeyConstraint("assignment", "student", name="pk_exchanged_0316"),
+)
+"""The row of 0.3.16's table that was imported or exported last, as JSON.
+
+``mark`` is the number of the student's newest mark by a person then. From the two follows whether a
+row has changed on either side since.
+"""
 
 identities = Table(
     "identities",
@@ -141,19 +159,6 @@ question_marks = Table(
 
 ``run`` is the grading run of a mark by grading, and the newest one when a person gave it.
 """
-
-mirrored = Table(
-    "mirrored",
-    metadata,
-    Column("assignment", Text, nullable=False),
-    Column("student", Text, nullable=False),
-    Column("updated_at", Text, nullable=False),
-    Column("auto_mark", Float),
-    Column("manual_mark", Float),
-    Column("graded_at", Text, nullable=False, server_default=""),
-    PrimaryKeyConstraint("assignment", "student", name="pk_mirrored"),
-)
-"""What our marks last put into ``submissions``, to recognise a mark that 0.3.16 gave afterwards."""
 
 
 def _made() -> tuple[Column[str], Column[str]]:
@@ -342,22 +347,6 @@ late_policies = Table(
 """The rule for late work of an assignment as JSON, of all for an empty name.
 
 A row without a policy returns to the rule of the settings.
-"""
-
-mirrored_penalties = Table(
-    "mirrored_penalties",
-    metadata,
-    Column("assignment", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
-    Column("penalty_pct", Float),
-    Column("earlier_pct", Float),
-    Column("earlier_mark", Float),
-    PrimaryKeyConstraint("assignment", "student", name="pk_mirrored_penalties"),
-)
-"""The values that we last put into the penalty columns of ``submissions``; others are 0.3.16's.
-
-``earlier_pct`` and ``earlier_mark`` are the deduction of 0.3.16 that was there before.
-The row of a student is written again, unlike those of the other tables.
 """
 
 similarity_verdicts = Table(

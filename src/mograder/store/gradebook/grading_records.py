@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from mograder.store.gradebook.gradebook_rows import CheckResult
 
@@ -57,13 +56,13 @@ class RunQuestion:
 
 @dataclass(frozen=True, slots=True)
 class GradingRun:
-    """The result of grading one submission, with what 0.3.16's tables hold of it.
+    """The result of grading one submission.
 
     ``questions`` are all of the assignment in its order, none if the submission could not be
     graded (``state`` needs attention, ``problem`` says why). ``checks`` have 0.3.16's statuses
     (success, partial, danger, warn). ``marks`` are the assignment's marks by key, None without.
-    ``result`` is the signed JSON. ``received`` is the time of submission where it is known. Both
-    times are aware.
+    ``result`` is the signed JSON. ``received`` is the time of submission where it is known,
+    ``receipt`` the number of its receipt. Both times are aware.
     """
 
     assignment: str
@@ -81,6 +80,7 @@ class GradingRun:
     max_mark: float = 100.0
     problem: str = ""
     received: datetime | None = None
+    receipt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +171,15 @@ class StudentGrade:
         auto: The marks of the questions with checks, None without any.
         manual: The marks of the others, None while one of them has none.
         total: ``auto`` and ``manual``; None while a question waits for a person.
-        penalty_pct: The deduction for lateness in per cent, None if none was computed.
+        penalty_pct: The deduction for lateness in per cent, None if there is none. Deductions are
+            computed by ``grading.late``; the gradebook itself has only those that 0.3.16 made.
         penalised: The mark after it.
-        final: The mark that counts: after the penalty if there is one. None if ``total`` is, or
-            while the penalty does not belong to this total (``mograder feedback`` computes it).
+        final: The mark that counts: after the penalty if there is one. None if ``total`` is.
         whole: The mark that counts for all questions without checks together, if one was given.
         flags: Sentences about what a teacher should look at.
         comment: The comment on the whole submission.
         submitted_at: Unix seconds, None where it is not known.
+        graded_at: When a person marked last, ISO 8601 in UTC; "" if none has.
         version: Give it to ``Gradebook.record_marks``, which refuses to overwrite later changes.
     """
 
@@ -203,14 +204,6 @@ class StudentGrade:
     submitted_at: float | None = None
     graded_at: str = ""
     version: str = ""
-
-
-class FinalMark(NamedTuple):
-    """The mark of a student that counts, None while there is none."""
-
-    assignment: str
-    student: str
-    final: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,17 @@
-"""Which marks of a student count: the history of marks, and the row that 0.3.16 reads; pure.
+"""Which marks of a student count, from the history of marks; pure.
 
-A mark by a person counts before the one by grading. 0.3.16 keeps one mark for all questions
-without checks together; the newer of this mark and those by question counts.
+A mark by a person counts before the one by grading. There may be one mark for all questions
+without checks together, as markers of 0.3.16 give it; the newer of it and those by question counts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mograder.marks import sum_of_marks
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Marks, unix_time
+from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, unix_time
 from mograder.store.gradebook.grading_records import (
     DOUBTFUL,
     EARLIER,
@@ -30,12 +29,11 @@ from mograder.store.gradebook.grading_records import (
 )
 
 _PERCENT = 100.0
-_CLOSE = 1e-6
+CLOSE = 1e-6
+"""Marks that differ by less are the same."""
+
 _PENALTY_ROUNDING = 0.5
 """0.3.16 rounds a penalised mark to a whole number."""
-
-OTHER_PENALTY = "The penalty belongs to another mark; `mograder feedback` computes it again"
-"""The flag of a penalised mark that does not belong to the total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +47,6 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
-    """The values that our marks last put into the row that 0.3.16 reads."""
-
-    updated_at: str
-    auto_mark: float | None
-    manual_mark: float | None
-    graded_at: str
-
-
-@dataclass(frozen=True, slots=True)
 class StudentRows:
     """Everything that the gradebook holds about one student's work for an assignment.
 
@@ -67,24 +55,19 @@ class StudentRows:
 
     assignment: AssignmentRow
     student: str
-    row: Marks | None = None
-    mirrored: Mirrored | None = None
+    work: Work | None = None
     marks: Sequence[RecordedMark] = ()
     runs: Sequence[RunFacts] = ()
 
 
 def grade_of(rows: StudentRows) -> StudentGrade:
-    """Return the marks that count."""
-    if not rows.marks and not rows.runs:
-        return _earlier_grade(rows)
+    """Return the marks that count, without deductions for lateness."""
     whole = whole_mark(rows)
     questions = _questions(rows, whole)
-    auto = _automatic(questions, rows)
-    manual = _manual(questions, whole)
+    auto, manual = _automatic(questions, rows), _manual(questions, whole)
     waiting = any(each.open for each in (*questions, *([whole] if whole else [])))
     parts = [each for each in (auto, manual) if each is not None]
     total = sum_of_marks(parts) if parts and not waiting else None
-    row = rows.row or Marks(rows.assignment.name, rows.student)
     grade = StudentGrade(
         rows.assignment.name,
         rows.student,
@@ -93,25 +76,26 @@ def grade_of(rows: StudentRows) -> StudentGrade:
         manual,
         total,
         rows.assignment.max_mark,
+        final=total,
         whole=whole,
         state=rows.runs[-1].state if rows.runs else "",
         run=rows.runs[-1].number if rows.runs else None,
+        version=version_of(rows),
     )
-    return _flagged(_with_row(grade, row, rows), rows)
+    grade = _with_work(grade, rows, rows.work or Work())
+    return replace(grade, flags=tuple(_flags(grade, rows)))
 
 
-def short_grade(row: Marks, run: int | None) -> StudentGrade:
-    """Return the marks of a row that we wrote last, without questions; ``run`` is the newest."""
-    penalised, final = _after_penalty(row.total_mark, row)
+def short_grade(assignment: str, student: str, work: Work, run: int | None) -> StudentGrade:
+    """Return a student's marks without questions; ``run`` is the newest."""
+    is_earlier = run is None and work.earlier_mark is not None
     return StudentGrade(
-        row.assignment,
-        row.student,
-        total=row.total_mark,
-        penalty_pct=row.penalty_pct,
-        penalised=penalised,
-        final=final,
+        assignment,
+        student,
+        total=work.total,
+        final=work.earlier_mark if is_earlier else work.total,
         run=run,
-        submitted_at=unix_time(row.submitted_at),
+        submitted_at=_submitted_at(work),
     )
 
 
@@ -149,52 +133,13 @@ def manual_percent(assignment: AssignmentRow, points: float | None) -> float | N
     return min(max(points / available, 0.0), 1.0) * _PERCENT
 
 
-def marked_by_earlier(rows: StudentRows) -> QuestionGrade | None:
-    """Return the mark that 0.3.16 gave after our own ones, or without any; None if there is none.
-
-    A mark without a new time of marking was read from the text of a notebook, which may be the
-    student's own; over our own marks it does not count.
-    """
-    row, mirrored = rows.row, rows.mirrored
-    if row is None or row.manual_mark is None or row.total_mark is None:
-        return None
-    if mirrored is not None:
-        ours = mirrored.manual_mark
-        same = ours is not None and (
-            _is_close(row.manual_mark, ours) or row.manual_mark == math.trunc(ours)
-        )
-        if same or row.graded_at in ("", mirrored.graded_at):
-            return None
-    if row.auto_mark is not None and rows.assignment.manual_available <= 0:
-        return None  # 0.3.16 saves its slider as the total although there is nothing to mark
-    state = MANUAL if row.graded_at else IMPORTED
-    return QuestionGrade(
-        WHOLE,
-        _manual_points(row, rows.assignment),
-        available_to_people(rows.assignment),
-        DOUBTFUL if is_doubtful(row, rows.assignment) else state,
-        marker=EARLIER_MARKER,
-        at=row.graded_at,
-    )
-
-
 def available_to_people(assignment: AssignmentRow) -> float:
     """Return the marks of the questions without checks; all where no question has marks."""
     return assignment.manual_available if assignment.marks else assignment.max_mark
 
 
-def is_doubtful(row: Marks, assignment: AssignmentRow) -> bool:
-    """Return whether 0.3.16 has graded again and added its percentage to the total as points."""
-    if row.manual_mark is None or row.auto_mark is None or row.total_mark is None:
-        return False
-    again = bool(row.graded_at) and row.graded_at < row.autograded_at
-    added = _is_close(row.total_mark, row.auto_mark + row.manual_mark)
-    percentage = not _is_close(assignment.manual_available, _PERCENT)
-    return again and added and percentage and row.manual_mark > 0
-
-
 def is_stale(total: float | None, percent: float | None, penalised: float | None) -> bool:
-    """Return whether a penalised mark does not belong to the total."""
+    """Return whether a mark after a deduction by 0.3.16 does not belong to the total."""
     if total is None or percent is None:
         return False
     if penalised is None:
@@ -202,7 +147,7 @@ def is_stale(total: float | None, percent: float | None, penalised: float | None
     expected = max(total * (1 - percent / _PERCENT), 0.0)
     # 0.3.16 computes it from the total without its fraction.
     lowest = max(math.trunc(total) * (1 - percent / _PERCENT), 0.0)
-    below, above = lowest - _PENALTY_ROUNDING - _CLOSE, expected + _PENALTY_ROUNDING + _CLOSE
+    below, above = lowest - _PENALTY_ROUNDING - CLOSE, expected + _PENALTY_ROUNDING + CLOSE
     return not below <= penalised <= above
 
 
@@ -221,10 +166,7 @@ def mark_after(mark: float, percent: float) -> float:
 
 def version_of(rows: StudentRows) -> str:
     """Return a text that changes with every mark and comment of a student's work."""
-    row = rows.row
-    last = rows.marks[-1].number if rows.marks else 0
-    text = repr((row.feedback, row.manual_mark) if row else ("", None))
-    return f"{last}.{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
+    return str(rows.marks[-1].number if rows.marks else 0)
 
 
 def latest_by_question(
@@ -240,8 +182,6 @@ def latest_by_question(
 
 def whole_mark(rows: StudentRows) -> QuestionGrade | None:
     """Return the mark for all questions without checks together, None if none counts."""
-    if later := marked_by_earlier(rows):
-        return later
     graded, given = latest_by_question(rows.marks)
     mark = given.get(WHOLE)
     if mark is None or mark.points is None:
@@ -261,7 +201,7 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
         mark.state,
         marker=mark.marker,
         at=mark.at,
-        open="not confirmed yet" if mark.state == IMPORTED else "",
+        open="not confirmed yet" if mark.state == IMPORTED and rows.runs else "",
         look_again=_is_other_work(mark, rows.runs) or mark.available != available,
     )
 
@@ -314,7 +254,7 @@ def _question_by_grading(key: str, graded: RecordedMark | None, rows: StudentRow
         state = graded.state
         return QuestionGrade(key, points, graded.available, state, points, reason, at=graded.at)
     state = _state_without_run(key, rows.assignment)
-    if state != MANUAL and rows.row is not None and rows.row.auto_mark is not None:
+    if state != MANUAL and rows.work is not None and rows.work.earlier_auto is not None:
         return QuestionGrade(key, None, None, EARLIER)
     return QuestionGrade(key, None, (rows.assignment.marks or {}).get(key), state)
 
@@ -365,13 +305,9 @@ def _is_other_mark(given: RecordedMark, marks: Sequence[RecordedMark]) -> bool:
 
 
 def _automatic(questions: Sequence[QuestionGrade], rows: StudentRows) -> float | None:
-    if rows.row is not None and not _has_graded_marks(rows):
-        return rows.row.auto_mark
+    if not any(mark.marker == MACHINE for mark in rows.marks):
+        return rows.work.earlier_auto if rows.work is not None else None
     return _sum(q.points for q in questions if q.state != MANUAL and q.available is not None)
-
-
-def _has_graded_marks(rows: StudentRows) -> bool:
-    return any(mark.marker == MACHINE for mark in rows.marks)
 
 
 def _manual(questions: Sequence[QuestionGrade], whole: QuestionGrade | None) -> float | None:
@@ -388,45 +324,43 @@ def _sum(points: Iterable[float | None]) -> float | None:
     return sum_of_marks(known) if found and len(known) == len(found) else None
 
 
-def _manual_points(row: Marks, assignment: AssignmentRow) -> float:
-    """Return the points of 0.3.16's mark; its total tells them, which has lost auto's fraction."""
-    total, percent = row.total_mark or 0.0, row.manual_mark or 0.0
-    if row.auto_mark is None:
-        return total
-    scaled = round(percent / _PERCENT * assignment.manual_available)
-    if is_doubtful(row, assignment) or _is_close(total, math.trunc(row.auto_mark) + scaled):
-        return float(scaled)
-    return sum_of_marks([total, -row.auto_mark])
+def _with_work(grade: StudentGrade, rows: StudentRows, work: Work) -> StudentGrade:
+    """Add the comment and what is known of the work; while only 0.3.16 has graded it, its sums.
 
-
-def _after_penalty(total: float | None, row: Marks) -> tuple[float | None, float | None]:
-    """Return the mark after the penalty of the row, None without one, and the mark that counts."""
-    stale = is_stale(total, row.penalty_pct, row.penalised_mark)
-    penalised = None if stale or row.penalty_pct is None else row.penalised_mark
-    final = total if row.penalty_pct is None else penalised
-    return penalised, None if total is None else final
-
-
-def _with_row(grade: StudentGrade, row: Marks, rows: StudentRows) -> StudentGrade:
-    """Add what the row that 0.3.16 reads holds: comment, penalty, checks."""
-    penalised, final = _after_penalty(grade.total, row)
+    A total of 0.3.16 stays as it is, also where it is doubtful.
+    """
+    people = [each for each in rows.marks if each.marker != MACHINE]
+    comment = next((each.comment for each in reversed(people) if each.question == WHOLE), "")
+    at = next((each.at for each in reversed(people) if each.state != IMPORTED), "")
+    grade = replace(
+        grade,
+        comment=comment,
+        cell_errors=work.cell_errors,
+        tampered=work.tampered,
+        checks=work.checks,
+        submitted_at=_submitted_at(work),
+        graded_at=at,
+    )
+    if not only_earlier(rows):
+        return grade
+    known = work.total is not None and grade.whole is not None
     return replace(
         grade,
-        penalty_pct=row.penalty_pct,
-        penalised=penalised,
-        final=final,
-        comment=row.feedback,
-        cell_errors=row.cell_errors,
-        tampered=row.tampered,
-        checks=row.check_results,
-        submitted_at=unix_time(row.submitted_at),
-        graded_at=row.graded_at,
-        version=version_of(rows),
+        manual=sum_of_marks([work.total or 0.0, -(grade.auto or 0.0)]) if known else None,
+        total=work.total,
+        penalty_pct=work.earlier_pct,
+        penalised=work.earlier_mark,
+        final=work.total if work.earlier_mark is None else work.earlier_mark,
     )
 
 
-def _flagged(grade: StudentGrade, rows: StudentRows) -> StudentGrade:
-    return replace(grade, flags=tuple(_flags(grade, rows)))
+def only_earlier(rows: StudentRows) -> bool:
+    """Return whether all that is known of a student's work was imported from 0.3.16."""
+    return not rows.runs and all(each.marker == EARLIER_MARKER for each in rows.marks)
+
+
+def _submitted_at(work: Work) -> float | None:
+    return unix_time(work.received or work.earlier_submitted)
 
 
 def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
@@ -450,40 +384,3 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if grade.whole is not None and grade.whole.state == DOUBTFUL:
         points = f"{grade.whole.points:g}" if grade.whole.points is not None else "none"
         yield f"0.3.16 added its percentage to the total as points; in marks it is {points}"
-    row, mirrored = rows.row, rows.mirrored
-    if row is not None and mirrored is not None and _is_graded_again(row, mirrored):
-        yield "mograder 0.3.16 graded this again; its result does not count here"
-    if is_stale(grade.total, grade.penalty_pct, grade.penalised):
-        yield OTHER_PENALTY
-
-
-def _is_graded_again(row: Marks, mirrored: Mirrored) -> bool:
-    return row.updated_at != mirrored.updated_at and row.auto_mark != mirrored.auto_mark
-
-
-def _earlier_grade(rows: StudentRows) -> StudentGrade:
-    """Return the marks of a student whom only 0.3.16 has graded: its totals, as they are."""
-    row = rows.row or Marks(rows.assignment.name, rows.student)
-    whole = marked_by_earlier(rows)
-    # The sum is that of 0.3.16, also where it is doubtful.
-    known = row.total_mark is not None and whole is not None
-    manual = sum_of_marks([row.total_mark or 0.0, -(row.auto_mark or 0.0)]) if known else None
-    grade = StudentGrade(
-        rows.assignment.name,
-        rows.student,
-        _questions(rows, whole),
-        auto=row.auto_mark,
-        manual=manual,
-        total=row.total_mark,
-        max_mark=rows.assignment.max_mark,
-        whole=whole,
-        graded_at=row.graded_at,
-    )
-    grade = _with_row(grade, row, rows)
-    if row.penalised_mark is not None:
-        grade = replace(grade, penalised=row.penalised_mark, final=row.penalised_mark)
-    return _flagged(grade, rows)
-
-
-def _is_close(one: float, other: float) -> bool:
-    return math.isclose(one, other, abs_tol=_CLOSE)

@@ -23,9 +23,7 @@ from mograder.store.gradebook.gradebook_tables import (
     group_members,
     late_policies,
     mark_releases,
-    mirrored,
     question_marks,
-    submissions,
 )
 
 
@@ -133,9 +131,9 @@ class MarkReleases:
             if not last or _last_change_of_late_work(connection) >= min(last.values()):
                 return frozenset(last)
             marked = connection.execute(_last_marks(assignment))
-            found = {student for student, at in marked if student in last and at >= last[student]}
-            written = connection.execute(_written_by_others(assignment)).scalars()
-            return frozenset(found.union(each for each in written if each in last))
+            return frozenset(
+                student for student, at in marked if student in last and at >= last[student]
+            )
 
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
         wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)
@@ -159,15 +157,6 @@ def _last_change_of_late_work(connection: Connection) -> str:
     tables = (extensions, group_members, late_policies)
     newest = (connection.execute(select(func.max(table.c.at))).scalar() for table in tables)
     return max(each or "" for each in newest)
-
-
-def _written_by_others(assignment: str) -> Select[Any]:
-    """Select the students whose row has changed since we wrote it: 0.3.16 changes rows in place."""
-    rows, ours = submissions.c, mirrored.c
-    same = (ours.assignment == rows.assignment) & (ours.student == rows.student)
-    other = ours.updated_at.is_distinct_from(rows.updated_at)
-    joined = submissions.outerjoin(mirrored, same)
-    return select(rows.student).select_from(joined).where((rows.assignment == assignment) & other)
 
 
 def insert_releases(

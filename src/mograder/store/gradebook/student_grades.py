@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_rows
-from mograder.store.gradebook.gradebook_tables import question_marks, submissions
+from mograder.store.gradebook.gradebook_tables import question_marks, student_work
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_counting import grade_of
 
@@ -27,5 +27,5 @@ def has_marks(book: Gradebook, student: str) -> bool:
     with book.reading() as connection:
         return any(
             connection.execute(select(table.c.student).where(table.c.student == student)).first()
-            for table in (submissions, question_marks)
+            for table in (student_work, question_marks)
         )

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs, submissions
+from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs, student_work
 from mograder.store.gradebook.rubrics import Rubric, read_rubric
 
 MOST_ANNOTATIONS = 500
@@ -190,7 +190,7 @@ def _find(
 
 
 def _last_work(connection: Connection, assignment: str, student: str) -> str:
-    runs, held = grading_runs.c, submissions.c
+    runs, held = grading_runs.c, student_work.c
     own = (held.assignment == assignment) & (held.student == student)
     if connection.execute(select(held.student).where(own)).first() is None:
         raise NotFound(f"The gradebook has no submission of this student for {assignment}.")

@@ -18,14 +18,13 @@ from mograder.store.gradebook.gradebook_marks import MARK_COLUMNS, read_assignme
 from mograder.store.gradebook.gradebook_rows import (
     SHORT_COLUMNS,
     AssignmentRow,
+    Work,
     by_student,
-    short_from_row,
 )
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
-    mirrored,
     question_marks,
-    submissions,
+    student_work,
 )
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
@@ -37,7 +36,6 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.mark_counting import (
-    Mirrored,
     RunFacts,
     StudentRows,
     question_grade,
@@ -119,8 +117,8 @@ def _rows(
 ) -> list[StudentRows]:
     """Return the students' records with the wanted marks, and the newest other ones by people."""
     of, marks = known.name, question_marks.c
-    facts = [submissions.c[name] for name in SHORT_COLUMNS]
-    held = connection.execute(select(*facts).where(submissions.c.assignment == of)).all()
+    facts = [student_work.c[name] for name in SHORT_COLUMNS]
+    held = connection.execute(select(*facts).where(student_work.c.assignment == of)).all()
     columns = [marks[name] for name in MARK_COLUMNS]
     own = (marks.assignment == of) & wanted
     wanted_marks = connection.execute(select(*columns).where(own).order_by(marks.id))
@@ -128,14 +126,12 @@ def _rows(
     for student, question, number in connection.execute(_newest_single(of)):
         if question not in {each.question for each in found[student]}:
             found[student].append(_number_only(number, question))
-    last = by_student(connection.execute(_written(of)), Mirrored)
     runs = by_student(connection.execute(_graded(of)), RunFacts)
     return [
         StudentRows(
             known,
             row.student,
-            short_from_row(of, row),
-            last[row.student][0] if row.student in last else None,
+            Work(*row[1:]),
             found.get(row.student, ()),
             runs.get(row.student, ()),
         )
@@ -172,12 +168,6 @@ def _newest_single(assignment: str) -> Select[Any]:
     wanted = select(marks.student, marks.question, func.max(marks.id))
     single = own & (marks.question != WHOLE) & marks.student.in_(whole)
     return wanted.where(single).group_by(marks.student, marks.question)
-
-
-def _written(assignment: str) -> Select[Any]:
-    names = ("student", "updated_at", "auto_mark", "manual_mark", "graded_at")
-    wanted = (mirrored.c[name] for name in names)
-    return select(*wanted).where(mirrored.c.assignment == assignment)
 
 
 def _graded(assignment: str) -> Select[Any]:

@@ -15,11 +15,11 @@ from sqlalchemy import ScalarSelect, Table, func, select
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
-    assignments,
     grading_runs,
+    marked_assignments,
     marking_shares,
     question_marks,
-    submissions,
+    student_work,
 )
 from mograder.store.marking.answer_states import AnswerStates, QuestionStates
 from mograder.store.marking.shares import SharedOut, Shares
@@ -105,29 +105,26 @@ def _question(question: QuestionStates, shares: SharedOut) -> QuestionProgress:
 
 
 def _graded(book: Gradebook, assignment: str) -> int:
-    wanted = select(func.count()).where(submissions.c.assignment == assignment)
+    wanted = select(func.count()).where(student_work.c.assignment == assignment)
     with book.reading() as connection:
         return connection.execute(wanted).scalar_one()
 
 
 def _stamp(book: Gradebook, assignment: str) -> _Stamp:
-    """Return values of which one differs after every change; 0.3.16 changes rows in place."""
+    """Return values of which one differs after every change."""
 
     def newest(table: Table) -> ScalarSelect[Any]:
         wanted = select(func.max(table.c.id)).where(table.c.assignment == assignment)
         return wanted.scalar_subquery()
 
-    rows = submissions.c
+    rows = student_work.c
     facts = select(
         newest(question_marks),
         newest(grading_runs),
         newest(marking_shares),
         func.count(),
-        func.max(rows.updated_at),
-        func.count(rows.graded_at),
-        func.total(rows.total_mark),
-        func.total(rows.manual_mark),
+        func.total(rows.total),
     ).where(rows.assignment == assignment)
-    table = select(assignments).where(assignments.c.name == assignment)
+    table = select(marked_assignments).where(marked_assignments.c.name == assignment)
     with book.reading() as connection:
         return (*connection.execute(facts).one(), connection.execute(table).one_or_none())

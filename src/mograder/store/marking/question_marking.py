@@ -6,7 +6,6 @@ another person, or grading, changed the mark meanwhile, nothing is saved.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,13 +18,11 @@ from mograder.store.gradebook.given_marks import GivenMarks, demand_reason, mark
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     insert_mark,
-    keep_earlier_mark,
-    local_iso,
-    mirror_rows,
+    put_work,
     read_rows,
     read_student,
 )
-from mograder.store.gradebook.gradebook_tables import submissions
+from mograder.store.gradebook.gradebook_tables import student_work
 from mograder.store.gradebook.grading_records import (
     MACHINE,
     MANUAL,
@@ -39,7 +36,6 @@ from mograder.store.gradebook.grading_records import (
 from mograder.store.gradebook.mark_counting import (
     StudentRows,
     grade_of,
-    marked_by_earlier,
     question_grade,
 )
 from mograder.store.gradebook.rubrics import (
@@ -152,7 +148,7 @@ class QuestionMarks:
 
     def students(self, assignment: str) -> tuple[str, ...]:
         """Return the students whose work for an assignment can be marked, sorted."""
-        wanted = select(submissions.c.student).where(submissions.c.assignment == assignment)
+        wanted = select(student_work.c.student).where(student_work.c.assignment == assignment)
         with self._book.reading() as connection:
             return tuple(sorted(connection.execute(wanted).scalars()))
 
@@ -248,22 +244,15 @@ class QuestionMarks:
 def write_mark(
     connection: Connection, rows: StudentRows, given: GivenMark, at: datetime
 ) -> StudentGrade:
-    """Add a person's mark to the history, and write the row that 0.3.16 reads.
+    """Add a person's mark to the history.
 
     ``rows`` is all that is known of the student so far.
     """
     mark, name, student = given.mark, rows.assignment.name, rows.student
-    if marked_by_earlier(rows) is not None:
-        keep_earlier_mark(connection, rows, at)
-        rows = read_student(connection, name, student)
     mark = replace(mark, at=utc_iso(at))
     number = insert_mark(connection, name, student, mark)
     insert_details(connection, number, given.details)
-    changes: dict[str, object] = {"graded_at": local_iso(at)}
-    if mark.question == WHOLE:
-        changes["feedback"] = mark.comment
-    rows = replace(rows, marks=(*rows.marks, replace(mark, number=number)))
-    return mirror_rows(connection, rows, at, changes)
+    return put_work(connection, replace(rows, marks=(*rows.marks, replace(mark, number=number))))
 
 
 def _give(connection: Connection, rows: StudentRows, change: Change) -> None:
@@ -282,7 +271,7 @@ def _give(connection: Connection, rows: StudentRows, change: Change) -> None:
 
 
 def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMark:
-    if rows.row is None:
+    if rows.work is None:
         raise NotFound(
             f"The gradebook has no submission of this student for {rows.assignment.name}.",
             hint=f"Grade it first: mograder autograde {rows.assignment.name}",
@@ -293,9 +282,6 @@ def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMa
         raise NotFound(f"{grade.assignment} has no question {question[:100]!r}.")
     history = _of_question(connection, rows, question)
     people = [each for each in history if each.mark.marker != MACHINE]
-    earlier = marked_by_earlier(rows) if question == WHOLE else None
-    if earlier is not None:
-        people.append(GivenMark(_earlier_mark(earlier, grade.comment)))
     steps = steps_of(people)
     return AnswerMark(
         rows.student,
@@ -312,18 +298,7 @@ def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMa
 
 def question_version(rows: StudentRows, question: str) -> str:
     """Return a text that changes with every mark of a question."""
-    last = max((each.number for each in rows.marks if each.question == question), default=0)
-    if question != WHOLE or rows.row is None:
-        return str(last)
-    text = repr((rows.row.feedback, rows.row.manual_mark, rows.row.total_mark))
-    return f"{last}.{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
-
-
-def _earlier_mark(mark: QuestionGrade, comment: str) -> RecordedMark:
-    points, available = mark.points, mark.available
-    return RecordedMark(
-        0, WHOLE, points, available, mark.state, comment, mark.marker, None, mark.at
-    )
+    return str(max((each.number for each in rows.marks if each.question == question), default=0))
 
 
 def _of_question(connection: Connection, rows: StudentRows, question: str) -> tuple[GivenMark, ...]:
@@ -337,7 +312,7 @@ def _follows(
 ) -> bool:
     """Return whether a student gets the mark of an equal answer; ``first`` is that one before."""
     key = first.question.key
-    if rows.row is None or question_grade(rows, key) is None:
+    if rows.work is None or question_grade(rows, key) is None:
         return False
     if key == WHOLE and any(
         each.question != WHOLE and each.marker != MACHINE for each in rows.marks

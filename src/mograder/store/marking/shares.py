@@ -21,7 +21,7 @@ from mograder.store.gradebook.gradebook_tables import (
     answer_separations,
     marking_shares,
     question_marks,
-    submissions,
+    student_work,
 )
 from mograder.store.gradebook.grading_records import MACHINE, WHOLE
 
@@ -118,7 +118,7 @@ class Shares:
 
 
 def _students(connection: Connection, assignment: str) -> Iterable[str]:
-    wanted = select(submissions.c.student).where(submissions.c.assignment == assignment)
+    wanted = select(student_work.c.student).where(student_work.c.assignment == assignment)
     return connection.execute(wanted).scalars()
 
 
@@ -170,7 +170,7 @@ class Separations:
             NotFound: The student has no graded work.
             Busy: The gradebook is locked, or the disk is full.
         """
-        held = submissions.c
+        held = student_work.c
         row = {
             "assignment": assignment,
             "question": question,

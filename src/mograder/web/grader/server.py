@@ -84,7 +84,7 @@ def open_grader(loaded: LoadedSettings, access: Access) -> GraderApp:
     Raises:
         InvalidInput: The secret of the course's signatures cannot be read or written.
     """
-    clock, book = SystemClock(), SharedGradebook(loaded.gradebook_path)
+    clock, book = SystemClock(), SharedGradebook(loaded)
     sources = open_sources(loaded, clock)
     key = grading_key(loaded)
     marking = make_marking(loaded, clock, key, book=book, sources=sources, record=record)

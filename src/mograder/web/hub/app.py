@@ -84,7 +84,7 @@ def create_app(
     """Build the hub: context middleware, then the session proxy or the route table."""
     metrics, notifier = metrics or Metrics(services.pool), notifier or Notifier()
     hub = services.loaded.settings.hub
-    book = SharedGradebook(services.loaded.gradebook_path)
+    book = SharedGradebook(services.loaded)
     app = _make_hub_app(services, metrics, notifier, book)
     if app.machines is not None:
         metrics.machines = app.machines.all

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
+from mograder.core.clock import SystemClock
 from mograder.core.closing import Closing
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_late import export_if_set
 from mograder.store.gradebook.gradebook import Gradebook
+
+_log = get_logger(__name__)
 
 
 class SharedGradebook(Closing):
@@ -15,8 +21,8 @@ class SharedGradebook(Closing):
     Mutable state: ``_book``, None until it is first needed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, loaded: LoadedSettings) -> None:
+        self._loaded = loaded
         self._opening = threading.Lock()
         self._book: Gradebook | None = None
 
@@ -27,12 +33,17 @@ class SharedGradebook(Closing):
         """
         with self._opening:
             if self._book is None:
-                self._book = Gradebook(self._path)
+                self._book = Gradebook(self._loaded.gradebook_path)
             return self._book
 
     def close(self) -> None:
-        """Close the gradebook if it is open."""
+        """Close the gradebook if it is open; export its marks if that is set."""
         with self._opening:
-            if self._book is not None:
-                self._book.close()
-            self._book = None
+            book, self._book = self._book, None
+            if book is None:
+                return
+            with book:
+                try:
+                    export_if_set(self._loaded, book, SystemClock().now())
+                except MograderError as error:
+                    _log.error("the marks were not exported for mograder 0.3.16: %s", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from mograder.core.errors import Conflict
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
-from mograder.grading.late.course_late import CourseLate, Refreshed
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, Penalty
+from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
 from mograder.store.gradebook.late_facts import (
     Change,
     Extension,
@@ -28,8 +28,7 @@ from mograder.store.gradebook.late_facts import (
     PolicyChange,
     StoredPolicy,
 )
-from mograder.store.gradebook.late_work import LateRecords, LateWork
-from mograder.store.gradebook.mark_counting import mark_after
+from mograder.store.gradebook.late_work import LateWork
 from tests.support.gradebooks import AT
 from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
 
@@ -181,12 +180,13 @@ class Course:
 
 
 def told(course: Course, book: Gradebook) -> Mapping[tuple[str, str], object]:
-    """Return marks, deductions and sentences, and the columns that 0.3.16 reads."""
+    """Return marks, deductions and sentences; those of all assignments together are the same."""
     found = {}
+    together = course.late().course(book)
     for name in NAMES:
-        columns = {each.student: each for each in book.grades(name)}
+        short = {each.grade.student: each.grade for each in together.get(name, ())}
         for each in course.late().counted(book, name):
-            grade, held = each.grade, columns[each.grade.student]
+            grade, held = each.grade, short[each.grade.student]
             assert (held.penalty_pct, held.final) == (grade.penalty_pct, grade.final)
             sentence = late_sentence(grade, each.deduction)
             found[name, grade.student] = (grade.total, grade.penalty_pct, grade.final, sentence)
@@ -218,11 +218,10 @@ def _grown(
 ) -> Mapping[tuple[str, str], object]:
     shutil.copy(empty, course.path / "gradebook.db")
     with Gradebook(course.path / "gradebook.db") as book:
-        for step, refreshes in steps:
+        for step, reads in steps:
             course.take(book, step)
-            if refreshes:
-                course.late().refresh(book, at=AT)
-        course.late().refresh(book, at=AT)
+            if reads:
+                told(course, book)
         return told(course, book)
 
 
@@ -240,7 +239,6 @@ def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], objec
         LateWork(book).record(changes, by="ina", at=AT)
         for step in again:
             course.take(book, step)
-        course.late().refresh(book, at=AT)
         return told(course, book)
 
 
@@ -302,90 +300,6 @@ def test_the_time_of_earlier_work_is_not_that_of_new_work(tmp_path: Path) -> Non
     put(tmp_path, "alice", timedelta(hours=15))
     late = CourseLate(load_settings(tmp_path, environ={}))
     with Gradebook(tmp_path / "gradebook.db") as book:
-        assert late.refresh(book, at=AT).late == 1
+        assert [each.final for each in late.grades(book, "A1")] == [64.1]
         book.record_run(graded_run(tmp_path, "alice", work="second"))
-        found = late.refresh(book, at=AT)
-        assert (found.late, found.withdrawn, found.unknown) == (0, 1, ("alice",))
         assert [each.final for each in late.grades(book, "A1")] == [67.5]
-
-
-# Written without keeping others waiting --------------------------------------------------
-
-
-def test_deductions_that_did_not_change_need_no_lock(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text(SETTINGS)
-    put(tmp_path, "alice", timedelta(hours=15))
-    late = CourseLate(load_settings(tmp_path, environ={}))
-    with Gradebook(tmp_path / "gradebook.db") as book, Gradebook(tmp_path / "gradebook.db") as two:
-        late.refresh(book, at=AT)
-        with two.writing():
-            assert late.refresh(book, at=AT).late == 1
-
-
-def test_a_course_without_due_dates_needs_no_lock_either(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text(ON)
-    put(tmp_path, "alice", timedelta(hours=15))
-    late = CourseLate(load_settings(tmp_path, environ={}))
-    path = tmp_path / "gradebook.db"
-    with Gradebook(path) as book, Gradebook(path) as two, two.writing():
-        assert late.refresh(book, at=AT) == Refreshed()
-
-
-def test_a_deduction_is_taken_back_when_the_due_date_goes(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text(SETTINGS)
-    put(tmp_path, "alice", timedelta(hours=15))
-    with Gradebook(tmp_path / "gradebook.db") as book:
-        CourseLate(load_settings(tmp_path, environ={})).refresh(book, at=AT)
-        (tmp_path / "mograder.toml").write_text(ON)
-        late = CourseLate(load_settings(tmp_path, environ={}))
-        assert late.refresh(book, at=AT) == Refreshed(withdrawn=1)
-        assert [each.final for each in book.grades("A1")] == [67.5]
-
-
-@dataclass
-class Interrupted:
-    """Computes deductions, the first time while somebody else writes to the gradebook."""
-
-    happens: Callable[[], object]
-    students: list[tuple[str, ...]] = field(default_factory=list)
-
-    def __call__(self, records: LateRecords) -> tuple[None, Mapping[tuple[str, str], Penalty]]:
-        """Return a deduction of ten per cent for everybody, and remember whose were computed."""
-        self.students.append(tuple(each for _, each in records.by_student()))
-        if len(self.students) == 1:
-            self.happens()
-        return None, {
-            key: Penalty(10.0, None if grade.total is None else mark_after(grade.total, 10.0))
-            for key, grade in records.by_student().items()
-        }
-
-
-@pytest.mark.parametrize(
-    ("meanwhile", "again"),
-    [
-        ("mark", ("alice",)),
-        ("result", ("alice",)),
-        ("extension", ("alice", "bob")),
-    ],
-)
-def test_what_changes_while_deductions_are_computed_is_computed_again(
-    tmp_path: Path, meanwhile: str, again: tuple[str, ...]
-) -> None:
-    (tmp_path / "mograder.toml").write_text(SETTINGS)
-    for student in ("alice", "bob"):
-        put(tmp_path, student, timedelta(hours=15))
-    entry = {"Analysis": MarkEntry(10.0)}
-    with Gradebook(tmp_path / "gradebook.db") as book:
-        happens: dict[str, Callable[[], object]] = {
-            "mark": lambda: book.record_marks("A1", "alice", entry, marker="mia", at=AT),
-            "result": lambda: book.record_run(graded_run(tmp_path, "alice", work="second")),
-            "extension": lambda: LateWork(book).record(
-                [Extension("A1", "bob", until=DUE)], by="ina", at=AT
-            ),
-        }
-        compute = Interrupted(happens[meanwhile])
-        LateWork(book).write_penalties(compute, lambda _: ["A1"], at=AT)
-        assert compute.students == [("alice", "bob"), again]
-        found = book.grades("A1")
-        assert [each.penalty_pct for each in found] == [10.0, 10.0]
-        assert all(each.total is None or each.penalised is not None for each in found)

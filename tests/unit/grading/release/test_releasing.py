@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -41,7 +40,7 @@ from mograder.store.marking.annotations import Annotations, AnnotationWish, Plac
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
-from tests.support.gradebooks import AT, change
+from tests.support.gradebooks import AT, change, export_0316
 from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
@@ -105,11 +104,14 @@ def test_changed_marks_are_counted_without_reading_the_others(course: ReleasedCo
     assert changed(course, 5) == 0
 
 
-def test_marks_that_0316_saved_after_the_release_are_counted(course: ReleasedCourse) -> None:
+def test_marks_that_are_imported_after_the_release_are_counted(course: ReleasedCourse) -> None:
     course.release(minutes=1)
-    with sqlite3.connect(course.loaded.gradebook_path) as database:
-        change = "UPDATE submissions SET feedback = 'Well done', updated_at = '2030-01-01T00:00:00'"
-        database.execute(f"{change} WHERE student = 'bob'")
+    export_0316(course.book)
+    change(
+        course.loaded.gradebook_path,
+        "UPDATE submissions SET feedback = 'Well done', updated_at = 'later' WHERE student = 'bob'",
+    )
+    course.book.import_0316(None, later(2))
     assert (MarkReleases(course.book).changed_since("A1"), changed(course)) == (
         frozenset({"bob"}),
         1,

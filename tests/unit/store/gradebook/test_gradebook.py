@@ -28,6 +28,7 @@ from mograder.store.gradebook.gradebook import (
     existing_gradebook,
 )
 from mograder.store.gradebook.gradebook_tables import metadata
+from mograder.store.gradebook.grading_records import Penalty
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 SITE = "https://moodle.example.edu"
@@ -82,14 +83,19 @@ def test_a_new_gradebook_has_exactly_the_tables_that_the_program_uses(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_gradebook_of_0_3_16_opens_in_place_after_a_copy_was_put_beside(old: Path) -> None:
+def test_a_gradebook_of_0_3_16_is_imported_after_a_copy_was_put_beside(
+    old: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = tables_0316(old)
     with Gradebook(old) as book:
-        alice, bob = book.marks("A1")
+        alice, bob = book.grades("A1")
         assert book.students() == {"alice": "Alice Old", "bob": ""}
-    assert (alice.auto_mark, alice.manual_mark, alice.total_mark) == (12.5, 20, 32.5)
-    assert (alice.final, alice.tampered, alice.feedback) == (29, ("Q2",), "good")
-    assert [(c.label, c.status, c.hidden) for c in alice.check_results] == [("Q1", "success", True)]
-    assert (bob.final, bob.feedback, bob.updated_at) == (None, "", "")
+    assert (alice.auto, alice.total, alice.penalty_pct) == (12.5, 32.5, 10)
+    assert (alice.final, alice.tampered, alice.comment) == (29, ("Q2",), "good")
+    assert [(c.label, c.status, c.hidden) for c in alice.checks] == [("Q1", "success", True)]
+    assert (bob.final, bob.comment) == (None, "")
+    assert "for 2 submissions in gradebook.db were imported" in caplog.text
+    assert tables_0316(old) == before, "its own tables stay as they are"
     lock = old.with_name("gradebook.db.lock")
     modes = [each.stat().st_mode & 0o777 for each in (old, lock)]
     assert modes == [0o660, 0o660], "a team's own permissions stay"
@@ -100,22 +106,25 @@ def test_a_gradebook_of_0_3_16_opens_in_place_after_a_copy_was_put_beside(old: P
     assert {"students", "submissions", "assignments"} <= tables
 
 
-def test_0_3_16_reads_what_we_wrote(old: Path) -> None:
+def tables_0316(path: Path) -> list[list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(path)) as connection:
+        names = ("assignments", "students", "submissions")
+        return [connection.execute(f"SELECT * FROM {name}").fetchall() for name in names]
+
+
+def test_0_3_16_reads_what_is_exported(old: Path) -> None:
+    _, _, before = tables_0316(old)
     with Gradebook(old) as book:
         book.put_students({"carol": "Carol New"})
-    with closing(sqlite3.connect(old)) as connection:
-        row = connection.execute(
-            "SELECT auto_mark, manual_mark, total_mark, tampered, check_results, updated_at "
-            "FROM submissions WHERE student = 'alice'"
-        ).fetchone()
-        keys = connection.execute("SELECT marks_metadata FROM assignments").fetchone()
-    assert row[:4] == (12.5, 20, 32.5, '["Q2"]')
-    assert row[4] == '[{"label": "Q1", "status": "success", "hidden": true}]'
-    assert row[5] == "2026-01-01T10:00:00"
-    assert keys == ('{"Q1": 10}',)
+        book.export_0316(None, {("A1", "alice"): Penalty(10, 29)}, AT)
+    assignments, students, after = tables_0316(old)
+    assert after[0][:11] == before[0][:11]
+    assert after[0][12:] == (10, 29, "1767254400"), "Unix seconds, as 0.3.16 writes them"
+    assert assignments == [("A1", 40, '{"Q1": 10}', '["Q1"]')]
+    assert ("carol", "Carol New") in students
 
 
-def test_a_column_that_an_older_program_did_not_have_is_added(path: Path) -> None:
+def test_a_column_that_an_older_program_did_not_have_is_added_by_an_export(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE students (username TEXT PRIMARY KEY, full_name TEXT)")
         connection.execute(
@@ -125,10 +134,12 @@ def test_a_column_that_an_older_program_did_not_have_is_added(path: Path) -> Non
         connection.execute("INSERT INTO submissions VALUES ('A1', 'alice', 7, 'kept')")
         connection.commit()
     with Gradebook(path) as book:
-        (alice,) = book.marks("A1")
-    assert (alice.final, alice.penalty_pct) == (7, None)
+        (alice,) = book.grades("A1")
+        assert (alice.final, alice.penalty_pct) == (7, None)
+        book.export_0316(None, {}, AT)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT mine FROM submissions").fetchone() == ("kept",)
+        found = connection.execute("SELECT mine, total_mark, penalty_pct FROM submissions")
+        assert found.fetchone() == ("kept", 7, None)
 
 
 def test_what_is_no_gradebook_is_refused_and_left_alone(tmp_path: Path) -> None:

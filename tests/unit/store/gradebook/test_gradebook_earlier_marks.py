@@ -1,4 +1,4 @@
-"""Marks that 0.3.16 gave, before ours or after them: which of them count.
+"""Marks that 0.3.16 gave, before ours or after them, and the rows that are written for it.
 
 See compatibility-0.3.16.md 9.
 """
@@ -16,13 +16,16 @@ from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     WHOLE,
     MarkEntry,
+    Penalty,
 )
 from tests.support.gradebooks import (
     AT,
     FAIR,
     a_run,
     change,
+    export_0316,
     give,
+    import_0316,
     only,
     put_recorded,
     row_of,
@@ -88,9 +91,6 @@ def test_grading_again_keeps_the_marks_that_0_3_16s_markers_gave(path: Path) -> 
     }
     assert (kept.marker, kept.points, kept.comment[:9]) == (EARLIER_MARKER, 42, "Good work")
     assert "in marks it is 30" in found["bob"].flags[0], "until it is marked again"
-    assert found["alice"].final == 57.7, "its penalty follows the total"
-    row = row_of(path)
-    assert (row["manual_mark"], row["feedback"][:9]) == (70, "Good work")
 
 
 def test_a_person_may_mark_what_only_0_3_16_has_graded(path: Path) -> None:
@@ -99,62 +99,184 @@ def test_a_person_may_mark_what_only_0_3_16_has_graded(path: Path) -> None:
         assert give(book, student="eve", Analysis=33).total == 58
         with pytest.raises(InvalidInput, match="no question 'Q1'"):
             give(book, student="eve", Q1=3)
+        assert row_of(path, "eve")["manual_mark"] is None, "only an export writes there"
+        export_0316(book)
     assert row_of(path, "eve")["manual_mark"] == pytest.approx(55)
 
 
-def test_a_mark_that_0_3_16_gave_afterwards_counts(book: Gradebook, path: Path) -> None:
+def test_what_was_imported_is_exported_unchanged(path: Path) -> None:
+    """All columns stay as 0.3.16 wrote them, also of totals that it computed wrongly."""
+    put_recorded(path)
+    before = path.read_bytes()
+    with Gradebook(path) as book:
+        deductions = {
+            ("A1", "alice"): Penalty(10, 60, 1_795_292_502),
+            ("A1", "cleo"): Penalty(100, 0, 1_795_992_502),
+        }
+        assert export_0316(book, deductions) == []
+        assert import_0316(book) == []
+    rows = {name: dict(row_of(path, name)) for name in ("alice", "bob", "cleo", "eve")}
+    path.write_bytes(before)
+    assert rows == {name: dict(row_of(path, name)) for name in rows}
+
+
+@pytest.fixture
+def marked(book: Gradebook) -> Gradebook:
+    """Alice's work, graded and marked here, and exported."""
     book.record_run(a_run(points=FAIR))
     give(book, Analysis=30)
-    change(
-        path,
-        "UPDATE submissions SET manual_mark = 70, total_mark = 22 + 42, feedback = 'New.', "
-        "graded_at = '2026-11-21T10:00:00', updated_at = '2026-11-21T10:00:00'",
-    )
-    grade = only(book)
+    export_0316(book)
+    return book
+
+
+SAVED = (
+    "UPDATE submissions SET manual_mark = 70, total_mark = 22 + 42, feedback = 'New.', "
+    "graded_at = '2026-11-21T10:00:00', updated_at = '2026-11-21T10:00:00'"
+)
+
+
+def test_a_mark_that_0_3_16_gave_afterwards_counts_when_it_is_imported(
+    marked: Gradebook, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(path, SAVED)
+    assert only(marked).total == 52.1
+    Gradebook(path).close()
+    assert "changed 1 row of gradebook.db" in caplog.text
+    told = ("alice", "done", "42 of 60 marks by a person, total 64")
+    assert [(s, o, t) for s, o, t in import_0316(marked)] == [told]
+    grade = only(marked)
     assert (grade.manual, grade.total, grade.comment) == (42, 64.1, "New.")
-    book.record_run(a_run(points=FAIR, later=9999))
-    assert only(book).total == 64.1
-    assert [m.marker for m in book.history("A1", "alice") if m.marker] == ["mia", EARLIER_MARKER]
+    assert [m.marker for m in marked.history("A1", "alice") if m.marker] == ["mia", EARLIER_MARKER]
+    assert import_0316(marked) == []
+    marked.record_run(a_run(points=FAIR, later=9999))
+    assert only(marked).total == 64.1
+
+
+def test_a_row_that_both_have_changed_is_a_conflict(marked: Gradebook, path: Path) -> None:
+    give(marked, later=3, Analysis=12)
+    change(path, SAVED)
+    before = dict(row_of(path))
+    for _ in range(2):
+        ((student, outcome, text),) = import_0316(marked)
+        assert (student, outcome) == ("alice", "conflict")
+        assert "the total is 34.1 here and 64 there, and the comments differ" in text
+        ((_, outcome, text),) = export_0316(marked)
+        assert (outcome, dict(row_of(path))) == ("conflict", before)
+        assert "which is not imported" in text
+    assert only(marked).total == 34.1
+    assert [each[1] for each in import_0316(marked, replaces=True)] == ["done"]
+    assert only(marked).total == 64.1
+    points = [m.points for m in marked.history("A1", "alice") if m.marker]
+    assert points == [30, 12, 42], "nothing is lost"
+
+
+def test_what_0_3_16_has_changed_is_written_over_when_that_is_asked_for(
+    marked: Gradebook, path: Path
+) -> None:
+    change(path, SAVED)
+    told = marked.export_0316(None, {}, AT, replaces=True)
+    assert [each.text for each in told] == ["mark 52.1"]
+    assert (row_of(path)["total_mark"], import_0316(marked)) == (52.1, [])
+
+
+def test_the_same_mark_on_both_sides_is_no_conflict(marked: Gradebook, path: Path) -> None:
+    give(marked, later=3, Analysis=42)
+    change(path, SAVED.replace("'New.'", "''"))
+    assert import_0316(marked) == []
+    assert [m.marker for m in marked.history("A1", "alice") if m.marker] == ["mia", "mia"]
 
 
 def test_browsing_in_0_3_16s_grader_changes_nothing(book: Gradebook, path: Path) -> None:
     """Its page saves the whole percentage when one goes on to the next student."""
     book.record_run(a_run(points=FAIR))
     give(book, Analysis=12.5)
-    percent = row_of(path)["manual_mark"]
-    assert percent == pytest.approx(20.833, abs=0.001)
+    export_0316(book)
+    assert row_of(path)["manual_mark"] == pytest.approx(20.833, abs=0.001)
     change(
         path,
         "UPDATE submissions SET manual_mark = 20, total_mark = 22 + 12, "
         "graded_at = '2026-11-21T10:00:00', updated_at = '2026-11-21T10:00:00'",
     )
+    assert import_0316(book) == []
     assert only(book).total == 34.6
 
 
-def test_what_0_3_16_read_from_a_notebooks_text_is_no_mark(book: Gradebook, path: Path) -> None:
+@pytest.mark.parametrize("exported", [True, False])
+def test_what_0_3_16_read_from_a_notebooks_text_is_no_mark(
+    book: Gradebook, path: Path, exported: bool
+) -> None:
     """Exploit: a submission with `_mark = 100`, which `mograder sync` of 0.3.16 takes."""
     book.record_run(a_run(points=FAIR))
+    export_0316(book)
+    if not exported:
+        change(path, "DELETE FROM exchanged_0316")
     change(
         path,
         "UPDATE submissions SET manual_mark = 100, total_mark = 122.1, updated_at = '2026-11-22'",
     )
+    assert import_0316(book) == []
     assert (only(book).manual, only(book).total) == (None, None)
-    book.record_run(a_run(points=FAIR, later=2))
-    assert only(book).total is None
 
 
-def test_a_result_of_0_3_16_over_ours_does_not_count(book: Gradebook, path: Path) -> None:
+def test_a_mark_from_a_text_does_not_count_after_another_mark_by_us_either(
+    book: Gradebook, path: Path
+) -> None:
+    """A person marked a question with checks, so that the row has a time of marking."""
     book.record_run(a_run(points=FAIR))
-    give(book, Analysis=30)
+    give(book, Q3=15)
+    export_0316(book)
+    change(path, "UPDATE submissions SET manual_mark = 100, total_mark = 137.1, updated_at = 'x'")
+    assert import_0316(book) == []
+    assert (only(book).manual, only(book).total) == (None, None)
+
+
+def test_a_result_of_0_3_16_over_ours_does_not_count(marked: Gradebook, path: Path) -> None:
     change(
         path,
         "UPDATE submissions SET auto_mark = 40, total_mark = 90, autograded_at = '2026-11-22', "
         "updated_at = '2026-11-22'",
     )
-    assert only(book).total == 52.1
-    assert only(book).flags == (
-        "mograder 0.3.16 graded this again; its result does not count here",
-    )
+    text = "mograder 0.3.16 graded this again; its result does not count here"
+    assert import_0316(marked) == [("alice", "noted", text)]
+    assert only(marked).total == 52.1
+    assert [each[1] for each in export_0316(marked)] == ["done"]
+    assert row_of(path)["auto_mark"] == 22.1
+
+
+def test_a_comment_of_0_3_16_alone_leaves_the_mark(marked: Gradebook, path: Path) -> None:
+    change(path, "UPDATE submissions SET feedback = 'Hm.', updated_at = 'later'")
+    assert import_0316(marked) == [("alice", "done", "a comment")]
+    assert (only(marked).total, only(marked).comment) == (52.1, "Hm.")
+
+
+def test_a_gradebook_in_another_file_is_imported_and_exported(
+    book: Gradebook, tmp_path: Path
+) -> None:
+    other, made = put_recorded(tmp_path / "other.db"), tmp_path / "made.db"
+    book.record_run(a_run("eve", FAIR))
+    told = {
+        (each.assignment, each.student): each.text
+        for each in book.import_0316(other, AT, dry_run=True)
+    }
+    assert told["A1", "alice"] == "42 of 60 marks by a person, total 67"
+    assert [each.student for each in book.grades("A1")] == ["eve"]
+    book.import_0316(other, AT)
+    assert {each.student: each.total for each in book.grades("A1")} == {
+        "alice": 67,
+        "bob": 75,
+        "cleo": 94,
+        "eve": None,
+    }
+    assert book.students()["alice"] == "Alice Ångström"
+    book.export_0316(made, {}, AT, dry_run=True)
+    assert not made.exists()
+    book.export_0316(made, {}, AT)
+    assert dict(row_of(made, "bob")) | {"updated_at": ""} == dict(row_of(other, "bob")) | {
+        "updated_at": ""
+    }
+    assert row_of(made, "eve")["auto_mark"] == 22.1
+    with pytest.raises(NotFound, match=r"no marks of mograder 0\.3\.16"):
+        book.import_0316(None, AT)
 
 
 def test_looking_at_an_old_gradebook_leaves_it_as_it_is(path: Path, tmp_path: Path) -> None:
@@ -166,16 +288,6 @@ def test_looking_at_an_old_gradebook_leaves_it_as_it_is(path: Path, tmp_path: Pa
     assert list(tmp_path.glob("*.before-*")) == []
     with pytest.raises(NotFound, match="There is no gradebook"), viewed_gradebook(tmp_path / "no"):
         pass
-
-
-def test_a_mark_from_a_text_does_not_count_after_another_mark_by_us_either(
-    book: Gradebook, path: Path
-) -> None:
-    """A person marked a question with checks, so that the row has a time of marking."""
-    book.record_run(a_run(points=FAIR))
-    give(book, Q3=15)
-    change(path, "UPDATE submissions SET manual_mark = 100, total_mark = 137.1, updated_at = 'x'")
-    assert (only(book).manual, only(book).total) == (None, None)
 
 
 def test_a_mark_from_a_text_waits_for_a_person_once_it_is_graded_here(path: Path) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import EARLIER_MARKER, MACHINE, WHOLE, MarkEntry
 from mograder.store.marking.answer_states import AnswerStates
-from tests.support.gradebooks import AT, MARKS, a_run, change, put_recorded, random_points
+from tests.support.gradebooks import (
+    AT,
+    MARKS,
+    a_run,
+    change,
+    export_0316,
+    import_0316,
+    put_recorded,
+    random_points,
+)
 
 STATES = ("judged", "unprotected", "needs attention", "claimed")
 
@@ -62,11 +71,13 @@ def test_they_agree_for_random_histories(tmp_path: Path, chance: random.Random) 
             given = chance.choice([None, 1.0, 7.5])
             book.record_marks("A1", student, {key: MarkEntry(given, "x")}, marker="mia", at=AT)
         compare(book)
+        export_0316(book)
         change(
             tmp_path / "gradebook.db",
-            "UPDATE submissions SET manual_mark = 20, total_mark = 30, graded_at = 'now'"
+            "UPDATE submissions SET manual_mark = 19, total_mark = 30, graded_at = 'now'"
             " WHERE student < 'student4'",
         )
+        assert [outcome for _, outcome, _ in import_0316(book)] == ["done"] * 4
         compare(book)
 
 

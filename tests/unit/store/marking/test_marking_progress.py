@@ -12,7 +12,7 @@ from mograder.store.gradebook.grading_records import MarkEntry
 from mograder.store.gradebook.student_grades import grades_of
 from mograder.store.marking.marking_progress import MarkingProgress
 from mograder.store.marking.shares import Shares
-from tests.support.gradebooks import AT, a_run, change
+from tests.support.gradebooks import AT, a_run, change, export_0316, import_0316
 
 MARKS = {"Q1": 10.0, "Essay": 20.0}
 STUDENTS = ("alice", "bob", "carol")
@@ -78,10 +78,11 @@ def test_the_numbers_are_those_of_counting_anew_after_every_change(path: Path) -
             assert seen[-1] != seen[-2]
 
 
-def test_a_mark_that_0_3_16_saves_in_place_is_noticed(path: Path) -> None:
+def test_a_mark_that_is_imported_from_0_3_16_is_noticed(path: Path) -> None:
     progress = MarkingProgress()
     with Gradebook(path) as book:
         assert progress.of(book, "A1").waiting == 3
+        export_0316(book)
         change(
             path,
             "UPDATE submissions SET manual_mark=50, total_mark=15, graded_at=?, updated_at=? "
@@ -89,6 +90,7 @@ def test_a_mark_that_0_3_16_saves_in_place_is_noticed(path: Path) -> None:
             "2026-10-01T10:00:00",
             "2026-10-01T10:00:00",
         )
+        import_0316(book)
         assert progress.of(book, "A1") == MarkingProgress().of(book, "A1")
         assert progress.of(book, "A1").waiting == 2
 

@@ -19,7 +19,17 @@ from mograder.store.gradebook.rubrics import SavedComment, StartsAt
 from mograder.store.marking.answer_states import AnswerStates
 from mograder.store.marking.question_marking import AnswerChanged, AnswerMark, Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
-from tests.support.gradebooks import AT, FAIR, a_run, change, only, put_recorded, row_of
+from tests.support.gradebooks import (
+    AT,
+    FAIR,
+    a_run,
+    change,
+    export_0316,
+    import_0316,
+    only,
+    put_recorded,
+    row_of,
+)
 
 MIA, BEN = "mia", "ben"
 
@@ -57,11 +67,13 @@ def undone(book: Gradebook, by: str = MIA, question: str = "Analysis") -> Answer
     return marks.undo("A1", "alice", question, marker=by, at=AT, version=seen)
 
 
-def test_a_mark_is_mirrored_for_0_3_16(book: Gradebook, tmp_path: Path) -> None:
+def test_a_mark_is_exported_for_0_3_16(book: Gradebook, tmp_path: Path) -> None:
     assert said(book, number(30, "Clear.")).total == 52.1
+    export_0316(book)
     row = row_of(tmp_path / "gradebook.db")
     assert (row["manual_mark"], row["total_mark"]) == (50, 52.1)
     said(book, number(45, "All in all."), question=WHOLE)
+    export_0316(book)
     row = row_of(tmp_path / "gradebook.db")
     assert (row["manual_mark"], row["total_mark"], row["feedback"]) == (75, 67.1, "All in all.")
     assert only(book).total == 67.1
@@ -83,10 +95,12 @@ def test_a_mark_of_0_3_16_appears_and_can_be_taken_over(tmp_path: Path) -> None:
         assert (back.given.mark.points, back.comment) == (42, now.comment)
 
 
-def test_what_0_3_16_saves_meanwhile_is_a_conflict(book: Gradebook, tmp_path: Path) -> None:
+def test_what_is_imported_meanwhile_is_a_conflict(book: Gradebook, tmp_path: Path) -> None:
     seen = said(book, number(10, "One."), question=WHOLE).version
     path = tmp_path / "gradebook.db"
+    export_0316(book)
     change(path, "UPDATE submissions SET manual_mark = 90, total_mark = 76, graded_at = 'later'")
+    import_0316(book)
     with pytest.raises(AnswerChanged) as caught:
         said(book, number(20), question=WHOLE, version=seen)
     assert caught.value.now.given is not None

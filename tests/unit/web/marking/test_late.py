@@ -74,7 +74,7 @@ async def test_only_instructors_may_see_and_change_it(course: Path, user: str) -
         assert (await client.get(LATE)).status_code == FORBIDDEN
         assert (await client.post(f"{LATE}/preview", data=ADD)).status_code == FORBIDDEN
         assert (await client.post(LATE, data={**ADD, "version": "0.0.0"})).status_code == FORBIDDEN
-    assert grades(course)["alice"].final == 67.5
+    assert grades(course)["alice"].final == 64.1
 
 
 async def test_the_rule_groups_and_files_have_previews_too(course: Path) -> None:

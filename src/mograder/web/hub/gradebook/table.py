@@ -15,6 +15,7 @@ from enum import StrEnum
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.sections.settings_model import ItemSettings, Settings
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.copy_state import CopyState
@@ -166,8 +167,10 @@ def _facts(
     student: str | None,
 ) -> Mapping[str, _Facts]:
     marks: defaultdict[str, dict[str, float | None]] = defaultdict(dict)
-    for each in book.finals(student) if book else ():
-        marks[each.assignment][nfc(each.student)] = each.final
+    only = None if student is None else (student,)
+    course = CourseLate(app.services.loaded).course(book, only) if book else {}
+    for name, counted in course.items():
+        marks[name] = {nfc(each.grade.student): each.grade.final for each in counted}
     requests = RegradeRequests(book).of(student=student) if book else ()
     asked = _by_item((each.assignment, each.student) for each in requests if each.waits)
     now = app.services.clock.now()

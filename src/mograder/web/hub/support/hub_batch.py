@@ -16,7 +16,7 @@ from mograder.exchange.submission_times import submissions_in
 from mograder.grading.batch.autograde import AutogradeRequest, autograde
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_jobs import Counts, GradingRequest
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.course_late import export_if_set
 from mograder.grading.results.result_row import ResultRow
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.runs.run_limits import lowered
@@ -52,12 +52,8 @@ class HubBatch:
         path = self.loaded.gradebook_path
         with closing(await asyncio.to_thread(Gradebook, path)) as gradebook:
             await autograde(wanted, self.tools, gradebook.record_run, watch)
-            await asyncio.to_thread(self._refresh, gradebook)
+            await asyncio.to_thread(export_if_set, self.loaded, gradebook, self.tools.now())
         return watch.counts
-
-    def _refresh(self, gradebook: Gradebook) -> None:
-        # Of all items: late days of the term that one uses are not left for the next.
-        CourseLate(self.loaded).refresh(gradebook, at=self.tools.now())
 
     def _wanted(self, name: ItemName, request: GradingRequest) -> AutogradeRequest:
         """Return what to grade; reads the disk."""

@@ -74,7 +74,7 @@ def app(hub: Hub) -> HubApp:
         hub.services,
         Metrics(hub.services.pool),
         Notifier(),
-        SharedGradebook(hub.services.loaded.gradebook_path),
+        SharedGradebook(hub.services.loaded),
     )
 
 

@@ -1,0 +1,115 @@
+"""``mograder gradebook import-0316`` and ``export-0316``: marks from and for mograder 0.3.16."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from mograder.cli.gradebook.book import existing_book
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.formatting import plain
+from mograder.core.clock import SystemClock
+from mograder.core.name_lookup import counted
+from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_late import CourseLate
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook_0316 import Outcome, Told
+
+_dry_run = click.option(
+    "--dry-run", is_flag=True, help="Tell what would change, and change nothing."
+)
+
+
+@click.command("import-0316")
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Where both have changed a mark, let that of 0.3.16 count.",
+)
+@_dry_run
+@course_option
+def import_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: LoadedSettings) -> None:
+    """Take over marks from the gradebook of mograder 0.3.16.
+
+    FILE is that gradebook; by default it is the course's own, of which the first command that needs
+    marks imports everything. Later only what 0.3.16 has changed since is taken: marks, comments and
+    deductions; its grading counts for work that was never graded here. Marks of here stay in the
+    history. Where people have marked the same work here, nothing is taken, and the command ends
+    with 1.
+    """
+    path = loaded.gradebook_path
+    with _opened(path, dry_run=dry_run) as book:
+        told = book.import_0316(
+            _other(file, path), SystemClock().now(), replaces=replace, dry_run=dry_run
+        )
+    _tell(told, "imported", dry_run=dry_run)
+
+
+@click.command("export-0316")
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--replace", is_flag=True, help="Write over what 0.3.16 has changed and is not imported."
+)
+@_dry_run
+@course_option
+def export_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: LoadedSettings) -> None:
+    """Write the marks into a gradebook that mograder 0.3.16 reads.
+
+    FILE is made or changed; by default it is the course's own gradebook. A row that 0.3.16 has
+    changed since it was imported or exported last stays as it is, and the command ends with 1:
+    import it first. [gradebook] export_0316 = true does this after each command that changes marks.
+    """
+    path = loaded.gradebook_path
+    with viewed_gradebook(path) if dry_run else existing_book(loaded) as book:
+        told = book.export_0316(
+            _other(file, path),
+            CourseLate(loaded).deductions(book),
+            SystemClock().now(),
+            replaces=replace,
+            dry_run=dry_run,
+        )
+    _tell(told, "exported", dry_run=dry_run)
+
+
+@contextmanager
+def _opened(path: Path, *, dry_run: bool) -> Iterator[Gradebook]:
+    """Open the course's gradebook, which leaves the marks of 0.3.16 in it to the command."""
+    if not dry_run:
+        with Gradebook(path, imports=False) as book:
+            yield book
+    elif path.is_file():
+        with viewed_gradebook(path, imports=False) as book:
+            yield book
+    else:
+        with (
+            TemporaryDirectory(prefix="mograder-gradebook-") as place,
+            Gradebook(Path(place) / path.name) as book,
+        ):
+            yield book
+
+
+def _other(file: Path | None, own: Path) -> Path | None:
+    """Return the file, None if it is the course's own gradebook."""
+    return None if file is None or file.resolve() == own.resolve() else file
+
+
+def _tell(told: Sequence[Told], done: str, *, dry_run: bool) -> None:
+    for each in told:
+        sign = "LEFT: " if each.outcome is Outcome.CONFLICT else ""
+        click.echo(plain(f"  {each.assignment}, {each.student}: {sign}{each.text}"))
+    counts = Counter(each.outcome for each in told)
+    left = counts[Outcome.CONFLICT]
+    more = f", {left} left: give --replace, or mark them on one side only" if left else ""
+    click.echo(f"{counted(counts[Outcome.DONE], 'row')} {done}{more}.")
+    if dry_run:
+        click.echo("Dry run — nothing was changed.")
+    if left:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,275 @@
+"""Import of 0.3.16's gradebook: what it has changed becomes rows of our history.
+
+A mark that 0.3.16 gave is one for all questions without checks together, by the marker
+``mograder 0.3.16``. Its grading counts only for work that was never graded here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from mograder.core.clock import utc_iso
+from mograder.marks import sum_of_marks
+from mograder.store.gradebook.gradebook_0316 import (
+    Exchanged,
+    Gradebook0316,
+    Outcome,
+    Row0316,
+    Told,
+    newest_given,
+    put_exchanged,
+    read_exchanged,
+)
+from mograder.store.gradebook.gradebook_marks import (
+    insert_mark,
+    put,
+    put_assignment,
+    put_work,
+    read_assignment,
+    read_rows,
+)
+from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_of, list_of
+from mograder.store.gradebook.gradebook_tables import grading_runs, student_names
+from mograder.store.gradebook.grading_records import (
+    DOUBTFUL,
+    EARLIER_MARKER,
+    IMPORTED,
+    MANUAL,
+    WHOLE,
+    RecordedMark,
+    StudentGrade,
+)
+from mograder.store.gradebook.mark_counting import (
+    CLOSE,
+    StudentRows,
+    available_to_people,
+    grade_of,
+    manual_percent,
+)
+
+_PERCENT = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The import of one row: all that is known of the student after it, and a mark to add.
+
+    ``told`` is None if there is nothing to say about it.
+    """
+
+    row: Row0316
+    updated: str
+    rows: StudentRows
+    told: Told | None = None
+    mark: RecordedMark | None = None
+
+
+def import_gradebook(
+    connection: Connection,
+    found: Gradebook0316,
+    at: datetime,
+    *,
+    replaces: bool = False,
+    dry_run: bool = False,
+) -> tuple[Told, ...]:
+    """Take over what 0.3.16 has changed; return what there is to say about the rows.
+
+    Where people have marked the work here since the last exchange, too, nothing is taken, unless
+    ``replaces``: then the mark of 0.3.16 counts, and those of here stay in the history.
+    """
+    names = sorted({row.assignment for row, _ in found.submissions})
+    steps: list[_Step] = []
+    for name in names:
+        steps += _steps(connection, name, found, at, replaces=replaces)
+    if not dry_run:
+        for each in steps:
+            if each.told is None or each.told.outcome is not Outcome.CONFLICT:
+                _take(connection, each)
+        _take_names(connection, found)
+    return tuple(each.told for each in steps if each.told is not None)
+
+
+def _steps(
+    connection: Connection, name: str, found: Gradebook0316, at: datetime, *, replaces: bool
+) -> Iterator[_Step]:
+    known = {each.student: each for each in read_rows(connection, name)}
+    exchanged = read_exchanged(connection, name)
+    theirs = found.assignment(name)
+    for row, updated in found.submissions:
+        last = exchanged.get(row.student)
+        if row.assignment != name or (last is not None and last.row == row):
+            continue
+        rows = known.get(row.student) or StudentRows(theirs, row.student)
+        if not rows.runs:
+            rows = replace(rows, assignment=theirs)
+        yield _step(_Step(row, updated, rows), theirs, last, at, replaces=replaces)
+
+
+def _step(
+    step: _Step, theirs: AssignmentRow, last: Exchanged | None, at: datetime, *, replaces: bool
+) -> _Step:
+    row, rows, held = step.row, step.rows, last.row if last is not None else None
+    grade = grade_of(rows)
+    given = _given(row, theirs, rows, held)
+    is_said = row.feedback != (held.feedback if held is not None else "")
+    percent = manual_percent(rows.assignment, grade.manual)
+    agrees = row.feedback == grade.comment and (
+        given is None or _is_same_percent(row.manual_mark, percent)
+    )
+    after = replace(step, rows=replace(rows, work=_work(row, rows, held)))
+    if agrees or not (given or is_said):
+        return replace(after, told=_noted(row, rows, held))
+    if not replaces and newest_given(rows) > (last.mark if last is not None else 0):
+        return replace(step, told=Told(*row.key, Outcome.CONFLICT, _both(row, grade)))
+    mark = replace(
+        given or _unchanged(grade, rows.assignment),
+        comment=row.feedback,
+        run=rows.runs[-1].number if rows.runs else None,
+        # Later than a release of the marks before, so that the change is noticed.
+        at=_utc_of(row.graded_at, at) if last is None and not rows.runs else utc_iso(at),
+    )
+    what = "a comment"
+    if given is not None:
+        what = f"{mark.points:g} of {mark.available:g} marks by a person, total {row.total_mark:g}"
+    return replace(after, told=Told(*row.key, Outcome.DONE, what), mark=mark)
+
+
+def _given(
+    row: Row0316, theirs: AssignmentRow, rows: StudentRows, held: Row0316 | None
+) -> RecordedMark | None:
+    """Return the mark that a person gave with 0.3.16 since the last exchange; None without one.
+
+    A mark without a new time of marking was read from the text of a notebook, which may be the
+    student's own: it does not count for work that was graded or exchanged before.
+    """
+    if row.manual_mark is None or row.total_mark is None:
+        return None
+    if held is not None and _is_same_percent(row.manual_mark, held.manual_mark):
+        return None
+    is_known = bool(rows.runs) or held is not None
+    if is_known and row.graded_at in ("", held.graded_at if held is not None else ""):
+        return None
+    if row.auto_mark is not None and theirs.manual_available <= 0:
+        return None  # 0.3.16 saves its slider as the total although there is nothing to mark
+    doubtful = is_doubtful(row, theirs)
+    state = DOUBTFUL if doubtful else MANUAL if row.graded_at else IMPORTED
+    points, available = _points(row, theirs), available_to_people(theirs)
+    return RecordedMark(0, WHOLE, points, available, state, "", EARLIER_MARKER, None, "")
+
+
+def _unchanged(grade: StudentGrade, assignment: AssignmentRow) -> RecordedMark:
+    """Return a row of the history for a comment, which leaves the mark for the whole as it is."""
+    points = grade.whole.points if grade.whole is not None else None
+    state = grade.whole.state if grade.whole is not None else MANUAL
+    available = available_to_people(assignment)
+    return RecordedMark(0, WHOLE, points, available, state, "", EARLIER_MARKER, None, "")
+
+
+def _points(row: Row0316, assignment: AssignmentRow) -> float:
+    """Return the points of 0.3.16's mark; its total tells them, which has lost auto's fraction."""
+    total, percent = row.total_mark or 0.0, row.manual_mark or 0.0
+    if row.auto_mark is None:
+        return total
+    scaled = round(percent / _PERCENT * assignment.manual_available)
+    if is_doubtful(row, assignment) or _is_close(total, math.trunc(row.auto_mark) + scaled):
+        return float(scaled)
+    return sum_of_marks([total, -row.auto_mark])
+
+
+def is_doubtful(row: Row0316, assignment: AssignmentRow) -> bool:
+    """Return whether 0.3.16 has graded again and added its percentage to the total as points."""
+    if row.manual_mark is None or row.auto_mark is None or row.total_mark is None:
+        return False
+    again = bool(row.graded_at) and row.graded_at < row.autograded_at
+    added = _is_close(row.total_mark, row.auto_mark + row.manual_mark)
+    percentage = not _is_close(assignment.manual_available, _PERCENT)
+    return again and added and percentage and row.manual_mark > 0
+
+
+def _work(row: Row0316, rows: StudentRows, held: Row0316 | None) -> Work:
+    """Return the student's work after the import of a row.
+
+    Work that was graded here and never exchanged may have a deduction in its row that an earlier
+    version of this program wrote: that one is not taken.
+    """
+    work = rows.work or Work()
+    if not rows.runs:
+        work = replace(
+            work,
+            total=row.total_mark,
+            earlier_auto=row.auto_mark,
+            earlier_submitted=row.submitted_at,
+            cell_errors=int(row.cell_errors or 0),
+            tampered=tuple(map(str, list_of(row.tampered))),
+            checks=checks_of(row.check_results),
+        )
+    before = (held.penalty_pct, held.penalised_mark) if held is not None else (None, None)
+    news = row.penalty_pct, row.penalised_mark
+    if news != before and (held is not None or not rows.runs):
+        work = replace(work, earlier_pct=row.penalty_pct, earlier_mark=row.penalised_mark)
+    return work
+
+
+def _noted(row: Row0316, rows: StudentRows, held: Row0316 | None) -> Told | None:
+    if rows.runs and held is not None and row.auto_mark != held.auto_mark:
+        text = "mograder 0.3.16 graded this again; its result does not count here"
+        return Told(*row.key, Outcome.NOTED, text)
+    if held is None and not rows.runs and not rows.marks:
+        total = "no mark yet" if row.total_mark is None else f"total {row.total_mark:g}"
+        return Told(*row.key, Outcome.DONE, total)
+    return None
+
+
+def _both(row: Row0316, grade: StudentGrade) -> str:
+    theirs = "no mark" if row.total_mark is None else f"{row.total_mark:g}"
+    ours = "no total yet" if grade.total is None else f"{grade.total:g}"
+    also = "" if row.feedback == grade.comment else ", and the comments differ"
+    return f"marked here and by mograder 0.3.16: the total is {ours} here and {theirs} there{also}"
+
+
+def _take(connection: Connection, step: _Step) -> None:
+    name, student = step.row.key
+    rows = step.rows
+    if step.mark is not None:
+        number = insert_mark(connection, name, student, step.mark)
+        rows = replace(rows, marks=(*rows.marks, replace(step.mark, number=number)))
+    put_work(connection, rows)
+    put_exchanged(connection, [(Exchanged(step.row, newest_given(rows)), step.updated)])
+
+
+def _take_names(connection: Connection, found: Gradebook0316) -> None:
+    """Take the assignments that were never graded here, and the names that are unknown here."""
+    graded = set(connection.execute(select(grading_runs.c.assignment).distinct()).scalars())
+    for name, assignment in found.assignments.items():
+        if name not in graded or read_assignment(connection, name) is None:
+            put_assignment(connection, assignment)
+    names = {row.username: row.full_name for row in connection.execute(select(student_names))}
+    for username, full_name in found.names.items():
+        if not names.get(username):
+            put(connection, student_names, {"username": username}, {"full_name": full_name})
+
+
+def _is_same_percent(theirs: float | None, ours: float | None) -> bool:
+    """Return whether a percentage is ours, perhaps without its fraction.
+
+    0.3.16's page saves the whole percentage when one goes on to the next student.
+    """
+    if theirs is None or ours is None:
+        return theirs is ours
+    return _is_close(theirs, ours) or theirs == math.trunc(ours)
+
+
+def _is_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, abs_tol=CLOSE)
+
+
+def _utc_of(local: str, otherwise: datetime) -> str:
+    try:
+        return utc_iso(datetime.fromisoformat(local))
+    except ValueError:
+        return utc_iso(otherwise)
