@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import click
@@ -10,6 +9,7 @@ import click
 from mograder.cli.gradebook.book import account_name, assignment_named, existing_book
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain, when
+from mograder.cli.shared.options import together
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.name_lookup import counted
@@ -20,20 +20,14 @@ from mograder.grading.release.releasing import Released, take_back
 from mograder.grading.release.releasing import release as release_marks
 from mograder.grading.results.grading_result import grading_key
 
-
-def _options(command: Callable[..., object]) -> Callable[..., object]:
-    for add in (
-        course_option,
-        click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing."),
-        click.option(
-            "--by", help="Name of the person who does it.  [default: your account's name]"
-        ),
-        click.option("--group", "groups", multiple=True, help="Only the students of this group."),
-        click.option("--student", "students", multiple=True, help="Only this student; repeatable."),
-        click.argument("assignment"),
-    ):
-        command = add(command)
-    return command
+_options = together(
+    click.argument("assignment"),
+    click.option("--student", "students", multiple=True, help="Only this student; repeatable."),
+    click.option("--group", "groups", multiple=True, help="Only the students of this group."),
+    click.option("--by", help="Name of the person who does it.  [default: your account's name]"),
+    click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing."),
+    course_option,
+)
 
 
 @click.command("release")

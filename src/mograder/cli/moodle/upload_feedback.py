@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from click.core import ParameterSource
@@ -14,6 +13,7 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import together
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.released import (
     ReleasedCourseMarks,
@@ -46,23 +46,21 @@ from mograder.exchange.moodle.summary import SummaryRow, summary
 from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
-_F = TypeVar("_F", bound=Callable[..., object])
 _STATES = [state.value for state in WorkflowState]
 
 
-def comment_options(command: _F) -> _F:
-    """Add ``--clear-comments`` and ``--html-comments``."""
-    clear = click.option(
+comment_options = together(
+    click.option(
         "--clear-comments",
         is_flag=True,
         help="Erase the comment on Moodle where the feedback here is empty.",
-    )
-    html = click.option(
+    ),
+    click.option(
         "--html-comments",
         is_flag=True,
         help="The feedback in the CSV is HTML.  [default: text, or as feedback_format says]",
-    )
-    return clear(html(command))
+    ),
+)
 
 
 @click.command("upload-feedback")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, site_options
-from mograder.cli.shared.options import insecure_option
+from mograder.cli.shared.options import insecure_option, together
 from mograder.cli.shared.remote import Address
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course
@@ -29,23 +27,21 @@ from mograder.store.gradebook.gradebook import Gradebook
 HEADING = "# Allowed users — synced from Moodle"
 """First line of a list that is written here (compatibility-0.3.16.md 9)."""
 
-_F = TypeVar("_F", bound=Callable[..., object])
 
-
-def naming_options(command: _F) -> _F:
-    """Add ``--map`` and ``--username-from``, for sites that do not show usernames to teachers."""
-    mapping = click.option(
+naming_options = together(
+    click.option(
         "--map",
         "map_file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="CSV that says who is who: username, and email, idnumber or user_id.",
-    )
-    derived = click.option(
+    ),
+    click.option(
         "--username-from",
         type=click.Choice([each.value for each in NamedBy]),
         help="What usernames are made of where Moodle shows none.",
-    )
-    return mapping(derived(command))
+    ),
+)
+"""For sites that do not show usernames to teachers."""
 
 
 def naming_of(map_file: Path | None, username_from: str | None) -> Naming:

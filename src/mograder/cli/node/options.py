@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import click
 from pydantic import SecretStr
@@ -14,40 +12,33 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import Environ, read_environ
 from mograder.sandbox.nodes.node_identity import NodeIdentity
 
-_F = TypeVar("_F", bound=Callable[..., object])
 _LARGEST_TOKEN = 16_384
 
 
-def state_option(command: _F) -> _F:
-    """Add ``--state``."""
-    return click.option(
-        "--state",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Directory of the node's identity, environments and logs, on a local disk.  "
-        "[env var: MOGRADER_NODE_STATE; default: ~/.local/state/mograder-node]",
-    )(command)
+state_option = click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the node's identity, environments and logs, on a local disk.  "
+    "[env var: MOGRADER_NODE_STATE; default: ~/.local/state/mograder-node]",
+)
 
 
-def share_option(command: _F) -> _F:
-    """Add ``--share``."""
-    return click.option(
-        "--share",
-        "shares",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="A directory that is mounted here at the same path as on the hubs. Give it several "
-        "times for several.  [env var: MOGRADER_NODE_SHARE, separated by colons]",
-    )(command)
+share_option = click.option(
+    "--share",
+    "shares",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A directory that is mounted here at the same path as on the hubs. Give it several "
+    "times for several.  [env var: MOGRADER_NODE_SHARE, separated by colons]",
+)
 
 
-def name_option(command: _F) -> _F:
-    """Add ``--name``."""
-    return click.option(
-        "--name",
-        default="",
-        help="The name by which the hub knows this node.  [env var: MOGRADER_NODE_NAME; default: "
-        "the machine's name]",
-    )(command)
+name_option = click.option(
+    "--name",
+    default="",
+    help="The name by which the hub knows this node.  [env var: MOGRADER_NODE_NAME; default: "
+    "the machine's name]",
+)
 
 
 def node_environ_of(

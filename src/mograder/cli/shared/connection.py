@@ -12,6 +12,8 @@ from functools import wraps
 
 from pydantic import SecretStr
 
+from mograder.cli.shared.options import Option, together
+
 
 def first(*told: str | SecretStr | None) -> str:
     """Return the first text that is not blank, without space around it; "" if all are."""
@@ -22,9 +24,7 @@ def first(*told: str | SecretStr | None) -> str:
     return ""
 
 
-def gathered(
-    name: str, kind: type, *options: Callable[..., Callable[..., object]]
-) -> Callable[[Callable[..., object]], Callable[..., object]]:
+def gathered(name: str, kind: type, *options: Option) -> Option:
     """Return a decorator that adds options; the command gets them as one argument ``name``.
 
     ``kind`` is the dataclass of the argument.
@@ -37,9 +37,6 @@ def gathered(
             own = {key: given.pop(key) for key in keys}
             return command(*args, **{name: kind(**own)}, **given)
 
-        decorated: Callable[..., object] = with_connection
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated
+        return together(*options)(with_connection)
 
     return decorate

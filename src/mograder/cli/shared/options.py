@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
-_F = TypeVar("_F", bound=Callable[..., object])
+Option = Callable[[Callable[..., object]], Callable[..., object]]
+"""What adds an option to a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +23,29 @@ class Given:
     overrides: Mapping[str, object] = field(default_factory=dict)
 
 
-def course_dir_option(command: _F) -> _F:
-    """Add ``-C``; the defaults are MOGRADER_COURSE_DIR, then the working directory (B73)."""
-    return click.option(
-        "-C",
-        "--course-dir",
-        type=click.Path(path_type=Path),
-        default=None,
-        help="Course directory.  [env var: MOGRADER_COURSE_DIR; default: .]",
-    )(command)
+def together(*options: Option) -> Option:
+    """Return a decorator that adds several options, in the order of ``--help``."""
+
+    def decorate(command: Callable[..., object]) -> Callable[..., object]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def insecure_option(command: _F) -> _F:
-    """Add ``--insecure``, for a hub that can only be reached over plain http."""
-    return click.option(
-        "--insecure", is_flag=True, help="Send the token over plain http to another machine."
-    )(command)
+course_dir_option = click.option(
+    "-C",
+    "--course-dir",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Course directory.  [env var: MOGRADER_COURSE_DIR; default: .]",
+)
+"""The defaults are MOGRADER_COURSE_DIR, then the working directory (B73)."""
 
-
+insecure_option = click.option(
+    "--insecure", is_flag=True, help="Send the token over plain http to another machine."
+)
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be sent, and send nothing."
 )
@@ -56,7 +61,7 @@ VERBOSE = "mograder.verbose"
 """The key of the value of `verbose_option` in the context's ``meta``."""
 
 
-def verbose_option(command: _F) -> _F:
+def verbose_option(command: Callable[..., object]) -> Callable[..., object]:
     """Add ``-v``, with which :func:`mograder.cli.shared.output.reporting` shows all lines."""
 
     def keep(ctx: click.Context, _: click.Parameter, given: bool) -> None:
@@ -72,38 +77,30 @@ def verbose_option(command: _F) -> _F:
     )(command)
 
 
-def sandbox_options(command: _F) -> _F:
-    """Add ``--no-sandbox`` and ``--own-python``, for commands that run an author's notebooks."""
-    for add in (
-        click.option(
-            "--own-python",
-            is_flag=True,
-            help="Run with mograder's own Python and packages, without a sandbox.",
-        ),
-        click.option(
-            "--no-sandbox",
-            is_flag=True,
-            help="Run without a sandbox: with the network, and no limits.",
-        ),
-    ):
-        command = add(command)
-    return command
+sandbox_options = together(
+    click.option(
+        "--no-sandbox",
+        is_flag=True,
+        help="Run without a sandbox: with the network, and no limits.",
+    ),
+    click.option(
+        "--own-python",
+        is_flag=True,
+        help="Run with mograder's own Python and packages, without a sandbox.",
+    ),
+)
+"""For commands that run an author's notebooks."""
 
-
-def what_to_fetch(command: _F) -> _F:
-    """Add the arguments and options of ``fetch``, the same for every kind of server."""
-    directory = click.Path(file_okay=False, path_type=Path)
-    for add in (
-        click.option(
-            "-o",
-            "--output-dir",
-            type=directory,
-            default=Path(),
-            show_default=True,
-            help="Where the files go.",
-        ),
-        click.option("--list", "listed", is_flag=True, help="List the assignments."),
-        click.argument("assignment", required=False),
-    ):
-        command = add(command)
-    return command
+what_to_fetch = together(
+    click.argument("assignment", required=False),
+    click.option("--list", "listed", is_flag=True, help="List the assignments."),
+    click.option(
+        "-o",
+        "--output-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(),
+        show_default=True,
+        help="Where the files go.",
+    ),
+)
+"""The arguments and options of ``fetch``, the same for every kind of server."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
@@ -23,19 +22,17 @@ from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases
 
-_F = TypeVar("_F", bound=Callable[..., object])
 _SHOWN = 10
 _PAGE = ".html"
 
 
-def unreleased_option(command: _F) -> _F:
-    """Add ``--unreleased``, for the present marks of an assignment whose marks are released."""
-    return click.option(
-        "--unreleased",
-        is_flag=True,
-        help="Send the present marks, whether they are released or not.  [default: only released "
-        "marks, once some of the assignment were released]",
-    )(command)
+unreleased_option = click.option(
+    "--unreleased",
+    is_flag=True,
+    help="Send the present marks, whether they are released or not.  [default: only released "
+    "marks, once some of the assignment were released]",
+)
+"""Add ``--unreleased``, for the present marks of an assignment whose marks are released."""
 
 
 @dataclass(frozen=True, slots=True)
