@@ -20,14 +20,13 @@ from mograder.store.gradebook.gradebook_0316 import (
     local_iso,
     metadata,
     newest_given,
-    put_exchanged,
     read_exchanged,
     read_gradebook,
     students,
     submissions,
 )
 from mograder.store.gradebook.gradebook_marks import put, read_assignments, read_rows
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_json
+from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_json, text_of
 from mograder.store.gradebook.gradebook_tables import grading_runs, student_names
 from mograder.store.gradebook.grading_records import Penalty
 from mograder.store.gradebook.mark_counting import (
@@ -43,77 +42,83 @@ Deductions = Mapping[tuple[str, str], Penalty]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export writes: complete rows, and the names by username.
+    """Everything that follows from our marks, and the last exchanges by assignment and student.
 
-    ``rows`` have the number of the student's newest mark by a person. ``exchanged`` are those of
-    the last exchange, by assignment and student.
+    ``rows`` have the number of the student's newest mark by a person; ``names`` are by username.
     """
 
     assignments: tuple[AssignmentRow, ...]
     names: Mapping[str, str]
     rows: Sequence[Exchanged]
-    exchanged: Mapping[tuple[str, str], Row0316]
+    last: Mapping[tuple[str, str], Exchanged]
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """What was written or left, and the rows with ``updated_at`` that both sides agree on now."""
+class Difference:
+    """What an export has to write, and what there is to say about it.
 
-    told: tuple[Told, ...]
-    exchanged: Sequence[tuple[Exchanged, str]]
+    ``rows`` have the ``updated_at`` of the row in their place, None without one. ``agreed`` are
+    rows with ``updated_at`` that are the same on both sides, which is not recorded yet.
+    """
 
-    def record(self, connection: Connection) -> None:
-        """Record in our gradebook what was exchanged."""
-        put_exchanged(connection, self.exchanged)
+    export: Export
+    told: Sequence[Told]
+    names: Mapping[str, str]
+    rows: Sequence[tuple[Exchanged, str | None]]
+    agreed: Sequence[tuple[Exchanged, str]]
 
 
 def prepare_export(connection: Connection, deductions: Deductions, at: datetime) -> Export:
     """Return the rows that follow from our marks."""
     rows: list[Exchanged] = []
-    exchanged: dict[tuple[str, str], Row0316] = {}
+    exchanged: dict[tuple[str, str], Exchanged] = {}
     known = read_assignments(connection)
     for assignment in known:
         last = read_exchanged(connection, assignment.name)
-        exchanged |= {each.row.key: each.row for each in last.values()}
+        exchanged |= {each.row.key: each for each in last.values()}
         graded = _graded_at(connection, assignment.name)
         for each in read_rows(connection, assignment.name):
-            key = assignment.name, each.student
-            row = _row_of(each, exchanged.get(key), deductions.get(key) or Penalty(None, None))
+            held = last[each.student].row if each.student in last else None
+            deduction = deductions.get((assignment.name, each.student)) or Penalty(None, None)
+            row = _row_of(each, held, deduction)
             when = graded.get(each.student) or row.autograded_at or local_iso(at)
             rows.append(Exchanged(replace(row, autograded_at=when), newest_given(each)))
     names = {row.username: row.full_name for row in connection.execute(select(student_names))}
     return Export(known, names, rows, exchanged)
 
 
-def write_export(
-    file: Connection, export: Export, at: datetime, *, replaces: bool = False, dry_run: bool = False
-) -> Exported:
-    """Write the rows that differ into the tables in ``file``.
+def compare_export(file: Connection, export: Export, *, replaces: bool = False) -> Difference:
+    """Compare an export with the tables in ``file``.
 
     A row that 0.3.16 has changed since the last exchange is left as it is, unless ``replaces``.
     """
-    there = {row.key: (row, updated) for row, updated in read_gradebook(file).submissions}
+    found = read_gradebook(file)
+    there = {row.key: (row, updated) for row, updated in found.submissions}
     told: list[Told] = []
-    news: list[Row0316] = []
-    exchanged: list[tuple[Exchanged, str]] = []
+    news: list[tuple[Exchanged, str | None]] = []
+    agreed: list[tuple[Exchanged, str]] = []
     for each in export.rows:
-        key = each.row.key
-        row, updated = there.get(key, (None, ""))
+        key, last = each.row.key, export.last.get(each.row.key)
+        row, updated = there.get(key, (None, None))
         if row == each.row:
-            exchanged.append((each, updated))
-        elif row is None or replaces or row == export.exchanged.get(key):
-            news.append(each.row)
-            exchanged.append((each, local_iso(at)))
+            agreed += [(each, updated or "")] if last != each else []
+        elif row is None or replaces or (last is not None and row == last.row):
+            news.append((each, updated))
             told.append(Told(*key, Outcome.DONE, _mark_of(each.row)))
         else:
             text = f"mograder 0.3.16 has changed this row ({_mark_of(row)}), which is not imported"
             told.append(Told(*key, Outcome.CONFLICT, text))
-    if not dry_run:
-        _write(file, export, news, local_iso(at))
-    return Exported(tuple(told), exchanged)
+    names = {user: name for user, name in export.names.items() if found.names.get(user) != name}
+    return Difference(export, told, names, news, agreed)
 
 
-def _write(file: Connection, export: Export, rows: Sequence[Row0316], updated: str) -> None:
+def write_export(
+    file: Connection, found: Difference, at: datetime
+) -> Sequence[tuple[Exchanged, str]]:
+    """Write what differs into the tables in ``file``; return the rows that both sides agree on.
+
+    A row that 0.3.16 has written since the comparison is left to the next export.
+    """
     metadata.create_all(file)
     for table in metadata.sorted_tables:  # an older program did not have all columns
         present = {column["name"] for column in inspect(file).get_columns(table.name)}
@@ -121,13 +126,18 @@ def _write(file: Connection, export: Export, rows: Sequence[Row0316], updated: s
             if column.name not in present:
                 kind = column.type.compile(file.dialect)
                 file.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
-    for assignment in export.assignments:
+    for assignment in found.export.assignments:
         put(file, assignments, {"name": assignment.name}, _assignment_columns(assignment))
-    for username, full_name in export.names.items():
+    for username, full_name in found.names.items():
         put(file, students, {"username": username}, {"full_name": full_name})
-    if rows:
-        values = [{**each.columns(), "updated_at": updated} for each in rows]
+    stamps = select(submissions.c.assignment, submissions.c.student, submissions.c.updated_at)
+    now = {(row[0], row[1]): text_of(row[2]) for row in file.execute(stamps)}
+    news = [each for each, updated in found.rows if now.get(each.row.key) == updated]
+    updated_at = local_iso(at)
+    values = [{**each.row.columns(), "updated_at": updated_at} for each in news]
+    if values:
         file.execute(upsert(file, submissions, values[0], KEY), values)
+    return [*found.agreed, *((each, updated_at) for each in news)]
 
 
 def _row_of(rows: StudentRows, held: Row0316 | None, deduction: Penalty) -> Row0316:

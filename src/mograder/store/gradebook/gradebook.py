@@ -35,7 +35,12 @@ from mograder.store.database.database import (
     writing,
 )
 from mograder.store.gradebook import gradebook_marks
-from mograder.store.gradebook.export_0316 import Deductions, prepare_export, write_export
+from mograder.store.gradebook.export_0316 import (
+    Deductions,
+    compare_export,
+    prepare_export,
+    write_export,
+)
 from mograder.store.gradebook.given_marks import GivenMarks, record_given
 from mograder.store.gradebook.gradebook_0316 import (
     Gradebook0316,
@@ -44,6 +49,7 @@ from mograder.store.gradebook.gradebook_0316 import (
     damaged_rows,
     has_tables,
     is_first,
+    put_exchanged,
     read_gradebook,
 )
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
@@ -342,14 +348,14 @@ class Gradebook(Closing):
         """
         with self.reading() as connection:
             export = prepare_export(connection, deductions, at)
-        with self._tables_0316(file, writes=not dry_run) as connection:
-            done = write_export(connection, export, at, replaces=replaces, dry_run=dry_run)
-            if file is None and not dry_run:
-                done.record(connection)
-        if file is not None and not dry_run:
+        with self._tables_0316(file) as connection:
+            found = compare_export(connection, export, replaces=replaces)
+        if not dry_run and (found.rows or found.names or found.agreed):
+            with self._tables_0316(file, writes=True) as connection:
+                agreed = write_export(connection, found, at)
             with self.writing() as connection:
-                done.record(connection)
-        return done.told
+                put_exchanged(connection, agreed)
+        return tuple(found.told)
 
     def damaged_0316(self) -> tuple[tuple[str, str, str], ...]:
         """Return assignment, student and column of the texts of 0.3.16 that it cannot read."""

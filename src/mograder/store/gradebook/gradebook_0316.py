@@ -92,7 +92,7 @@ class Row0316:
     total_mark: float | None = None
     penalty_pct: float | None = None
     penalised_mark: float | None = None
-    cell_errors: float | None = 0
+    cell_errors: float = 0
     feedback: str = ""
     tampered: str = "[]"
     check_results: str = "[]"
@@ -107,12 +107,13 @@ class Row0316:
             name: number_or_none(row[name]) if name in _NUMBERS else text_of(row[name])
             for name in (each.name for each in fields(cls))
         }
-        return cls(**values)
+        lists = {name: values[name] or "[]" for name in ("tampered", "check_results")}
+        return cls(**{**values, **lists, "cell_errors": values["cell_errors"] or 0})
 
     def columns(self) -> dict[str, Any]:
         """Return the columns, with those empty that 0.3.16 leaves empty."""
         optional = {"graded_at": self.graded_at or None, "submitted_at": self.submitted_at or None}
-        return {**asdict(self), **optional, "cell_errors": int(self.cell_errors or 0)}
+        return {**asdict(self), **optional, "cell_errors": int(self.cell_errors)}
 
     @property
     def key(self) -> tuple[str, str]:

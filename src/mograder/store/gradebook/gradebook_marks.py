@@ -160,27 +160,20 @@ def read_run_facts(connection: Connection, assignment: str, student: str) -> Seq
     return runs.get(student, ())
 
 
-def explaining_runs(assignments: Collection[str], students: _Students) -> Select[Any]:
-    """Select the number of each student's run that explains the marks.
+def read_explaining_runs(
+    connection: Connection, assignment: str, students: _Students
+) -> tuple[RecordedRun, ...]:
+    """Return the run that explains each student's marks, of all students or of some.
 
     It is the newest one with marks, else the newest (``grading.results.grading_result``).
     """
     runs = grading_runs.c
     order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
-    own: ColumnElement[bool] = runs.assignment.in_(assignments)
-    if students is not None:
-        own &= runs.student.in_([students] if isinstance(students, str) else students)
-    newest = select(func.max(order).label("newest")).where(own)
-    grouped = newest.group_by(runs.assignment, runs.student).subquery()
-    return select(grouped.c.newest % _NEWER)
-
-
-def read_explaining_runs(
-    connection: Connection, assignment: str, students: _Students
-) -> tuple[RecordedRun, ...]:
-    """Return the run that explains each student's marks, of all students or of some."""
-    numbers = explaining_runs([assignment], students)
-    wanted = select(grading_runs).where(grading_runs.c.id.in_(numbers))
+    newest = select(func.max(order).label("newest")).where(
+        _where(grading_runs, assignment, students)
+    )
+    grouped = newest.group_by(runs.student).subquery()
+    wanted = select(grading_runs).where(runs.id.in_(select(grouped.c.newest % _NEWER)))
     return tuple(map(_run, connection.execute(wanted).mappings()))
 
 
@@ -321,7 +314,7 @@ def _put_graded(connection: Connection, before: StudentRows, run: GradingRun) ->
     work = before.work or Work()
     if run.questions or before.work is None:
         work = replace(work, cell_errors=run.cell_errors, tampered=run.tampered, checks=run.checks)
-    # The time belongs to the run that explains the marks, as `explaining_runs` selects it.
+    # The time belongs to the run that explains the marks, as `read_explaining_runs` selects it.
     if run.state != NEEDS_ATTENTION or all(each.state == NEEDS_ATTENTION for each in before.runs):
         received = "" if run.received is None else utc_iso(run.received)
         work = replace(work, received=received, receipt=run.receipt)

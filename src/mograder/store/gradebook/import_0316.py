@@ -204,7 +204,7 @@ def _work(row: Row0316, rows: StudentRows, held: Row0316 | None) -> Work:
             total=row.total_mark,
             earlier_auto=row.auto_mark,
             earlier_submitted=row.submitted_at,
-            cell_errors=int(row.cell_errors or 0),
+            cell_errors=int(row.cell_errors),
             tampered=tuple(map(str, list_of(row.tampered))),
             checks=checks_of(row.check_results),
         )

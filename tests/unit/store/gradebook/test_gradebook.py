@@ -136,7 +136,8 @@ def test_a_column_that_an_older_program_did_not_have_is_added_by_an_export(path:
     with Gradebook(path) as book:
         (alice,) = book.grades("A1")
         assert (alice.final, alice.penalty_pct) == (7, None)
-        book.export_0316(None, {}, AT)
+        assert [each.outcome for each in book.export_0316(None, {}, AT)] == ["done"]
+        assert book.import_0316(None, AT) == ()
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT mine, total_mark, penalty_pct FROM submissions")
         assert found.fetchone() == ("kept", 7, None)
