@@ -24,7 +24,6 @@ from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report_html import has_our_elements_only
 from mograder.notebook.integrity.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.copies.earlier_versions import Archive
 from mograder.store.copies.renamed_notebooks import printable
 from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
@@ -158,7 +157,7 @@ async def download_release(
 async def list_archives(copy: KnownCopy, app: CurrentApp, caller: Caller) -> list[ArchiveEntry]:
     """List the earlier versions of a copy, the newest first."""
     found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
-    return [_entry(each) for each in found]
+    return [ArchiveEntry.model_validate(each, from_attributes=True) for each in found]
 
 
 async def archive(
@@ -315,15 +314,6 @@ def send_notebook(saved: Saved, filename: str) -> Response:
         "Cache-Control": "no-store",
     }
     return Response(saved.data, headers=headers, media_type="text/x-python; charset=utf-8")
-
-
-def _entry(found: Archive) -> ArchiveEntry:
-    return ArchiveEntry(
-        name=found.name,
-        size=found.size,
-        kept=found.kept.timestamp(),
-        modified=found.modified.timestamp(),
-    )
 
 
 def _place(app: HubApp, copy: CopyOf) -> str:

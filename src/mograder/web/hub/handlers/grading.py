@@ -23,7 +23,7 @@ from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.item_pages import page_of, submitters
 from mograder.web.hub.support.access import Caller
 from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
+from mograder.web.hub.support.mark_lines import mark_lines
 from mograder.web.hub.support.models import GradedStudent, Grading, GradingCancelled, GradingJob
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
@@ -73,7 +73,7 @@ async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
     return Grading(
         job=None if job is None else _job(job),
         source=_word_of(source),
-        students=[_student(line) for line in lines],
+        students=[GradedStudent.model_validate(line, from_attributes=True) for line in lines],
     )
 
 
@@ -145,14 +145,4 @@ def _job(row: JobRow) -> GradingJob:
         asked=row.asked_at.timestamp(),
         started=row.started_at.timestamp() if row.started_at else None,
         ended=row.ended_at.timestamp() if row.ended_at else None,
-    )
-
-
-def _student(line: MarkLine) -> GradedStudent:
-    return GradedStudent(
-        student=line.student,
-        state=line.state,
-        mark=line.mark,
-        max_mark=line.max_mark,
-        problem=line.problem,
     )

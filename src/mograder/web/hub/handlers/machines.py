@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
-from mograder.operations.machines import Machine, total
+from mograder.operations.machines import total
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.support.access import Caller
@@ -47,7 +47,8 @@ async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Re
 
 async def list_nodes(app: CurrentApp, caller: Caller) -> list[NodeEntry]:
     """List the nodes that have joined, with their load, by name."""
-    return [_entry(each) for each in await to_thread.run_sync(machines_of(app).look)]
+    found = await to_thread.run_sync(machines_of(app).look)
+    return [NodeEntry.model_validate(each, from_attributes=True) for each in found]
 
 
 async def drain(
@@ -95,21 +96,3 @@ async def _change(
         return NodeChanged(name=name)
 
     return await deliver(request, job, lambda _: with_outcome(PAGE, f"{action}-node", name))
-
-
-def _entry(machine: Machine) -> NodeEntry:
-    return NodeEntry(
-        name=machine.name,
-        state=machine.state.value,
-        version=machine.version,
-        memory=machine.memory,
-        used=machine.used,
-        processors=machine.processors,
-        load=machine.load,
-        sessions=machine.sessions,
-        runs=machine.runs,
-        environments=machine.environments,
-        warm=machine.warm,
-        seen=machine.seen.timestamp() if machine.seen else None,
-        ends=machine.ends.timestamp() if machine.ends else None,
-    )

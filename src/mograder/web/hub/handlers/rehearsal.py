@@ -147,7 +147,7 @@ _MOST_REASONS = 20
 def _durations(seconds: Seconds | None) -> Durations | None:
     if seconds is None:
         return None
-    return Durations(median=seconds.median, p95=seconds.p95, worst=seconds.worst)
+    return Durations.model_validate(seconds, from_attributes=True)
 
 
 def _in_json(result: Rehearsed) -> Mapping[str, object]:

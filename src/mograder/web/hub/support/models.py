@@ -6,11 +6,13 @@ fields is refused; the models of responses are declared so that OpenAPI can desc
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     RootModel,
@@ -30,6 +32,14 @@ class Body(BaseModel):
     """A JSON body of the hub's API, or a part of one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _unix(at: object) -> object:
+    return at.timestamp() if isinstance(at, datetime) else at
+
+
+UnixTime = Annotated[float, BeforeValidator(_unix)]
+"""A time of a record, which the API tells in Unix seconds."""
 
 
 class Problem(Body):
@@ -173,8 +183,8 @@ class ArchiveEntry(Body):
 
     name: str
     size: int
-    kept: float
-    modified: float
+    kept: UnixTime
+    modified: UnixTime
 
 
 class Restored(Body):
@@ -495,8 +505,8 @@ class NodeEntry(Body):
     runs: int
     environments: int
     warm: int
-    seen: float | None
-    ends: float | None
+    seen: UnixTime | None
+    ends: UnixTime | None
 
 
 class NodeChanged(Body):
