@@ -34,6 +34,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Done(Body):
+    """The request was successful."""
+
+    status: Literal["ok"] = "ok"
+
+
 def _unix(at: object) -> object:
     return at.timestamp() if isinstance(at, datetime) else at
 
@@ -60,18 +66,11 @@ class Ready(Body):
     status: Literal["ready"] = "ready"
 
 
-class ServerStatus(Body):
+class ServerStatus(Done):
     """The status of a marimo server in run mode; the hub has no session of its own."""
 
-    status: Literal["ok"] = "ok"
     mode: Literal["run"] = "run"
     sessions: Literal[0] = 0
-
-
-class Done(Body):
-    """The request was successful."""
-
-    status: Literal["ok"] = "ok"
 
 
 Renamed = Annotated[str | None, Field(exclude_if=lambda name: name is None)]
@@ -133,33 +132,29 @@ class CopyStatus(Body):
     renamed: Renamed = None
 
 
-class Uploaded(Body):
+class Uploaded(Done):
     """The notebook replaced the copy; ``path`` is where the hub stores it."""
 
-    status: Literal["ok"] = "ok"
     path: str
 
 
-class Reset(Body):
+class Reset(Done):
     """The copy is the release again; ``archive`` is the file with the previous copy."""
 
-    status: Literal["ok"] = "ok"
     file_status: FileStatus
     archive: str | None
 
 
-class Taken(Body):
+class Taken(Done):
     """The release was copied; ``archive`` is the file with the previous copy."""
 
-    status: Literal["ok"] = "ok"
     path: str
     archive: str | None
 
 
-class Submitted(Body):
+class Submitted(Done):
     """It was submitted; the other fields name checks and marks that differ from the release."""
 
-    status: Literal["ok"] = "ok"
     submitted_path: str
     tampered_checks: list[str]
     tampered_marks: bool
@@ -187,18 +182,16 @@ class ArchiveEntry(Body):
     modified: UnixTime
 
 
-class Restored(Body):
+class Restored(Done):
     """An earlier version is the copy again; ``archive`` is the file with the previous copy."""
 
-    status: Literal["ok"] = "ok"
     file_status: FileStatus
     archive: str | None
 
 
-class Synced(Body):
+class Synced(Done):
     """The list was replaced; it has ``count`` names."""
 
-    status: Literal["ok"] = "ok"
     count: int
 
 
@@ -235,13 +228,12 @@ class DatesSet(DatesEntry):
     marks: int = 0
 
 
-class Revoked(Body):
+class Revoked(Done):
     """All earlier tokens and logins are void; ``epoch`` counts the revocations.
 
     ``known``: the hub had a record of the name; if not, it may be misspelt.
     """
 
-    status: Literal["ok"] = "ok"
     epoch: int
     known: bool
 
@@ -258,20 +250,18 @@ class AuditEntry(Body):
     outcome: str
 
 
-class Started(Body):
+class Started(Done):
     """A session runs and answers below ``url`` (no leading slash, percent-encoded names)."""
 
-    status: Literal["ok"] = "ok"
     url: str
     port: int = 0
     renamed: Renamed = None
     """The notebook's former path, if this start renamed it back to the item's name."""
 
 
-class Stopped(Body):
+class Stopped(Done):
     """The session has ended; ``terminated`` is whether there was one."""
 
-    status: Literal["ok"] = "ok"
     terminated: bool
 
 
@@ -365,67 +355,61 @@ class NotebookState(Body):
     """The author's update of the notebook; left out where there is nothing to say of one."""
 
 
-class Warmed(Body):
+class Warmed(Done):
     """The environments that are ready, by item, and the errors of the others."""
 
-    status: Literal["ok"] = "ok"
     warmed: list[str]
     failed: dict[str, str] = Field(default_factory=dict)
 
 
-class ItemWarmth(Body):
+class ItemWarmth(Done):
     """The items that were made ready now, the errors of others, and the times that are set."""
 
-    status: Literal["ok"] = "ok"
     warmed: list[str] = Field(default_factory=list)
     failed: dict[str, str] = Field(default_factory=dict)
     planned: dict[str, list[str]] = Field(default_factory=dict)
 
 
-class Held(Body):
+class Held(Done):
     """The files published under a name, with their SHA-256; ``type`` is null for an unused name.
 
     ``most_mb`` (of 2**20 bytes) and ``most_files`` are the limits of a release.
     """
 
-    status: Literal["ok"] = "ok"
     files: dict[str, str]
     type: ItemKind | None
     most_mb: int
     most_files: int
 
 
-class Published(Body):
+class Published(Done):
     """A release was replaced; ``files`` are its files, sorted.
 
     ``copies`` is how many students have a copy of the item, as counted lately; it is left out if
     there is none.
     """
 
-    status: Literal["ok"] = "ok"
     files: list[str]
     type: ItemKind
     copies: int = Field(default=0, exclude_if=lambda copies: not copies)
 
 
-class HeldSource(Body):
+class HeldSource(Done):
     """The files that an instructor sent as an item's source, with their SHA-256, never their text.
 
     ``own``: the hub has a source in its course directory and takes no other. ``most_mb`` and
     ``most_files`` are the limits, as of a release.
     """
 
-    status: Literal["ok"] = "ok"
     files: dict[str, str]
     own: bool
     most_mb: int
     most_files: int
 
 
-class SourceKept(Body):
+class SourceKept(Done):
     """A source was replaced; ``files`` are its files, sorted."""
 
-    status: Literal["ok"] = "ok"
     files: list[str]
 
 
@@ -466,23 +450,21 @@ class GradingJob(Body):
     ended: float | None
 
 
-class Grading(Body):
+class Grading(Done):
     """The grading of an item: its last job, null before the first, and the students' results.
 
     ``source`` is where the hub has the item's source from: its own course directory, or an
     instructor. Results without a source are unprotected.
     """
 
-    status: Literal["ok"] = "ok"
     job: GradingJob | None
     source: Literal["own", "sent", "none"]
     students: list[GradedStudent]
 
 
-class GradingCancelled(Body):
+class GradingCancelled(Done):
     """The job has ended; ``cancelled`` is whether there was one. Its results stay."""
 
-    status: Literal["ok"] = "ok"
     cancelled: bool
 
 
@@ -509,8 +491,7 @@ class NodeEntry(Body):
     ends: UnixTime | None
 
 
-class NodeChanged(Body):
+class NodeChanged(Done):
     """The node is drained, or no longer, or removed: the hub that it is connected to acts on it."""
 
-    status: Literal["ok"] = "ok"
     name: str

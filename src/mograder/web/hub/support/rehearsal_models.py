@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from mograder.web.hub.support.models import Body
+from mograder.web.hub.support.models import Body, Done
 
 
 class RehearsalPlan(Body):
@@ -32,7 +30,7 @@ class Durations(Body):
     worst: float
 
 
-class Rehearsed(Body):
+class Rehearsed(Done):
     """The result of a rehearsal of an item; memory is in bytes, times are in seconds.
 
     Of ``students`` so many ``finished`` all cells (``warm`` of them started warm), ``failed``
@@ -43,7 +41,6 @@ class Rehearsed(Body):
     ended with an error, in the median notebook.
     """
 
-    status: Literal["ok"] = "ok"
     item: str
     students: int
     finished: int
@@ -65,8 +62,7 @@ class Rehearsed(Body):
     seconds: float
 
 
-class RehearsalCancelled(Body):
+class RehearsalCancelled(Done):
     """The rehearsal has ended and is removed; ``cancelled`` is whether there was one."""
 
-    status: Literal["ok"] = "ok"
     cancelled: bool

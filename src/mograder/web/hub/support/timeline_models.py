@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from mograder.notebook.versions.version_diff import CellChange, LineChange
 from mograder.store.versions.versions import Origin
-from mograder.web.hub.support.models import Body
+from mograder.web.hub.support.models import Body, Done
 
 
 class VersionEntry(Body):
@@ -60,25 +58,23 @@ class VersionChanges(Body):
     cut: bool
 
 
-class CellRestored(Body):
+class CellRestored(Done):
     """One cell of a version is in the notebook again; ``archive`` is the file with the one before.
 
     ``replaced`` is whether it took a present cell's place, ``twice`` are the names that two cells
     define now.
     """
 
-    status: Literal["ok"] = "ok"
     archive: str | None
     replaced: bool
     twice: list[str]
 
 
-class Unsaved(Body):
+class Unsaved(Done):
     """Work that could not be saved is the version ``number`` now; None if nothing was lost.
 
     ``lines`` is the number of lines that the notebook lacks.
     """
 
-    status: Literal["ok"] = "ok"
     number: int | None
     lines: int = 0

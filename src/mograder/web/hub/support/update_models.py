@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from mograder.sessions.updates.standing import Standing
 from mograder.store.copies.copy_updates import PreviewState, UpdateState
-from mograder.web.hub.support.models import Body
+from mograder.web.hub.support.models import Body, Done
 
 
 class UpdateLine(Body):
@@ -63,14 +61,13 @@ class UpdateStatus(Body):
     copies: list[UpdatedCopy]
 
 
-class UpdateUndone(Body):
+class UpdateUndone(Done):
     """What undoing an update did, by student.
 
     ``undone`` have their text from before. ``kept`` have worked on the merged copy since, and keep
     it unless they choose otherwise. ``waiting`` have it open, and follow when they open it next.
     """
 
-    status: Literal["ok"] = "ok"
     undone: list[str]
     kept: list[str]
     waiting: list[str]
@@ -91,10 +88,9 @@ class UpdateConflict(Body):
     reason: str
 
 
-class CopyUpdated(Body):
+class CopyUpdated(Done):
     """What was done to a copy; the lists describe the author's cells."""
 
-    status: Literal["ok"] = "ok"
     state: Standing
     reason: str = ""
     replaced: list[str] = Field(default_factory=list)
