@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -63,35 +63,33 @@ class _ErrorOptions:
     debug: bool = False
 
 
-class _Root(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "new": Lazy("mograder.cli.new:new"),
-            "generate": Lazy("mograder.cli.generate:generate"),
-            "quality": Lazy("mograder.cli.quality:quality"),
-            "validate": Lazy("mograder.cli.validate:validate_command"),
-            "autograde": Lazy("mograder.cli.autograde.command:autograde_command", server_side=True),
-            "feedback": Lazy("mograder.cli.feedback:feedback", server_side=True),
-            "gradebook": Lazy("mograder.cli.gradebook.group:gradebook", server_side=True),
-            "extension": Lazy("mograder.cli.extension.group:extension", server_side=True),
-            "grader": Lazy("mograder.cli.grader:grader", server_side=True),
-            "similarity": Lazy("mograder.cli.similarity:similarity", server_side=True),
-            "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", server_side=True),
-            "hub": Lazy("mograder.cli.hub.group:hub", server_side=True),
-            "serve": Lazy("mograder.cli.serve:serve", server_side=True),
-            "token": Lazy("mograder.cli.token:token", server_side=True),
-            "moodle": Lazy("mograder.cli.moodle.group:moodle"),
-            "https": Lazy("mograder.cli.https.group:https"),
-            "receipt": Lazy("mograder.cli.https.receipt:receipt"),
-            "student": Lazy("mograder.cli.student:student"),
-            "node": Lazy("mograder.cli.node.group:node", server_side=True),
-            "config": Lazy("mograder.cli.config:config"),
-            "completion": Lazy("mograder.cli.completion:completion"),
-        }
-    )
-
-
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    table={
+        "new": Lazy("mograder.cli.new:new"),
+        "generate": Lazy("mograder.cli.generate:generate"),
+        "quality": Lazy("mograder.cli.quality:quality"),
+        "validate": Lazy("mograder.cli.validate:validate_command"),
+        "autograde": Lazy("mograder.cli.autograde.command:autograde_command", server_side=True),
+        "feedback": Lazy("mograder.cli.feedback:feedback", server_side=True),
+        "gradebook": Lazy("mograder.cli.gradebook.group:gradebook", server_side=True),
+        "extension": Lazy("mograder.cli.extension.group:extension", server_side=True),
+        "grader": Lazy("mograder.cli.grader:grader", server_side=True),
+        "similarity": Lazy("mograder.cli.similarity:similarity", server_side=True),
+        "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", server_side=True),
+        "hub": Lazy("mograder.cli.hub.group:hub", server_side=True),
+        "serve": Lazy("mograder.cli.serve:serve", server_side=True),
+        "token": Lazy("mograder.cli.token:token", server_side=True),
+        "moodle": Lazy("mograder.cli.moodle.group:moodle"),
+        "https": Lazy("mograder.cli.https.group:https"),
+        "receipt": Lazy("mograder.cli.https.receipt:receipt"),
+        "student": Lazy("mograder.cli.student:student"),
+        "node": Lazy("mograder.cli.node.group:node", server_side=True),
+        "config": Lazy("mograder.cli.config:config"),
+        "completion": Lazy("mograder.cli.completion:completion"),
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "-v",
     "--version",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
-
 import click
 
 from mograder.cli.shared.lazy import Lazy, LazyGroup
@@ -14,21 +10,18 @@ _CHANGES = "mograder.cli.extension.changes"
 _LISTS = "mograder.cli.extension.lists"
 
 
-class _Extension(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "add": Lazy(f"{_CHANGES}:add"),
-            "remove": Lazy(f"{_CHANGES}:remove"),
-            "list": Lazy(f"{_LISTS}:show"),
-            "import": Lazy(f"{_CHANGES}:import_csv"),
-            "export": Lazy(f"{_LISTS}:export"),
-            "group": Lazy(f"{_CHANGES}:group_command"),
-            "policy": Lazy(f"{_CHANGES}:policy"),
-        }
-    )
-
-
-@click.group(cls=_Extension)
+@click.group(
+    cls=LazyGroup,
+    table={
+        "add": Lazy(f"{_CHANGES}:add"),
+        "remove": Lazy(f"{_CHANGES}:remove"),
+        "list": Lazy(f"{_LISTS}:show"),
+        "import": Lazy(f"{_CHANGES}:import_csv"),
+        "export": Lazy(f"{_LISTS}:export"),
+        "group": Lazy(f"{_CHANGES}:group_command"),
+        "policy": Lazy(f"{_CHANGES}:policy"),
+    },
+)
 def extension() -> None:
     """Give extensions and exemptions, and set the rule for late work.
 

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
-
 import click
 
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 
 
-class _Gradebook(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "show": Lazy("mograder.cli.gradebook.show:show"),
-            "explain": Lazy("mograder.cli.gradebook.explain:explain"),
-            "mark": Lazy("mograder.cli.gradebook.mark:mark"),
-            "confirm": Lazy("mograder.cli.gradebook.mark:confirm"),
-            "import": Lazy("mograder.cli.gradebook.import_marks:import_marks"),
-            "statistics": Lazy("mograder.cli.gradebook.statistics:statistics"),
-            "export": Lazy("mograder.cli.gradebook.export:export"),
-            "release": Lazy("mograder.cli.gradebook.release:release"),
-            "withdraw": Lazy("mograder.cli.gradebook.release:withdraw"),
-            "import-0316": Lazy("mograder.cli.gradebook.exchange_0316:import_0316"),
-            "export-0316": Lazy("mograder.cli.gradebook.exchange_0316:export_0316"),
-            "check": Lazy("mograder.cli.gradebook.check:check"),
-        }
-    )
-
-
-@click.group(cls=_Gradebook)
+@click.group(
+    cls=LazyGroup,
+    table={
+        "show": Lazy("mograder.cli.gradebook.show:show"),
+        "explain": Lazy("mograder.cli.gradebook.explain:explain"),
+        "mark": Lazy("mograder.cli.gradebook.mark:mark"),
+        "confirm": Lazy("mograder.cli.gradebook.mark:confirm"),
+        "import": Lazy("mograder.cli.gradebook.import_marks:import_marks"),
+        "statistics": Lazy("mograder.cli.gradebook.statistics:statistics"),
+        "export": Lazy("mograder.cli.gradebook.export:export"),
+        "release": Lazy("mograder.cli.gradebook.release:release"),
+        "withdraw": Lazy("mograder.cli.gradebook.release:withdraw"),
+        "import-0316": Lazy("mograder.cli.gradebook.exchange_0316:import_0316"),
+        "export-0316": Lazy("mograder.cli.gradebook.exchange_0316:export_0316"),
+        "check": Lazy("mograder.cli.gradebook.check:check"),
+    },
+)
 def gradebook() -> None:
     """Look after the marks of a course.
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
-
 import click
 
 from mograder.cli.shared.lazy import Lazy, LazyGroup
@@ -13,24 +9,22 @@ from mograder.cli.shared.lazy import Lazy, LazyGroup
 _STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructor"
 
 
-class _Https(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "login": Lazy("mograder.cli.https.login:login"),
-            "register": Lazy("mograder.cli.https.login:register_command"),
-            "fetch": Lazy(f"{_STUDENT}:fetch_command"),
-            "submit": Lazy(f"{_STUDENT}:submit_command"),
-            "feedback": Lazy(f"{_STUDENT}:feedback_command"),
-            "receipt": Lazy("mograder.cli.https.receipt:receipt"),
-            "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", server_side=True),
-            "upload-grades": Lazy(f"{_TEACHER}:upload_grades", server_side=True),
-            "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", server_side=True),
-            "export-web": Lazy("mograder.cli.https.export_web:export_web", server_side=True),
-            "reset": Lazy(f"{_TEACHER}:reset", server_side=True),
-        }
-    )
-
-
-@click.group("https", cls=_Https)
+@click.group(
+    "https",
+    cls=LazyGroup,
+    table={
+        "login": Lazy("mograder.cli.https.login:login"),
+        "register": Lazy("mograder.cli.https.login:register_command"),
+        "fetch": Lazy(f"{_STUDENT}:fetch_command"),
+        "submit": Lazy(f"{_STUDENT}:submit_command"),
+        "feedback": Lazy(f"{_STUDENT}:feedback_command"),
+        "receipt": Lazy("mograder.cli.https.receipt:receipt"),
+        "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", server_side=True),
+        "upload-grades": Lazy(f"{_TEACHER}:upload_grades", server_side=True),
+        "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", server_side=True),
+        "export-web": Lazy("mograder.cli.https.export_web:export_web", server_side=True),
+        "reset": Lazy(f"{_TEACHER}:reset", server_side=True),
+    },
+)
 def https() -> None:
     """Fetch, submit and grade over an assignment server."""

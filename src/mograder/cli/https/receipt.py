@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar
 
 import click
 
@@ -36,16 +33,14 @@ _directory_option = click.option(
 )
 
 
-class _Receipt(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "show": Lazy(f"{_HERE}:show"),
-            "verify": Lazy(f"{_HERE}:verify"),
-        }
-    )
-
-
-@click.group("receipt", cls=_Receipt)
+@click.group(
+    "receipt",
+    cls=LazyGroup,
+    table={
+        "show": Lazy(f"{_HERE}:show"),
+        "verify": Lazy(f"{_HERE}:verify"),
+    },
+)
 def receipt() -> None:
     """Look at the receipts of what was handed in."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
 
 import click
 
@@ -34,39 +33,37 @@ _ITEMS, _PEOPLE = "Items", "People"
 _CARE, _SERVICE = "Looking after a hub", "Service and machines"
 
 
-class _Hub(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "publish": Lazy("mograder.cli.hub.publish:publish", section=_ITEMS),
-            "update": Lazy("mograder.cli.hub.update:update", section=_ITEMS),
-            "visibility": Lazy("mograder.cli.hub.course:visibility", section=_ITEMS),
-            "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
-            "rehearse": Lazy("mograder.cli.hub.rehearse:rehearse", section=_ITEMS),
-            "warm": Lazy("mograder.cli.hub.warm:warm", section=_ITEMS),
-            "warm-cache": Lazy("mograder.cli.hub.warm:warm_cache", section=_ITEMS),
-            "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
-            "login-link": Lazy("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
-            "generate-token": Lazy("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
-            "revoke-token": Lazy("mograder.cli.hub.tokens:revoke_token", section=_PEOPLE),
-            "lti": Lazy("mograder.cli.hub.lti:lti", section=_PEOPLE),
-            "check": Lazy("mograder.cli.hub.check:check", section=_CARE),
-            "routes": Lazy("mograder.cli.hub.routes:routes", section=_CARE),
-            "backup": Lazy("mograder.cli.hub.backup:backup", section=_CARE),
-            "restore": Lazy("mograder.cli.hub.backup:restore", section=_CARE),
-            "rotate-audit": Lazy("mograder.cli.hub.audit:rotate_audit", section=_CARE),
-            "prune": Lazy("mograder.cli.hub.prune:prune", section=_CARE),
-            "install": Lazy("mograder.cli.hub.install:install", section=_SERVICE),
-            "uninstall": Lazy("mograder.cli.hub.install:uninstall", section=_SERVICE),
-            "rollback": Lazy("mograder.cli.hub.install:rollback", section=_SERVICE),
-            "proxy-config": Lazy("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
-            "nodes": Lazy("mograder.cli.hub.nodes:nodes", section=_SERVICE),
-            "node-token": Lazy("mograder.cli.hub.nodes:node_token", section=_SERVICE),
-            "supervisor": Lazy("mograder.cli.hub.supervisor:supervisor", hidden=True),
-        }
-    )
-
-
-@click.group(cls=_Hub, invoke_without_command=True)
+@click.group(
+    cls=LazyGroup,
+    table={
+        "publish": Lazy("mograder.cli.hub.publish:publish", section=_ITEMS),
+        "update": Lazy("mograder.cli.hub.update:update", section=_ITEMS),
+        "visibility": Lazy("mograder.cli.hub.course:visibility", section=_ITEMS),
+        "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
+        "rehearse": Lazy("mograder.cli.hub.rehearse:rehearse", section=_ITEMS),
+        "warm": Lazy("mograder.cli.hub.warm:warm", section=_ITEMS),
+        "warm-cache": Lazy("mograder.cli.hub.warm:warm_cache", section=_ITEMS),
+        "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
+        "login-link": Lazy("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
+        "generate-token": Lazy("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
+        "revoke-token": Lazy("mograder.cli.hub.tokens:revoke_token", section=_PEOPLE),
+        "lti": Lazy("mograder.cli.hub.lti:lti", section=_PEOPLE),
+        "check": Lazy("mograder.cli.hub.check:check", section=_CARE),
+        "routes": Lazy("mograder.cli.hub.routes:routes", section=_CARE),
+        "backup": Lazy("mograder.cli.hub.backup:backup", section=_CARE),
+        "restore": Lazy("mograder.cli.hub.backup:restore", section=_CARE),
+        "rotate-audit": Lazy("mograder.cli.hub.audit:rotate_audit", section=_CARE),
+        "prune": Lazy("mograder.cli.hub.prune:prune", section=_CARE),
+        "install": Lazy("mograder.cli.hub.install:install", section=_SERVICE),
+        "uninstall": Lazy("mograder.cli.hub.install:uninstall", section=_SERVICE),
+        "rollback": Lazy("mograder.cli.hub.install:rollback", section=_SERVICE),
+        "proxy-config": Lazy("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
+        "nodes": Lazy("mograder.cli.hub.nodes:nodes", section=_SERVICE),
+        "node-token": Lazy("mograder.cli.hub.nodes:node_token", section=_SERVICE),
+        "supervisor": Lazy("mograder.cli.hub.supervisor:supervisor", hidden=True),
+    },
+    invoke_without_command=True,
+)
 @course_dir_option
 @click.option("--port", type=int, help="Server port.  [default: [hub] port, 8080]")
 @click.option("--host", help="Bind address.  [default: [hub] host, 0.0.0.0]")

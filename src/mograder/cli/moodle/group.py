@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar
-
 import click
 
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 
 
-class _Moodle(LazyGroup):
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType(
-        {
-            "login": Lazy("mograder.cli.moodle.login:login"),
-            "sync": Lazy("mograder.cli.moodle.course:sync", server_side=True),
-            "sync-users": Lazy("mograder.cli.moodle.users:sync_users", server_side=True),
-            "fetch": Lazy("mograder.cli.moodle.student:fetch"),
-            "submit": Lazy("mograder.cli.moodle.student:submit"),
-            "feedback": Lazy("mograder.cli.moodle.student:feedback"),
-            "fetch-submissions": Lazy(
-                "mograder.cli.moodle.collect:fetch_submissions", server_side=True
-            ),
-            "upload-feedback": Lazy(
-                "mograder.cli.moodle.upload_feedback:upload_feedback", server_side=True
-            ),
-            "export": Lazy("mograder.cli.moodle.export:export", server_side=True),
-            "upload": Lazy("mograder.cli.moodle.upload:upload", server_side=True),
-        }
-    )
-
-
-@click.group(cls=_Moodle)
+@click.group(
+    cls=LazyGroup,
+    table={
+        "login": Lazy("mograder.cli.moodle.login:login"),
+        "sync": Lazy("mograder.cli.moodle.course:sync", server_side=True),
+        "sync-users": Lazy("mograder.cli.moodle.users:sync_users", server_side=True),
+        "fetch": Lazy("mograder.cli.moodle.student:fetch"),
+        "submit": Lazy("mograder.cli.moodle.student:submit"),
+        "feedback": Lazy("mograder.cli.moodle.student:feedback"),
+        "fetch-submissions": Lazy(
+            "mograder.cli.moodle.collect:fetch_submissions", server_side=True
+        ),
+        "upload-feedback": Lazy(
+            "mograder.cli.moodle.upload_feedback:upload_feedback", server_side=True
+        ),
+        "export": Lazy("mograder.cli.moodle.export:export", server_side=True),
+        "upload": Lazy("mograder.cli.moodle.upload:upload", server_side=True),
+    },
+)
 def moodle() -> None:
     """Hand out, collect and grade with a Moodle course.
 

@@ -15,8 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -62,9 +61,11 @@ class Lazy:
 
 
 class LazyGroup(click.Group):
-    """A click group whose subcommands are a table of `Lazy` commands; subclasses fill it."""
+    """A click group whose subcommands are a table of `Lazy` commands, ``table=``."""
 
-    table: ClassVar[Mapping[str, Lazy]] = MappingProxyType({})
+    def __init__(self, *args: Any, table: Mapping[str, Lazy], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands' names in the table's order, which is the order of use."""
