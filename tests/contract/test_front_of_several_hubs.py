@@ -1,6 +1,6 @@
-"""Answers of the written nginx and Caddy while one of several hubs is away (nodes.md, "Two hubs").
+"""The written nginx and Caddy before two hubs, of which one is at work (several-hubs.md).
 
-The hubs are sockets of the test, which can do what a hub does only when its machine fails.
+The hub at work is a socket of the test, which can do what a hub does only when its machine fails.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mograder.core.systemd import NO_SERVICE
+from mograder.web.hub.standby import standing_by
+from mograder.web.serving import bind
 from tests.support.fronts import Place, shipped, two_ports
 from tests.support.process import free_port
 
@@ -45,6 +48,14 @@ async def hub(port: int, name: str) -> AsyncIterator[None]:
         yield
 
 
+@contextlib.asynccontextmanager
+async def waiting(port: int) -> AsyncIterator[None]:
+    """A hub that waits for the end of the one at work."""
+    with contextlib.closing(bind("127.0.0.1", port)) as listener:
+        async with standing_by(listener, NO_SERVICE):
+            yield
+
+
 @contextlib.contextmanager
 def machine_without_power(port: int) -> Iterator[None]:
     """A port that answers no attempt to connect: its queue is full."""
@@ -74,66 +85,80 @@ def page_of(url: str, number: int) -> str:
     return f"{url}/s/{number:043}/"
 
 
+async def ask(http: httpx.AsyncClient, url: str, number: int) -> httpx.Response:
+    """Send a request of a notebook's page: a GET or, with a body, a POST."""
+    page = page_of(url, number)
+    return await (http.post(page, content=b"work") if number % 2 else http.get(page))
+
+
 async def answers(url: str, count: int = 40) -> set[str]:
     """Send requests of many pages, one after the other; return the names of who answered."""
     found = set()
     async with httpx.AsyncClient(trust_env=False, timeout=_SECONDS) as http:
         for number in range(count):
-            page = page_of(url, number)
-            answer = await (http.post(page, content=b"work") if number % 2 else http.get(page))
+            answer = await ask(http, url, number)
             assert answer.status_code == 200, (number, answer.text)
             found.add(answer.text)
     return found
 
 
-async def both_answer(url: str) -> None:
-    """Wait until the front has noticed that both hubs answer."""
-    async with asyncio.timeout(60):
-        while await answers(url) != {"one", "two"}:
-            pass
-
-
-async def notices(url: str) -> None:
-    """Wait until Caddy has noticed that a hub is away.
-
-    Before that a POST that it tried to send there fails: versions before March 2026 lose its body
-    (caddyserver/caddy#7546).
-    """
+async def noticed(url: str, name: str) -> None:
+    """Wait until the front has noticed which hub is at work."""
     async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=60) as http:
         answered = 0
-        while answered < 40:
-            answer = await http.post(page_of(url, answered), content=b"work")
-            answered = answered + 1 if answer.is_success else 0
+        while answered < 10:
+            answer = await ask(http, url, answered)
+            answered = answered + 1 if answer.text == name else 0
 
 
 @BOTH
-async def test_each_request_is_answered_by_a_hub_that_can_be_reached(
+@pytest.mark.parametrize("at_work", [0, 1], ids=["first", "second"])
+async def test_each_request_is_answered_by_the_hub_at_work(
+    program: str, at_work: int, tmp_path: Path
+) -> None:
+    place, *ports = place_of_two()
+    worker, other = ports[at_work], ports[1 - at_work]
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(hub(worker, "at work"))
+        stack.enter_context(shipped(program, place, tmp_path / "front"))
+        async with waiting(other):
+            if program == "caddy":
+                await noticed(place.url, "at work")
+            assert await answers(place.url) == {"at work"}
+        assert await answers(place.url) == {"at work"}, "the other one was stopped"
+        with machine_without_power(other):
+            await noticed(place.url, "at work")
+            assert await answers(place.url) == {"at work"}
+
+
+@BOTH
+async def test_the_other_hub_is_found_when_it_is_at_work(program: str, tmp_path: Path) -> None:
+    place, one, two = place_of_two()
+    with shipped(program, place, tmp_path / "front"):
+        async with hub(one, "one"), waiting(two):
+            await noticed(place.url, "one")
+        async with waiting(one):
+            async with waiting(two), httpx.AsyncClient(trust_env=False, timeout=60) as http:
+                answer = await http.get(f"{place.url}/")
+                assert answer.status_code == 503, "while none is at work"
+                assert int(answer.headers["Retry-After"]) > 0
+            async with hub(two, "two"):
+                await noticed(place.url, "two")
+                assert await answers(place.url) == {"two"}
+
+
+@BOTH
+async def test_a_request_that_failed_does_not_keep_others_from_the_hub_at_work(
     program: str, tmp_path: Path
 ) -> None:
     place, one, two = place_of_two()
-    async with hub(one, "one"):
-        with shipped(program, place, tmp_path / "front"):
-            async with hub(two, "two"):
-                await both_answer(place.url)
-            if program == "caddy":
-                await notices(place.url)
-            assert await answers(place.url) == {"one"}, "the other one was stopped"
-            with machine_without_power(two):
-                assert await answers(place.url) == {"one"}
-            async with hub(two, "two"):
-                await both_answer(place.url)
-
-
-@BOTH
-async def test_a_request_that_failed_does_not_keep_others_from_the_only_hub(
-    program: str, tmp_path: Path
-) -> None:
-    place, one, _ = place_of_two()
     async with (
         hub(one, "one"),
+        waiting(two),
         httpx.AsyncClient(trust_env=False, timeout=60) as http,
     ):
         with shipped(program, place, tmp_path / "front"):
+            await noticed(place.url, "one")
             failing = asyncio.ensure_future(http.get(place.url + _CLOSED))
             failed = await http.post(place.url + _CLOSED, content=b"work")
             assert failed.status_code == 503, "the page that says so"
@@ -141,32 +166,12 @@ async def test_a_request_that_failed_does_not_keep_others_from_the_only_hub(
             assert (await failing).status_code == 503
 
 
-async def hubs_of(page: str) -> set[str]:
-    """Send several requests of one page; return the names of who answered."""
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-        told = {(await http.get(f"{page}api/{number}?{number}")).text for number in range(10)}
-        return told | {(await http.post(f"{page}api/x", content=b"work")).text}
-
-
-@BOTH
-async def test_all_requests_of_a_page_go_to_one_hub(program: str, tmp_path: Path) -> None:
-    """One could overtake another otherwise: a cell's run the page's first request, for example."""
-    place, one, two = place_of_two()
-    pages = [page_of(place.url, number) for number in range(10)]
-    pages += [f"{place.url}/edit/user/student{number}/A1/" for number in range(10)]
-    async with hub(one, "one"), hub(two, "two"):
-        with shipped(program, place, tmp_path / "front"):
-            await both_answer(place.url)
-            found = [await hubs_of(page) for page in pages]
-    assert {len(hubs) for hubs in found} == {1}
-
-
 async def test_caddy_leaves_out_a_hub_that_hangs(tmp_path: Path) -> None:
     """It connects, and nothing comes: nginx notices only a hub that cannot be reached."""
     place, one, two = place_of_two()
-    async with hub(one, "one"):
-        with socket.create_server(("127.0.0.1", two)), shipped("caddy", place, tmp_path / "front"):
-            assert await first_answers(place.url) == {"one"}
+    with socket.create_server(("127.0.0.1", one)), shipped("caddy", place, tmp_path / "front"):
+        async with hub(two, "two"):
+            assert await first_answers(place.url) == {"two"}
 
 
 async def first_answers(url: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict
-from mograder.grading.batch import grading_jobs
 from mograder.grading.batch.grading_jobs import Counts, GradingJobs, GradingRequest
 from mograder.store.hub.grading_jobs import JobRow, JobState, KeptJobs
 from tests.support.clock import ManualClock
@@ -182,89 +181,3 @@ async def test_an_error_of_what_is_told_of_changes_does_not_touch_a_job(jobs: Ke
     finally:
         await queue.close()
     assert (found.state, found.completed, graders.begun) == (JobState.DONE, 1, 1)
-
-
-# --- several hubs ---------------------------------------------------------------------------
-
-
-class Turns:
-    """Which of two hubs runs the jobs."""
-
-    def __init__(self) -> None:
-        self.holder = 0
-
-    def of(self, hub: int) -> Callable[[], Awaitable[bool]]:
-        async def turn() -> bool:
-            return self.holder == hub
-
-        return turn
-
-
-@pytest.fixture
-async def hubs(
-    jobs: KeptJobs, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Turns, list[Graders], list[GradingJobs]]]:
-    """The queues of two hubs on one table, which look often."""
-    monkeypatch.setattr(grading_jobs, "_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(grading_jobs, "_NOTE_SECONDS", 0.02)
-    turns, graders = Turns(), [Graders(), Graders()]
-    queues = [GradingJobs(jobs, each, ManualClock()) for each in graders]
-    for number, queue in enumerate(queues):
-        queue.turn = turns.of(number)
-        await queue.open()
-    yield turns, graders, queues
-    for queue in queues:
-        await queue.close()
-
-
-Hubs = tuple[Turns, list[Graders], list[GradingJobs]]
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait until the condition holds, by polling."""
-    async with asyncio.timeout(30):
-        while not happened():  # noqa: ASYNC110 - the database is asked
-            await asyncio.sleep(0.01)
-
-
-def state_of(jobs: KeptJobs) -> JobState | None:
-    """The state of the job of A1."""
-    row = jobs.of("A1")
-    return None if row is None else row.state
-
-
-async def test_one_hub_runs_what_is_asked_for_at_another(jobs: KeptJobs, hubs: Hubs) -> None:
-    _, graders, queues = hubs
-    await queues[1].ask("A1", "prof", GradingRequest())
-    async with asyncio.timeout(30):
-        await graders[0].running.wait()
-    graders[0].may_end.set()
-    await until(lambda: state_of(jobs) is JobState.DONE)
-    assert [each.begun for each in graders] == [1, 0]
-
-
-async def test_a_job_is_cancelled_at_a_hub_that_does_not_run_it(jobs: KeptJobs, hubs: Hubs) -> None:
-    _, graders, queues = hubs
-    await queues[0].ask("A1", "prof", GradingRequest())
-    async with asyncio.timeout(30):
-        await graders[0].running.wait()
-    assert await queues[1].cancel("A1")
-    await until(lambda: queues[0]._running is None)
-    assert state_of(jobs) is JobState.CANCELLED
-    assert (await queues[1].ask("A1", "prof", GradingRequest())).state is JobState.QUEUED
-    await until(lambda: graders[0].begun == 2)
-
-
-async def test_a_hub_that_loses_its_turn_leaves_the_job_to_the_other(
-    jobs: KeptJobs, hubs: Hubs
-) -> None:
-    turns, graders, queues = hubs
-    await queues[0].ask("A1", "prof", GradingRequest())
-    async with asyncio.timeout(30):
-        await graders[0].running.wait()
-    turns.holder = 1
-    async with asyncio.timeout(30):
-        await graders[1].running.wait()
-    graders[1].may_end.set()
-    await until(lambda: state_of(jobs) is JobState.DONE)
-    assert [each.begun for each in graders] == [1, 1]

@@ -1,4 +1,7 @@
-"""No row outlives its session: the database fails at the worst moment; the notebook opens again."""
+"""No row outlives its session: the database fails at the worst moment, or the hub dies.
+
+The notebook opens again afterwards, at this hub or at the next one.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +9,43 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
 
 import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
-from mograder.sessions.session import SessionKey
-from mograder.store.hub.hub_tables import EndingRow, SessionRow
-from mograder.store.hub.session_locks import SessionLocks
+from mograder.sessions.end_reasons import EndReason
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import SessionRow, SessionState
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, people
-from tests.support.session_pools import ALICE, ignore_progress, until
+from tests.support.session_pools import ALICE, ignore_progress, soon, until
 
 
-class FaultyLocks(SessionLocks):
-    """Locks on a database that fails: while ``away`` at each removal, and after some commits.
+class FaultyState(HubState):
+    """A database that fails: while ``away`` at each removal, and after some commits.
 
     ``then`` is called in the thread of a call that has been committed, by the call's name, once.
     """
 
-    def __init__(self, engine: Engine, hub_id: str) -> None:
-        super().__init__(engine, hub_id)
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self.away: Exception | None = None
         self.then: dict[str, Callable[[str], None]] = {}
 
-    def add(self, row: SessionRow) -> None:
-        super().add(row)
+    def add_session(self, row: SessionRow) -> None:
+        super().add_session(row)
         self._committed("add", row.session_id)
 
-    def run(self, session_id: str, socket: str, node: str) -> bool:
-        done = super().run(session_id, socket, node)
-        self._committed("run", session_id)
+    def update_session(self, session_id: str, **changes: object) -> bool:
+        done = super().update_session(session_id, **changes)  # type: ignore[arg-type]
+        if changes.get("state") is SessionState.RUNNING:
+            self._committed("run", session_id)
         return done
 
-    def remove(
-        self, session_id: str, ending: EndingRow | None = None, *, forget_before: datetime | None
-    ) -> bool:
+    def remove_session(self, session_id: str) -> bool:
         if self.away is not None:
             raise self.away
-        return super().remove(session_id, ending, forget_before=forget_before)
+        return super().remove_session(session_id)
 
     def _committed(self, name: str, session_id: str) -> None:
         then = self.then.pop(name, None)
@@ -54,24 +55,21 @@ class FaultyLocks(SessionLocks):
 
 @pytest.fixture
 def sandboxes(engine: Engine) -> Sandboxes:
-    """The sandboxes of both hubs, on a database with tables."""
+    """The sandboxes of all hubs, on a database with tables."""
     del engine
     return Sandboxes(random.Random(7))
 
 
 @pytest.fixture
-async def two(url: str, sandboxes: Sandboxes) -> AsyncIterator[tuple[Hub, Hub]]:
-    """Two hubs; the first one's database fails when the test says so."""
-    async with (
-        hub_on(url, sandboxes, locks=FaultyLocks) as one,
-        hub_on(url, sandboxes) as other,
-    ):
-        yield one, other
+async def hub(url: str, sandboxes: Sandboxes) -> AsyncIterator[Hub]:
+    """A hub whose database fails when the test says so."""
+    async with hub_on(url, sandboxes, make_state=FaultyState) as hub:
+        yield hub
 
 
-def locks_of(hub: Hub) -> FaultyLocks:
-    assert isinstance(hub.shared.locks, FaultyLocks)
-    return hub.shared.locks
+def state_of(hub: Hub) -> FaultyState:
+    assert isinstance(hub.state, FaultyState)
+    return hub.state
 
 
 def no_answer(_: str) -> None:
@@ -80,7 +78,7 @@ def no_answer(_: str) -> None:
 
 async def no_rows(hub: Hub) -> None:
     async with asyncio.timeout(20):
-        while await asyncio.to_thread(hub.shared.locks.all):  # noqa: ASYNC110 - it is a database
+        while await asyncio.to_thread(hub.state.sessions):  # noqa: ASYNC110 - it is a database
             await asyncio.sleep(0.02)
 
 
@@ -95,23 +93,20 @@ async def opens_again(hub: Hub, sandboxes: Sandboxes) -> None:
 
 @pytest.mark.parametrize("error", [Busy("away"), RuntimeError("a read-only standby")], ids=str)
 async def test_a_crash_while_the_database_is_away(
-    two: tuple[Hub, Hub], sandboxes: Sandboxes, error: Exception
+    hub: Hub, sandboxes: Sandboxes, error: Exception
 ) -> None:
-    one, other = two
-    live = await one.pool.get_or_start(ALICE, ignore_progress)
-    other.view.connected = False
-    locks_of(one).away = error
+    live = await hub.pool.get_or_start(ALICE, ignore_progress)
+    state_of(hub).away = error
     sandboxes.end(live.id, asked=False)
-    await until(lambda: one.pool.find(ALICE) is None)
-    locks_of(one).away = None
-    await no_rows(one)
-    await opens_again(one, sandboxes)
+    await until(lambda: hub.pool.find(ALICE) is None)
+    state_of(hub).away = None
+    await no_rows(hub)
+    await opens_again(hub, sandboxes)
 
 
 async def test_a_session_that_dies_while_its_row_is_set_to_running(
-    two: tuple[Hub, Hub], sandboxes: Sandboxes
+    hub: Hub, sandboxes: Sandboxes
 ) -> None:
-    one, other = two
     loop = asyncio.get_running_loop()
 
     def die(session_id: str) -> None:
@@ -121,29 +116,28 @@ async def test_a_session_that_dies_while_its_row_is_set_to_running(
 
         asyncio.run_coroutine_threadsafe(end(), loop).result(20)
 
-    locks_of(one).then["run"] = die
+    state_of(hub).then["run"] = die
     with pytest.raises(MograderError, match="ended while it was starting"):
-        await one.pool.get_or_start(ALICE, ignore_progress)
-    await no_rows(one)
-    await opens_again(other, sandboxes)
+        await hub.pool.get_or_start(ALICE, ignore_progress)
+    await no_rows(hub)
+    await opens_again(hub, sandboxes)
 
 
-async def test_a_row_that_runs_though_the_database_gave_no_answer(
-    two: tuple[Hub, Hub], sandboxes: Sandboxes
+@pytest.mark.parametrize("step", ["add", "run"])
+async def test_a_row_that_is_written_though_the_database_gave_no_answer(
+    hub: Hub, sandboxes: Sandboxes, step: str
 ) -> None:
-    one, other = two
-    locks_of(one).then["run"] = no_answer
+    state_of(hub).then[step] = no_answer
     with pytest.raises(Busy):
-        await one.pool.get_or_start(ALICE, ignore_progress)
-    await no_rows(one)
+        await hub.pool.get_or_start(ALICE, ignore_progress)
+    await no_rows(hub)
     assert not sandboxes.live
-    await opens_again(other, sandboxes)
+    await opens_again(hub, sandboxes)
 
 
 async def test_a_hub_that_is_stopped_while_a_row_is_set_to_running(
-    two: tuple[Hub, Hub], sandboxes: Sandboxes
+    url: str, sandboxes: Sandboxes
 ) -> None:
-    one, other = two
     inside, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -151,50 +145,105 @@ async def test_a_hub_that_is_stopped_while_a_row_is_set_to_running(
         loop.call_soon_threadsafe(inside.set)
         go_on.wait(20)
 
-    locks_of(one).then["run"] = pause
-    opening = asyncio.create_task(one.pool.get_or_start(ALICE, ignore_progress))
-    await inside.wait()
-    closing = asyncio.create_task(one.pool.close())
-    await asyncio.sleep(0)
-    go_on.set()
-    await closing
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    await opens_again(other, sandboxes)
+    async with hub_on(url, sandboxes, make_state=FaultyState) as one:
+        state_of(one).then["run"] = pause
+        opening = asyncio.create_task(one.pool.get_or_start(ALICE, ignore_progress))
+        await inside.wait()
+        closing = asyncio.create_task(one.pool.close())
+        await asyncio.sleep(0)
+        go_on.set()
+        await closing
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    async with hub_on(url, sandboxes) as following:
+        await opens_again(following, sandboxes)
 
 
-async def test_files_that_were_to_be_replaced_while_the_database_gave_no_answer(
-    two: tuple[Hub, Hub], sandboxes: Sandboxes
+async def test_a_start_that_fails_waits_only_a_moment_for_a_machine_that_is_away(
+    hub: Hub, sandboxes: Sandboxes
 ) -> None:
-    one, other = two
-    locks_of(one).then["add"] = no_answer
-    with pytest.raises(Busy):
-        async with one.pool.without_session(ALICE):
-            pass
-    await no_rows(one)
-    await opens_again(other, sandboxes)
+    """The next start of the notebook waits until the first one has certainly ended."""
+    hub.server.reply = lambda: False
+    hub.server.up.clear()
+    opening = asyncio.create_task(hub.pool.get_or_start(ALICE, ignore_progress))
+    await soon(hub.server.asked.wait())
+    hub.view.connected = False
+    hub.server.up.set()
+    with pytest.raises(MograderError):
+        await asyncio.wait_for(opening, 10)
+    hub.server.reply = lambda: True
+    again = asyncio.create_task(hub.pool.get_or_start(ALICE, ignore_progress))
+    await asyncio.sleep(0.3)
+    assert not again.done()
+    hub.view.connected = True
+    await asyncio.wait_for(again, 20)
+    assert people(sandboxes) == ["alice"]
+    assert not sandboxes.faults
 
 
-async def test_a_second_session_of_a_key_ends_though_the_first_one_is_still_ending(
-    two: tuple[Hub, Hub], sandboxes: Sandboxes
+async def test_no_session_is_given_up_while_its_machine_cannot_be_reached(
+    hub: Hub, sandboxes: Sandboxes
 ) -> None:
-    one, other = two
-    gate = threading.Event()
+    live = await hub.pool.get_or_start(ALICE, ignore_progress)
+    hub.view.connected = False
+    stopping = asyncio.create_task(hub.pool.stop(ALICE))
+    await until(lambda: hub.pool.find(ALICE) is None)
+    opening = asyncio.create_task(hub.pool.get_or_start(ALICE, ignore_progress))
+    await asyncio.sleep(0.3)
+    assert not opening.done()
+    assert list(sandboxes.live) == [live.id]
+    assert await asyncio.to_thread(hub.state.sessions), "the row is kept until it has ended"
+    hub.view.connected = True
+    await asyncio.wait_for(stopping, 20)
+    assert (await asyncio.wait_for(opening, 20)).id != live.id
+    assert not sandboxes.faults
 
-    def wait_for_the_gate(_: SessionKey) -> None:
-        gate.wait(20)
 
-    one.pool.after_end = wait_for_the_gate
-    first = await one.pool.get_or_start(ALICE, ignore_progress)
-    await other.shared.look()
-    sandboxes.end(first.id, asked=False)
-    await until(lambda: not any(hub.pool.find(ALICE) for hub in two))
-    second = await other.pool.get_or_start(ALICE, ignore_progress)
-    await until(lambda: one.pool.by_id(second.id) is not None)
-    stopping = asyncio.create_task(one.pool.stop(ALICE))
-    await until(lambda: one.pool.by_id(second.id) is None)
-    gate.set()
-    assert await stopping
-    assert second.id not in sandboxes.live
-    await no_rows(one)
-    await opens_again(one, sandboxes)
+# ---- the next hub ----
+
+
+async def test_sessions_outlive_the_hub_that_started_them(
+    url: str, hub: Hub, sandboxes: Sandboxes
+) -> None:
+    live = await hub.pool.get_or_start(ALICE, ignore_progress)
+    hub.kill()
+    async with hub_on(url, sandboxes) as following:
+        assert following.pool.by_id(live.id) is not None
+        assert (await following.pool.get_or_start(ALICE, ignore_progress)).id == live.id
+    assert sandboxes.starts == 1
+
+
+@pytest.mark.parametrize("launched", [False, True], ids=["before", "after"])
+async def test_a_start_of_a_hub_that_died_is_cleared_before_another_one(
+    url: str, hub: Hub, sandboxes: Sandboxes, launched: bool
+) -> None:
+    sandboxes.slow = 0.3
+    hub.server.up.clear()
+    dying = asyncio.create_task(hub.pool.get_or_start(ALICE, ignore_progress))
+    if launched:
+        await until(lambda: bool(sandboxes.live))
+    else:
+        await until(lambda: bool(sandboxes.tasks))
+    hub.kill()
+    sandboxes.slow = 0.004
+    async with hub_on(url, sandboxes) as following:
+        live = await following.pool.get_or_start(ALICE, ignore_progress)
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+        await asyncio.gather(*sandboxes.tasks, return_exceptions=True)
+        assert list(sandboxes.live) == [live.id]
+        assert not sandboxes.faults
+
+
+async def test_a_session_that_ended_while_no_hub_ran_is_lost_and_says_so(
+    url: str, hub: Hub, sandboxes: Sandboxes
+) -> None:
+    live = await hub.pool.get_or_start(ALICE, ignore_progress)
+    hub.kill()
+    del sandboxes.live[live.id]
+    async with hub_on(url, sandboxes) as following:
+        ending = following.pool.history.of_session(live.id)
+        assert ending is not None
+        assert ending.reason is EndReason.LOST
+        await no_rows(following)
+        await opens_again(following, sandboxes)

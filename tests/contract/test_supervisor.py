@@ -20,6 +20,7 @@ from mograder.sandbox.client.environment_pruning import ask_supervisor
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
 from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sandbox.supervisor.lease import boot_time
 from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
@@ -347,3 +348,39 @@ def _leftovers(runtime: Path) -> list[str]:
 
 def _mounted_below(directory: Path) -> list[Path]:
     return [path for path in directory.glob("**") if path.is_mount()]
+
+
+async def test_a_hub_that_another_one_has_replaced_is_refused_and_disconnected(
+    client: SupervisorClient, config: SupervisorConfig, sessions: Sessions
+) -> None:
+    alone = config.model_copy(update={"owned": False})
+    earlier, later = SupervisorClient(alone, 7), SupervisorClient(alone, 8)
+    lost = asyncio.Event()
+    earlier.watch(lambda _: None, lost.set)
+    await earlier.open()
+    info = await sessions.start("kept", SLEEPER)
+    await later.open()
+    await asyncio.wait_for(lost.wait(), PATIENCE)
+    with pytest.raises(Conflict, match="Another hub is at work"):
+        await earlier.sessions()
+    with pytest.raises(Conflict, match="Another hub is at work"):
+        await earlier.stop(info.session_id)
+    with pytest.raises(Conflict, match="Another hub is at work"):
+        await client.hold_lease(boot_time() + 60, 7)
+    assert await later.sessions() == (info,)
+    assert await client.sessions() == (info,), "a program that is no hub may ask"
+    assert await later.stop(info.session_id)
+    for each in (earlier, later):
+        await each.close()
+
+
+async def test_a_stop_that_follows_a_start_at_once_does_not_overtake_it(
+    client: SupervisorClient, sessions: Sessions
+) -> None:
+    await client.open()
+    request = sessions.request("at-once", SLEEPER)
+    starting = asyncio.create_task(client.start(request))
+    stopping = asyncio.create_task(client.stop(request.session_id))  # sent right after it
+    await asyncio.gather(starting, stopping, return_exceptions=True)
+    assert await stopping
+    assert await client.sessions() == ()

@@ -1,4 +1,4 @@
-"""Several session managers on one database and one set of sandboxes, as hubs of one course.
+"""Session managers on one database and one set of sandboxes, as hubs that follow each other.
 
 The sandboxes are in memory. They note every pair of sessions of one key that live at the same
 time, and every session that lives while its files are replaced.
@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Busy, RemoteFailed, SandboxUnavailable
+from mograder.core.errors import Busy, Conflict, RemoteFailed
 from mograder.sandbox.protocol import Ended, News, SessionInfo, StartSession
+from mograder.sessions import manager
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import ignore
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
-from mograder.sessions.shared_rows import SharedRows
-from mograder.store.database.database import open_engine, writing
-from mograder.store.database.database_time import database_now
+from mograder.store.database.database import open_engine
 from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hub_tables import hubs as hub_table
-from mograder.store.hub.hubs import Hubs
-from mograder.store.hub.session_locks import SessionLocks
 from tests.support.session_pools import Pages, PlainSpawner, Server, owner, terms
-
-_ALIVE_SECONDS = 3600.0
 
 
 @dataclass
@@ -42,21 +35,21 @@ class Sandboxes:
     """The sandboxes of all hubs: ``live`` sessions by id, and what went wrong (``faults``).
 
     Requests take a random time, up to ``slow`` seconds; a request that was sent arrives, also when
-    its hub has died meanwhile. Ids that were stopped are not started any more.
+    its hub has died meanwhile. As a supervisor they refuse a hub that another one has followed,
+    and end a session whose hub has lost its connection during the start.
     """
 
     chance: random.Random
     slow: float = 0.004
     live: dict[str, StartSession] = field(default_factory=dict)
-    stopped: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
-    changing: dict[str, str] = field(default_factory=dict)
+    changing: dict[str, Hub] = field(default_factory=dict)
     views: list[View] = field(default_factory=list)
     tasks: set[asyncio.Task[object]] = field(default_factory=set)
     starts: int = 0
 
     def view(self) -> View:
-        """Connect one more hub."""
+        """Connect the next hub."""
         view = View(self)
         self.views.append(view)
         return view
@@ -72,24 +65,26 @@ class Sandboxes:
         task.add_done_callback(self.tasks.discard)
         return task
 
-    async def start(self, request: StartSession) -> SessionInfo:
+    async def start(self, view: View, request: StartSession) -> SessionInfo:
         await self.pause()
-        if request.session_id in self.stopped:
-            raise SandboxUnavailable("This session was stopped before it was started.")
+        if view is not self.views[-1]:
+            raise Conflict("Another hub is at work on this course.")
+        view.demand()
         place = request.base_url
         for other in self.live.values():
             if other.base_url == place:
                 self.faults.append(f"two sessions of {place}")
         if place in self.changing:
-            self.faults.append(f"a session of {place} while {self.changing[place]} changes it")
+            self.faults.append(f"a session of {place} while a hub changes it")
         self.live[request.session_id] = request
         self.starts += 1
         await self.pause()
+        if not view.connected:
+            self.end(request.session_id, asked=False)
         return SessionInfo(session_id=request.session_id, socket=Path("/on") / request.session_id)
 
     async def stop(self, session_id: str) -> bool:
         await self.pause()
-        self.stopped.add(session_id)
         return self.end(session_id, asked=True)
 
     def end(self, session_id: str, *, asked: bool) -> bool:
@@ -114,15 +109,15 @@ class View:
         self.on_lost: Callable[[], None] = lambda: None
 
     async def start(self, request: StartSession) -> SessionInfo:
-        self._demand()
-        info: SessionInfo = await asyncio.shield(self.all.sent(self.all.start(request)))
-        self._demand()
+        self.demand()
+        info: SessionInfo = await asyncio.shield(self.all.sent(self.all.start(self, request)))
+        self.demand()
         return info
 
     async def stop(self, session_id: str) -> bool:
-        self._demand()
+        self.demand()
         done: bool = await asyncio.shield(self.all.sent(self.all.stop(session_id)))
-        self._demand()
+        self.demand()
         return done
 
     def answered(self, session_id: str) -> None:
@@ -132,9 +127,9 @@ class View:
         """Ignore it."""
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
-        self._demand()
+        self.demand()
         await self.all.pause()
-        self._demand()
+        self.demand()
         infos = (SessionInfo(session_id=each, socket=Path("/on") / each) for each in self.all.live)
         return tuple(infos)
 
@@ -152,23 +147,19 @@ class View:
         self.connected = False
         self.on_lost()
 
-    def _demand(self) -> None:
+    def demand(self) -> None:
+        """Refuse a hub that does not reach the sandboxes."""
         if not self.connected:
             raise RemoteFailed("The sandboxes cannot be reached.")
 
 
-@dataclass
+@dataclass(eq=False)
 class Hub:
-    """One hub of several, with the parts of it that a test takes apart."""
+    """A hub, with the parts of it that a test takes apart."""
 
-    hub_id: str
     pool: SessionManager
-    shared: SharedRows
     view: View
-    spawner: PlainSpawner
     server: Server
-    pages: Pages
-    hubs: Hubs
     state: HubState
     dead: bool = False
 
@@ -179,19 +170,11 @@ class Hub:
         def fail() -> None:
             raise Busy("This hub is dead.")
 
-        self.expire()
-        for place in [each for each, by in self.view.all.changing.items() if by == self.hub_id]:
+        for place in [each for each, by in self.view.all.changing.items() if by is self]:
             del self.view.all.changing[place]
         vars(self.state.engine)["connect"] = fail
         self.view.connected = False
         self.view.on_ended = ignore
-
-    def expire(self) -> None:
-        """Let it look dead to the others, though it lives."""
-        with writing(self.state.engine) as connection:
-            past = database_now(connection) - timedelta(seconds=1)
-            row = update(hub_table).where(hub_table.c.hub_id == self.hub_id)
-            connection.execute(row.values(alive_until=past))
 
 
 @asynccontextmanager
@@ -199,47 +182,36 @@ async def hub_on(
     url: str,
     sandboxes: Sandboxes,
     *,
-    ttl: float = 3600.0,
-    locks: Callable[[Engine, str], SessionLocks] = SessionLocks,
+    make_state: Callable[[Engine], HubState] = HubState,
 ) -> AsyncIterator[Hub]:
-    """Open one hub on a database and sandboxes; the database has its tables already."""
-    engine, clock = open_engine(url), SystemClock()
-    hub_id, hubs, view = secrets.token_hex(8), Hubs(engine), sandboxes.view()
-    alive = await asyncio.to_thread(hubs.beat, hub_id, "", _ALIVE_SECONDS)
-    spawner, server, pages, state = PlainSpawner(), Server(), Pages(), HubState(engine)
-    shared = SharedRows(
-        locks(engine, hub_id),
-        view,
-        clock,
-        alone=len(alive) == 1,
-        look_seconds=0.05,
-        wait_seconds=0.005,
-    )
+    """Open a hub on a database and sandboxes; the database has its tables already."""
+    engine, view, server = open_engine(url), sandboxes.view(), Server()
+    state = make_state(engine)
     pool = SessionManager(
         launcher=view,
-        spawner=cast(Spawner, spawner),
+        spawner=cast(Spawner, PlainSpawner()),
         rows=state,
-        clock=clock,
+        clock=SystemClock(),
         probe=server,
-        census=pages,
+        census=Pages(),
         is_dead=lambda _: False,
-        limits=terms(ttl=ttl),
+        limits=terms(ttl=3600.0),
     )
-    pool.share(shared)
     await pool.open()
-    hub = Hub(hub_id, pool, shared, view, spawner, server, pages, hubs, state)
+    hub = Hub(pool, view, server, state)
     try:
         yield hub
     finally:
-        sandboxes.views.remove(view)
-        try:
-            await pool.close()
-        except Busy:
-            if not hub.dead:
-                raise
-        if not hub.dead:
-            await asyncio.to_thread(hubs.leave, hub_id)
+        await _close(hub)
         engine.dispose()
+
+
+async def _close(hub: Hub) -> None:
+    if not hub.dead:
+        await hub.pool.close()
+        return
+    with suppress(Busy), mock.patch.object(manager, "_CLOSE_SECONDS", 0.1):  # nothing succeeds
+        await hub.pool.close()
 
 
 def people(sandboxes: Sandboxes) -> list[str]:

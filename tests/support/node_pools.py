@@ -14,8 +14,6 @@ from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.sessions.shared_rows import SharedRows
-from mograder.store.hub.session_locks import SessionLocks
 from tests.support.fake_node import FakeLink, FakeNode
 from tests.support.node_rig import NodeRig
 from tests.support.session_pools import Pages, PlainSpawner, ignore_progress
@@ -73,8 +71,6 @@ async def pool_on(
         is_dead=lambda _: False,
         limits=node_capacity(TTL, limits, rig.registry),
     )
-    locks = SessionLocks(rig.engine, "hub-1")
-    pool.share(SharedRows(locks, rig.launcher, rig.clock, alone=True))
     await pool.open()
     try:
         yield NodePool(rig, pool)

@@ -26,6 +26,8 @@ from tests.support.clock import ManualClock
 from tests.support.fake_node import FakeLink, FakeNode, linked
 
 LEASE = 8.0
+EPOCH = 7
+"""The epoch of the hub."""
 PATIENCE = 20.0
 KEY = "environment-1"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -46,9 +48,9 @@ class NodeRig:
         self.clock = ManualClock()
         self.rows, self.nodes = HubState(self.engine), Nodes(self.engine)
         self.registry = NodeRegistry(self.clock, LEASE)
-        self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",))
+        self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",), EPOCH)
         self.environments = NodeEnvironments(self.registry, 60)
-        self.launcher = _Heard(self.registry, self.leases, self.environments, self.rows)
+        self.launcher = _Heard(self.registry, self.leases, self.environments, self.rows, EPOCH)
         self.runs = NodeRuns(self.registry, self.environments)
         self.launcher.rig = self
         self.launcher.watch(ignore, lambda: None)

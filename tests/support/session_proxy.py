@@ -71,12 +71,6 @@ class FakePool:
     ended: dict[str, Ending] = field(default_factory=dict)
     touches: int = 0
 
-    async def fetch(self, key: SessionKey) -> LiveSession | None:
-        return self.find(key)
-
-    async def fetch_by_id(self, session_id: str) -> LiveSession | None:
-        return self.by_id(session_id)
-
     def find(self, key: SessionKey) -> LiveSession | None:
         return self.live.get(key)
 

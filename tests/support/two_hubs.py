@@ -1,4 +1,4 @@
-"""Two real hubs of one course, on one PostgreSQL server and one share, and nodes for both."""
+"""Two real hubs of one course on PostgreSQL: one is at work, one waits."""
 
 from __future__ import annotations
 
@@ -10,29 +10,57 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState, SessionRow
 from tests.support.course import REPOSITORY, put_release
-from tests.support.hub import HubConfig, HubProcess, run_mograder
+from tests.support.hub import HubConfig, HubProcess, run_mograder, write_settings
 from tests.support.identity import SECRET
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
 from tests.support.process import free_port
 from tests.support.shared_hub import TINY, Prepare, SharedCaches, notebook
 
+LEASE_SECONDS = 30
+"""Longer than a hub that hangs keeps its lock, so that no session of a node ends with it."""
+
+
+def status_of(hub: HubProcess, path: str = "/health") -> int:
+    """The status of a hub's answer, 0 without one."""
+    try:
+        return httpx.get(f"{hub.url}{path}", timeout=5, trust_env=False).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def waits(hub: HubProcess) -> bool:
+    """Whether a hub says that another one is at work."""
+    return status_of(hub) == httpx.codes.SERVICE_UNAVAILABLE
+
+
+class WaitingHub(HubProcess):
+    """A hub that finds another one at work."""
+
+    def start(self) -> None:
+        """Start it, also again, and wait until it says that it waits."""
+        write_settings(self.course, self.config.settings)
+        self.launch(self.command(), self.environment(), self.course)
+        self.wait_until(lambda: waits(self), 60)
+
 
 @dataclass
 class TwoHubs:
     """The hubs; each has a directory of its own, and the share's directories in common."""
 
-    hubs: tuple[HubProcess, HubProcess]
+    hubs: tuple[HubProcess, WaitingHub]
     place: Path
     database: str
     token: str
     shared: SharedCaches
 
     def node(self, name: str) -> NodeProcess:
-        """Make a node, which is started as a context and connects to both."""
+        """Make a node, which is started as a context and connects to the hub at work."""
         log = REPOSITORY / "artifacts" / f"two-hubs-node-{name}.log"
         log.unlink(missing_ok=True)
         return NodeProcess(name, self.place, self.place, log, self.shared.uv_cache, self.token)
@@ -50,7 +78,10 @@ class TwoHubs:
 def two_hubs(
     postgres: PostgresServer, shared: SharedCaches, prepare: Prepare = lambda _: None
 ) -> Iterator[TwoHubs]:
-    """Start both hubs; no node is connected yet. ``prepare`` may fill the share before."""
+    """Start both hubs, the first one at work; no node is connected yet.
+
+    ``prepare`` may fill the share before.
+    """
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
     logs.mkdir(exist_ok=True)
@@ -60,8 +91,8 @@ def two_hubs(
         share = place / "share"
         put_release(share, TINY, notebook())
         prepare(share)
-        hubs = []
-        for name in ("one", "two"):
+        hubs: list[HubProcess] = []
+        for name, kind in (("one", HubProcess), ("two", WaitingHub)):
             course = place / name / "c"
             course.mkdir(parents=True)
             log = logs / f"two-hubs-{name}.log"
@@ -75,12 +106,15 @@ def two_hubs(
                 "hub.runtime_dir": str(place / name / "run"),
                 "nodes.runs_dir": str(share / "hub-runs"),
                 "nodes.listen": f"127.0.0.1:{free_port()}",
+                "nodes.lease_seconds": LEASE_SECONDS,
             }
-            made = HubProcess(course, log, HubConfig(settings=settings))
+            made = kind(course, log, HubConfig(settings=settings, start_seconds=120))
             hubs.append(stack.enter_context(made))
         token = run_mograder(
             "hub", "node-token", "-C", str(hubs[0].course), "--uses", "10",
             env={"MOGRADER_HUB_SECRET": SECRET}, cwd=place,
         )  # fmt: skip
         assert token.status == 0, token.errors
-        yield TwoHubs((hubs[0], hubs[1]), place, database, token.output.strip(), shared)
+        one, two = hubs
+        assert isinstance(two, WaitingHub)
+        yield TwoHubs((one, two), place, database, token.output.strip(), shared)

@@ -17,19 +17,22 @@ class HoldLease(Message):
 
     A point in time and no duration, so that a message that waited on its way allows no more. When
     the time is over the supervisor kills all of them, and refuses starts until the next lease. A
-    supervisor that was never given a lease needs none.
+    supervisor that was never given a lease needs none. ``epoch`` is that of the hub that grants it,
+    as in :class:`~mograder.sandbox.protocol.Hello`.
     """
 
     op: Literal["hold lease"] = "hold lease"
     until: float
+    epoch: int = Field(default=0, ge=0)
 
 
 class GrantLease(Message):
     """Answer the :class:`NodeStatus` with this ``number``; from a hub to a node's agent only.
 
     The node may run sessions for ``seconds``, counted from the moment when it sent that status.
-    ``hubs`` are the addresses of all hubs, each of which the node connects to. ``draining`` is
-    whether an administrator wants the node to be drained. ``uid`` is the hub's user.
+    ``hubs`` are the addresses of all hubs, of which one is at work: the node connects to that.
+    ``draining`` is whether an administrator wants the node to be drained. ``uid`` is the hub's
+    user, ``epoch`` as in :class:`HoldLease`.
     """
 
     op: Literal["grant lease"] = "grant lease"
@@ -38,6 +41,7 @@ class GrantLease(Message):
     hubs: tuple[str, ...] = ()
     draining: bool = False
     uid: int | None = None
+    epoch: int = Field(default=0, ge=0)
 
 
 class PrepareEnvironment(Message):
@@ -73,7 +77,7 @@ class RenewCertificate(Message):
 
 
 class NodeStatus(Message):
-    """The state of a node, which its agent sends to every hub every 1.5 seconds.
+    """The state of a node, which its agent sends to its hub every 1.5 seconds.
 
     ``number`` counts up; the hub answers by :class:`GrantLease`. Memory is in bytes: ``memory`` is
     what sessions and runs may use together, ``used`` what they and the node's helpers use now.

@@ -239,9 +239,14 @@ class Subscribe(Message):
 
 
 class Hello(Message):
-    """Request the supervisor's release, protocol and configuration."""
+    """Request the supervisor's release, protocol and configuration.
+
+    ``epoch`` is that of the hub at work, 0 for a program that is no hub. Once a higher one was
+    seen, a hub with a lower one is refused all calls, and its connection is closed.
+    """
 
     op: Literal["hello"] = "hello"
+    epoch: int = Field(default=0, ge=0)
 
 
 class InUse(Message):

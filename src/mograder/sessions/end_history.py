@@ -80,14 +80,6 @@ class History:
         except MograderError as error:
             _log.warning("the saved ending of %s was not deleted: %s", key.url, error)
 
-    def learn(self, ending: Ending) -> None:
-        """Record an ending that another hub has written."""
-        self._remember(ending)
-
-    def supersede(self, key: SessionKey) -> None:
-        """Remove the last ending of a key from memory, because another hub runs a session of it."""
-        self._by_key.pop(key, None)
-
     def of_session(self, session_id: str) -> Ending | None:
         """Return a session's ending, or None if it runs or its ending is no longer kept."""
         return self._by_id.get(session_id)

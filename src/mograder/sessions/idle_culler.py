@@ -55,10 +55,6 @@ class CullableSessions(Protocol):
         """Write changed activity times to the database; blocks."""
         ...
 
-    async def catch_up(self, sessions: Sequence[LiveSession], /) -> None:
-        """Take over later activity times that other hubs wrote."""
-        ...
-
 
 class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
@@ -117,7 +113,7 @@ class IdleCuller:
 
     async def _cull(self) -> None:
         rule = partial(idle, ttl=self._ttl)
-        await self._end_all(await self._selected(rule), EndReason.IDLE, rule)
+        await self._end_all(self._selected(rule), EndReason.IDLE, rule)
 
     async def _move(self) -> None:
         """End the sessions that may go and are to start elsewhere when they are opened again."""
@@ -125,7 +121,7 @@ class IdleCuller:
         def rule(sessions: Sequence[LiveSession], now: datetime) -> Sequence[LiveSession]:
             return pressed(filter(self.moving, sessions), now)
 
-        await self._end_all(await self._selected(rule), EndReason.MOVED, rule)
+        await self._end_all(self._selected(rule), EndReason.MOVED, rule)
 
     async def _make_room(self) -> bool:
         """End sessions to free memory for waiting starts; return whether any could be ended."""
@@ -137,13 +133,11 @@ class IdleCuller:
     async def _relieve(self, rule: _Rule) -> int:
         """End sessions that a rule selects, as far as memory is short; return how many."""
         shortage = self._queue.shortage()
-        chosen = relief(await self._selected(rule), shortage) if shortage > 0 else []
+        chosen = relief(self._selected(rule), shortage) if shortage > 0 else []
         await self._end_all(chosen, EndReason.PRESSURE, rule)
         return len(chosen)
 
-    async def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
-        """Return the sessions that a rule selects by the activity that all hubs have seen."""
-        await self._sessions.catch_up(rule(self._reached(), self._clock.now()))
+    def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
         return rule(self._reached(), self._clock.now())
 
     def _reached(self) -> Sequence[LiveSession]:
@@ -174,9 +168,8 @@ class IdleCuller:
     async def _ask(self, live: LiveSession, reason: EndReason) -> None:
         """Ask a session's server for its open pages, and set ``paged`` if it has any.
 
-        Pages may be connected through another hub. Without a valid
-        answer an idle session is taken to have no page. Any other one is taken to have a page: a
-        server that is short of processor time must not lose its student's page.
+        Without a valid answer an idle session is taken to have no page. Any other one is taken to
+        have a page: a server that is short of processor time must not lose its student's page.
         """
         under_pressure = reason is not EndReason.IDLE
         if live.connections or is_rehearsal(live.key.user):  # no person looks at a rehearsal's

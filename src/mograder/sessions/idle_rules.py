@@ -1,7 +1,7 @@
 """The rules that select the sessions to end; :mod:`.idle_culler` ends them.
 
 A session counts as used at each request or message (``last_seen``), and also while one of its
-pages is open (``paged``), also through another hub, or its kernel computes (``computed``).
+pages is open (``paged``) or its kernel computes (``computed``).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.tasks.background_tasks import Paced
+from mograder.core.tasks.background_tasks import Paced, retried, to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
@@ -38,9 +38,8 @@ from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections
-from mograder.sessions.reconciliation import Reconciler, stop_all
+from mograder.sessions.reconciliation import Reconciler
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
-from mograder.sessions.shared_rows import RowTaken, SharedRows
 from mograder.sessions.start_queue import RECONSIDER_SECONDS, StartQueue
 from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
@@ -51,17 +50,18 @@ _log = logging.getLogger(__name__)
 _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _LOCAL = LocalConnections()
-_CLOSE_SECONDS = 3.0
-"""How long one of several hubs that closes waits for its sessions that are ending."""
+_AT_ONCE_SECONDS = 1.0
+"""How long a failed start waits until its process is stopped, which usually succeeds at once."""
+_CLOSE_SECONDS = 10.0
+"""How long a hub that closes waits for its sessions that are ending."""
 
 
 class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
     ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
-    that no student waits for. ``on_change`` is called with the key of each session that started or
-    ended, ``on_adopted`` with each session that another hub started, ``after_end`` in a thread when
-    a session's process has ended. ``checks`` hears the checks.
+    that no student waits for. ``checks`` hears the checks. ``on_change`` is called with the key of
+    each session that started or ended, ``after_end`` in a thread when the process has ended.
     """
 
     def __init__(
@@ -84,12 +84,10 @@ class SessionManager:
         self._limits = limits
         self.tally = Counters()
         self.on_change: Callable[[SessionKey], None] = lambda _: None
-        self.on_adopted: Callable[[LiveSession], None] = lambda _: None
         self.after_end: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
-        self._shared: SharedRows | None = None
-        self._starter = Starter(launcher, rows, probe, limits.start_timeout)
-        self._matching = Reconciler(self, launcher, self._starter, is_dead, self._orphans)
+        self._starter = Starter(launcher, rows, probe, limits.start_timeout, self._give_up)
+        self._matching = Reconciler(self, launcher, self._starter, is_dead)
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
@@ -111,27 +109,16 @@ class SessionManager:
         self._closing: set[str] = set()
         self.checks = CheckReports(self.by_id, clock)
         self._breaks = asyncio.Event()
-        self._exits: asyncio.Queue[Ended | None] = asyncio.Queue()
+        self._exits: asyncio.Queue[Ended] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
-
-    def share(self, rows: SharedRows) -> None:
-        """Share the rows with other hubs; to be called before :meth:`open`."""
-        self._shared = self._starter.shared = rows
-        rows.bind(self)
 
     async def open(self) -> None:
         """Adopt running sessions of the previous hub, then start the background tasks."""
         await self.history.load()
-        shared = self._shared is not None
-        lost = self._breaks.set if shared else partial(self._exits.put_nowait, None)
-        self._launcher.watch(self._exits.put_nowait, lost, self._on_news)
+        self._launcher.watch(self._exits.put_nowait, self._breaks.set, self._on_news)
+        await self._adopt()
         watches = [self._handle_exits(), self.culler.end_idle(), self.culler.free_memory()]
-        if self._shared is None:
-            await self._adopt()
-        else:
-            await self._shared.open()
-            watches += [self._shared.watch(), self._matching.after_each(self._breaks)]
-            self._breaks.set()
+        watches.append(self._matching.after_each(self._breaks))
         self._tasks += [asyncio.create_task(watch) for watch in watches]
 
     async def close(self) -> None:
@@ -142,13 +129,12 @@ class SessionManager:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._shared is not None:  # a node that is cut off must not delay this for its lease
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await self._ends.settle()
-            await self._ends.close()
-            await self._shared.close()
-        await self._ends.settle()  # the next hub must not adopt a session that is half stopped
+        # The next hub should not adopt a session that is half stopped; but a node that is cut off
+        # must not delay this, nor a database that does not answer.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._ends.settle()
+        await self._ends.close()
         await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
@@ -163,13 +149,9 @@ class SessionManager:
         """
         while True:
             await self._until_changed(key)
-            if self._shared is not None:
-                await self._shared.agree(key, progress)
             live = self._live.get(key)
             if live is None:
-                with suppress(RowTaken):  # another hub was faster
-                    return await self._start_or_join(key, progress)
-                continue
+                return await self._start_or_join(key, progress)
             reason = await self._cannot_be_had(live)
             if reason is None:
                 self.touch(live)
@@ -188,7 +170,7 @@ class SessionManager:
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
-        live = await self.fetch(key)
+        live = self.find(key)
         if live is None:
             return self._queue.dismiss(key)
         await self.end(live, reason)
@@ -208,11 +190,7 @@ class SessionManager:
                 await self._starts.ended(key, _STOP_SECONDS)
                 await self._ends.ended(key, _STOP_SECONDS)
                 await self.stop(key, EndReason.REWRITTEN)
-            if self._shared is None:
-                yield
-                return
-            async with self._shared.changing(key):
-                yield
+            yield
 
     async def _until_changed(self, key: SessionKey) -> None:
         """Wait until no :meth:`without_session` block of this key is active."""
@@ -226,7 +204,9 @@ class SessionManager:
             return
         ending = self._record_end(live, reason)
         # A task of its own: it goes on if the caller is cancelled; new starts of the key await it.
-        await self._ends.after(live.key, lambda _: self._conclude(ending, alive=True))
+        await asyncio.shield(
+            self._ends.begin(live.key, partial(self._conclude, ending, alive=True))
+        )
 
     def find(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers; memory only."""
@@ -240,14 +220,9 @@ class SessionManager:
         """Return every session that answers."""
         return list(self._live.values())
 
-    async def fetch(self, key: SessionKey) -> LiveSession | None:
-        """Return the session if it answers, also one that another hub has just started."""
-        return self._live.get(key) if self._shared is None else await self._shared.fetch(key)
-
-    async def fetch_by_id(self, session_id: str) -> LiveSession | None:
-        """Return the session with this id, as :meth:`fetch`."""
-        live = self._by_id.get(session_id)
-        return live if live or self._shared is None else await self._shared.fetch_by_id(session_id)
+    def ending(self) -> Set[str]:
+        """Return the ids of the sessions that are being ended."""
+        return self._closing
 
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
@@ -277,13 +252,8 @@ class SessionManager:
         """Write the changed times of last activity to the database; blocks."""
         seen = {live.id: live.last_seen for live in self.all()}
         new = {each: at for each, at in seen.items() if self._written.get(each) != at}
-        (self._rows.saw_sessions if self._shared is None else self._shared.locks.saw)(new)
+        self._rows.saw_sessions(new)
         self._written = seen
-
-    async def catch_up(self, sessions: Iterable[LiveSession]) -> None:
-        """Set the times of last activity to the newest ones that any hub stored."""
-        if self._shared is not None:
-            await self._shared.catch_up(sessions)
 
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
         """Return why a session that was found cannot be used, or None if it can."""
@@ -314,7 +284,7 @@ class SessionManager:
             tell("Starting the notebook")
             live = await self._launch(key, request, version, usage)
         except BaseException as error:
-            if isinstance(error, MograderError) and not isinstance(error, RowTaken):
+            if isinstance(error, MograderError):
                 self.tally.starts[kind_of(usage.warm), "failed"] += 1
             self._ledger.close(session_id)
             raise
@@ -352,24 +322,26 @@ class SessionManager:
 
     async def _adopt(self) -> None:
         """Match the previous hub's rows with the sessions that the launcher still runs."""
-        rows = await asyncio.to_thread(self._rows.sessions)
+        rows = await to_its_end(self._rows.sessions)
         # Until a session has answered, no page has its address.
         answered = (row for row in rows if row.state is SessionState.RUNNING)
-        now = self._clock.now()  # while the hub was down it could not record any activity
+        now = self._clock.now()  # while no hub ran, none recorded any activity
         found = {row.session_id: self._revived(row, now) for row in answered}
         # Add them to the ledger before asking the launcher, which then reports only changes.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
             live, info = found.get(row.session_id), running.get(row.session_id)
-            if live is not None and info is not None:
+            if live is None:  # its start was under way, and is ended
+                self._clear(row.session_id, key_of(row))
+            elif info is not None:
                 live.endpoint = info.endpoint
                 self._remember(live)
-                continue
-            self._ledger.close(row.session_id)
-            await asyncio.to_thread(self._rows.remove_session, row.session_id)
-            if live is not None:
-                await self.history.save(self.history.note(live, EndReason.LOST))
-        await stop_all(self._launcher, running.keys() - found.keys())
+            else:
+                ending = self.history.note(live, EndReason.LOST)
+                self._closing.add(live.id)
+                self._ends.begin(live.key, partial(self._conclude, ending, alive=False))
+        if running.keys() - found.keys():
+            self._breaks.set()  # those without a row are ended in the background
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
@@ -378,51 +350,32 @@ class SessionManager:
         usage = self._ledger.open(row.session_id, self._expected(key_of(row)), age)
         return session_of(row, last_seen, usage)
 
-    # ---- called by the shared rows ----
+    async def _give_up(self, session_id: str, key: SessionKey) -> None:
+        """Clear up after a start that has failed; what takes longer goes on in the background."""
+        await asyncio.wait({self._clear(session_id, key)}, timeout=_AT_ONCE_SECONDS)
 
-    def adopt(self, row: SessionRow, last_seen: datetime) -> LiveSession:
-        """Add a running session of another hub, in place of one of the same key that has ended."""
-        live = self._revived(row, last_seen)
-        before = self._live.get(live.key)
-        if before is not None:
-            self.drop(before, None)
-        self._written[live.id] = last_seen
-        self.history.supersede(live.key)
-        self._remember(live)
-        self.on_adopted(live)
-        return live
+    def _clear(self, session_id: str, key: SessionKey) -> asyncio.Future[None]:
+        """Stop a session that has not begun to answer, and remove its row; new starts wait."""
+        self._closing.add(session_id)
 
-    def drop(self, live: LiveSession, ending: Ending | None) -> None:
-        """Forget a session that another hub ended; ``ending`` is None if the reason is unknown."""
-        if ending is not None:
-            self.history.learn(ending)
-        self._ledger.close(live.id)
-        self._forget(live)
-        self._queue.pump()
+        async def clear() -> None:
+            try:
+                await self._stop(session_id)
+                await self._remove_row(session_id)
+            finally:
+                self._closing.discard(session_id)
 
-    def busy(self, key: SessionKey) -> bool:
-        """Return whether this hub starts or ends the session now, or changes its files."""
-        lock = self._changes.get(key)
-        changing = lock is not None and lock.locked()
-        return changing or self._starts.busy(key) or self._ends.busy(key)
+        return self._ends.begin(key, clear)
 
-    def is_closing(self, session_id: str) -> bool:
-        """Return whether this hub ends this session now."""
-        return session_id in self._closing
+    async def _stop(self, session_id: str) -> None:
+        """Stop a session; return when it certainly runs no more."""
+        stop = partial(self._launcher.stop, session_id)
+        await retried(stop, f"session {session_id} is not ended yet")
 
-    def reserve(self, session_id: str, key: SessionKey) -> None:
-        """Count the expected memory of a session that another hub starts."""
-        self._ledger.open(session_id, self._expected(key))
-
-    def release(self, session_id: str) -> None:
-        """Stop counting it, unless the session runs."""
-        if session_id not in self._by_id:
-            self._ledger.close(session_id)
-            self._queue.pump()
-
-    async def _orphans(self, session_ids: Iterable[str]) -> Iterable[str]:
-        # Another hub may have started them.
-        return session_ids if self._shared is None else await self._shared.orphans(session_ids)
+    async def _remove_row(self, session_id: str) -> None:
+        """Remove a row; try again while the database does not answer."""
+        remove = partial(to_its_end, self._rows.remove_session, session_id)
+        await retried(remove, f"the row of session {session_id} was not removed")
 
     def _on_news(self, news: News) -> None:
         if isinstance(news, Checked):
@@ -441,10 +394,8 @@ class SessionManager:
     async def _handle_exits(self) -> None:
         while True:
             gone = await self._exits.get()
-            if gone is None:
-                _log.warning("the connection to the supervisor broke; running sessions are kept")
             try:
-                await (self._matching.reconcile() if gone is None else self.note_exit(gone))
+                await self.note_exit(gone)
             except Exception:  # noqa: BLE001 - the loop must go on with the next exit
                 _log.exception("the end of a session could not be processed")
 
@@ -454,15 +405,13 @@ class SessionManager:
         live = self._by_id.get(gone.session_id)
         if live is None or live.endpoint.node != gone.node:  # it runs on another machine
             return
-        if gone.asked and self._shared is not None:  # another hub did; it writes the reason
-            self.drop(live, None)
-            self._shared.explain_later(live.id, live.key)
-            return
-        reason = reason or reason_of(gone)
+        if reason is None:  # if it was asked for, the previous hub did
+            reason = EndReason.STOPPED if gone.asked else reason_of(gone)
         log_unasked_end(live.key, gone, reason)
         detail = last_words(gone.log_tail) if reason is EndReason.CRASHED else ""
         ending = self._record_end(live, reason, detail)
-        await self._ends.after(live.key, lambda _: self._conclude(ending, alive=False))
+        # Not waited for: while the database does not answer, other sessions end as well.
+        self._ends.begin(live.key, partial(self._conclude, ending, alive=False))
 
     def _record_end(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""
@@ -475,19 +424,16 @@ class SessionManager:
     async def _conclude(self, ending: Ending, *, alive: bool) -> None:
         """Stop the session if ``alive``, free its memory, delete its row and save its ending."""
         try:
-            if self._shared is not None:
-                await self._shared.conclude(ending, alive=alive)
-                await asyncio.to_thread(self.after_end, ending.key)
-                return
             if alive:
-                with suppress(MograderError):
-                    await self._launcher.stop(ending.session_id)
+                await self._stop(ending.session_id)
             await asyncio.to_thread(self.after_end, ending.key)
+        except Exception:  # noqa: BLE001 - the session has ended, and its row must not stay
+            _log.exception("the end of session %s was not processed completely", ending.session_id)
         finally:
             self._closing.discard(ending.session_id)
             self._ledger.close(ending.session_id)
             self._queue.pump()
-        await asyncio.to_thread(self._rows.remove_session, ending.session_id)
+        await self._remove_row(ending.session_id)
         await self.history.save(ending)
 
     def _remember(self, live: LiveSession) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,6 +28,10 @@ class KnownSessions(Protocol):
 
     def all(self) -> list[LiveSession]: ...
 
+    def ending(self) -> Set[str]:
+        """Return the ids of the sessions that are being ended."""
+        ...
+
     async def note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
         """Record the end of a session."""
         ...
@@ -37,8 +41,7 @@ class KnownSessions(Protocol):
 class Reconciler:
     """Matches both sides.
 
-    ``is_dead`` returns whether a server certainly accepts no more connections. ``orphans`` returns
-    those of some session ids that no hub knows.
+    ``is_dead`` returns whether a server certainly accepts no more connections.
 
     Mutable state: ``_unknown``, the ids that are yet to be stopped, by machine.
     """
@@ -47,11 +50,10 @@ class Reconciler:
     launcher: Launcher
     starter: Starter
     is_dead: Callable[[Endpoint], bool]
-    orphans: Callable[[Iterable[str]], Awaitable[Iterable[str]]]
     _unknown: dict[str, set[str]] = field(default_factory=dict)
 
     async def after_each(self, broke: asyncio.Event) -> None:
-        """Reconcile whenever ``broke`` is set, until cancelled.
+        """Reconcile whenever ``broke`` is set: a connection broke or was made; until cancelled.
 
         What is stopped on one of several machines keeps nothing else waiting.
         """
@@ -86,13 +88,8 @@ class Reconciler:
         for session_id in known - running.keys():
             gone = lost(session_id, nodes.get(session_id, ""))
             await self.sessions.note_exit(gone, EndReason.LOST)
-        unknown = running.keys() - {*self._ids(), *self.starter.ids()}
-        try:
-            orphans = await self.orphans(unknown)
-        except MograderError as error:
-            _log.warning("the sessions that no hub knows are not stopped: %s", error)
-        else:
-            await self._stop({each: running[each] for each in orphans}, stops)
+        unknown = running.keys() - {*self._ids(), *self.starter.ids(), *self.sessions.ending()}
+        await self._stop({each: running[each] for each in unknown}, stops)
         _log.info("connected: %d sessions run", len(running))
 
     async def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup | None) -> None:
@@ -111,7 +108,7 @@ class Reconciler:
                 some = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
                 await stop_all(self.launcher, some)
         except MograderError as error:
-            _log.warning("the sessions that no hub knows are not all stopped: %s", error)
+            _log.warning("the sessions that are not known are not all stopped: %s", error)
         finally:
             del self._unknown[machine]
 

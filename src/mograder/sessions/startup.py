@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import aiohttp
 
-from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
+from mograder.core.errors import SandboxUnavailable, TimedOut
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.sandbox.protocol import Ended, Endpoint, StartSession
 from mograder.sessions.end_reasons import last_words
 from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import Probe
 from mograder.sessions.session import SessionKey
-from mograder.sessions.shared_rows import SharedRows
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
 _NEWS_SECONDS = 1.0
@@ -56,7 +54,7 @@ class _Start:
 class Starter:
     """Starts sessions with the launcher; ``start_timeout`` is in seconds.
 
-    ``shared`` are the rows where there may be several hubs.
+    ``give_up`` stops a session whose start has failed, and removes its row.
 
     Mutable state: ``_starts``, by the id of the session.
     """
@@ -67,12 +65,13 @@ class Starter:
         rows: HubState,
         probe: Probe,
         start_timeout: float,
+        give_up: Callable[[str, SessionKey], Awaitable[None]],
     ) -> None:
         self._launcher = launcher
         self._rows = rows
-        self.shared: SharedRows | None = None
         self._probe = probe
         self._start_timeout = start_timeout
+        self._give_up = give_up
         self._starts: dict[str, _Start] = {}
 
     def ids(self) -> Iterable[str]:
@@ -99,14 +98,12 @@ class Starter:
         """Start the process and write its row, or leave neither; ``version`` is the release's.
 
         Raises: :class:`TimedOut` when the server does not answer in time,
-        :class:`SandboxUnavailable` when it ends or its answer is not valid,
-        :class:`~mograder.sessions.shared_rows.RowTaken` when another hub starts the same session,
-        and the errors of the launcher and the database.
+        :class:`SandboxUnavailable` when it ends or its answer is not valid, and the errors of the
+        launcher and the database.
         """
         start = self._starts[request.session_id] = _Start()
-        add = self._rows.add_session if self.shared is None else self.shared.add
         try:
-            await to_its_end(add, _row(key, request, version, now))
+            await to_its_end(self._rows.add_session, _row(key, request, version, now))
             endpoint = (await self._launcher.start(request)).endpoint
             start.launched_on(endpoint.node)
             await self._expect(endpoint, request.base_url, start.death)
@@ -117,25 +114,13 @@ class Starter:
         except BaseException as error:
             if start.machine is not None and isinstance(error, TimedOut | SandboxUnavailable):
                 self._launcher.doubt(start.machine)
-            await self.give_up(request.session_id)
+            await self._give_up(request.session_id, key)
             raise
         finally:
             del self._starts[request.session_id]
         return endpoint
 
-    async def give_up(self, session_id: str) -> None:
-        """Stop a session's process, if it still runs, and remove its row."""
-        if self.shared is not None:
-            await self.shared.give_up(session_id)
-            return
-        with suppress(MograderError):
-            await self._launcher.stop(session_id)
-        await asyncio.to_thread(self._rows.remove_session, session_id)
-
     def _set_running(self, session_id: str, endpoint: Endpoint) -> None:
-        if self.shared is not None:
-            self.shared.run(session_id, endpoint)
-            return
         socket = str(endpoint.socket)
         self._rows.update_session(session_id, state=SessionState.RUNNING, socket=socket)
 

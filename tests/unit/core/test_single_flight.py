@@ -20,7 +20,7 @@ class Job:
         self.failure: Exception | None = None
         self.tell: Progress = ignore_progress
 
-    async def __call__(self, tell: Progress) -> int:
+    async def __call__(self, tell: Progress = lambda _: None) -> int:
         self.begun += 1
         self.tell = tell
         tell("begun")
@@ -152,9 +152,9 @@ async def test_work_after_the_running_one_begins_when_that_has_ended() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     first, second = Job(), Job()
     first.failure = InvalidInput("no")
-    one = asyncio.create_task(shared.after("A1", first))
+    one = asyncio.shield(shared.begin("A1", first))
     await first.started.wait()
-    two = asyncio.create_task(shared.after("A1", second))
+    two = asyncio.shield(shared.begin("A1", second))
     await asyncio.sleep(0)
     assert second.begun == 0
     first.go_on.set()
@@ -171,9 +171,9 @@ async def test_work_after_the_running_one_begins_when_that_has_ended() -> None:
 async def test_work_after_another_goes_on_without_its_caller_and_both_are_closed() -> None:
     shared: SingleFlight[str, int] = SingleFlight()
     first, second = Job(), Job()
-    one = asyncio.create_task(shared.after("A1", first))
+    one = asyncio.shield(shared.begin("A1", first))
     await first.started.wait()
-    two = asyncio.create_task(shared.after("A1", second))
+    two = asyncio.shield(shared.begin("A1", second))
     await asyncio.sleep(0)
     two.cancel()
     await asyncio.gather(two, return_exceptions=True)
@@ -190,7 +190,7 @@ async def test_a_task_that_ends_before_the_one_it_waited_for_is_removed_once() -
     first, second = Job(), Job()
     running = asyncio.create_task(shared.get("a", first))
     await first.started.wait()
-    chained = asyncio.create_task(shared.after("a", second))
+    chained = asyncio.shield(shared.begin("a", second))
     await asyncio.sleep(0)
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
@@ -215,7 +215,7 @@ async def test_closing_waits_also_for_a_task_that_another_one_waits_for() -> Non
 
     running = asyncio.create_task(shared.get("a", slow))
     await first.started.wait()
-    chained = asyncio.create_task(shared.after("a", second))
+    chained = asyncio.shield(shared.begin("a", second))
     await asyncio.sleep(0)
     await shared.close()
     assert ended == ["first"]

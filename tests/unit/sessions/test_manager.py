@@ -257,9 +257,9 @@ async def test_a_lost_launcher_takes_its_sessions_along(rig: Rig) -> None:
 async def test_sessions_go_on_after_a_break_in_the_connection(rig: Rig) -> None:
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
-        rig.launcher.lose()
-        rig.launcher.lose()
-        await soon(rig.launcher.matched(2))
+        for times in (1, 2):
+            rig.launcher.lose()
+            await soon(rig.launcher.matched(times))
         assert pool.find(ALICE) is session
         assert await pool.get_or_start(ALICE, ignore_progress) is session
         assert pool.history.of_key(ALICE) is None
@@ -323,9 +323,9 @@ async def test_a_start_goes_on_after_a_break(rig: Rig) -> None:
     async with rig.pool() as pool:
         asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
-        rig.launcher.lose()
-        rig.launcher.lose()
-        await soon(rig.launcher.matched(2))
+        for times in (1, 2):
+            rig.launcher.lose()
+            await soon(rig.launcher.matched(times))
         rig.server.up.set()
         assert (await asking).id in rig.launcher.requests
 

@@ -22,7 +22,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.sections.node_settings import address_for_nodes
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.operations.machines import Machine, MachineState, NodesView
-from mograder.store.hub.hubs import Hubs
+from mograder.store.hub.active_hub import Hubs
 from mograder.store.hub.node_authority import open_authority
 from mograder.store.hub.nodes import Nodes
 

@@ -47,7 +47,7 @@ def proxy_config(*, program: str, loaded: LoadedSettings, **options: Any) -> Non
     """Print the configuration of the web server in front of the hub.
 
     It follows the settings: prefix, name, port, trusted header, limits. With several
-    hubs a request goes to one that answers.
+    hubs a request goes to the one at work.
     """
     front = front_of(loaded, FrontOptions(**options))
     click.echo(_WRITERS[program](front), nl=False)

@@ -60,23 +60,19 @@ class SingleFlight(Generic[K, T]):
         finally:
             work.told.listeners.remove(progress)
 
-    async def after(self, key: K, do: Callable[[Progress], Awaitable[T]]) -> T:
-        """Return the result of ``do``, which begins once the key's running task has ended.
+    def begin(self, key: K, do: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
+        """Run ``do`` once the key's running task has ended; return the task that does.
 
-        From now on this is the task of the key, also if the caller is cancelled.
+        From now on this is the task of the key. Shield it where a caller awaits it.
         """
         former = self._works.get(key)
 
-        async def in_turn(tell: Progress) -> T:
+        async def in_turn(_: Progress) -> T:
             if former is not None:
-                try:
-                    await asyncio.wait({former.task})
-                except asyncio.CancelledError:
-                    former.task.cancel()
-                    raise
-            return await do(tell)
+                await asyncio.wait({former.task})
+            return await do()
 
-        return await asyncio.shield(self._begin(key, in_turn).task)
+        return self._begin(key, in_turn).task
 
     async def wait(self, key: K) -> None:
         """Wait for the running task of a key, if there is one; raise its exception."""

@@ -9,9 +9,8 @@ given up.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -25,9 +24,6 @@ _NOTE_SECONDS = 1.0
 """Least seconds between two writes of a job's counts to the database."""
 
 _RETRY_SECONDS = 5.0
-_LOOK_SECONDS = 2.0
-"""Interval at which one of several hubs looks for jobs, and asks whether it is to run them."""
-
 _MOST_ATTEMPTS = 3
 _GIVEN_UP = (
     f"The hub ended {_MOST_ATTEMPTS} times while this ran, so it is not started again. The hub's "
@@ -79,15 +75,12 @@ class Batch(Protocol):
 class GradingJobs:
     """The jobs of a hub. Call :meth:`open` first and :meth:`close` last; for one event loop.
 
-    ``on_change`` is called with an item whose job has changed. ``turn`` returns whether this one of
-    several hubs is to run the jobs; None where there is only one. Mutable state: ``_current``, the
-    job that runs, ``_counts``, how far it is, ``_running``, its task, and ``_left``, whether
-    another hub goes on with it; ``_changing`` guards the change of a job's state.
+    ``on_change`` is called with an item whose job has changed. Mutable state: ``_current``, the job
+    that runs, ``_counts``, how far it is, and ``_running``, its task; ``_changing`` guards the
+    change of a job's state.
     """
 
     def __init__(self, rows: KeptJobs, batch: Batch, clock: Clock) -> None:
-        self.turn: Callable[[], Awaitable[bool]] | None = None
-        self._left = False
         self._rows = rows
         self._batch = batch
         self._clock = clock
@@ -169,26 +162,17 @@ class GradingJobs:
         while True:
             try:
                 self._new.clear()
-                if self.turn is not None and not await self.turn():
-                    await asyncio.sleep(_LOOK_SECONDS)
-                    continue
                 waiting = await asyncio.to_thread(self._rows.open)
                 if waiting:
                     await self._run(waiting[0])
                 else:
-                    await self._until_new()
+                    await self._new.wait()
             except MograderError as error:  # the database
                 _log.warning("the grading jobs wait: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:  # noqa: BLE001 - the loop must go on with the next job
                 _log.exception("a grading job could not be run")
                 await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _until_new(self) -> None:
-        """Wait for a job; another hub that is asked for one only adds it to the database."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if self.turn is None else _LOOK_SECONDS):
-                await self._new.wait()
 
     async def _run(self, row: JobRow) -> None:
         if row.attempts >= _MOST_ATTEMPTS:
@@ -214,7 +198,7 @@ class GradingJobs:
         async with self._changing:
             if not await asyncio.to_thread(self._rows.begin, row.number, self._clock.now()):
                 return None
-            self._current, self._counts, self._left = row, Counts(), False
+            self._current, self._counts = row, Counts()
             self._idle.clear()
             self._running = asyncio.create_task(
                 self._batch(row.item, _request_to_go_on(row), self._progress)
@@ -234,20 +218,6 @@ class GradingJobs:
             if self._counts != noted:
                 noted = self._counts
                 await self._save(row, noted)
-            if self.turn is not None:
-                await self._heed_others(row)
-
-    async def _heed_others(self, row: JobRow) -> None:
-        """Stop the job if it was cancelled at another hub, or another hub runs the jobs now."""
-        try:
-            self._left = self.turn is not None and not await self.turn()
-            found = await asyncio.to_thread(self._rows.of, row.item)
-        except MograderError as error:
-            _log.warning("whether grading %s is to go on is not known: %s", row.item, error)
-            return
-        ended = found is None or found.number != row.number or found.state.ended
-        if self._running is not None and (self._left or ended):
-            self._running.cancel()
 
     async def _save(self, row: JobRow, counts: Counts) -> None:
         try:
@@ -260,9 +230,7 @@ class GradingJobs:
         if not done.cancelled() and error is None:
             self._counts = done.result()
         await self._save(row, self._counts)
-        if done.cancelled() and self._left:
-            _log.warning("another hub goes on with grading %s", row.item)
-        elif done.cancelled():
+        if done.cancelled():
             await self._end(row, JobState.CANCELLED)
         elif error is None:
             await self._end(row, JobState.DONE)

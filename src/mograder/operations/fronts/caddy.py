@@ -5,9 +5,6 @@ from __future__ import annotations
 from mograder.operations.fronts.front import HUB_IS_DOWN, RETRY_SECONDS, Front
 from mograder.operations.fronts.templates import render
 
-_PAGE_HEADER = "X-Mograder-Page"
-"""By this header of its own Caddy chooses the hub for a request."""
-
 
 def caddy_config(front: Front) -> str:
     """Return the site's block."""
@@ -15,7 +12,6 @@ def caddy_config(front: Front) -> str:
         "Caddyfile.j2",
         front=front,
         hubs=" ".join(front.upstreams),
-        page_header=_PAGE_HEADER,
         header=front.header or "X-Remote-User",
         own_certificate=bool(front.certificate)
         and not front.certificate.startswith("/etc/letsencrypt/"),

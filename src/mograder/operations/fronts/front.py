@@ -32,7 +32,7 @@ _FILE = re.compile(r"/[A-Za-z0-9._/@+-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """The values for one web server in front of one hub, or of several.
+    """The values for one web server in front of one hub, or of several, of which one works.
 
     ``scheme``, ``host`` and ``port`` (0: the scheme's default) are the public address,
     ``upstreams`` are host and port of each hub. ``user`` is the front's expression for the
@@ -69,14 +69,6 @@ class Front:
     def prefix_pattern(self) -> str:
         """A pattern for the prefix."""
         return self.prefix.replace(".", "\\.")
-
-    @property
-    def page_pattern(self) -> str:
-        """A pattern for the beginning of a path; its group is the same for all of one page.
-
-        It does not match marimo's static files, which any hub may send.
-        """
-        return f"{self.prefix_pattern}/(s/[^/]{{20,}}|(?:edit|run)/user/[^/]+/[^/]+)/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

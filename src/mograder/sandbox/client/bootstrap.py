@@ -47,7 +47,7 @@ def supervisor_config(
     runtime = runtime_dir(loaded, environ)
     own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
     build = build_variables(environ)
-    # Several hubs share the course's directory, but each machine has its own runtime directory.
+    # Hubs on several machines share the course's directory, but each has its own runtime directory.
     logs = runtime if loaded.settings.nodes.listen else loaded.state_dir
     return SupervisorConfig(
         runtime=runtime,
@@ -82,9 +82,11 @@ def asset_url_of(hub: HubSettings) -> str:
 
 
 async def open_sandbox(
-    config: SupervisorConfig, use_bubblewrap: bool | None, *, dev: bool
+    config: SupervisorConfig, use_bubblewrap: bool | None, *, dev: bool, epoch: int = 0
 ) -> tuple[SupervisorClient, bool]:
     """Return the supervisor's client, and whether its sessions are sandboxed.
+
+    ``epoch`` is that of the hub at work, for which the client is; else 0.
 
     Raises: :class:`SandboxUnavailable` if a sandbox is required and cannot be created.
     """
@@ -93,19 +95,19 @@ async def open_sandbox(
             "[security] use_bubblewrap is false: student code runs without a sandbox and can "
             "read and write whatever this user can"
         )
-        return await _open(config), False
+        return await _open(config, epoch), False
     try:
-        client = await _open(config)
+        client = await _open(config, epoch)
     except SandboxUnavailable as error:
         if not (dev and use_bubblewrap is None):
             raise
         _log.warning("--dev: student code runs without a sandbox, on loopback only: %s", error)
-        return await _open(config.model_copy(update={"sandbox": "none"})), False
+        return await _open(config.model_copy(update={"sandbox": "none"}), epoch), False
     return client, True
 
 
-async def _open(config: SupervisorConfig) -> SupervisorClient:
-    client = SupervisorClient(config)
+async def _open(config: SupervisorConfig, epoch: int) -> SupervisorClient:
+    client = SupervisorClient(config, epoch)
     connection = await client.open()
     if config.sandbox == "bubblewrap":
         try:

@@ -105,9 +105,12 @@ class Connection:
         self._listening.cancel()
         await asyncio.wait({self._listening})
 
-    async def greet(self) -> None:
-        """Check that both use the same protocol version. Raises: :class:`SandboxUnavailable`."""
-        self.hello = await self.call(Hello())
+    async def greet(self, epoch: int = 0) -> None:
+        """Check that both use the same protocol version, and tell the hub's epoch, if this is one.
+
+        Raises: :class:`SandboxUnavailable`; :class:`Conflict` when another hub is at work.
+        """
+        self.hello = await self.call(Hello(epoch=epoch))
         if self.hello.protocol != PROTOCOL:
             raise SandboxUnavailable(
                 f"The running session supervisor (mograder {self.hello.version}) is of another "
@@ -248,8 +251,8 @@ def _as_error(failed: Failed) -> MograderError:
     return family(failed.message, hint=failed.hint)
 
 
-async def connect(socket: Path) -> Connection:
-    """Connect to a running supervisor.
+async def connect(socket: Path, epoch: int = 0) -> Connection:
+    """Connect to a running supervisor; ``epoch`` is the hub's.
 
     Raises: :class:`NoSupervisor` when there is none, :class:`RemoteFailed` when it does not answer
     or the connection fails for another reason (no descriptor left, a full backlog).
@@ -269,14 +272,14 @@ async def connect(socket: Path) -> Connection:
         ) from error
     connection = Connection(reader, writer)
     try:
-        await connection.greet()
+        await connection.greet(epoch)
     except BaseException:
         await connection.close()
         raise
     return connection
 
 
-async def connect_to(config: SupervisorConfig) -> Connection:
+async def connect_to(config: SupervisorConfig, epoch: int = 0) -> Connection:
     """Connect to the supervisor of this course; retry if the connection breaks at once.
 
     Raises: as :func:`connect`; :class:`Conflict` when it serves another course, whose sessions
@@ -284,12 +287,12 @@ async def connect_to(config: SupervisorConfig) -> Connection:
     """
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(ConnectionLost):
-            return await _connect_once(config)
-    return await _connect_once(config)
+            return await _connect_once(config, epoch)
+    return await _connect_once(config, epoch)
 
 
-async def _connect_once(config: SupervisorConfig) -> Connection:
-    connection = await connect(config.socket)
+async def _connect_once(config: SupervisorConfig, epoch: int) -> Connection:
+    connection = await connect(config.socket, epoch)
     if connection.hello.course == config.course:
         return connection
     await connection.close()
@@ -304,7 +307,7 @@ Child = subprocess.Popen[str] | None
 
 
 async def connect_or_spawn(
-    config: SupervisorConfig, child: Child = None
+    config: SupervisorConfig, child: Child = None, epoch: int = 0
 ) -> tuple[Connection, Child]:
     """Connect to the running supervisor, or start one and connect to it.
 
@@ -316,17 +319,17 @@ async def connect_or_spawn(
     Raises: :class:`SandboxUnavailable` with the supervisor's message when it cannot start.
     """
     try:
-        connection = await connect_to(config)
+        connection = await connect_to(config, epoch)
     except NoSupervisor:
         await reap(child)
-        return await _connect_to_new(config)
+        return await _connect_to_new(config, epoch)
     if connection.hello.sandbox == config.sandbox:
         return connection, child
     # The sandbox setting has changed: end the sessions that run under the old one.
     await connection.shutdown()
     await reap(child)
     await connection.close()
-    return await _connect_to_new(config)
+    return await _connect_to_new(config, epoch)
 
 
 async def reap(child: Child) -> None:
@@ -348,12 +351,12 @@ def _collect(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-async def _connect_to_new(config: SupervisorConfig) -> tuple[Connection, Child]:
+async def _connect_to_new(config: SupervisorConfig, epoch: int) -> tuple[Connection, Child]:
     """Start a supervisor and connect to it; it is ended if this is cancelled or cannot connect."""
     spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, config))
     try:
         child = await asyncio.shield(spawning)
-        return await connect_to(config), child
+        return await connect_to(config, epoch), child
     except BaseException:
         await asyncio.wait({spawning})  # a thread cannot be stopped
         if not spawning.cancelled() and spawning.exception() is None:

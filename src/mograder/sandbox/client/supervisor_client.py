@@ -61,8 +61,10 @@ class SupervisorClient:
     is repeated.
     """
 
-    def __init__(self, config: SupervisorConfig) -> None:
+    def __init__(self, config: SupervisorConfig, epoch: int = 0) -> None:
+        """``epoch`` is that of the hub at work, 0 for a program that is no hub."""
         self._config = config
+        self._epoch = epoch
         self._connection: Connection | None = None
         self._opening: asyncio.Task[Connection] | None = None
         self._on_ended: Callable[[Ended], None] = lambda _: None
@@ -91,9 +93,9 @@ class SupervisorClient:
             lost, self._connection = self._connection, None
             await lost.close()
         if self._config.owned:
-            connection, self.child = await connect_or_spawn(self._config, self.child)
+            connection, self.child = await connect_or_spawn(self._config, self.child, self._epoch)
         else:
-            connection = await connect_to(self._config)
+            connection = await connect_to(self._config, self._epoch)
         self._connection = connection
         connection.watch(self._on_ended, self._on_lost, self._on_news)
         await connection.call(Subscribe())
@@ -139,9 +141,12 @@ class SupervisorClient:
         """Return the live sessions, and the environments in use and with zygotes."""
         return await self._repeated(ListSessions())
 
-    async def hold_lease(self, until: float) -> None:
-        """Let sessions and runs go on until then (:class:`HoldLease`)."""
-        await self._repeated(HoldLease(until=until))
+    async def hold_lease(self, until: float, epoch: int = 0) -> None:
+        """Let sessions and runs go on until then (:class:`HoldLease`), by a hub of this epoch.
+
+        Raises: :class:`~mograder.core.errors.Conflict` if a hub with a higher one was seen.
+        """
+        await self._repeated(HoldLease(until=until, epoch=epoch))
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         """Run a build command, call ``on_line`` with each line of output; return its status."""
@@ -174,7 +179,7 @@ class SupervisorClient:
 
     async def hello(self) -> Done:
         """Return the supervisor's description: its release, its configuration, counts of starts."""
-        return await self._repeated(Hello())
+        return await self._repeated(Hello(epoch=self._epoch))
 
     async def warm(self, environment: Path) -> bool:
         """Prepare warm starts of an environment's sessions; return whether they will be warm."""

@@ -1,6 +1,6 @@
-"""The agent: the process of a node that connects its supervisor to the hubs.
+"""The agent: the process of a node that connects its supervisor to the hub at work.
 
-It has no database and no secret of a hub. It decides nothing about students: it carries the hubs'
+It has no database and no secret of a hub. It decides nothing about students: it carries the hub's
 calls to the supervisor, within the rules of :mod:`mograder.sandbox.nodes.node_paths`, and the bytes
 of sessions. It builds environments by the hubs' locks, and keeps the lease (decision 48).
 """
@@ -46,7 +46,8 @@ class NodeAgent:
     """A node at work, until :meth:`serve` returns.
 
     Mutable state: the conversations with hubs, the lease, the drain, the sessions that it ends,
-    the identity, which the hubs renew, and whether it may not serve them (:meth:`_is_unfit`).
+    the identity, which the hubs renew, whether it may not serve them (:meth:`_is_unfit`), and the
+    epoch of the hub that granted the last lease.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class NodeAgent:
         self._lease = NodeLease()
         self._use = NodeUse()
         self.drain = Drain(config.drain_seconds)
-        self._talks: dict[HubConversation, str] = {}
+        self._talks: set[HubConversation] = set()
         self._moving: dict[str, asyncio.Task[None]] = {}
         self._ending = False
         self._unfit = False
+        self._epoch = 0
         self._dialer = NodeDialer(
             identity,
             self._converse,
@@ -151,17 +153,16 @@ class NodeAgent:
             return Done(id=call_id)
         return Done(id=call_id, text=self._identity.request())
 
-    def end_of(self, grant: GrantLease) -> float:
-        """Return the boot time at which a granted lease ends. Raises: as
-        :meth:`NodeLease.end_of`."""
-        return self._lease.end_of(grant.number, grant.seconds)
-
     async def _hold(self, grant: GrantLease) -> None:
-        until = self.end_of(grant)
+        until = self._lease.end_of(grant.number, grant.seconds)
         self.drain.wish(draining=grant.draining or self._is_unfit(grant))
         async with asyncio.timeout(_HOLD_SECONDS):
-            await self._client.hold_lease(until)
+            await self._client.hold_lease(until, grant.epoch)  # refuses a hub that was replaced
         self._lease.held_until(until)
+        if grant.epoch != self._epoch:
+            self._epoch = grant.epoch
+            # Those of a hub that hangs would stay open: beside one editor another may only read.
+            self._dialer.cut_sessions()
         if grant.hubs and set(grant.hubs) != set(self._identity.hubs):
             self._keep(self._identity.model_copy(update={"hubs": grant.hubs}))
             self._dialer.connect_to(grant.hubs)
@@ -201,7 +202,7 @@ class NodeAgent:
         self, hub: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         conversation = HubConversation(self, reader, writer)
-        self._talks[conversation] = hub
+        self._talks.add(conversation)
         _log.info("serving the hub at %s", hub)
         try:
             # At once: after a hub's restart the lease may be over before the next regular status.
@@ -209,7 +210,7 @@ class NodeAgent:
                 conversation.tell(await self._status())
             await conversation.run()
         finally:
-            del self._talks[conversation]
+            self._talks.discard(conversation)
 
     def _socket_of(self, session_id: str) -> Path | None:
         """Return the socket of a session while it may be used; ids are names without a slash."""
@@ -270,28 +271,15 @@ class NodeAgent:
         )
 
     async def _keep_lease(self) -> None:
-        """Close all connections when the lease ends, and connect again.
-
-        Those of one hub that has granted none for as long are closed, too: its students open their
-        notebooks through another one, where an editor whose old connection is open would be a
-        reader.
-        """
+        """Close all connections when the lease ends, and connect again."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
-                self._cut_silent()
+                if self._lease.has_lapsed():
+                    _log.error("the lease is over; all connections to hubs are closed")
+                    self._dialer.cut()
             except Exception:  # noqa: BLE001 - without this loop connections would outlive a lease
                 _log.exception("connections whose lease is over could not be closed")
-
-    def _cut_silent(self) -> None:
-        for conversation, hub in tuple(self._talks.items()):
-            if conversation.is_silent():
-                _log.warning("the hub at %s is silent; its connections are closed", hub)
-                conversation.cut()
-                self._dialer.cut_sessions(hub)
-        if self._lease.has_lapsed():
-            _log.error("the lease is over; all connections to hubs are closed")
-            self._dialer.cut()
 
 
 def _ids(sessions: tuple[SessionInfo, ...]) -> set[str]:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -37,6 +36,7 @@ from mograder.sandbox.protocol import (
     RunCommand,
     Shutdown,
     StartSession,
+    StopSession,
     Warm,
     encode,
 )
@@ -72,14 +72,9 @@ class Agent(Protocol):
         """Return the answer to a call that is for the agent."""
         ...
 
-    def end_of(self, grant: GrantLease) -> float:
-        """Return the boot time at which a granted lease ends."""
-        ...
-
 
 class HubConversation:
-    """One conversation. Mutable state: the starts and runs that were not answered yet, and the end
-    of the lease that this hub has granted last."""
+    """One conversation. Mutable state: the starts and runs that were not answered yet."""
 
     def __init__(
         self, agent: Agent, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -93,7 +88,6 @@ class HubConversation:
         """Calls that cancel a run, by number: the number of the run, which gets no answer."""
         self._started: dict[str, float] = {}
         self._locating: dict[int, asyncio.Task[None]] = {}
-        self._granted_until = math.inf
 
     @property
     def starting(self) -> int:
@@ -109,20 +103,11 @@ class HubConversation:
         """Return the ids of sessions that are being started, or were since this boot time."""
         return {*self._starts.values(), *(k for k, at in self._started.items() if at >= moment)}
 
-    def is_silent(self) -> bool:
-        """Return whether the lease that this hub has granted last is over."""
-        return boot_time() >= self._granted_until
-
-    def cut(self) -> None:
-        """Close the connection at once."""
-        self._granted_until = math.inf  # its end, which may take a moment, is no silence
-        self._writer.transport.abort()
-
     def tell(self, status: NodeStatus) -> None:
         """Send a status; a hub that does not read is disconnected."""
         if self._writer.transport.get_write_buffer_size() > _UNREAD_BYTES:
             _log.warning("a hub does not read; its connection is closed")
-            self.cut()
+            self._writer.transport.abort()
         else:
             self._writer.write(encode(status))
 
@@ -181,6 +166,12 @@ class HubConversation:
                 self._cancelled[call.id] = call.operation.call_id
                 locating = self._locating.get(call.operation.call_id)
                 tasks.create_task(self._pass_after(locating, line, supervisor))
+            case StopSession():
+                calls = (
+                    each for each, of in self._starts.items() if of == call.operation.session_id
+                )
+                locating = self._locating.get(next(calls, 0))
+                tasks.create_task(self._pass_after(locating, line, supervisor))
             case RunCommand() | HoldLease() | Shutdown():
                 refused = Forbidden(f"A hub cannot {call.operation.op} on a node.")
                 await self._fail(call.id, refused)
@@ -217,8 +208,6 @@ class HubConversation:
         except (MograderError, OSError) as error:
             await self._fail(call.id, error)
             return
-        if isinstance(operation, GrantLease):
-            self._granted_until = self._agent.end_of(operation)
         await _send(self._writer, encode(done))
 
     async def _fail(self, call_id: int, error: MograderError | OSError) -> None:

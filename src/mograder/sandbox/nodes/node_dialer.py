@@ -77,7 +77,7 @@ class NodeDialer:
         self._parked = parked
         self._hurried = hurried
         self._hubs: dict[str, asyncio.Task[None]] = {}
-        self._open: dict[Relay, str] = {}
+        self._open: set[Relay] = set()
         self._tasks = BackgroundTasks()
         self._connected: set[str] = set()
 
@@ -109,9 +109,9 @@ class NodeDialer:
         self._stop()
         self.connect_to(hubs)
 
-    def cut_sessions(self, hub: str) -> None:
-        """Close a hub's connections to sessions at once."""
-        for relay in [each for each, owner in self._open.items() if owner == hub]:
+    def cut_sessions(self) -> None:
+        """Close all connections to sessions at once."""
+        for relay in tuple(self._open):
             relay.abort()
 
     async def close(self) -> None:
@@ -135,10 +135,16 @@ class NodeDialer:
                 await self._converse(hub, pause)
                 _log.info("the hub at %s has ended the connection", hub)
             except (OSError, ValueError, MograderError) as error:
-                _log.warning("no connection to the hub at %s: %s", hub, error or type(error))
+                # A hub that waits for the end of the one at work does not listen.
+                level = logging.DEBUG if self._connected else logging.WARNING
+                _log.log(level, "no connection to the hub at %s: %s", hub, error or type(error))
             except Exception:  # noqa: BLE001 - a node that left its hubs would be of no use
                 _log.exception("the conversation with the hub at %s broke", hub)
-            await pause.wait(_HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE)
+            await pause.wait(self._longest_pause)
+
+    def _longest_pause(self) -> float:
+        """Return the longest pause: short while sessions would end without a hub."""
+        return _HURRIED_PAUSE if self._hurried() and not self._connected else _LONGEST_PAUSE
 
     async def _converse(self, hub: str, pause: _Pause) -> None:
         first = await self._dial(hub, ControlHello(version=__version__), LINE_LIMIT)
@@ -176,19 +182,19 @@ class NodeDialer:
                 except BaseException:
                     first.abort()
                     raise
-                self._tasks.start(self._relay(hub, first, wanted))
+                self._tasks.start(self._relay(first, wanted))
                 pause.reset()
             except (OSError, ValueError) as error:
                 _log.debug("a connection for sessions of %s ended: %r", hub, error)
                 await pause.wait()
 
-    async def _relay(self, hub: str, first: FirstLineReader, wanted: OpenSession) -> None:
+    async def _relay(self, first: FirstLineReader, wanted: OpenSession) -> None:
         path = self._socket_of(wanted.session_id)
         if path is None:
             first.abort()
             return
         relay = Relay()
-        self._open[relay] = hub
+        self._open.add(relay)
         try:
             await relay.start(first.transport, first.rest, path)
             await relay.ended
@@ -196,7 +202,7 @@ class NodeDialer:
             _log.debug("a hub has closed a connection to %s", wanted.session_id)
         finally:
             relay.abort()
-            del self._open[relay]
+            self._open.discard(relay)
 
     async def _dial(self, hub: str, hello: Message, limit: int) -> FirstLineReader:
         """Connect to a hub and send the first line. Raises: ``OSError``."""
@@ -225,7 +231,10 @@ class _Pause:
     def reset(self) -> None:
         self._seconds = _SHORTEST_PAUSE
 
-    async def wait(self, longest: float = _LONGEST_PAUSE) -> None:
-        seconds = min(longest, self._seconds)
-        await asyncio.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+    async def wait(self, longest: Callable[[], float] = lambda: _LONGEST_PAUSE) -> None:
+        """Wait; ``longest`` may become shorter meanwhile."""
+        waited, share = 0.0, random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        while (left := min(longest(), self._seconds) * share - waited) > 0:
+            await asyncio.sleep(min(left, _SHORTEST_PAUSE))
+            waited += _SHORTEST_PAUSE
         self._seconds = min(_LONGEST_PAUSE, self._seconds * 2)

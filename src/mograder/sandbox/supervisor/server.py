@@ -25,7 +25,7 @@ import sys
 from pydantic import ValidationError
 
 from mograder import __version__
-from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
+from mograder.core.errors import Conflict, MograderError, NotFound, SandboxUnavailable
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
@@ -81,6 +81,7 @@ from mograder.sandbox.supervisor.config import (
     prepare_runtime,
     restore_cache,
 )
+from mograder.sandbox.supervisor.hub_epochs import HubEpochs
 from mograder.sandbox.supervisor.judge_runs import judge
 from mograder.sandbox.supervisor.log_file import LogFile
 from mograder.sandbox.supervisor.notebook_runs import execute
@@ -130,9 +131,12 @@ class Supervisor:
             HostLimits(groups, reserve),
         )
         self._hubs: set[asyncio.StreamWriter] = set()
+        self._epochs = HubEpochs()
         self._subscribers: set[asyncio.StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
         self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
+        self._starts: dict[str, asyncio.Event] = {}
+        """By id, the sessions that are not in the table yet; set when they are, or have failed."""
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -195,6 +199,7 @@ class Supervisor:
         finally:
             self._hubs.discard(writer)
             self._subscribers.discard(writer)
+            self._epochs.forget(writer)
             writer.close()
             self._expect_a_hub()
 
@@ -225,14 +230,18 @@ class Supervisor:
         """Carry out an operation on a session; return false if that was not possible."""
         match operation:
             case StopSession():
+                if start := self._starts.get(operation.session_id):
+                    await start.wait()  # it was asked for before, and must not come after this
                 return await self._session_table.stop(operation.session_id, asked=operation.asked)
             case Answered():
                 return await self._session_table.answered(operation.session_id)
 
     async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
         operation = call.operation
+        self._epochs.demand(writer)
         match operation:
             case Hello():
+                self._epochs.greet(writer, operation.epoch)
                 return Done(
                     id=call.id,
                     version=__version__,
@@ -277,15 +286,26 @@ class Supervisor:
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
             case HoldLease():
+                self._epochs.see(operation.epoch)
                 self._session_table.lease.hold(operation.until)
             case Shutdown():
                 self._stopping.set()
 
     async def _start(self, request: StartSession) -> SessionInfo:
-        """Start a session; end it again if the hub disconnects before it is in its sandbox."""
-        await self._restore_cache()
+        """Start a session; end it again if the hub disconnects before it is in its sandbox.
+
+        Raises: as :meth:`SessionTable.start`.
+        """
+        if request.session_id in self._starts:
+            raise Conflict(f"Session {request.session_id} is being started already.")
+        begun = self._starts[request.session_id] = asyncio.Event()
         try:
-            info = await self._session_table.start(request)
+            try:
+                await self._restore_cache()
+                info = await self._session_table.start(request)
+            finally:
+                del self._starts[request.session_id]
+                begun.set()
             await self._session_table.arrived(info.session_id)
         except asyncio.CancelledError:  # the calling hub's connection has broken
             await self._session_table.end(request.session_id)

@@ -47,7 +47,6 @@ from mograder.sandbox.protocol import (
 from mograder.sandbox.supervisor.check_pipes import CheckPipes
 from mograder.sandbox.supervisor.config import SESSIONS
 from mograder.sandbox.supervisor.lease import Lease
-from mograder.sandbox.supervisor.stopped_ids import StoppedIds
 from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import PendingSession, close_all
 
@@ -111,7 +110,6 @@ class SessionTable:
         self._session_table: dict[str, _Session] = {}
         self._beginning: dict[str, asyncio.Task[_Session]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
-        self._stopped = StoppedIds()
         self._checks = CheckPipes(on_news)
         self.lease = Lease(self._kill_all)
         """The time for which sessions and runs may go on, if this is a node's supervisor."""
@@ -150,8 +148,8 @@ class SessionTable:
 
         The start continues if the caller is cancelled; call :meth:`end` then.
 
-        Raises: :class:`Conflict` for an id that is in use or was stopped, :class:`NotFound` for a
-        missing directory, :class:`~mograder.core.errors.SandboxUnavailable`.
+        Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
+        :class:`~mograder.core.errors.SandboxUnavailable`.
         """
         path = self._sockets / f"{request.session_id}.sock"
         self._look(request)
@@ -179,8 +177,6 @@ class SessionTable:
     def _look(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
-        if request.session_id in self._stopped:
-            raise Conflict(f"Session {request.session_id} was stopped before it was started.")
         for path in (request.directory / request.notebook, request.environment / RECORD):
             self._runner.reach(path)
 
@@ -333,9 +329,8 @@ class SessionTable:
     async def stop(self, session_id: str, *, asked: bool = True) -> bool:
         """End a session, at first by a signal that lets it save; return false if there is none.
 
-        A call to start it that arrives later is refused. ``asked`` is whether a hub asks for this.
+        ``asked`` is whether a hub asks for this.
         """
-        self._stopped.add(session_id)
         life = await self._life(session_id)
         if life is None:
             if closing := self._closing.get(session_id):  # its end is reported before this returns

@@ -82,8 +82,8 @@ class NodeLauncher:
 
     Call :meth:`came` and :meth:`went` for each connection of a node, and :meth:`close` last.
 
-    Mutable state: ``_places``, the nodes of sessions that this hub started or adopted, by session
-    id; ``_starting``, ids whose start is in progress; ``_reported``, the sessions in each node's
+    Mutable state: ``_places``, the nodes of sessions, by session id; ``_starting``, ids whose start
+    is in progress; ``_reported``, the sessions in each node's
     last status, kept until its lease is over; ``_ending``, how many sessions of each node are being
     ended; ``_background``, tasks that nothing waits for; ``_uses``, what was measured and is not
     passed on yet: all nodes are counted a few times a second, not for each message.
@@ -95,8 +95,11 @@ class NodeLauncher:
         leases: Leases,
         environments: NodeEnvironments,
         rows: SessionPlaces,
+        epoch: int,
     ) -> None:
+        """``epoch`` is that of this hub."""
         self._registry = registry
+        self._epoch = epoch
         self._leases = leases
         self._environments = environments
         self._rows = rows
@@ -147,7 +150,7 @@ class NodeLauncher:
 
     async def _greet(self, node: ConnectedNode) -> None:
         try:
-            await node.link.connection.greet()
+            await node.link.connection.greet(self._epoch)
         except MograderError as error:
             await self._refuse(node, error)
             return
@@ -233,15 +236,14 @@ class NodeLauncher:
         places = {row.session_id: row.node for row in rows}
         running = {row.session_id for row in rows if row.state is SessionState.RUNNING}
         listed = [each for answer in lists for each in answer or ()]
-        # A node may have sessions that no hub knows, but none whose row names another node.
+        # A node may have sessions without a row, but none whose row names another node.
         found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
         self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
         for info in (*presumed, *found):
-            # While another hub starts a session it may move to another node: the row tells.
-            if places.get(info.session_id) is None:
-                self._places.setdefault(info.session_id, info.node)
-            elif info.session_id in running:
+            if info.session_id in running:
                 self._places[info.session_id] = info.node
+            else:  # a start under way may move it to another node
+                self._places.setdefault(info.session_id, info.node)
         return (*found, *presumed)
 
     def _drop_places(self, answered: set[str], rows: set[str], running: set[str]) -> None:
@@ -284,7 +286,7 @@ class NodeLauncher:
 
     async def _start_on(self, node: ConnectedNode, request: StartSession) -> SessionInfo:
         await self._environments.prepare(node, request.environment)
-        # Written first: a hub that takes this start over must know where to stop it.
+        # Written first: the next hub must know where to stop it.
         placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
         if not placed:
             raise _NotStarting("The notebook is not being started any more.", hint="Open it again.")
@@ -363,7 +365,7 @@ class NodeLauncher:
     async def _place_of(self, session_id: str) -> str:
         """Return the name of a session's node, "" if the session is unknown or not placed."""
         if session_id not in self._starting:
-            # Another hub may have started it: the row says where, also before the node does.
+            # The previous hub may have started it: the row says where, also before the node does.
             place = await asyncio.to_thread(self._rows.place_of, session_id)
             if place:
                 return place

@@ -40,8 +40,8 @@ class _Noted:
 class Leases:
     """Renews and observes leases; :meth:`watch` must run as a task.
 
-    ``hubs`` returns the addresses of all hubs, ``connected`` the nodes that are connected to this
-    one: those that were removed are disconnected. ``silent`` returns the names of the nodes that
+    ``hubs`` returns the addresses of all hubs, ``connected`` the nodes that are connected: those
+    that were removed are disconnected. ``silent`` returns the names of the nodes that
     should have sessions but do not report, and ``on_over`` is called with the name of each of them
     once its lease is over. ``on_granted`` is called with each status whose lease was granted.
 
@@ -56,12 +56,14 @@ class Leases:
         clock: Clock,
         seconds: float,
         hubs: Callable[[], tuple[str, ...]],
+        epoch: int,
     ) -> None:
-        """``seconds`` is the length of a lease."""
+        """``seconds`` is the length of a lease, ``epoch`` that of this hub."""
         self._nodes = nodes
         self._clock = clock
         self._seconds = seconds
         self._hubs = hubs
+        self._epoch = epoch
         self.connected: Callable[[], tuple[ConnectedNode, ...]] = tuple
         self.silent: Callable[[], frozenset[str]] = frozenset
         self.on_over: Callable[[str], None] = lambda _: None
@@ -170,6 +172,7 @@ class Leases:
                 hubs=self._hubs(),
                 draining=row.draining,
                 uid=os.geteuid(),
+                epoch=self._epoch,
             ),
             seconds=self._seconds,
         )

@@ -134,7 +134,7 @@ class CopyUpdates:
         the notebook opens as it is.
         """
         try:
-            if await self._pool.fetch(copy.key) is not None:
+            if self._pool.find(copy.key) is not None:
                 return None
             standing = await self.standing(copy)
             if not standing.state.waits:
@@ -177,7 +177,7 @@ class CopyUpdates:
 
     async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
         """Do what waits, once for all who open the copy at the same time."""
-        if await self._pool.fetch(copy.key) is not None:
+        if self._pool.find(copy.key) is not None:
             return None
         async with self._pool.without_session(copy.key):
             state = (await self.standing(copy)).state

@@ -105,7 +105,7 @@ class UpdateOffers:
         )
 
     async def _undo(self, copy: CopyOf, done: _Lists) -> None:
-        if await self._pool.fetch(copy.key) is not None:
+        if self._pool.find(copy.key) is not None:
             done.waiting.append(str(copy.user))
             return
         try:

@@ -40,7 +40,7 @@ from sqlalchemy.exc import (
     DBAPIError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import file_lock
@@ -77,7 +77,7 @@ _CONNECT = {
 noticed in seconds, where the kernel alone waits for a quarter of an hour (libpq 34.1.2)."""
 
 _NEVER_RELEASED = frozenset(
-    [*(f"{number:04}" for number in range(1, 14)), *(f"g{number:04}" for number in range(1, 6))]
+    [*(f"{number:04}" for number in range(1, 15)), *(f"g{number:04}" for number in range(1, 6))]
 )
 """Revisions of the hub's database and of the gradebook that only development versions had."""
 
@@ -131,8 +131,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        given = {name: value for name, value in _CONNECT.items() if name not in parsed.query}
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=given)
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_given(parsed))
         event.listen(engine, "begin", _begin_postgresql)
         return engine
     except ImportError as error:
@@ -140,6 +139,20 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
             "[database] url names PostgreSQL, but its driver is not installed.",
             hint="Install mograder with the extra 'postgresql'.",
         ) from error
+
+
+def lone_connection(engine: Engine) -> Connection:
+    """Open a connection to PostgreSQL outside the engine's pool; each statement commits itself.
+
+    Raises: the errors of the driver.
+    """
+    lone = create_engine(
+        engine.url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args=_given(engine.url),
+    )
+    return lone.connect()
 
 
 @contextlib.contextmanager
@@ -386,6 +399,10 @@ def head_version(migrations: Path = MIGRATIONS) -> str:
     if head is None:
         raise RuntimeError("the package was built without its migrations")
     return head
+
+
+def _given(url: URL) -> dict[str, int]:
+    return {name: value for name, value in _CONNECT.items() if name not in url.query}
 
 
 _URL_HINT = "Use postgresql://user:password@host/name, sqlite:///path, or leave it empty."

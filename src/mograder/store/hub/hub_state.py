@@ -241,10 +241,7 @@ class HubState:
             )
 
     def place_session(self, session_id: str, node: str) -> bool:
-        """Store the node on which a session starts; return False if it is not starting any more.
-
-        Another hub may have taken the start over, and then looks there for the session.
-        """
+        """Store the node on which a session starts; return False if it is not starting any more."""
         placed = _CHANGE_SESSION.where(sessions.c.state == SessionState.STARTING)
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(placed.values(node=node), {"which": session_id}).rowcount > 0
@@ -329,13 +326,6 @@ class HubState:
         with reading(self._engine) as connection:
             rows = connection.execute(select(capabilities)).mappings()
             return tuple(CapabilityRow(**row) for row in rows)
-
-    def capability(self, cap_hash: str) -> CapabilityRow | None:
-        """Return a capability by its hash."""
-        wanted = select(capabilities).where(capabilities.c.cap_hash == cap_hash)
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
-            return None if row is None else CapabilityRow(**row)
 
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str

@@ -1,4 +1,4 @@
-"""The tables of the hub's own state, of nodes and of several hubs; the dataclasses of their rows.
+"""The tables of the hub's own state and of nodes; the dataclasses of their rows.
 
 ``migrations/versions`` creates the tables; a contract test compares the two.
 """
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -41,9 +42,6 @@ class SessionState(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"
-    ENDING = "ending"
-    CHANGING = "changing"
-    """There is no session: a hub replaces the copy's files, and no hub may start one."""
 
 
 class JobState(StrEnum):
@@ -147,7 +145,6 @@ sessions = Table(
     Column("started_at", UtcDateTime(), nullable=False),
     Column("last_seen", UtcDateTime(), nullable=False),
     Column("node", NAME, nullable=False, server_default=""),
-    Column("hub", WORD, nullable=False, server_default=""),
     UniqueConstraint("username", "item", "mode"),
 )
 
@@ -229,8 +226,7 @@ grading_jobs = Table(
 class SessionRow:
     """A row of the table ``sessions``; ``mode`` is ``edit`` or ``run``.
 
-    ``node`` is the machine that runs it, "" for the hub's own. ``hub`` is the id of the hub that
-    starts, changes or ends it, "" where there is only one hub.
+    ``node`` is the machine that runs it, "" for the hub's own.
     """
 
     session_id: str
@@ -244,7 +240,6 @@ class SessionRow:
     started_at: datetime
     last_seen: datetime
     node: str = ""
-    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,31 +361,19 @@ node_authority = Table(
     Column("key", Text, nullable=False),
 )
 
+active_hub = Table(
+    "active_hub",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("place", _ADDRESS, nullable=False),
+)
+
 hubs = Table(
     "hubs",
     metadata,
-    Column("hub_id", WORD, primary_key=True),
-    Column("address", _ADDRESS, nullable=False),
-    Column("started_at", UtcDateTime(), nullable=False),
-    Column("alive_until", UtcDateTime(), nullable=False),
-)
-
-hub_leases = Table(
-    "hub_leases",
-    metadata,
-    Column("name", NAME, primary_key=True),
-    Column("hub_id", WORD, nullable=False),
-    Column("until", UtcDateTime(), nullable=False),
-)
-
-hub_news = Table(
-    "hub_news",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("hub_id", WORD, nullable=False),
-    Column("at", UtcDateTime(), nullable=False),
-    Column("text", Text, nullable=False),
-    Index(None, "at"),
+    Column("address", _ADDRESS, primary_key=True),
+    Column("seen_at", UtcDateTime(), nullable=False),
 )
 
 
@@ -412,13 +395,3 @@ class NodeRow:
     draining: bool = False
     version: str = ""
     status: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HubRow:
-    """A hub process; ``address`` is where nodes connect to it. It is dead after ``alive_until``."""
-
-    hub_id: str
-    address: str
-    started_at: datetime
-    alive_until: datetime

@@ -31,13 +31,6 @@ class KeptResults:
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(upsert(connection, results, values), values)
 
-    def find(self, username: str, item: str) -> ResultRow | None:
-        """Return a copy's result."""
-        which = (results.c.username == username, results.c.item == item)
-        with reading(self._engine) as connection:
-            row = connection.execute(select(results).where(*which)).mappings().one_or_none()
-            return None if row is None else ResultRow(**row)
-
     def remove(self, username: str, item: str) -> None:
         """Remove a copy's result."""
         with writing(self._engine, fleeting=True) as connection:

@@ -52,7 +52,6 @@ from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.course_numbers import CourseNumbers
 from mograder.web.hub.support.hub_app import HubApp
 from mograder.web.hub.support.hub_marking import hub_marking
-from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
@@ -156,7 +155,6 @@ def _make_hub_app(
         warming=Warming(services, visibility, WarmTimes(release_dir / ".warm.json")),
         oidc=oidc_of(services),
         lti=lti_service(services),
-        news=_news(services, notifier, results),
         machines=machines_in(services),
     )
 
@@ -205,13 +203,13 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stop = asyncio.Event()
+        stop, state = asyncio.Event(), app.services.state
+        upkeep = VersionUpkeep(Thinning(state.engine), app.services.clock)
         loops: dict[str, Loop] = {
             "the list of users": partial(keep_watch, app),
-            "news of other hubs": partial(_exchange_news, app),
             **app.board.loops(),
             "rehearsals": app.rehearsals.keep_clear,
-            "old versions": _version_upkeep(app.services).keep_on,
+            "old versions": upkeep.keep_on,
             "kept releases": app.updates.keep_releases,
             "warm environments": app.warming.keep_warm,
         }
@@ -234,7 +232,6 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             closing.push_async_callback(asyncio.wait, tasks)
             closing.callback(app.board.close)
             closing.callback(stop.set)
-            _share_jobs(app)
             await app.services.grading.jobs.open()
             yield
 
@@ -244,45 +241,13 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
     return api
 
 
-def _share_jobs(app: HubApp) -> None:
-    """Let one hub of several run the grading jobs."""
-    membership = app.services.membership
-    if membership is not None:
-        app.services.grading.jobs.turn = partial(membership.lease, "grading jobs")
-
-
-async def _exchange_news(app: HubApp, stop: asyncio.Event) -> None:
-    """Exchange news with the other hubs, where there may be some."""
-    if app.news is not None:
-        if app.lti is not None:
-            app.news.on_launch = app.lti.rosters.launched_elsewhere
-        await app.news.run(stop)
-
-
-def _version_upkeep(services: Services) -> VersionUpkeep:
-    thinning, membership = Thinning(services.state.engine), services.membership
-    if membership is None:
-        return VersionUpkeep(thinning, services.clock)
-    return VersionUpkeep(thinning, services.clock, partial(membership.lease, "versions"))
-
-
-def _news(
-    services: Services, notifier: Notifier, results: ValidationResults
-) -> HubNewsExchange | None:
-    if services.membership is None:
-        return None
-    news = HubNewsExchange(services.membership, services.clock, notifier, results.reload)
-    results.on_change, results.shared = news.tell_result, True
-    return news
-
-
 def _graded(app: HubApp) -> None:
     app.numbers.note()
     app.notifier.notify_instructors(Part.MARKS)
 
 
 def _session_changed(app: HubApp, key: SessionKey) -> None:
-    app.notifier.notify_here(key.user, Part.SESSIONS)
+    app.notifier.notify(key.user, Part.SESSIONS)
     app.board.session_changed(key)
 
 

@@ -23,6 +23,7 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app
+from mograder.web.hub.standby import WhileAtWork, standing_by
 from mograder.web.hub.support.metrics import Metrics
 from mograder.web.hub.support.notifier import Notifier
 from mograder.web.hub.support.services import Services, open_services
@@ -60,7 +61,10 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
         raise InvalidInput("MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)")
     register_secret(secret)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        contextlib.suppress(asyncio.CancelledError),  # a hub that waited was stopped
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         # For `asyncio.to_thread`: the default of few threads would let saves wait for slow disks.
         runner.get_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "hub"))
         runner.run(_serve(loaded, secret, environ.service, dev=dev, headless=headless))
@@ -72,7 +76,8 @@ async def _serve(
     async with AsyncExitStack() as stack:
         # The port first: a hub that cannot listen must not touch a running one's sessions.
         listener = stack.enter_context(contextlib.closing(_listener(loaded, service)))
-        opening = open_services(loaded, read_environ(), secret=secret, dev=dev)
+        standby = functools.partial(standing_by, listener, service)
+        opening = open_services(loaded, read_environ(), secret=secret, dev=dev, wait=standby)
         services = await stack.enter_async_context(opening)
         if dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
@@ -101,7 +106,7 @@ def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> 
     whole outputs as one message, so the only limit is that on requests.
     """
     return configuration(
-        create_app(services, metrics, notifier),
+        WhileAtWork(create_app(services, metrics, notifier), services.at_work),
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
         ws="websockets-sansio",

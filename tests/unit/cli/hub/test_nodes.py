@@ -11,8 +11,8 @@ import pytest
 from mograder.auth.node_certificates import Authority
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.main import run
+from mograder.store.hub.active_hub import Hubs
 from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hubs import Hubs
 from mograder.store.hub.nodes import Nodes
 from tests.support.joined_nodes import connected, joined, lapse
 
@@ -115,7 +115,7 @@ def test_an_unknown_node_changes_nothing_and_names_the_others(
 def test_a_token_names_the_hubs_and_is_stored_as_a_hash_only(
     state: HubState, course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    Hubs(state.engine).beat("other", "192.0.2.2:8442", 30)
+    Hubs(state.engine).note("192.0.2.2:8442")
     token = NodeToken.parse(printed(capfd, "node-token", "--uses", "2", "--minutes", "5"))
     assert token.hubs == ("192.0.2.2:8442", "192.0.2.1:8442")
     nodes, now = Nodes(state.engine), datetime.now(UTC)

@@ -56,7 +56,7 @@ async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_start
     assert (info.endpoint.node, info.endpoint.socket.stem) == ("one", "session-a")
 
 
-async def test_a_start_that_was_taken_over_is_not_sent_to_a_node(rig: NodeRig) -> None:
+async def test_a_start_without_a_row_is_not_sent_to_a_node(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     with pytest.raises(Conflict):
@@ -145,13 +145,13 @@ async def test_a_stop_reaches_the_node(rig: NodeRig) -> None:
     assert await rig.launcher.stop("session-unknown") is False
 
 
-async def test_a_session_of_another_hub_is_found_by_its_row(rig: NodeRig) -> None:
+async def test_a_session_of_the_previous_hub_is_found_by_its_row(rig: NodeRig) -> None:
     node = FakeNode("one")
     await rig.connect(node)
     rig.add_row("session-a")
     rig.rows.place_session("session-a", "one")
     assert await rig.launcher.stop("session-a") is False
-    assert "session-a" in node.stopped, "a start that is on its way is refused by the node"
+    assert "session-a" in node.stopped
 
 
 async def test_a_stop_on_a_node_that_is_away_waits_for_its_lease(rig: NodeRig) -> None:

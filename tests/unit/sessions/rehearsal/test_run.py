@@ -191,7 +191,7 @@ async def test_cancelling_it_removes_everything_also_what_is_starting(
         running = asyncio.create_task(here.run(3))
         await until(lambda: len(rig.launcher.requests) == 3)
         running.cancel()
-        await until(lambda: here.pool.busy(FIRST))
+        await until(lambda: here.pool.states()["starting"] == 3)
         rig.server.up.set()
         with suppress(asyncio.CancelledError):
             await running

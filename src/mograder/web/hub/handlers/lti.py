@@ -45,7 +45,6 @@ from mograder.web.hub.support.external_signin import (
     state_under_way,
 )
 from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
-from mograder.web.hub.support.lti import course_text
 from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
@@ -241,9 +240,7 @@ async def _answer(
     target = f"{request_context(request).prefix}{place}"
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
-        username = await to_thread.run_sync(_remember_member, app, platform, found)
-        if username and app.news is not None:
-            await app.news.tell_launch(username, course_text(platform, found.course))
+        await to_thread.run_sync(_remember_member, app, platform, found)
     return response
 
 
@@ -252,17 +249,11 @@ _WRONG_ADDRESS = (
 )
 
 
-def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
-    """Let a person in who has launched, before the members of the course are read next time.
-
-    Return the username, "" if the platform's members do not matter.
-    """
+def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> None:
+    """Let a person in who has launched, before the members of the course are read next time."""
     lti = lti_of(app)
-    if platform.roster == "off":
-        return ""
     username = lti.people.username_of(found.issuer, found.subject)
     lti.rosters.launched(platform, found.course, found.services.memberships, username)
-    return username
 
 
 def _use(app: HubApp, state: SignInState) -> bool:

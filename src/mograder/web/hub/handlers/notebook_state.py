@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation
-from mograder.sessions.session import LiveSession, SessionKey
+from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.handlers.copies import KnownCopy
 from mograder.web.hub.handlers.copy_update import in_bar
@@ -45,7 +45,7 @@ async def standing(
     key = SessionKey(copy.user, copy.item, mode)
     if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
         return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
-    live = await _live(app, key, session)
+    live = app.services.pool.find(key)
     work: dict[str, Any] = {}
     update = None
     if mode is Mode.EDIT:
@@ -62,20 +62,6 @@ async def standing(
         )
     words = _words(app, key, session)
     return NotebookState(state="ended", title=words.title, text=words.text, **work)
-
-
-async def _live(app: HubApp, key: SessionKey, session: str) -> LiveSession | None:
-    """Return the live session of a key, also if it is the page's and another hub just started it.
-
-    A front may send the page's first questions to a hub that has not read its row yet.
-    """
-    pool = app.services.pool
-    live = pool.find(key)
-    is_known = (live is not None and live.id == session) or pool.history.of_session(session)
-    if session and not is_known:
-        await pool.fetch_by_id(session)
-        live = pool.find(key)
-    return live
 
 
 def _messages(app: HubApp, item: str) -> list[NotebookMessage]:

@@ -69,11 +69,8 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
 
 async def _follow_revocations(app: HubApp) -> None:
     revocations, capabilities = app.services.revocations, app.services.capabilities
-    known = revocations.revoked_logins()
     for user in await to_thread.run_sync(revocations.refresh):
         await to_thread.run_sync(capabilities.revoke_user, user)
-    for login_id in revocations.revoked_logins() - known:
-        capabilities.forget_login(login_id)
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:

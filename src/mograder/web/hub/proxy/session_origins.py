@@ -47,7 +47,6 @@ class SessionOrigins:
         try:
             (label,) = {self._url.label_of(host) for host in hosts_of(scope["headers"])}
             path = parse_session_path(context.raw_path)
-            await self._proxy.look_up(path)
             visit = self._visit(label, path, scope, context)
         except ProxyReply as refusal:
             await self._proxy.answer(exchange, refusal, shared=False)

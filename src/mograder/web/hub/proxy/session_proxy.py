@@ -127,7 +127,6 @@ class SessionProxy:
             identity = identify(scope, self._services)
             cookies = login_headers(identity, context, self._services.secret)
             viewer = self._admit(path, identity, scope, context)
-            await self._pool.fetch(path.key)
             session = self._session(path, viewer, scope, context)
             await self._note_visit(viewer, session, context)
             if path.rest == "" and viewer.method is not Method.BEARER and navigates(scope):
@@ -276,7 +275,6 @@ class SessionProxy:
         self, path: SessionPath | None, exchange: Exchange, context: RequestContext
     ) -> None:
         try:
-            await self.look_up(path)
             visit = self._enter(path, exchange.scope, context)
         except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=True)
@@ -304,15 +302,6 @@ class SessionProxy:
             self._traffic.http += 1
         if visit.rest not in BY_ITSELF:
             self._pool.touch(visit.session)
-
-    async def look_up(self, path: SessionPath | None) -> None:
-        """Learn of a capability and a session of another hub before :meth:`resolve`."""
-        capabilities = self._services.capabilities
-        if not isinstance(path, CapabilityPath) or not capabilities.may_be_elsewhere(path.cap):
-            return
-        found = await to_thread(capabilities.look_up, path.cap)
-        if found is not None and await self._pool.fetch_by_id(found.session_id) is None:
-            capabilities.forget_session(found.session_id)  # it has just ended
 
     def resolve(self, cap: str) -> tuple[Capability, LiveSession]:
         """Return what a capability is for.

@@ -5,9 +5,6 @@ A session's page has an opaque origin, so it has no cookie; it is authorised by 
 session, and none is valid for more than a day. Capabilities are resolved in memory, since every
 request of a page does it; the database holds only SHA-256 hashes, so that pages survive a restart
 of the hub and a stolen database gives no access.
-
-Of several hubs each may be asked for a capability that another one issued, and then looks it up.
-There a capability carries a seal by the hubs' secret, so that made-up ones cost no look-up.
 """
 
 from __future__ import annotations
@@ -16,10 +13,8 @@ import asyncio
 import base64
 import functools
 import hashlib
-import hmac
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,9 +29,6 @@ from mograder.store.hub.hub_tables import CapabilityRow
 
 _RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
 _LONGEST = 64
-_PLAIN = 32  # the characters before the seal
-_SEAL_BYTES = 9  # 12 url-safe characters
-_MOST_ENDED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +58,12 @@ class Capabilities:
     """Issues, resolves and revokes capabilities; may be called from any thread.
 
     Mutable state: ``_by_hash`` (all valid ones), ``_issued`` (the plain text, known only to the
-    process that issued it), ``_watchers`` (callbacks for the end of visits in progress), ``_ended``
-    (hashes of sealed ones that have ended, the newest), ``_drops``, which counts revocations.
+    process that issued it), ``_watchers`` (callbacks for the end of visits in progress).
     """
 
-    def __init__(self, state: HubState, clock: Clock, seal: bytes | None = None) -> None:
-        """``seal`` is the key of the seals where there may be several hubs, else None."""
+    def __init__(self, state: HubState, clock: Clock) -> None:
         self._state = state
         self._clock = clock
-        self._seal = seal
-        self._ended: OrderedDict[str, None] = OrderedDict()
-        self._drops = 0
         self._lock = threading.Lock()  # memory only: the event loop takes it too
         self._issuing = threading.Lock()  # held over a write to the database
         self._by_hash: dict[str, Capability] = {}
@@ -98,11 +85,7 @@ class Capabilities:
         live = {session.id: session for session in sessions}
         self._drop(lambda capability: capability.session_id not in live)
         for session in live.values():
-            self.forget_with(session)
-
-    def forget_with(self, session: LiveSession) -> None:
-        """End a session's capabilities in memory when it ends, also if it is never visited."""
-        session.on_stop.append(functools.partial(self.forget_session, session.id))
+            session.on_stop.append(functools.partial(self.forget_session, session.id))
 
     def visit(self, session_id: str, owner: str, viewer: Identity) -> Capability:
         """Return what a visit of a session is, and until when.
@@ -128,8 +111,6 @@ class Capabilities:
             if (known := self.known(visit)) is not None:
                 return known
             cap = secrets.token_urlsafe(_RANDOM_BYTES)
-            if self._seal is not None:
-                cap += _seal_of(cap, self._seal)
             row = CapabilityRow(
                 cap_hash=_hash(cap),
                 session_id=visit.session_id,
@@ -153,30 +134,6 @@ class Capabilities:
         found = self._by_hash.get(_hash(cap))
         return found if found is not None and self._clock.now() < found.ends else None
 
-    def may_be_elsewhere(self, cap: str) -> bool:
-        """Return whether another hub may have issued a capability that is unknown here; no I/O."""
-        if self._seal is None or len(cap) > _LONGEST:
-            return False
-        text, seal = cap[:_PLAIN], cap[_PLAIN:]
-        if not hmac.compare_digest(seal.encode(), _seal_of(text, self._seal).encode()):
-            return False
-        digest = _hash(cap)
-        return digest not in self._by_hash and digest not in self._ended
-
-    def look_up(self, cap: str) -> Capability | None:
-        """Read a capability that another hub issued; blocks. None, and remembered, if it ended."""
-        digest, drops = _hash(cap), self._drops
-        row = self._state.capability(digest)
-        with self._lock:
-            if drops != self._drops:  # it may have been revoked after it was read
-                return None
-            if row is None:
-                self._ended[digest] = None
-                if len(self._ended) > _MOST_ENDED:
-                    self._ended.popitem(last=False)
-                return None
-            return self._by_hash.setdefault(digest, _capability(row))
-
     def forget_session(self, session_id: str) -> None:
         """End every capability of a session, in memory only: the session's row deletes theirs."""
         self._drop(lambda capability: capability.session_id == session_id)
@@ -195,33 +152,21 @@ class Capabilities:
             return
         self._drop(lambda capability: capability.login_id == login_id)
         self._state.remove_capabilities(login_id=login_id)
-        if self._seal is not None:  # it may have been looked up meanwhile
-            self._drop(lambda capability: capability.login_id == login_id)
-
-    def forget_login(self, login_id: str) -> None:
-        """End, in memory, the capabilities of a login that signed out at another hub."""
-        self._drop(lambda capability: capability.login_id == login_id)
 
     def revoke_user(self, username: str) -> None:
         """End every capability of a person whose tokens were revoked (writes)."""
         self._drop(lambda capability: capability.username == username)
         self._state.remove_capabilities(username=username)
-        if self._seal is not None:
-            self._drop(lambda capability: capability.username == username)
 
     def forget_user(self, username: str) -> None:
         """End, in memory, every visit of a person who was removed from the course's list."""
         self._drop(lambda capability: capability.username == username)
 
     def all(self) -> tuple[Capability, ...]:
-        """Return all that are valid, and the visits without one that are in progress.
-
-        From memory; where there may be several hubs, from the database, too.
-        """
-        rows = () if self._seal is None else self._state.capabilities()
+        """Return all that are valid, and the visits without one that are in progress."""
         with self._lock:
             visits = (visit for visit, _ in self._watchers.values() if not visit.hash)
-            return (*self._by_hash.values(), *map(_capability, rows), *visits)
+            return (*self._by_hash.values(), *visits)
 
     def on_revoke(self, visit: Capability, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back on the event loop when a visit ends; return a function to undo it.
@@ -257,7 +202,6 @@ class Capabilities:
 
     def _drop(self, ends: Callable[[Capability], bool]) -> None:
         with self._lock:
-            self._drops += 1
             gone = {cap_hash for cap_hash, each in self._by_hash.items() if ends(each)}
             for cap_hash in gone:
                 del self._by_hash[cap_hash]
@@ -277,16 +221,6 @@ def label_of(capability: Capability) -> str:
     """
     digest = hashlib.sha256(b"label of " + capability.hash.encode()).digest()
     return base64.b32encode(digest[:20]).decode().lower()
-
-
-def seal_key(secret: str) -> bytes:
-    """Return the key of seals; all hubs of a course have the same secret."""
-    return hmac.digest(secret.encode(), b"seals of capabilities", "sha256")
-
-
-def _seal_of(text: str, key: bytes) -> str:
-    mac = hmac.digest(key, text.encode("utf-8", "replace"), "sha256")
-    return base64.urlsafe_b64encode(mac[:_SEAL_BYTES]).decode()
 
 
 def _viewer(visit: Capability) -> _Viewer:

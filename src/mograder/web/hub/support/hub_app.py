@@ -28,7 +28,6 @@ from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.hub.support.copy_counts import CopyCounts
 from mograder.web.hub.support.course_numbers import CourseNumbers
-from mograder.web.hub.support.hub_news import HubNewsExchange
 from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
@@ -79,8 +78,6 @@ class HubApp:
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
     """None: the hub has no learning platform."""
-    news: HubNewsExchange | None = None
-    """None: there is no other hub."""
     machines: MachineWatch | None = None
     """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"

@@ -14,6 +14,7 @@ from mograder.auth.node_certificates import Authority
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.log import get_logger
+from mograder.core.sections.node_settings import address_for_nodes
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.client.supervisor_client import SupervisorClient
@@ -32,17 +33,40 @@ from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.store.filesystem.files import remove_tree
+from mograder.store.hub.active_hub import Hubs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.node_authority import open_authority
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.support.connected_nodes import HubNodes
 from mograder.web.hub.support.hosting import Hosting
-from mograder.web.hub.support.hub_membership import HubMembership, own_directory
 
 _log = get_logger(__name__)
 
 _RENEWAL_SECONDS = 3600.0
+_LOOK_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class HubAddresses:
+    """Where nodes connect to the hubs of the course, the one at work and those that wait."""
+
+    hubs: Hubs
+    own: str
+    known: tuple[str, ...] = ()
+
+    def all(self) -> tuple[str, ...]:
+        """Return all addresses, as of the last look."""
+        return self.known
+
+    async def look(self) -> None:
+        """Note this hub's address, and read those of the others."""
+        await asyncio.to_thread(self.hubs.note, self.own)
+        self.known = await asyncio.to_thread(self.hubs.addresses)
+
+    async def keep(self) -> None:
+        """Do it now and then, until cancelled."""
+        await repeat("the addresses of hubs", self.look, _LOOK_SECONDS, at_once=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +112,11 @@ async def open_nodes(
     clock: Clock,
     secret: str,
     builder: SupervisorClient,
-    membership: HubMembership,
+    epoch: int,
 ) -> AsyncIterator[Hosting]:
     """Listen for nodes, and run everything on them during the block.
 
-    ``builder`` is the hub's own supervisor, which only builds environments.
+    ``builder`` is the hub's own supervisor, which only builds environments. ``epoch`` is the hub's.
 
     Raises: :class:`Conflict` if the address cannot be used, and as
     :func:`~mograder.store.hub.node_authority.open_authority`.
@@ -100,15 +124,17 @@ async def open_nodes(
     settings, nodes = loaded.settings, Nodes(state.engine)
     authority = await asyncio.to_thread(open_authority, nodes, secret, clock.now())
     registry = NodeRegistry(clock, settings.nodes.lease_seconds)
-    leases = Leases(nodes, clock, settings.nodes.lease_seconds, lambda: membership.addresses)
+    addresses = HubAddresses(Hubs(state.engine), address_for_nodes(settings.nodes))
+    await addresses.look()
+    leases = Leases(nodes, clock, settings.nodes.lease_seconds, addresses.all, epoch)
     environments = NodeEnvironments(registry, settings.limits.build_timeout)
-    launcher = NodeLauncher(registry, leases, environments, state)
+    launcher = NodeLauncher(registry, leases, environments, state, epoch)
     await _end_own_sessions(builder)
-    runs = await asyncio.to_thread(_runs_directory, loaded, membership)
+    runs = await asyncio.to_thread(_runs_directory, loaded, epoch)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
-    gate = NodeGate(nodes, authority, clock, lambda: membership.addresses)
+    gate = NodeGate(nodes, authority, clock, addresses.all)
     async with _listening(gate, launcher, settings.nodes.listen) as listener:
-        watching = asyncio.create_task(leases.watch())
+        watching = asyncio.gather(leases.watch(), addresses.keep())
         try:
             on_nodes = NodeRuns(registry, environments)
             yield Hosting(
@@ -162,15 +188,18 @@ async def _listen(listener: HubListener, address: str) -> None:
         ) from error
 
 
-def _runs_directory(loaded: LoadedSettings, membership: HubMembership) -> Path:
-    """Return this hub's own directory for runs; remove those of hubs that are dead.
+def _runs_directory(loaded: LoadedSettings, epoch: int) -> Path:
+    """Return this hub's own directory for runs; remove those of earlier hubs.
 
     Raises: :class:`InvalidInput` if it cannot be made.
     """
     directory = loaded.path(loaded.settings.nodes.runs_dir)
+    own = directory / str(epoch)
     try:
-        own = own_directory(directory, membership)
-        own.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for earlier in directory.iterdir():
+            remove_tree(earlier)
+        own.mkdir(mode=0o700)
     except OSError as error:
         raise InvalidInput(
             f"The directory {directory} cannot be used: {error.strerror}.",

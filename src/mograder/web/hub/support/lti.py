@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -258,11 +257,6 @@ class RosterKeeping:
             self.rosters.remember(course, memberships_url)
         self.names.launched(username, course)
 
-    def launched_elsewhere(self, username: str, course: str) -> None:
-        """Note a launch at another hub; ``course`` is as :func:`course_text` returns it."""
-        issuer, client_id, context = json.loads(course)
-        self.names.launched(username, Course((issuer, client_id), context))
-
     def courses(self) -> tuple[CourseMembers, ...]:
         """Return the courses with a roster, and their members."""
         platforms = self.platforms()
@@ -272,8 +266,3 @@ class RosterKeeping:
             for issuer in issuers
         }
         return load_courses(self.rosters, platforms, linked)
-
-
-def course_text(platform: LtiPlatform, context: str) -> str:
-    """Return a course as text, for other hubs."""
-    return json.dumps([*platform.key, context])

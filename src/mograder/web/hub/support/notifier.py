@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -81,16 +81,12 @@ class Subscriber:
 class Notifier:
     """Notifies the open pages; for one event loop.
 
-    ``forward`` is called with the same, so that the pages at other hubs are notified as well; its
-    first argument is a user, "" for the instructors only, or None for all.
-
     Mutable state: ``_subscribers``, by user, the oldest first, those of instructors, which are
     notified of every user's changes, and those of boards; ``_recent``, the changes of the last
     minute by user, part and the item of a board, with their Unix times, the oldest first.
     """
 
     def __init__(self) -> None:
-        self.forward: Callable[[str | None, Part], None] = _ignore
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
         self._instructors: set[Subscriber] = set()
         self._boards: set[Subscriber] = set()
@@ -100,21 +96,18 @@ class Notifier:
 
     def notify(self, user: str, part: Part) -> None:
         """Notify a person's pages, and the instructors', of a change in that person's data."""
-        self.notify_here(user, part)
-        self.forward(user, part)
+        self._notify(user, part)
 
     def notify_instructors(self, part: Part) -> None:
         """Notify the instructors' pages of a change."""
-        self.notify_here("", part)
-        self.forward("", part)
+        self._notify("", part)
 
     def notify_all(self) -> None:
         """Notify all pages that the course has changed."""
-        self.notify_here(None, Part.COURSE)
-        self.forward(None, Part.COURSE)
+        self._notify(None, Part.COURSE)
 
-    def notify_here(self, user: str | None, part: Part) -> None:
-        """Notify the pages at this hub only; ``user`` is as for ``forward``."""
+    def _notify(self, user: str | None, part: Part) -> None:
+        """Notify a user's pages and the instructors'; "" is the instructors only, None all."""
         if user is None:
             found = [each for subscribers in self._subscribers.values() for each in subscribers]
         else:
@@ -198,7 +191,3 @@ class Notifier:
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.close()
-
-
-def _ignore(user: str | None, part: Part) -> None:
-    """Do nothing: there is no other hub."""

@@ -11,19 +11,18 @@ from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.store.hub.hub_state import HubState
 from mograder.web.hub.support.hosting import Hosting, own_machine
-from mograder.web.hub.support.hub_membership import HubMembership
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What decides it; ``membership`` is None without ``[nodes] listen``."""
+    """What decides it; ``epoch`` is that of this hub."""
 
     loaded: LoadedSettings
     state: HubState
     clock: Clock
     secret: str = field(repr=False)
     supervisor: SupervisorClient
-    membership: HubMembership | None
+    epoch: int
 
 
 @asynccontextmanager
@@ -32,7 +31,7 @@ async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
 
     Raises: as :func:`~mograder.web.hub.support.hub_nodes.open_nodes`.
     """
-    if course.membership is None:
+    if not course.loaded.settings.nodes.listen:
         yield own_machine(course.loaded, course.supervisor)
         return
     from mograder.web.hub.support.hub_nodes import open_nodes  # noqa: PLC0415 - see above
@@ -43,6 +42,6 @@ async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
         course.clock,
         course.secret,
         course.supervisor,
-        course.membership,
+        course.epoch,
     ) as hosting:
         yield hosting

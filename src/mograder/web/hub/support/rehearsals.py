@@ -1,7 +1,6 @@
-"""The hub's rehearsals: one at a time in the course, whichever hub runs it, and what they leave.
+"""The hub's rehearsals: one at a time in the course, and what they leave.
 
-A hub that was killed during a rehearsal leaves its sessions and copies: the next look of any hub
-removes them.
+A hub that was killed during a rehearsal leaves its sessions and copies: the next hub removes them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_o
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.web.hub.support.services import Services
 
-_TASK = "rehearsal"
 _LOOK_SECONDS = 30.0
 _PACE = Pace()
 _log = get_logger(__name__)
@@ -33,7 +31,7 @@ class Rehearsals:
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[Outcome] | None = None
         self.current: Rehearsal | None = None
-        """The rehearsal that runs at this hub."""
+        """The rehearsal that runs."""
 
     def make(self, wish: Wish) -> Rehearsal:
         """Return a rehearsal for :meth:`run`."""
@@ -56,8 +54,6 @@ class Rehearsals:
             self.current = None
 
     async def _run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
-        if not await self._may_begin():
-            raise _running()
         self._task = asyncio.create_task(rehearsal.run(tell))
         try:
             return await self._task
@@ -67,16 +63,14 @@ class Rehearsals:
             raise Conflict("The rehearsal was cancelled.") from None
         finally:
             self._task = None
-            await self._release()
 
     async def cancel(self) -> bool:
-        """End the rehearsal that runs, at this hub or another; return whether there was one."""
+        """End the rehearsal that runs, or what one has left; return whether there was one."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
             return True
         left = left_over(self._services.pool)
-        # Another hub's rehearsal ends with its first session that is stopped.
         await clear(self._services.pool, left, self._copies)
         return bool(left)
 
@@ -96,24 +90,9 @@ class Rehearsals:
         if not (left or always) or self._turn.locked():
             return
         async with self._turn:
-            if not await self._may_begin():
-                return
-            try:
-                if left:
-                    _log.warning("removing %d sessions that a rehearsal left", len(left))
-                await clear(self._services.pool, left, self._copies)
-            finally:
-                await self._release()
-
-    async def _may_begin(self) -> bool:
-        """Return whether no other hub runs one; it is this hub's turn then."""
-        membership = self._services.membership
-        return membership is None or await membership.lease(_TASK)
-
-    async def _release(self) -> None:
-        membership = self._services.membership
-        if membership is not None:
-            await membership.release(_TASK)
+            if left:
+                _log.warning("removing %d sessions that a rehearsal left", len(left))
+            await clear(self._services.pool, left, self._copies)
 
 
 def _running() -> Conflict:

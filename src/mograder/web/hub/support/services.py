@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.errors import Conflict, MograderError
-from mograder.core.files import file_lock
+from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.sections.node_settings import address_for_nodes
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.periodic import keep_running
 from mograder.grading.validation.validation_queue import Validations
@@ -37,21 +37,17 @@ from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.probe import answers
 from mograder.sessions.probe import connections as count_pages
-from mograder.sessions.shared_rows import SharedRows
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
-from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hubs import Hubs, may_be_several
 from mograder.store.hub.revocations import CachedRevocations
-from mograder.store.hub.session_locks import SessionLocks
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
-from mograder.web.hub.support.capabilities import Capabilities, seal_key
+from mograder.web.hub.support.capabilities import Capabilities
 from mograder.web.hub.support.hosting import Hosting, SessionMachines
+from mograder.web.hub.support.hub_at_work import Standby, begin_work
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
-from mograder.web.hub.support.hub_membership import HubMembership
 from mograder.web.hub.support.open_hosting import Course, open_hosting
 from mograder.web.marking.reports import Reports
 
@@ -98,31 +94,31 @@ class Services:
     reports: Reports = field(default_factory=Reports)
     connections: Connections = field(default_factory=LocalConnections)
     """Connects to the servers of sessions."""
-    membership: HubMembership | None = None
-    """This hub among several; None for a hub without nodes, which is the only one."""
+    at_work: Callable[[], bool] = lambda: True
+    """Returns whether this is certainly the hub at work; no I/O."""
     nodes: HubNodes | None = None
     """The nodes, where there are some."""
 
 
 @asynccontextmanager
 async def open_services(
-    loaded: LoadedSettings, environ: Environ, *, secret: str, dev: bool
+    loaded: LoadedSettings, environ: Environ, *, secret: str, dev: bool, wait: Standby = nullcontext
 ) -> AsyncIterator[Services]:
     """Open all services, and close them in reverse order at the end.
 
-    Raises: :class:`SandboxUnavailable` where student code could not be confined, :class:`Conflict`
-    when another hub runs on this course, and errors of the database.
+    Wait inside ``wait()`` while another hub is at work. Raises: :class:`SandboxUnavailable` where
+    student code could not be confined, and as :func:`begin_work`.
     """
     async with AsyncExitStack() as stack:
-        clock, state = SystemClock(), await _open_state(loaded, stack)
-        membership = await _join(loaded, state, stack)
-        supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, dev=dev)
+        clock, work = SystemClock(), await begin_work(loaded, environ, wait, stack)
+        state = work.state
+        supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, work.epoch, dev=dev)
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
-        opening = open_hosting(Course(loaded, state, clock, secret, supervisor, membership))
+        opening = open_hosting(Course(loaded, state, clock, secret, supervisor, work.epoch))
         hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
         spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)
-        pool = await _open_pool(hosting, clock, spawner, state, membership, stack)
+        pool = await _open_pool(hosting, clock, spawner, state, stack)
         validations = await _open_validations(loaded, hosting, stack)
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         revocations = CachedRevocations(state, clock)
@@ -142,7 +138,7 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=await _capabilities(state, clock, pool, secret, membership),
+            capabilities=await _capabilities(state, clock, pool),
             allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
             grading=await asyncio.to_thread(open_grading, loaded, hands),
@@ -151,41 +147,16 @@ async def open_services(
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
             attended=hosting.machines.answers,
             connections=hosting.connections,
-            membership=membership,
+            at_work=work.confirmed,
             nodes=hosting.nodes,
         )
 
 
-async def _open_state(loaded: LoadedSettings, stack: AsyncExitStack) -> HubState:
-    loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
-    url = database_url(loaded.settings.database.url, loaded.course_dir)
-    shared = bool(loaded.settings.nodes.listen) and may_be_several(url)
-    stack.callback(os.close, _lock(loaded.state_dir / "hub.lock", shared=shared))
-    engine = open_engine(url)
-    stack.callback(engine.dispose)
-    await asyncio.to_thread(upgrade, engine)
-    return HubState(engine)
-
-
-async def _join(
-    loaded: LoadedSettings, state: HubState, stack: AsyncExitStack
-) -> HubMembership | None:
-    """Become one of the hubs of the course, where there are nodes."""
-    if not loaded.settings.nodes.listen:
-        return None
-    address = address_for_nodes(loaded.settings.nodes)
-    only = not may_be_several(database_url(loaded.settings.database.url, loaded.course_dir))
-    membership = HubMembership(Hubs(state.engine), address, only=only)
-    await asyncio.to_thread(membership.open)
-    stack.push_async_callback(asyncio.to_thread, membership.close)
-    return membership
-
-
 async def _open_sandbox(
-    loaded: LoadedSettings, environ: Environ, stack: AsyncExitStack, *, dev: bool
+    loaded: LoadedSettings, environ: Environ, stack: AsyncExitStack, epoch: int, *, dev: bool
 ) -> tuple[SupervisorClient, bool]:
-    wanted = loaded.settings.security.use_bubblewrap
-    opened = await open_sandbox(supervisor_config(loaded, environ), wanted, dev=dev)
+    wanted, config = loaded.settings.security.use_bubblewrap, supervisor_config(loaded, environ)
+    opened = await open_sandbox(config, wanted, dev=dev, epoch=epoch)
     stack.push_async_callback(opened[0].close)
     return opened
 
@@ -249,18 +220,11 @@ def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
     return Validations(Executor(hosting.machines, copies, remove_tree, at_once=jobs))
 
 
-async def _capabilities(
-    state: HubState,
-    clock: Clock,
-    pool: SessionManager,
-    secret: str,
-    membership: HubMembership | None,
-) -> Capabilities:
+async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
     """Return the capabilities that earlier hubs issued for the adopted sessions."""
-    capabilities = Capabilities(state, clock, None if membership is None else seal_key(secret))
+    capabilities = Capabilities(state, clock)
     await asyncio.to_thread(capabilities.load)
     capabilities.end_with(pool.all())
-    pool.on_adopted = capabilities.forget_with
     return capabilities
 
 
@@ -269,7 +233,6 @@ async def _open_pool(
     clock: Clock,
     spawner: Spawner,
     state: HubState,
-    membership: HubMembership | None,
     stack: AsyncExitStack,
 ) -> SessionManager:
     pool = SessionManager(
@@ -282,9 +245,6 @@ async def _open_pool(
         census=partial(count_pages, via=hosting.connections),
         is_dead=hosting.connections.is_dead,
     )
-    if membership is not None:
-        locks = SessionLocks(state.engine, membership.hub_id)
-        pool.share(SharedRows(locks, hosting.machines, clock, alone=membership.alone))
     if hosting.nodes is not None:
         pool.culler.moving = hosting.nodes.drained
         pool.culler.reached = hosting.nodes.reached
@@ -356,18 +316,3 @@ async def _upkeep(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _lock(path: Path, *, shared: bool) -> int:
-    """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
-
-    Hubs that share the sessions' rows share the lock. It ends with the process. Raises: Conflict.
-    """
-    descriptor = file_lock.open_lock(path)
-    if not file_lock.acquire(descriptor, shared=shared):
-        os.close(descriptor)
-        raise Conflict(
-            "Another hub is running on this course.",
-            hint="Stop it first, or serve another course directory with -C.",
-        )
-    return descriptor

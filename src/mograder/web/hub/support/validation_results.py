@@ -29,9 +29,6 @@ _log = get_logger(__name__)
 class ValidationResults:
     """The newest results, by user and item; for one event loop, readable from any thread.
 
-    ``on_change`` is called with the user and the item of each that was stored or removed. With
-    ``shared`` other hubs may have stored results that are not known here yet.
-
     Mutable state: ``_known``, which serves all reads; the database is written in the same order
     (``_turn``), and a failed write loses a result only at the next restart.
     """
@@ -40,21 +37,11 @@ class ValidationResults:
         self._kept = kept
         self._known: OrderedDict[tuple[str, str], ValidationResult] = OrderedDict()
         self._turn = asyncio.Lock()
-        self.shared = False
-        self.on_change: Callable[[str, str], None] = lambda _user, _item: None
 
     def load(self) -> None:
         """Read the results of the previous hub (at start)."""
         for row in self._kept.newest(_MOST):
             self._learn(row)
-
-    async def reload(self, user: str, item: str) -> None:
-        """Read the result of a copy that was validated or replaced at another hub."""
-        async with self._turn:
-            row = await asyncio.to_thread(self._kept.find, user, item)
-            self._known.pop((user, item), None)
-            if row is not None:
-                self._learn(row)
 
     def _learn(self, row: ResultRow) -> None:
         with suppress(ValidationError):  # written by another version of the program
@@ -75,7 +62,6 @@ class ValidationResults:
             self._known.popitem(last=False)
         row = ResultRow(user, item, result.at, text)
         await self._write(lambda: self._kept.save(row))
-        self.on_change(user, item)
 
     def of(self, user: str, item: str) -> ValidationResult | None:
         """Return the last result of a copy that is still valid, or None."""
@@ -83,9 +69,8 @@ class ValidationResults:
 
     async def forget(self, user: str, item: str) -> None:
         """Remove a copy's result, since its notebook was replaced."""
-        if self._known.pop((user, item), None) is not None or self.shared:
+        if self._known.pop((user, item), None) is not None:
             await self._write(lambda: self._kept.remove(user, item))
-            self.on_change(user, item)
 
     async def _write(self, change: Callable[[], None]) -> None:
         async with self._turn:

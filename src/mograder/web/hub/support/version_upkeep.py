@@ -1,10 +1,9 @@
-"""Thinning the versions of copies while the hub runs: slowly, and at one hub of several."""
+"""Thinning the versions of copies while the hub runs: slowly."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
@@ -19,19 +18,12 @@ _IDLE_TIMES = 9
 _log = get_logger(__name__)
 
 
-async def _alone() -> bool:
-    return True
-
-
 class VersionUpkeep:
-    """Thins versions now and then; ``turn`` returns whether this hub may do it."""
+    """Thins versions now and then."""
 
-    def __init__(
-        self, thinning: Thinning, clock: Clock, turn: Callable[[], Awaitable[bool]] = _alone
-    ) -> None:
+    def __init__(self, thinning: Thinning, clock: Clock) -> None:
         self._thinning = thinning
         self._clock = clock
-        self._turn = turn
 
     async def round(self, stop: asyncio.Event) -> Thinned:
         """Thin the copies that are due, some at most; ``stop`` ends it early."""
@@ -48,7 +40,7 @@ class VersionUpkeep:
         """Do it until ``stop`` is set."""
 
         async def thin() -> None:
-            thinned = await self.round(stop) if await self._turn() else Thinned()
+            thinned = await self.round(stop)
             if thinned.removed:
                 _log.info("removed %d old versions of copies", thinned.removed)
 

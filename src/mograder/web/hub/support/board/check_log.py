@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,7 +23,6 @@ from mograder.store.hub.board import Board, Seen
 from mograder.web.hub.support.board.item_checks import MOST_CHECKS, ItemChecks
 
 _WRITE_SECONDS = 0.2
-_TURN_SECONDS = 1.0
 _MOST_WAITING = 50_000
 """Checks with reports that are not written yet; further ones are dropped (the database hangs)."""
 
@@ -35,11 +34,10 @@ _log = get_logger(__name__)
 class CheckLog:
     """Collects reports on one event loop; :meth:`run` writes them.
 
-    ``on_write`` is called with the items of which something was written. Each of several hubs hears
-    what notebooks report, and one of them notes it: ``turn`` returns whether this is the one.
+    ``on_write`` is called with the items of which something was written.
 
-    Mutable state: ``_waiting``, the reports that are not written, by item, user and label,
-    ``_of_copy``, how many of them there are of each copy, and ``_mine``, what ``turn`` last said.
+    Mutable state: ``_waiting``, the reports that are not written, by item, user and label, and
+    ``_of_copy``, how many of them there are of each copy.
     """
 
     def __init__(
@@ -51,13 +49,9 @@ class CheckLog:
         self._waiting: dict[tuple[str, str, str], Seen] = {}
         self._of_copy: Counter[tuple[str, str]] = Counter()
         self._some = asyncio.Event()
-        self._mine, self._asked = True, float("-inf")
-        self.turn: Callable[[], Awaitable[bool]] | None = None
 
     def heard(self, key: SessionKey, reports: Sequence[CheckReport], at: datetime) -> None:
         """Note the reports of a session; does not block."""
-        if not self._mine:
-            return
         for each in reports:
             self._note(_seen(key, each.label, each.status, (each.earned, each.total), at))
 
@@ -71,28 +65,15 @@ class CheckLog:
     async def run(self, stop: asyncio.Event, seconds: float = _WRITE_SECONDS) -> None:
         """Write what has come, until ``stop`` is set; then write the rest."""
         while not stop.is_set():
-            await self._ask_turn()
+            await self._some.wait()
+            await self.write()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), _TURN_SECONDS)
-            if self._some.is_set():
-                await self.write()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), seconds)
+                await asyncio.wait_for(stop.wait(), seconds)
         await self.write()
 
     def wake(self) -> None:
         """Have :meth:`run` notice that it is to stop."""
         self._some.set()
-
-    async def _ask_turn(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self.turn is None or now - self._asked < _TURN_SECONDS:
-            return
-        self._asked = now
-        try:
-            self._mine = await self.turn()
-        except MograderError:
-            self._mine = False  # another hub may have taken over
 
     async def write(self) -> None:
         """Write what has come; after a failure it is tried again."""

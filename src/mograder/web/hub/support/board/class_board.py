@@ -34,7 +34,6 @@ class ClassBoard:
     tables: BoardTables
     changed: Callable[[str], None]
     """Has the boards of an item, and the pages that show them, look again."""
-    shared: bool
     share: Callable[[LiveSession], Awaitable[bool]]
     """Lets several pages edit one session's notebook; returns whether its marimo can."""
 
@@ -45,10 +44,8 @@ class ClassBoard:
             "requests for help": self._help,
         }
 
-    async def _help(self, stop: asyncio.Event) -> None:
+    async def _help(self, _: asyncio.Event) -> None:
         await asyncio.to_thread(self.desk.load)
-        if self.shared:
-            await self.desk.keep_looking(stop)
 
     def close(self) -> None:
         """Write what was reported, since the hub stops."""
@@ -64,18 +61,15 @@ def open_class_board(services: Services, notifier: Notifier, pages: Pages) -> Cl
     """Return the board of a hub; nothing of it runs yet."""
     board, checks = Board(services.state.engine), ItemChecks(services.releases)
     desk = HelpDesk(board, services.clock)
-    shared = services.membership is not None
     tables = BoardTables(board, checks, desk, services.pool, services.clock, pages, services.secret)
     changed = partial(_changed, notifier, tables)
     log = CheckLog(board, checks, on_write=partial(_each, changed))
-    if services.membership is not None:
-        log.turn = partial(services.membership.lease, "reports of checks")
     services.pool.checks.listener = log.heard
     desk.on_request = partial(_request_changed, notifier, changed)
     desk.on_message = partial(_messages_changed, services, notifier, changed)
     desk.on_leave = partial(_helper_leaves, services)
     share = partial(_share, services)
-    return ClassBoard(checks, log, desk, tables, changed, shared, share)
+    return ClassBoard(checks, log, desk, tables, changed, share)
 
 
 async def _share(services: Services, live: LiveSession) -> bool:
@@ -92,14 +86,11 @@ def _each(note: Callable[[str], None], items: frozenset[str]) -> None:
         note(item)
 
 
-# All hubs notice these changes themselves, so the other hubs' pages are not notified from here.
-
-
 def _request_changed(
     notifier: Notifier, changed: Callable[[str], None], user: str, item: str
 ) -> None:
     changed(item)
-    notifier.notify_here(user, Part.HELP)
+    notifier.notify(user, Part.HELP)
 
 
 def _messages_changed(
@@ -107,7 +98,7 @@ def _messages_changed(
 ) -> None:
     changed(item)
     for user in {live.key.user for live in services.pool.all() if live.key.item == item}:
-        notifier.notify_here(user, Part.HELP)
+        notifier.notify(user, Part.HELP)
 
 
 def _helper_leaves(services: Services, request: HelpRow) -> None:

@@ -1,7 +1,7 @@
-"""The open requests for help and the messages of all items, as this hub knows them.
+"""The open requests for help and the messages of all items.
 
 The database decides; what is in memory is read by pages and by the proxy of sessions. Each change
-is read back at once, and those that other hubs made within a second.
+is read back at once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from typing import TypeVar
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat
 from mograder.store.hub.board import Board, HelpRow, MessageRow
 
-_LOOK_SECONDS = 1.0
 T = TypeVar("T")
 _log = get_logger(__name__)
 
@@ -120,10 +118,6 @@ class HelpDesk:
             self.on_request(*place)
         for item in {each.item for each in {*told} ^ {*messages}}:
             self.on_message(item)
-
-    async def keep_looking(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
-        """Look until ``stop`` is set: other hubs may have changed something."""
-        await repeat("requests for help", self.look, seconds, stop)
 
     async def _do(self, change: Callable[[], T]) -> T:
         try:

@@ -90,16 +90,3 @@ async def test_a_copy_has_a_bounded_number_of_reports_and_takes_no_others_place(
     log.heard(SessionKey("bob", "A1", Mode.EDIT), [report("Q2", "danger")], NOW)
     await log.write()
     assert [(each.username, each.label) for each in tables.written[0]] == [("bob", "Q2")]
-
-
-async def test_of_several_hubs_one_notes_what_notebooks_report(
-    log: CheckLog, tables: Tables
-) -> None:
-    async def not_mine() -> bool:
-        return False
-
-    log.turn = not_mine
-    await log._ask_turn()
-    log.heard(ALICE, [report("Q1", "danger")], NOW)
-    await log.write()
-    assert tables.written == []

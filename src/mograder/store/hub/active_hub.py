@@ -1,0 +1,262 @@
+"""Which hub of a course is at work: the lock, its epoch, and the addresses of all hubs.
+
+On PostgreSQL several hubs may run, and the one that holds an advisory lock works; the others wait.
+The lock belongs to one connection. PostgreSQL frees it when that connection ends, or when nothing
+came over it for ten seconds; the hub that holds it ends after five seconds without an answer. So
+no two hubs ever work at the same time. With SQLite there is one hub, by a lock on a file.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import Connection, Engine, delete
+from sqlalchemy import select as select_from
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.log import get_logger
+from mograder.store.database.database import lone_connection, reading, upsert, writing
+from mograder.store.database.database_errors import in_words
+from mograder.store.database.database_time import database_now
+from mograder.store.hub.hub_tables import active_hub, hubs
+
+RELEASE_SECONDS = 10
+"""After so many seconds of silence PostgreSQL ends the lock's connection."""
+CONFIRM_SECONDS = 5.0
+"""After so many seconds without an answer the hub that holds the lock ends."""
+LOST_STATUS = 75
+"""The exit status of a hub that lost the lock: it is to be started again, as a standby."""
+
+_CHECK_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
+_LOG_SECONDS = 0.2
+_LOCK = 0x6D6F_6772_6875
+"""The key of the advisory lock; :mod:`~mograder.store.database.database` has another one."""
+_NUMBER = 1
+"""The number of the only row in ``active_hub``."""
+_ADDRESS_KEPT = timedelta(hours=1)
+_SETTINGS = (
+    f"SET idle_session_timeout = '{RELEASE_SECONDS}s'",
+    "SET tcp_keepalives_idle = 4",
+    "SET tcp_keepalives_interval = 2",
+    "SET tcp_keepalives_count = 3",
+    f"SET tcp_user_timeout = '{RELEASE_SECONDS}s'",
+)
+_log = get_logger(__name__)
+
+
+def may_be_several(url: str) -> bool:
+    """Return whether several hubs may run on this database: not on an SQLite file."""
+    return not url.startswith("sqlite")
+
+
+class HubLock:
+    """The lock on PostgreSQL. Call :meth:`take` until it returns true, and :meth:`close` last.
+
+    From then on two threads watch it: one asks the server each second, the other one ends this
+    process at once if there is no answer for five seconds, even while the first one waits.
+    Mutable state: the connection, and when the last question was sent that was answered.
+    """
+
+    def __init__(self, engine: Engine, on_lost: Callable[[str], None] | None = None) -> None:
+        """``on_lost`` is called in a thread with the reason, by default :func:`end_process`."""
+        self._engine = engine
+        self._on_lost = on_lost or end_process
+        self._connection: Connection | None = None
+        self._pid = 0
+        self._asked = 0.0
+        self._held = False
+        self._ends = threading.Event()
+        self._turn = threading.Lock()  # of the connection
+        self._waker, self._woken = socket.socketpair()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the lock is held, as of the last five seconds; no I/O."""
+        return self._held and boot_time() - self._asked < CONFIRM_SECONDS
+
+    def take(self) -> bool:
+        """Try to take the lock; blocks. Return false while another hub has it.
+
+        Raises: :class:`Busy` when the server does not answer, :class:`InvalidInput` when it cannot
+        keep such a lock.
+        """
+        try:
+            connection = self._connection or self._open()
+            asked = boot_time()
+            wanted = f"SELECT pg_try_advisory_lock({_LOCK})"
+            self._held = bool(connection.exec_driver_sql(wanted).scalar_one())
+        except DBAPIError as error:
+            self._drop()
+            raise in_words(error, None) from error
+        if not self._held:
+            return False
+        self._asked = asked
+        for work in (self._watch, self._guard):
+            thread = threading.Thread(target=work, name="hub lock", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return True
+
+    def begin_epoch(self, place: str) -> int:
+        """Begin an epoch, as :meth:`Hubs.begin_epoch`; blocks.
+
+        It is done on the lock's connection. Raises: :class:`Conflict` if the lock is lost.
+        """
+        connection = self._connection
+        try:
+            if connection is not None:
+                with self._turn:
+                    return _begin_epoch(connection, place)
+        except SQLAlchemyError as error:
+            _log.warning("the epoch of this hub could not be begun: %s", error)
+        raise Conflict("The lock of the hub at work is lost.", hint="Start the hub again.")
+
+    def close(self) -> None:
+        """Free the lock; blocks."""
+        if self._ends.is_set():
+            return
+        self._ends.set()
+        self._waker.send(b"x")
+        for thread in self._threads:
+            thread.join()
+        self._drop()
+        self._waker.close()
+        self._woken.close()
+
+    def _open(self) -> Connection:
+        connection = lone_connection(self._engine)
+        try:
+            self._pid = int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            driver = connection.connection.driver_connection
+            if driver is None or driver.info.backend_pid != self._pid:
+                raise InvalidInput(
+                    "[database] url leads to a pooler of connections, such as PgBouncer, which "
+                    "cannot keep the lock that lets only one hub work.",
+                    hint="Give the address of PostgreSQL itself.",
+                )
+            try:
+                for each in _SETTINGS:
+                    connection.exec_driver_sql(each)
+            except DBAPIError as error:
+                raise InvalidInput(
+                    f"PostgreSQL does not accept a setting of the hub's lock: {error.orig}.",
+                    hint="Use PostgreSQL 14 or later.",
+                ) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _drop(self) -> None:
+        connection, self._connection, self._held = self._connection, None, False
+        if connection is not None:
+            try:
+                connection.close()
+            except DBAPIError as error:
+                _log.debug("closing the lock's connection failed: %s", error)
+
+    def _watch(self) -> None:
+        """Ask the server each second, and at once when the connection's end arrives."""
+        connection = self._connection
+        if connection is None:  # for the type checker
+            raise AssertionError
+        driver = connection.connection.driver_connection
+        poll = select.poll()
+        for each in (driver, self._woken):
+            if each is not None:
+                poll.register(each.fileno(), select.POLLIN)
+        while not self._ends.is_set():
+            asked = boot_time()
+            try:
+                with self._turn:
+                    pid = int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lock is not certain
+                self._lose(f"the connection that holds it broke: {error}")
+                return
+            if pid != self._pid:
+                self._lose("another server answers on its connection")
+                return
+            self._asked = asked
+            poll.poll(_CHECK_SECONDS * 1000)
+
+    def _guard(self) -> None:
+        while not self._ends.wait(_LOOK_SECONDS):
+            silent = boot_time() - self._asked
+            if silent >= CONFIRM_SECONDS:
+                self._lose(f"the database has not answered for {silent:.1f} s")
+                return
+
+    def _lose(self, reason: str) -> None:
+        self._held = False
+        if not self._ends.is_set():
+            self._on_lost(reason)
+
+
+def end_process(reason: str) -> None:
+    """End this process at once: another hub may work now."""
+    text = "the lock of the hub at work is lost: %s. This process ends"
+    telling = threading.Thread(target=_log.critical, args=(text, reason), daemon=True)
+    telling.start()
+    telling.join(_LOG_SECONDS)  # the log may be on a disk that hangs
+    os._exit(LOST_STATUS)
+
+
+def _begin_epoch(connection: Connection, place: str) -> int:
+    wanted = select_from(active_hub.c.epoch).where(active_hub.c.number == _NUMBER)
+    before = connection.execute(wanted).scalar_one_or_none() or 0
+    epoch = max(before + 1, int(database_now(connection).timestamp()))
+    row = {"number": _NUMBER, "epoch": epoch, "place": place}
+    connection.execute(upsert(connection, active_hub, row), row)
+    return epoch
+
+
+class Hubs:
+    """The hub at work, and where nodes connect; every method may raise :class:`Busy`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def begin_epoch(self, place: str) -> int:
+        """Note that a hub begins to work at ``place``; return its epoch, higher than all before.
+
+        Supervisors refuse hubs with a lower epoch than they have seen. It is at least the present
+        time in seconds, so that it is higher also after an older backup was put back. For the only
+        hub on an SQLite file; elsewhere :class:`HubLock` does it.
+        """
+        with writing(self._engine) as connection:
+            return _begin_epoch(connection, place)
+
+    def place(self) -> str:
+        """Return the place of the hub that began to work last, "" if there was none."""
+        with reading(self._engine) as connection:
+            return connection.execute(select_from(active_hub.c.place)).scalar_one_or_none() or ""
+
+    def note(self, address: str) -> None:
+        """Note that a hub is there, at work or waiting: nodes connect to it at ``address``."""
+        with writing(self._engine, fleeting=True) as connection:
+            now = database_now(connection)
+            row = {"address": address, "seen_at": now}
+            connection.execute(upsert(connection, hubs, row), row)
+            connection.execute(delete(hubs).where(hubs.c.seen_at < now - _ADDRESS_KEPT))
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses of the hubs that were there in the last hour, for nodes."""
+        with reading(self._engine) as connection:
+            wanted = select_from(hubs.c.address).order_by(hubs.c.address)
+            return tuple(connection.execute(wanted).scalars())
+
+
+def boot_time() -> float:
+    """Return the seconds since the machine's start, with those in which it slept if it can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
