@@ -136,18 +136,7 @@ async def audit_log(
 
     def read() -> list[AuditEntry]:
         rows = app.services.state.recent_audit(limit, before=before)
-        return [
-            AuditEntry(
-                number=row.number,
-                at=row.at.timestamp(),
-                who=row.who,
-                action=row.action,
-                what=row.what,
-                where=row.origin,
-                outcome=row.outcome,
-            )
-            for row in rows
-        ]
+        return [AuditEntry.model_validate(row, from_attributes=True) for row in rows]
 
     return await to_thread.run_sync(read)
 

@@ -13,7 +13,6 @@ from mograder.core.names import ItemName
 from mograder.sessions.updates.offers import UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
-    PreviewLine,
     PreviewRow,
     cells_in,
     lines_in,
@@ -154,19 +153,7 @@ def _preview(row: PreviewRow) -> UpdatePreview:
         at=row.at.timestamp(),
         total=row.total,
         completed=row.completed,
-        copies=[_line(each) for each in lines_in(row)],
-    )
-
-
-def _line(line: PreviewLine) -> UpdateLine:
-    return UpdateLine(
-        student=line.user,
-        changed=line.changed,
-        replaced=line.replaced,
-        added=line.added,
-        removed=line.removed,
-        conflicts=line.conflicts,
-        reason=line.reason,
+        copies=[UpdateLine.model_validate(each, from_attributes=True) for each in lines_in(row)],
     )
 
 

@@ -242,11 +242,11 @@ class AuditEntry(Body):
     """One line of the audit log; ``at`` is Unix time, ``where`` the client's address."""
 
     number: int
-    at: float
+    at: UnixTime
     who: str
     action: str
     what: str
-    where: str
+    where: str = Field(validation_alias="origin")
     outcome: str
 
 

@@ -16,7 +16,7 @@ class UpdateLine(Body):
     cannot be merged, else "".
     """
 
-    student: str
+    student: str = Field(validation_alias="user")
     changed: bool
     replaced: int
     added: int
