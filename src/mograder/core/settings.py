@@ -98,7 +98,7 @@ _WINDOWS_VARIABLES = frozenset(
 """Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
-_NODE_CREDENTIAL = "node-token"
+_NODE_CREDENTIAL, _MAIL_CREDENTIAL = "node-token", "mail-password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +216,8 @@ class Environ:
     moodle_token: SecretStr | None = None
     oidc_secret: SecretStr | None = None
     """The client's secret at the OpenID Connect provider (`[oidc]`)."""
+    mail_password: SecretStr | None = None
+    """The password at the mail server (`[mail]`)."""
     service: Service = NO_SERVICE
     """The service manager that started this process."""
     authority: Path | None = None
@@ -271,6 +273,9 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         ),
         oidc_secret=_secret(
             environ.get("MOGRADER_OIDC_SECRET", "") or _credential(environ, _OIDC_CREDENTIAL)
+        ),
+        mail_password=_secret(
+            environ.get("MOGRADER_MAIL_PASSWORD", "") or _credential(environ, _MAIL_CREDENTIAL)
         ),
         hub_url=environ.get("MOGRADER_HUB_URL", ""),
         hub_instructor_token=_secret(environ.get("MOGRADER_HUB_INSTRUCTOR_TOKEN", "")),

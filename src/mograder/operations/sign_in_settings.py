@@ -20,8 +20,8 @@ def own_url(loaded: LoadedSettings) -> str:
     local = parts.scheme == "http" and is_loopback(parts.hostname or "")
     if parts.scheme != "https" and not local:
         raise InvalidInput(
-            "Sign-in by another system needs [hub] public_url with https.",
-            hint="Such as https://hub.example.org: other systems send browsers back to it.",
+            "[oidc], [lti] and [mail] need [hub] public_url with https.",
+            hint="Such as https://hub.example.org: other systems and letters lead browsers to it.",
         )
     return f"{hub.public_url.rstrip('/')}{hub.base_url.rstrip('/')}"
 

@@ -217,6 +217,7 @@ def test_a_variable_that_is_no_setting_is_a_warning_and_credentials_are_not(load
             "MOGRADER_HUB_SECRET": "s",
             "MOGRADER_HUB_URL": "u",
             "MOGRADER_OIDC_SECRET": "o",
+            "MOGRADER_MAIL_PASSWORD": "p",
             "MOGRADER_HUB_INSTRUCTOR_TOKEN": "t",
             "MOGRADER_DASHBOARD": "1",
         }

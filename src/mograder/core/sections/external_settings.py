@@ -1,4 +1,4 @@
-"""The sections of ``mograder.toml`` about signing in by other systems: ``[oidc]`` and ``[lti]``."""
+"""The sections of ``mograder.toml`` about other systems: ``[oidc]``, ``[lti]`` and ``[mail]``."""
 
 from __future__ import annotations
 
@@ -96,3 +96,32 @@ class LtiSettings(Section):
 
     platform: Annotated[tuple[LtiPlatform, ...], BeforeValidator(listed)] = ()
     """The platforms, besides those that `mograder hub lti register` has stored."""
+
+
+MailEvent = Literal["handed-in", "released", "decided", "updated", "due", "digest"]
+
+
+class MailSettings(Section):
+    """``[mail]``: letters by e-mail to students and instructors. It needs `[hub] public_url`."""
+
+    host: str = ""
+    """The mail server (SMTP). Empty: no letters."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is encrypted; "none" only without a password, or to this machine."""
+    user: str = ""
+    """The name for signing in to the server; the password is in `MOGRADER_MAIL_PASSWORD` or in
+    `password_file`. Empty: no sign-in."""
+    password_file: str = ""
+    """The file that holds the password; `MOGRADER_MAIL_PASSWORD` counts before it."""
+    sender: str = ""
+    """The address that letters come from."""
+    events: Annotated[tuple[MailEvent, ...], BeforeValidator(listed)] = ()
+    """The events that people get a letter about: "handed-in" (a confirmation), "released" (marks),
+    "decided" (a request about a mark), "updated" (an update of a notebook is offered), "due"
+    (tomorrow, and not handed in), "digest" (to instructors, each day at `digest_hour`)."""
+    domain: str = ""
+    """The domain of people whose address is not known: "alice" becomes alice@domain. Empty: only
+    those get letters whose name is an address, or whose address Moodle has told."""
+    digest_hour: Annotated[int, Field(ge=0, le=23)] = 7
+    """The hour of the instructors' digest, in the course's time zone."""

@@ -57,7 +57,7 @@ _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
     for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")
-) | {"MOGRADER_OIDC_SECRET"}
+) | {"MOGRADER_OIDC_SECRET", "MOGRADER_MAIL_PASSWORD"}
 """Variables that look like a key of ours but are credentials or options.
 
 See compatibility-0.3.16.md.

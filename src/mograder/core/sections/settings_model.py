@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from mograder.core.files.disk import DiskReserve
-from mograder.core.sections.external_settings import LtiSettings, OidcSettings
+from mograder.core.sections.external_settings import LtiSettings, MailSettings, OidcSettings
 from mograder.core.sections.node_settings import NodesSettings
 from mograder.core.sections.settings_values import (
     Present,
@@ -54,6 +54,7 @@ OUR_SECTIONS: Final = frozenset(
         "backup",
         "oidc",
         "lti",
+        "mail",
         "nodes",
     }
 )
@@ -497,4 +498,5 @@ class Settings(Section):
     backup: BackupSettings = BackupSettings()
     oidc: OidcSettings = OidcSettings()
     lti: LtiSettings = LtiSettings()
+    mail: MailSettings = MailSettings()
     nodes: NodesSettings = NodesSettings()

@@ -174,6 +174,12 @@ class Gradebook(Closing):
             for row in rows:
                 connection.execute(_student_upsert(row))
 
+    def addresses(self) -> Mapping[str, str]:
+        """Return the mail addresses that Moodle has told, by username."""
+        wanted = select(identities.c.username, identities.c.email).where(identities.c.email != "")
+        with self.reading() as connection:
+            return {row.username: row.email for row in connection.execute(wanted)}
+
     def identities(self, site: str) -> tuple[Identity, ...]:
         """Return the known users of a Moodle site, ordered by their Moodle user id."""
         columns = (column for column in identities.c if column.name != "site")

@@ -37,6 +37,15 @@ TEXT = String(1000)
 WORD = String(20)
 
 
+class LetterState(StrEnum):
+    """The state of a letter by e-mail."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class SessionState(StrEnum):
     """The state of a session."""
 
@@ -197,6 +206,24 @@ results = Table(
     Column("at", UtcDateTime(), nullable=False),
     Column("answer", Text, nullable=False),
     Index(None, "at"),
+)
+
+letters = Table(
+    "letters",
+    metadata,
+    Column("key", HASH, primary_key=True),
+    Column("kind", WORD, nullable=False),
+    Column("username", NAME, nullable=False),
+    Column("item", NAME, nullable=False),
+    Column("address", TEXT, nullable=False),
+    Column("subject", TEXT, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", UtcDateTime(), nullable=False),
+    Column("next", UtcDateTime(), nullable=False),
+    Column("state", _word_of(LetterState), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("error", TEXT, nullable=False),
+    Index(None, "state", "next"),
 )
 
 grading_jobs = Table(

@@ -37,8 +37,15 @@ from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.fastapi_app import bare_api
-from mograder.web.hub.external_systems import lti_service, machines_in, oidc_of, optional_routes
+from mograder.web.hub.external_systems import (
+    lti_service,
+    machines_in,
+    oidc_of,
+    optional_routes,
+    post_of,
+)
 from mograder.web.hub.handlers.roster_watch import keep_watch
+from mograder.web.hub.mail.events import find_letters
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOrigins
@@ -156,6 +163,7 @@ def _make_hub_app(
         oidc=oidc_of(services),
         lti=lti_service(services),
         machines=machines_in(services),
+        post=post_of(services),
     )
 
 
@@ -216,6 +224,12 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
         if app.machines is not None:
             users_on = partial(_users_on, app.services.pool)
             loops["machines"] = partial(app.machines.keep_looking, app.notifier, users_on)
+        if app.post is not None:
+            loops["letters"] = partial(
+                app.post.keep_sending,
+                app.services.clock,
+                partial(find_letters, app, app.post.home),
+            )
         async with AsyncExitStack() as closing:  # each is closed, whatever another one raises
             closing.push_async_callback(proxy.aclose)
             closing.push_async_callback(asyncio.to_thread, book.close)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mograder.web.hub.support.lti import LtiService
     from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn
+    from mograder.web.hub.support.post import Post
 
 
 def oidc_of(services: Services) -> OidcSignIn | None:
@@ -43,6 +44,20 @@ def lti_service(services: Services) -> LtiService | None:
     from mograder.web.hub.support.lti import make_lti  # noqa: PLC0415 - see above
 
     return make_lti(services)
+
+
+def post_of(services: Services) -> Post | None:
+    """Return the letters by e-mail, None without ``[mail] host``.
+
+    Raises: InvalidInput for settings that cannot work.
+    """
+    if not services.loaded.settings.mail.host:
+        return None
+    from mograder.store.hub.letters import Letters  # noqa: PLC0415 - see above
+    from mograder.web.hub.support.post import open_post  # noqa: PLC0415 - see above
+
+    password = services.mail_password
+    return open_post(services.loaded, Letters(services.state.engine), password)
 
 
 def machines_in(services: Services) -> MachineWatch | None:

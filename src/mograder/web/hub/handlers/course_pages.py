@@ -26,6 +26,7 @@ from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.hub.hub_state import AuditRow, EndingRow
+from mograder.store.hub.letters import LetterRow
 from mograder.store.releases.releases import Release
 from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.handlers.client import lines_if_any
@@ -267,12 +268,17 @@ class CurrentProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecentProblems:
-    """``current`` problems, and those of the last day, the newest first; ``free`` is in bytes."""
+    """``current`` problems, and those of the last day, the newest first; ``free`` is in bytes.
+
+    ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent.
+    """
 
     current: tuple[CurrentProblem, ...]
     endings: tuple[EndingRow, ...]
     refusals: tuple[AuditRow, ...]
     free: int
+    mail: str = ""
+    letters: tuple[LetterRow, ...] = ()
 
 
 def gather(app: HubApp) -> RecentProblems:
@@ -288,6 +294,8 @@ def gather(app: HubApp) -> RecentProblems:
         endings=tuple(reversed(endings))[:_MOST],
         refusals=tuple(refusals)[:_MOST],
         free=space.free,
+        mail=app.post.problem if app.post else "",
+        letters=app.post.failures(since) if app.post else (),
     )
 
 

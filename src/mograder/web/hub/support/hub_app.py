@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mograder.web.hub.support.lti import LtiService
     from mograder.web.hub.support.machine_watch import MachineWatch
     from mograder.web.hub.support.oidc import OidcSignIn
+    from mograder.web.hub.support.post import Post
 
 IDENTITY = "mograder.identity"
 
@@ -78,6 +79,8 @@ class HubApp:
     """None: the hub has no OpenID Connect provider."""
     lti: LtiService | None = None
     """None: the hub has no learning platform."""
+    post: Post | None = None
+    """None: the hub sends no letters by e-mail."""
     machines: MachineWatch | None = None
     """None: all sessions run on the hub's own machine."""
     program: ClassVar[str] = "hub"

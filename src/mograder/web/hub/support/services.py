@@ -88,6 +88,7 @@ class Services:
     sandboxed: bool
     dev: bool
     oidc_secret: str = field(default="", repr=False)
+    mail_password: str = field(default="", repr=False)
     """The client's secret from the environment, "" to read it from the file in the settings."""
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
@@ -145,6 +146,9 @@ async def open_services(
             sandboxed=sandboxed,
             dev=dev,
             oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
+            mail_password=(
+                environ.mail_password.get_secret_value() if environ.mail_password else ""
+            ),
             attended=hosting.machines.answers,
             connections=hosting.connections,
             at_work=work.confirmed,

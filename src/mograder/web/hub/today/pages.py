@@ -61,7 +61,7 @@ class Today:
 
 async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show what there is to do."""
-    found = await to_thread.run_sync(_today, app)
+    found = await to_thread.run_sync(read_today, app)
     return page(
         request,
         "today.html",
@@ -81,11 +81,13 @@ def count_numbers(app: HubApp) -> Numbers:
     """Return the numbers in the navigation; blocks."""
     problems = gather(app)
     wrong = len(problems.current) + len(problems.endings) + len(failed_items(app))
+    wrong += len(problems.letters) + bool(problems.mail)
     requests = len(_open_requests(app))
     return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
 
 
-def _today(app: HubApp) -> Today:
+def read_today(app: HubApp) -> Today:
+    """Return what there is to do; blocks."""
     now = app.services.clock.now()
     releases = app.services.releases.all()
     names = [each.name for each in releases if each.kind is ItemKind.ASSIGNMENT]

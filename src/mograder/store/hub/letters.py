@@ -1,0 +1,126 @@
+"""The queue of letters by e-mail: at most one for an event, each sent at most once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, delete, func, select, update
+
+from mograder.store.database.database import reading, writing
+from mograder.store.hub.hub_tables import LetterState, letters
+
+_BEGUN = "begun"
+_KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRow:
+    """A letter to a person about an event, which ``kind``, ``username``, ``item`` and ``key`` name.
+
+    ``next`` is from when it is to be sent, ``error`` why it was not sent.
+    """
+
+    key: str
+    kind: str
+    username: str
+    item: str
+    address: str
+    subject: str
+    text: str
+    at: datetime
+    next: datetime
+    state: LetterState = LetterState.WAITING
+    tries: int = 0
+    error: str = ""
+
+
+def letter_key(*parts: str) -> str:
+    """Return the key of an event's letter, which stands in its Message-ID, too."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+
+
+class Letters:
+    """The table of letters; every method may raise :class:`~mograder.core.errors.Busy`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open(self, now: datetime) -> datetime:
+        """Return since when this hub has sent letters; called once at its start.
+
+        Letters that a hub was sending at its end may have arrived, so they are not sent again.
+        """
+        interrupted = "The hub ended while it was sent, so it may have arrived."
+        c = letters.c
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(letters)
+                .where(c.state == LetterState.SENDING)
+                .values(state=LetterState.FAILED, error=interrupted, at=now)
+            )
+            connection.execute(delete(letters).where(c.at < now - _KEPT, c.kind != _BEGUN))
+            begun = connection.execute(select(c.at).where(c.kind == _BEGUN)).scalar()
+            if begun is None:
+                row = LetterRow(_BEGUN, _BEGUN, "", "", "", "", "", now, now, LetterState.SENT)
+                connection.execute(letters.insert(), asdict(row))
+        found: datetime = begun or now
+        return found
+
+    def add(self, rows: Iterable[LetterRow]) -> int:
+        """Add letters about events that have none yet; return how many were new."""
+        wanted = {each.key: each for each in rows}
+        if not wanted:
+            return 0
+        with writing(self._engine) as connection:
+            there = select(letters.c.key).where(letters.c.key.in_(wanted))
+            known = set(connection.execute(there).scalars())
+            new = [asdict(each) for key, each in wanted.items() if key not in known]
+            if new:
+                connection.execute(letters.insert(), new)
+        return len(new)
+
+    def due(self, now: datetime, limit: int) -> tuple[LetterRow, ...]:
+        """Return letters that are to be sent now, the oldest first."""
+        c = letters.c
+        wanted = select(letters).where(c.state == LetterState.WAITING, c.next <= now)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(c.next, c.key).limit(limit)).mappings()
+            return tuple(LetterRow(**row) for row in rows)
+
+    def begin(self, key: str) -> bool:
+        """Note that a letter is being sent; return false if it does not wait any more."""
+        c = letters.c
+        waiting = update(letters).where(c.key == key, c.state == LetterState.WAITING)
+        with writing(self._engine) as connection:
+            values = {"state": LetterState.SENDING, "tries": c.tries + 1}
+            return connection.execute(waiting.values(**values)).rowcount == 1
+
+    def end(self, key: str, state: LetterState, now: datetime, error: str = "") -> None:
+        """Note what became of a letter."""
+        with writing(self._engine) as connection:
+            changed = update(letters).where(letters.c.key == key)
+            connection.execute(changed.values(state=state, at=now, error=error))
+
+    def postpone(self, keys: Iterable[str], until: datetime, error: str) -> None:
+        """Let letters that were not sent wait."""
+        with writing(self._engine) as connection:
+            changed = update(letters).where(letters.c.key.in_(list(keys)))
+            values = {"state": LetterState.WAITING, "next": until, "error": error}
+            connection.execute(changed.values(**values))
+
+    def failed(self, since: datetime, limit: int) -> tuple[LetterRow, ...]:
+        """Return letters that failed, the newest first."""
+        c = letters.c
+        wanted = select(letters).where(c.state == LetterState.FAILED, c.at >= since)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(c.at.desc()).limit(limit)).mappings()
+            return tuple(LetterRow(**row) for row in rows)
+
+    def waiting(self) -> int:
+        """Return how many letters wait."""
+        wanted = select(func.count()).where(letters.c.state == LetterState.WAITING)
+        with reading(self._engine) as connection:
+            return int(connection.execute(wanted).scalar_one())

@@ -1,0 +1,1 @@
+"""Letters by e-mail about what happens in the course (``[mail]``)."""

@@ -1,0 +1,151 @@
+"""Sends the letters about events in the course, while the hub runs.
+
+The events are found by ``web.hub.mail.events``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mograder.clients.mail import Letter, MailSecurity, MailServer, Sending, is_address
+from mograder.clients.server_url import is_loopback
+from mograder.core.clock import Clock
+from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.log import get_logger
+from mograder.core.sections.external_settings import MailSettings
+from mograder.core.settings import LoadedSettings
+from mograder.core.tasks.periodic import repeat
+from mograder.operations.sign_in_settings import own_url
+from mograder.store.assignment_server.secret import read_secret
+from mograder.store.hub.hub_tables import LetterState
+from mograder.store.hub.letters import LetterRow, Letters
+
+_SECONDS = 60.0
+_BACK = timedelta(days=3)
+"""How long an event may have been over before its letter is written, such as after a break."""
+_AT_ONCE = 50
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=4)
+_GIVEN_UP = timedelta(days=3)
+_MOST_FAILED = 50
+_log = get_logger(__name__)
+
+Find = Callable[[datetime, datetime], Iterator[LetterRow]]
+"""Yields the letters about events since a time, as they are at another; blocks."""
+
+
+@dataclass
+class Post:
+    """The hub's letters. Mutable state: ``problem``, why the mail server sends none, else ""."""
+
+    letters: Letters
+    server: MailServer
+    settings: MailSettings
+    home: str
+    problem: str = ""
+    _since: datetime | None = field(default=None, repr=False)
+
+    async def keep_sending(self, clock: Clock, find: Find, stop: asyncio.Event) -> None:
+        """Find events and send their letters until ``stop`` is set."""
+
+        async def look() -> None:
+            await asyncio.to_thread(self.look, clock.now(), find)
+
+        await repeat("letters", look, _SECONDS, stop)
+
+    def look(self, now: datetime, find: Find) -> None:
+        """Write the letters about new events, and send those that are due; blocks.
+
+        Raises: Busy if the database does not answer.
+        """
+        if self._since is None:
+            self._since = self.letters.open(now)
+        new = self.letters.add(find(max(self._since, now - _BACK), now))
+        if new:
+            _log.info("%d letters are to be sent", new)
+        while rows := self.letters.due(now, _AT_ONCE):
+            if not self._send(rows, now):
+                break
+
+    def failures(self, since: datetime) -> tuple[LetterRow, ...]:
+        """Return letters that could not be sent since a time, the newest first; blocks."""
+        return self.letters.failed(since, _MOST_FAILED)
+
+    def _send(self, rows: tuple[LetterRow, ...], now: datetime) -> bool:
+        """Send letters; return false if the rest has to wait."""
+        waiting = {each.key: each for each in rows}
+        for key in [each.key for each in rows if not is_address(each.address)]:
+            row = waiting.pop(key)
+            known = f"{row.address} is no mail address." if row.address else "no address is known."
+            self.letters.end(key, LetterState.FAILED, now, known)
+        letters = [Letter(e.key, e.address, e.subject, e.text, e.at) for e in waiting.values()]
+        try:
+            for sent in self.server.send(letters, self.letters.begin) if letters else ():
+                row = waiting.pop(sent.letter.key)
+                if sent.sending is Sending.SENT:
+                    self.letters.end(row.key, LetterState.SENT, now)
+                elif sent.sending is Sending.LATER and now - row.at < _GIVEN_UP:
+                    self.letters.postpone([row.key], now + _pause(row), sent.words)
+                else:
+                    words = _reason(sent.sending, sent.words)
+                    self.letters.end(row.key, LetterState.FAILED, now, words)
+        except RemoteFailed as error:
+            if not self.problem:
+                _log.error("%s", error)
+            self.problem = error.message
+            self.letters.postpone(waiting, now + _FIRST_PAUSE, error.message[:900])
+            return False
+        self.problem = ""
+        return True
+
+
+def _reason(sending: Sending, words: str) -> str:
+    if sending is Sending.UNKNOWN:
+        return f"The connection ended while it was sent, so it may have arrived: {words}"
+    return f"The mail server refuses it: {words}"
+
+
+def _pause(row: LetterRow) -> timedelta:
+    """Return how long a letter waits that the server does not take now: longer each time."""
+    factor: int = 2 ** min(row.tries, 10)
+    return min(_FIRST_PAUSE * factor, _LONGEST_PAUSE)
+
+
+def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post | None:
+    """Return the hub's letters, None without ``[mail] host``.
+
+    Raises: InvalidInput naming the key that is missing or cannot work.
+    """
+    settings = loaded.settings.mail
+    if not settings.host:
+        return None
+    if not is_address(settings.sender):
+        raise InvalidInput(
+            f"[mail] sender must be a mail address, and is {settings.sender!r}.",
+            hint='Such as sender = "numerics@example.edu".',
+        )
+    if not settings.events:
+        raise InvalidInput(
+            "[mail] events is empty, so no letter would ever be sent.",
+            hint='Such as events = ["handed-in", "released", "decided"].',
+        )
+    if settings.user and not password and settings.password_file:
+        hint = "Correct [mail] password_file, or set MOGRADER_MAIL_PASSWORD."
+        password = read_secret(loaded.path(settings.password_file), hint=hint)
+    if settings.user and not password:
+        raise InvalidInput(
+            "[mail] user is set, but there is no password.",
+            hint="Set MOGRADER_MAIL_PASSWORD, or [mail] password_file.",
+        )
+    security = MailSecurity(settings.security)
+    if settings.user and security is MailSecurity.NONE and not is_loopback(settings.host):
+        raise InvalidInput(
+            '[mail] security = "none" would send the password readable by others.',
+            hint='Use "starttls" or "tls".',
+        )
+    server = MailServer(
+        settings.host, settings.port, security, settings.sender, settings.user, password
+    )
+    return Post(letters, server, settings, own_url(loaded))

@@ -1,0 +1,330 @@
+"""Letters by e-mail: each event gives one, by a real mail server, and none is sent twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from mograder.auth.roles import Role
+from mograder.clients import mail
+from mograder.clients.mail import Letter, MailSecurity, MailServer, Sending, is_address
+from mograder.core.clock import SystemClock
+from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.names import ItemName, Username
+from mograder.core.settings import load_settings
+from mograder.store.copies.copy_updates import UpdateRows
+from mograder.store.gradebook.gradebook import Gradebook, Identity
+from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
+from mograder.store.hub.hub_tables import letters
+from mograder.store.hub.letters import LetterRow, Letters
+from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
+from mograder.store.submissions.submissions import Submissions
+from mograder.web.hub.support.post import open_post
+from tests.support.gradebooks import FAIR, a_run
+from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_copies import begin
+from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
+from tests.support.session_pools import until
+
+SETTINGS = """title = "Numerics"
+timezone = "Europe/Berlin"
+[hub]
+instructors = ["prof@example.edu"]
+public_url = "https://hub.example.edu"
+[mail]
+host = "127.0.0.1"
+port = PORT
+security = "none"
+sender = "numerics@example.edu"
+domain = "students.example.edu"
+events = EVENTS
+[items."A1"]
+due = DUE
+"""
+EVENTS = '["handed-in", "released", "decided", "updated", "due", "digest"]'
+DUE = "2026-09-02T09:00:30Z"
+"""A day, and half a minute, after the tests' clock begins."""
+ALICE, BOB, PROF = "alice@students.example.edu", "bob@moodle.example", "prof@example.edu"
+
+
+@pytest.fixture
+def box() -> Iterator[MailBox]:
+    """A mail server."""
+    with mail_server() as running_server:
+        yield running_server
+
+
+def a_hub(course: Path, port: int, *, events: str = EVENTS, due: str = DUE) -> Hub:
+    """Return a hub with an assignment, whose list has alice and bob."""
+    text = SETTINGS.replace("PORT", str(port)).replace("EVENTS", events).replace("DUE", due)
+    made = make_hub(course, text)
+    (course / "allowed_users.txt").write_text("alice\nbob\n")
+    made.publish("A1")
+    return made
+
+
+async def look(hub: Hub, box: MailBox, count: int) -> None:
+    """Run the hub until there are so many letters and none waits."""
+    async with running(hub.app):
+        rows = Letters(hub.engine)
+        await until(lambda: len(box.letters) >= count and rows.waiting() == 0)
+
+
+async def begun(hub: Hub) -> None:
+    """Run the hub once, since letters are about what happens from its first start on."""
+    async with running(hub.app):
+        await until(lambda: _rows(hub) >= 1)
+    hub.clock.advance(60)
+
+
+def _rows(hub: Hub) -> int:
+    with hub.engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(letters)).scalar_one())
+
+
+def hand_in(hub: Hub, user: str) -> None:
+    """Have somebody hand in A1."""
+    Submissions(hub.course / "submitted", records=hub.course / ".mograder" / "receipts").add(
+        Username.parse(user), ItemName.parse("A1"), b"x = 1", hub.clock.now()
+    )
+
+
+async def test_each_event_gives_one_letter_and_none_again(tmp_path: Path, box: MailBox) -> None:
+    hub = a_hub(tmp_path / "course", box.port)
+    await begun(hub)
+    await begin(hub)
+    now = hub.clock.now()
+    hand_in(hub, "alice")
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.put_identities("https://moodle.example", [Identity(7, "bob", "Bob", BOB)])
+        book.record_run(a_run("alice", FAIR))
+        requests = RegradeRequests(book)
+        number = requests.ask("A1", "alice", "Q1", Message(MessageKind.ASKED, "alice", now, "Why?"))
+        last = requests.find(number).last
+        kept = Message(MessageKind.KEPT, "prof@example.edu", now, "", before=1.0, after=1.0)
+        requests.add(number, kept, seen=last)
+        MarkReleases(book).add("A1", [NewRelease("alice", now, "{}")], by="prof", at=now)
+    UpdateRows(hub.engine).make_offer("A1", "release", "prof", now)
+    await look(hub, box, 6)
+    assert sorted(box.to(ALICE)) == [
+        "[Numerics] A1 is handed in",
+        "[Numerics] An update of A1",
+        "[Numerics] Your marks of A1",
+        "[Numerics] Your request about A1",
+    ]
+    assert box.to(BOB) == ["[Numerics] A1 is due Wed 02 Sep, 11:00 CEST"]
+    assert box.to(PROF) == ["[Numerics] Today, Tuesday 01 September"]
+    hub.clock.advance(120)
+    hand_in(hub, "bob")
+    await look(make_again(hub, box, EVENTS), box, 7)
+    assert len(box.letters) == 7
+    hub.close()
+
+
+def make_again(hub: Hub, box: MailBox, events: str = '["handed-in"]') -> Hub:
+    """Return the same hub after a restart, which remembers nothing but what is stored."""
+    again = a_hub(hub.course, box.port, events=events)
+    again.clock.advance((hub.clock.now() - again.clock.now()).total_seconds())
+    return again
+
+
+async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
+    tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    await begun(hub)
+    hand_in(hub, "alice")
+    await look(hub, box, 1)
+    (letter,) = box.letters
+    text = letter.get_content()
+    assert "Your submission 1 of A1 arrived Tue 01 Sep, 11:01 CEST." in text
+    assert "It was due Wed 02 Sep, 11:00 CEST, so it is on time." in text
+    assert hashlib.sha256(b"x = 1").hexdigest() in text
+    assert "https://hub.example.edu/submissions/alice/A1" in text
+    assert (letter["From"], letter["Auto-Submitted"]) == ("numerics@example.edu", "auto-generated")
+    hub.close()
+
+
+async def test_late_work_is_confirmed_as_late(tmp_path: Path, box: MailBox) -> None:
+    due = "2026-09-01T08:00:00Z"
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]', due=due)
+    await begun(hub)
+    hand_in(hub, "alice")
+    await look(hub, box, 1)
+    text = " ".join(box.letters[0].get_content().split())
+    assert re.search(r"It was due Tue 01 Sep, 10:00 CEST, so it is 61 minutes late", text), text
+    hub.close()
+
+
+async def test_what_happened_before_letters_were_set_up_gives_none(
+    tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    hand_in(hub, "alice")
+    hub.clock.advance(60)
+    await begun(hub)
+    hand_in(hub, "bob")
+    await look(hub, box, 1)
+    assert [each["To"] for each in box.letters] == ["bob@students.example.edu"]
+    hub.close()
+
+
+async def test_a_refused_address_is_told_on_the_page_of_problems(
+    tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    await begun(hub)
+    box.refused[ALICE] = "550 no such user"
+    hand_in(hub, "alice")
+    hand_in(hub, "bob")
+    await look(hub, box, 1)
+    async with hub.client("prof@example.edu", role=Role.INSTRUCTOR, browser=True) as client:
+        text = (await client.get("/course/problems")).text
+        today = (await client.get("/course/today")).text
+    assert f"alice, {ALICE}" in text
+    assert "The mail server refuses it: no such user" in text
+    assert "Letters by e-mail" in today
+    hub.close()
+
+
+async def test_a_server_that_is_away_loses_no_letter(tmp_path: Path, box: MailBox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    hub = a_hub(tmp_path / "course", port, events='["handed-in"]')
+    await begun(hub)
+    hand_in(hub, "alice")
+    async with running(hub.app):
+        await until(lambda: _rows(hub) == 2 and Letters(hub.engine).due(hub.clock.now(), 9) == ())
+        async with hub.client("prof@example.edu", role=Role.INSTRUCTOR, browser=True) as client:
+            assert "No letters are sent" in (await client.get("/course/problems")).text
+    hub.clock.advance(600)
+    await look(make_again(hub, box), box, 1)
+    assert box.to(ALICE) == ["[Numerics] A1 is handed in"]
+    hub.close()
+
+
+async def test_a_letter_during_which_the_connection_ended_is_not_sent_again(
+    tmp_path: Path, box: MailBox
+) -> None:
+    """It may have arrived: at most once."""
+    box.drops = True
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    await begun(hub)
+    hand_in(hub, "alice")
+    await look(hub, box, 1)
+    box.drops = False
+    hub.clock.advance(7200)
+    hand_in(hub, "bob")
+    await look(make_again(hub, box), box, 2)
+    assert len(box.letters) == 2
+    (failed,) = Letters(hub.engine).failed(hub.clock.now() - timedelta(days=1), 9)
+    assert "may have arrived" in failed.error
+    hub.close()
+
+
+async def test_a_letter_that_a_killed_hub_was_sending_is_not_sent_again(
+    tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    await begun(hub)
+    rows = Letters(hub.engine)
+    now = hub.clock.now()
+    rows.add([a_row("one", now)])
+    assert rows.begin("one")
+    assert not rows.begin("one")
+    assert rows.due(now, 9) == ()
+    rows.open(now)
+    (failed,) = rows.failed(now, 9)
+    assert "may have arrived" in failed.error
+    hub.close()
+
+
+def a_row(key: str, at: datetime) -> LetterRow:
+    """Return a letter that waits."""
+    return LetterRow(key, "handed-in", "alice", "A1", ALICE, "subject", "text", at, at)
+
+
+def test_a_sign_in_is_used_and_a_wrong_password_told() -> None:
+    with mail_server(sign_in=True) as box:
+        right = a_server(box.port, user="hub", password=PASSWORD)
+        (sent,) = right.send([LETTER], lambda _: True)
+        assert sent.sending is Sending.SENT
+        wrong = dataclasses.replace(right, password="wrong")
+        with pytest.raises(RemoteFailed, match="535"):
+            list(wrong.send([LETTER], lambda _: True))
+        assert len(box.letters) == 1
+
+
+def test_a_server_that_hangs_is_given_up_after_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "_SECONDS", 0.2)
+    with silent_server() as port, pytest.raises(RemoteFailed, match="timed out"):
+        list(a_server(port).send([LETTER], lambda _: True))
+
+
+def test_a_subject_or_address_cannot_add_a_header(box: MailBox) -> None:
+    subject = "Your marks\r\nBcc: eve@example.edu"
+    (sent,) = a_server(box.port).send(
+        [dataclasses.replace(LETTER, subject=subject)], lambda _: True
+    )
+    assert sent.sending is Sending.SENT
+    (letter,) = box.letters
+    assert (letter["Bcc"], letter["Subject"]) == (None, "Your marks Bcc: eve@example.edu")
+    for address in (
+        "a@b.example, eve@c.example",
+        "a\n@b.example",
+        "<a@b.example>",
+        "alice",
+        "ä@b.c",
+    ):
+        assert not is_address(address)
+
+
+LETTER = Letter("key", ALICE, "Subject", "Text", SystemClock().now())
+
+
+def a_server(port: int, *, user: str = "", password: str = "") -> MailServer:
+    """Return the client of a server on this machine."""
+    plain = MailSecurity.NONE
+    return MailServer("127.0.0.1", port, plain, "numerics@example.edu", user, password)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ('sender = "numerics@example.edu"', "sender must be a mail address"),
+        (f"events = {EVENTS}", "events is empty"),
+        ('public_url = "https://hub.example.edu"', "need .hub. public_url"),
+    ],
+)
+async def test_settings_that_cannot_work_stop_the_start(
+    change: str, told: str, tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port)
+    path = hub.course / "mograder.toml"
+    path.write_text(path.read_text().replace(f"{change}\n", ""))
+    with pytest.raises(InvalidInput, match=told):
+        open_post(load_settings(hub.course, environ={}), Letters(hub.engine), "")
+    hub.close()
+
+
+async def test_a_password_is_not_sent_in_the_clear_to_another_machine(
+    tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port)
+    path = hub.course / "mograder.toml"
+    text = path.read_text().replace('host = "127.0.0.1"', 'host = "mail.example.edu"\nuser = "hub"')
+    path.write_text(text)
+    loaded = load_settings(hub.course, environ={})
+    with pytest.raises(InvalidInput, match="there is no password"):
+        open_post(loaded, Letters(hub.engine), "")
+    with pytest.raises(InvalidInput, match="readable by others"):
+        open_post(loaded, Letters(hub.engine), "secret")
+    hub.close()
