@@ -171,8 +171,8 @@ def test_a_page_names_only_commands_that_exist_or_are_marked(page: Path) -> None
 def _command_names(text: str) -> Iterator[str]:
     """The words after ``mograder``: in code within a line (it may be wrapped), and as commands."""
     for code in re.findall(r"`(mograder\s[^`]*)`", text):
-        yield from re.findall(r"^mograder((?:\s+[a-z][a-z-]+)+)", code)
-    yield from re.findall(r"^(?:\$ |\S*/)?mograder((?: [a-z][a-z-]+)+)", text, re.MULTILINE)
+        yield from re.findall(r"^mograder((?:\s+[a-z][a-z0-9-]+)+)", code)
+    yield from re.findall(r"^(?:\$ |\S*/)?mograder((?: [a-z][a-z0-9-]+)+)", text, re.MULTILINE)
 
 
 def _is_command(words: list[str]) -> bool:

@@ -17,7 +17,7 @@ import mograder
 from mograder.core.sections.settings_model import Settings
 
 SOURCE = Path(mograder.__file__).parent
-_MODEL = SOURCE / "core" / "settings_model.py"
+_MODEL = SOURCE / "core" / "sections" / "settings_model.py"
 _SECTIONS = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
@@ -70,6 +70,11 @@ class _Reads:
         if isinstance(value, ast.Attribute) and self._section(value.value) == _TOP:
             return value.attr if value.attr in _SECTIONS else ""
         name = _last(value)
+        if isinstance(value, ast.Attribute) and (_last(value.value), name) == (
+            "loaded",
+            "settings",
+        ):
+            return _TOP  # although a function of the module may have a section of this name
         return self._holds.get(name, _TOP if name in ("settings", "_settings") else "")
 
     def _keys(self, tree: ast.Module) -> Iterator[str]:
