@@ -85,17 +85,22 @@ class MailServer:
         """
         try:
             with self._connected() as smtp:
-                for letter in letters:
-                    found = self._one(smtp, letter, begin)
-                    if found is not None:
-                        yield found
-                        if found.sending is Sending.UNKNOWN:
-                            return
+                yield from self._all(smtp, letters, begin)
         except (OSError, smtplib.SMTPException) as error:
             raise RemoteFailed(
                 f"The mail server {self.host}:{self.port} sent no letter: {_words_of(error)}",
                 hint="Look at [mail] in mograder.toml; the letters are tried again later.",
             ) from error
+
+    def _all(
+        self, smtp: smtplib.SMTP, letters: Iterable[Letter], begin: Callable[[str], bool]
+    ) -> Iterator[Sent]:
+        for letter in letters:
+            found = self._one(smtp, letter, begin)
+            if found is not None:
+                yield found
+            if found is not None and found.sending is Sending.UNKNOWN:
+                return
 
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:

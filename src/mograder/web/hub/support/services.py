@@ -14,6 +14,8 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import MograderError
@@ -145,10 +147,8 @@ async def open_services(
             grading=await asyncio.to_thread(open_grading, loaded, hands),
             sandboxed=sandboxed,
             dev=dev,
-            oidc_secret=environ.oidc_secret.get_secret_value() if environ.oidc_secret else "",
-            mail_password=(
-                environ.mail_password.get_secret_value() if environ.mail_password else ""
-            ),
+            oidc_secret=_text(environ.oidc_secret),
+            mail_password=_text(environ.mail_password),
             attended=hosting.machines.answers,
             connections=hosting.connections,
             at_work=work.confirmed,
@@ -320,3 +320,7 @@ async def _upkeep(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _text(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret is not None else ""
