@@ -137,8 +137,20 @@ async def test_a_hub_starts_lists_and_stops_a_session(hub: LeasingHub, node: Nod
     assert (await hub.link.connection.call(StopSession(session_id=session_id))).stopped
     assert (await hub.outcome(session_id)).asked
     assert (await hub.status()).sessions == ()
-    with pytest.raises(Conflict, match="was stopped"):
-        await hub.link.connection.call(start_request(node, "one", SLEEPER))
+
+
+async def test_a_hub_that_another_one_has_replaced_is_refused(
+    hub: LeasingHub, node: NodeConfig
+) -> None:
+    await hub.link.connection.greet(9)
+    session_id = await start(hub, node, "kept")
+    number = (await hub.status()).number
+    with pytest.raises(Conflict, match="Another hub is at work"):
+        await hub.link.connection.call(GrantLease(number=number, seconds=8, epoch=8))
+    with pytest.raises(Conflict, match="Another hub is at work"):
+        await hub.link.connection.greet(8)
+    await hub.link.connection.call(GrantLease(number=number, seconds=8, epoch=9))
+    assert (await hub.status()).sessions == (session_id,)
 
 
 async def test_bytes_flow_between_the_hub_and_a_session(hub: LeasingHub, node: NodeConfig) -> None:
@@ -218,7 +230,7 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
 ) -> None:
     del agent
     hub = await next_hub(wire, seconds=5.0)
-    session_id = await start(hub, node, "cut")
+    await start(hub, node, "cut")
     inside = await the_sleeper(runtime)
     await hub.status()
     hub.silent = True
@@ -226,9 +238,6 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     again = await next_hub(wire)
     assert (await again.status()).sessions == ()
-    await again.link.connection.call(StopSession(session_id=session_id))
-    with pytest.raises(Conflict, match="was stopped"):
-        await again.link.connection.call(start_request(node, "cut", SLEEPER))
     await start(again, node, "after")
 
 

@@ -154,7 +154,6 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise Conflict(
             "Another hub is running on this course.",
-            hint="Stop it first, or serve another course directory with -C. On PostgreSQL "
-            "([database] url) a second hub waits for the first one's end.",
+            hint="Stop it first, or serve another course directory with -C.",
         )
     return descriptor
