@@ -67,7 +67,9 @@ def refused_bwrap(work_directory: Path) -> dict[str, str]:
 def test_without_a_secret_a_hub_does_not_start(empty: Path) -> None:
     answer = hub_fails(empty, env={})
     said = "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)\n"
-    assert (answer.status, answer.errors, answer.output) == (1, said, "")
+    assert (answer.status, answer.output) == (1, "")
+    assert answer.errors.startswith(said)
+    assert "Make one" in answer.errors
     assert list(empty.iterdir()) == [], "nothing was made"
 
 
@@ -89,15 +91,15 @@ def test_a_port_in_use_is_told_and_its_owner_is_left_alone(empty: Path) -> None:
     [
         (b"[hub]\nport = = 1\n", "mograder.toml:2:8: Invalid value."),
         (b"\xff\xfe[hub]", "mograder.toml:1:1: not UTF-8 text."),
-        (b"[hub]\nport = 'abc'\n", "mograder.toml: hub.port must be a whole number, not 'abc'."),
+        (b"[hub]\nport = 'abc'\n", "mograder.toml:2: hub.port must be a whole number, not 'abc'."),
         (
             b"[hub]\nsesion_ttl = 5\n",
-            "mograder.toml: hub.sesion_ttl is not a setting.\nDid you mean hub.session_ttl?",
+            "mograder.toml:2: hub.sesion_ttl is not a setting.\nDid you mean hub.session_ttl?",
         ),
         (
             b"[security]\nuse_bubblewarp = false\n",
             (
-                "mograder.toml: security.use_bubblewarp is not a setting.\n"
+                "mograder.toml:2: security.use_bubblewarp is not a setting.\n"
                 "Did you mean security.use_bubblewrap?"
             ),
         ),
