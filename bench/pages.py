@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from urllib.parse import urlencode
 
 from bench.figures import slope
 from bench.options import Options
@@ -22,7 +23,7 @@ from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage, notebook_text
 from bench.year_of_course import ITEMS, LINES_EACH, headers_of, lay_out
 from tests.support.hub import HubConfig, HubProcess
-from tests.support.identity import instructor
+from tests.support.identity import instructor, instructor_token
 
 SIZES = (50, 500)
 _EACH_ROUND = 4
@@ -86,6 +87,24 @@ class Reader:
             raise RuntimeError(f"{sheet.path} answered {answer.status}: {body[:200]!r}")
         return took, body.decode()
 
+    def send(self, path: str, fields: Mapping[str, str]) -> float:
+        """Send a form; return the milliseconds until its redirect is there.
+
+        Raises: RuntimeError for anything but 303.
+        """
+        self._connection.close()
+        self._connection.connect()
+        origin = f"http://{self._connection.host}:{self._connection.port}"
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": origin}
+        asked = time.perf_counter()
+        self._connection.request("POST", path, urlencode(fields), headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        took = (time.perf_counter() - asked) * 1000
+        if answer.status != 303:
+            raise RuntimeError(f"{path} answered {answer.status}")
+        return took
+
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
@@ -105,7 +124,8 @@ def _measure(stage: Stage, options: Options) -> list[Row]:
             readers.append(Reader(hub.port))
             stack.callback(readers[-1].close)
             _until_counted(readers[-1], size)
-        return [_compare(sheet, readers, options.rounds) for sheet in SHEETS]
+        rows = [_compare(sheet, readers, options.rounds) for sheet in SHEETS]
+        return [*rows, _redirect(readers[0], options.rounds)]
 
 
 def _compare(sheet: Sheet, readers: list[Reader], rounds: int) -> Row:
@@ -129,6 +149,14 @@ def _compare(sheet: Sheet, readers: list[Reader], rounds: int) -> Row:
         f"slope {climbs:+.2f} µs for each student more, with {ITEMS} copies and {LINES_EACH} lines "
         "of the log each",
     )
+
+
+def _redirect(reader: Reader, rounds: int) -> Row:
+    """Send a form that changes a little and ends in a redirect."""
+    times = tuple(
+        reader.send("/login", {"token": instructor_token()}) for _ in range(rounds * _TRIES)
+    )
+    return Row("pages: a form that redirects", "ms", "", times, (), Budget(20, unit="ms"))
 
 
 def _until_counted(reader: Reader, size: int) -> None:
