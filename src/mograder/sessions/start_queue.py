@@ -36,9 +36,9 @@ _CROWD_SECONDS = 2.0
 _TELL_SECONDS = 0.25
 """Interval at which changed places are reported: each step changes the place of all that wait."""
 
-RECONSIDER_SECONDS = 0.2
-"""The least time between two looks at all sessions and all that wait: there is news thirty times a
-second with twenty nodes."""
+RECONSIDER_SECONDS = 1.0
+"""The least time between two looks at all sessions and all that wait for the sake of news, which
+one machine has each second, and twenty nodes thirty times a second. An end is looked at at once."""
 
 _PACES = 20
 _SOONEST, _LATEST, _UNKNOWN = 10, 300, 60
@@ -189,9 +189,10 @@ class StartQueue:
 
     def pump(self) -> None:
         """Admit the starts that can be, and report the new places to the others."""
-        while self._waiting and self._obstacle() is None:
+        why = None
+        while self._waiting and (why := self._obstacle()) is None:
             self._admit(self._waiting.pop(0))
-        if self._waiting and self._obstacle() is Obstacle.MEMORY:
+        if self._waiting and why is Obstacle.MEMORY:
             self.pressed.set()
         else:
             self.pressed.clear()
