@@ -167,7 +167,8 @@ def is_address(text: str) -> bool:
 def _words_of(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{error.smtp_code} {_text(error.smtp_error)}"
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    told = (error.strerror if isinstance(error, OSError) else "") or str(error)
+    return " ".join(told.split())[:300] or type(error).__name__
 
 
 def _text(words: bytes | str) -> str:
