@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict, SandboxUnavailable
+from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.node_messages import HoldLease
 from mograder.sandbox.protocol import Execute
@@ -119,17 +119,6 @@ async def test_runs_end_with_the_lease(
     assert executed.status != 0
     with pytest.raises(SandboxUnavailable, match="lost its connection"):
         await client.execute(run, lambda _: None)
-
-
-async def test_a_stopped_id_is_not_started_later(
-    client: SupervisorClient, sessions: Sessions
-) -> None:
-    """The hub that was to start it is cut off, another one has taken over."""
-    assert await client.stop("session-late") is False
-    request = sessions.request("late", "touch up; exec sleep 600")
-    with pytest.raises(Conflict, match="was stopped"):
-        await client.start(request)
-    assert not (request.directory / "up").exists()
 
 
 async def test_an_end_says_whether_a_hub_asked_for_it(sessions: Sessions) -> None:
