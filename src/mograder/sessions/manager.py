@@ -50,8 +50,9 @@ _log = logging.getLogger(__name__)
 _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _LOCAL = LocalConnections()
-_AT_ONCE_SECONDS = 1.0
-"""How long a failed start waits until its process is stopped, which usually succeeds at once."""
+_GIVEN_UP_SECONDS = 10.0
+"""How long a failed start waits until its process has ended; longer than the time in which that may
+end by itself, but not as long as a node that is cut off keeps its lease."""
 _CLOSE_SECONDS = 10.0
 """How long a hub that closes waits for its sessions that are ending."""
 
@@ -352,7 +353,7 @@ class SessionManager:
 
     async def _give_up(self, session_id: str, key: SessionKey) -> None:
         """Clear up after a start that has failed; what takes longer goes on in the background."""
-        await asyncio.wait({self._clear(session_id, key)}, timeout=_AT_ONCE_SECONDS)
+        await asyncio.wait({self._clear(session_id, key)}, timeout=_GIVEN_UP_SECONDS)
 
     def _clear(self, session_id: str, key: SessionKey) -> asyncio.Future[None]:
         """Stop a session that has not begun to answer, and remove its row; new starts wait."""
