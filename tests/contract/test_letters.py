@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from mograder.auth.roles import Role
 from mograder.clients import mail
-from mograder.clients.mail import Letter, MailSecurity, MailServer, Sending, is_address
+from mograder.clients.mail import Letter, MailServer, Sending, is_address
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.names import ItemName, Username
@@ -23,7 +23,7 @@ from mograder.core.settings import load_settings
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
-from mograder.store.hub.hub_tables import letters
+from mograder.store.hub.hub_tables import LetterState, letters
 from mograder.store.hub.letters import LetterRow, Letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
@@ -74,8 +74,7 @@ def a_hub(course: Path, port: int, *, events: str = EVENTS, due: str = DUE) -> H
 async def look(hub: Hub, box: MailBox, count: int) -> None:
     """Run the hub until there are so many letters and none waits."""
     async with running(hub.app):
-        rows = Letters(hub.engine)
-        await until(lambda: len(box.letters) >= count and rows.waiting() == 0)
+        await until(lambda: len(box.letters) >= count and _waiting(hub) == 0)
 
 
 async def begun(hub: Hub) -> None:
@@ -88,6 +87,12 @@ async def begun(hub: Hub) -> None:
 def _rows(hub: Hub) -> int:
     with hub.engine.connect() as connection:
         return int(connection.execute(select(func.count()).select_from(letters)).scalar_one())
+
+
+def _waiting(hub: Hub) -> int:
+    with hub.engine.connect() as connection:
+        waits = select(func.count()).where(letters.c.state == LetterState.WAITING)
+        return int(connection.execute(waits).scalar_one())
 
 
 def hand_in(hub: Hub, user: str) -> None:
@@ -292,8 +297,7 @@ LETTER = Letter("key", ALICE, "Subject", "Text", SystemClock().now())
 
 def a_server(port: int, *, user: str = "", password: str = "") -> MailServer:
     """Return the client of a server on this machine."""
-    plain = MailSecurity.NONE
-    return MailServer("127.0.0.1", port, plain, "numerics@example.edu", user, password)
+    return MailServer("127.0.0.1", port, "none", "numerics@example.edu", user, password)
 
 
 @pytest.mark.parametrize(

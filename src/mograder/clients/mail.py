@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from enum import StrEnum
 
 from mograder.core.errors import RemoteFailed
+from mograder.core.sections.external_settings import MailSecurity
 
 _SECONDS = 10.0
 """For each answer of the server."""
@@ -22,16 +23,8 @@ _ADDRESS = re.compile(r"""[^@\s<>,;:"()\\]{1,64}@[A-Za-z0-9.-]{1,255}""")
 _PERMANENT = 500
 
 
-class MailSecurity(StrEnum):
-    """How the connection is encrypted."""
-
-    STARTTLS = "starttls"
-    TLS = "tls"
-    NONE = "none"
-
-
 class Sending(StrEnum):
-    """What became of a letter."""
+    """The outcome of sending a letter."""
 
     SENT = "sent"
     LATER = "later"
@@ -105,14 +98,14 @@ class MailServer:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         context = ssl.create_default_context()
-        if self.security is MailSecurity.TLS:
+        if self.security == "tls":
             smtp: smtplib.SMTP = smtplib.SMTP_SSL(
                 self.host, self.port, timeout=_SECONDS, context=context
             )
         else:
             smtp = smtplib.SMTP(self.host, self.port, timeout=_SECONDS)
         try:
-            if self.security is MailSecurity.STARTTLS:
+            if self.security == "starttls":
                 smtp.starttls(context=context)
             smtp.ehlo_or_helo_if_needed()
             if self.user:

@@ -98,6 +98,7 @@ class LtiSettings(Section):
     """The platforms, besides those that `mograder hub lti register` has stored."""
 
 
+MailSecurity = Literal["starttls", "tls", "none"]
 MailEvent = Literal["handed-in", "released", "decided", "updated", "due", "digest"]
 
 
@@ -107,7 +108,7 @@ class MailSettings(Section):
     host: str = ""
     """The mail server (SMTP). Empty: no letters."""
     port: Annotated[int, Field(ge=1, le=65535)] = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
+    security: MailSecurity = "starttls"
     """How the connection is encrypted; "none" only without a password, or to this machine."""
     user: str = ""
     """The name for signing in to the server; the password is in `MOGRADER_MAIL_PASSWORD` or in

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, insert, select
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -87,6 +87,18 @@ class MarkReleases:
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
         """Return the rows of an assignment by student, oldest first."""
         return _grouped(self._read(mark_releases.c.assignment == assignment), "student")
+
+    def since(self, at: datetime) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
+        """Return rows by assignment and student, oldest first.
+
+        They are those of students with a row that was added or becomes visible at ``at`` or later.
+        """
+        c, text = mark_releases.c, utc_iso(at)
+        recent = select(c.assignment, c.student).where((c.at >= text) | (c.visible_from >= text))
+        found: defaultdict[tuple[str, str], list[ReleaseRow]] = defaultdict(list)
+        for row in self._read(tuple_(c.assignment, c.student).in_(recent)):
+            found[row.assignment, row.student].append(row)
+        return found
 
     def rows_of(self, student: str) -> Mapping[str, Sequence[ReleaseRow]]:
         """Return the rows of a student by assignment, oldest first."""

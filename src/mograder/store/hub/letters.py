@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from mograder.store.database.database import reading, writing
 from mograder.store.hub.hub_tables import LetterState, letters
@@ -69,18 +69,18 @@ class Letters:
         found: datetime = begun or now
         return found
 
-    def add(self, rows: Iterable[LetterRow]) -> int:
-        """Add letters about events that have none yet; return how many were new."""
-        wanted = {each.key: each for each in rows}
-        if not wanted:
-            return 0
-        with writing(self._engine) as connection:
-            there = select(letters.c.key).where(letters.c.key.in_(wanted))
-            known = set(connection.execute(there).scalars())
-            new = [asdict(each) for key, each in wanted.items() if key not in known]
-            if new:
-                connection.execute(letters.insert(), new)
-        return len(new)
+    def known(self, keys: Collection[str]) -> frozenset[str]:
+        """Return those of the keys whose events have a letter."""
+        wanted = select(letters.c.key).where(letters.c.key.in_(keys))
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
+    def add(self, rows: Iterable[LetterRow]) -> None:
+        """Add letters about events that have none yet."""
+        values = [asdict(each) for each in rows]
+        if values:
+            with writing(self._engine) as connection:
+                connection.execute(letters.insert(), values)
 
     def due(self, now: datetime, limit: int) -> tuple[LetterRow, ...]:
         """Return letters that are to be sent now, the oldest first."""
@@ -118,9 +118,3 @@ class Letters:
         with reading(self._engine) as connection:
             rows = connection.execute(wanted.order_by(c.at.desc()).limit(limit)).mappings()
             return tuple(LetterRow(**row) for row in rows)
-
-    def waiting(self) -> int:
-        """Return how many letters wait."""
-        wanted = select(func.count()).where(letters.c.state == LetterState.WAITING)
-        with reading(self._engine) as connection:
-            return int(connection.execute(wanted).scalar_one())

@@ -45,7 +45,7 @@ from mograder.web.hub.external_systems import (
     post_of,
 )
 from mograder.web.hub.handlers.roster_watch import keep_watch
-from mograder.web.hub.mail.events import find_letters
+from mograder.web.hub.mail.events import find_events
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOrigins
@@ -228,7 +228,7 @@ def build_routes(app: HubApp, proxy: SessionProxy, book: SharedGradebook) -> Fas
             loops["letters"] = partial(
                 app.post.keep_sending,
                 app.services.clock,
-                partial(find_letters, app, app.post.home),
+                partial(find_events, app, app.post.home),
             )
         async with AsyncExitStack() as closing:  # each is closed, whatever another one raises
             closing.push_async_callback(proxy.aclose)

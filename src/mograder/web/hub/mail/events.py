@@ -2,15 +2,16 @@
 
 Looking at the records, instead of being told by each page, finds marks that a command released,
 too, and what happened while the hub was away. A letter's key names its event, so that an event
-that is found again gives no second letter.
+that is found again, as each is for some days, gives no second letter, and none is written for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
+from typing import ParamSpec
 from urllib.parse import quote
 
 from mograder.core.item_dates import course_zone
@@ -19,161 +20,174 @@ from mograder.grading.marking.answer_names import question_title
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, standing
+from mograder.store.hub.hub_tables import LetterState
 from mograder.store.hub.letters import LetterRow, letter_key
-from mograder.store.marking.regrade_requests import MessageKind, RegradeRequests
+from mograder.store.marking.regrade_requests import (
+    Message,
+    MessageKind,
+    RegradeRequest,
+    RegradeRequests,
+)
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.handlers.hand_in import cost_of, late_words
 from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.support.post import Event
 from mograder.web.hub.today.pages import Today, read_today
 
 _SOON = timedelta(days=1)
+P = ParamSpec("P")
 
 
-def find_letters(app: HubApp, home: str, since: datetime, now: datetime) -> Iterator[LetterRow]:
-    """Yield the letters about the events of ``[mail] events`` since a time; blocks.
+def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Iterator[Event]:
+    """Yield the events of ``[mail] events`` since a time; blocks. ``home`` is the hub's address."""
+    events = _Events(app, since, now, home)
+    finders: Mapping[str, Callable[[], Iterator[Event]]] = {
+        "handed-in": events.handed_in,
+        "released": events.released,
+        "decided": events.decided,
+        "updated": events.updated,
+        "due": events.due,
+        "digest": events.digest,
+    }
+    for kind in app.services.loaded.settings.mail.events:
+        yield from finders[kind]()
 
-    ``home`` is the hub's address.
-    """
-    yield from _Events(app, since, now, home).letters()
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A letter's subject, text, and the page that it leads to; without a text it is not sent."""
+
+    subject: str
+    text: str
+    page: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Events:
-    """The events since a time, of which each function yields the letters."""
+    """The events since a time; the letters are written by the methods below each finder."""
 
     app: HubApp
     since: datetime
     now: datetime
     home: str
 
-    def letters(self) -> Iterator[LetterRow]:
-        finders: Mapping[str, Callable[[], Iterator[LetterRow]]] = {
-            "handed-in": self._handed_in,
-            "released": self._released,
-            "decided": self._decided,
-            "updated": self._updated,
-            "due": self._due,
-            "digest": self._digest,
-        }
-        for kind in self.app.services.loaded.settings.mail.events:
-            yield from finders[kind]()
-
-    def _handed_in(self) -> Iterator[LetterRow]:
+    def handed_in(self) -> Iterator[Event]:
         for item in self._assignments:
             for user, at in self.app.submissions.arrivals(item).items():
                 name = Username.valid(user)
-                sent = self.app.submissions.counting(name, item) if name else None
-                if at < self.since or name is None or sent is None:
-                    continue
-                own = self.app.dates.own(item, name)
-                late, cost = late_words(own, at), cost_of(self.app, name, item, at)
-                if own.due is None:
-                    told = ""
-                elif not late:
-                    told = f" It was due {self._time(own.due)}, so it is on time."
-                else:
-                    told = f" It was due {self._time(own.due)}, so it is {late}"
-                    told += f" ({cost} of the mark)." if cost else "."
-                digest = f"\n\nIts SHA-256 is {sent.sha256}" if sent.sha256 else ""
-                yield self._letter(
-                    ("handed-in", name, item, at.isoformat()),
-                    f"{item} is handed in",
-                    f"Your submission {sent.sequence} of {self._title(item)} arrived "
-                    f"{self._time(at)}.{told}{digest}",
-                    ("submissions", name, item),
-                )
+                if name is not None and at >= self.since:
+                    event = ("handed-in", name, item, at.isoformat())
+                    yield self._event(event, self._confirmation, name, item, at)
 
-    def _released(self) -> Iterator[LetterRow]:
-        book = self._book
-        for each in book.assignments() if book is not None else ():
-            item = ItemName.valid(each.name)
-            rows = MarkReleases(book).rows(each.name) if book is not None and item else {}
-            for student, releases in rows.items():
-                shown = standing(releases, self.now).shown
-                if item is None or shown is None:
-                    continue
-                if max(shown.at, shown.visible_from or shown.at) >= self.since:
-                    yield self._letter(
-                        ("released", student, item, str(shown.number)),
-                        f"Your marks of {item}",
-                        f"Your marks of {self._title(item)} can be read.",
-                        ("marks", student, item),
-                    )
+    def _confirmation(self, user: Username, item: ItemName, at: datetime) -> _Letter:
+        sent, own = self.app.submissions.counting(user, item), self.app.dates.own(item, user)
+        number = f" {sent.sequence}" if sent is not None else ""
+        text = f"Your submission{number} of {self._title(item)} arrived {self._time(at)}."
+        if own.due is not None:
+            late = late_words(own, at)
+            cost = cost_of(self.app, user, item, at) if late else ""
+            state = f"{late}{f' ({cost} of the mark)' if cost else ''}" if late else "on time"
+            text += f" It was due {self._time(own.due)}, so it is {state}."
+        if sent is not None and sent.sha256:
+            text += f"\n\nIts SHA-256 is {sent.sha256}"
+        return _Letter(f"{item} is handed in", text, ("submissions", user, item))
 
-    def _decided(self) -> Iterator[LetterRow]:
+    def released(self) -> Iterator[Event]:
+        recent = MarkReleases(self._book).since(self.since) if self._book is not None else {}
+        for (item, student), rows in recent.items():
+            shown = standing(rows, self.now).shown
+            if shown is None or not ItemName.valid(item):
+                continue
+            if max(shown.at, shown.visible_from or shown.at) >= self.since:
+                event = ("released", student, item, str(shown.number))
+                yield self._event(event, self._marks, student, item)
+
+    def _marks(self, student: str, item: str) -> _Letter:
+        text = f"Your marks of {self._title(item)} can be read."
+        return _Letter(f"Your marks of {item}", text, ("marks", student, item))
+
+    def decided(self) -> Iterator[Event]:
         for each in RegradeRequests(self._book).of() if self._book is not None else ():
             decision = each.decision
-            if decision is None or decision.at < self.since:
-                continue
-            changed = decision.kind is MessageKind.CHANGED
-            what = question_title(each.question)
-            yield self._letter(
-                ("decided", each.student, each.assignment, str(each.number), str(decision.number)),
-                f"Your request about {each.assignment}",
-                f"Your request to look again at {what} of {self._title(each.assignment)} was "
-                f"decided: the mark was {'changed' if changed else 'kept'}.",
-                ("marks", each.student, each.assignment),
-            )
+            if decision is not None and decision.at >= self.since:
+                numbers = (str(each.number), str(decision.number))
+                event = ("decided", each.student, each.assignment, *numbers)
+                yield self._event(event, self._decision, each, decision)
 
-    def _updated(self) -> Iterator[LetterRow]:
+    def _decision(self, request: RegradeRequest, decision: Message) -> _Letter:
+        item = request.assignment
+        done = "changed" if decision.kind is MessageKind.CHANGED else "kept"
+        text = (
+            f"Your request to look again at {question_title(request.question)} of "
+            f"{self._title(item)} was decided: the mark was {done}."
+        )
+        return _Letter(f"Your request about {item}", text, ("marks", request.student, item))
+
+    def updated(self) -> Iterator[Event]:
         offers = UpdateRows(self.app.services.state.engine).offers()
         new = {k: v for k, v in offers.items() if v.offered_at >= self.since and not v.withdrawn}
         for user in self.app.listing.people() if new else ():
             for copy in self.app.listing.of(user):
                 if (offer := new.get(copy.item)) is not None:
-                    yield self._letter(
-                        ("updated", user, copy.item, str(offer.number)),
-                        f"An update of {copy.item}",
-                        f"There is a new version of {self._title(copy.item)}. Your notebook gets "
-                        "it when you open it next, and what you wrote stays.",
-                        (),
-                    )
+                    event = ("updated", user, copy.item, str(offer.number))
+                    yield self._event(event, self._update, copy.item)
 
-    def _due(self) -> Iterator[LetterRow]:
-        for item in self._assignments:
-            rule = self.app.visibility.of(item)
-            done = self.app.submissions.arrivals(item) if rule.visible(self.now) else {}
-            for user in self._students if rule.visible(self.now) else ():
+    def _update(self, item: str) -> _Letter:
+        text = (
+            f"There is a new version of {self._title(item)}. Your notebook gets it when you open "
+            "it next, and what you wrote stays."
+        )
+        return _Letter(f"An update of {item}", text)
+
+    def due(self) -> Iterator[Event]:
+        visible = (e for e in self._assignments if self.app.visibility.of(e).visible(self.now))
+        for item in visible:
+            done = self.app.submissions.arrivals(item)
+            for user in self._students:
                 due = self.app.dates.own(item, user).due
-                if due is None or user in done or not self.now < due <= self.now + _SOON:
-                    continue
-                yield self._letter(
-                    ("due", user, item, due.isoformat()),
-                    f"{item} is due {self._time(due)}",
-                    f"{self._title(item)} is due {self._time(due)}, and you have not handed it in.",
-                    (),
-                )
+                if due is not None and user not in done and self.now < due <= self.now + _SOON:
+                    event = ("due", user, item, due.isoformat())
+                    yield self._event(event, self._reminder, item, due)
 
-    def _digest(self) -> Iterator[LetterRow]:
-        settings = self.app.services.loaded.settings
-        here = self.now.astimezone(course_zone(settings))
-        if here.hour < settings.mail.digest_hour:
-            return
-        text = digest_text(read_today(self.app), self._time)
-        for name in self.app.services.policy.instructors if text else ():
-            yield self._letter(
-                ("digest", name, "", here.date().isoformat()),
-                f"Today, {here:%A %d %B}",
-                text,
-                ("course", "today"),
+    def _reminder(self, item: str, due: datetime) -> _Letter:
+        when = self._time(due)
+        text = f"{self._title(item)} is due {when}, and you have not handed it in."
+        return _Letter(f"{item} is due {when}", text)
+
+    def digest(self) -> Iterator[Event]:
+        here = self.now.astimezone(self._zone)
+        if here.hour >= self.app.services.loaded.settings.mail.digest_hour:
+            for name in self.app.services.policy.instructors:
+                event = ("digest", name, "", here.date().isoformat())
+                yield self._event(event, self._summary, here)
+
+    def _summary(self, here: datetime) -> _Letter:
+        text = _digest_text(self._today, self._time)
+        return _Letter(f"Today, {here:%A %d %B}", text, ("course", "today"))
+
+    def _event(
+        self, event: tuple[str, ...], write: Callable[P, _Letter], *args: P.args, **named: P.kwargs
+    ) -> Event:
+        """Return an event: its kind, the person, the item, and what tells it from others."""
+        key, (kind, user, item, *_) = letter_key(*event), event
+
+        def row() -> LetterRow:
+            letter = write(*args, **named)
+            where = "/".join((self.home, *(quote(each, safe="") for each in letter.page or ("",))))
+            return LetterRow(
+                key,
+                kind,
+                user,
+                item,
+                self._address(user),
+                f"[{self.app.title}] {letter.subject}"[:900],
+                f"{letter.text}\n\n{where}\n\n-- \n{self.app.title}\n",
+                self.now,
+                self.now,
+                LetterState.WAITING if letter.text else LetterState.SENT,
             )
 
-    def _letter(
-        self, event: tuple[str, ...], subject: str, text: str, path: tuple[str, ...]
-    ) -> LetterRow:
-        kind, user, item, *_ = event
-        where = "/".join((self.home, *(quote(each, safe="") for each in path)))
-        return LetterRow(
-            letter_key(*event),
-            kind,
-            user,
-            item,
-            self._address(user),
-            f"[{self.app.title}] {subject}"[:900],
-            f"{text}\n\n{where if path else f'{self.home}/'}\n\n-- \n{self.app.title}\n",
-            self.now,
-            self.now,
-        )
+        return Event(key, row)
 
     def _address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain
@@ -209,11 +223,19 @@ class _Events:
         title = self._titles.get(item, "")
         return f"{title} ({item})" if title else item
 
+    @cached_property
+    def _today(self) -> Today:
+        return read_today(self.app)
+
+    @cached_property
+    def _zone(self) -> tzinfo | None:
+        return course_zone(self.app.services.loaded.settings)
+
     def _time(self, at: datetime) -> str:
-        return f"{at.astimezone(course_zone(self.app.services.loaded.settings)):%a %d %b, %H:%M %Z}"
+        return f"{at.astimezone(self._zone):%a %d %b, %H:%M %Z}"
 
 
-def digest_text(found: Today, time: Callable[[datetime], str]) -> str:
+def _digest_text(found: Today, time: Callable[[datetime], str]) -> str:
     """Return what the instructors' page of today has in lines; "" if there is nothing to tell."""
     lines = [
         *(f"{each.item}: due {time(each.dates.due)}" for each in found.due if each.dates.due),

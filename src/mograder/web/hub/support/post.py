@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mograder.clients.mail import Letter, MailSecurity, MailServer, Sending, is_address
+from mograder.clients.mail import Letter, MailServer, Sending, is_address
 from mograder.clients.server_url import is_loopback
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import MailSettings
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import repeat
 from mograder.operations.sign_in_settings import own_url
@@ -32,8 +31,20 @@ _GIVEN_UP = timedelta(days=3)
 _MOST_FAILED = 50
 _log = get_logger(__name__)
 
-Find = Callable[[datetime, datetime], Iterator[LetterRow]]
-"""Yields the letters about events since a time, as they are at another; blocks."""
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a person gets a letter about; ``key`` is that of its letter.
+
+    ``write`` returns the letter; blocks. It is called if there is none yet.
+    """
+
+    key: str
+    write: Callable[[], LetterRow]
+
+
+Find = Callable[[datetime, datetime], Iterator[Event]]
+"""Yields the events since a time, as they are at another; blocks."""
 
 
 @dataclass
@@ -42,7 +53,6 @@ class Post:
 
     letters: Letters
     server: MailServer
-    settings: MailSettings
     home: str
     problem: str = ""
     _since: datetime | None = field(default=None, repr=False)
@@ -62,9 +72,11 @@ class Post:
         """
         if self._since is None:
             self._since = self.letters.open(now)
-        new = self.letters.add(find(max(self._since, now - _BACK), now))
+        events = {each.key: each for each in find(max(self._since, now - _BACK), now)}
+        new = events.keys() - self.letters.known(events.keys())
+        self.letters.add([events[key].write() for key in sorted(new)])
         if new:
-            _log.info("%d letters are to be sent", new)
+            _log.info("%d letters were written", len(new))
         while rows := self.letters.due(now, _AT_ONCE):
             if not self._send(rows, now):
                 break
@@ -80,9 +92,16 @@ class Post:
             row = waiting.pop(key)
             known = f"{row.address} is no mail address." if row.address else "no address is known."
             self.letters.end(key, LetterState.FAILED, now, known)
+
+        def begin(key: str) -> bool:
+            begins = self.letters.begin(key)
+            if not begins:  # it does not wait any more
+                del waiting[key]
+            return begins
+
         letters = [Letter(e.key, e.address, e.subject, e.text, e.at) for e in waiting.values()]
         try:
-            for sent in self.server.send(letters, self.letters.begin) if letters else ():
+            for sent in self.server.send(letters, begin) if letters else ():
                 row = waiting.pop(sent.letter.key)
                 if sent.sending is Sending.SENT:
                     self.letters.end(row.key, LetterState.SENT, now)
@@ -113,14 +132,12 @@ def _pause(row: LetterRow) -> timedelta:
     return min(_FIRST_PAUSE * factor, _LONGEST_PAUSE)
 
 
-def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post | None:
-    """Return the hub's letters, None without ``[mail] host``.
+def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:
+    """Return the letters of a hub with ``[mail] host``.
 
     Raises: InvalidInput naming the key that is missing or cannot work.
     """
     settings = loaded.settings.mail
-    if not settings.host:
-        return None
     if not is_address(settings.sender):
         raise InvalidInput(
             f"[mail] sender must be a mail address, and is {settings.sender!r}.",
@@ -139,13 +156,11 @@ def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post |
             "[mail] user is set, but there is no password.",
             hint="Set MOGRADER_MAIL_PASSWORD, or [mail] password_file.",
         )
-    security = MailSecurity(settings.security)
-    if settings.user and security is MailSecurity.NONE and not is_loopback(settings.host):
+    if settings.user and settings.security == "none" and not is_loopback(settings.host):
         raise InvalidInput(
             '[mail] security = "none" would send the password readable by others.',
             hint='Use "starttls" or "tls".',
         )
-    server = MailServer(
-        settings.host, settings.port, security, settings.sender, settings.user, password
-    )
-    return Post(letters, server, settings, own_url(loaded))
+    where = settings.host, settings.port, settings.security
+    server = MailServer(*where, settings.sender, settings.user, password)
+    return Post(letters, server, own_url(loaded))
