@@ -31,17 +31,17 @@ from mograder.store.marking.regrade_requests import (
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.handlers.hand_in import cost_of, late_words
 from mograder.web.hub.support.hub_app import HubApp
-from mograder.web.hub.support.post import Event
+from mograder.web.hub.support.post import LetterEvent
 from mograder.web.hub.today.pages import Today, read_today
 
 _SOON = timedelta(days=1)
 P = ParamSpec("P")
 
 
-def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Iterator[Event]:
+def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Iterator[LetterEvent]:
     """Yield the events of ``[mail] events`` since a time; blocks. ``home`` is the hub's address."""
     events = _Events(app, since, now, home)
-    finders: Mapping[str, Callable[[], Iterator[Event]]] = {
+    finders: Mapping[str, Callable[[], Iterator[LetterEvent]]] = {
         "handed-in": events.handed_in,
         "released": events.released,
         "decided": events.decided,
@@ -71,7 +71,7 @@ class _Events:
     now: datetime
     home: str
 
-    def handed_in(self) -> Iterator[Event]:
+    def handed_in(self) -> Iterator[LetterEvent]:
         for item in self._assignments:
             for user, at in self.app.submissions.arrivals(item).items():
                 name = Username.valid(user)
@@ -92,7 +92,7 @@ class _Events:
             text += f"\n\nIts SHA-256 is {sent.sha256}"
         return _Letter(f"{item} is handed in", text, ("submissions", user, item))
 
-    def released(self) -> Iterator[Event]:
+    def released(self) -> Iterator[LetterEvent]:
         recent = MarkReleases(self._book).since(self.since) if self._book is not None else {}
         for (item, student), rows in recent.items():
             shown = standing(rows, self.now).shown
@@ -106,7 +106,7 @@ class _Events:
         text = f"Your marks of {self._title(item)} can be read."
         return _Letter(f"Your marks of {item}", text, ("marks", student, item))
 
-    def decided(self) -> Iterator[Event]:
+    def decided(self) -> Iterator[LetterEvent]:
         for each in RegradeRequests(self._book).of() if self._book is not None else ():
             decision = each.decision
             if decision is not None and decision.at >= self.since:
@@ -123,7 +123,7 @@ class _Events:
         )
         return _Letter(f"Your request about {item}", text, ("marks", request.student, item))
 
-    def updated(self) -> Iterator[Event]:
+    def updated(self) -> Iterator[LetterEvent]:
         offers = UpdateRows(self.app.services.state.engine).offers()
         new = {k: v for k, v in offers.items() if v.offered_at >= self.since and not v.withdrawn}
         for user in self.app.listing.people() if new else ():
@@ -139,7 +139,7 @@ class _Events:
         )
         return _Letter(f"An update of {item}", text)
 
-    def due(self) -> Iterator[Event]:
+    def due(self) -> Iterator[LetterEvent]:
         visible = (e for e in self._assignments if self.app.visibility.of(e).visible(self.now))
         for item in visible:
             done = self.app.submissions.arrivals(item)
@@ -154,7 +154,7 @@ class _Events:
         text = f"{self._title(item)} is due {when}, and you have not handed it in."
         return _Letter(f"{item} is due {when}", text)
 
-    def digest(self) -> Iterator[Event]:
+    def digest(self) -> Iterator[LetterEvent]:
         here = self.now.astimezone(self._zone)
         if here.hour >= self.app.services.loaded.settings.mail.digest_hour:
             for name in self.app.services.policy.instructors:
@@ -167,7 +167,7 @@ class _Events:
 
     def _event(
         self, event: tuple[str, ...], write: Callable[P, _Letter], *args: P.args, **named: P.kwargs
-    ) -> Event:
+    ) -> LetterEvent:
         """Return an event: its kind, the person, the item, and what tells it from others."""
         key, (kind, user, item, *_) = letter_key(*event), event
 
@@ -187,7 +187,7 @@ class _Events:
                 LetterState.WAITING if letter.text else LetterState.SENT,
             )
 
-        return Event(key, row)
+        return LetterEvent(key, row)
 
     def _address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain

@@ -33,7 +33,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LetterEvent:
     """Something that a person gets a letter about; ``key`` is that of its letter.
 
     ``write`` returns the letter; blocks. It is called if there is none yet.
@@ -43,7 +43,7 @@ class Event:
     write: Callable[[], LetterRow]
 
 
-Find = Callable[[datetime, datetime], Iterator[Event]]
+Find = Callable[[datetime, datetime], Iterator[LetterEvent]]
 """Yields the events since a time, as they are at another; blocks."""
 
 
