@@ -1,4 +1,4 @@
-"""What ``fetch``, ``submit`` and ``feedback`` do and tell, for either kind of server."""
+"""The work and the results of ``fetch``, ``submit`` and ``feedback``, for any kind of server."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class StudentWork:
         found: RemoteAssignment,
         file: Path,
         done: Submission,
-        saved: SavedDraft = SavedDraft(),  # noqa: B008  # frozen
+        saved: SavedDraft,
     ) -> Result:
         """Return what the server has acknowledged."""
         told = self.handed_json(found, file, done.handed)
