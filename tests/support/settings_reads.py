@@ -70,11 +70,6 @@ class _Reads:
         if isinstance(value, ast.Attribute) and self._section(value.value) == _TOP:
             return value.attr if value.attr in _SECTIONS else ""
         name = _last(value)
-        if isinstance(value, ast.Attribute) and (_last(value.value), name) == (
-            "loaded",
-            "settings",
-        ):
-            return _TOP  # although a function of the module may have a section of this name
         return self._holds.get(name, _TOP if name in ("settings", "_settings") else "")
 
     def _keys(self, tree: ast.Module) -> Iterator[str]:

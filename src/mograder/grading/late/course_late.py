@@ -203,8 +203,8 @@ class CourseLate:
         Keys of the assignment count before those of the course, and for each of the two, those that
         instructors have stored count before the settings.
         """
-        settings = self._loaded.settings.penalties
-        return merged(settings, *(rule for _, rule in reversed(self._rules(assignment, facts))))
+        rules = (rule for _, rule in reversed(self._rules(assignment, facts)))
+        return merged(self._loaded.settings.penalties, *rules)
 
     def origin_of(self, key: str, assignment: str, facts: LateFacts) -> str:
         """Return where the value of a key comes from, in words; "default" where it is not set."""
