@@ -171,5 +171,5 @@ def _summary(samples: Sequence[float]) -> dict[str, float | int | None] | None:
 
 
 def _rounded(number: float | None) -> float | None:
-    """Return four significant digits; infinity, which JSON does not have, is none."""
+    """Return four significant digits, None for infinity, which JSON does not have."""
     return None if number is None or math.isinf(number) else float(f"{number:.4g}")

@@ -102,7 +102,7 @@ def _words(rule: Rule) -> dict[str, object]:
 
 
 class UpdateLine(HubAnswer):
-    """What an update would do to one copy; ``reason`` is why it cannot be merged, else ""."""
+    """The changes of one copy by an update; ``reason`` is why it cannot be merged, else ""."""
 
     student: str
     changed: bool
@@ -121,7 +121,7 @@ class Preview(HubAnswer):
 
 
 class UpdatedCopy(HubAnswer):
-    """What has become of one copy by the last offer."""
+    """The state of one copy after the last offer."""
 
     student: str
     state: str
@@ -140,7 +140,7 @@ class UpdateStatus(HubAnswer):
 
 
 class Undone(HubAnswer):
-    """What undoing an update did, by student."""
+    """The results of undoing an update, by student."""
 
     undone: tuple[str, ...]
     kept: tuple[str, ...]
@@ -175,7 +175,7 @@ _Natural = Annotated[int, Field(ge=0)]
 
 
 class Plan(HubAnswer):
-    """What the hub knows before a rehearsal; see its route. Memory is in bytes."""
+    """The facts that a hub knows before a rehearsal; see its route. Memory is in bytes."""
 
     memory_each: _Natural
     memory_total: _Natural

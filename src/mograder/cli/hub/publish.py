@@ -96,7 +96,7 @@ def publish(  # noqa: PLR0913  # one argument per option
 
 
 class SourceSent(StrEnum):
-    """What became of a source; the values are those of ``--json``."""
+    """The outcome of sending a source; the values are those of ``--json``."""
 
     NONE = "none"
     """There is no source here, or it is not to be sent."""
@@ -117,7 +117,7 @@ class _Way:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What publishing has changed, or would change; ``found`` is None without a hub."""
+    """The changes that publishing has made, or would make; ``found`` is None without a hub."""
 
     found: Changes | None = None
     published: bool = False

@@ -18,8 +18,7 @@ _TABLES = {
     "oidc or lti": PEOPLE_ROUTES,
     "nodes": MACHINE_ROUTES,
 }
-"""What a hub needs to have configured → the routes that it has then."""
-
+"""The routes by the systems of which a hub needs one to have them; all hubs have those of ""."""
 
 _ACCESS = max(len(f"{Access.INSTRUCTOR}, with {needed}") for needed in _TABLES)
 

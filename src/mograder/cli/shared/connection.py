@@ -1,4 +1,4 @@
-"""What the connections of commands have in common: how options and settings are layered.
+"""The layers of options, variables and settings from which a command's connection is made.
 
 A connection is a frozen dataclass; its fields are the values of its options. Its precedence is the
 order of the arguments of :func:`first`.

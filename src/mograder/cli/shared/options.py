@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 Option = Callable[[Callable[..., object]], Callable[..., object]]
-"""What adds an option to a command."""
+"""A decorator that adds options to a command."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _WANTS_JSON = "mograder.json"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What ``--json`` prints, and the same for people; ``status`` is the exit status.
+    """The JSON that ``--json`` prints, and the lines for people; ``status`` is the exit status.
 
     JSON is one line, except on a terminal. The lines are read only if they are printed.
     ``aside``: print to stderr. A ``failure`` is raised after that.

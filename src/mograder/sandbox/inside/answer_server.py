@@ -103,7 +103,7 @@ class AnswerServer:
         self._links: Any = None
         """The objects that both ends have."""
         self._shares = False
-        """Whether the request that is being answered tells of them, and its answer, too."""
+        """Whether the request that is being answered, and its answer, tell changes of them."""
         self._trial: Any = None
         self._original: tuple[str, Any] | None = None
 

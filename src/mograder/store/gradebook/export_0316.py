@@ -55,7 +55,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What an export has to write, and what there is to say about it.
+    """The rows and names that an export has to write, and the sentences about them.
 
     ``rows`` have the ``updated_at`` of the row in their place, None without one. ``agreed`` are
     rows with ``updated_at`` that are the same on both sides, which is not recorded yet.

@@ -146,7 +146,7 @@ class Exchanged:
 
 
 class Outcome(StrEnum):
-    """What becomes of a row that differs; what is noted does not count on the other side."""
+    """The outcome for a row that differs; a noted difference does not count on the other side."""
 
     DONE = "done"
     NOTED = "noted"

@@ -80,7 +80,7 @@ class LtiService:
 
 
 class PerPlatform(Generic[T]):
-    """What is made once for each platform, and anew when its settings change; thread-safe.
+    """Objects that are made once for each platform, and anew when its settings change; thread-safe.
 
     Mutable state: what was made, with the settings, by platform.
     """

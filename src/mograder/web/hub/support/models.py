@@ -311,7 +311,7 @@ class NotebookMessage(Body):
 
 
 class NotebookUpdate(Body):
-    """What the bar above a notebook says of an update; ``number`` tells offers apart."""
+    """An update as the bar above a notebook shows it; ``number`` tells offers apart."""
 
     state: Standing
     number: int

@@ -37,7 +37,7 @@ class Part(StrEnum):
     HELP = "help"
     """Requests for help, and messages to open notebooks."""
     BOARD = "board"
-    """What a board shows of its item, told to the pages of this board only."""
+    """The contents of an item's board; only the pages of this board are told."""
     COURSE = "course"
     """Items, their visibility, or the list of people, which concern every page."""
 

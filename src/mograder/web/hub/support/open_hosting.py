@@ -15,7 +15,7 @@ from mograder.web.hub.support.hosting import Hosting, own_machine
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What decides it; ``epoch`` is that of this hub."""
+    """The settings that decide it; ``epoch`` is that of this hub."""
 
     loaded: LoadedSettings
     state: HubState

@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Class:
-    """What is known of the students of an item at a time, in the board's order."""
+    """The state of an item's students at a time, in the board's order."""
 
     at: datetime
     heads: tuple[Head, ...] = ()
@@ -67,7 +67,7 @@ _NOTHING = _Class(datetime.min.replace(tzinfo=UTC))
 
 @dataclass(slots=True)
 class _Kept:
-    """What was read of an item last, and the tables that were made of it."""
+    """The last reading of an item, and the tables that were made of it."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     stale: bool = True
