@@ -51,8 +51,9 @@ _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _LOCAL = LocalConnections()
 _GIVEN_UP_SECONDS = 10.0
-"""How long a failed start waits until its process has ended; longer than the time in which that may
-end by itself, but not as long as a node that is cut off keeps its lease."""
+"""How long a failed start waits for the first attempt to stop its process, which may hang."""
+_AT_ONCE_SECONDS = 1.0
+"""How long it waits for the rest, which usually succeeds at once."""
 _CLOSE_SECONDS = 10.0
 """How long a hub that closes waits for its sessions that are ending."""
 
@@ -353,24 +354,41 @@ class SessionManager:
 
     async def _give_up(self, session_id: str, key: SessionKey) -> None:
         """Clear up after a start that has failed; what takes longer goes on in the background."""
-        await asyncio.wait({self._clear(session_id, key)}, timeout=_GIVEN_UP_SECONDS)
+        tried = asyncio.Event()
+        clearing = self._clear(session_id, key, tried)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVEN_UP_SECONDS):
+                await tried.wait()
+        await asyncio.wait({clearing}, timeout=_AT_ONCE_SECONDS)
 
-    def _clear(self, session_id: str, key: SessionKey) -> asyncio.Future[None]:
-        """Stop a session that has not begun to answer, and remove its row; new starts wait."""
+    def _clear(
+        self, session_id: str, key: SessionKey, tried: asyncio.Event | None = None
+    ) -> asyncio.Future[None]:
+        """Stop a session that has not begun to answer, and remove its row; new starts wait.
+
+        ``tried`` is set after the first attempt to stop it.
+        """
         self._closing.add(session_id)
 
         async def clear() -> None:
             try:
-                await self._stop(session_id)
+                await self._stop(session_id, tried)
                 await self._remove_row(session_id)
             finally:
                 self._closing.discard(session_id)
 
         return self._ends.begin(key, clear)
 
-    async def _stop(self, session_id: str) -> None:
-        """Stop a session; return when it certainly runs no more."""
-        stop = partial(self._launcher.stop, session_id)
+    async def _stop(self, session_id: str, tried: asyncio.Event | None = None) -> None:
+        """Stop a session; return when it certainly runs no more. ``tried`` is as in `_clear`."""
+
+        async def stop() -> None:
+            try:
+                await self._launcher.stop(session_id)
+            finally:
+                if tried is not None:
+                    tried.set()
+
         await retried(stop, f"session {session_id} is not ended yet")
 
     async def _remove_row(self, session_id: str) -> None:
