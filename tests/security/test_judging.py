@@ -454,6 +454,32 @@ async def test_30_no_line_of_the_workers_report_repeats_a_question(
     assert "asked" not in repr(result.worker)
 
 
+EARLY = """\
+import select
+_frame = sys._getframe()
+while "answers" not in _frame.f_locals.get("options", ()):
+    _frame = _frame.f_back
+_pipes = _frame.f_locals["options"]
+os.write(_pipes["answers"], _frame.f_globals["frames"].pack([0, "serving"]))
+_ready, _, _ = select.select([_pipes["requests"], _pipes["control"]], [], [], 5)
+print("asked", [os.read(each, 4096) for each in _ready])
+"""
+
+
+async def test_30_a_worker_that_says_too_early_that_it_serves_is_asked_nothing(
+    rig: JudgingRig, folder: Path
+) -> None:
+    """Nothing is asked while a cell still runs, which could print the question.
+
+    The worker's own words come in the first check then, which they break.
+    """
+    contract = await rig.contract(SOURCE, folder)
+    request = rig.request(SOURCE, submission(EARLY), contract=contract, folder=folder)
+    result = await rig.runner.judge(request)
+    assert result.worker.cells[1].output_tail == "asked []\n"
+    assert gained(result) == ALL | {"Q1": 0.0}
+
+
 MESSAGES = notebook(
     "from mograder.runtime import check",
     "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",

@@ -15,8 +15,10 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 GIVEN = """
 import collections, dataclasses, dis, importlib, inspect, json, os, pickle, subprocess, timeit
 import jinja2
+import numexpr
 import numpy as np
 import pandas as pd
+import sympy
 from mograder.runtime import check
 _marks = {"Q1": 1}
 def same(text, value):
@@ -42,6 +44,8 @@ REFUSED = {
     "a module by name, builtin": "__import__(name) is not None",
     "timeit": "timeit.timeit(text, number=1) >= 0",
     "os.popen": "os.popen('true ' + text).read() == ''",
+    "an expression of sympy": "sympy.simplify(f'({text}) - 1') == 0",
+    "an expression of numexpr": "numexpr.evaluate(text) == 1",
     "a template": "jinja2.Template(text).render() == '1'",
     "an array of objects": "np.load(pickled(), allow_pickle=True).shape == (1,) or text",
     "unpickled": "pickle.loads(b'cos\\nsystem\\n.') is not None or text",
@@ -53,6 +57,7 @@ ALLOWED = {
     "a late module of a library": "pd.DataFrame({'a': numbers}).describe().shape == (8, 1)",
     "a query of pandas": "len(pd.DataFrame({'a': numbers}).query('a > 1', engine='python')) == 1",
     "linear algebra": "np.linalg.matrix_rank(np.diag(numbers)) == 2",
+    "sympy": "sympy.diff(numbers[1] * sympy.Symbol('x'), sympy.Symbol('x')) == 2",
     "json": "json.loads(text) == 1",
     "literals": "__import__('ast').literal_eval(text) == 1",
 }
