@@ -17,8 +17,8 @@ from playwright.async_api import FilePayload, Page, Route, expect
 
 from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.admission import Obstacle, place_text
 from mograder.sessions.end_reasons import EndReason
-from mograder.sessions.start_queue import Obstacle, place_text
 from tests.support.browser import People
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_copies import WORK, begin

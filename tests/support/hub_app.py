@@ -33,6 +33,7 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sessions.admission import AdmissionQueue
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
@@ -40,7 +41,6 @@ from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.memory_estimate import MemoryLedger
-from mograder.sessions.rehearsal_starts import RehearsalStarts
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
@@ -129,7 +129,7 @@ class FakePool:
 
     def __post_init__(self) -> None:
         self.checks = CheckReports(self.by_id, self.clock)  # type: ignore[arg-type]
-        self.rehearsed = RehearsalStarts(terms(), MemoryLedger(self.clock), lambda: False)
+        self.admission = AdmissionQueue(terms(), MemoryLedger(self.clock), self.tally, self.clock)
 
     async def get_or_start(self, key: SessionKey, progress: Callable[[str], None]) -> FakeSession:
         progress("Starting the notebook")

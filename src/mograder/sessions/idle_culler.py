@@ -17,6 +17,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
 from mograder.core.tasks.periodic import repeat
+from mograder.sessions.admission import AdmissionQueue
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_rules import (
     attend,
@@ -29,7 +30,6 @@ from mograder.sessions.idle_rules import (
 from mograder.sessions.memory_estimate import rest
 from mograder.sessions.probe import Census
 from mograder.sessions.session import LiveSession
-from mograder.sessions.start_queue import StartQueue
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class IdleCuller:
     def __init__(
         self,
         sessions: CullableSessions,
-        queue: StartQueue,
+        queue: AdmissionQueue,
         clock: Clock,
         census: Census,
         ttl: float,

@@ -3,7 +3,7 @@
 The rows in the hub's database are authoritative and outlive the hub; the state here is a cache of
 them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (sessions
 that are starting or queued) and ``_ends`` (sessions that are ending); their memory use is in the
-ledger. :mod:`.start_queue` admits starts, :mod:`.idle_rules` selects the sessions to end.
+ledger. :mod:`.admission` admits starts, :mod:`.idle_rules` selects the sessions to end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mograder.core.tasks.background_tasks import Paced, retried, to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
-from mograder.sessions.background_runs import BackgroundRuns
+from mograder.sessions.admission import RECONSIDER_SECONDS, AdmissionQueue, Kind, Ticket
 from mograder.sessions.capacity import CapacityLimits
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import LocalConnections
@@ -40,8 +40,6 @@ from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
-from mograder.sessions.start_queue import RECONSIDER_SECONDS, StartQueue
-from mograder.sessions.start_ticket import Ticket
 from mograder.sessions.startup import Starter
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
@@ -61,8 +59,8 @@ _CLOSE_SECONDS = 10.0
 class SessionManager:
     """One session per user, item and mode. Call :meth:`open` first and :meth:`close` last.
 
-    ``tally`` counts starts and ends, ``history`` has the endings, ``background`` the memory of runs
-    that no student waits for. ``checks`` hears the checks. ``on_change`` is called with the key of
+    ``tally`` counts starts and ends, ``history`` has the endings, ``admission`` the memory of what
+    is to start. ``checks`` hears the checks. ``on_change`` is called with the key of
     each session that started or ended, ``after_end`` in a thread when the process has ended.
     """
 
@@ -92,13 +90,11 @@ class SessionManager:
         self._matching = Reconciler(self, launcher, self._starter, is_dead)
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
-        self._queue = queue = StartQueue(limits, self._ledger, self.tally, clock)
+        self.admission = queue = AdmissionQueue(limits, self._ledger, self.tally, clock)
         self._reconsider = Paced(
             lambda: queue.reconsider(self.all(), self._expected), RECONSIDER_SECONDS
         )
-        self.pages_first, self.rehearsed = queue.pages_first, queue.rehearsed
-        self.background = BackgroundRuns(limits, self._ledger)
-        self.background.pump, queue.when_none_waits = queue.pump, self.background.admit
+        self.pages_first = queue.pages_first
         self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
@@ -127,7 +123,7 @@ class SessionManager:
         """Stop the background tasks; the sessions go on in the launcher."""
         await self._starts.close()
         self._reconsider.close()
-        self._queue.close()
+        self.admission.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -168,13 +164,13 @@ class SessionManager:
             self._askers[key] -= 1
             if not self._askers[key]:
                 del self._askers[key]
-                self._queue.dismiss(key)
+                self.admission.dismiss(key)
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
         live = self.find(key)
         if live is None:
-            return self._queue.dismiss(key)
+            return self.admission.dismiss(key)
         await self.end(live, reason)
         return True
 
@@ -229,7 +225,7 @@ class SessionManager:
     def states(self) -> Counter[str]:
         """Count the sessions that are waiting, starting, running and ending."""
         return Counter(
-            waiting=len(self._queue),
+            waiting=len(self.admission.waiting()),
             starting=len(self._starter),
             running=len(self._live),
             ending=len(self._ends),
@@ -269,7 +265,7 @@ class SessionManager:
 
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         asked, number = self._clock.steady(), next(self._numbers)
-        self._queue.demand_room()
+        self.admission.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
         # Read first: a release that is published after this makes this session out of date.
@@ -277,8 +273,9 @@ class SessionManager:
         request = await self._spawner.request(key, session_id, tell)
         # The previous session, if it is still ending, uses the row and the workspace.
         await self._ends.wait(key)
-        ticket = Ticket(number, key, session_id, self._expected(key), tell)
-        usage = await self._queue.enter(ticket)
+        kind = Kind.REHEARSAL if is_rehearsal(key.user) else Kind.STUDENT
+        ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
+        usage = await self.admission.enter(ticket)
         try:
             if ticket.last_text:  # it waited: the item may have been published or withdrawn since
                 version = await self._spawner.version(key)
@@ -291,8 +288,8 @@ class SessionManager:
             self._ledger.close(session_id)
             raise
         finally:
-            self._queue.leave(ticket)
-        if not is_rehearsal(key.user):  # how long that waits says nothing of what students do
+            self.admission.leave(ticket)
+        if kind is Kind.STUDENT:  # how long a rehearsal waits says nothing of what students do
             self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
@@ -407,7 +404,7 @@ class SessionManager:
             return
         if not isinstance(news, NodeStatus):
             self._ledger.measured(news.sessions, news.overhead, news.runs, news.used)
-        if len(self._queue) or len(self.background) or len(self.rehearsed):
+        if not self.admission.idle:
             self._reconsider()
 
     async def _handle_exits(self) -> None:
@@ -451,7 +448,7 @@ class SessionManager:
         finally:
             self._closing.discard(ending.session_id)
             self._ledger.close(ending.session_id)
-            self._queue.pump()
+            self.admission.pump()
         await self._remove_row(ending.session_id)
         await self.history.save(ending)
 

@@ -41,7 +41,7 @@ class MemoryLedger:
 
     Mutable state: ``_usages``, ``_measured``, the sum of their measured bytes, which is kept since
     nodes report many times a second, ``_overhead``, the bytes used besides sessions (zygotes),
-    ``_runs``, the bytes reserved for runs, and ``_runs_use``, those measured of all runs together.
+    ``_runs``, what is reserved for runs, and ``_runs_use``, the bytes of all runs together.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -49,35 +49,32 @@ class MemoryLedger:
         self._usages: dict[str, Usage] = {}
         self._measured = 0
         self._overhead = 0
-        self._runs: dict[str, int] = {}
+        self._runs: dict[str, Usage] = {}
         self._runs_use = 0
 
-    def open(self, session_id: str, expected: int, age: float = 0.0) -> Usage:
-        """Add a session with its ``expected`` bytes, which was started ``age`` seconds ago."""
-        self.close(session_id)  # one that was reserved for a start elsewhere is counted anew
+    def open(self, owner: str, expected: int, age: float = 0.0, *, run: bool = False) -> Usage:
+        """Add a session or run by its id, with its ``expected`` bytes.
+
+        It was started ``age`` seconds ago.
+        """
+        self.close(owner)  # one that was reserved for a start elsewhere is counted anew
         usage = Usage(expected=expected, born=self._clock.steady() - max(0.0, age))
-        self._usages[session_id] = usage
+        (self._runs if run else self._usages)[owner] = usage
         return usage
 
-    def close(self, session_id: str) -> None:
-        """Remove a session, whose last process is gone."""
-        usage = self._usages.pop(session_id, None)
+    def close(self, owner: str) -> None:
+        """Remove a session or run, whose last process is gone, if it is there."""
+        usage = self._usages.pop(owner, None)
         self._measured -= 0 if usage is None else usage.memory
-
-    def open_run(self, run_id: str, expected: int) -> None:
-        """Add a run that is no session, with its ``expected`` bytes."""
-        self._runs[run_id] = expected
-
-    def close_run(self, run_id: str) -> None:
-        """Remove a run, which has ended, if it is there."""
-        self._runs.pop(run_id, None)
+        self._runs.pop(owner, None)
 
     def used(self) -> int:
         """Return the sum of all sessions' weights, of the runs and the overhead, in bytes."""
         now = self._clock.steady()
         sessions = sum(weight(usage, now) for usage in self._usages.values())
         # The measurement is of all runs, also of those that no memory was reserved for.
-        return self._overhead + max(self._runs_use, sum(self._runs.values())) + sessions
+        runs = max(self._runs_use, sum(usage.expected for usage in self._runs.values()))
+        return self._overhead + runs + sessions
 
     def measured(
         self, uses: Iterable[SessionUse], overhead: int, runs: int = 0, used: int | None = None

@@ -32,6 +32,7 @@ from mograder.sandbox.protocol import (
     StopSession,
     Subscribe,
 )
+from mograder.sessions.admission import RECONSIDER_SECONDS
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.launcher import ignore
 from mograder.sessions.memory_estimate import UNKNOWN
@@ -40,7 +41,6 @@ from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import NodeRegistry, start_failure
 from mograder.sessions.nodes.placement import NodeLoad, choose_node
-from mograder.sessions.start_queue import RECONSIDER_SECONDS
 from mograder.store.hub.hub_tables import SessionRow, SessionState
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """A rehearsal: throw-away users open an item as students would, one after the other.
 
 Their sessions are real: the same queue, the same sandboxes, the same cells. They are preferred to
-nothing (:mod:`~mograder.sessions.rehearsal_starts`), stay open until the last of them has run all
+nothing (:mod:`~mograder.sessions.admission`), stay open until the last of them has run all
 cells, so that their memory counts together, and are then removed with everything of theirs.
 """
 
@@ -20,6 +20,7 @@ from mograder.core.names import Username, is_rehearsal, rehearsal_user
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.admission import Kind, Obstacle
 from mograder.sessions.connections import Connections
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
@@ -143,17 +144,18 @@ class Rehearsal:
 
     def _only_waiting(self, states: Iterable[State]) -> bool:
         """Return whether all that are not over wait in line, and none has yet to come."""
-        lined_up = {ticket.key for ticket in self._pool.rehearsed.waiting}
+        lined_up = {ticket.key for ticket in self._pool.admission.waiting(Kind.REHEARSAL)}
         waiting = {each.key for each in self.trials if each.state is State.WAITING}
         return set(states) <= OVER | {State.WAITING} and waiting <= lined_up
 
     def _give_up(self) -> None:
         """End the waiting of those for whom there is no memory, or no time because of students."""
-        for ticket in self._pool.rehearsed.waiting:
-            short = self._pool.rehearsed.lacks_memory(ticket.expected)
+        queue = self._pool.admission
+        for ticket in queue.waiting(Kind.REHEARSAL):
+            for_students = queue.obstacle(ticket) is Obstacle.STUDENTS
             for each in self.trials:
                 if each.key == ticket.key:
-                    each.state = State.NO_ROOM if short else State.GAVE_WAY
+                    each.state = State.GAVE_WAY if for_students else State.NO_ROOM
 
     def _said(self) -> str:
         counts = self.counts()
@@ -250,13 +252,13 @@ class Rehearsal:
         self._together = max(self._together, together)
 
     def _outcome(self, began: float) -> Outcome:
-        rehearsed = self._pool.rehearsed
+        queue = self._pool.admission
         ours = sum(live.usage.memory for live in self._live.values())
         return summary(
             self.trials,
             together=self._together,
-            total=rehearsed.memory,
-            used=max(0, rehearsed.used() - ours),
+            total=queue.memory,
+            used=max(0, queue.used() - ours),
             seconds=self._clock.steady() - began,
         )
 

@@ -128,7 +128,7 @@ async def test_sessions_that_are_invented_make_no_room(rig: NodeRig) -> None:
         use = SessionUse(session_id="invented-1", memory=1 << 44, cpu=0.0, processes=1)
         liar.tell(Measured(sessions=(use,)))
         await believed(rig)
-        assert hub.pool.rehearsed.used() == 14_000 * MEGABYTE
+        assert hub.pool.admission.used() == 14_000 * MEGABYTE
 
 
 async def test_sessions_on_a_node_that_is_drained_take_nothing_of_the_others(
@@ -149,5 +149,5 @@ async def test_sessions_on_a_node_that_is_drained_take_nothing_of_the_others(
         await believed(rig)
         node.measure()
         await believed(rig)
-        assert hub.pool.rehearsed.used() == 0
-        assert hub.pool.rehearsed.memory == 16_000 * MEGABYTE
+        assert hub.pool.admission.used() == 0
+        assert hub.pool.admission.memory == 16_000 * MEGABYTE

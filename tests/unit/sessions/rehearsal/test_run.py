@@ -14,6 +14,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, SandboxUnavailable
 from mograder.core.names import ItemName, Username, is_rehearsal, rehearsal_user
 from mograder.sandbox.protocol import Measured, Mode, SessionUse
+from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.rehearsal.outcome import Outcome, State
@@ -145,7 +146,7 @@ async def test_no_start_of_a_rehearsal_is_before_a_students(rig: Rig, tmp_path: 
         first = asyncio.create_task(here.pool.get_or_start(ALICE, ignore_progress))
         await soon(rig.server.asked.wait())
         running = asyncio.create_task(here.run(2))
-        await until(lambda: len(here.pool.rehearsed) == 2)
+        await until(lambda: len(here.pool.admission.waiting(Kind.REHEARSAL)) == 2)
         second = asyncio.create_task(here.pool.get_or_start(BOB, ignore_progress))
         await until(lambda: here.pool.states()["waiting"] == 1)
         rig.server.up.set()

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import NotFound
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.admission import Kind
 from mograder.sessions.memory_estimate import expected_memory
 from mograder.sessions.rehearsal.outcome import Outcome, Seconds, State, plan
 from mograder.sessions.rehearsal.run import MOST_STUDENTS, Wish
@@ -56,17 +57,17 @@ async def look(
 ) -> RehearsalPlan:
     """Return how long a rehearsal would take, and how many sessions there is memory for."""
     release = await to_thread.run_sync(_find, app, item)
-    pool, rehearsed = app.services.pool, app.services.pool.rehearsed
+    pool = app.services.pool
     key, now = SessionKey("", release.name, mode_of(release.kind)), app.services.clock.steady()
     starts = pool.tally.start_seconds
     expected = plan(
         students,
         within,
         each=expected_memory(key, pool.all(), now),
-        total=rehearsed.memory,
-        used=rehearsed.used(),
+        total=pool.admission.memory,
+        used=pool.admission.used(),
         start=starts.total / starts.count if starts.count >= _LEAST_STARTS else _START_SECONDS,
-        places=rehearsed.places,
+        places=pool.admission.places(Kind.REHEARSAL),
     )
     running = app.rehearsals.current is not None
     return RehearsalPlan(item=release.name, running=running, **asdict(expected))

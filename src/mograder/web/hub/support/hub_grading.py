@@ -101,7 +101,7 @@ def make_grading(
 def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
     place = hands.runs / _PLACE
     remove_tree(place)  # left by a hub that was killed
-    memory = hands.pool.background.memory
+    memory = hands.pool.admission.run
     judges = JudgeRunner(hands.machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
     runs = Executor(hands.machines, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
 
