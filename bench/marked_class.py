@@ -13,7 +13,6 @@ from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.results.grading_result import (
     GradedCheck,
-    GradedCondition,
     GradedLabel,
     GradedQuestion,
     GradingResult,
@@ -22,6 +21,7 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
+from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
@@ -116,7 +116,7 @@ def _result(student: str, text: str, *, fails: int) -> GradingResult:
     checks, questions = [], []
     for place, key in enumerate(JUDGED):
         passed = place != fails
-        condition = GradedCondition(message="the second is 2", weight=1.0, passed=passed)
+        condition = JudgedCondition(message="the second is 2", weight=1.0, passed=passed)
         earned = _MARKS if passed else 0.0
         label = GradedLabel(
             label=f"{key}: numbers",

@@ -127,8 +127,8 @@ async def test_cells_checks_and_errors_are_told_one_by_one(rig: Rig) -> None:
     assert by_index[11].status is CellStatus.OK
     assert by_index[12].error_type == "SyntaxError"
     one, two = result.checks
-    assert (one.label, one.status, one.cell_index) == ("Q1: one", "success", 2)
-    assert (two.status, two.details, two.earned_weight, two.cell_index) == (
+    assert (one.label, one.status, one.index) == ("Q1: one", "success", 2)
+    assert (two.status, two.details, two.earned_weight, two.index) == (
         "partial",
         ("not two",),
         3.0,

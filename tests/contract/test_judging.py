@@ -17,9 +17,10 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.notebook.grading.grading_plan import source_sha256
 from mograder.sandbox.client.connection import ConnectionLost
-from mograder.sandbox.execution.judging import Deadlines, JudgingResult
+from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
 from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.protocol import Deadlines
 from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import LIMITS, JudgingRig, earned, notebook, of, open_rig
 from tests.support.launchers import address_of, make_spec, shown, soon_healthy

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.execution.judging import Deadlines, JudgingResult
+from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import Outcome
+from mograder.sandbox.protocol import Deadlines
 from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
 from tests.support.processes import processes_now
 from tests.support.supervisors import real_config, short_directory

@@ -23,6 +23,7 @@ from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedCondition,
     JudgedLabel,
+    JudgedState,
     JudgingRequest,
     JudgingResult,
 )
@@ -148,7 +149,7 @@ def judged_label(label: str, *failed: str) -> JudgedLabel:
 def judged_check(
     plan: GradingPlan,
     *labels: JudgedLabel,
-    state: str = "judged",
+    state: JudgedState = "judged",
     reason: str = "",
     claims: tuple[str, ...] = (),
 ) -> JudgedCheck:

@@ -13,14 +13,13 @@ from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.late_work import Basis, Deduction, SubmissionTime, TimeSource
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.grading.results.grading_result import (
-    GradedCall,
     GradedCheck,
-    GradedCondition,
     GradedLabel,
     GradedQuestion,
     GradingResult,
     GradingState,
 )
+from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 
@@ -45,12 +44,12 @@ SEEN = GradedCheck(
             total=4,
             passed=False,
             conditions=(
-                GradedCondition(message="area(2) is right", weight=3, passed=True),
-                GradedCondition(message="`area` of -1", weight=1, passed=False, reason=EVIL),
+                JudgedCondition(message="area(2) is right", weight=3, passed=True),
+                JudgedCondition(message="`area` of -1", weight=1, passed=False, reason=EVIL),
             ),
         ),
     ),
-    calls=(GradedCall(call="area(2)", status="returned", result="12.566"),),
+    calls=(JudgedCall(call="area(2)", status="returned", result="12.566"),),
 )
 HIDDEN = GradedCheck(
     cell=4,
@@ -68,14 +67,14 @@ HIDDEN = GradedCheck(
             passed=False,
             hidden=True,
             conditions=(
-                GradedCondition(
+                JudgedCondition(
                     message="canary-message", weight=1, passed=False, reason="canary-why"
                 ),
-                GradedCondition(message="canary-passed", weight=1, passed=True),
+                JudgedCondition(message="canary-passed", weight=1, passed=True),
             ),
         ),
     ),
-    calls=(GradedCall(call="area('canary-call')", status="returned", result="1"),),
+    calls=(JudgedCall(call="area('canary-call')", status="returned", result="1"),),
 )
 NOT_RUN = GradedCheck(
     cell=5,

@@ -6,19 +6,19 @@ from typing import Any
 
 from mograder.grading.results.grading_result import (
     GradedCheck,
-    GradedCondition,
     GradedLabel,
     GradedQuestion,
     GradingResult,
     GradingState,
 )
+from mograder.sandbox.execution.judging import JudgedCondition
 
 
 def graded_result(**changes: Any) -> GradingResult:
     """Return the result of a submission with one question of 10 marks, of which 7.5 are earned."""
     conditions = (
-        GradedCondition(message="right", weight=3.0, passed=True),
-        GradedCondition(message="wrong", weight=1.0, passed=False, reason="ValueError: ü"),
+        JudgedCondition(message="right", weight=3.0, passed=True),
+        JudgedCondition(message="wrong", weight=1.0, passed=False, reason="ValueError: ü"),
     )
     label = GradedLabel(
         label="Q1: sum", key="Q1", earned=3.0, total=4.0, passed=False, conditions=conditions

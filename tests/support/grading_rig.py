@@ -20,7 +20,7 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
-from mograder.sandbox.execution.judging import Deadlines
+from mograder.sandbox.protocol import Deadlines
 from tests.support.fake_judges import written
 
 QUICK = Deadlines(call=5.0, check=10.0, submission=60.0, notebook=20.0)

@@ -13,13 +13,12 @@ from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import (
-    Deadlines,
     JudgedCheck,
     JudgeFiles,
     JudgingRequest,
     JudgingResult,
 )
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local

@@ -18,13 +18,13 @@ from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id, question_address
 from mograder.grading.results.grading_result import (
     GradedCheck,
-    GradedCondition,
     GradedLabel,
     GradedQuestion,
     GradingResult,
     GradingState,
 )
 from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.hub_app import Hub, make_hub, running
@@ -147,8 +147,8 @@ def submission_of(essay: str = "My essay.", area: str = "3.1") -> str:
 def graded(student: str, text: str, *, points: float = 7.5, later: int = 0) -> GradingResult:
     """Return the result of a submission; ``points`` are those of Q1, ``later`` is in minutes."""
     conditions = (
-        GradedCondition(message="right", weight=3.0, passed=True),
-        GradedCondition(message="too small", weight=1.0, passed=points == 10, reason="<b>why</b>"),
+        JudgedCondition(message="right", weight=3.0, passed=True),
+        JudgedCondition(message="too small", weight=1.0, passed=points == 10, reason="<b>why</b>"),
     )
     labels = (
         GradedLabel(

@@ -13,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import dataclasses as strict
 
 from mograder.sandbox.message import MOST, LogTail, Message, Name, Text, Word
 from mograder.sandbox.node_messages import (
@@ -171,17 +172,20 @@ class AnswerWorker(NotebookRequest):
     outputs: bool = False
 
 
-class JudgeSeconds(Message):
-    """Time limits of a judge in seconds.
+_Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
 
-    ``notebook`` is for the worker's run of the cells, ``call`` for one request to it, ``check`` for
-    one check, ``submission`` for all checks together.
+
+@strict.dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
+class Deadlines:
+    """Time limits of a judge in seconds: of one request to the worker, one check, all checks.
+
+    ``notebook`` limits the worker's run of the cells, before the first check.
     """
 
-    notebook: float = Field(gt=0, le=LONGEST_SECONDS)
-    call: float = Field(gt=0, le=LONGEST_SECONDS)
-    check: float = Field(gt=0, le=LONGEST_SECONDS)
-    submission: float = Field(gt=0, le=LONGEST_SECONDS)
+    call: _Seconds = 10.0
+    check: _Seconds = 60.0
+    submission: _Seconds = 300.0
+    notebook: _Seconds = 300.0
 
 
 class AnswerJudge(NotebookRequest):
@@ -192,7 +196,7 @@ class AnswerJudge(NotebookRequest):
     random numbers. With ``rehearses`` it tries the checks of the author's own notebook as well.
     """
 
-    seconds: JudgeSeconds
+    seconds: Deadlines
     seed: str = Field(max_length=200)
     records: bool = False
     rehearses: bool = False

@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mograder.cli.main import run
 from mograder.core.settings import load_settings
 from mograder.grading.results.grading_result import (
-    GradedCall,
     GradedCheck,
-    GradedCondition,
     GradedLabel,
     GradedQuestion,
     GradingResult,
@@ -23,6 +22,7 @@ from mograder.grading.results.grading_result import (
     render_result,
     sign_result,
 )
+from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, Penalty
 from mograder.store.marking.mark_reasons import read_mark_reasons
@@ -59,12 +59,12 @@ def graded(course: Path) -> Path:
     return path
 
 
-SQUARES: Mapping[str, object] = {"message": "your squares are wrong", "passed": True, "reason": ""}
+SQUARES: Mapping[str, Any] = {"message": "your squares are wrong", "passed": True, "reason": ""}
 """A condition that holds, with the text for one that does not."""
 
 
 def result(points: Mapping[str, float]) -> GradingResult:
-    condition = GradedCondition(message="area of a square", weight=1, passed=False, reason=BIDI)
+    condition = JudgedCondition(message="area of a square", weight=1, passed=False, reason=BIDI)
     label = GradedLabel(
         label="Q1: area",
         key="Q1",
@@ -72,9 +72,9 @@ def result(points: Mapping[str, float]) -> GradingResult:
         total=7,
         passed=False,
         hidden=True,
-        conditions=(condition, condition.model_copy(update=SQUARES)),
+        conditions=(condition, replace(condition, **SQUARES)),
     )
-    call = GradedCall(call="area(2)", status="returned", result="12.566", milliseconds=0.12)
+    call = JudgedCall(call="area(2)", status="returned", result="12.566", milliseconds=0.12)
     return GradingResult(
         assignment="A1",
         student="alice",

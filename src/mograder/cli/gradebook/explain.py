@@ -16,13 +16,9 @@ from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_export import as_json as grade_json
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
-from mograder.grading.results.grading_result import (
-    GradedCall,
-    GradedLabel,
-    GradingResult,
-    grading_key,
-)
+from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key
 from mograder.grading.results.recorded_results import LastResult, last_result
+from mograder.sandbox.execution.judging import JudgedCall
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER,
@@ -136,7 +132,7 @@ def _reasons(question: QuestionGrade, result: GradingResult | None) -> Iterator[
             yield from _calls(check.calls)
 
 
-def _calls(calls: Sequence[GradedCall]) -> Iterator[str]:
+def _calls(calls: Sequence[JudgedCall]) -> Iterator[str]:
     for call in calls[:_MOST_CALLS]:
         told = f"{call.call} → {call.result or call.status}"
         yield f"{_INDENT}  {told} ({call.milliseconds:.1f} ms)"

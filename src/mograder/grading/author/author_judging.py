@@ -13,12 +13,12 @@ from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import GradingBench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.grading.grading_plan import parse_plan
-from mograder.sandbox.execution.judging import Deadlines, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment
 from mograder.sandbox.execution.unsandboxed_judge import judge_as_author
 from mograder.sandbox.inside.grading_contract import parse_contract
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.course.contracts import ContractStore
 
 assert sys.platform == "linux"  # the worker needs it

@@ -18,9 +18,9 @@ from mograder.grading.author.author_runs import (
 )
 from mograder.grading.runs.local_runner import UNPROTECTED
 from mograder.grading.runs.workbench import demand_no_sandbox, own_variables
-from mograder.sandbox.execution.judging import Deadlines, JudgingResult
+from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.unsandboxed import AuthorEnvironment
-from mograder.sandbox.protocol import LONGEST_SECONDS
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines
 
 if sys.platform == "linux":
     from mograder.grading.author.author_judging import trusted_judging

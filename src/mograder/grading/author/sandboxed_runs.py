@@ -23,9 +23,8 @@ from mograder.grading.author.author_runs import (
 from mograder.grading.runs.grading_tools import contracts_of
 from mograder.grading.runs.sandboxed_runner import open_sandboxed
 from mograder.grading.runs.workbench import GradingBench
-from mograder.sandbox.execution.judging import Deadlines
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
-from mograder.sandbox.protocol import LONGEST_SECONDS
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines
 from mograder.store.course.course import read_notebook
 
 assert sys.platform == "linux"  # sandboxes need it

@@ -32,8 +32,7 @@ from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.integrity.denied_code import Denied
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_inspection import screen
-from mograder.sandbox.execution.judging import Deadlines
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.gradebook.grading_records import GradingRun
 from mograder.store.submissions.submitted_files import SubmittedFile
 

@@ -429,7 +429,7 @@ def _in_release(
         return ()
     said = Counter(each.message for each in label.conditions)
     plain = tuple(
-        each.model_copy(update={"reason": ""})
+        replace(each, reason="")
         for each in label.conditions
         if each.message in label.visible and said[each.message] == 1
     )

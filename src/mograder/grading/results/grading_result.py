@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
+from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
 from mograder.store.gradebook import grading_records
 
@@ -41,15 +42,6 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class GradedCondition(_Record):
-    """One condition of a check; ``reason`` is the error that prevented its evaluation."""
-
-    message: str
-    weight: float
-    passed: bool
-    reason: str = ""
-
-
 class GradedLabel(_Record):
     """The result of one label.
 
@@ -64,16 +56,7 @@ class GradedLabel(_Record):
     passed: bool
     hidden: bool = False
     visible: tuple[str, ...] = ()
-    conditions: tuple[GradedCondition, ...] = ()
-
-
-class GradedCall(_Record):
-    """A call of an answer that a check made, in words: ``area(2)`` and ``12.566``."""
-
-    call: str
-    status: str
-    result: str = ""
-    milliseconds: float = 0.0
+    conditions: tuple[JudgedCondition, ...] = ()
 
 
 class GradedCheck(_Record):
@@ -86,7 +69,7 @@ class GradedCheck(_Record):
     reason: str = ""
     claims: tuple[str, ...] = ()
     labels: tuple[GradedLabel, ...] = ()
-    calls: tuple[GradedCall, ...] = ()
+    calls: tuple[JudgedCall, ...] = ()
 
 
 class GradedQuestion(_Record):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mograder.core.sections.settings_model import RlimitsSettings
-from mograder.sandbox.execution.judging import Deadlines
-from mograder.sandbox.protocol import LONGEST_SECONDS, Limits
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
 
 _MEGABYTE = 1 << 20
 

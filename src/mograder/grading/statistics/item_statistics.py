@@ -12,11 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mograder.grading.results.grading_result import (
-    GradedCheck,
-    GradedLabel,
-    GradingResult,
-)
+from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingResult
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.grading_records import StudentGrade
 

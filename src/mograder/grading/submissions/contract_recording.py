@@ -18,7 +18,6 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, PlannedLabel, render_plan
 from mograder.sandbox.execution.judging import (
-    Deadlines,
     JudgedCheck,
     JudgedLabel,
     JudgeFiles,
@@ -32,7 +31,7 @@ from mograder.sandbox.inside.grading_contract import (
     parse_contract,
     render_contract,
 )
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.course.contracts import ContractStore
 
 _REMEDY = "Correct it, or mark the check with `# mograder: unprotected`."

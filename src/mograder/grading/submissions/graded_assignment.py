@@ -35,10 +35,10 @@ from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
 from mograder.notebook.points import is_editable, labels_in, marks_of, stated_weights
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limited, limits_of
-from mograder.sandbox.execution.judging import Deadlines, JudgeFiles
+from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.inside.grading_contract import Contract, render_contract
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.course.course import read_notebook, shown
 
 _ALIKE = 0.5

@@ -6,15 +6,9 @@ Only labels that the contract expects count. A check without a line has no resul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mograder.grading.results.grading_result import (
-    GradedCall,
-    GradedCheck,
-    GradedCondition,
-    GradedLabel,
-    GradingState,
-)
+from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
 from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
@@ -22,11 +16,6 @@ from mograder.notebook.points import checks_in, key_of, stated_weights
 from mograder.sandbox.execution.judging import JudgedCheck, JudgedLabel, JudgingResult
 from mograder.sandbox.inside.grading_contract import Contract
 
-_STATES = {
-    "judged": GradingState.JUDGED,
-    "not run": GradingState.NOT_RUN,
-    "needs attention": GradingState.NEEDS_ATTENTION,
-}
 _SILENT = "the judge has reported nothing about this check"
 _LOST = "this check did not run to its end"
 
@@ -135,7 +124,7 @@ def _unjudged(
 def _judged(
     told: JudgedCheck, part: Part, expected: Sequence[ExpectedLabel], *, protected: bool
 ) -> GradedCheck:
-    state = _STATES.get(told.state, GradingState.NEEDS_ATTENTION)
+    state = GradingState(told.state)
     if state is GradingState.JUDGED and told.claims:
         state = GradingState.CLAIMED
     if not protected and state in (GradingState.JUDGED, GradingState.CLAIMED):
@@ -152,15 +141,7 @@ def _judged(
         reason=told.reason or (_LOST if missing else ""),
         claims=told.claims,
         labels=tuple(labels),
-        calls=tuple(
-            GradedCall(
-                call=each.call,
-                status=each.status,
-                result=each.result,
-                milliseconds=each.milliseconds,
-            )
-            for each in told.calls
-        ),
+        calls=told.calls,
     )
 
 
@@ -169,15 +150,7 @@ def _label(told: JudgedLabel | None, wanted: ExpectedLabel, state: GradingState)
     if told is None:
         return failed_labels([wanted])[0]
     ran = state not in (GradingState.NOT_RUN, GradingState.NEEDS_ATTENTION)
-    conditions = tuple(
-        GradedCondition(
-            message=each.message,
-            weight=each.weight,
-            passed=each.passed and ran,
-            reason=each.reason,
-        )
-        for each in told.conditions
-    )
+    conditions = tuple(replace(each, passed=each.passed and ran) for each in told.conditions)
     return GradedLabel(
         label=wanted.label,
         key=wanted.key,

@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mograder.grading.results.grading_result import (
-    GradedCheck,
-    GradedCondition,
-    GradedLabel,
-    GradingState,
-)
+from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.graded_assignment import GradedAssignment, source_name
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
@@ -21,6 +16,7 @@ from mograder.grading.validation.report import CheckStatus, ValidatedCheck, Vali
 from mograder.grading.validation.validate import Submission, validate
 from mograder.marks import held_to
 from mograder.notebook.grading.grading_plan import Part
+from mograder.sandbox.execution.judging import JudgedCondition
 
 
 async def run_beside(
@@ -105,7 +101,7 @@ def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
     The run does not tell the weights of its conditions.
     """
     ran = check.status is not CheckStatus.NOT_RUN
-    conditions = (GradedCondition(message=m, weight=0.0, passed=False) for m in check.messages)
+    conditions = (JudgedCondition(message=m, weight=0.0, passed=False) for m in check.messages)
     held = held_to(check.weights, wanted)
     return GradedLabel(
         label=check.label,

@@ -196,7 +196,7 @@ class _Judging:
         result = self._result
         if problem := run_problem(result, seconds, self._where_it_was()):
             return problem
-        if any(check.cell_index is None for check in result.checks):
+        if any(check.index is None for check in result.checks):
             return _NO_CELLS
         if len(result.cells) < len(self._to_run.cells):
             return "Not all of its cells were run."
@@ -219,12 +219,10 @@ class _Judging:
     def _check(self, label: str, places: list[tuple[Cell, int]]) -> ValidatedCheck:
         indexes = {cell.index for cell, _ in places}
         results = [
-            each
-            for each in self._result.checks
-            if each.label == label and each.cell_index in indexes
+            each for each in self._result.checks if each.label == label and each.index in indexes
         ]
         if results and places:
-            cell, line = next(p for p in places if p[0].index == results[-1].cell_index)
+            cell, line = next(p for p in places if p[0].index == results[-1].index)
             return self._judged(label, results, cell, line)
         return _not_run(label, self._why_not(places))
 
@@ -252,7 +250,7 @@ class _Judging:
         }
         found: dict[str, tuple[Cell, list[CheckResult]]] = {}
         for each in self._result.checks:
-            cell = None if each.cell_index is None else dynamic.get(each.cell_index)
+            cell = None if each.index is None else dynamic.get(each.index)
             if cell is not None and each.label not in self._places:
                 found.setdefault(each.label, (cell, []))[1].append(each)
         return found

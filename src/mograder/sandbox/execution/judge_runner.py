@@ -17,9 +17,14 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judge_folders import JudgeFolders
-from mograder.sandbox.execution.judge_report import JudgeReport, read_judge_report
-from mograder.sandbox.execution.judging import Deadlines, Judges, JudgingRequest, JudgingResult
-from mograder.sandbox.execution.rehearsal_report import read_rehearsal
+from mograder.sandbox.execution.judging import (
+    JudgeReport,
+    Judges,
+    JudgingRequest,
+    JudgingResult,
+    read_judge_report,
+    read_rehearsal,
+)
 from mograder.sandbox.execution.report import ExecutionResult, read_report
 from mograder.sandbox.execution.report_bounds import (
     JUDGE_BOUNDS,
@@ -35,9 +40,9 @@ from mograder.sandbox.protocol import (
     WORKER_LINE,
     AnswerJudge,
     AnswerWorker,
+    Deadlines,
     Executed,
     Judged,
-    JudgeSeconds,
     JudgeSubmission,
 )
 
@@ -158,7 +163,6 @@ def contract_of(text: str | None) -> Contract | None:
 def _asked(
     request: JudgingRequest, name: str, directory: Path, folder: Path, seconds: float
 ) -> JudgeSubmission:
-    deadlines = request.deadlines
     return JudgeSubmission(
         worker=AnswerWorker(
             session_id=f"worker-{name}",
@@ -178,12 +182,7 @@ def _asked(
             environment=request.environment,
             uid_slot=request.judge_slot,
             limits=request.limits,
-            seconds=JudgeSeconds(
-                notebook=deadlines.notebook,
-                call=deadlines.call,
-                check=deadlines.check,
-                submission=deadlines.submission,
-            ),
+            seconds=request.deadlines,
             seed=request.seed,
             records=request.files.contract is None,
             rehearses=request.rehearse,

@@ -1,31 +1,39 @@
 """Judging one submission by two sandboxes: the worker runs the notebook, the judge the checks.
 
-The records of a run, and the port that runs it. The judge's report is read strictly; the worker's
-is untrusted, and serves pages only, never marks.
+The records of a run, the port that runs it, and the judge's report, which is read strictly: one
+line that is not as expected makes all of it worthless. The judge runs the author's code on data
+from an answer. Should that ever have misled the judge, its report must still fit the plan and the
+contract, neither of which comes from the judge. The worker's report is untrusted, and serves pages
+only, never marks.
+
+The lines of the judge are read into the records that grading uses, which allow no unknown field and
+no other type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import dataclasses as strict
+
+from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.sandbox.execution.report import ExecutionResult
-from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
+from mograder.sandbox.inside.grading_contract import Contract, parse_contract, render_contract
+from mograder.sandbox.protocol import COMMANDS_SLOT, Deadlines, Limits
 
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Limits in seconds: of one request to the worker, one check, and all checks together.
-
-    ``notebook`` limits the worker's run of the cells, before the first check.
-    """
-
-    call: float = 10.0
-    check: float = 60.0
-    submission: float = 300.0
-    notebook: float = 300.0
+_TRIALS = '{"kind": "rehearsal '
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_Text = Annotated[str, Field(max_length=20_000)]
+_Word = Annotated[str, Field(max_length=2000)]
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+JudgedState = Literal["judged", "not run", "needs attention"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,39 +79,42 @@ class JudgingRequest:
     rehearse: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class JudgedCondition:
     """One condition of a check; ``reason`` is the error that prevented its evaluation."""
 
-    message: str
-    weight: float
+    message: _Text
+    weight: _Weight
     passed: bool
-    reason: str = ""
+    reason: _Text = ""
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class JudgedLabel:
     """The conditions that one label recorded, and their weights."""
 
-    label: str
-    key: str
-    earned: float
-    total: float
+    label: _Text
+    key: _Text
+    earned: _Weight
+    total: _Weight
     passed: bool
-    conditions: tuple[JudgedCondition, ...] = ()
+    conditions: Annotated[tuple[JudgedCondition, ...], Field(max_length=1000)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class JudgedCall:
-    """A call of an answer, in words; ``result`` is empty unless it returned."""
+    """A call of an answer that a check made, in words: ``area(2)`` and ``12.566``.
 
-    call: str
-    status: str
-    result: str = ""
-    milliseconds: float = 0.0
+    ``result`` is empty unless it returned.
+    """
+
+    call: _Text
+    status: _Text
+    result: _Text = ""
+    milliseconds: _Weight = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class JudgedCheck:
     """The judge's line about one check cell of the source.
 
@@ -114,14 +125,15 @@ class JudgedCheck:
     cell: int
     line: int
     hidden: bool
-    state: str
-    reason: str
-    labels: tuple[JudgedLabel, ...]
-    claims: tuple[str, ...]
-    calls: tuple[JudgedCall, ...]
+    state: JudgedState
+    reason: _Text
+    labels: Annotated[tuple[JudgedLabel, ...], Field(max_length=1000)]
+    claims: Annotated[tuple[_Text, ...], Field(max_length=100)]
+    calls: Annotated[tuple[JudgedCall, ...], Field(max_length=200)]
+    kind: Literal["judged"] = "judged"
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class PassedJunk:
     """Junk in place of the answer ``name``, and the labels of a check that pass with it.
 
@@ -130,28 +142,31 @@ class PassedJunk:
     """
 
     cell: int
-    name: str
-    junk: str
-    words: str
-    labels: tuple[str, ...]
+    name: _Word
+    junk: _Word
+    words: _Word
+    labels: tuple[_Word, ...]
+    kind: Literal["rehearsal junk"] = "rehearsal junk"
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class UnsteadyLabel:
     """A label to which other random numbers give another weight; ``message`` is what fails."""
 
     cell: int
-    label: str
-    message: str
+    label: _Word
+    message: _Word
+    kind: Literal["rehearsal again"] = "rehearsal again"
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class NeverFailed:
     """A condition, by its message, that none of the wrong answers made fail."""
 
     cell: int
-    label: str
-    message: str
+    label: _Word
+    message: _Word
+    kind: Literal["rehearsal never"] = "rehearsal never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +216,182 @@ class Judges(Protocol):
         Raises:
             MograderError: It could not be judged at all, for a reason that is not the student's.
         """
+
+
+class _Given(BaseModel):
+    """The error of a given cell of the source, which are cells that the judge runs itself."""
+
+    model_config = _STRICT
+
+    kind: Literal["given"]
+    cell: int
+    line: int
+    error: _Text
+
+
+class _Recorded(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    kind: Literal["contract"]
+
+
+class _End(BaseModel):
+    model_config = _STRICT
+
+    kind: Literal["end"]
+
+
+class _Answers(BaseModel):
+    model_config = _STRICT
+
+    kind: Literal["rehearsal answers"]
+    answers: list[tuple[_Word, _Word]]
+
+
+class _TrialsEnd(BaseModel):
+    model_config = _STRICT
+
+    kind: Literal["rehearsal end"]
+    done: int
+    trials: int
+    missed: tuple[int, ...]
+
+
+_Line = _Given | JudgedCheck | _Recorded | _End
+_LINE: TypeAdapter[_Line] = TypeAdapter(Annotated[_Line, Field(discriminator="kind")])
+_Trial = _Answers | UnsteadyLabel | PassedJunk | NeverFailed | _TrialsEnd
+_TRIAL: TypeAdapter[_Trial] = TypeAdapter(Annotated[_Trial, Field(discriminator="kind")])
+
+
+def _valid(known: TypeAdapter[T], line: str) -> T:
+    """Return what a line says. Raises: :class:`ValueError` with what is wrong."""
+    try:
+        return known.validate_json(line)
+    except ValidationError as error:
+        where = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{where['msg']} at {where['loc']}") from None
+
+
+@dataclass(slots=True)
+class JudgeReport:
+    """What a judge has reported; ``given`` has the error of each given cell, by its index."""
+
+    checks: tuple[JudgedCheck, ...] = ()
+    given: dict[int, str] = field(default_factory=dict)
+    contract: str = ""
+
+
+def read_judge_report(
+    lines: Iterable[str], plan: GradingPlan, contract: Contract | None
+) -> JudgeReport:
+    """Return the report of a judge that has come to its end.
+
+    Without a ``contract``, one must have been recorded.
+
+    Raises: :class:`ValueError` with what is wrong.
+    """
+    reading = _Reading(plan, contract)
+    for line in lines:
+        reading.take(line)
+    return reading.result()
+
+
+class _Reading:
+    def __init__(self, plan: GradingPlan, contract: Contract | None) -> None:
+        self._plan = plan
+        self._parts: Mapping[int, Part] = {part.cell: part for part in plan.checks}
+        self._contract = contract
+        self._checks: dict[int, JudgedCheck] = {}
+        self._report = JudgeReport()
+        self._ended = False
+
+    def take(self, line: str) -> None:
+        if self._ended:
+            raise ValueError("something follows the end")
+        match told := _valid(_LINE, line):
+            case _Given():
+                if told.cell not in {part.cell for part in self._plan.template}:
+                    raise ValueError(f"a given cell {told.cell} that the plan does not have")
+                self._report.given[told.cell] = told.error
+            case JudgedCheck():
+                self._check(told)
+            case _Recorded():
+                self._record(told.model_extra or {})
+            case _End():
+                self._ended = True
+
+    def _check(self, told: JudgedCheck) -> None:
+        part = self._parts.get(told.cell)
+        facts = None if part is None else part.check
+        if part is None or facts is None or told.cell in self._checks:
+            raise ValueError(f"a check {told.cell} that the plan does not have, or a second time")
+        if (told.line, told.hidden) != (part.line, facts.hidden):
+            raise ValueError(f"another check than the plan's {told.cell}")
+        for label in told.labels:
+            if label.earned > label.total and not math.isclose(label.earned, label.total):
+                raise ValueError(f"more than the total of {label.label!r}")
+            if told.state != "judged" and label.earned:
+                raise ValueError(f"weight of {label.label!r}, which was not judged")
+        if self._contract is not None:
+            _compare(told, self._contract)
+        self._checks[told.cell] = told
+
+    def _record(self, found: dict[str, Any]) -> None:
+        if self._contract is not None or self._report.contract:
+            raise ValueError("a contract that was not asked for")
+        contract = parse_contract(TypeAdapter(dict[str, Any]).dump_json(found))
+        if contract.source_sha256 != self._plan.source_sha256:
+            raise ValueError("a contract of another source")
+        self._report.contract = render_contract(contract)
+
+    def result(self) -> JudgeReport:
+        if not self._ended:
+            raise ValueError("the end is missing")
+        if missing := self._parts.keys() - self._checks.keys():
+            raise ValueError(f"checks {sorted(missing)} are missing")
+        if self._contract is None and not self._report.contract:
+            raise ValueError("the contract is missing")
+        self._report.checks = tuple(self._checks[cell] for cell in self._parts)
+        return self._report
+
+
+def _compare(told: JudgedCheck, contract: Contract) -> None:
+    """Raise ``ValueError`` unless a check has the labels and weights of the contract."""
+    wanted = {each.label: each for each in contract.labels if each.cell == told.cell}
+    if Counter(each.label for each in told.labels) != Counter(wanted.keys()):
+        raise ValueError(f"other labels of check {told.cell} than in the contract")
+    for label in told.labels:
+        expected = wanted[label.label]
+        close = math.isclose(label.total, expected.total, rel_tol=1e-6, abs_tol=1e-9)
+        if label.key != expected.key or not close:
+            raise ValueError(f"another key or weight of {label.label!r} than in the contract")
+
+
+def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[str]]:
+    """Return the trials in a judge's report, None if there were none, and its other lines.
+
+    Raises: :class:`ValueError` with what is wrong.
+    """
+    told: list[_Trial] = []
+    others: list[str] = []
+    for line in lines:
+        if line.startswith(_TRIALS):
+            told.append(_valid(_TRIAL, line))
+        else:
+            others.append(line)
+    if not told:
+        return None, others
+    end = told[-1]
+    if not isinstance(end, _TrialsEnd):
+        raise ValueError("the end of the rehearsal is missing")
+    answers = [pair for each in told if isinstance(each, _Answers) for pair in each.answers]
+    report = RehearsalReport(
+        dict(answers),
+        tuple(each for each in told if isinstance(each, UnsteadyLabel)),
+        tuple(each for each in told if isinstance(each, PassedJunk)),
+        tuple(each for each in told if isinstance(each, NeverFailed)),
+        end.done,
+        end.trials,
+        end.missed,
+    )
+    return report, others

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import dataclasses as strict
 
 from mograder.sandbox.protocol import COMMANDS_SLOT, Executed, Limits
 
+_STRICT = ConfigDict(extra="forbid", strict=True)
 _MOST_CELLS = 2000
 _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 _Index = Annotated[int, Field(ge=0, lt=_MOST_CELLS)]
@@ -86,19 +88,20 @@ class CellOutput:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class CellResult:
     """One cell; ``line`` counts from 1 in its code, ``outputs`` are empty unless requested."""
 
-    index: int
-    name: str
+    index: _Index
+    name: _Name
     status: CellStatus
-    error_type: str = ""
-    message: str = ""
-    line: int | None = None
-    output_tail: str = ""
-    seconds: float = 0.0
+    error_type: _Name = ""
+    message: _Text = ""
+    line: _Line | None = None
+    output_tail: _Text = ""
+    seconds: _Weight = 0.0
     outputs: tuple[CellOutput, ...] = ()
+    kind: Literal["cell"] = "cell"
 
     @property
     def shown(self) -> str:
@@ -107,16 +110,17 @@ class CellResult:
         return _EMBEDDED.sub("", "\n".join(texts)).strip()
 
 
-@dataclass(frozen=True, slots=True)
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class CheckResult:
-    """The result of one check; ``cell_index`` is None if the cell that ran it is unknown."""
+    """The result of one check; ``index`` is None if the cell that ran it is unknown."""
 
-    label: str
+    label: _Label
     status: Literal["success", "partial", "danger", "warn"]
-    details: tuple[str, ...]
-    earned_weight: float
-    total_weight: float
-    cell_index: int | None
+    details: Annotated[tuple[_Detail, ...], Field(max_length=25)]
+    earned_weight: _Weight
+    total_weight: _Weight
+    index: _Index | None
+    kind: Literal["check"] = "check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,28 +159,6 @@ class _Start(_Words):
     index: _Index
 
 
-class _Cell(_Words):
-    kind: Literal["cell"]
-    index: _Index
-    name: _Name
-    status: Literal["ok", "error", "skipped"]
-    error_type: _Name
-    message: _Text
-    line: _Line | None
-    output_tail: _Text
-    seconds: _Weight
-
-
-class _Check(_Words):
-    kind: Literal["check"]
-    index: _Index | None
-    label: _Label
-    status: Literal["success", "partial", "danger", "warn"]
-    details: list[_Detail] = Field(max_length=25)
-    earned_weight: _Weight
-    total_weight: _Weight
-
-
 class _Output(_Words):
     kind: Literal["output"]
     index: _Index
@@ -198,9 +180,8 @@ class _End(_Words):
     kind: Literal["end"]
 
 
-_LINE: TypeAdapter[_Start | _Cell | _Check | _Output | _Failure | _End] = TypeAdapter(
-    Annotated[_Start | _Cell | _Check | _Output | _Failure | _End, Field(discriminator="kind")]
-)
+_Told = _Start | CellResult | CheckResult | _Output | _Failure | _End
+_LINE: TypeAdapter[_Told] = TypeAdapter(Annotated[_Told, Field(discriminator="kind")])
 
 
 @dataclass(slots=True)
@@ -220,12 +201,12 @@ class _Reading:
         match told:
             case _Start():
                 self._start(told.index)
-            case _Cell():
+            case CellResult():
                 self._finish(told)
-            case _Check():
+            case CheckResult():
                 if told.index != self.running:
                     raise ValueError("a check of a cell that does not run")
-                self.checks.append(_check_result(told))
+                self.checks.append(told)
             case _Output():
                 if told.index != self.running:
                     raise ValueError("an output of a cell that does not run")
@@ -241,21 +222,14 @@ class _Reading:
             raise ValueError("a cell that starts twice, or within another")
         self.running = index
 
-    def _finish(self, told: _Cell) -> None:
+    def _finish(self, told: CellResult) -> None:
         ran = self.running == told.index
-        if told.index in self.cells or (told.status == "ok" and not ran):
+        if told.index in self.cells or (told.status is CellStatus.OK and not ran):
             raise ValueError("a cell that ends twice, or never started")
-        self.cells[told.index] = CellResult(
-            told.index,
-            told.name,
-            CellStatus(told.status),
-            told.error_type,
-            told.message,
-            told.line,
-            told.output_tail,
-            told.seconds,
-            tuple(map(_cell_output, self.shown.values())),
-        )
+        if told.status is CellStatus.INTERRUPTED or told.outputs:
+            raise ValueError("what a cell cannot say of itself")
+        outputs = tuple(map(_cell_output, self.shown.values()))
+        self.cells[told.index] = replace(told, outputs=outputs)
         if ran:
             self.running = None
             self.shown.clear()
@@ -265,17 +239,6 @@ def _cell_output(lines: list[_Output]) -> CellOutput:
     first = lines[0]
     data = "".join(line.text for line in lines)
     return CellOutput(first.mimetype, data, first.printed, any(line.cut for line in lines))
-
-
-def _check_result(told: _Check) -> CheckResult:
-    return CheckResult(
-        told.label,
-        told.status,
-        tuple(told.details),
-        told.earned_weight,
-        told.total_weight,
-        told.index,
-    )
 
 
 def read_report(lines: Iterable[str], executed: Executed) -> ExecutionResult:

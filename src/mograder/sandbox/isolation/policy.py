@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from mograder.sandbox.isolation.session_settings import first_configuration, rlimits
@@ -272,7 +272,7 @@ def judge_plan(
         "caches": str(inside.environment / "caches"),
         "plan": str(inside.judged / PLAN),
         "contract": None if request.records else str(inside.judged / CONTRACT),
-        "seconds": request.seconds.model_dump(),
+        "seconds": asdict(request.seconds),
         "rehearsal": REHEARSAL if request.rehearses else None,
     }
     return Plan(

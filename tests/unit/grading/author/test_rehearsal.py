@@ -20,6 +20,7 @@ from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedCondition,
     JudgedLabel,
+    JudgedState,
     JudgingResult,
     NeverFailed,
     PassedJunk,
@@ -46,7 +47,9 @@ def label(name: str, *, passed: bool = True, total: float = 1.0, reason: str = "
     return JudgedLabel(name, name, total if passed else 0.0, total, passed, (condition,))
 
 
-def check(cell: int, *labels: JudgedLabel, state: str = "judged", reason: str = "") -> JudgedCheck:
+def check(
+    cell: int, *labels: JudgedLabel, state: JudgedState = "judged", reason: str = ""
+) -> JudgedCheck:
     line = next(part.line for part in PLAN.checks if part.cell == cell)
     return JudgedCheck(cell, line, False, state, reason, labels, (), ())
 

@@ -11,7 +11,7 @@ from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial, RunR
 from mograder.grading.author.rehearsal import Subject, Version, rehearse
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.sandbox.execution.judging import JudgedCheck, JudgingResult
+from mograder.sandbox.execution.judging import JudgedCheck, JudgedState, JudgingResult
 from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 
 
@@ -21,7 +21,7 @@ def unanswered(check: JudgedCheck) -> JudgedCheck:
     return replace(check, labels=tuple(labels))
 
 
-async def kept_after(state: str, place: Path) -> list[str]:
+async def kept_after(state: JudgedState, place: Path) -> list[str]:
     """Return the contracts that are kept if the last check of the solution has a state."""
     kept: list[str] = []
 
@@ -51,6 +51,6 @@ async def kept_after(state: str, place: Path) -> list[str]:
     ("state", "kept"), [("judged", ["the contract"]), ("needs attention", []), ("not run", [])]
 )
 async def test_a_contract_is_kept_only_if_every_check_was_judged(
-    tmp_path: Path, state: str, kept: list[str]
+    tmp_path: Path, state: JudgedState, kept: list[str]
 ) -> None:
     assert await kept_after(state, tmp_path) == kept

@@ -15,7 +15,8 @@ from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_pa
 from mograder.grading.feedback.feedback_view import view_feedback
 from mograder.grading.late.late_work import NO_DEDUCTION
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code
-from mograder.grading.results.grading_result import GradedCondition, GradingState
+from mograder.grading.results.grading_result import GradingState
+from mograder.sandbox.execution.judging import JudgedCondition
 from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
 
 _SECRET = "canary"
@@ -100,8 +101,8 @@ def test_at_points_it_tells_the_marks_of_all_hidden_tests_of_a_question_together
 def _with_visible(**changes: Any) -> Any:
     """The result with a hidden label, of whose conditions the notebook of the student has two."""
     seen = (
-        GradedCondition(message="seen-held", weight=1, passed=True),
-        GradedCondition(message="seen-failed", weight=1, passed=False, reason="canary-value"),
+        JudgedCondition(message="seen-held", weight=1, passed=True),
+        JudgedCondition(message="seen-failed", weight=1, passed=False, reason="canary-value"),
     )
     given = HIDDEN.labels[0]
     label = given.model_copy(

@@ -10,8 +10,7 @@ from annotated_types import Le
 from mograder.core.sections.settings_model import RlimitsSettings
 from mograder.grading.runs.run_limits import lowered, timed
 from mograder.sandbox.execution.judge_runner import longest
-from mograder.sandbox.execution.judging import Deadlines
-from mograder.sandbox.protocol import JudgeSeconds, JudgeSubmission, Limits
+from mograder.sandbox.protocol import Deadlines, JudgeSubmission, Limits
 
 LIMITS = Limits(
     processes=256, open_files=1024, file_size_mb=10, tmp_mb=10, memory_mb=2048, memory_soft_mb=1500
@@ -49,7 +48,7 @@ def test_no_part_of_a_submission_takes_longer_than_its_time() -> None:
 def test_a_supervisor_accepts_every_time_that_a_course_can_set(rehearse: bool) -> None:
     assert timed(Deadlines(), 0).notebook == 1
     deadlines = timed(Deadlines(), 100_000)
-    JudgeSeconds(**asdict(deadlines))
+    Deadlines(**asdict(deadlines))
     (most,) = (e.le for e in JudgeSubmission.model_fields["seconds"].metadata if isinstance(e, Le))
     assert isinstance(most, float)
     assert longest(deadlines, rehearse=rehearse) <= most

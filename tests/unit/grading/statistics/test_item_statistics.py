@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.grading.results.grading_result import GradedCall, GradingResult
+from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.statistics.item_statistics import (
     CheckStatistics,
     WrongResult,
@@ -12,6 +12,7 @@ from mograder.grading.statistics.item_statistics import (
     distribution,
     item_statistics,
 )
+from mograder.sandbox.execution.judging import JudgedCall
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.graded_results import graded_result
 
@@ -105,7 +106,7 @@ def test_the_commonest_wrong_result_is_told_if_two_students_share_it() -> None:
     def result(*returned: str, passed: bool = False) -> GradingResult:
         (check,) = graded_result().checks
         calls = tuple(
-            GradedCall(call=f"mean({at})", status="ok", result=each)
+            JudgedCall(call=f"mean({at})", status="ok", result=each)
             for at, each in enumerate(returned)
         )
         label = check.labels[0].model_copy(update={"passed": passed})

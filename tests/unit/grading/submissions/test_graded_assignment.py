@@ -14,7 +14,7 @@ from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_plan import GradingPlan
-from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
+from mograder.sandbox.execution.judging import JudgedState, JudgingRequest, JudgingResult
 from tests.support.fake_judges import (
     FINISHED,
     SOURCE,
@@ -75,7 +75,7 @@ async def test_a_contract_is_recorded_with_the_user_ids_of_no_student(tmp_path: 
 
 @pytest.mark.parametrize("state", ["not run", "needs attention"])
 async def test_no_contract_is_kept_unless_every_check_was_judged(
-    tmp_path: Path, state: str
+    tmp_path: Path, state: JudgedState
 ) -> None:
     def answer(request: JudgingRequest, plan: GradingPlan) -> JudgingResult:
         first, second = everything_passed(plan)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.sandbox.execution.judge_report import read_judge_report
+from mograder.sandbox.execution.judging import read_judge_report
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
 from tests.support.judging_rig import notebook
 

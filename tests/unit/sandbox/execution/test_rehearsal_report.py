@@ -11,8 +11,8 @@ from mograder.sandbox.execution.judging import (
     PassedJunk,
     RehearsalReport,
     UnsteadyLabel,
+    read_rehearsal,
 )
-from mograder.sandbox.execution.rehearsal_report import read_rehearsal
 
 ANSWERS = {"kind": "rehearsal answers", "answers": [["x", "float"], ["f", "(n) → number"]]}
 AGAIN = {"kind": "rehearsal again", "cell": 3, "label": "Q1", "message": "far"}

@@ -43,7 +43,7 @@ def test_an_honest_report_is_what_it_says() -> None:
     result = read(*HONEST)
     assert result.outcome is Outcome.FINISHED
     assert (result.cells[0].status, result.cells[0].output_tail) == (CellStatus.OK, "said")
-    assert (result.checks[0].label, result.checks[0].cell_index) == ("Q1", 0)
+    assert (result.checks[0].label, result.checks[0].index) == ("Q1", 0)
     assert (result.log_tail, result.seconds) == ("log", 2.0)
 
 

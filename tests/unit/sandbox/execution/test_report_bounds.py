@@ -15,12 +15,7 @@ from mograder.core.sections.settings_model import LimitsSettings
 from mograder.notebook.grading.grading_plan import render_plan
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
-from mograder.sandbox.execution.judging import (
-    Deadlines,
-    JudgeFiles,
-    JudgingRequest,
-    JudgingResult,
-)
+from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, Outcome
 from mograder.sandbox.execution.report_bounds import (
     JUDGE_BOUNDS,
@@ -30,7 +25,7 @@ from mograder.sandbox.execution.report_bounds import (
 )
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.inside.grading_contract import render_contract
-from mograder.sandbox.protocol import CancelCall, Done, Execute, JudgeSubmission, Output
+from mograder.sandbox.protocol import CancelCall, Deadlines, Done, Execute, JudgeSubmission, Output
 from mograder.store.database.database import open_engine, upgrade
 from tests.support.fake_node import FakeNode
 from tests.support.node_rig import KEY, NodeRig

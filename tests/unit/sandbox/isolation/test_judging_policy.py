@@ -14,7 +14,7 @@ from mograder.sandbox.isolation.policy import (
     worker_plan,
     zygote_group_plan,
 )
-from mograder.sandbox.protocol import AnswerJudge, AnswerWorker, JudgeSeconds
+from mograder.sandbox.protocol import AnswerJudge, AnswerWorker, Deadlines
 from tests.unit.sandbox.isolation.test_policy import HOST, LIMITS, ROOT
 
 COPY, FOLDER = Path("/srv/state/workers/1"), Path("/srv/state/judges/abc")
@@ -37,7 +37,7 @@ def worker() -> Plan:
 
 
 def judge(*, records: bool = False) -> AnswerJudge:
-    seconds = JudgeSeconds(notebook=1, call=2, check=3, submission=4)
+    seconds = Deadlines(notebook=1, call=2, check=3, submission=4)
     return AnswerJudge(
         session_id="judge-12",
         directory=FOLDER,

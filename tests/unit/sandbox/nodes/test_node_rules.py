@@ -14,8 +14,8 @@ from mograder.sandbox.nodes.node_use import NodeUse
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
+    Deadlines,
     Ended,
-    JudgeSeconds,
     JudgeSubmission,
     Limits,
     Measured,
@@ -154,7 +154,7 @@ def test_the_paths_of_worker_and_judge_are_both_looked_at(tmp_path: Path) -> Non
     }
 
     def judging(worker: Path, judge: Path) -> JudgeSubmission:
-        seconds = JudgeSeconds(notebook=1, call=1, check=1, submission=1)
+        seconds = Deadlines(notebook=1, call=1, check=1, submission=1)
         return JudgeSubmission(
             worker=AnswerWorker.model_validate(
                 {

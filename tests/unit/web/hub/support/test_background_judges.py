@@ -11,13 +11,9 @@ import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.execution.judging import (
-    Deadlines,
-    JudgeFiles,
-    JudgingRequest,
-    JudgingResult,
-)
+from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
+from mograder.sandbox.protocol import Deadlines
 from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 
