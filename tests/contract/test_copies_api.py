@@ -33,6 +33,23 @@ class NoRoom(Disk):
         raise OSError(errno.ENOSPC, "no space left")
 
 
+# ---- copies ----
+
+
+async def test_b69_a_notebook_that_code_has_renamed_stays_and_is_named_to_the_student(
+    hub: Hub,
+) -> None:
+    (await begin(hub)).rename(folder(hub) / "alice homework.py")
+    stream = {"Accept": "application/x-ndjson"}
+    answer = await ask(hub, "POST", "/start-edit-deep/A1", headers=stream)
+    note = "There was no A1.py in your folder any more, so it was copied anew."
+    assert note in answer.text
+    assert "such as alice homework.py." in answer.text
+    assert (folder(hub) / "A1.py").read_text() == NOTEBOOK
+    assert (folder(hub) / "alice homework.py").read_text() == WORK
+    assert "note" not in (await ask(hub, "POST", "/start-edit-deep/A1")).json()
+
+
 # ---- status ----
 
 

@@ -98,11 +98,11 @@ async def test_a_full_hub_is_told_and_tried_again_by_itself(
     await page.wait_for_url("**/edit/user/alice/A1/")
 
 
-async def test_that_a_notebook_got_its_name_back_is_told_until_a_click(
+async def test_what_the_student_should_read_first_is_told_until_a_click(
     url: str, page: Page
 ) -> None:
     async def started(route: Route) -> None:
-        done = {"event": "done", "url": "edit/user/alice/A1/", "renamed": "homework.py"}
+        done = {"event": "done", "url": "edit/user/alice/A1/", "note": "It was copied anew."}
         told = {"event": "progress", "message": "Starting the editor"}
         await route.fulfill(body="".join(json.dumps(each) + "\n" for each in (told, done)))
 
@@ -110,7 +110,7 @@ async def test_that_a_notebook_got_its_name_back_is_told_until_a_click(
     await page.route("**/edit/user/alice/A1/", lambda route: route.fulfill(body="there"))
     await page.add_init_script("window.setTimeout = () => 0")  # only a click leads on
     await page.goto(f"{url}/edit/A1")
-    await expect(page.locator("#news")).to_contain_text("Your notebook was called homework.py.")
+    await expect(page.locator("#news")).to_have_text("It was copied anew.")
     async with page.expect_navigation(url="**/edit/user/alice/A1/"):
         await page.locator("#news").click()
 

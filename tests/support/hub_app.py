@@ -400,7 +400,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         grades=lambda item: [each for each in grades if each.assignment == item],
     )
     releases = Releases(course / "hub-release")
-    workspaces = Workspaces(course / "hub-notebooks", released=releases.get)
+    workspaces = Workspaces(course / "hub-notebooks")
     services = Services(
         loaded=loaded,
         clock=clock,

@@ -32,7 +32,6 @@ from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.earlier_versions import parse_archive
-from mograder.store.copies.renamed_notebooks import printable
 from mograder.store.copies.workspaces import Saved, Workspaces
 from mograder.store.releases.published_release import Release
 from mograder.store.versions.versions import Origin
@@ -193,21 +192,6 @@ class Copies:
                     )
                 )
             )
-
-    async def take_back(self, copy: CopyOf) -> str | None:
-        """Rename a renamed notebook back to the item's name; return its old name, or None.
-
-        Its session is ended first: it may have the notebook open under the other name, and would
-        save to it.
-
-        Raises: as :meth:`~mograder.store.copies.workspaces.Workspaces.take_back`.
-        """
-        user, item = copy.user, copy.item
-        if await asyncio.to_thread(self._workspaces.renamed, user, item) is None:
-            return None
-        # Renaming takes no space, so it is done on a full disk too.
-        found = await self._alone(copy, lambda: self._workspaces.take_back(user, item))
-        return None if found is None else printable(found)
 
     async def export(self, copy: CopyOf) -> Saved:
         """Return the newest complete save, never a partly written one (B118).

@@ -7,6 +7,7 @@ Checks, marks and the header are always those of the new release.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,6 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.integrity import first_line
-from mograder.notebook.likeness import shared_lines
 from mograder.notebook.merge.cell_pairs import code_of
 from mograder.notebook.merge.cell_states import (
     CELL_HASHES,
@@ -281,6 +281,14 @@ def _check(text: str, pieces: Sequence[Piece]) -> None:
         )
 
 
+_FRAME = re.compile(
+    r"""import\ marimo(\ as\ \w+)?|from\ marimo\ import\ .*|__generated_with\ ?=.*|app\ ?=.*App\(.*
+    |@app\.\w+.*|(async\ )?def\ _\(.*|return.*|if\ __name__\ ?==.*|app\.run\(\)|with\ app\.setup.*
+    |\#\ ///.*|\#\ (requires-python|dependencies)\b.*|[\W_]*""",
+    re.VERBOSE,
+)
+"""Lines that any two marimo notebooks may have in common."""
+
 _ENOUGH = 0.6
 """Smallest share of a release's lines in a copy that came from it."""
 
@@ -294,8 +302,19 @@ def fitting_release(mine: str, releases: Sequence[str]) -> int | None:
     """
     hashes = read_key(mine, CELL_HASHES)
     same = [each for each, text in enumerate(releases) if read_key(text, CELL_HASHES) == hashes]
-    shares = {each: shared_lines(mine, releases[each]) for each in same}
+    shares = {each: _shared_lines(mine, releases[each]) for each in same}
     best = max(same, key=lambda each: (shares[each], -each), default=None)
     if best is None or (not hashes and shares[best] < _ENOUGH):
         return None
     return best
+
+
+def _shared_lines(text: str, release: str) -> float:
+    """Return the share (0 to 1) of a release's own lines in a text; neither is parsed."""
+    own = _lines(release)
+    return len(own & _lines(text)) / len(own) if own else 0.0
+
+
+def _lines(text: str) -> frozenset[str]:
+    stripped = (line.strip() for line in text.splitlines())
+    return frozenset(line for line in stripped if not _FRAME.fullmatch(line))

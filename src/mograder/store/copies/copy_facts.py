@@ -13,7 +13,6 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.copy_state import CopyState
-from mograder.store.copies.renamed_notebooks import Released, Renamed
 from mograder.store.filesystem.untrusted_dir import FileInfo, UntrustedDir
 
 _MOST_PEOPLE = 20_000
@@ -39,11 +38,9 @@ class CopyFacts:
 class CopyListing:
     """A listing of the copies below one directory; thread-safe."""
 
-    def __init__(self, root: Path, released: Released = lambda _: None) -> None:
-        """Take ``released``, which returns the release to compare a renamed notebook with."""
+    def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self._below = UntrustedDir(self._root)
-        self._renamed = Renamed(self._below, released)
 
     def people(self) -> tuple[Username, ...]:
         """Return the names of all users who have a folder, sorted; other names are skipped."""
@@ -65,7 +62,7 @@ class CopyListing:
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
         """Return one copy; None without a notebook that is a regular file."""
-        notebook = self._renamed.look(user, item)
+        notebook = self._look(user, item, f"{item}.py")
         if notebook is None:
             return None
         submitted = self._look(user, item, ".submitted")

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +32,6 @@ from mograder.store.copies.earlier_versions import (
     archive_of,
 )
 from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
-from mograder.store.copies.renamed_notebooks import Released, Renamed
 from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 from mograder.store.releases.pinned_release import gone, open_file, pinned
@@ -50,6 +50,8 @@ _MOST_ITEMS = 200
 """Most directories of one student, since uploads create one even for an unpublished name."""
 
 _STEADY_LOOKS = 8
+_MOST_TOLD = 5
+"""Most further files of a folder that are named to its owner."""
 
 
 class FileStatus(StrEnum):
@@ -86,17 +88,14 @@ class Workspaces:
         self,
         root: Path,
         *,
-        released: Released = lambda _: None,
         resolver: Resolver | None = None,
         disk: Disk = DISK,
     ) -> None:
-        """Take ``released``, which returns the release to compare a renamed notebook with."""
         # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
         self._below = UntrustedDir(
             self._root, staging=self._root / _STAGING, resolver=resolver, disk=disk
         )
-        self._renamed = Renamed(self._below, released)
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:
@@ -112,28 +111,28 @@ class Workspaces:
         return self.directory(user, item) / f"{item}.py"
 
     def has_copy(self, user: Username, item: ItemName) -> bool:
-        """Return whether the student has a notebook of this item, possibly renamed.
+        """Return whether the student has a notebook of this item; a link or a pipe is none."""
+        return self._look(user, item, f"{item}.py") is not None
 
-        A link or a pipe is not a notebook.
+    def others(self, user: Username, release: Release) -> tuple[str, ...]:
+        """Return the first further Python files of the item's folder by name, as printable text.
+
+        Those of the release and earlier versions are not among them. A student's file name may
+        contain any bytes.
         """
-        return self._renamed.look(user, item) is not None
-
-    def renamed(self, user: Username, item: ItemName) -> str | None:
-        """Return the path of a renamed notebook, relative to the item's folder.
-
-        Return None if the notebook has the item's name, or if there is no notebook.
-        """
-        return self._renamed.find(user, item)
-
-    def take_back(self, user: Username, item: ItemName) -> str | None:
-        """Rename a renamed notebook back; return the path that it had, None if not renamed.
-
-        No session may have it open: it would save under the other name, and make a second file.
-
-        Raises: :class:`Busy` (disk full or read-only), :class:`Conflict` (renamed meanwhile).
-        """
-        with self._lock(user, item):
-            return self._take_back(user, item)
+        try:
+            names = self._below.names(_path(user, release.name), _MOST_NAMES)
+        except (InvalidInput, NotFound):
+            return ()
+        own = {f"{release.name}.py", *release.files}
+        further = (
+            name
+            for name in sorted(names)
+            if name.endswith(".py")
+            and name not in own
+            and archive_of(name, release.name, self._look(user, release.name, name)) is None
+        )
+        return tuple(map(_printable, islice(further, _MOST_TOLD)))
 
     def notebook_size(self, user: Username, item: ItemName) -> int | None:
         """Return the size in bytes of the notebook with the item's name; None without one."""
@@ -146,7 +145,7 @@ class Workspaces:
         Raises: :class:`NotFound` where there is none, :class:`InvalidInput` if it is not a regular
         file or not UTF-8 text, :class:`TooLarge` beyond ``limit`` bytes.
         """
-        data = self._below.read(_path(user, item, self._name(user, item)), limit)
+        data = self._below.read(_path(user, item, f"{item}.py"), limit)
         try:
             return data.decode()
         except UnicodeDecodeError as error:
@@ -168,16 +167,15 @@ class Workspaces:
     def ensure(self, user: Username, release: Release) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 
-        A notebook that was renamed gets its name back (:meth:`take_back`). The notebook is copied
-        last, so that after a crash the next call copies the missing files; once it exists nothing
-        is copied again.
+        The notebook is copied last, so that after a crash the next call copies the missing files;
+        once it exists nothing is copied again.
 
         Raises: :class:`InvalidInput` when a link, pipe or the like has the name of a file or
         directory, :class:`NotFound` when the release is gone.
         """
         item = release.name
         with self._lock(user, item):
-            if not self._has_notebook(user, item) and self._take_back(user, item) is None:
+            if not self._has_notebook(user, item):
                 self._below.make_base()
                 self._below.make_directory(_path(user, item))
                 self._copy_release(user, release)
@@ -188,7 +186,7 @@ class Workspaces:
 
         See compatibility-0.3.16.md 2.4.
         """
-        notebook = self._renamed.look(user, item)
+        notebook = self._look(user, item, f"{item}.py")
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
         if notebook is None or (uploaded is None and exported is None):
@@ -216,12 +214,10 @@ class Workspaces:
     def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
         """Return a file of the workspace, at most ``limit`` bytes, as it was at one moment.
 
-        ``<item>.py`` is the student's notebook, also where it was renamed.
-
         Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`~mograder.core.errors.TooLarge`,
         :class:`Conflict` when it changes during each of several attempts.
         """
-        path = _path(user, item, self._name(user, item) if name == f"{item}.py" else name)
+        path = _path(user, item, name)
         for _ in range(_STEADY_LOOKS):
             before = self._below.stat(path)
             data = self._below.read(path, limit)
@@ -241,7 +237,6 @@ class Workspaces:
         """
         with self._lock(user, item):
             self._make(user, item)
-            self._take_back(user, item)
             kept = self._replace(user, item, io.BytesIO(data), now)
             self._drop_marker(user, item, _EXPORTED)
             self._mark(user, item, _UPLOADED)
@@ -254,7 +249,6 @@ class Workspaces:
         """
         with self._lock(user, item):
             self._make(user, item)
-            self._take_back(user, item)
             kept = self._replace(user, item, io.BytesIO(data), now)
             if self._look(user, item, _UPLOADED) is None:
                 self._mark(user, item, _UPLOADED, modified_ns=0)
@@ -272,7 +266,6 @@ class Workspaces:
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
         with self._lock(user, release.name):
-            self._take_back(user, release.name)
             if only_replace and not self._anything(user, release.name):
                 return None
             self._make(user, release.name)
@@ -296,7 +289,6 @@ class Workspaces:
         """
         item = release.name
         with self._lock(user, item):
-            self._take_back(user, item)
             fd, current = pinned(release)
             try:
                 if current.version != release.version:
@@ -414,22 +406,6 @@ class Workspaces:
     def _lock(self, user: Username, item: ItemName) -> threading.Lock:
         return self._locks[hash((user, item)) % _STRIPES]
 
-    def _name(self, user: Username, item: ItemName) -> str:
-        """Return the path of the notebook in its folder: the item's name, unless renamed."""
-        return self._renamed.find(user, item) or f"{item}.py"
-
-    def _take_back(self, user: Username, item: ItemName) -> str | None:
-        found = self._renamed.find(user, item)
-        if found is None:
-            return None
-        try:
-            moved = self._below.move(_path(user, item, found), _path(user, item, f"{item}.py"))
-        except NotFound as error:  # the student's code has just moved it again
-            raise Conflict(
-                "The notebook is being renamed at the moment.", hint="Try again in a minute."
-            ) from error
-        return found if moved else None
-
     def _anything(self, user: Username, item: ItemName) -> bool:
         """Return whether the notebook's name exists, even as a link or a directory."""
         try:
@@ -474,6 +450,11 @@ class Workspaces:
             self._below.make_directory(_path(user, item, parent))
         with open_file(release, path) as source:
             self._below.copy(_path(user, item, path), source, NewFile(replace=False))
+
+
+def _printable(name: str) -> str:
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _path(*parts: str) -> str:

@@ -127,7 +127,7 @@ def _make_hub_app(
     release_dir = services.loaded.path(hub.release_dir)
     reserve = services.loaded.settings.limits.disk_reserve
     pages = load_pages()
-    listing = CopyListing(services.loaded.path(hub.notebooks_dir), services.releases.get)
+    listing = CopyListing(services.loaded.path(hub.notebooks_dir))
     copies = Copies(
         services.pool, services.workspaces, services.recorder, services.clock, reserve=reserve
     )

@@ -43,7 +43,7 @@ async function begin() {
       return;
     }
     const done = await ask();
-    if (done.renamed) await read(word("renamed", done.renamed));
+    if (done.note) await read(done.note);
     tell(word("opening"));
     location.replace(`${home}/${done.url}`);
   } catch (error) {

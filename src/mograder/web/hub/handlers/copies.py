@@ -24,7 +24,6 @@ from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report_html import has_our_elements_only
 from mograder.notebook.integrity.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
-from mograder.store.copies.renamed_notebooks import printable
 from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
@@ -225,12 +224,10 @@ KnownCopy = Annotated[CopyOf, Depends(_copy_in_path)]
 def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:
     services = app.services
     release = services.releases.get(copy.item)
-    renamed = services.workspaces.renamed(copy.user, copy.item)
     return CopyStatus(
         file_status=services.workspaces.file_status(copy.user, copy.item),
         session_active=services.pool.find(copy.key) is not None,
         has_release=release is not None and _may_know(app, identity, copy),
-        renamed=printable(renamed) if renamed else None,
     )
 
 

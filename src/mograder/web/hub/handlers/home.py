@@ -158,11 +158,7 @@ def _look(
     moodle = moodle_pages(app.services.loaded.settings)
     views = survey(app, identity, preview.at if preview else None)
     if preview:  # a preview does not show the instructor's own copies
-        views = [
-            dataclasses.replace(view, has_copy=False, renamed=None)
-            for view in views
-            if view.visible
-        ]
+        views = [dataclasses.replace(view, has_copy=False) for view in views if view.visible]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
     lines = [_line(app, identity, view, moodle) for view in found]
     now = app.services.clock.now()

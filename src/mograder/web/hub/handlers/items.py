@@ -20,8 +20,6 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from mograder.sessions.student_copies import CopyOf
-from mograder.store.copies.renamed_notebooks import printable
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.store.releases.visibility import Visibility
@@ -31,6 +29,11 @@ from mograder.web.hub.support.models import AssignmentEntry, Done, Entry, Lectur
 from mograder.web.hub.support.notifier import Part
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
+
+_MADE_ANEW = (
+    "There was no {0}.py in your folder any more, so it was copied anew. "
+    "Your other files were kept, such as {1}."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,6 @@ class ItemView:
     has_copy: bool
     updated: bool
     active: bool
-    renamed: str | None = None
-    """The path, in the copy's folder, of a renamed notebook; opening it in Edit renames it back."""
 
     @property
     def name(self) -> str:
@@ -140,36 +141,24 @@ async def download(a: str, request: Request, app: CurrentApp, caller: Caller) ->
 async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release, str | None]:
     """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-    Returns the release, and the notebook's former name if it was renamed and has now been renamed
-    back to the item's name.
+    Returns the release, and a sentence if the folder had other files but no notebook.
 
     Raises: NotFound (unknown or not available), InvalidInput (a demo).
     """
-    release, ready = await to_thread.run_sync(_begin, app, identity, name)
-    if ready:
-        return release, None
-    user = person(identity)
-    renamed = await app.copies.take_back(CopyOf(user, release.name))
-    await to_thread.run_sync(_ensure, app, user, release)
-    return release, renamed
+    return await to_thread.run_sync(_take_copy, app, identity, name)
 
 
-def _begin(app: HubApp, identity: Identity, name: str) -> tuple[Release, bool]:
-    """Return the release, and whether a copy is ready; a copy with a renamed notebook is not."""
+def _take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release, str | None]:
     release = find_assignment(app, name)
     user, workspaces = person(identity), app.services.workspaces
+    note = None
     if not workspaces.has_copy(user, release.name):
         demand_visible(app, identity, release.name)
-    if workspaces.renamed(user, release.name) is not None:
-        return release, False
-    _ensure(app, user, release)
-    return release, True
-
-
-def _ensure(app: HubApp, user: Username, release: Release) -> None:
-    """Make the copy if there is none, and record its first version."""
-    app.services.workspaces.ensure(user, release)
+        if others := workspaces.others(user, release):
+            note = _MADE_ANEW.format(release.name, ", ".join(others))
+    workspaces.ensure(user, release)
     app.services.recorder.look(user, release.name)
+    return release, note
 
 
 def _find_file(app: HubApp, identity: Identity, name: str, filename: str) -> Path:
@@ -187,7 +176,6 @@ def _view(app: HubApp, identity: Identity, release: Release, moment: datetime) -
     rule = app.visibility.of(release.name)
     key = SessionKey(user, release.name, mode_of(release.kind))
     has_copy = services.workspaces.has_copy(user, release.name)
-    renamed = services.workspaces.renamed(user, release.name) if has_copy else None
     return ItemView(
         release=release,
         visibility=rule,
@@ -196,7 +184,6 @@ def _view(app: HubApp, identity: Identity, release: Release, moment: datetime) -
         has_copy=has_copy,
         updated=has_copy and services.workspaces.updated(user, release),
         active=services.pool.find(key) is not None,
-        renamed=printable(renamed) if renamed else None,
     )
 
 
@@ -219,7 +206,6 @@ def _entry(view: ItemView) -> Entry:
             updated=view.updated,
             visible=view.visible,
             visible_from=visible_from,
-            renamed=view.renamed,
         )
     return LectureEntry(
         name=view.name,

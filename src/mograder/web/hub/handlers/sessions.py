@@ -49,10 +49,10 @@ async def start_edit_deep(
 
     async def job(report: Report) -> Started:
         report("Getting your copy ready")
-        release, renamed = await take_copy(app, caller, a)
+        release, note = await take_copy(app, caller, a)
         copy = CopyOf(person(caller), release.name)
         await settle(app, request, caller, copy, report)
-        return await _start(app, copy.key, report, renamed)
+        return await _start(app, copy.key, report, note)
 
     return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
 
@@ -66,9 +66,8 @@ async def start_edit(
         key = await to_thread.run_sync(_existing_copy, app, user, a)
         await app.audit.record_foreign(request, caller, key.user, "start session", _what(key))
         copy = CopyOf(Username(key.user), ItemName(key.item))
-        renamed = await app.copies.take_back(copy)
         await settle(app, request, caller, copy, report)
-        return await _start(app, key, report, renamed)
+        return await _start(app, key, report)
 
     return await deliver(request, job, page_of)
 
@@ -112,13 +111,11 @@ def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
     return sorted(sessions, key=lambda session: (session.key.user, session.key.item))
 
 
-async def _start(
-    app: HubApp, key: SessionKey, report: Report, renamed: str | None = None
-) -> Started:
-    if renamed is not None:
-        report(f"Your notebook was called {renamed}. It has its name {key.item}.py again.")
+async def _start(app: HubApp, key: SessionKey, report: Report, note: str | None = None) -> Started:
+    if note is not None:
+        report(note)
     session = await app.services.pool.get_or_start(key, report)
-    return Started(url=session.key.url, renamed=renamed)
+    return Started(url=session.key.url, note=note)
 
 
 def page_of(started: Started) -> str:

@@ -73,12 +73,6 @@ class ServerStatus(Done):
     sessions: Literal[0] = 0
 
 
-Renamed = Annotated[str | None, Field(exclude_if=lambda name: name is None)]
-"""The path of a renamed notebook in its folder. Left out for one that is not renamed, since 0.3.16
-does not have the field.
-"""
-
-
 class AssignmentEntry(Body):
     """An assignment in a person's list."""
 
@@ -90,7 +84,6 @@ class AssignmentEntry(Body):
     updated: bool
     visible: bool
     visible_from: str | None = None
-    renamed: Renamed = None
 
 
 class LectureEntry(Body):
@@ -129,7 +122,6 @@ class CopyStatus(Body):
     file_status: FileStatus
     session_active: bool
     has_release: bool
-    renamed: Renamed = None
 
 
 class Uploaded(Done):
@@ -255,8 +247,8 @@ class Started(Done):
 
     url: str
     port: int = 0
-    renamed: Renamed = None
-    """The notebook's former path, if this start renamed it back to the item's name."""
+    note: Annotated[str | None, Field(exclude_if=lambda note: note is None)] = None
+    """A sentence that the student should read before the notebook opens."""
 
 
 class Stopped(Done):

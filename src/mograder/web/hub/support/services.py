@@ -187,7 +187,7 @@ def _open_stores(
     refuse_squashed_root(loaded.path(hub.release_dir), loaded.path(hub.notebooks_dir))
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
-    workspaces = Workspaces(loaded.path(hub.notebooks_dir), released=releases.get)
+    workspaces = Workspaces(loaded.path(hub.notebooks_dir))
     return releases, workspaces, CopyRecorder(Versions(state.engine), workspaces, releases, clock)
 
 
