@@ -88,6 +88,21 @@ async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> 
     assert told["opens"] == "2026-08-31T07:00:00Z"
 
 
+async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(tmp_path: Path) -> None:
+    dates = "duedate = 1788500000\ncutoffdate = 1788600000\nallowsubmissionsfromdate = 1788400000\n"
+    course = make_hub(tmp_path / "course", f'[[assignments]]\nname = "A 1"\ndir = "A1"\n{dates}')
+    course.publish("A1")
+    assert "A1" not in await look(course, "/", "alice")
+    assert (await look(course, "/course/items/A1")).count("(Moodle)") == 3
+    answer = (await send(course, "/dates/A1", json={"due": "2026-09-20T12:00Z"})).json()
+    assert answer["closes"] == answer["due"], "submissions do not end before the due date"
+    await send(course, "/dates/A1", json={"opens": "2026-08-20T12:00Z"})
+    assert "A1" in await look(course, "/", "alice")
+    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
+    assert told["opens_from"] == "set by an instructor"
+    course.close()
+
+
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
     fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
     assert (await send(course, "/dates/A1", data=fields, headers=FORM)).status_code == 303

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import parse_qs, urlsplit
 
 from mograder.auth.external_names import display_line
 from mograder.auth.jose import InvalidToken, check_times, text_claim
 from mograder.auth.lti_addresses import addresses_of, platform_origin
+from mograder.auth.lti_tool import DATES
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden
+from mograder.core.item_dates import ItemDates
 from mograder.core.sections.external_settings import LtiPlatform
 
 _LTI = "https://purl.imsglobal.org/spec/lti/claim/"
@@ -75,6 +77,7 @@ class Launch:
     ``username`` is the name as the platform tells it, unchecked, "" for none. ``role`` is the role
     in the platform's course. ``item`` is the item that the activity asks for, unchecked.
     ``picking`` is None for other messages than requests for links, ``resource_link`` "" for these.
+    ``dates`` are the item's for this person, None if the platform does not pass them on.
     """
 
     message: Message
@@ -92,6 +95,7 @@ class Launch:
     item: str
     services: LaunchServices
     picking: Picking | None
+    dates: ItemDates | None = None
 
 
 def launch_of(
@@ -133,6 +137,7 @@ def launch_of(
         item=_item(claims, own_url),
         services=_services(claims, platform),
         picking=_picking(claims, platform) if message is Message.PICK else None,
+        dates=_dates(_part(claims, f"{_LTI}custom")),
     )
 
 
@@ -242,6 +247,24 @@ def _item(claims: Mapping[str, object], own_url: str) -> str:
         )
     named = parse_qs(urlsplit(target).query).get("item", [""])
     return _told(_part(claims, f"{_LTI}custom").get("item")) or named[0]
+
+
+def _dates(custom: Mapping[str, object]) -> ItemDates | None:
+    """Return the dates in the custom values that :data:`~mograder.auth.lti_tool.DATES` names.
+
+    One that is missing, cannot be read or has no offset from UTC is None.
+    """
+    if not any(name in custom for name in DATES):
+        return None
+    return ItemDates(*(_moment(_told(custom.get(name))) for name in DATES))
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+        return None if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def is_own_address(url: str, own_url: str) -> bool:

@@ -26,6 +26,18 @@ ROSTER_SCOPE: Final = "https://purl.imsglobal.org/spec/lti-nrps/scope/contextmem
 """What reading the members of a course needs."""
 
 
+DATES: Final = {
+    "opens": "$ResourceLink.available.startDateTime",
+    "due": "$ResourceLink.submission.endDateTime",
+    "closes": "$ResourceLink.available.endDateTime",
+}
+"""The custom values by which a platform tells an item's dates, in the order of ``ItemDates``.
+
+The variables are those of the LTI core specification. Canvas fills in "available from", "due" and
+"until"; Moodle 5.1 knows none of them and sends their names.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolAddresses:
     """The hub's addresses for a platform, below ``root``: scheme, host and path prefix."""
@@ -83,7 +95,8 @@ def registration_document(
     """Return the registration of this hub, as OpenID Connect's dynamic registration wants it.
 
     It asks for people's names, and for email addresses only where the settings take user names
-    from them; for a custom value with the user name only where they take it from there.
+    from them; for a custom value with the user name only where they take it from there. The
+    custom values with the dates of activities are always asked for.
     """
     claims = ["iss", "sub", "name", "given_name", "family_name"]
     messages = [
@@ -106,7 +119,7 @@ def registration_document(
             "domain": urlsplit(addresses.root).netloc,
             "description": "Notebooks of the course, each student's own.",
             "target_link_uri": addresses.launch,
-            "custom_parameters": {"username": "$User.username"} if by_custom else {},
+            "custom_parameters": {"username": "$User.username", **DATES} if by_custom else DATES,
             "claims": [*claims, "email"] if platform.username == "email" else claims,
             "messages": messages,
         },

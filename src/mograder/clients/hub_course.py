@@ -46,6 +46,7 @@ class ItemDatesAnswer(HubAnswer):
     closes: AwareDatetime | None = None
     due_from: str = ""
     closes_from: str = ""
+    opens_from: str = ""
     marks: int = 0
 
 

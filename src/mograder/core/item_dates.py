@@ -1,4 +1,4 @@
-"""The dates of an item as ``mograder.toml`` has them: when it opens, is due and closes; pure."""
+"""The dates of an item, and as ``mograder.toml`` has them: when it opens, is due, closes; pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, tzinfo
 from datetime import time as daytime
 from zoneinfo import ZoneInfo
 
+from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import nfc
 from mograder.core.sections.settings_model import ItemSettings, Settings
@@ -41,6 +42,9 @@ class ItemDates:
                 raise InvalidInput(
                     f"{name} {word} before it {earlier}.", hint="Correct one of the two dates."
                 )
+
+
+NO_DATES = ItemDates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,13 @@ def written_dates(settings: Settings, name: str) -> ItemDates:
     return dates
 
 
-def written_openings(settings: Settings) -> dict[str, datetime]:
-    """Return when items open by ``[items."NAME"] opens``, by their names."""
-    found = {nfc(name): written_dates(settings, name).opens for name in settings.items}
-    return {name: opens for name, opens in found.items() if opens is not None}
+def moodle_dates(settings: Settings, name: str) -> ItemDates:
+    """Return the dates that `moodle sync` wrote for an item, found by its name or ``dir``."""
+    for each in settings.assignments:
+        if nfc(name) in (nfc(each.name), nfc(each.item)):
+            told = each.allowsubmissionsfromdate, each.duedate, each.cutoffdate
+            return ItemDates(*(from_unix_or_none(at if at > 0 else None) for at in told))
+    return NO_DATES
 
 
 def as_moment(

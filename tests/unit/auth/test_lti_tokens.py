@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from mograder.auth.deep_linking import Answerer, PickedItem, answer_claims
@@ -9,6 +11,7 @@ from mograder.auth.jose import InvalidToken, UnknownKey, verify
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
+from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.names import Username
 from mograder.core.sections.external_settings import LtiPlatform
 from tests.support.lti.tokens import DEEP_LINKING, LTI, Made, made_tokens, recording
@@ -102,6 +105,33 @@ def test_what_a_teacher_writes_into_custom_values_is_a_wish_at_most() -> None:
     assert (found.role, found.username, found.item) == (Role.STUDENT, "alice", "A1")
     named = PLATFORM.model_copy(update={"username": "custom.username"})
     assert opened(by_name["custom says role=Instructor"], named).username == "admin"
+
+
+@pytest.mark.parametrize(
+    ("custom", "dates"),
+    [
+        ({}, None),
+        (
+            {"due": "2026-12-01T18:00:00+01:00", "closes": "2026-12-08T12:00:00Z"},
+            ItemDates(
+                None,
+                datetime(2026, 12, 1, 17, tzinfo=UTC),
+                datetime(2026, 12, 8, 12, tzinfo=UTC),
+            ),
+        ),
+        ({"opens": "$ResourceLink.available.startDateTime", "due": None, "closes": ""}, NO_DATES),
+        ({"due": "2026-12-01T18:00:00", "closes": "soon", "opens": 5}, NO_DATES),
+        ({"due": "0001-01-01T00:00:00+14:00", "closes": "9" * 5000}, NO_DATES),
+    ],
+)
+def test_dates_are_read_where_the_platform_fills_them_in(
+    custom: dict[str, object], dates: ItemDates | None
+) -> None:
+    good = next(each for each in TOKENS if each.name == "good")
+    claims = dict(verify(good.token, key_set("platform"), algorithms={"RS256"}))
+    claims[f"{LTI}custom"] = custom
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    assert found.dates == dates
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 from mograder.auth.lti_tool import (
     CONFIGURATION,
+    DATES,
     ROSTER_SCOPE,
     SCORE_SCOPES,
     ToolAddresses,
@@ -49,7 +50,7 @@ def test_an_email_address_and_a_custom_value_are_asked_for_only_if_names_come_fr
     plain = document()[CONFIGURATION]
     assert "name" in plain["claims"]
     assert "email" not in plain["claims"]
-    assert plain["custom_parameters"] == {}
+    assert plain["custom_parameters"] == DATES
     assert "email" in document(username="email")[CONFIGURATION]["claims"]
     custom = document(username="custom.username")[CONFIGURATION]["custom_parameters"]
-    assert custom == {"username": "$User.username"}
+    assert custom == {"username": "$User.username", **DATES}

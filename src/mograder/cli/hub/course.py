@@ -164,7 +164,7 @@ def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str
 
     lines = [
         name,
-        f"  opens   {told(found.opens)}",
+        f"  opens   {told(found.opens, found.opens_from)}",
         f"  due     {told(found.due, found.due_from)}",
         f"  closes  {told(found.closes, found.closes_from)}",
     ]

@@ -50,7 +50,7 @@ def sync(
 ) -> Result:
     """Write the course's assignments into mograder.toml.
 
-    Names, numbers, due dates and files of the assignments go into [[assignments]], the course into
+    Names, numbers, dates and files of the assignments go into [[assignments]], the course into
     [moodle]. Comments, order and everything else in the file stay as they are. Assignments that are
     hidden from students are not added: the file is often handed to students.
     """
@@ -157,6 +157,8 @@ def _as_json(course: CourseOnMoodle, merged: Merged) -> dict[str, object]:
                 "id": each.id,
                 "cmid": each.cmid,
                 "duedate": int(each.due.timestamp()) if each.due else 0,
+                "cutoffdate": int(each.cutoff.timestamp()) if each.cutoff else 0,
+                "allowsubmissionsfromdate": int(each.opens.timestamp()) if each.opens else 0,
                 "files": [file.name for file in each.attachments],
             }
             for each in course.assignments

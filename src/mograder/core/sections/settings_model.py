@@ -96,8 +96,17 @@ class Assignment(Section):
     cmid: int = 0
     duedate: Annotated[int, BeforeValidator(unix_seconds)] = 0
     """Unix time; 0 means no deadline. `due` in `[items."NAME"]` counts before it."""
+    cutoffdate: Annotated[int, BeforeValidator(unix_seconds)] = 0
+    """The same for `closes`."""
+    allowsubmissionsfromdate: Annotated[int, BeforeValidator(unix_seconds)] = 0
+    """The same for `opens`."""
     dir: str = ""
     files: Annotated[tuple[AssignmentFile, ...], BeforeValidator(listed)] = ()
+
+    @property
+    def item(self) -> str:
+        """The name of its item: that of its directory, its own without one."""
+        return self.dir.rstrip("/").rpartition("/")[2] or self.name
 
 
 class MoodleSettings(Section):

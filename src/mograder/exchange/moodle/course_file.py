@@ -27,8 +27,11 @@ EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
 """marimo's own online editor, as in `wasm-edit-links`."""
 
 
-_TIGHT = re.compile(r'^(url = "[^"\n]*"|course_id = \d+|duedate = \d+)\n\[', re.MULTILINE)
-_OURS = frozenset({"name", "id", "cmid", "duedate", "dir", "files"})
+_DATES = ("duedate", "cutoffdate", "allowsubmissionsfromdate")
+_TIGHT = re.compile(
+    rf'^(url = "[^"\n]*"|course_id = \d+|(?:{"|".join(_DATES)}) = \d+)\n\[', re.MULTILINE
+)
+_OURS = frozenset({"name", "id", "cmid", *_DATES, "dir", "files"})
 """The keys of an assignment that are set from Moodle, and ``dir``."""
 
 
@@ -207,8 +210,11 @@ def _fill(table: Table, assignment: Assignment) -> bool:
     changed = _set(table, "name", assignment.name)
     changed |= _set(table, "id", assignment.id)
     changed |= _set(table, "cmid", assignment.cmid)
-    due = int(assignment.due.timestamp()) if assignment.due else 0
-    return changed | _set(table, "duedate", due)
+    dates = assignment.due, assignment.cutoff, assignment.opens
+    for key, at in zip(_DATES, dates, strict=True):
+        if at is not None or key == "duedate" or key in table:
+            changed |= _set(table, key, int(at.timestamp()) if at else 0)
+    return changed
 
 
 def _fill_files(table: Table, assignment: Assignment, *, gap: bool) -> bool:

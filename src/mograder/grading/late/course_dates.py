@@ -7,7 +7,7 @@ instructors set, and extensions.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from mograder.grading.late.late_work import (
     Terms,
     TimeSource,
     Work,
+    openings,
 )
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import LateFacts
@@ -38,7 +39,8 @@ class CourseDates:
     """The dates of a course; thread-safe, and every method may read files.
 
     ``book`` returns an open gradebook; without it the course's file is opened for each reading.
-    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``.
+    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``, and
+    ``_opens``, the openings by them.
     """
 
     def __init__(self, loaded: LoadedSettings, book: Callable[[], Gradebook] | None = None) -> None:
@@ -48,6 +50,15 @@ class CourseDates:
         self._lock = threading.Lock()
         self._seen: _Stamp = ()
         self._facts = LateFacts()
+        self._opens: Mapping[str, datetime] | None = None
+
+    def openings(self) -> Mapping[str, datetime]:
+        """Return when items open where no rule of visibility says it, by their names."""
+        facts = self._known_facts()
+        with self._lock:
+            if self._opens is None or facts is not self._facts:
+                self._opens = openings(self._loaded.settings, facts)
+            return self._opens
 
     def of(self, item: str) -> DueDates:
         """Return the dates of an item, with all exceptions."""
@@ -94,7 +105,7 @@ class CourseDates:
             if stamp != self._seen:
                 try:
                     self._facts = self._read() if stamp else LateFacts()
-                    self._seen = stamp
+                    self._seen, self._opens = stamp, None
                 except MograderError as error:
                     _log.error("extensions and dates of the gradebook cannot be read: %s", error)
             return self._facts

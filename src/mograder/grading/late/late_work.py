@@ -12,15 +12,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mograder.core.clock import from_unix_or_none, parse_time
-from mograder.core.item_dates import written_dates
+from mograder.core.clock import parse_time
+from mograder.core.item_dates import moodle_dates, written_dates
 from mograder.core.name_lookup import nfc
-from mograder.core.sections.settings_model import Assignment as AssignmentSettings
 from mograder.core.sections.settings_model import LateRule, PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
 from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
 
 _NONE = StoredPolicy()
+
+MOODLE = "Moodle"
+PLATFORM = "the learning platform"
+"""Where dates come from that LTI's launches told, as pages say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class DueDates:
 
     ``extensions`` are later due dates, ``exempt`` the students without deductions. ``closes`` is
     when submissions end, ``closings`` when they end for students to whom ``assignments.json`` gives
-    another time. ``due_from`` and ``closes_from`` say where the general dates come from.
+    another time. ``opens`` is when students see it, unless a rule of visibility says another time.
+    ``due_from``, ``closes_from`` and ``opens_from`` say where the general dates come from.
     """
 
     general: datetime | None = None
@@ -39,6 +43,8 @@ class DueDates:
     closings: Mapping[str, datetime] = field(default_factory=dict)
     due_from: str = ""
     closes_from: str = ""
+    opens: datetime | None = None
+    opens_from: str = ""
 
     def closes_for(self, student: str) -> datetime | None:
         """Return when submissions of a student end; never before the end of an extension."""
@@ -61,6 +67,11 @@ class DueDates:
     def is_extended(self, student: str) -> bool:
         """Return whether the student's due date is later than the general one."""
         return self.of(student) != self.general
+
+    @property
+    def closes_by_hand(self) -> datetime | None:
+        """When submissions end, if that does not come from Moodle or another platform."""
+        return None if self.closes_from in (MOODLE, PLATFORM) else self.closes
 
     @property
     def last(self) -> datetime | None:
@@ -89,23 +100,33 @@ def due_dates(
     """Return the dates of an assignment by its directory's name.
 
     Of several the first counts: that of `mograder feedback --due-date`, the one that an instructor
-    stored, that in ``[items.NAME]``, Moodle's in ``[[assignments]]`` (found by name or ``dir``),
-    the one in ``assignments.json``. Extensions there count besides those of the gradebook.
+    stored, that in ``[items.NAME]``, that of a learning platform's launch, Moodle's in
+    ``[[assignments]]``, the one in ``assignments.json``. Submissions do not end before the due
+    date, which may come from another of these. Extensions in ``assignments.json`` count besides
+    those of the gradebook.
     """
-    written = written_dates(settings, name)
+    written, told, moodle = written_dates(settings, name), stored.told, moodle_dates(settings, name)
     deadline = served.deadline if served else None
     extensions = served.extensions if served else {}
     due, due_from = _first(
         (stored.due, "mograder feedback --due-date"),
         (stored.set_due, "set by an instructor"),
         (written.due, f'[items."{name}"]'),
-        (_listed(name, settings.assignments), "Moodle"),
+        (told.due, PLATFORM),
+        (moodle.due, MOODLE),
         (deadline.due if deadline else None, "assignments.json"),
     )
     closes, closes_from = _first(
         (stored.closes, "set by an instructor"),
         (written.closes, f'[items."{name}"]'),
+        (told.closes, PLATFORM),
+        (moodle.closes, MOODLE),
         (deadline.cutoff if deadline else None, "assignments.json"),
+    )
+    if due is not None and closes is not None and closes < due:
+        closes, closes_from = due, due_from
+    opens, opens_from = _first(
+        (written.opens, f'[items."{name}"]'), (told.opens, PLATFORM), (moodle.opens, MOODLE)
     )
     return DueDates(
         due,
@@ -114,19 +135,21 @@ def due_dates(
         closings={nfc(user): each.cutoff for user, each in extensions.items() if each.cutoff},
         due_from=due_from,
         closes_from=closes_from,
+        opens=opens,
+        opens_from=opens_from,
     )
+
+
+def openings(settings: Settings, facts: LateFacts) -> dict[str, datetime]:
+    """Return when items open where no rule of visibility says it, by their names."""
+    listed = (each.item for each in settings.assignments)
+    names = {nfc(name) for name in (*settings.items, *listed, *facts.policies)}
+    found = {name: due_dates(name, settings, None, facts.policy(name)).opens for name in names}
+    return {name: opens for name, opens in found.items() if opens is not None}
 
 
 def _first(*found: tuple[datetime | None, str]) -> tuple[datetime | None, str]:
     return next((each for each in found if each[0] is not None), (None, ""))
-
-
-def _listed(name: str, listed: Iterable[AssignmentSettings]) -> datetime | None:
-    for each in listed:
-        names = (nfc(each.name), nfc(each.dir.rstrip("/").rpartition("/")[2]))
-        if nfc(name) in names and each.duedate > 0:
-            return from_unix_or_none(each.duedate)
-    return None
 
 
 _DAY = timedelta(days=1)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
 
 ALL_ASSIGNMENTS = ""
@@ -59,6 +60,7 @@ class StoredPolicy:
         off: `mograder feedback --no-penalties` was the last run.
         set_due: The due date that an instructor set, None for the one in the settings.
         closes: When submissions end, as an instructor set it; None for the time in the settings.
+        told: The dates that a learning platform told at the last launch by one of its instructors.
     """
 
     rule: CourseRule | None = None
@@ -66,6 +68,7 @@ class StoredPolicy:
     off: bool = False
     set_due: datetime | None = None
     closes: datetime | None = None
+    told: ItemDates = NO_DATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,10 @@ class LateFacts:
         """
         held = self.policy(assignment)
         return PolicyChange(assignment, replace(held, due=None, set_due=due, closes=closes))
+
+    def with_told(self, assignment: str, told: ItemDates) -> PolicyChange:
+        """Return the change by which a learning platform's dates are stored."""
+        return PolicyChange(assignment, replace(self.policy(assignment), told=told))
 
     def with_rule(self, assignment: str, rule: CourseRule | None) -> PolicyChange:
         """Return the change by which a rule is stored, or withdrawn."""

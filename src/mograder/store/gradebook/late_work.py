@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
@@ -75,6 +76,7 @@ class _Policy(BaseModel):
     off: bool = False
     set_due: AwareDatetime | None = None
     closes: AwareDatetime | None = None
+    told: ItemDates = NO_DATES
 
 
 class LateWork:
@@ -226,7 +228,7 @@ def _policy(assignment: str, text: str | None) -> StoredPolicy:
             f"The stored late policy of {assignment or 'the course'} is damaged.",
             hint="Store another one: mograder extension policy",
         ) from error
-    return StoredPolicy(told.rule, told.due, told.off, told.set_due, told.closes)
+    return StoredPolicy(told.rule, told.due, told.off, told.set_due, told.closes, told.told)
 
 
 def _insert(connection: Connection, change: Change, by: str, at: datetime) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,15 +55,14 @@ _FILE = TypeAdapter(dict[str, Visibility])
 class VisibilityRules:
     """The visibility rules of a course, read again when their file changed.
 
-    ``opens`` are the times from which ``mograder.toml`` shows items; a rule in the file counts
-    before them.
+    ``opens`` returns the times from which items are shown without a rule, by their names.
     """
 
     def __init__(
-        self, path: Path, *, opens: Mapping[str, datetime] | None = None, disk: Disk = DISK
+        self, path: Path, *, opens: Callable[[], Mapping[str, datetime]] = dict, disk: Disk = DISK
     ) -> None:
         self._path = path
-        self._written = {name: Visibility(visible_from=at) for name, at in (opens or {}).items()}
+        self._opens = opens
         self._disk = disk
         self._file = SharedFile(path, disk=disk)
         self._changing = threading.Lock()
@@ -86,7 +85,8 @@ class VisibilityRules:
                 f"{self._path.name} cannot be read, so every item is hidden from students.",
                 hint="Mend the file, or replace all of its rules at once.",
             )
-        return {**self._written, **rules}
+        usual = {name: Visibility(visible_from=at) for name, at in self._opens().items()}
+        return {**usual, **rules}
 
     def change(
         self, changes: Mapping[str, Visibility], *, replace: bool = False
@@ -107,7 +107,7 @@ class VisibilityRules:
 
     def usual(self, name: str) -> Visibility:
         """Return the rule of an item that the file does not have."""
-        return self._written.get(name, Visibility())
+        return Visibility(visible_from=self._opens().get(name))
 
     def _look_now(self) -> None:
         """See what another hub has just written, which holds the same lock while it does."""

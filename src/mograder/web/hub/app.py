@@ -17,7 +17,6 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.identity import is_trusted
-from mograder.core.item_dates import written_openings
 from mograder.core.log import get_logger
 from mograder.core.session_url import session_url
 from mograder.core.tasks.periodic import Loop, keep_running
@@ -133,8 +132,8 @@ def _make_hub_app(
     )
     results = ValidationResults(KeptResults(services.state.engine))
     results.load()
-    opens = written_openings(services.loaded.settings)
-    visibility = VisibilityRules(release_dir / ".visibility.json", opens=opens)
+    marking = hub_marking(services, book)
+    visibility = VisibilityRules(release_dir / ".visibility.json", opens=marking.dates.openings)
     return HubApp(
         services=services,
         pages=pages,
@@ -154,7 +153,7 @@ def _make_hub_app(
         notifier=notifier,
         copy_counts=CopyCounts(listing, services.clock),
         numbers=CourseNumbers(services.clock),
-        marking=hub_marking(services, book),
+        marking=marking,
         board=open_class_board(services, notifier, pages),
         client_wheels=ClientWheels(services.loaded.course_dir),
         updates=open_updates(services, listing, notifier),

@@ -12,7 +12,6 @@ from mograder.auth.enrollment import parse_username
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk
-from mograder.core.item_dates import written_openings
 from mograder.core.log import get_logger, register_secret
 from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
@@ -141,12 +140,13 @@ def open_services(
     clock = clock or SystemClock()
     loaded = options.loaded or default_settings(root)
     rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
+    dates = CourseDates(loaded)
     return Services(
         options=options,
         secret=secret,
         catalogue=catalogue,
-        dates=CourseDates(loaded),
-        visibility=VisibilityRules(rules, opens=written_openings(loaded.settings)),
+        dates=dates,
+        visibility=VisibilityRules(rules, opens=dates.openings),
         submissions=Submissions(
             submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
         ),

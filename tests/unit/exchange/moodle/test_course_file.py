@@ -6,7 +6,8 @@ See compatibility-0.3.16.md 6, 9.
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_what_is_written_is_what_the_settings_read(tmp_path: Path) -> None:
     assert (paper.name, paper.id) == ("A paper exercise", 0)
     assert (second.id, second.duedate, second.dir) == (2, 0, "A2-Optimisation")
     assert (settings.moodle.url, settings.moodle.course_id) == ("https://moodle.example.edu", 2)
+
+
+def test_openings_and_cut_offs_are_written_where_there_are_any() -> None:
+    dated = replace(FOUND[0], opens=DUE - timedelta(days=9), cutoff=DUE + timedelta(days=1))
+    text = merge("", replace(COURSE, assignments=[dated, FOUND[1]])).text
+    first, second = tomllib.loads(text)["assignments"]
+    seconds = int(DUE.timestamp())
+    assert (first["duedate"], first["cutoffdate"]) == (seconds, seconds + 86_400)
+    assert first["allowsubmissionsfromdate"] == seconds - 9 * 86_400
+    assert {"cutoffdate", "allowsubmissionsfromdate"}.isdisjoint(second)
+    gone = merge(text, COURSE).text
+    assert tomllib.loads(gone)["assignments"][0]["cutoffdate"] == 0
 
 
 def test_syncing_again_changes_not_one_byte() -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mograder.core.clock import from_unix
+from mograder.core.item_dates import ItemDates
 from mograder.core.sections.settings_model import (
     Assignment,
     CourseRule,
@@ -18,10 +20,10 @@ from mograder.core.sections.settings_model import (
     PenaltiesSettings,
     Settings,
 )
-from mograder.grading.late.late_work import DueDates, LatePolicy, due_dates, merged
+from mograder.grading.late.late_work import DueDates, LatePolicy, due_dates, merged, openings
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
-from mograder.store.gradebook.late_facts import StoredPolicy
+from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
 from mograder.store.gradebook.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
@@ -98,10 +100,12 @@ def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None
     served = Served("hw1", None, deadline=Deadline(one, two))  # type: ignore[arg-type]
     settings = LISTED.model_copy(update={"items": {"hw1": ItemSettings(due=three)}})
     run = StoredPolicy(due=five)
+    told = StoredPolicy(told=ItemDates(one, two, four))
     stored = StoredPolicy(set_due=four, closes=five)
     found = [
         due_dates("hw1", NOTHING, served),
         due_dates("hw1", LISTED, served),
+        due_dates("hw1", LISTED, served, told),
         due_dates("hw1", settings, served),
         due_dates("hw1", settings, served, stored),
         due_dates("hw1", settings, served, replace(stored, due=run.due)),
@@ -109,11 +113,31 @@ def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None
     assert [(each.general, each.due_from) for each in found] == [
         (one, "assignments.json"),
         (DUE, "Moodle"),
+        (two, "the learning platform"),
         (three, '[items."hw1"]'),
         (four, "set by an instructor"),
         (five, "mograder feedback --due-date"),
     ]
-    assert [each.closes for each in found] == [two, two, two, five, five]
+    assert [each.closes for each in found] == [two, two, four, three, five, five]
+
+
+def test_moodles_cut_off_and_opening_are_dates_like_its_due_date() -> None:
+    seconds = int(DUE.timestamp())
+    listed = Assignment(
+        name="hw1", duedate=seconds, cutoffdate=seconds + 60, allowsubmissionsfromdate=5
+    )
+    settings = Settings(assignments=(listed,), items={"hw1": ItemSettings(opens=DUE)})
+    found = due_dates("hw1", settings)
+    assert (found.closes, found.closes_from) == (DUE + timedelta(minutes=1), "Moodle")
+    assert (found.opens, found.opens_from) == (DUE, '[items."hw1"]')
+    assert openings(Settings(assignments=(listed,)), LateFacts()) == {"hw1": from_unix(5)}
+
+
+def test_submissions_do_not_end_before_a_due_date_of_another_source() -> None:
+    later = DUE + timedelta(days=2)
+    told = StoredPolicy(set_due=later, told=ItemDates(closes=DUE))
+    found = due_dates("hw1", NOTHING, None, told)
+    assert (found.closes, found.closes_from) == (later, "set by an instructor")
 
 
 def test_submissions_of_a_student_do_not_end_before_the_extension() -> None:

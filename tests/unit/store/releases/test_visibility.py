@@ -81,7 +81,7 @@ def test_two_hubs_that_change_rules_at_once_lose_none(tmp_path: Path) -> None:
 
 def test_the_course_file_opens_what_has_no_rule(tmp_path: Path) -> None:
     path, later = tmp_path / "rules", NOW + timedelta(days=3)
-    rules = VisibilityRules(path, opens={"A1": later, "A2": later})
+    rules = VisibilityRules(path, opens=lambda: {"A1": later, "A2": later})
     assert rules.all() == dict.fromkeys(("A1", "A2"), Visibility(visible_from=later))
     rules.change({"A1": Visibility(), "A2": Visibility(visible_from=later)})
     assert rules.of("A1").visible(NOW)

@@ -18,9 +18,13 @@ from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.responses import Response
 
+from mograder.core.clock import utc_iso
+from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate, Preview
+from mograder.grading.late.late_work import DueDates
 from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook.late_facts import PolicyChange
 from mograder.store.gradebook.late_work import LateWork
@@ -37,6 +41,7 @@ from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import JsonBody
 
 _LONGEST = 60
+_log = get_logger(__name__)
 
 
 class _Given(BaseModel):
@@ -102,7 +107,36 @@ def dates_of(app: HubApp, name: str) -> DatesEntry:
         closes=found.closes,
         due_from=found.due_from,
         closes_from=found.closes_from,
+        opens_from=_opens_from(rule, found) if rule.visible_from else "",
     )
+
+
+def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
+    """Store the dates that a learning platform told; return whether they are others than before.
+
+    Dates in an impossible order are not taken.
+    """
+    late = LateWork(app.marking.book())
+    facts = late.facts()
+    if facts.policy(item).told == told:
+        return False
+    try:
+        told.demand_order(item)
+    except InvalidInput as error:
+        _log.warning("a learning platform's dates were not taken: %s", error.message)
+        return False
+    late.record([facts.with_told(item, told)], by=by, at=app.services.clock.now())
+    return True
+
+
+def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
+    """Return dates as the audit log has them."""
+    told = ((key, getattr(dates, key)) for key in _Given.model_fields)
+    return f"{item}: " + ", ".join(f"{key} {utc_iso(at) if at else 'unset'}" for key, at in told)
+
+
+def _opens_from(rule: Visibility, found: DueDates) -> str:
+    return found.opens_from if rule.visible_from == found.opens else "set by an instructor"
 
 
 def _all(app: HubApp) -> dict[str, DatesEntry]:
@@ -136,7 +170,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     if "opens" in asked and given.opens != held.visible_from:
         rule = Visibility(visible_from=given.opens) if given.opens else app.visibility.usual(item)
     opens = (rule or held).visible_from
-    ItemDates(opens, due or dates.general, closes or dates.closes).demand_order(item)
+    ItemDates(opens, due or dates.general, closes or dates.closes_by_hand).demand_order(item)
     return _Change(item, facts.with_dates(item, due, closes) if changed else None, rule)
 
 
@@ -147,9 +181,7 @@ def _preview(app: HubApp, change: PolicyChange) -> Preview:
 async def _record(request: Request, app: HubApp, caller: Caller, wanted: _Change) -> DatesSet:
     marks = await to_thread.run_sync(_write, app, wanted, caller.username)
     entry = await to_thread.run_sync(dates_of, app, wanted.name)
-    told = entry.model_dump(mode="json", include={"opens", "due", "closes"})
-    words = ", ".join(f"{key} {at or 'unset'}" for key, at in told.items())
-    await app.marking.record(request, "set dates", f"{wanted.name}: {words}")
+    await app.marking.record(request, "set dates", dates_in_words(wanted.name, entry))
     app.notifier.notify_all()
     return DatesSet(**entry.model_dump(), marks=marks)
 

@@ -100,9 +100,7 @@ def moodle_pages(settings: Settings) -> Mapping[str, str]:
     """Return assignments' pages in Moodle by the item: ``dir`` of its table, else ``name``."""
     base = moodle_base(settings)
     return {
-        (
-            each.dir.rstrip("/").rpartition("/")[2] or each.name
-        ): f"{base}/mod/assign/view.php?id={each.cmid}"
+        each.item: f"{base}/mod/assign/view.php?id={each.cmid}"
         for each in settings.assignments
         if base and each.cmid
     }

@@ -32,9 +32,11 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.sessions.session import spinner_of
 from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
+from mograder.web.hub.handlers.dates import dates_in_words, keep_told
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.handlers.lti_pick import pick_page
 from mograder.web.hub.support.access import identify
+from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import (
     complete,
     forget_state,
@@ -240,7 +242,8 @@ async def _answer(
     target = f"{request_context(request).prefix}{place}"
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
-        await to_thread.run_sync(_remember_member, app, platform, found)
+        username = await to_thread.run_sync(_remember_member, app, platform, found)
+        await _take_dates(request, app, found, username)
     return response
 
 
@@ -249,11 +252,27 @@ _WRONG_ADDRESS = (
 )
 
 
-def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> None:
-    """Let a person in who has launched, before the members of the course are read next time."""
+def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
+    """Let a person in who has launched, before the members are read next time; return the name."""
     lti = lti_of(app)
     username = lti.people.username_of(found.issuer, found.subject)
     lti.rosters.launched(platform, found.course, found.services.memberships, username)
+    return username
+
+
+async def _take_dates(request: Request, app: HubApp, found: Launch, username: str) -> None:
+    """Keep the item's dates if an instructor of the course launched it.
+
+    A student's launch tells the student's own, which an exception there may have moved.
+    """
+    release = find_release(app, found.item)
+    if found.dates is None or release is None or found.role is not Role.INSTRUCTOR:
+        return
+    if await to_thread.run_sync(keep_told, app, release.name, found.dates, username):
+        where = request_context(request).address
+        words = dates_in_words(release.name, found.dates)
+        await app.audit.granted(Event(username, "dates by platform", words, where))
+        app.notifier.notify_all()
 
 
 def _use(app: HubApp, state: SignInState) -> bool:

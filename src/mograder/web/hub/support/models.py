@@ -204,13 +204,14 @@ class Rules(RootModel[dict[str, VisibilityEntry]]):
 
 
 class DatesEntry(Body):
-    """The dates of an item; null for each that it does not have, and where two come from."""
+    """The dates of an item; null for each that it does not have, and where they come from."""
 
     opens: AwareDatetime | None = None
     due: AwareDatetime | None = None
     closes: AwareDatetime | None = None
     due_from: str = ""
     closes_from: str = ""
+    opens_from: str = ""
 
 
 class DatesSet(DatesEntry):

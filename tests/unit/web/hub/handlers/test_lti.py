@@ -37,6 +37,35 @@ async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
         yield rig
 
 
+# --- dates --------------------------------------------------------------------------------------
+
+
+async def dates_after(lti: LtiHub, who: str, **custom: str) -> dict[str, str | None]:
+    """The dates of A1 after a person's launch with these custom values."""
+    async with lti.tab() as tab:
+        claims = {f"{LTI}custom": {"item": "A1", **custom}}
+        await tab.launch(who, lti.activity("A1"), changed=claims)
+    async with lti.hub.client("prof", role=Role.INSTRUCTOR) as client:
+        return dict((await client.get("/dates")).json()["A1"])
+
+
+async def test_a_teachers_launch_brings_the_platforms_dates(lti: LtiHub) -> None:
+    due, closes, later = (f"2026-12-0{day}T18:00:00Z" for day in (1, 8, 9))
+    found = await dates_after(lti, "teach1", due=due, closes=closes, opens=due)
+    assert (found["due"], found["due_from"]) == (due, "the learning platform")
+    assert (found["closes"], found["closes_from"]) == (closes, "the learning platform")
+    assert (found["opens"], found["opens_from"]) == (due, "the learning platform")
+    async with lti.hub.client("alice", role=Role.STUDENT) as client:
+        assert [each["name"] for each in (await client.get("/assignments")).json()] == ["A2", "L01"]
+    assert (await dates_after(lti, "alice", due=later))["due"] == due, "a student's own date"
+    assert (await dates_after(lti, "teach1"))["due"] == due, "it tells no dates"
+    assert (await dates_after(lti, "teach1", due=later, closes=due))["due"] == due, "no order"
+    found = await dates_after(lti, "teach1", due="$ResourceLink.submission.endDateTime")
+    assert (found["due"], found["closes"], found["opens"]) == (None, None, None)
+    done = [what for _, what, *_ in lti.hub.audit() if what == "dates by platform"]
+    assert len(done) == 2
+
+
 # --- the way of a good launch -------------------------------------------------------------------
 
 
