@@ -9,7 +9,9 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.sessions.end_reasons import EndReason
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
+from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, Hub, hub
 from tests.support.hub_copies import FORM, WORK, begin
 
@@ -191,3 +193,19 @@ async def test_tokens_are_ended_from_a_persons_page(hub: Hub) -> None:
         "All tokens and logins of alice have ended"
         in (await see(hub, answer.headers["location"])).text
     )
+
+
+async def test_pages_of_an_item_say_its_title_beside_its_name(hub: Hub) -> None:
+    heading = '    import marimo as mo\n    mo.md("# Measuring *pi*")\n    return'
+    release = hub.course / "hub-release" / "A1" / "A1.py"
+    release.write_text(NOTEBOOK.replace("    1 + 1\n    return", heading))
+    await begin(hub)
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR))
+    await see(hub, "/")
+    shown = 'Measuring pi <span class="soft">A1</span>'
+    for path in ("/", "/versions/alice/A1", "/submissions/alice/A1"):
+        assert shown in (await see(hub, path, "alice")).text, path
+    marking = ("", "/A1", "/A1/late", "/A1/release", "/A1/statistics", "/A1/questions/Analysis")
+    for path in ("/board/A1", "/course/items/A1", *(f"/marking{each}" for each in marking)):
+        assert shown in (await see(hub, path)).text, path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from starlette.requests import Request
@@ -12,6 +14,8 @@ from starlette.responses import Response
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.notebook.title import title_of
+from mograder.store.course.course import read_notebook
 from mograder.web.app import Header
 from mograder.web.grader.view_as import is_switched
 from mograder.web.marking.context import MarkingApp, marker_of
@@ -61,7 +65,22 @@ class GraderApp:
             "viewer": viewer,
             "local": "mograder grader",
             "switched": marker is not None and is_switched(request),
+            "item_title": self._title,
         }
+
+    def _title(self, item: str) -> str:
+        source = self.marking.source(item)
+        title = "" if source is None else _title_of(source, source.stat().st_mtime_ns)
+        return "" if title == item else title
+
+
+@lru_cache(maxsize=256)
+def _title_of(notebook: Path, changed: int) -> str:
+    """Return a source's title; ``changed`` is when it was, in nanoseconds."""
+    try:
+        return title_of(read_notebook(notebook))
+    except MograderError:
+        return ""
 
 
 def grader_app(request: Request) -> GraderApp:

@@ -101,7 +101,9 @@ def create_app(
     proxy = SessionProxy(
         services,
         metrics.traffic,
-        FramePages(app.pages, app.title, hub.collect, services.sandboxed, url),
+        FramePages(
+            app.pages, app.title, hub.collect, services.sandboxed, url, app.board.checks.title
+        ),
         on_save=lambda user: notifier.notify(user, Part.COPIES),
         on_visit=app.audit.visited,
         works_with=app.board.desk.works_with,

@@ -50,8 +50,7 @@ async def boards(request: Request, app: CurrentApp, caller: Caller) -> Response:
     names = (str(release.name) for release in releases if release.kind is ItemKind.ASSIGNMENT)
     lines = [BoardLine(each, used[each], waiting[each]) for each in names]
     lines.sort(key=lambda line: (-line.waiting, -line.open))
-    titles = await to_thread.run_sync(app.board.checks.titles)
-    return page(request, "boards.html", here="board", items=lines, titles=titles)
+    return page(request, "boards.html", here="board", items=lines)
 
 
 async def board(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -64,7 +63,6 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         "board.html",
         here="board",
         item=item,
-        titles=await to_thread.run_sync(app.board.checks.titles),
         dates=await to_thread.run_sync(app.dates.usual, item),
         at=app.services.clock.now(),
         names=view is not View.NAMELESS,

@@ -77,7 +77,6 @@ async def items(request: Request, app: CurrentApp, caller: Caller) -> Response:
         "items.html",
         here="items",
         items=lines,
-        titles=await to_thread.run_sync(app.board.checks.titles),
         now=app.services.clock.now(),
         count=count,
         done=done,
@@ -192,6 +191,7 @@ def _platform_courses(app: HubApp) -> Sequence[CourseMembers]:
 
 def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
     begun, now = count.begun, app.services.clock.now()
+    app.board.checks.look()
     lines = []
     for release in app.services.releases.all():
         rule = app.visibility.of(release.name)

@@ -99,7 +99,6 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         request,
         "home.html",
         here="home",
-        titles=await to_thread.run_sync(app.board.checks.titles),
         assignments=lines,
         other_marks={name: mark for name, mark in marks.items() if name not in listed},
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
@@ -155,6 +154,7 @@ def _look(
     app: HubApp, identity: Identity, preview: Preview | None
 ) -> tuple[list[ItemView], list[AssignmentLine]]:
     """Read the disk: return a person's items, and for each assignment its copy and result."""
+    app.board.checks.look()
     moodle = moodle_pages(app.services.loaded.settings)
     views = survey(app, identity, preview.at if preview else None)
     if preview:  # a preview does not show the instructor's own copies

@@ -51,7 +51,6 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         "item.html",
         here="items",
         name=parsed,
-        titles=await to_thread.run_sync(app.board.checks.titles),
         release=release,
         source=source,
         submitted=len(submitted),

@@ -215,12 +215,8 @@ class _Events:
         staff = {INSTRUCTOR, *policy.instructors, *policy.markers}
         return tuple(e for e in names if e is not None and e not in staff and not is_rehearsal(e))
 
-    @cached_property
-    def _titles(self) -> Mapping[str, str]:
-        return self.app.board.checks.titles()
-
     def _title(self, item: str) -> str:
-        title = self._titles.get(item, "")
+        title = self.app.board.checks.title(item)
         return f"{title} ({item})" if title else item
 
     @cached_property

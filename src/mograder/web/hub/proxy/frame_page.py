@@ -8,6 +8,7 @@ frame and our own files, and nothing else. ``static/frame.js`` defines what the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -42,7 +43,8 @@ class FramePages:
     """Renders the pages around sessions.
 
     ``collects`` is whether notebooks are submitted on this hub, ``offline`` whether sessions have
-    no network; ``url`` builds the sessions' own origins, None if they have none.
+    no network; ``url`` builds the sessions' own origins, None if they have none. ``item_title``
+    returns an item's title, "" without one.
     """
 
     pages: Pages
@@ -50,6 +52,7 @@ class FramePages:
     collects: bool = False
     offline: bool = True
     url: SessionUrl | None = None
+    item_title: Callable[[str], str] = lambda _: ""
 
     def root(self, cap: str, capability: Capability, context: RequestContext) -> str:
         """Return the address of marimo's page for a capability, with a slash at its end."""
@@ -83,6 +86,7 @@ class FramePages:
             prefix,
             course=self.course,
             key=key,
+            title=self.item_title(key.item),
             edits=key.mode is Mode.EDIT,
             mine=mine,
             helps=helps,

@@ -102,14 +102,15 @@ class HubApp:
         return self.services.loaded.settings.title or "Course notebooks"
 
     def page_values(self, request: Request) -> dict[str, object]:
-        """Return the values for every page: the person who is signed in."""
+        """Return the values for every page: the person who is signed in, and items' titles."""
         who = identity_of(request)
         viewer = None if who is None else _viewer(who, machines=self.machines is not None)
         waiting = 0
         if viewer is not None and viewer.marks:
             waiting = sum(not each.helper for each in self.board.desk.requests())
         numbers = self.numbers.last if viewer is not None and viewer.instructor else None
-        return {"viewer": viewer, "waiting": waiting, "numbers": numbers}
+        titles = self.board.checks.title
+        return {"viewer": viewer, "waiting": waiting, "numbers": numbers, "item_title": titles}
 
 
 def _viewer(who: Identity, *, machines: bool) -> Viewer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,7 +56,6 @@ class Today:
     requests: tuple[RegradeRequest, ...]
     problems: RecentProblems
     failed: Sequence[ItemLine]
-    titles: Mapping[str, str]
 
 
 async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -67,7 +66,6 @@ async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Respo
         "today.html",
         here="today",
         found=found,
-        titles=found.titles,
         asking=[each for each in app.board.desk.requests() if not each.helper],
         stuck=await _stuck(app),
         problems=found.problems,
@@ -89,6 +87,7 @@ def count_numbers(app: HubApp) -> Numbers:
 def read_today(app: HubApp) -> Today:
     """Return what there is to do; blocks."""
     now = app.services.clock.now()
+    app.board.checks.look()
     releases = app.services.releases.all()
     names = [each.name for each in releases if each.kind is ItemKind.ASSIGNMENT]
     due, came = [], []
@@ -107,7 +106,6 @@ def read_today(app: HubApp) -> Today:
         _open_requests(app),
         gather(app),
         failed_items(app),
-        app.board.checks.titles(),
     )
 
 

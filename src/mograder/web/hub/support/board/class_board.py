@@ -38,14 +38,18 @@ class ClassBoard:
     """Lets several pages edit one session's notebook; returns whether its marimo can."""
 
     def loops(self) -> Mapping[str, Loop]:
-        """Return what writes reports, and looks for requests."""
+        """Return what writes reports, and looks for requests and for items' titles."""
         return {
+            "titles of items": self._titles,
             "reports of checks": self.log.run,
             "requests for help": self._help,
         }
 
     async def _help(self, _: asyncio.Event) -> None:
         await asyncio.to_thread(self.desk.load)
+
+    async def _titles(self, _: asyncio.Event) -> None:
+        await asyncio.to_thread(self.checks.look)
 
     def close(self) -> None:
         """Write what was reported, since the hub stops."""

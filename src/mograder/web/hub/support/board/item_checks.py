@@ -5,7 +5,6 @@ A report about any other label is dropped, so that a student's code cannot add a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mograder.core.errors import MograderError
@@ -33,6 +32,9 @@ class Column:
         return key_of(self.label)
 
 
+_UNKNOWN: tuple[str, tuple[Column, ...], str] = ("", (), "")
+
+
 class ItemChecks:
     """Reads releases, and remembers what was found; may be called from any thread.
 
@@ -52,15 +54,20 @@ class ItemChecks:
         release = None if name is None else self._releases.get(name)
         return () if release is None else self._read(release)[1]
 
-    def titles(self) -> Mapping[str, str]:
-        """Return the titles of all items that have one, by their names; blocks."""
-        found = {str(each.name): self._read(each)[2] for each in self._releases.all()}
-        return {name: title for name, title in found.items() if title and title != name}
+    def look(self) -> None:
+        """Read the releases that are new; blocks."""
+        for each in self._releases.all():
+            self._read(each)
+
+    def title(self, item: str) -> str:
+        """Return an item's title as it was read last, "" without one."""
+        title = self._known.get(item, _UNKNOWN)[2]
+        return "" if title == item else title
 
     def _read(self, release: Release) -> tuple[str, tuple[Column, ...], str]:
         known = self._known.get(release.name)
         if known is None or known[0] != release.version:
-            known = (release.version, (), "")
+            known = (release.version, *_UNKNOWN[1:])
             try:
                 text = read_notebook(release.notebook)
                 known = (release.version, _columns(text, release.notebook.name), title_of(text))
