@@ -76,13 +76,28 @@ class MailServer:
             RemoteFailed: The server cannot be reached, refuses the sign-in or the sender, or the
                 connection was lost; the letters that were not yielded are as before.
         """
+        with self._explained(), self._connected() as smtp:
+            yield from self._all(smtp, letters, begin)
+
+    def check(self) -> None:
+        """Connect and sign in; nothing is sent.
+
+        Raises:
+            RemoteFailed: The server cannot be reached, or refuses the sign-in.
+        """
+        with self._explained(), self._connected() as smtp:
+            code, words = smtp.noop()
+            if code >= 400:
+                raise smtplib.SMTPResponseException(code, words)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with self._connected() as smtp:
-                yield from self._all(smtp, letters, begin)
+            yield
         except (OSError, smtplib.SMTPException) as error:
             raise RemoteFailed(
-                f"The mail server {self.host}:{self.port} sent no letter: {_words_of(error)}",
-                hint="Look at [mail] in mograder.toml; the letters are tried again later.",
+                f"The mail server {self.host}:{self.port} takes no letter: {_words_of(error)}",
+                hint="Look at [mail] in mograder.toml; letters are tried again later.",
             ) from error
 
     def _all(

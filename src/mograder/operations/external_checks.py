@@ -1,7 +1,8 @@
-"""``mograder hub check``: whether the provider and the learning platforms answer, and know the hub.
+"""``mograder hub check``: whether provider, platforms and mail server answer, and know the hub.
 
-Nothing of a person is read, and no mark is sent: a provider's description and keys, a platform's
-keys, and an access token for the services that the settings use.
+Nothing of a person is read, and no mark or letter is sent: a provider's description and keys, a
+platform's keys, an access token for the services that the settings use, a sign-in at the mail
+server.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mograder.core.name_lookup import counted
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
-from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
+from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url
 from mograder.store.database.database import awaits_upgrade, database_url
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.hub.existing_database import existing_state
@@ -31,9 +32,11 @@ _log = get_logger(__name__)
 
 
 def external_lines(loaded: LoadedSettings, environ: Environ) -> Iterator[Line]:
-    """Yield what is found about the provider and the platforms; nothing for a hub without them."""
+    """Yield what is found about the other systems; nothing for a hub without them."""
     if loaded.settings.oidc.issuer:
         yield _provider(loaded, environ)
+    if loaded.settings.mail.host:
+        yield _mail(loaded, environ)
     platforms, key = _stored(loaded, environ)
     if not platforms:
         return
@@ -80,6 +83,20 @@ def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
     if not keys:
         return problem("oidc", f"sign-in: {settings.issuer} publishes no key for signatures")
     return ok("oidc", f"sign-in: {settings.issuer} answers, with {counted(len(keys), 'key')}")
+
+
+def _mail(loaded: LoadedSettings, environ: Environ) -> Line:
+    """Report whether the mail server takes the hub's connection and sign-in."""
+    given = environ.mail_password.get_secret_value() if environ.mail_password else ""
+    try:
+        own_url(loaded)
+        server = mail_server(loaded, given)
+        server.check()
+    except MograderError as error:
+        return problem("mail", f"letters: {error.message}", error.hint)
+    how = "without encryption" if server.security == "none" else f"by {server.security}"
+    signed = f", signed in as {server.user}" if server.user else ""
+    return ok("mail", f"letters: {server.host}:{server.port} answers {how}{signed}")
 
 
 def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:

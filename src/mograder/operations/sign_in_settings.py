@@ -1,9 +1,10 @@
-"""The settings of signing in by other systems, where one key alone does not show a mistake."""
+"""The settings of other systems, where one key alone does not show a mistake."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from mograder.clients.mail import MailServer, is_address
 from mograder.clients.server_url import is_loopback
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
@@ -54,3 +55,36 @@ def check_oidc(loaded: LoadedSettings) -> None:
             hint="For a trial on this machine set private_network = true in [oidc] too.",
         )
     own_url(loaded)
+
+
+def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
+    """Return the mail server of ``[mail]``; ``password`` counts before ``password_file``.
+
+    Raises: InvalidInput naming the key that is missing or cannot work.
+    """
+    settings = loaded.settings.mail
+    if not is_address(settings.sender):
+        raise InvalidInput(
+            f"[mail] sender must be a mail address, and is {settings.sender!r}.",
+            hint='Such as sender = "numerics@example.edu".',
+        )
+    if not settings.events:
+        raise InvalidInput(
+            "[mail] events is empty, so no letter would ever be sent.",
+            hint='Such as events = ["handed-in", "released", "decided"].',
+        )
+    if settings.user and not password and settings.password_file:
+        hint = "Correct [mail] password_file, or set MOGRADER_MAIL_PASSWORD."
+        password = read_secret(loaded.path(settings.password_file), hint=hint)
+    if settings.user and not password:
+        raise InvalidInput(
+            "[mail] user is set, but there is no password.",
+            hint="Set MOGRADER_MAIL_PASSWORD, or [mail] password_file.",
+        )
+    if settings.user and settings.security == "none" and not is_loopback(settings.host):
+        raise InvalidInput(
+            '[mail] security = "none" would send the password readable by others.',
+            hint='Use "starttls" or "tls".',
+        )
+    where = settings.host, settings.port, settings.security
+    return MailServer(*where, settings.sender, settings.user, password)

@@ -22,17 +22,24 @@ from mograder.store.external.lti_platforms import Keys, Platforms
 from tests.support.lti.exchange import Asked, Reply, as_json
 from tests.support.lti.server import serving
 from tests.support.lti_platform import LtiPlatform, lti_platform
+from tests.support.mail_server import PASSWORD, mail_server
 
 SECRET = "canary-of-the-hub-0123456789abcdef"
 CLIENT_SECRET = "canary-of-the-client"
 PUBLIC = '[hub]\npublic_url = "https://hub.example.org"\n'
 
 
-def look(course: Path, toml: str = "", *, secret: str = SECRET) -> list[Line]:
+def look(course: Path, toml: str = "", *, secret: str = SECRET, mail: str = "") -> list[Line]:
     """Run the checks on a course with these settings; no line tells a secret."""
     (course / "mograder.toml").write_text(toml)
     loaded = load_settings(course, environ={})
-    environ = read_environ({"MOGRADER_HUB_SECRET": secret, "MOGRADER_OIDC_SECRET": CLIENT_SECRET})
+    environ = read_environ(
+        {
+            "MOGRADER_HUB_SECRET": secret,
+            "MOGRADER_OIDC_SECRET": CLIENT_SECRET,
+            "MOGRADER_MAIL_PASSWORD": mail,
+        }
+    )
     lines = list(external_lines(loaded, environ))
     assert "canary" not in str(lines)
     return lines
@@ -63,6 +70,27 @@ def settings(platform: LtiPlatform, **more: object) -> str:
     table = platform.settings(**more)
     lines = (f"{name} = {json.dumps(value)}" for name, value in table.items())
     return f"{PUBLIC}[[lti.platform]]\n" + "\n".join(lines) + "\n"
+
+
+MAIL = '[mail]\nhost = "127.0.0.1"\nport = {}\nsecurity = "none"\nsender = "hub@example.edu"\n'
+EVENTS = 'user = "hub"\nevents = ["released"]\n'
+
+
+def test_the_mail_server_is_signed_in_to_and_no_letter_is_sent(tmp_path: Path) -> None:
+    with mail_server(sign_in=True) as box:
+        toml = PUBLIC + MAIL.format(box.port) + EVENTS
+        (line,) = look(tmp_path, toml, mail=PASSWORD)
+        assert (line.check, line.level) == ("mail", Level.OK)
+        assert f"127.0.0.1:{box.port} answers without encryption, signed in as hub" in line.text
+        (refused,) = look(tmp_path, toml, mail="canary-of-mail")
+        assert "535" in refused.text
+        (plain,) = look(tmp_path, toml.replace('"none"', '"starttls"'), mail=PASSWORD)
+        assert "STARTTLS" in plain.text
+        (nobody,) = look(tmp_path, toml.replace("hub@example.edu", "hub"), mail=PASSWORD)
+        assert "sender must be a mail address" in nobody.text
+        assert box.letters == []
+    (gone,) = look(tmp_path, toml, mail=PASSWORD)
+    assert {each.level for each in (refused, plain, nobody, gone)} == {Level.PROBLEM}
 
 
 def test_a_hub_without_other_systems_has_no_such_lines(tmp_path: Path) -> None:

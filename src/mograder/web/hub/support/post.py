@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mograder.clients.mail import Letter, MailServer, Sending, is_address
-from mograder.clients.server_url import is_loopback
 from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import repeat
-from mograder.operations.sign_in_settings import own_url
-from mograder.store.assignment_server.secret import read_secret
+from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.store.hub.hub_tables import LetterState
 from mograder.store.hub.letters import LetterRow, Letters
 
@@ -137,30 +135,4 @@ def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:
 
     Raises: InvalidInput naming the key that is missing or cannot work.
     """
-    settings = loaded.settings.mail
-    if not is_address(settings.sender):
-        raise InvalidInput(
-            f"[mail] sender must be a mail address, and is {settings.sender!r}.",
-            hint='Such as sender = "numerics@example.edu".',
-        )
-    if not settings.events:
-        raise InvalidInput(
-            "[mail] events is empty, so no letter would ever be sent.",
-            hint='Such as events = ["handed-in", "released", "decided"].',
-        )
-    if settings.user and not password and settings.password_file:
-        hint = "Correct [mail] password_file, or set MOGRADER_MAIL_PASSWORD."
-        password = read_secret(loaded.path(settings.password_file), hint=hint)
-    if settings.user and not password:
-        raise InvalidInput(
-            "[mail] user is set, but there is no password.",
-            hint="Set MOGRADER_MAIL_PASSWORD, or [mail] password_file.",
-        )
-    if settings.user and settings.security == "none" and not is_loopback(settings.host):
-        raise InvalidInput(
-            '[mail] security = "none" would send the password readable by others.',
-            hint='Use "starttls" or "tls".',
-        )
-    where = settings.host, settings.port, settings.security
-    server = MailServer(*where, settings.sender, settings.user, password)
-    return Post(letters, server, own_url(loaded))
+    return Post(letters, mail_server(loaded, password), own_url(loaded))
