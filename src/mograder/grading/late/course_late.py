@@ -351,5 +351,6 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
     final = total if percent is None else after
     if is_unknown and percent is None:
         final = grade.final  # 0.3.16 may have a mark after a deduction without its percentage
-    counted = replace(grade, penalty_pct=percent, penalised=after, final=final)
-    return CountedGrade(counted, deduction)
+    if (percent, after, final) != (grade.penalty_pct, grade.penalised, grade.final):
+        grade = replace(grade, penalty_pct=percent, penalised=after, final=final)
+    return CountedGrade(grade, deduction)

@@ -317,6 +317,11 @@ def late_work(
     ``late_days`` are those of each student for all assignments of ``works`` together, which are
     used in the order of the student's due dates. ``terms`` has every assignment of ``works``.
     """
+    if not late_days:  # no work takes anything from another
+        return {
+            (each.assignment, each.student): _deduct(terms[each.assignment], each, 0)
+            for each in works
+        }
     found: dict[tuple[str, str], Deduction] = {}
     by_student: defaultdict[str, list[Work]] = defaultdict(list)
     for work in works:
@@ -338,24 +343,26 @@ def _order(terms: Terms, work: Work) -> tuple[float, str]:
 def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
     policy, student, time = terms.policy, work.student, work.time
     due = terms.due.of(student)
-    told = Deduction(0.0, Basis.TIMES, due, terms.due.is_extended(student), time, policy.grace)
+    facts = due, due != terms.due.general, time, policy.grace
     if not policy.enabled:
-        return replace(told, basis=Basis.OFF if terms.is_set else Basis.UNSET)
+        return Deduction(0.0, Basis.OFF if terms.is_set else Basis.UNSET, *facts)
     if student in terms.due.exempt:
-        return replace(told, basis=Basis.EXEMPT)
+        return Deduction(0.0, Basis.EXEMPT, *facts)
     if time is None:
-        return replace(told, basis=Basis.NO_TIME)
+        return Deduction(0.0, Basis.NO_TIME, *facts)
     if policy.hard_limit is not None:
         last = terms.due.not_before(student, policy.hard_limit)
         if time.received > last:
-            return replace(told, percent=100.0, limit=Limit.HARD, hard_limit=last)
+            return Deduction(100.0, Basis.TIMES, *facts, limit=Limit.HARD, hard_limit=last)
     if due is None:
-        return replace(told, basis=Basis.NO_DUE_DATE)
+        return Deduction(0.0, Basis.NO_DUE_DATE, *facts)
     days = policy.days_late(due, time.received)
     free = policy.late_days_for(days, left)
     charged = days - free
-    told = replace(told, percent=policy.percent(charged), days=days, free=free)
+    limit, limit_days = Limit.NONE, 0
     if policy.is_cut_off(charged):
-        return replace(told, limit=Limit.CUT_OFF, limit_days=policy.cut_off_days)
-    capped = charged * policy.per_day > policy.most
-    return replace(told, limit=Limit.MOST) if capped else told
+        limit, limit_days = Limit.CUT_OFF, policy.cut_off_days
+    elif charged * policy.per_day > policy.most:
+        limit = Limit.MOST
+    percent = policy.percent(charged)
+    return Deduction(percent, Basis.TIMES, *facts, days, free, limit, limit_days)

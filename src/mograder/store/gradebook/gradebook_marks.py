@@ -122,7 +122,7 @@ def read_short_grades(
         graded = graded.where(runs.student.in_(students))
         held = held.where(student_work.c.student.in_(students))
     graded = graded.group_by(runs.assignment, runs.student)
-    newest = {(name, student): number for name, student, number in connection.execute(graded)}
+    newest = {(name, who): number for name, who, number in connection.execute(graded).all()}
     rows = connection.execute(held).all()
     for name, student, *fields in sorted(rows, key=lambda row: str.casefold(row[1])):
         work = Work(*fields)

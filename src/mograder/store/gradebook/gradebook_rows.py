@@ -147,10 +147,8 @@ def _is_table(value: object) -> TypeGuard[dict[object, object]]:
 def unix_time(text: str) -> float | None:
     """Return a time in Unix seconds of such a number, which 0.3.16 writes, or of ISO 8601."""
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
+        if text[4:5] != "-":
+            return float(text)
         return datetime.fromisoformat(text).timestamp()  # a time without a zone is local
     except ValueError:
         return None
