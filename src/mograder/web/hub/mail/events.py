@@ -98,7 +98,8 @@ class _Events:
             shown = standing(rows, self.now).shown
             if shown is None or not ItemName.valid(item):
                 continue
-            if max(shown.at, shown.visible_from or shown.at) >= self.since:
+            told = (item, student, shown.at) in self._decisions  # by the letter about the request
+            if max(shown.at, shown.visible_from or shown.at) >= self.since and not told:
                 event = ("released", student, item, str(shown.number))
                 yield self._event(event, self._marks, student, item)
 
@@ -193,6 +194,17 @@ class _Events:
         domain = self.app.services.loaded.settings.mail.domain
         found = self._told.get(user) or (user if "@" in user else "")
         return found or (f"{user}@{domain}" if domain else "")
+
+    @cached_property
+    def _decisions(self) -> frozenset[tuple[str, str, datetime]]:
+        """The changes of marks that people get another letter about; each is a release, too."""
+        if self._book is None or "decided" not in self.app.services.loaded.settings.mail.events:
+            return frozenset()
+        return frozenset(
+            (each.assignment, each.student, each.decision.at)
+            for each in RegradeRequests(self._book).of()
+            if each.decision is not None and each.decision.kind is MessageKind.CHANGED
+        )
 
     @cached_property
     def _told(self) -> Mapping[str, str]:
