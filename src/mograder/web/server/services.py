@@ -137,8 +137,7 @@ def open_services(
     older = None if options.submissions_dir or flat_in_root else root
     catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
     _warn_of(catalogue)
-    clock = clock or SystemClock()
-    loaded = options.loaded or default_settings(root)
+    loaded, clock = options.loaded or default_settings(root), clock or SystemClock()
     rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
     dates = CourseDates(loaded)
     return Services(
