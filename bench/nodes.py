@@ -28,7 +28,6 @@ from tests.support.course import put_release
 from tests.support.fake_node_processes import fake_nodes
 from tests.support.hub import HubConfig, HubProcess
 from tests.support.identity import instructor, student
-from tests.support.process import free_port
 
 _NODES, _SESSIONS = 20, 2000
 _AT_ONCE = 16
@@ -143,7 +142,7 @@ def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watc
 
 @contextmanager
 def _hub_with_nodes(stage: Stage, count: int, users: tuple[str, ...]) -> Iterator[_Scene]:
-    """Run a hub with the stage's environments, and so many nodes that join it."""
+    """Run a hub with the stage's environments, and so many nodes."""
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(dir=stage.directory))
         runtime = Path(tempfile.mkdtemp(prefix="mgn-", dir="/tmp"))
@@ -156,7 +155,7 @@ def _hub_with_nodes(stage: Stage, count: int, users: tuple[str, ...]) -> Iterato
             "hub.runtime_dir": str(runtime),
             "hub.environments_dir": str(stage.hub.course / ".mograder" / "environments"),
             "limits.line_length": _SESSIONS,
-            "nodes.listen": f"127.0.0.1:{free_port()}",
+            "nodes.enabled": True,
         }
         log = place / "hub.log"
         hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=settings)))

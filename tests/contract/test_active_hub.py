@@ -7,16 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, text
 
 from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.store.database.database import open_engine, upgrade, writing
 from mograder.store.hub import active_hub
 from mograder.store.hub.active_hub import RELEASE_SECONDS, HubLock, Hubs, may_be_several
-from mograder.store.hub.hub_tables import hubs
 from tests.support.postgres import PostgresServer
 
 
@@ -93,19 +91,6 @@ def test_an_epoch_is_higher_also_after_an_older_backup_was_put_back(engine: Engi
         connection.execute(text("UPDATE active_hub SET epoch = 5"))
     time.sleep(1.1)
     assert made.begin_epoch("one") > before
-
-
-def test_the_addresses_are_those_of_the_last_hour(engine: Engine) -> None:
-    made = Hubs(engine)
-    made.note("one:8442")
-    made.note("two:8442")
-    made.note("one:8442")
-    assert made.addresses() == ("one:8442", "two:8442")
-    with writing(engine) as connection:
-        old = update(hubs).where(hubs.c.address == "two:8442")
-        connection.execute(old.values(seen_at=datetime.now(UTC) - timedelta(hours=2)))
-    made.note("one:8442")
-    assert made.addresses() == ("one:8442",)
 
 
 def test_only_a_server_serves_several() -> None:

@@ -14,16 +14,10 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Sa
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.locked_builds import order_of
-from mograder.sandbox.node_messages import (
-    GrantLease,
-    HoldLease,
-    PrepareEnvironment,
-    RenewCertificate,
-)
+from mograder.sandbox.node_messages import GrantLease, HoldLease, PrepareEnvironment
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_drain import Drain
-from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.protocol import (
     CancelCall,
     Execute,
@@ -40,7 +34,7 @@ from tests.support.node_agents import (
     node_config_of,
     start_request,
 )
-from tests.support.node_wire import WireHub, now, wire_hub
+from tests.support.node_wire import WireHub, wire_hub
 from tests.support.supervisors import (
     LIMITS,
     PATIENCE,
@@ -420,24 +414,14 @@ async def test_it_takes_no_session_of_a_hub_if_only_one_of_the_two_is_root(
     await start(hub, node, "same")
 
 
-async def test_it_connects_to_the_hubs_that_it_is_told_of(
-    hub: LeasingHub, wire: WireHub, node: NodeConfig
+async def test_a_hub_that_is_silent_is_left_before_the_lease_ends(
+    hub: LeasingHub, node: NodeConfig, wire: WireHub
 ) -> None:
-    async with wire_hub() as other:
-        other.authority, other.rows = wire.authority, wire.rows
-        await hub.status()
-        hub.hubs = (wire.address, other.address)
-        await hub.status()
-        stored = await asyncio.to_thread(NodeIdentity.load, node.identity)
-        assert set(stored.hubs) == {wire.address, other.address}
-
-
-async def test_its_certificate_is_renewed(hub: LeasingHub, wire: WireHub, node: NodeConfig) -> None:
-    before = await asyncio.to_thread(NodeIdentity.load, node.identity)
-    request = (await hub.link.connection.call(RenewCertificate())).text
-    certificate = wire.authority.node_certificate(request.encode(), "node-1", now()).decode()
-    await hub.link.connection.call(RenewCertificate(certificate=certificate))
-    after = await asyncio.to_thread(NodeIdentity.load, node.identity)
-    assert after.certificate == certificate != before.certificate
-    with pytest.raises(InvalidInput):
-        await hub.link.connection.call(RenewCertificate(certificate=before.authority))
+    """It hangs, or its machine is gone: another hub may be at work at the same address."""
+    hub.seconds = 12.0
+    await hub.status()
+    session_id = await start(hub, node, "kept")
+    hub.silent = True
+    await asyncio.wait_for(hub.lost.wait(), PATIENCE)
+    again = await next_hub(wire)
+    assert (await again.status()).sessions == (session_id,)

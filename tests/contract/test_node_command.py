@@ -1,4 +1,4 @@
-"""``mograder node``: the whole process joins, runs sessions, and is killed, stopped or drained."""
+"""``mograder node``: the whole process runs sessions, and is killed, stopped or drained."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mograder.auth.node_tokens import NodeToken
 from mograder.cli.main import run
 from mograder.core.errors import MograderError
 from mograder.core.settings import read_environ
@@ -84,7 +85,8 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 async def node(wire: WireHub, variables: dict[str, str]) -> AsyncIterator[NodeProcess]:
-    environ = {**variables, "MOGRADER_NODE_TOKEN": wire.token().text}
+    variables |= {"MOGRADER_NODE_HUB": wire.url, "MOGRADER_NODE_TOKEN": wire.token("node-7").text}
+    environ = variables
     command = [sys.executable, "-m", "mograder", "node", "run"]
     process = await asyncio.to_thread(subprocess.Popen, command, env=environ)
     node = NodeProcess(variables, process, node_config(read_environ(variables)))
@@ -184,33 +186,35 @@ async def test_the_drain_command_waits_for_the_last_session(
     assert "No node is at work" in capsys.readouterr().err
 
 
-async def test_joining_twice_needs_to_be_wanted(
-    wire: WireHub,
+def test_joining_is_gone_and_says_what_takes_its_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["node", "join", "--token-file", "x"]) == 2
+    assert "mograder hub node-token NAME" in capsys.readouterr().err
+
+
+def test_a_node_without_share_hub_or_token_does_not_start(
     variables: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     set_all(monkeypatch, variables)
-    token = tmp_path / "token"
-    token.write_text(wire.token().text)
-    join = ["node", "join", "--token-file", str(token)]
-    assert await asyncio.to_thread(run, join) == 0
-    assert "the node node-7" in capsys.readouterr().out
-    assert (tmp_path / "state/identity.json").stat().st_mode & 0o777 == 0o600
-    assert await asyncio.to_thread(run, join) == 5
-    assert "joined already" in capsys.readouterr().err
-    assert await asyncio.to_thread(run, [*join, "--again"]) == 4, "the token was used up"
-
-
-def test_a_node_without_share_or_identity_does_not_start(
-    variables: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    set_all(monkeypatch, variables)
+    assert run(["node", "run"]) == 2
+    assert "--hub" in capsys.readouterr().err
+    assert run(["node", "run", "--hub", "http://192.0.2.1"]) == 2
+    assert "without TLS" in capsys.readouterr().err
+    monkeypatch.setenv("MOGRADER_NODE_HUB", "https://hub.example.edu")
     assert run(["node", "run"]) == 3
-    assert "mograder node join" in capsys.readouterr().err
+    assert "mograder hub node-token" in capsys.readouterr().err
+    token = tmp_path / "token"
+    token.write_text("node-7:secret")
+    token.chmod(0o644)
+    assert run(["node", "run", "--token-file", str(token)]) == 2
+    assert "chmod 600" in capsys.readouterr().err
+    token.chmod(0o600)
+    assert run(["node", "run", "--token-file", str(token)]) == 2
+    assert "not the token of a node" in capsys.readouterr().err
     monkeypatch.delenv("MOGRADER_NODE_SHARE")
     assert run(["node", "run"]) == 2
     assert "--share" in capsys.readouterr().err
@@ -228,10 +232,10 @@ def test_the_check_passes_here(
     levels = {each["check"]: each["level"] for each in report["checks"]}
     wanted = ("sandbox", "warm", "uv", "namespaces", "share-write", "share-flock", "capacity")
     assert {name: levels[name] for name in wanted} == dict.fromkeys(wanted, "ok")
-    assert levels["identity"] == "warning"
+    assert levels["hub"] == "warning"
 
 
-async def test_the_check_tells_which_hub_does_not_answer(
+async def test_the_check_tells_whether_the_hub_accepts_the_node(
     wire: WireHub,
     variables: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -239,34 +243,34 @@ async def test_the_check_tells_which_hub_does_not_answer(
     tmp_path: Path,
 ) -> None:
     set_all(monkeypatch, variables)
-    (tmp_path / "state").mkdir()
-    identity = wire.identity("node-7").model_copy(update={"hubs": (wire.address, "127.0.0.1:9")})
-    identity.save(tmp_path / "state/identity.json")
+    token = wire.token("node-7")
+    monkeypatch.setenv("MOGRADER_NODE_TOKEN", token.text)
     # Without a sandbox the rest is told all the same.
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert await asyncio.to_thread(run, ["node", "check"]) == 1
+    check = ["node", "check", "--hub", wire.url]
+    assert await asyncio.to_thread(run, check) == 1
     said = capsys.readouterr().out
-    assert f"[ok] hub {wire.address}: answers, and accepts this node" in said
-    assert "[!!] hub 127.0.0.1:9: " in said
+    assert f"[ok] hub {wire.url}: answers, and accepts this machine as node-7" in said
     assert "[!!] sandbox: bubblewrap (bwrap) is not installed" in said
-    assert "identity: the node node-7" in said
-    del wire.rows.fingerprints["node-7"]
-    assert await asyncio.to_thread(run, ["node", "check"]) == 1
+    assert await asyncio.to_thread(run, ["node", "check", "--hub", "http://127.0.0.1:9"]) == 1
+    assert "[!!] hub http://127.0.0.1:9: " in capsys.readouterr().out
+    del wire.rows.secret_hashes["node-7"]
+    assert await asyncio.to_thread(run, check) == 1
     said = capsys.readouterr().out
-    assert f"[!!] hub {wire.address}: it does not accept this node" in said
-    assert "mograder node join --again" in said
+    assert f"[!!] hub {wire.url}: it does not accept this node" in said
+    assert "mograder hub node-token" in said
 
 
 def test_a_node_whose_directory_cannot_be_written_does_not_start(
-    wire: WireHub,
     variables: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     set_all(monkeypatch, variables)
+    monkeypatch.setenv("MOGRADER_NODE_HUB", "https://hub.example.edu")
+    monkeypatch.setenv("MOGRADER_NODE_TOKEN", NodeToken.new("node-7").text)
     (tmp_path / "state/agent.lock").mkdir(parents=True)
-    wire.identity("node-7").save(tmp_path / "state/identity.json")
     assert run(["node", "run"]) == 2
     assert f"{tmp_path}/state cannot be written: Is a directory" in capsys.readouterr().err

@@ -48,7 +48,7 @@ ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), database=
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with something of everything, and one loop for all that is asked of it."""
-    toml = '[hub]\ninstructors = ["prof"]\n[nodes]\nlisten = "127.0.0.1:8442"\n'
+    toml = '[hub]\ninstructors = ["prof"]\n[nodes]\nenabled = true\n'
     made = make_hub(tmp_path_factory.mktemp("hub") / "course", toml)
     made.publish("A1", files={"data.csv": b"x"})
     made.publish("L01")

@@ -19,9 +19,10 @@ def test_a_node_at_work_is_refused_and_forgotten_after_its_lease(engine: Engine)
     before = nodes.find("n1")
     assert before is not None
     assert nodes.remove("n1")
-    assert nodes.renew_lease("n1", before.fingerprint, 12) is None
-    assert not nodes.renew_certificate("n1", before.fingerprint, "new", before.certificate_until)
-    assert nodes.find("n1") == replace(before, fingerprint="")
+    assert nodes.renew_lease("n1", before.secret_hash, 12) is None
+    assert nodes.known_by(before.secret_hash) is None
+    assert nodes.known_by("") is None
+    assert nodes.find("n1") == replace(before, secret_hash="")
     assert nodes.lapsed() == frozenset()
     with pytest.raises(Conflict):  # its sessions may run until then
         nodes.add(before)
@@ -43,7 +44,9 @@ def test_a_node_that_is_away_or_was_never_connected_goes_at_once(engine: Engine)
     assert not nodes.remove("gone")
 
 
-def test_a_node_that_joins_again_is_drained_as_before_unless_it_was_removed(engine: Engine) -> None:
+def test_a_node_with_another_token_is_drained_as_before_unless_it_was_removed(
+    engine: Engine,
+) -> None:
     nodes = Nodes(engine)
     for name in ("away", "removed"):
         connected(engine, name)
@@ -53,5 +56,5 @@ def test_a_node_that_joins_again_is_drained_as_before_unless_it_was_removed(engi
         lapse(engine, name)
         row = nodes.find(name)
         assert row is not None
-        nodes.add(replace(row, fingerprint="new", draining=False))
+        nodes.add(replace(row, secret_hash="new", draining=False))
     assert {each.name: each.draining for each in nodes.all()} == {"away": True, "removed": False}

@@ -23,7 +23,7 @@ from tests.support.joined_nodes import connected, joined, lapse
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
-NODES = '[nodes]\nlisten = "127.0.0.1:8442"\n'
+NODES = "[nodes]\nenabled = true\n"
 SIZES = ((1280, "light"), (390, "dark"), (390, "light"), (1280, "dark"))
 PAGE = "/course/machines"
 

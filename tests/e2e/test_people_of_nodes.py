@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mograder.store.database.database import database_url, open_engine
@@ -19,7 +20,7 @@ from mograder.store.hub.nodes import Nodes
 from tests.support.fake_node_processes import fake_nodes
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import instructor, student
-from tests.support.process import ServerProcess, free_port
+from tests.support.process import ServerProcess
 from tests.support.shared_hub import TINY, notebook, start, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
@@ -78,7 +79,7 @@ class Rig:
 
 @pytest.fixture
 def rig(start_hub: Callable[..., HubProcess]) -> Iterator[Rig]:
-    settings = {"nodes.listen": f"127.0.0.1:{free_port()}", "nodes.lease_seconds": LEASE_SECONDS}
+    settings = {"nodes.enabled": True, "nodes.lease_seconds": LEASE_SECONDS}
     hub = start_hub(settings=settings)
     release = hub.course / "hub-release" / TINY
     release.mkdir(parents=True)
@@ -90,6 +91,19 @@ def rig(start_hub: Callable[..., HubProcess]) -> Iterator[Rig]:
         rig = Rig(hub, nodes)
         until(lambda: [each["state"] for each in rig.listed().values()] == ["ready"] * 2, 60)
         yield rig
+
+
+@pytest.mark.parametrize("protocol", ["mograder-node", "mograder-session", ""])
+def test_the_door_of_nodes_is_closed_to_people(rig: Rig, protocol: str) -> None:
+    """To an outsider, a student and an instructor, whatever they show."""
+    before = rig.listed()
+    upgrade = {"Upgrade": protocol, "Connection": "Upgrade"} if protocol else {}
+    for shown in ({}, student("mallory"), instructor()):
+        answer = httpx.get(
+            f"{rig.hub.url}/nodes/connect", headers={**shown, **upgrade}, trust_env=False
+        )
+        assert answer.status_code == 401, shown
+    assert rig.listed().keys() == before.keys()
 
 
 def test_nodes_come_are_drained_and_fail(rig: Rig) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import httpx
 
-from tests.machines.commands import until
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import Front
+from tests.machines.commands import run, until
 from tests.machines.docker_machine import HOST, Image, Machine
 from tests.machines.package_index import package_index
 from tests.machines.students import ITEM
 from tests.machines.swarm import Swarm, swarm
-from tests.support.fronts import Place, shipped
+from tests.support.fronts import Place, running, shipped
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, instructor, instructor_token
 from tests.support.postgres import PASSWORD, find_binaries, run_postgres
@@ -52,7 +54,8 @@ _SIGNED_IN = "X-Signed-In"
 _STARTS = re.compile(
     r"mograder_(session_starts_total|session_start_seconds_(count|sum)|warm_start_fallbacks)"
 )
-_TOKEN = "MOGRADER_HUB_SECRET=$(cat /run/secrets/hub-secret) mograder hub node-token --uses {uses}"
+_NODES_PORT = 8443
+"""The front's port for nodes, which reach it from other machines and so over TLS."""
 
 
 @dataclass
@@ -133,6 +136,8 @@ def site(image: Image, place: Path) -> Iterator[Site]:
             "MOGRADER_DATABASE_URL": database.over_tcp(database.new_database()),
             "MOGRADER_NODE_MEMORY_MB": str(MEMORY_MB),
             "MOGRADER_NODE_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "MOGRADER_NODE_HUB": f"https://{HOST}:{_NODES_PORT}",
+            "SSL_CERT_FILE": "/srv/mograder/share/authority.pem",
             "UV_DEFAULT_INDEX": stack.enter_context(package_index()),
         }
         hub = HubProcess(_course(made.manager), place / "unused.log")
@@ -140,6 +145,8 @@ def site(image: Image, place: Path) -> Iterator[Site]:
         hubs = tuple(f"{machine.address}:8080" for machine in made.machines[:2])
         front = Place(port=hub.port, hubs=hubs, user=f"{{http.request.header.{_SIGNED_IN}}}")
         stack.enter_context(shipped("caddy", front, place / "front"))
+        certificate = _certificate(place, made.manager.share / "share")
+        stack.enter_context(_front_for_nodes(hubs, certificate, place / "front-for-nodes"))
         found = Site(made, hub, variables)
         _start(found)
         yield found
@@ -167,9 +174,9 @@ def _start(made: Site) -> None:
     made.swarm.deploy("hub.yml", made.variables)
     made.swarm.wait_for("hub", 2)
     until(made.hub.healthy, 60, made.swarm.told)
-    ask = _TOKEN.format(uses=len(machines))
-    token = made.swarm.within(machines[0], "hub", "sh", "-c", ask)
-    made.swarm.secret("mograder-node-token", token)
+    names = [machine.name for machine in machines]
+    tokens = made.swarm.within(machines[0], "hub", "mograder", "hub", "node-token", *names)
+    made.swarm.secret("mograder-node-token", tokens)
     made.swarm.deploy("nodes.yml", made.variables)
     made.swarm.wait_for("node", len(machines))
     made.wait_for_nodes({machine.name for machine in machines})
@@ -183,6 +190,42 @@ def _course(machine: Machine) -> Path:
     for path in (course, share, course / "mograder.toml"):
         os.chown(path, 1000, 1000)
     return course
+
+
+def _certificate(place: Path, share: Path) -> Path:
+    """Make a key and a certificate for the front, which nodes find in the share; return both."""
+    key, certificate = place / "key.pem", share / "authority.pem"
+    run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-subj", "/CN=front", "-addext", f"subjectAltName=IP:{HOST}"),
+        *("-keyout", str(key), "-out", str(certificate)),
+    )
+    certificate.chmod(0o644)
+    both = place / "front.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    return both
+
+
+@contextlib.contextmanager
+def _front_for_nodes(hubs: tuple[str, ...], certificate: Path, place: Path) -> Iterator[None]:
+    """Run Caddy with the shipped configuration at the address that other machines reach."""
+    front = Front(
+        scheme="https",
+        host=HOST,
+        port=_NODES_PORT,
+        prefix="",
+        upstreams=hubs,
+        header="X-Remote-User",
+        user="",
+        request_mb=3,
+        sessions=None,
+        certificate=str(certificate),
+        key=str(certificate),
+    )
+    address = f"https://{HOST}:{_NODES_PORT} {{"
+    site = caddy_config(front).replace(address, f"{address}\n\tbind 127.0.0.1 {HOST}", 1)
+    with running("caddy", site, _NODES_PORT, place):
+        yield
 
 
 def _binaries() -> Path:

@@ -19,9 +19,8 @@ from tests.machines.site import HEADER, SESSION_MB, nodes_of
 from tests.machines.slurm import NODES, Cluster, cluster
 from tests.machines.students import ITEM, Student, StudentClass, at_work, described
 from tests.support.course import REPOSITORY, put_release
+from tests.support.fake_node_processes import node_tokens
 from tests.support.hub import MOGRADER, HubConfig, HubProcess, run_mograder
-from tests.support.identity import SECRET
-from tests.support.process import free_port
 from tests.support.shared_hub import notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
@@ -40,7 +39,7 @@ class SlurmSite:
     hub: HubProcess
     place: Path
     uv_cache: Path
-    token: str
+    tokens: Path
 
     def submit(self, node: str, *options: str) -> int:
         """Submit the shipped script for one node; return the job's number."""
@@ -49,7 +48,8 @@ class SlurmSite:
             "MOGRADER_NODE_SHARE": str(self.hub.course.parent / "share"),
             "MOGRADER_NODE_STATE": str(self.place / "nodes"),
             "MOGRADER_NODE_UV_CACHE": str(self.uv_cache),
-            "MOGRADER_NODE_TOKEN": self.token,
+            "MOGRADER_NODE_HUB": self.hub.url,
+            "MOGRADER_NODE_TOKENS": str(self.tokens),
             "MOGRADER_NODE_DRAIN_SECONDS": "3",
             **{name: value for name, value in os.environ.items() if name.startswith("UV_")},
         }
@@ -94,10 +94,8 @@ def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[SlurmSite]:
     course, share = work_directory / "course", work_directory / "share"
     course.mkdir()
     put_release(share, ITEM, notebook(header=HEADER))
-    address = f"127.0.0.1:{free_port()}"
     settings = {
-        "nodes.listen": address,
-        "nodes.address": address,
+        "nodes.enabled": True,
         "nodes.runs_dir": str(share / "hub-runs"),
         "hub.notebooks_dir": str(share / "hub-notebooks"),
         "hub.release_dir": str(share / "hub-release"),
@@ -106,10 +104,10 @@ def slurm_site(work_directory: Path, uv_cache: Path) -> Iterator[SlurmSite]:
     }
     hub = HubProcess(course, work_directory / "hub.log", HubConfig(settings=settings))
     with cluster() as jobs, hub:
-        secret = {"MOGRADER_HUB_SECRET": SECRET}
-        asked = run_mograder("hub", "node-token", "--uses", "10", env=secret, cwd=course)
-        assert asked.status == 0, asked
-        site = SlurmSite(jobs, hub, work_directory, uv_cache, asked.output.strip())
+        tokens = work_directory / "node-tokens"
+        tokens.touch(mode=0o600)
+        tokens.write_text("\n".join(node_tokens(hub, *NODES)))
+        site = SlurmSite(jobs, hub, work_directory, uv_cache, tokens)
         try:
             yield site
         finally:

@@ -22,7 +22,7 @@ instructors = ["prof"]
 [marking]
 markers = ["marta"]
 [nodes]
-listen = "127.0.0.1:8442"
+enabled = true
 """
 
 

@@ -249,7 +249,7 @@ class FakeLink:
 
     name: str
     connection: Connection
-    fingerprint: str = "f" * 64
+    secret_hash: str = "f" * 64
 
     async def close(self) -> None:
         """Close the connection."""

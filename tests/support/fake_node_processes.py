@@ -1,9 +1,9 @@
-"""Fake nodes in processes of their own, which have joined a real hub.
+"""Fake nodes in processes of their own, which are connected to a real hub.
 
-``python -m tests.support.fake_node_processes TOKEN NAME DIRECTORY`` joins the hub of a token and
-serves until it is stopped, over the real wire: a status every two seconds, each second the use of a
-tenth of its sessions, as that of idle ones changes, and one tiny server for all sessions. While
-DIRECTORY has a file ``full``, the node carries out no start.
+``python -m tests.support.fake_node_processes HUB TOKEN DIRECTORY`` connects to a hub with a token
+and serves until it is stopped, over the real wire: a status every two seconds, each second the use
+of a tenth of its sessions, as that of idle ones changes, and one tiny server for all sessions.
+While DIRECTORY has a file ``full``, the node carries out no start.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import uvloop
 from aiohttp import WSMsgType, web
 
 from mograder.auth.node_tokens import NodeToken
-from mograder.sandbox.nodes.joining import join
-from mograder.sandbox.nodes.node_dialer import NodeDialer
+from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer
 from mograder.sandbox.protocol import Measured, SessionUse
 from tests.support.course import REPOSITORY
 from tests.support.fake_node import MEGABYTE, FakeNode
@@ -38,40 +37,37 @@ _CHANGING = 10
 
 @contextmanager
 def fake_nodes(hub: HubProcess, count: int, place: Path) -> Iterator[dict[str, ServerProcess]]:
-    """Let so many nodes join a hub that runs; yields their processes by name.
+    """Connect so many nodes to a hub that runs; yields their processes by name.
 
     ``place`` is a directory with a short path, for their sockets and logs.
     """
-    token = join_token(hub, count)
+    names = [f"node-{number}" for number in range(1, count + 1)]
     with ExitStack() as stack:
         nodes: dict[str, ServerProcess] = {}
-        for name in (f"node-{number}" for number in range(1, count + 1)):
+        for name, token in zip(names, node_tokens(hub, *names), strict=True):
             node = nodes[name] = ServerProcess(name, place / f"{name}.log")
             program = [sys.executable, "-m", "tests.support.fake_node_processes"]
-            node.launch([*program, token, name, str(place)], outside(), REPOSITORY)
+            node.launch([*program, hub.url, token, str(place)], outside(), REPOSITORY)
             stack.callback(node.stop)
         yield nodes
 
 
-def join_token(hub: HubProcess, uses: int) -> str:
-    """Return a join token that is good for so many nodes."""
-    made = run_mograder(
-        *("hub", "node-token", "--uses", str(uses)),
-        env={"MOGRADER_HUB_SECRET": hub.config.secret},
-        cwd=hub.course,
-    )
+def node_tokens(hub: HubProcess, *names: str) -> list[str]:
+    """Return a token for each of these nodes."""
+    made = run_mograder("hub", "node-token", *names, cwd=hub.course)
     if made.status != 0:
         raise RuntimeError(f"no token was made: {made.errors}")
-    return made.output.strip()
+    return made.output.split()
 
 
-async def _run(token: str, name: str, directory: Path) -> None:
-    """Join, and serve the hub until SIGTERM."""
+async def _run(url: str, text: str, directory: Path) -> None:
+    """Serve the hub until SIGTERM."""
+    token = NodeToken.find(text, "")
+    name = token.name
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     path = directory / f"{name}.sock"
     close = await _serve_sessions(path)
-    identity = await join(NodeToken.parse(token), name)
     node = FakeNode(
         name,
         memory_mb=_MEMORY_MB,
@@ -80,14 +76,11 @@ async def _run(token: str, name: str, directory: Path) -> None:
         fences=False,
     )
 
-    async def serve(_: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await node.serve(reader, writer)
-
     def socket_of(session_id: str) -> Path | None:
         return path if session_id in node.sessions else None
 
-    dialer = NodeDialer(identity, serve, socket_of)
-    dialer.connect_to(identity.hubs)
+    dialer = NodeDialer(Hub.parse(url), token.secret, node.serve, socket_of)
+    dialer.connect()
     measuring = asyncio.create_task(_measure(node, directory / "full"))
     await ended.wait()
     measuring.cancel()

@@ -33,14 +33,12 @@ def status(**changed: Any) -> NodeStatus:
 
 
 def joined(engine: Engine, name: str) -> None:
-    """Have a node joined that was never connected."""
-    now = datetime.now(UTC)
-    month = now + timedelta(days=30)
-    Nodes(engine).add(NodeRow(name, name.encode().hex(), joined_at=now, certificate_until=month))
+    """Have a node with a token that was never connected."""
+    Nodes(engine).add(NodeRow(name, name.encode().hex(), added_at=datetime.now(UTC)))
 
 
 def connected(engine: Engine, name: str, version: str = "1.0", **changed: Any) -> None:
-    """Have a node at work, with the status of :func:`status`; join it if it has not."""
+    """Have a node at work, with the status of :func:`status`; give it a token if it has none."""
     store = Nodes(engine)
     if store.find(name) is None:
         joined(engine, name)

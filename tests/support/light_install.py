@@ -21,7 +21,7 @@ from tests.support.hub import outside
 
 SERVER_PACKAGES = frozenset(
     {
-        *("aiohttp", "alembic", "brotli", "cryptography", "fastapi", "fastapi-offline", "joserfc"),
+        *("aiohttp", "alembic", "brotli", "fastapi", "fastapi-offline", "joserfc"),
         *("latex2mathml", "mdit-py-plugins", "nh3", "prometheus-client", "sqlalchemy", "uvloop"),
     }
 )

@@ -18,7 +18,7 @@ from tests.support.framed_session import framed
 from tests.support.identity import from_proxy
 from tests.support.joined_nodes import GIGABYTE, connected, lapse
 
-_SETTINGS = '[nodes]\nlisten = "127.0.0.1:8442"\n'
+_SETTINGS = "[nodes]\nenabled = true\n"
 _MEMORY = 58 * GIGABYTE
 
 

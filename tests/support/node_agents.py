@@ -14,6 +14,7 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
+from mograder.sandbox.nodes.node_dialer import Hub
 from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.protocol import Ended, News, StartSession, Subscribe
 from tests.support.node_wire import WireHub
@@ -29,7 +30,6 @@ class LeasingHub:
     silent: bool = False
     draining: bool = False
     uid: int | None = None
-    hubs: tuple[str, ...] = ()
     ended: dict[str, Ended] = field(default_factory=dict)
     statuses: list[NodeStatus] = field(default_factory=list)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,7 +77,6 @@ class LeasingHub:
         grant = GrantLease(
             number=number,
             seconds=self.seconds,
-            hubs=self.hubs,
             draining=self.draining,
             uid=self.uid,
         )
@@ -87,7 +86,10 @@ class LeasingHub:
 
 async def next_hub(wire: WireHub, seconds: float = 12.0) -> LeasingHub:
     """The hub's end of the next node that connects, once that holds a lease."""
-    hub = LeasingHub(await wire.next_link(), seconds=seconds)
+    link = await wire.next_link()
+    while not link.alive:  # the node has given it up, since nobody answered
+        link = await wire.next_link()
+    hub = LeasingHub(link, seconds=seconds)
     hub.watch()
     await hub.link.connection.call(Subscribe())
     await hub.status()
@@ -114,11 +116,10 @@ def node_config_of(runtime: Path, place: Path, **choices: object) -> NodeConfig:
 @asynccontextmanager
 async def node_agent(config: NodeConfig, wire: WireHub, name: str) -> AsyncIterator[NodeAgent]:
     """An agent at work, with its supervisor; all of it has ended afterwards."""
-    identity = wire.identity(name)
-    identity.save(config.identity)
+    token = wire.token(name)
     client = SupervisorClient(config.supervisor)
     await client.open()
-    agent = NodeAgent(config, identity, client)
+    agent = NodeAgent(config, Hub.parse(wire.url), token.secret, client)
     serving = asyncio.create_task(agent.serve())
     try:
         yield agent

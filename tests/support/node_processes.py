@@ -18,24 +18,26 @@ from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
 from tests.support.course import REPOSITORY
-from tests.support.hub import MOGRADER, HubConfig, HubProcess, outside, run_mograder
-from tests.support.identity import SECRET
-from tests.support.process import StartedServer, free_port
+from tests.support.fake_node_processes import node_tokens
+from tests.support.hub import MOGRADER, HubConfig, HubProcess, outside
+from tests.support.process import StartedServer
 from tests.support.shared_hub import Prepare, SharedCaches, until
 
 
 class NodeProcess(StartedServer):
     """``mograder node run`` with a supervisor of its own; use it as a context manager.
 
-    It joins by ``token`` at its first start.
+    ``hub`` is the address of its hub.
     """
 
     def __init__(
-        self, name: str, place: Path, share: Path, log: Path, uv_cache: Path, token: str
+        self, hub: str, token: str, place: Path, share: Path, log: Path, uv_cache: Path
     ) -> None:
+        name = token.partition(":")[0]
         super().__init__(f"mograder node {name}", log)
         self.node = name
         self.state = place / name
+        self._hub = hub
         self._share = share
         self._uv_cache = uv_cache
         self._token = token
@@ -46,7 +48,7 @@ class NodeProcess(StartedServer):
         home = self.state / "home"
         home.mkdir(exist_ok=True)
         command = [str(MOGRADER), "node", "run", "--share", str(self._share)]
-        options = ["--state", str(self.state), "--name", self.node, "--drain-seconds", "2"]
+        options = ["--hub", self._hub, "--state", str(self.state), "--drain-seconds", "2"]
         given = {
             "HOME": str(home),
             "MOGRADER_NODE_TOKEN": self._token,
@@ -57,7 +59,7 @@ class NodeProcess(StartedServer):
         self.wait_until(lambda: self._connections() > before, 60)
 
     def _connections(self) -> int:
-        return self.log_text().count("serving the hub at")
+        return self.log_text().count("connected to the hub at")
 
     def processes(self) -> list[psutil.Process]:
         """The agent and all that it has started."""
@@ -71,13 +73,14 @@ class NodesHub:
 
     hub: HubProcess
     place: Path
-    token: str
     shared: SharedCaches
 
     def node(self, name: str) -> NodeProcess:
         """Make a node, which is started as a context."""
         log = REPOSITORY / "artifacts" / f"{self.place.name}-{name}.log"
-        return NodeProcess(name, self.place, self.hub.course, log, self.shared.uv_cache, self.token)
+        (token,) = node_tokens(self.hub, name)
+        share, cache = self.hub.course, self.shared.uv_cache
+        return NodeProcess(self.hub.url, token, self.place, share, log, cache)
 
     @contextmanager
     def extra(self, name: str, like: NodeProcess) -> Iterator[NodeProcess]:
@@ -151,7 +154,7 @@ def nodes_hub(
     prepare: Prepare,
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[NodesHub]:
-    """A hub that listens for nodes, with a token for them; no node is connected yet."""
+    """A hub with nodes, of which none is connected yet."""
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
     logs.mkdir(exist_ok=True)
@@ -163,15 +166,10 @@ def nodes_hub(
         whole = {
             **shared.settings(),
             "hub.runtime_dir": str(place / "run"),
-            "nodes.listen": f"127.0.0.1:{free_port()}",
+            "nodes.enabled": True,
             **(settings or {}),
         }
         log = logs / f"{name}-hub.log"
         log.unlink(missing_ok=True)
         hub = stack.enter_context(HubProcess(course, log, HubConfig(settings=whole)))
-        made = run_mograder(
-            "hub", "node-token", "-C", str(course), "--uses", "10",
-            env={"MOGRADER_HUB_SECRET": SECRET}, cwd=place,
-        )  # fmt: skip
-        assert made.status == 0, made.errors
-        yield NodesHub(hub, place, made.output.strip(), shared)
+        yield NodesHub(hub, place, shared)

@@ -48,7 +48,7 @@ class NodeRig:
         self.clock = ManualClock()
         self.rows, self.nodes = HubState(self.engine), Nodes(self.engine)
         self.registry = NodeRegistry(self.clock, LEASE)
-        self.leases = Leases(self.nodes, self.clock, LEASE, lambda: ("hub:8442",), EPOCH)
+        self.leases = Leases(self.nodes, self.clock, LEASE, EPOCH)
         self.environments = NodeEnvironments(self.registry, 60)
         self.launcher = _Heard(self.registry, self.leases, self.environments, self.rows, EPOCH)
         self.runs = NodeRuns(self.registry, self.environments)
@@ -60,7 +60,7 @@ class NodeRig:
     async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
         """Connect a node and have its lease granted."""
         if join:
-            self.nodes.add(NodeRow(node.name, "f" * 64, NOW, NOW + timedelta(days=30)))
+            self.nodes.add(NodeRow(node.name, "f" * 64, NOW))
         node.environments.add(KEY)
         link = await self.link(node)
         node.report()

@@ -1,7 +1,6 @@
-"""A hub's listener and a node's dialer in one process, over real TLS connections on loopback.
+"""A hub's door for nodes and a node's dialer in one process, over a real server on loopback.
 
-Also the server of a session, and :func:`on_uvloop`: hubs and nodes run on uvloop, whose TLS is
-another than asyncio's.
+Also the server of a session, and :func:`on_uvloop`: hubs run on uvloop, nodes on asyncio's loop.
 """
 
 from __future__ import annotations
@@ -9,37 +8,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 import aiohttp
+import uvicorn
 import uvloop
 from aiohttp import web
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from mograder.auth.node_certificates import (
-    HUB_NAME,
-    Authority,
-    KeyAndCertificate,
-    facts,
-    new_key,
-    new_request,
-)
-from mograder.auth.node_tokens import NodeToken, split_address
-from mograder.core.errors import Conflict
-from mograder.sandbox.message import Message
-from mograder.sandbox.nodes.hub_listener import HubListener
-from mograder.sandbox.nodes.joining import Admission
-from mograder.sandbox.nodes.node_dialer import Control, NodeDialer
-from mograder.sandbox.nodes.node_identity import NodeIdentity
+from mograder.auth.node_tokens import NodeToken
+from mograder.core.clock import SystemClock
+from mograder.sandbox.nodes.node_dialer import Control, Hub, NodeDialer
 from mograder.sandbox.nodes.node_link import NodeLink
-from mograder.sandbox.nodes.tls_contexts import hub_context, node_context
-from mograder.sandbox.nodes.wire_messages import JoinAnswer, JoinRequest
+from mograder.sandbox.nodes.transports import DOOR
 from mograder.sandbox.protocol import CALL, Call, Done, Endpoint, encode
 from mograder.sessions.node_connections import NodeConnections
+from mograder.store.hub.hub_tables import NodeRow
+from mograder.store.hub.nodes import Nodes
+from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.hub.support.node_door import NodeDoor
+from mograder.web.serving import configuration
 from tests.support.supervisors import PATIENCE, short_directory
 
 SESSION = "session-a"
@@ -48,7 +43,7 @@ _P = ParamSpec("_P")
 
 
 def on_uvloop(test: Callable[_P, Coroutine[None, None, None]]) -> Callable[_P, None]:
-    """Run a test on the event loop of hubs and nodes; its fixtures must not be asynchronous."""
+    """Run a test on the event loop of hubs; its fixtures must not be asynchronous."""
 
     @functools.wraps(test)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -58,76 +53,37 @@ def on_uvloop(test: Callable[_P, Coroutine[None, None, None]]) -> Callable[_P, N
     return run
 
 
-def now() -> datetime:
-    """The present time: TLS compares the certificates with the real clock."""
-    return datetime.now(UTC)
-
-
 @dataclass
 class NodeRows:
-    """The hub's list of nodes, and its tokens, in memory."""
+    """The hub's list of nodes in memory: the hashes of their secrets."""
 
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
-    busy: set[str] = field(default_factory=set)
-    addresses: tuple[str, ...] = ()
+    secret_hashes: dict[str, str] = field(default_factory=dict)
     failure: Exception | None = None
+    asked: int = 0
+    """How often a secret was looked for."""
 
-    async def use_token(self, token_hash: str) -> bool:
-        """Count one use."""
-        left = self.tokens.get(token_hash, 0)
-        self.tokens[token_hash] = max(0, left - 1)
-        return left > 0
-
-    async def return_token(self, token_hash: str) -> None:
-        """Take back one use."""
-        self.tokens[token_hash] += 1
-
-    async def add(self, name: str, fingerprint: str, certificate_until: datetime) -> None:
-        """Add a node."""
-        if name in self.busy:
-            raise Conflict(f"A node named {name} is at work.", hint="Take another name.")
-        self.fingerprints[name] = fingerprint
-
-    async def hubs(self) -> tuple[str, ...]:
-        """The addresses that are told to nodes."""
-        return self.addresses
-
-
-@dataclass
-class MemoryGate:
-    """A hub's answers about who may connect, from a list in memory."""
-
-    admission: Admission
-    rows: NodeRows
-    asked: list[JoinRequest] = field(default_factory=list)
-
-    async def recognizes(self, name: str, fingerprint: str) -> bool:
-        """Whether the list has this node with this key."""
-        if self.rows.failure is not None:
-            raise self.rows.failure
-        return self.rows.fingerprints.get(name) == fingerprint
-
-    async def join(self, request: JoinRequest) -> JoinAnswer:
-        """Let a machine join."""
-        self.asked.append(request)
-        return await self.admission.join(request, now())
+    def known_by(self, secret_hash: str) -> NodeRow | None:
+        """The node with this secret."""
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
+        for name, each in self.secret_hashes.items():
+            if each == secret_hash:
+                return NodeRow(name, each, datetime.now(UTC))
+        return None
 
 
 class WireHub:
-    """A listener with its authority; ``came`` and ``went`` are what it has told of nodes."""
+    """A door at a server; ``came`` and ``went`` are what it has told of nodes."""
 
-    def __init__(self) -> None:
-        self.authority = Authority.new(now())
+    def __init__(self, listening: socket.socket, *, tls: bool = False) -> None:
         self.rows = NodeRows()
-        self.gate = MemoryGate(Admission(self.authority, self.rows), self.rows)
-        self.context = hub_context(self.pair(), self.authority.certificate)
+        self.port = int(listening.getsockname()[1])
         self.came: asyncio.Queue[NodeLink] = asyncio.Queue()
         self.went: asyncio.Queue[NodeLink] = asyncio.Queue()
         self.events: list[tuple[str, NodeLink]] = []
-        self.listener = HubListener(
-            self.context, self.authority.certificate, self.gate, self._came, self._went
-        )
+        self.door = NodeDoor(cast(Nodes, self.rows), SystemClock(), self._came, self._went)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self._greetings: set[asyncio.Task[None]] = set()
 
     def _came(self, link: NodeLink) -> None:
@@ -145,58 +101,40 @@ class WireHub:
         self.went.put_nowait(link)
         self.events.append(("went", link))
 
-    @property
-    def address(self) -> str:
-        """The address of the listener."""
-        return f"127.0.0.1:{self.listener.port}"
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; there is nothing but the door."""
+        there = self.door.serves(context_of(scope).raw_path)
+        await (self.door if there else Response(status_code=404))(scope, receive, send)
 
-    def pair(self) -> KeyAndCertificate:
-        """A key and a certificate of a hub of this authority."""
-        return self.authority.hub_certificate(now())
-
-    def token(self, uses: int = 1) -> NodeToken:
-        """A join token that the hub knows."""
-        token = NodeToken.new((self.address,), self.authority.fingerprint)
-        self.rows.tokens[token.secret_hash] = uses
+    def token(self, name: str) -> NodeToken:
+        """A token that the hub knows from now on; an earlier one of the name counts no more."""
+        token = NodeToken.new(name)
+        self.rows.secret_hashes[name] = token.secret_hash
         return token
-
-    def identity(self, name: str) -> NodeIdentity:
-        """The identity of a node that has joined."""
-        identity = make_identity(self.authority, name, self.address)
-        self.rows.fingerprints[name] = facts(identity.certificate.encode()).fingerprint
-        return identity
 
     async def next_link(self) -> NodeLink:
         """The next node that connects."""
         return await asyncio.wait_for(self.came.get(), PATIENCE)
 
 
-def make_identity(authority: Authority, name: str, *hubs: str) -> NodeIdentity:
-    """An identity that an authority has signed."""
-    key = new_key()
-    certificate = authority.node_certificate(new_request(key), name, now())
-    return NodeIdentity(
-        key=key.decode(),
-        certificate=certificate.decode(),
-        authority=authority.certificate.decode(),
-        hubs=hubs,
-    )
-
-
 @asynccontextmanager
-async def wire_hub() -> AsyncIterator[WireHub]:
-    """A listener on a free port of loopback."""
-    hub = WireHub()
-    await hub.listener.open("127.0.0.1", 0)
+async def wire_hub(**options: object) -> AsyncIterator[WireHub]:
+    """A server on a free port of loopback; ``options`` are of uvicorn, such as for TLS."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    hub = WireHub(listening, tls="ssl_certfile" in options)
+    app = ContextMiddleware(hub)
+    server = uvicorn.Server(configuration(app, grace_seconds=1, lifespan="off", **options))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield hub
     finally:
-        await hub.listener.close()
+        await hub.door.close()
+        server.should_exit = True
+        await serving
+        listening.close()
 
 
-async def answer_calls(
-    hub: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
+async def answer_calls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An agent that answers every call with nothing."""
     while line := await reader.readline():
         call: Call = CALL.validate_json(line)
@@ -205,14 +143,16 @@ async def answer_calls(
 
 @asynccontextmanager
 async def wire_node(
-    identity: NodeIdentity,
+    hub: WireHub,
+    name: str | NodeToken,
     sockets: dict[str, Path],
     parked: int = 4,
     control: Control = answer_calls,
 ) -> AsyncIterator[NodeDialer]:
     """A node's dialer; ``sockets`` are its live sessions'."""
-    dialer = NodeDialer(identity, control, sockets.get, parked=parked)
-    dialer.connect_to(identity.hubs)
+    token = hub.token(name) if isinstance(name, str) else name
+    dialer = NodeDialer(Hub.parse(hub.url), token.secret, control, sockets.get, parked=parked)
+    dialer.connect()
     try:
         yield dialer
     finally:
@@ -220,21 +160,29 @@ async def wire_node(
 
 
 @asynccontextmanager
-async def raw_line(
-    hub: WireHub, line: Message | bytes, identity: NodeIdentity | None = None
-) -> AsyncIterator[asyncio.StreamReader]:
-    """Connect to a hub with an identity's certificate, or none, and send one line."""
-    authority = hub.authority.certificate
-    pair = None if identity is None else identity.pair
-    host, port = split_address(hub.address)
-    reader, writer = await asyncio.open_connection(
-        host, port, ssl=node_context(authority, pair), server_hostname=HUB_NAME
-    )
+async def knock(
+    hub: WireHub, secret: str, protocol: str, *, early: bytes = b"", more: Iterable[str] = ()
+) -> AsyncIterator[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Ask at a hub's door for a protocol; yields the status of the answer, and the connection.
+
+    ``early`` is sent with the request, ``more`` are further headers.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    head = [f"GET {DOOR} HTTP/1.1", "Host: 127.0.0.1"]
+    head += [f"Authorization: Bearer {secret}"] if secret else []
+    head += [f"Upgrade: {protocol}", "Connection: Upgrade"] if protocol else []
     try:
-        writer.write(line if isinstance(line, bytes) else encode(line))
-        yield reader
+        writer.write("\r\n".join([*head, *more, "", ""]).encode() + early)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        yield int(answer.split(b" ")[1]), reader, writer
     finally:
         writer.close()
+
+
+async def status_of(hub: WireHub, secret: str, protocol: str) -> int:
+    """The status of the answer at a hub's door."""
+    async with knock(hub, secret, protocol) as (status, *_):
+        return status
 
 
 @asynccontextmanager

@@ -15,8 +15,9 @@ import httpx
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState, SessionRow
 from tests.support.course import REPOSITORY, put_release
-from tests.support.hub import HubConfig, HubProcess, run_mograder, write_settings
-from tests.support.identity import SECRET
+from tests.support.fake_node_processes import node_tokens
+from tests.support.fronts import Place, shipped
+from tests.support.hub import HubConfig, HubProcess, write_settings
 from tests.support.node_processes import NodeProcess
 from tests.support.postgres import PostgresServer
 from tests.support.process import free_port
@@ -56,14 +57,18 @@ class TwoHubs:
     hubs: tuple[HubProcess, WaitingHub]
     place: Path
     database: str
-    token: str
+    url: str
     shared: SharedCaches
 
     def node(self, name: str) -> NodeProcess:
-        """Make a node, which is started as a context and connects to the hub at work."""
+        """Make a node, which is started as a context and connects to the hub at work.
+
+        It connects to :attr:`url`, which leads to the one at work, as a front does.
+        """
         log = REPOSITORY / "artifacts" / f"two-hubs-node-{name}.log"
         log.unlink(missing_ok=True)
-        return NodeProcess(name, self.place, self.place, log, self.shared.uv_cache, self.token)
+        (token,) = node_tokens(self.hubs[0], name)
+        return NodeProcess(self.url, token, self.place, self.place, log, self.shared.uv_cache)
 
     def rows(self) -> list[SessionRow]:
         """The rows of all sessions."""
@@ -105,16 +110,13 @@ def two_hubs(
                 "hub.notebooks_dir": str(share / "hub-notebooks"),
                 "hub.runtime_dir": str(place / name / "run"),
                 "nodes.runs_dir": str(share / "hub-runs"),
-                "nodes.listen": f"127.0.0.1:{free_port()}",
+                "nodes.enabled": True,
                 "nodes.lease_seconds": LEASE_SECONDS,
             }
             made = kind(course, log, HubConfig(settings=settings, start_seconds=120))
             hubs.append(stack.enter_context(made))
-        token = run_mograder(
-            "hub", "node-token", "-C", str(hubs[0].course), "--uses", "10",
-            env={"MOGRADER_HUB_SECRET": SECRET}, cwd=place,
-        )  # fmt: skip
-        assert token.status == 0, token.errors
         one, two = hubs
         assert isinstance(two, WaitingHub)
-        yield TwoHubs((one, two), place, database, token.output.strip(), shared)
+        front = Place(port=free_port(), hubs=(f"127.0.0.1:{one.port}", f"127.0.0.1:{two.port}"))
+        stack.enter_context(shipped("nginx", front, place / "front"))
+        yield TwoHubs((one, two), place, database, front.url, shared)

@@ -1,67 +1,72 @@
-"""Join tokens: one text with which a machine becomes a node of a course.
+"""The tokens of nodes: a node's name and a random secret, of which the hub stores the hash.
 
-A token has the addresses of the hubs, the fingerprint of the authority that signed the hubs'
-certificates, and a random secret. The node sends the secret to no server without a certificate of
-that authority. The hub stores only the secret's hash, with its end and how often it may be used.
+A token is one line, ``NAME:SECRET``. A file may have those of several machines, for engines that
+give all of them the same file; each takes the line that begins with its name.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from mograder.core.errors import InvalidInput
 
-_PREFIX = "mograder-node-"
-_SECRET_BYTES = 24
-_LONGEST = 4096
-_MOST_ADDRESSES = 16
-_ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_SECRET_BYTES = 32
+_LONGEST = 65_536
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,100}")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeToken:
-    """The contents of a join token; ``hubs`` are addresses as ``host:port``."""
+    """A node's name and its secret."""
 
-    hubs: tuple[str, ...]
-    authority: str
-    secret: str
+    name: str
+    secret: str = field(repr=False)
 
     @classmethod
-    def new(cls, hubs: tuple[str, ...], authority: str) -> NodeToken:
-        """Return a token with a new secret; ``authority`` is a fingerprint.
+    def new(cls, name: str) -> NodeToken:
+        """Return a token with a new secret of 256 bits. Raises: InvalidInput for a bad name."""
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"A node cannot be named {name[:80]!r}.",
+                hint="Use up to 63 letters, digits and . _ -, beginning with a letter or a digit.",
+            )
+        return cls(name, secrets.token_urlsafe(_SECRET_BYTES))
 
-        Raises: InvalidInput for an address that is not ``host:port``, and for none.
+    @classmethod
+    def find(cls, text: str, name: str) -> NodeToken:
+        """Return the only token in a text, or of several the one of a machine's name.
+
+        Raises: InvalidInput if there is none.
         """
-        return cls(_addresses(list(hubs)), authority, secrets.token_urlsafe(_SECRET_BYTES))
+        lines = text.split() if len(text) <= _LONGEST else []
+        found = [cls._parse(line) for line in lines]
+        if len(found) == 1:
+            return found[0]
+        for each in found:
+            if each.name == name:
+                return each
+        if not found:
+            raise _invalid()
+        raise InvalidInput(
+            f"None of the {len(found)} node tokens is for {name[:80]!r}.",
+            hint="Make one with mograder hub node-token, or name another one with --name.",
+        )
 
     @classmethod
-    def parse(cls, text: str) -> NodeToken:
-        """Return the token that :attr:`text` wrote. Raises: InvalidInput for any other text."""
-        given = "".join(text.split())
-        if len(given) > _LONGEST or not given.startswith(_PREFIX) or not given.isascii():
+    def _parse(cls, line: str) -> NodeToken:
+        name, _, secret = line.partition(":")
+        if not _NAME.fullmatch(name) or not _SECRET.fullmatch(secret):
             raise _invalid()
-        members = _members(given.removeprefix(_PREFIX))
-        authority, secret = members.get("authority"), members.get("secret")
-        if not isinstance(authority, str) or not _FINGERPRINT.fullmatch(authority):
-            raise _invalid()
-        if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
-            raise _invalid()
-        return cls(_addresses(members.get("hubs")), authority, secret)
+        return cls(name, secret)
 
     @property
     def text(self) -> str:
-        """The token as it is shown once and given to ``mograder node join``."""
-        members = {"hubs": self.hubs, "authority": self.authority, "secret": self.secret}
-        content = json.dumps(members, separators=(",", ":")).encode()
-        return _PREFIX + urlsafe_b64encode(content).decode().rstrip("=")
+        """The token as it is shown once."""
+        return f"{self.name}:{self.secret}"
 
     @property
     def secret_hash(self) -> str:
@@ -74,44 +79,8 @@ def secret_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of an address ``host:port``; a host in brackets is an IPv6 address.
-
-    Raises: InvalidInput for any other text.
-    """
-    if not _ADDRESS.fullmatch(address):
-        raise InvalidInput(
-            f"This is not the address of a hub: {address[:100]!r}.",
-            hint="Write it as host:port, for example hub.example.edu:8442.",
-        )
-    host, _, port = address.rpartition(":")
-    if not 0 < int(port) < 65536:
-        raise InvalidInput(f"The port of the address {address[:100]!r} is not between 1 and 65535.")
-    return host.strip("[]"), int(port)
-
-
-def _addresses(listed: object) -> tuple[str, ...]:
-    if not isinstance(listed, list) or not 0 < len(listed) <= _MOST_ADDRESSES:
-        raise InvalidInput(f"A join token has between 1 and {_MOST_ADDRESSES} addresses of hubs.")
-    for each in listed:
-        if not isinstance(each, str):
-            raise _invalid()
-        split_address(each)
-    return tuple(listed)
-
-
-def _members(encoded: str) -> dict[str, Any]:
-    try:
-        found = json.loads(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-    except (ValueError, RecursionError):
-        raise _invalid() from None
-    if not isinstance(found, dict):
-        raise _invalid()
-    return found
-
-
 def _invalid() -> InvalidInput:
     return InvalidInput(
-        "This is not a join token.",
+        "This is not the token of a node, NAME:SECRET.",
         hint="Make one with mograder hub node-token, and copy all of it.",
     )

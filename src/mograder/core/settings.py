@@ -178,8 +178,8 @@ DRAIN_SECONDS = 20.0
 class NodeEnviron:
     """The settings of a node.
 
-    ``state`` is the directory of its identity, environments and logs; ``shares`` are the
-    directories that it has in common with the hubs. ``token`` is a join token. ``memory_mb`` is
+    ``state`` is the directory of its environments and logs; ``shares`` are the directories that it
+    has in common with the hub, whose address is ``hub``. ``token`` is its token. ``memory_mb`` is
     for all sessions together, 0 for nine tenths of the machine's. ``drain_seconds`` is the time
     between the signal to end and the end of the last session.
     """
@@ -187,6 +187,7 @@ class NodeEnviron:
     state: Path = Path("mograder-node")
     shares: tuple[Path, ...] = ()
     name: str = ""
+    hub: str = ""
     token: SecretStr | None = None
     memory_mb: int = 0
     drain_seconds: float = DRAIN_SECONDS
@@ -556,6 +557,7 @@ def node_environ(environ: Mapping[str, str], home: Path, token: str) -> NodeEnvi
         state=Path(state) if state else home / ".local/state/mograder-node",
         shares=tuple(map(Path, filter(None, environ.get("MOGRADER_NODE_SHARE", "").split(":")))),
         name=environ.get("MOGRADER_NODE_NAME", "") or socket.gethostname().partition(".")[0],
+        hub=environ.get("MOGRADER_NODE_HUB", "").strip(),
         token=SecretStr(given) if given else None,
         memory_mb=int(_number(environ, "MOGRADER_NODE_MEMORY_MB", 0)),
         drain_seconds=_number(environ, "MOGRADER_NODE_DRAIN_SECONDS", DRAIN_SECONDS),

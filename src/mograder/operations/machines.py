@@ -31,7 +31,7 @@ class MachineState(StrEnum):
     AWAY = "away"
     """Its lease is over: it is not connected, and has ended its sessions."""
     NEW = "new"
-    """It has joined and was never connected."""
+    """It has a token and was never connected."""
     REMOVED = "removed"
     """It is refused from now on, and its last lease is not over yet."""
 
@@ -82,7 +82,7 @@ class NodesView:
     def read(self, now: datetime) -> list[Machine]:
         """Return all machines, by name; forget those that were removed and hold no lease."""
         lapsed, rows = self._nodes.lapsed(), self._nodes.all()
-        if any(not row.fingerprint and row.name in lapsed for row in rows):
+        if any(not row.secret_hash and row.name in lapsed for row in rows):
             self._nodes.forget_removed()
             rows = self._nodes.all()
         for name in self._read.keys() - {row.name for row in rows}:
@@ -120,7 +120,7 @@ def total(machines: Iterable[Machine]) -> Counter[str]:
 
 
 def _state(row: NodeRow, status: NodeStatus | None, *, lapsed: bool) -> MachineState:
-    if not row.fingerprint:
+    if not row.secret_hash:
         return MachineState.REMOVED
     if row.lease_until is None:
         return MachineState.NEW

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from mograder.core.errors import MograderError, NotFound
+from mograder.auth.node_tokens import NodeToken
+from mograder.core.errors import MograderError
 from mograder.core.settings import Environ
 from mograder.operations.machine_checks import (
     clock_line,
@@ -28,9 +28,8 @@ from mograder.sandbox.client.selftest import look_from_inside
 from mograder.sandbox.client.temporary import TemporarySupervisor, momentary_supervisor
 from mograder.sandbox.client.warm_trial import refusal_of_warm_starts
 from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
-from mograder.sandbox.nodes.hub_probe import probe_hub
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
-from mograder.sandbox.nodes.node_identity import NodeIdentity
+from mograder.sandbox.nodes.node_dialer import Hub, probe
 
 _LEAST_MEMORY = 512 << 20
 _MEGABYTE = 20
@@ -39,7 +38,6 @@ _MEGABYTE = 20
 async def examine_node(environ: Environ) -> tuple[Line, ...]:
     """Run all checks of a node with these settings."""
     config = node_config(environ)
-    identity, joined = _identity(config)
     return (
         version_line(),
         _user_line(),
@@ -51,8 +49,7 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
         limits_line(),
         *directory_lines("state", config.state),
         *await asyncio.to_thread(lambda: tuple(_shares(config))),
-        joined,
-        *(await _hubs(identity) if identity is not None else ()),
+        await _hub(environ),
     )
 
 
@@ -83,30 +80,19 @@ def _shares(config: NodeConfig) -> Iterator[Line]:
         yield from share_findings(share)
 
 
-def _identity(config: NodeConfig) -> tuple[NodeIdentity | None, Line]:
+async def _hub(environ: Environ) -> Line:
+    """Ask the hub whether it accepts this node."""
+    node = environ.node
+    if not node.hub or node.token is None:
+        hint = "Give it the hub's address and a token: --hub and --token-file, or the variables."
+        return note("hub", "hub: its address or this node's token is not set", hint)
     try:
-        identity = NodeIdentity.load(config.identity)
-    except NotFound as error:
-        return None, note("identity", "identity: this machine has not joined a hub yet", error.hint)
+        token = NodeToken.find(node.token.get_secret_value(), node.name)
+        await probe(Hub.parse(node.hub), token.secret)
     except MograderError as error:
-        return None, problem("identity", f"identity: {error.message}", error.hint)
-    text = f"identity: the node {identity.name}, certificate until {identity.ends:%Y-%m-%d}"
-    if identity.ends <= datetime.now(UTC):
-        return None, problem("identity", f"{text}: it has expired", "Join again.")
-    return identity, ok("identity", text)
-
-
-async def _hubs(identity: NodeIdentity) -> list[Line]:
-    lines = []
-    for hub in identity.hubs:
-        try:
-            await probe_hub(identity, hub)
-        except MograderError as error:
-            reach = "Is the hub running, and does a firewall let this machine reach that port?"
-            lines.append(problem("hub", f"hub {hub}: {error.message}", error.hint or reach))
-        else:
-            lines.append(ok("hub", f"hub {hub}: answers, and accepts this node"))
-    return lines
+        reach = "Is the hub running, and does a firewall let this machine reach that port?"
+        return problem("hub", f"hub {node.hub}: {error.message}", error.hint or reach)
+    return ok("hub", f"hub {node.hub}: answers, and accepts this machine as {token.name}")
 
 
 async def _sandbox(config: NodeConfig) -> list[Line]:
@@ -116,7 +102,7 @@ async def _sandbox(config: NodeConfig) -> list[Line]:
     try:
         async with momentary_supervisor(supervisor, own_cache=True, warm=1) as moment:
             lines.append(await uv_line(moment))
-            hidden = (config.identity, moment.place / "lock")
+            hidden = (moment.place / "lock",)
             place = moment.place / "proof"
             lines.append(confined_line(await look_from_inside(moment.client, place, hidden)))
             lines.append(await _warm(moment))

@@ -57,12 +57,12 @@ def share_lines(loaded: LoadedSettings) -> Iterator[Line]:
     """Yield the findings of a hub's directories that nodes use, or that are on a share anyway."""
     hub, nodes = loaded.settings.hub, loaded.settings.nodes
     named = [loaded.path(hub.notebooks_dir), loaded.path(hub.release_dir)]
-    if nodes.listen:
+    if nodes.enabled:
         named.append(loaded.path(nodes.runs_dir))
     seen: set[Path] = set()
     for path in filter(Path.is_dir, named):
         mount = mount_of(path)
-        if not nodes.listen and (mount is None or not mount.network):
+        if not nodes.enabled and (mount is None or not mount.network):
             continue
         if mount is not None and mount.point in seen:
             yield from _trial_lines(path)

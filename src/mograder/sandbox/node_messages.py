@@ -30,7 +30,6 @@ class GrantLease(Message):
     """Answer the :class:`NodeStatus` with this ``number``; from a hub to a node's agent only.
 
     The node may run sessions for ``seconds``, counted from the moment when it sent that status.
-    ``hubs`` are the addresses of all hubs, of which one is at work: the node connects to that.
     ``draining`` is whether an administrator wants the node to be drained. ``uid`` is the hub's
     user, ``epoch`` as in :class:`HoldLease`.
     """
@@ -38,7 +37,6 @@ class GrantLease(Message):
     op: Literal["grant lease"] = "grant lease"
     number: int
     seconds: float = Field(ge=0, le=3600)
-    hubs: tuple[str, ...] = ()
     draining: bool = False
     uid: int | None = None
     epoch: int = Field(default=0, ge=0)
@@ -64,16 +62,6 @@ class PrepareEnvironment(Message):
     wheel: str = Field(default="", pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}\.whl)?$")
     content: str = Field(default="", max_length=120_000)
     warm: bool = False
-
-
-class RenewCertificate(Message):
-    """Ask a node's agent for a new certificate signing request, which is in :attr:`Done.text`.
-
-    With ``certificate`` (PEM) the agent stores that instead.
-    """
-
-    op: Literal["renew certificate"] = "renew certificate"
-    certificate: str = Field(default="", max_length=20_000)
 
 
 class NodeStatus(Message):

@@ -22,7 +22,6 @@ from mograder.sandbox.node_messages import (
     HoldLease,
     NodeStatus,
     PrepareEnvironment,
-    RenewCertificate,
 )
 
 PROTOCOL = 1
@@ -279,7 +278,6 @@ Operation = Annotated[
     | HoldLease
     | GrantLease
     | PrepareEnvironment
-    | RenewCertificate
     | Hello
     | InUse
     | Shutdown,
@@ -365,7 +363,6 @@ class Done(Message):
     judged: Judged | None = None
     starts: dict[str, int] = Field(default_factory=dict, max_length=MOST)
     """Numbers of warm starts, and of cold ones that should have been warm, by reason."""
-    text: str = ""
 
 
 class Failed(Message):

@@ -39,7 +39,7 @@ _CAPABILITY = re.compile(r"^(/s/|/lti/register/)[^/]{16,}")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
-_SESSIONS = (b"/s/", b"/edit/user/", b"/run/user/")
+_ROUTINE = (b"/s/", b"/edit/user/", b"/run/user/", b"/nodes/connect")
 _PRIVATE = ("localhost", "local", "internal")
 """Top-level domains in which no name can be registered."""
 _OF_ANY_HOST = frozenset({b"/health", b"/ready"})
@@ -370,8 +370,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text:
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
-    # A page of a session loads hundreds of files, so only its failures are logged at INFO.
-    routine = status < 400 and context.raw_path.startswith(_SESSIONS)
+    # A page of a session loads hundreds of files, so only its failures are logged at INFO; nodes
+    # connect as often.
+    routine = status < 400 and context.raw_path.startswith(_ROUTINE)
     level = logging.DEBUG if routine else logging.INFO
     if not _access.isEnabledFor(level):
         return

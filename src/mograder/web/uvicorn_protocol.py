@@ -8,16 +8,29 @@ A connection whose request was refused before its body had arrived is closed: uv
 drop all of the announced body. It stays open for 2 s, in which up to 1 MB is still read: closing a
 socket with unread data resets the connection, and a client that is still writing (Go's transport,
 so Caddy) then gives up before it reads the response.
+
+A request by which a node asks for one of its own protocols (``Upgrade``) has :data:`HAND_OVER`
+among its scope's extensions. What else it is answered, its connection is closed after that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+HAND_OVER = "mograder.hand_over"
+"""The extension's name. It is called with the head of a 101 response, which it sends, and returns
+the connection, paused, with what the client has sent already; it raises ``ConnectionResetError`` if
+the client has gone."""
+
+HandOver = Callable[[bytes], tuple[asyncio.Transport, bytes]]
+
+_OWN_PROTOCOLS = (b"mograder-node", b"mograder-session")
+_EARLY_BYTES = 65_536
 _HEAD = b"HTTP/1."
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**20
@@ -27,10 +40,13 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with these changes; ``uvicorn.Config(http=HttpProtocol)``.
 
     Mutable state: ``_unread``, how many bytes of a refused body are still read and dropped; None
-    while the connection is in use.
+    while the connection is in use. ``_early``, what came after a request for another protocol;
+    ``_parsed``, the data that is parsed now.
     """
 
     _unread: int | None = None
+    _early: bytearray | None = None
+    _parsed = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wrap the transport of a new connection."""
@@ -39,8 +55,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, or drop it when its request has already been answered."""
+        if self._early is not None:
+            self._early += data
+            if len(self._early) > _EARLY_BYTES:  # it was told to wait
+                cast(_HeadBuffer, self.transport).bare.abort()
+            return
         if self._unread is None:
+            self._parsed = data
             super().data_received(data)
+            self._parsed = b""
             return
         self._unread -= len(data)
         if self._unread < 0:
@@ -74,6 +97,33 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
         return True
+
+    def on_headers_complete(self) -> None:
+        """Begin the request; one for a protocol of ours may take the connection over."""
+        super().on_headers_complete()
+        if self.parser.should_upgrade() and self._get_upgrade() in _OWN_PROTOCOLS:
+            self.cycle.keep_alive = False
+            self.scope["extensions"] = {HAND_OVER: self._hand_over}  # type: ignore[dict-item]
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Keep what came after a request for a protocol of ours, and read no further yet."""
+        if self._get_upgrade() not in _OWN_PROTOCOLS:
+            return
+        parsed = sys.exception()
+        end = len(self._parsed) if parsed is None else parsed.args[0]
+        self._early = bytearray(self._parsed[end:])
+        self.flow.pause_reading()
+
+    def _hand_over(self, head: bytes) -> tuple[asyncio.Transport, bytes]:
+        """Give the connection away; see :data:`HAND_OVER`."""
+        if self.cycle.disconnected or self.transport.is_closing():
+            raise ConnectionResetError
+        self.connections.discard(self)  # the server neither waits for it nor closes it
+        self.cycle.disconnected = True  # and sends no answer of its own
+        transport = cast(_HeadBuffer, self.transport).bare
+        transport.pause_reading()
+        transport.write(head)
+        return transport, bytes(self._early or b"")
 
     def handle_websocket_upgrade(self) -> None:
         """Pass the bare connection to the WebSocket, which writes whole messages."""

@@ -18,6 +18,7 @@ def test_the_variables_are_read(tmp_path: Path) -> None:
             "CREDENTIALS_DIRECTORY": str(tmp_path),
             "MOGRADER_NODE_SHARE": "/srv/a:/srv/b",
             "MOGRADER_NODE_NAME": "n1",
+            "MOGRADER_NODE_HUB": "https://hub.example.edu",
             "MOGRADER_NODE_MEMORY_MB": "4096",
             "MOGRADER_NODE_DRAIN_SECONDS": "1.5",
         }
@@ -25,6 +26,7 @@ def test_the_variables_are_read(tmp_path: Path) -> None:
     assert node.shares == (Path("/srv/a"), Path("/srv/b"))
     assert node.state == Path("/home/node/.local/state/mograder-node")
     assert (node.name, node.memory_mb, node.drain_seconds) == ("n1", 4096, 1.5)
+    assert node.hub == "https://hub.example.edu"
     assert node.token is not None
     assert node.token.get_secret_value() == "a-token"
     assert "a-token" not in repr(node)

@@ -62,7 +62,7 @@ def test_hubs_and_nodes_of_the_stack_share_one_directory_and_the_course_is_the_h
     assert node["environment"]["MOGRADER_NODE_SHARE"] == SHARE
 
 
-def test_a_node_of_the_stack_gets_the_join_token_and_no_other_secret() -> None:
+def test_a_node_of_the_stack_gets_its_token_and_no_other_secret() -> None:
     node = service("nodes.yml", "node")
     assert [each["target"] for each in node["secrets"]] == ["node-token"]
     assert "DATABASE" not in json.dumps(node)
@@ -85,4 +85,4 @@ def test_slurms_signals_reach_the_node_and_come_before_the_end_of_its_time() -> 
     script = (DEPLOY / "slurm" / "mograder-node.sbatch").read_text()
     assert re.search(r"(?m)^#SBATCH --signal=B:USR1@900$", script)
     assert re.search(r"(?m)^#SBATCH --requeue$", script)
-    assert script.rstrip().endswith('exec "$program" node run')
+    assert script.rstrip().endswith('exec "$program" node run --token-file "$MOGRADER_NODE_TOKENS"')

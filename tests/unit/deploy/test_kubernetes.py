@@ -186,7 +186,7 @@ def test_a_node_gets_no_secret_of_the_hub() -> None:
     assert "mograder-hub" not in text
     assert "DATABASE" not in text
     assert [each["secret"]["secretName"] for each in node["volumes"] if "secret" in each] == [
-        "mograder-node-token"
+        "mograder-nodes"
     ]
 
 
@@ -227,7 +227,7 @@ def _selectors(value: object) -> Iterator[dict[str, str]]:
             yield from _selectors(below)
 
 
-def test_only_the_node_policies_ports_are_open() -> None:
+def test_only_the_hubs_port_is_open() -> None:
     """Nothing else is let in: an empty selection denies, and nodes are let in nowhere."""
     policies = {
         each["metadata"]["name"]: each["spec"]
@@ -237,5 +237,5 @@ def test_only_the_node_policies_ports_are_open() -> None:
     assert policies["nothing-else"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert "ingress" not in policies["node"]
     ports = [port["port"] for rule in policies["hub"]["ingress"] for port in rule["ports"]]
-    assert ports == [8080, 8442]
+    assert ports == [8080]
     assert all("from" in rule for rule in policies["hub"]["ingress"])

@@ -128,7 +128,7 @@ def test_a_hub_on_local_disks_is_told_nothing_and_one_with_nodes_each_directory(
     for name in ("hub-notebooks", "hub-release", "hub-runs"):
         (tmp_path / name).mkdir()
     assert list(share_lines(load_settings(tmp_path, environ={}))) == []
-    (tmp_path / "mograder.toml").write_text('[nodes]\nlisten = "0.0.0.0:8442"\n')
+    (tmp_path / "mograder.toml").write_text("[nodes]\nenabled = true\n")
     lines = list(share_lines(load_settings(tmp_path, environ={})))
     written = [line for line in lines if line.check == "share-write"]
     assert [line.level for line in written] == [Level.OK] * 3

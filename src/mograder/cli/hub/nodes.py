@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import click
@@ -19,11 +19,9 @@ from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.sections.node_settings import address_for_nodes
-from mograder.core.settings import LoadedSettings, read_environ
+from mograder.core.settings import LoadedSettings
 from mograder.operations.machines import Machine, MachineState, NodesView
-from mograder.store.hub.active_hub import Hubs
-from mograder.store.hub.node_authority import open_authority
+from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
 
 _HERE: Final = "command line"
@@ -46,7 +44,7 @@ def nodes(ctx: click.Context, loaded: LoadedSettings) -> Result | None:
     with current_hub_state(loaded) as state:
         view = NodesView(Nodes(state.engine), loaded.settings.nodes.lease_seconds)
         machines = view.read(_now())
-    none = ["No node has joined. Make a token for one with mograder hub node-token."]
+    none = ["There is no node. Make a token for one with mograder hub node-token."]
     return Result([_as_json(each) for each in machines], _lines(machines) if machines else none)
 
 
@@ -81,7 +79,7 @@ def undrain(loaded: LoadedSettings, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove(loaded: LoadedSettings, name: str) -> None:
-    """Refuse a node from now on: its certificate counts no more.
+    """Refuse a node from now on: its token counts no more.
 
     Sessions that it still runs end within its lease. To come back it needs a new token.
     """
@@ -91,58 +89,26 @@ def remove(loaded: LoadedSettings, name: str) -> None:
 
 
 @click.command("node-token")
-@click.option(
-    "--minutes",
-    type=click.IntRange(1, 7 * 24 * 60),
-    default=60,
-    show_default=True,
-    help="How long it is good for.",
-)
-@click.option(
-    "--uses",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    help="How many machines may join with it.",
-)
-@click.option(
-    "--new-authority",
-    is_flag=True,
-    help="Make a new authority, after the hub's secret was changed; all nodes have to join again.",
-)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @course_option
-def node_token(*, minutes: int, uses: int, new_authority: bool, loaded: LoadedSettings) -> None:
-    """Print a token with which a machine joins this hub, to run its notebooks.
+def node_token(*, names: tuple[str, ...], loaded: LoadedSettings) -> None:
+    """Print the token with which a machine runs this hub's notebooks, one line for each name.
 
-    Run it on the hub's machine, with MOGRADER_HUB_SECRET set to the hub's secret; then, on that
-    machine, mograder node join.
+    It is shown this once, and is good until the node is removed. Run it on the hub's machine; then,
+    on that machine, mograder node run.
     """
-    secret = read_environ().hub_secret
-    if secret is None:
-        raise click.ClickException(
-            "MOGRADER_HUB_SECRET must be set to the hub's secret, which encrypts the key that "
-            "signs the nodes' certificates."
-        )
-    own = address_for_nodes(loaded.settings.nodes)
-    if not own:
+    if not loaded.settings.nodes.enabled:
         raise InvalidInput(
-            "This hub has no nodes: [nodes] listen is not set.",
-            hint='Set it in mograder.toml, for example to "0.0.0.0:8442", and restart the hub.',
+            "This hub has no nodes: [nodes] enabled is not set.",
+            hint="Set [nodes] enabled = true in mograder.toml, and restart the hub.",
         )
+    tokens = [NodeToken.new(name) for name in names]
     with current_hub_state(loaded) as state:
-        addresses = tuple(dict.fromkeys((*Hubs(state.engine).addresses(), own)))
-        stored, now = Nodes(state.engine), _now()
-        if new_authority:
-            stored.drop_authority()
-            state.record(now, "", "make authority of nodes", "", _HERE, "ok")
-        authority = open_authority(stored, secret.get_secret_value(), now)
-        token = NodeToken.new(addresses, authority.fingerprint)
-        stored.add_token(token.secret_hash, now + timedelta(minutes=minutes), uses)
-        state.record(now, "", "make node token", f"{minutes} min, {uses} uses", _HERE, "ok")
-    click.echo(token.text)
-    click.echo(f"The hub's address in it: {', '.join(addresses)}.", err=True)
-    if new_authority:
-        click.echo("Restart the hub before a machine joins: the authority is a new one.", err=True)
+        for token in tokens:
+            now = _now()
+            Nodes(state.engine).add(NodeRow(token.name, token.secret_hash, added_at=now))
+            state.record(now, "", "make node token", token.name, _HERE, "ok")
+            click.echo(token.text)
 
 
 def _lines(machines: Sequence[Machine]) -> Iterator[str]:
@@ -191,7 +157,7 @@ def _node(loaded: LoadedSettings, name: str, action: str) -> Iterator[Nodes]:
         if name not in known:
             raise NotFound(
                 f"There is no node {name}.",
-                hint=f"There are {', '.join(known)}." if known else "No node has joined yet.",
+                hint=f"There are {', '.join(known)}." if known else "There is none yet.",
             )
         yield stored
         state.record(_now(), "", action, name, _HERE, "ok")

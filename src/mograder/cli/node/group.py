@@ -11,7 +11,7 @@ from mograder.cli.shared.lazy import Lazy, LazyGroup
     cls=LazyGroup,
     table={
         "run": Lazy("mograder.cli.node.run:run"),
-        "join": Lazy("mograder.cli.node.join:join_command"),
+        "join": Lazy("mograder.cli.node.run:join"),
         "drain": Lazy("mograder.cli.node.drain:drain"),
         "check": Lazy("mograder.cli.node.check:check"),
     },
@@ -19,5 +19,5 @@ from mograder.cli.shared.lazy import Lazy, LazyGroup
 def node() -> None:
     """Run notebooks on this machine for a hub on another one.
 
-    Give it the join token that `mograder hub node-token` prints.
+    Give it the token that `mograder hub node-token` prints.
     """

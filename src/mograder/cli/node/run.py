@@ -1,4 +1,4 @@
-"""``mograder node run``: run sessions for the hubs that this machine has joined."""
+"""``mograder node run``: run sessions for a hub on another machine."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.node.join import join_and_save
+from mograder.auth.node_tokens import NodeToken
 from mograder.cli.node.options import (
-    identity_of,
+    hub_of,
+    hub_option,
     name_option,
     node_environ_of,
     share_option,
     state_option,
+    token_of,
+    token_option,
 )
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.operations.share_checks import refuse_squashed_root
@@ -27,13 +30,15 @@ from mograder.sandbox.client.bootstrap import open_sandbox
 from mograder.sandbox.limits.cpu import put_first
 from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
-from mograder.sandbox.nodes.node_identity import NodeIdentity
+from mograder.sandbox.nodes.node_dialer import Hub
 from mograder.sandbox.nodes.node_process import held
 
 _log = logging.getLogger("mograder.node")
 
 
 @click.command("run")
+@hub_option
+@token_option
 @share_option
 @state_option
 @name_option
@@ -50,21 +55,23 @@ _log = logging.getLogger("mograder.node")
     "MOGRADER_NODE_DRAIN_SECONDS; default: 20]",
 )
 def run(
+    hub: str,
+    token_file: Path | None,
     shares: tuple[Path, ...],
     state: Path | None,
     name: str,
     memory_mb: int | None,
     drain_seconds: float | None,
 ) -> None:
-    """Run sessions for the hubs that this machine has joined, until it is stopped.
+    """Run sessions for a hub on another machine, until it is stopped.
 
-    A machine that has not joined yet joins by the token in MOGRADER_NODE_TOKEN, if that is set.
+    Its token is that of `mograder hub node-token`.
 
     SIGTERM drains the node: no new sessions start, and those that are left are ended one after the
     other in the second half of --drain-seconds; a second SIGTERM ends them at once. SIGUSR1 drains
     it until the last session has ended by itself, and SIGUSR2 takes that back.
     """
-    environ = node_environ_of(state=state, shares=shares, name=name)
+    environ = node_environ_of(state=state, shares=shares, name=name, hub=hub, token_file=token_file)
     node = environ.node
     if memory_mb is not None:
         node = replace(node, memory_mb=memory_mb)
@@ -74,15 +81,34 @@ def run(
     configure_logging(journal=environ.service.journal)
     config = node_config(environ)
     _demand_shares(config)
-    identity = identity_of(config.identity)
-    if identity is None:
-        if node.token is None:
-            NodeIdentity.load(config.identity)  # raises, with the remedy
-            raise NotFound("This machine has not joined a hub.")
-        identity = join_and_save(config.identity, node.token, node.name)
+    address, token = hub_of(environ), token_of(environ)
+    _make_state(config.state)
     put_first()
     with held(config.state):
-        asyncio.run(_serve(config, identity, environ.service))
+        asyncio.run(_serve(config, address, token, environ.service))
+
+
+@click.command("join", hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("ignored", nargs=-1)
+def join(ignored: tuple[str, ...]) -> None:
+    """Tell what takes the place of joining, which an earlier version had."""
+    del ignored
+    raise InvalidInput(
+        "A node does not join any more.",
+        hint="Make a token for this machine with mograder hub node-token NAME, and give it to "
+        "mograder node run with --hub and --token-file.",
+    )
+
+
+def _make_state(state: Path) -> None:
+    """Make the node's directory. Raises: :class:`InvalidInput`."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"The node's directory {state} cannot be made: {error.strerror}.",
+            hint="Name a directory of this user with --state.",
+        ) from error
 
 
 def _demand_shares(config: NodeConfig) -> None:
@@ -101,9 +127,9 @@ def _demand_shares(config: NodeConfig) -> None:
     refuse_squashed_root(*config.shares)
 
 
-async def _serve(config: NodeConfig, identity: NodeIdentity, service: Service) -> None:
+async def _serve(config: NodeConfig, hub: Hub, token: NodeToken, service: Service) -> None:
     client, _ = await open_sandbox(config.supervisor, None, dev=False)
-    agent = NodeAgent(config, identity, client)
+    agent = NodeAgent(config, hub, token.secret, client)
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
@@ -114,8 +140,8 @@ async def _serve(config: NodeConfig, identity: NodeIdentity, service: Service) -
     loop.add_signal_handler(signal.SIGINT, leave)
     loop.add_signal_handler(signal.SIGUSR1, lambda: agent.drain.leave(hurry=False))
     loop.add_signal_handler(signal.SIGUSR2, agent.drain.stay)
-    _log.info("the node %s serves %s", identity.name, ", ".join(identity.hubs))
-    service.tell(READY, f"STATUS=Serving {', '.join(identity.hubs)}")
+    _log.info("the node %s serves %s", token.name, hub)
+    service.tell(READY, f"STATUS=Serving {hub}")
     try:
         async with service.kept_alive():
             await agent.serve()

@@ -51,6 +51,10 @@ _GONE: Mapping[str, str] = {
     "for the sessions' sockets. Write nginx's configuration again: mograder hub proxy-config nginx",
     "hub.session_isolation": "Remove it: a session's page never has the hub's origin. For storage "
     "in the browser set [hub] session_url, which gives each session an origin of its own.",
+    "nodes.address": "Remove it: nodes connect at the hub's public address, the --hub of mograder "
+    "node run.",
+    "nodes.listen": "Set [nodes] enabled = true in its place: nodes connect at the hub's own "
+    "address. Give each a token of its own (mograder hub node-token NAME).",
 }
 """The remedies for settings of an earlier version, by key."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})

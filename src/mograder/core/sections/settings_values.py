@@ -249,20 +249,6 @@ def present(text: str) -> str:
     return text
 
 
-def network_address(text: str) -> str:
-    """Return ``host:port``, or ``""``; an IPv6 address is in brackets.
-
-    Raises: ValueError for a text without a host or a port from 1 to 65535.
-    """
-    if not text.strip():
-        return ""
-    host, _, port = text.strip().rpartition(":")
-    valid = port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535
-    if not (valid and _HOST.fullmatch(host.lower())):
-        raise ValueError('must be a host and a port, such as "0.0.0.0:8442" or "[::]:8442"')
-    return f"{host.lower()}:{int(port)}"
-
-
 Present = Annotated[str, AfterValidator(present)]
 """A text that is not empty."""
 

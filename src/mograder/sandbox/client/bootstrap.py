@@ -48,7 +48,7 @@ def supervisor_config(
     own_cache = loaded.state_dir / "uv-cache" if os.geteuid() == 0 else environ.home / ".cache/uv"
     build = build_variables(environ)
     # Hubs on several machines share the course's directory, but each has its own runtime directory.
-    logs = runtime if loaded.settings.nodes.listen else loaded.state_dir
+    logs = runtime if loaded.settings.nodes.enabled else loaded.state_dir
     return SupervisorConfig(
         runtime=runtime,
         socket=loaded.path(hub.supervisor_socket or str(runtime / "supervisor.sock")),

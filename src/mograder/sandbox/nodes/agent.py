@@ -20,9 +20,8 @@ from mograder.sandbox.environments.locked_builds import LockedBuilds
 from mograder.sandbox.node_messages import GrantLease, NodeStatus, PrepareEnvironment
 from mograder.sandbox.nodes.hub_conversation import HubConversation, OwnCall, tell_progress
 from mograder.sandbox.nodes.node_config import NodeConfig
-from mograder.sandbox.nodes.node_dialer import NodeDialer
+from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer
 from mograder.sandbox.nodes.node_drain import Drain
-from mograder.sandbox.nodes.node_identity import NodeIdentity
 from mograder.sandbox.nodes.node_lease import NodeLease
 from mograder.sandbox.nodes.node_paths import Located, NodePaths
 from mograder.sandbox.nodes.node_pruning import prune_daily
@@ -46,16 +45,13 @@ class NodeAgent:
     """A node at work, until :meth:`serve` returns.
 
     Mutable state: the conversations with hubs, the lease, the drain, the sessions that it ends,
-    the identity, which the hubs renew, whether it may not serve them (:meth:`_is_unfit`), and the
+    whether it may not serve them (:meth:`_is_unfit`), and the
     epoch of the hub that granted the last lease.
     """
 
-    def __init__(
-        self, config: NodeConfig, identity: NodeIdentity, client: SupervisorClient
-    ) -> None:
+    def __init__(self, config: NodeConfig, hub: Hub, secret: str, client: SupervisorClient) -> None:
         """``client`` is that of the node's own supervisor, which runs already."""
         self._config = config
-        self._identity = identity
         self._client = client
         self._paths = NodePaths(config.shares, config.environments)
         wheels = config.state / "runtime"
@@ -70,21 +66,22 @@ class NodeAgent:
         self._unfit = False
         self._epoch = 0
         self._dialer = NodeDialer(
-            identity,
+            hub,
+            secret,
             self._converse,
             self._socket_of,
             hurried=lambda: self._lease.seconds_left() > 0,
         )
 
     @property
-    def connected(self) -> frozenset[str]:
-        """The addresses of the hubs that it is connected to."""
+    def connected(self) -> bool:
+        """Whether it is connected to its hub."""
         return self._dialer.connected
 
     async def serve(self) -> None:
-        """Serve the hubs until the drain is over, then end all sessions."""
+        """Serve the hub until the drain is over, then end all sessions."""
         self._client.watch(self._use.forget, lambda: None, self._use.hear)
-        self._dialer.connect_to(self._identity.hubs)
+        self._dialer.connect()
         keeping = asyncio.create_task(self._keep_lease())
         pruning = asyncio.create_task(prune_daily(self._builds.path, self._client.in_use))
         try:
@@ -138,20 +135,14 @@ class NodeAgent:
         return located
 
     async def answer(self, call_id: int, operation: OwnCall, writer: asyncio.StreamWriter) -> Done:
-        """Hold a lease, build an environment, or renew the certificate.
+        """Hold a lease, or build an environment.
 
         Raises: :class:`~mograder.core.errors.MograderError`, ``OSError``.
         """
         if isinstance(operation, GrantLease):
             await self._hold(operation)
             return Done(id=call_id)
-        if isinstance(operation, PrepareEnvironment):
-            return await self._prepare(call_id, operation, writer)
-        if operation.certificate:
-            self._keep(self._identity.renewed(operation.certificate))
-            self._dialer.use(self._identity)
-            return Done(id=call_id)
-        return Done(id=call_id, text=self._identity.request())
+        return await self._prepare(call_id, operation, writer)
 
     async def _hold(self, grant: GrantLease) -> None:
         until = self._lease.end_of(grant.number, grant.seconds)
@@ -163,9 +154,6 @@ class NodeAgent:
             self._epoch = grant.epoch
             # Those of a hub that hangs would stay open: beside one editor another may only read.
             self._dialer.cut_sessions()
-        if grant.hubs and set(grant.hubs) != set(self._identity.hubs):
-            self._keep(self._identity.model_copy(update={"hubs": grant.hubs}))
-            self._dialer.connect_to(grant.hubs)
 
     def _is_unfit(self, grant: GrantLease) -> bool:
         """Return whether either the hub or this node is root, and log it once.
@@ -191,19 +179,10 @@ class NodeAgent:
         warm = order.warm and await self._client.warm(built.directory)
         return Done(id=call_id, environments=(built.directory,), warm=warm)
 
-    def _keep(self, identity: NodeIdentity) -> None:
-        self._identity = identity
-        try:
-            identity.save(self._config.identity)
-        except OSError as error:  # a full disk; it is known until the next start
-            _log.error("the identity of this node could not be stored: %s", error)
-
-    async def _converse(
-        self, hub: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversation = HubConversation(self, reader, writer)
         self._talks.add(conversation)
-        _log.info("serving the hub at %s", hub)
+        self._lease.expect()
         try:
             # At once: after a hub's restart the lease may be over before the next regular status.
             with contextlib.suppress(MograderError, OSError):
@@ -271,13 +250,18 @@ class NodeAgent:
         )
 
     async def _keep_lease(self) -> None:
-        """Close all connections when the lease ends, and connect again."""
+        """Close all connections when the lease ends, and connect again; earlier to another hub."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 if self._lease.has_lapsed():
                     _log.error("the lease is over; all connections to hubs are closed")
                     self._dialer.cut()
+                elif self._lease.is_overdue() and self._dialer.connected:
+                    _log.warning("the hub is silent; the connection to it is closed")
+                    self._lease.expect()
+                    for conversation in tuple(self._talks):
+                        conversation.abort()
             except Exception:  # noqa: BLE001 - without this loop connections would outlive a lease
                 _log.exception("connections whose lease is over could not be closed")
 

@@ -21,9 +21,9 @@ from mograder.sandbox.node_messages import (
     HoldLease,
     NodeStatus,
     PrepareEnvironment,
-    RenewCertificate,
 )
 from mograder.sandbox.nodes.node_paths import Located
+from mograder.sandbox.nodes.transports import abort
 from mograder.sandbox.protocol import (
     CALL,
     Call,
@@ -50,7 +50,7 @@ _UNREAD_BYTES = 4 << 20
 
 _KEPT_SECONDS = 30.0
 
-OwnCall = GrantLease | PrepareEnvironment | RenewCertificate
+OwnCall = GrantLease | PrepareEnvironment
 """The calls that the agent answers itself."""
 
 
@@ -111,6 +111,10 @@ class HubConversation:
         else:
             self._writer.write(encode(status))
 
+    def abort(self) -> None:
+        """Close the connection at once."""
+        abort(self._writer.transport)
+
     async def run(self) -> None:
         """Carry calls and answers until the hub or the supervisor is gone."""
         from_supervisor, to_supervisor = await self._agent.connect()
@@ -156,7 +160,7 @@ class HubConversation:
             await _send(supervisor, line)  # its answer says that it cannot be read
             return
         match call.operation:
-            case GrantLease() | PrepareEnvironment() | RenewCertificate():
+            case GrantLease() | PrepareEnvironment():
                 tasks.create_task(self._answer(call, call.operation))
             case StartSession() | Execute() | JudgeSubmission() | Warm():
                 task = tasks.create_task(self._pass_on(call, call.operation, supervisor))

@@ -32,11 +32,6 @@ class NodeConfig:
     build_seconds: float
 
     @property
-    def identity(self) -> Path:
-        """The file with the key and certificate."""
-        return self.state / "identity.json"
-
-    @property
     def environments(self) -> Path:
         """The directory of environments."""
         return self.state / "environments"

@@ -1,113 +1,248 @@
-"""The node's connections to its hubs: one for control, a few that wait for sessions.
+"""The node's connections to its hub: one for control, a few that wait for sessions.
 
 Use::
 
-    dialer = NodeDialer(identity, control, socket_of)
-    dialer.connect_to(identity.hubs)         # and again whenever a hub tells of other hubs
+    dialer = NodeDialer(Hub.parse("https://hub.example.edu"), secret, control, socket_of)
+    dialer.connect()
     ...
     await dialer.close()
 
-``control(hub, reader, writer)`` is awaited for each control connection that a hub has accepted:
-the agent reads the hub's :class:`~mograder.sandbox.protocol.Call` lines from ``reader``, writes its
-answers and its news to ``writer``, and returns when the reader is at its end. When it returns or
-raises, the connection is closed and dialled again. Its first line is there already: the hub's
-``hello``. For as long as it runs, connections of this node wait at that hub for sessions.
+``control(reader, writer)`` is awaited for each control connection that the hub has accepted: it
+reads the hub's :class:`~mograder.sandbox.protocol.Call` lines from ``reader``, writes its answers
+and its news to ``writer``, and returns when the reader is at its end. When it returns or raises,
+the connection is closed and dialled again. For as long as it runs, connections of this node wait
+at the hub for sessions.
 
 ``socket_of(session_id)`` returns the path of the Unix socket of a session of this node that is
-live, or None for any other; it is called on the event loop for each connection of a hub.
-``hurried()`` returns whether sessions would end if no hub is reached for some seconds.
+live, or None for any other; it is called on the event loop for each connection of the hub.
+``hurried()`` returns whether sessions would end if the hub is not reached for some seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mograder import __version__
-from mograder.auth.node_certificates import HUB_NAME
-from mograder.auth.node_tokens import split_address
-from mograder.core.errors import MograderError
+from mograder.core.errors import Forbidden, InvalidInput, MograderError, RemoteFailed
 from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.sandbox.message import Message
-from mograder.sandbox.nodes.byte_relay import Relay
-from mograder.sandbox.nodes.first_line import FirstLineReader, streams_of
-from mograder.sandbox.nodes.node_identity import JOIN_AGAIN, NOT_ACCEPTED, NodeIdentity
-from mograder.sandbox.nodes.tls_contexts import node_context, use_certificate
-from mograder.sandbox.nodes.wire_messages import (
-    FIRST_LINE_LIMIT,
-    ControlHello,
+from mograder.sandbox.nodes.transports import (
+    CONTROL,
+    DOOR,
+    RELEASE,
+    SESSION,
+    HeadReader,
     OpenSession,
-    SessionHello,
+    Relay,
+    streams_of,
 )
-from mograder.sandbox.protocol import LINE_LIMIT, encode
+from mograder.sandbox.protocol import LINE_LIMIT
 
 _log = logging.getLogger(__name__)
 
 PARKED = 8
-"""The number of connections that wait at each hub; one that was taken is replaced at once."""
+"""The number of connections that wait at the hub; one that was taken is replaced at once."""
 
-_CONNECT_SECONDS = 10.0
-_ACCEPT_SECONDS = 20.0
+_CONNECT_SECONDS = 5.0
 _FLUSH_SECONDS = 600.0
 """How long the end of a session's answer may take to reach a hub that reads slowly."""
 _SHORTEST_PAUSE, _HURRIED_PAUSE, _LONGEST_PAUSE = 0.2, 0.5, 5.0
 
-Control = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Control = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The address of a hub; ``prefix`` is the path below which it is, "" or like ``/live``."""
+
+    host: str
+    port: int
+    tls: bool
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> Hub:
+        """Return the address that a URL names.
+
+        Raises: :class:`InvalidInput`, also for plain HTTP to another machine, which would show the
+        node's secret and the students' work to the network.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            parts, host, port = urlsplit(""), "", None
+        extra = parts.query or parts.fragment or parts.username or not url.isprintable()
+        if parts.scheme not in ("http", "https") or not host or extra or " " in url:
+            raise InvalidInput(
+                f"This is not the address of a hub: {url[:100]!r}.",
+                hint="Give the one that browsers use, for example https://hub.example.edu.",
+            )
+        tls = parts.scheme == "https"
+        if not tls and not _is_loopback(host):
+            raise InvalidInput(
+                f"A node does not connect to {url[:100]} without TLS.",
+                hint="Use the hub's https address. Only on its own machine http is possible.",
+            )
+        return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"))
+
+    def __str__(self) -> str:
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == (443 if self.tls else 80) else f":{self.port}"
+        return f"http{'s' if self.tls else ''}://{name}{port}{self.prefix}"
+
+    def request(self, secret: str, protocol: str = "") -> bytes:
+        """Return a request at its door: for another protocol, or only whether the secret is good.
+
+        Raises: :class:`InvalidInput` for a secret that no header can have.
+        """
+        if not (secret.isascii() and secret.isprintable()):
+            raise InvalidInput("This is not the token of a node.")
+        head = [
+            f"GET {self.prefix}{DOOR} HTTP/1.1",
+            f"Host: {str(self).partition('://')[2].removesuffix(self.prefix)}",
+            f"Authorization: Bearer {secret}",
+            f"{RELEASE}: {__version__}",
+        ]
+        head += [f"Upgrade: {protocol}", "Connection: Upgrade"] if protocol else []
+        return "\r\n".join([*head, "", ""]).encode("latin-1")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def dial(hub: Hub, secret: str, protocol: str, tls: ssl.SSLContext | None) -> HeadReader:
+    """Connect to a hub for one of the two protocols; with "" only ask whether it accepts the node.
+
+    Raises: ``OSError``, :class:`Forbidden` with a remedy if it does not, :class:`RemoteFailed` for
+    any other answer, ``ValueError`` for one that is not HTTP.
+    """
+    loop = asyncio.get_running_loop()
+    request = hub.request(secret, protocol)
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        transport, first = await loop.create_connection(
+            HeadReader,
+            hub.host,
+            hub.port,
+            ssl=tls,
+            ssl_handshake_timeout=_CONNECT_SECONDS if tls else None,
+            ssl_shutdown_timeout=_FLUSH_SECONDS if tls else None,
+        )
+        try:
+            transport.write(request)
+            wanted = HTTPStatus.SWITCHING_PROTOCOLS if protocol else HTTPStatus.NO_CONTENT
+            if (status := _status(await first.until(b"\r\n\r\n"))) != wanted:
+                raise _refusal(hub, status)
+        except BaseException:
+            first.abort()
+            raise
+    return first
+
+
+async def probe(hub: Hub, secret: str) -> None:
+    """Ask a hub whether it accepts this node; it disturbs no connection. Raises: as :func:`dial`,
+    with :class:`RemoteFailed` for all that keeps it from being asked."""
+    try:
+        (await dial(hub, secret, "", tls_of(hub))).abort()
+    except ssl.SSLCertVerificationError as error:
+        raise RemoteFailed(
+            f"its certificate is not accepted: {error.verify_message}",
+            hint="Name the file with the authority that has signed it in SSL_CERT_FILE.",
+        ) from None
+    except TimeoutError:
+        raise RemoteFailed("it does not answer") from None
+    except (OSError, ValueError) as error:
+        raise RemoteFailed(f"{getattr(error, 'strerror', None) or error}") from None
+
+
+def tls_of(hub: Hub) -> ssl.SSLContext | None:
+    """Return the TLS for a hub: the machine's authorities, or those in ``SSL_CERT_FILE``."""
+    return ssl.create_default_context() if hub.tls else None
+
+
+def _status(head: bytes) -> int:
+    """Return the status of an answer. Raises: ``ValueError`` for one that is not HTTP/1.1."""
+    words = head.partition(b"\r\n")[0].split(b" ")
+    if len(words) < 2 or words[0] != b"HTTP/1.1":
+        raise ValueError("what answers there is no hub")
+    return int(words[1])
+
+
+def _refusal(hub: Hub, status: int) -> MograderError:
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.TOO_MANY_REQUESTS:
+            return Forbidden(
+                "it does not accept this node",
+                hint="Make another token with mograder hub node-token, and give it to the node.",
+            )
+        case HTTPStatus.CONFLICT:
+            return Forbidden(
+                "a node with this token is connected already, from another address or process",
+                hint="Each machine needs a token of its own; the hub's log names both addresses.",
+            )
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return RemoteFailed("it waits for another hub, or is not reached by its front")
+        case HTTPStatus.NOT_FOUND:
+            return RemoteFailed(
+                f"there is no hub with nodes at {hub}",
+                hint="Set [nodes] enabled = true in its mograder.toml, and restart it.",
+            )
+        case HTTPStatus.NO_CONTENT:
+            return RemoteFailed(
+                "its front does not pass on the header Upgrade",
+                hint="Write its configuration again: mograder hub proxy-config.",
+            )
+    return RemoteFailed(f"it answers with status {status}")
 
 
 class NodeDialer:
-    """Keeps the connections of one node to its hubs; see the module's text."""
+    """Keeps the connections of one node to its hub; see the module's text.
+
+    Mutable state: ``connected``, whether the control connection is open.
+    """
 
     def __init__(
         self,
-        identity: NodeIdentity,
+        hub: Hub,
+        secret: str,
         control: Control,
         socket_of: Callable[[str], Path | None],
         *,
         parked: int = PARKED,
         hurried: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._context = node_context(identity.authority.encode(), identity.pair)
+        self._hub = hub
+        self._secret = secret
+        self._tls = tls_of(hub)
         self._control = control
         self._socket_of = socket_of
         self._parked = parked
         self._hurried = hurried
-        self._hubs: dict[str, asyncio.Task[None]] = {}
         self._open: set[Relay] = set()
         self._tasks = BackgroundTasks()
-        self._connected: set[str] = set()
+        self.connected = False
 
-    @property
-    def connected(self) -> frozenset[str]:
-        """The addresses of the hubs to which the control connection is open."""
-        return frozenset(self._connected)
-
-    def connect_to(self, hubs: Iterable[str]) -> None:
-        """Connect to these hubs and leave the others; connections to sessions go on.
-
-        An empty list changes nothing, since a node without hubs could never be told of one again.
-        """
-        wanted = set(hubs)
-        if not wanted:
-            return
-        for hub in self._hubs.keys() - wanted:
-            self._hubs.pop(hub).cancel()
-        for hub in sorted(wanted - self._hubs.keys()):
-            self._hubs[hub] = self._tasks.start(self._keep(hub))
-
-    def use(self, identity: NodeIdentity) -> None:
-        """Use a renewed certificate for all connections from now on."""
-        use_certificate(self._context, identity.pair)
+    def connect(self) -> None:
+        """Connect, and again whenever the connection has ended."""
+        self._tasks.start(self._keep())
 
     def cut(self) -> None:
-        """Close all connections at once, drop what was not sent, and connect to the hubs again."""
-        hubs = tuple(self._hubs)
+        """Close all connections at once, drop what was not sent, and connect again."""
         self._stop()
-        self.connect_to(hubs)
+        self.connect()
 
     def cut_sessions(self) -> None:
         """Close all connections to sessions at once."""
@@ -121,74 +256,69 @@ class NodeDialer:
             await asyncio.wait(tasks)
 
     def _stop(self) -> tuple[asyncio.Task[Any], ...]:
-        self._hubs.clear()
         tasks = self._tasks.cancel()
-        for relay in tuple(self._open):
-            relay.abort()
+        self.cut_sessions()
         return tasks
 
-    async def _keep(self, hub: str) -> None:
-        """Keep a control connection to a hub; while it is open, connections wait there."""
-        pause = _Pause()
-        while self._hubs.get(hub) is asyncio.current_task():
+    async def _keep(self) -> None:
+        """Keep a control connection to the hub; while it is open, connections wait there."""
+        pause, told = _Pause(), ""
+        while True:
             try:
-                await self._converse(hub, pause)
-                _log.info("the hub at %s has ended the connection", hub)
+                await self._converse(pause)
+                _log.info("the hub at %s has ended the connection", self._hub)
+                told = ""
             except (OSError, ValueError, MograderError) as error:
-                # A hub that waits for the end of the one at work does not listen.
-                level = logging.DEBUG if self._connected else logging.WARNING
-                _log.log(level, "no connection to the hub at %s: %s", hub, error or type(error))
-            except Exception:  # noqa: BLE001 - a node that left its hubs would be of no use
-                _log.exception("the conversation with the hub at %s broke", hub)
+                said = str(error) or type(error).__name__
+                level = logging.DEBUG if said == told else logging.WARNING
+                _log.log(level, "no connection to the hub at %s: %s", self._hub, said)
+                told = said
+            except Exception:  # noqa: BLE001 - a node that left its hub would be of no use
+                _log.exception("the conversation with the hub at %s broke", self._hub)
             await pause.wait(self._longest_pause)
 
     def _longest_pause(self) -> float:
         """Return the longest pause: short while sessions would end without a hub."""
-        return _HURRIED_PAUSE if self._hurried() and not self._connected else _LONGEST_PAUSE
+        return _HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE
 
-    async def _converse(self, hub: str, pause: _Pause) -> None:
-        first = await self._dial(hub, ControlHello(version=__version__), LINE_LIMIT)
+    async def _converse(self, pause: _Pause) -> None:
+        first = await dial(self._hub, self._secret, CONTROL, self._tls)
         parking: list[asyncio.Task[None]] = []
         try:
-            try:
-                async with asyncio.timeout(_ACCEPT_SECONDS):
-                    line = await first.line
-            except ConnectionResetError:
-                raise ConnectionResetError(f"{NOT_ACCEPTED}. {JOIN_AGAIN}") from None
             pause.reset()
             reader = asyncio.StreamReader(limit=LINE_LIMIT)
-            writer = streams_of(first.transport, line + b"\n" + first.rest, reader)
-            parking = [self._tasks.start(self._park(hub)) for _ in range(self._parked)]
-            self._connected.add(hub)
-            _log.info("connected to the hub at %s", hub)
-            await self._control(hub, reader, writer)
+            writer = streams_of(*first.release(), reader)
+            parking = [self._tasks.start(self._park()) for _ in range(self._parked)]
+            self.connected = True
+            _log.info("connected to the hub at %s", self._hub)
+            await self._control(reader, writer)
             writer.close()
         except BaseException:
             first.abort()
             raise
         finally:
-            self._connected.discard(hub)
+            self.connected = False
             for task in parking:
                 task.cancel()
 
-    async def _park(self, hub: str) -> None:
-        """Keep one connection waiting at a hub; when it is taken, relay it and open the next."""
+    async def _park(self) -> None:
+        """Keep one connection waiting at the hub; when it is taken, relay it and open the next."""
         pause = _Pause()
         while True:
             try:
-                first = await self._dial(hub, SessionHello(), FIRST_LINE_LIMIT)
+                first = await dial(self._hub, self._secret, SESSION, self._tls)
                 try:
-                    wanted = OpenSession.model_validate_json(await first.line)
+                    wanted = OpenSession.model_validate_json(await first.until(b"\n"))
                 except BaseException:
                     first.abort()
                     raise
                 self._tasks.start(self._relay(first, wanted))
                 pause.reset()
-            except (OSError, ValueError) as error:
-                _log.debug("a connection for sessions of %s ended: %r", hub, error)
+            except (OSError, ValueError, MograderError) as error:
+                _log.debug("a connection for sessions ended: %r", error)
                 await pause.wait()
 
-    async def _relay(self, first: FirstLineReader, wanted: OpenSession) -> None:
+    async def _relay(self, first: HeadReader, wanted: OpenSession) -> None:
         path = self._socket_of(wanted.session_id)
         if path is None:
             first.abort()
@@ -196,30 +326,13 @@ class NodeDialer:
         relay = Relay()
         self._open.add(relay)
         try:
-            await relay.start(first.transport, first.rest, path)
+            await relay.start(*first.release(), path)
             await relay.ended
         except ConnectionResetError:
-            _log.debug("a hub has closed a connection to %s", wanted.session_id)
+            _log.debug("the hub has closed a connection to %s", wanted.session_id)
         finally:
             relay.abort()
             self._open.discard(relay)
-
-    async def _dial(self, hub: str, hello: Message, limit: int) -> FirstLineReader:
-        """Connect to a hub and send the first line. Raises: ``OSError``."""
-        host, port = split_address(hub)
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            transport, first = await loop.create_connection(
-                lambda: FirstLineReader(limit),
-                host,
-                port,
-                ssl=self._context,
-                server_hostname=HUB_NAME,
-                ssl_handshake_timeout=_CONNECT_SECONDS,
-                ssl_shutdown_timeout=_FLUSH_SECONDS,
-            )
-        transport.write(encode(hello))
-        return first
 
 
 class _Pause:

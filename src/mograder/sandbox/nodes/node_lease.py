@@ -14,6 +14,8 @@ from mograder.sandbox.supervisor.lease import boot_time
 MARGIN_SECONDS = 3.0
 """How much earlier than the hub's the node's lease ends: the time to kill all sessions."""
 
+_SILENT_SECONDS = 4.0
+"""How long a hub that is well may take for the answer to a status."""
 _KEPT = 200
 
 
@@ -26,6 +28,8 @@ class NodeLease:
         self._number = 0
         self._until = 0.0
         self._held = False
+        self._span = 0.0
+        self._answered = clock()
 
     def next_number(self) -> int:
         """Return the number of a status that is sent now."""
@@ -49,8 +53,22 @@ class NodeLease:
 
     def held_until(self, until: float) -> None:
         """Note that the supervisor holds a lease until then."""
+        now = self._answered = self._clock()
+        self._span = until - now
         self._until = max(self._until, until)
-        self._held = self._held or until > self._clock()
+        self._held = self._held or until > now
+
+    def expect(self) -> None:
+        """Note that a conversation with a hub begins, which has to grant a lease."""
+        self._answered = self._clock()
+
+    def is_overdue(self) -> bool:
+        """Return whether the hub has granted none for half of the time of a lease.
+
+        It hangs, or its machine is gone, which a front before it does not tell.
+        """
+        longest = max(_SILENT_SECONDS, self._span / 2)
+        return self._held and self._clock() - self._answered > longest
 
     def seconds_left(self) -> float:
         """Return the seconds until the end, 0 if there is no lease."""

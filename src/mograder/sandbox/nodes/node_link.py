@@ -1,47 +1,28 @@
-"""The hub's side of one connected node: calls to its agent, and connections to its sessions."""
+"""The hub's side of one connected node: calls to it, and connections to its sessions."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import SupportsIndex
 
 from pydantic import ValidationError
 
-from mograder.auth.node_certificates import CertificateFacts
 from mograder.core.errors import InvalidInput
-from mograder.core.rate_limit import RateLimit
 from mograder.sandbox.client.connection import Connection
-from mograder.sandbox.nodes.parked_connections import ParkedConnections
-from mograder.sandbox.nodes.wire_messages import OpenSession
+from mograder.sandbox.nodes.transports import OpenSession, prepare, streams_of
 from mograder.sandbox.protocol import LINE_LIMIT, encode
 
-
-class PacedReader(asyncio.StreamReader):
-    """The reader of a control connection, which slows down a node that sends too much.
-
-    ``heard`` is the time of the loop when the last line came.
-    """
-
-    def __init__(self, traffic: RateLimit) -> None:
-        """``traffic`` is the limit of all control connections of this node."""
-        super().__init__(limit=LINE_LIMIT)
-        self._traffic = traffic
-        self.heard = asyncio.get_running_loop().time()
-
-    async def readline(self) -> bytes:
-        """Return the next line, later if too much was read before."""
-        line = await super().readline()
-        self.heard = asyncio.get_running_loop().time()
-        await self._traffic.passed(len(line))
-        return line
+MOST_PARKED = 64
+"""The largest number of connections of one node that may wait."""
 
 
 class NodeLink:
-    """A connected node.
+    """A connected node; ``secret_hash`` is that of the secret by which the hub knows it.
 
-    ``name`` and ``fingerprint`` are those of its certificate, for which the hub has found a row;
-    ``version``, its mograder's, is what it says. ``certificate_until`` is the end of its
-    certificate in UTC. ``address`` is the IP address from which it connects.
-    ``connection`` is for calls to its agent, as to a supervisor: use
+    ``version``, its mograder's, is what it says; ``address`` the IP address from which it connects.
+    ``connection`` is for calls to it, as to a supervisor: use
     :meth:`~mograder.sandbox.client.connection.Connection.watch` for its news and its loss, then
     :meth:`~mograder.sandbox.client.connection.Connection.greet`. It is over when the connection is
     lost or :meth:`close` is called; a node that connects again gets another link.
@@ -49,20 +30,26 @@ class NodeLink:
 
     def __init__(
         self,
-        peer: CertificateFacts,
+        name: str,
+        secret_hash: str,
+        *,
         version: str,
         address: str,
-        connection: Connection,
-        reader: PacedReader,
+        transport: asyncio.Transport,
+        received: bytes = b"",
     ) -> None:
-        self.name = peer.name
-        self.fingerprint = peer.fingerprint
-        self.certificate_until = peer.ends
+        """``transport`` is the paused control connection, ``received`` its first bytes."""
+        self.name = name
+        self.secret_hash = secret_hash
         self.version = version
         self.address = address
-        self.connection = connection
-        self.parked = ParkedConnections()
-        self._reader = reader
+        self._reader = _HeardReader()
+        prepare(transport)
+        writer = streams_of(transport, received, self._reader)
+        self.connection = Connection(self._reader, writer)
+        self._parked: deque[_Waiting] = deque()
+        self._wanted: deque[asyncio.Future[asyncio.Transport]] = deque()
+        self._closed = False
 
     @property
     def heard(self) -> float:
@@ -73,6 +60,30 @@ class NodeLink:
     def alive(self) -> bool:
         """Whether the control connection is open."""
         return self.connection.alive
+
+    @property
+    def parked(self) -> int:
+        """How many connections wait for a session."""
+        return len(self._parked)
+
+    def park(self, transport: asyncio.Transport, received: bytes = b"") -> None:
+        """Add a paused connection that waits for a session; it is closed if there are enough.
+
+        A node that has sent something already, ``received``, loses the connection.
+        """
+        if self._closed or received or len(self._parked) >= MOST_PARKED:
+            transport.abort()
+            return
+        prepare(transport)
+        waiting = _Waiting(self._parked, transport)
+        transport.set_protocol(waiting)
+        while self._wanted:
+            waiter = self._wanted.popleft()
+            if not waiter.done():
+                waiter.set_result(transport)
+                return
+        self._parked.append(waiting)
+        transport.resume_reading()
 
     async def open_session(self, session_id: str) -> asyncio.Transport:
         """Return a new connection to the server of a session of this node.
@@ -88,11 +99,68 @@ class NodeLink:
             line = encode(OpenSession(session_id=session_id))
         except ValidationError:
             raise InvalidInput(f"This is not the id of a session: {session_id[:80]!r}.") from None
-        transport = await self.parked.take()
+        transport = await self._take()
         transport.write(line)
         return transport
 
     async def close(self) -> None:
         """Close the control connection and those that wait; sessions' connections go on."""
-        self.parked.close()
+        self._closed = True
+        for waiting in tuple(self._parked):
+            waiting.transport.abort()
+        self._parked.clear()
+        for waiter in self._wanted:
+            if not waiter.done():
+                waiter.set_exception(ConnectionResetError("the node is gone"))
+                waiter.exception()  # retrieved: a task that was cancelled does not
+        self._wanted.clear()
         await self.connection.close()
+
+    async def _take(self) -> asyncio.Transport:
+        """Return a connection, paused; wait for the next one if there is none.
+
+        Raises: :class:`ConnectionResetError` if the node is gone.
+        """
+        while self._parked:
+            transport = self._parked.popleft().transport
+            if not transport.is_closing():
+                transport.pause_reading()
+                return transport
+        if self._closed:
+            raise ConnectionResetError("the node is gone")
+        waiter: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
+        self._wanted.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                waiter.result().abort()  # it was given to a task that is no longer there
+            raise
+
+
+class _HeardReader(asyncio.StreamReader):
+    """The reader of a control connection; ``heard`` is the time of the loop of the last bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=LINE_LIMIT)
+        self.heard = asyncio.get_running_loop().time()
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """Store what has arrived."""
+        self.heard = asyncio.get_running_loop().time()
+        super().feed_data(data)
+
+
+class _Waiting(asyncio.Protocol):
+    """A connection that waits. A node that sends something before it is asked loses it."""
+
+    def __init__(self, parked: deque[_Waiting], transport: asyncio.Transport) -> None:
+        self._parked = parked
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self in self._parked:
+            self._parked.remove(self)

@@ -44,7 +44,6 @@ from mograder.sandbox.node_messages import (
     GrantLease,
     HoldLease,
     PrepareEnvironment,
-    RenewCertificate,
 )
 from mograder.sandbox.protocol import (
     CALL,
@@ -265,7 +264,7 @@ class Supervisor:
                     environments=tuple(set(used)),
                     zygotes=() if zygotes is None else zygotes.ready,
                 )
-            case GrantLease() | PrepareEnvironment() | RenewCertificate():
+            case GrantLease() | PrepareEnvironment():
                 raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")
             case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
                 return await self._run_in_sandbox(call.id, operation, writer)

@@ -30,8 +30,8 @@ class Link(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def fingerprint(self) -> str:
-        """The SHA-256, in hex, of the certificate by which the node is known."""
+    def secret_hash(self) -> str:
+        """The SHA-256, in hex, of the secret by which the node is known."""
         ...
 
     @property

@@ -40,10 +40,10 @@ class _Noted:
 class Leases:
     """Renews and observes leases; :meth:`watch` must run as a task.
 
-    ``hubs`` returns the addresses of all hubs, ``connected`` the nodes that are connected: those
-    that were removed are disconnected. ``silent`` returns the names of the nodes that
-    should have sessions but do not report, and ``on_over`` is called with the name of each of them
-    once its lease is over. ``on_granted`` is called with each status whose lease was granted.
+    ``connected`` returns the nodes that are connected: those that were removed are disconnected.
+    ``silent`` returns the names of the nodes that should have sessions but do not report, and
+    ``on_over`` is called with the name of each of them once its lease is over. ``on_granted`` is
+    called with each status whose lease was granted.
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
     futures of :meth:`over`; ``_noted``, when a node's status was last stored; ``refused``, the
@@ -55,14 +55,12 @@ class Leases:
         nodes: Nodes,
         clock: Clock,
         seconds: float,
-        hubs: Callable[[], tuple[str, ...]],
         epoch: int,
     ) -> None:
         """``seconds`` is the length of a lease, ``epoch`` that of this hub."""
         self._nodes = nodes
         self._clock = clock
         self._seconds = seconds
-        self._hubs = hubs
         self._epoch = epoch
         self.connected: Callable[[], tuple[ConnectedNode, ...]] = tuple
         self.silent: Callable[[], frozenset[str]] = frozenset
@@ -122,9 +120,9 @@ class Leases:
         links = [node.link for node in self.connected() if node.link.connection.alive]
         if not links:
             return
-        known = await asyncio.to_thread(self._nodes.fingerprints)
+        known = await asyncio.to_thread(self._nodes.secret_hashes)
         for link in links:
-            if known.get(link.name) != link.fingerprint:
+            if known.get(link.name) != link.secret_hash:
                 await self._refuse(link)
 
     async def _refuse(self, link: Link) -> None:
@@ -160,7 +158,7 @@ class Leases:
         if link.name in self.refused:
             return False
         row = await asyncio.to_thread(
-            self._nodes.renew_lease, link.name, link.fingerprint, self._seconds
+            self._nodes.renew_lease, link.name, link.secret_hash, self._seconds
         )
         if row is None:
             await self._refuse(link)
@@ -169,7 +167,6 @@ class Leases:
             GrantLease(
                 number=status.number,
                 seconds=self._seconds,
-                hubs=self._hubs(),
                 draining=row.draining,
                 uid=os.geteuid(),
                 epoch=self._epoch,

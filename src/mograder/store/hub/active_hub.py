@@ -1,4 +1,4 @@
-"""Which hub of a course is at work: the lock, its epoch, and the addresses of all hubs.
+"""Which hub of a course is at work: the lock, its epoch and its place.
 
 On PostgreSQL several hubs may run, and the one that holds an advisory lock works; the others wait.
 The lock belongs to one connection. PostgreSQL frees it when that connection ends, or when nothing
@@ -14,9 +14,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, delete
+from sqlalchemy import Connection, Engine
 from sqlalchemy import select as select_from
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -25,7 +24,7 @@ from mograder.core.log import get_logger
 from mograder.store.database.database import lone_connection, reading, upsert, writing
 from mograder.store.database.database_errors import in_words
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.hub_tables import active_hub, hubs
+from mograder.store.hub.hub_tables import active_hub
 
 RELEASE_SECONDS = 10
 """After so many seconds of silence PostgreSQL ends the lock's connection."""
@@ -41,7 +40,6 @@ _LOCK = 0x6D6F_6772_6875
 """The key of the advisory lock; :mod:`~mograder.store.database.database` has another one."""
 _NUMBER = 1
 """The number of the only row in ``active_hub``."""
-_ADDRESS_KEPT = timedelta(hours=1)
 _SETTINGS = (
     f"SET idle_session_timeout = '{RELEASE_SECONDS}s'",
     "SET tcp_keepalives_idle = 4",
@@ -221,7 +219,7 @@ def _begin_epoch(connection: Connection, place: str) -> int:
 
 
 class Hubs:
-    """The hub at work, and where nodes connect; every method may raise :class:`Busy`."""
+    """The hub at work; every method may raise :class:`Busy`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -240,20 +238,6 @@ class Hubs:
         """Return the place of the hub that began to work last, "" if there was none."""
         with reading(self._engine) as connection:
             return connection.execute(select_from(active_hub.c.place)).scalar_one_or_none() or ""
-
-    def note(self, address: str) -> None:
-        """Note that a hub is there, at work or waiting: nodes connect to it at ``address``."""
-        with writing(self._engine, fleeting=True) as connection:
-            now = database_now(connection)
-            row = {"address": address, "seen_at": now}
-            connection.execute(upsert(connection, hubs, row), row)
-            connection.execute(delete(hubs).where(hubs.c.seen_at < now - _ADDRESS_KEPT))
-
-    def addresses(self) -> tuple[str, ...]:
-        """Return the addresses of the hubs that were there in the last hour, for nodes."""
-        with reading(self._engine) as connection:
-            wanted = select_from(hubs.c.address).order_by(hubs.c.address)
-            return tuple(connection.execute(wanted).scalars())
 
 
 def boot_time() -> float:

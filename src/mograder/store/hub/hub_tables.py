@@ -363,29 +363,12 @@ nodes = Table(
     "nodes",
     metadata,
     Column("name", NAME, primary_key=True),
-    Column("fingerprint", HASH, nullable=False),
-    Column("joined_at", UtcDateTime(), nullable=False),
-    Column("certificate_until", UtcDateTime(), nullable=False),
+    Column("secret_hash", HASH, nullable=False),
+    Column("added_at", UtcDateTime(), nullable=False),
     Column("lease_until", UtcDateTime()),
     Column("draining", Boolean, nullable=False, server_default=false()),
     Column("version", NAME, nullable=False, server_default=""),
     Column("status", Text, nullable=False, server_default=""),
-)
-
-node_tokens = Table(
-    "node_tokens",
-    metadata,
-    Column("token_hash", HASH, primary_key=True),
-    Column("expires", UtcDateTime(), nullable=False),
-    Column("uses", Integer, nullable=False),
-)
-
-node_authority = Table(
-    "node_authority",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("certificate", Text, nullable=False),
-    Column("key", Text, nullable=False),
 )
 
 active_hub = Table(
@@ -396,28 +379,21 @@ active_hub = Table(
     Column("place", _ADDRESS, nullable=False),
 )
 
-hubs = Table(
-    "hubs",
-    metadata,
-    Column("address", _ADDRESS, primary_key=True),
-    Column("seen_at", UtcDateTime(), nullable=False),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node that has joined.
+    """A node that has a token.
 
-    ``fingerprint`` is the SHA-256, in hex, of the only certificate by which it is known. No hub may
-    take its sessions as ended before ``lease_until``, unless the node says so; it is None before
-    its first connection. ``draining`` is the administrator's wish. ``status`` is the JSON of its
-    last :class:`~mograder.sandbox.protocol.NodeStatus`, written now and then for people.
+    ``secret_hash`` is the SHA-256, in hex, of the secret by which it is known, "" once it was
+    removed. No hub may take its sessions as ended before ``lease_until``, unless the node says so;
+    it is None before its first connection. ``draining`` is the administrator's wish. ``status`` is
+    the JSON of its last :class:`~mograder.sandbox.protocol.NodeStatus`, written now and then for
+    people.
     """
 
     name: str
-    fingerprint: str
-    joined_at: datetime
-    certificate_until: datetime
+    secret_hash: str
+    added_at: datetime
     lease_until: datetime | None = None
     draining: bool = False
     version: str = ""

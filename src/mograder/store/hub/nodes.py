@@ -1,20 +1,20 @@
-"""Nodes in the hub's database: their certificates, leases, join tokens and the authority."""
+"""Nodes in the hub's database: the hashes of their secrets, their leases, what they told last."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, Delete, Engine, delete, insert, or_, select, update
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.hub_tables import NodeRow, node_authority, node_tokens, nodes
+from mograder.store.hub.hub_tables import NodeRow, nodes
 
 
 class Nodes:
-    """The nodes that have joined; every method may raise :class:`~mograder.core.errors.Busy`."""
+    """The nodes that have a token; every method may raise :class:`~mograder.core.errors.Busy`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -33,11 +33,12 @@ class Nodes:
             if until is not None and until > database_now(connection):
                 raise Conflict(
                     f"A node named {row.name} is at work.",
-                    hint="Give this one another name with --name, or stop that one first.",
+                    hint=f"Remove it first (mograder hub nodes remove {row.name}), and wait for "
+                    "the end of its lease.",
                 )
             connection.execute(delete(nodes).where(nodes.c.name == row.name))
             values = asdict(row)
-            if old is not None and old.draining and old.fingerprint:
+            if old is not None and old.draining and old.secret_hash:
                 values["draining"] = True
             connection.execute(insert(nodes).values(**values))
 
@@ -53,16 +54,23 @@ class Nodes:
             row = connection.execute(select(nodes).where(nodes.c.name == name)).mappings().first()
             return None if row is None else NodeRow(**row)
 
-    def renew_lease(self, name: str, fingerprint: str, seconds: float) -> NodeRow | None:
+    def known_by(self, secret_hash: str) -> NodeRow | None:
+        """Return the node with this secret, or None."""
+        wanted = select(nodes).where(nodes.c.secret_hash == secret_hash)
+        with reading(self._engine) as connection:
+            row = connection.execute(wanted).mappings().first()
+            return None if row is None or not secret_hash else NodeRow(**row)
+
+    def renew_lease(self, name: str, secret_hash: str, seconds: float) -> NodeRow | None:
         """Extend the lease to ``seconds`` from now and return the row.
 
-        Return None if the node was removed, or is now known by another certificate.
+        Return None if the node was removed, or has another secret now.
         """
         with writing(self._engine) as connection:
             until = database_now(connection) + timedelta(seconds=seconds)
             changed = (
                 update(nodes)
-                .where(nodes.c.name == name, nodes.c.fingerprint == fingerprint)
+                .where(nodes.c.name == name, nodes.c.secret_hash == secret_hash)
                 .values(lease_until=until)
                 .returning(*nodes.c)
             )
@@ -85,11 +93,11 @@ class Nodes:
             held = select(nodes.c.name).where(nodes.c.lease_until > database_now(connection))
             return frozenset(connection.execute(held).scalars())
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return the fingerprint of each node's certificate, by name; empty for a removed one."""
+    def secret_hashes(self) -> dict[str, str]:
+        """Return the hash of each node's secret, by name; empty for a removed one."""
         with reading(self._engine) as connection:
-            rows = connection.execute(select(nodes.c.name, nodes.c.fingerprint)).all()
-            return {row.name: row.fingerprint for row in rows}
+            rows = connection.execute(select(nodes.c.name, nodes.c.secret_hash)).all()
+            return {row.name: row.secret_hash for row in rows}
 
     def note(self, name: str, *, version: str, status: str) -> None:
         """Store a node's version and the JSON of its status, for people."""
@@ -103,21 +111,14 @@ class Nodes:
         with writing(self._engine) as connection:
             return connection.execute(changed).rowcount > 0
 
-    def renew_certificate(self, name: str, old: str, new: str, until: datetime) -> bool:
-        """Replace a certificate's fingerprint; return False unless ``old`` is the present one."""
-        changed = update(nodes).where(nodes.c.name == name, nodes.c.fingerprint == old)
-        with writing(self._engine) as connection:
-            values = {"fingerprint": new, "certificate_until": until}
-            return connection.execute(changed.values(**values)).rowcount > 0
-
     def remove(self, name: str) -> bool:
-        """Remove a node: its certificate counts no more; return False for an unknown name.
+        """Remove a node: its secret counts no more; return False for an unknown name.
 
-        While its lease is not over the row stays, without a fingerprint, since its sessions may
+        While its lease is not over the row stays, without the hash, since its sessions may
         run until then; :meth:`forget_removed` deletes it later.
         """
         with writing(self._engine) as connection:
-            changed = update(nodes).where(nodes.c.name == name).values(fingerprint="")
+            changed = update(nodes).where(nodes.c.name == name).values(secret_hash="")
             found = connection.execute(changed).rowcount > 0
             connection.execute(_removed(connection))
             return found
@@ -127,59 +128,8 @@ class Nodes:
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(_removed(connection)).rowcount
 
-    def add_token(self, token_hash: str, expires: datetime, uses: int) -> None:
-        """Store a join token by its hash. Raises: :class:`Conflict`."""
-        with writing(self._engine) as connection:
-            now = database_now(connection)
-            connection.execute(delete(node_tokens).where(node_tokens.c.expires <= now))
-            row = insert(node_tokens).values(token_hash=token_hash, expires=expires, uses=uses)
-            connection.execute(row)
-
-    def use_token(self, token_hash: str, now: datetime) -> bool:
-        """Count one use of a token; return False if it is unknown, expired or used up."""
-        table = node_tokens
-        used = (
-            update(table)
-            .where(table.c.token_hash == token_hash, table.c.uses > 0, table.c.expires > now)
-            .values(uses=table.c.uses - 1)
-        )
-        with writing(self._engine) as connection:
-            return connection.execute(used).rowcount > 0
-
-    def return_token(self, token_hash: str) -> None:
-        """Take back one use of a token."""
-        table = node_tokens
-        given = update(table).where(table.c.token_hash == token_hash)
-        with writing(self._engine) as connection:
-            connection.execute(given.values(uses=table.c.uses + 1))
-
-    def authority(self) -> tuple[str, str] | None:
-        """Return the certificate and the sealed key of the nodes' authority, if there is one."""
-        wanted = select(node_authority.c.certificate, node_authority.c.key)
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).first()
-            return None if row is None else (row.certificate, row.key)
-
-    def keep_authority(self, certificate: str, key: str) -> tuple[str, str]:
-        """Store the authority unless another hub has; return the one that is stored."""
-        row = insert(node_authority).values(number=1, certificate=certificate, key=key)
-        try:
-            with writing(self._engine) as connection:
-                connection.execute(row)
-        except Conflict:
-            stored = self.authority()
-            if stored is None:
-                raise
-            return stored
-        return certificate, key
-
-    def drop_authority(self) -> None:
-        """Delete the authority, so that another one can be stored; all nodes have to join again."""
-        with writing(self._engine) as connection:
-            connection.execute(delete(node_authority))
-
 
 def _removed(connection: Connection) -> Delete:
     """Return the deletion of removed nodes that hold no lease."""
     over = or_(nodes.c.lease_until.is_(None), nodes.c.lease_until <= database_now(connection))
-    return delete(nodes).where(nodes.c.fingerprint == "", over)
+    return delete(nodes).where(nodes.c.secret_hash == "", over)

@@ -61,6 +61,7 @@ from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.support.node_door import NodeDoor
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.openapi import PROBLEMS
 from mograder.web.hub.support.rehearsals import Rehearsals
@@ -112,8 +113,9 @@ def create_app(
     assets = AssetServer(services.loaded.path(hub.environments_dir) / ASSETS)
     trusts = partial(is_trusted, services.policy)
     origins = SessionOrigins(url, proxy) if url else None
+    door = services.nodes.door if services.nodes is not None else None
     return ContextMiddleware(
-        Dispatcher(proxy, assets, own, origins),
+        Dispatcher(proxy, assets, own, origins, door),
         base_url=hub.base_url,
         public_url=hub.public_url,
         sessions=url,
@@ -172,7 +174,7 @@ class Dispatcher:
     """Sends session paths to the proxy, marimo's static files to ``assets``, the rest to ``own``.
 
     ``origins`` answers the hosts of sessions, where of the hub's paths only marimo's static files
-    exist.
+    exist. ``door`` takes the connections of nodes.
     """
 
     def __init__(
@@ -181,11 +183,13 @@ class Dispatcher:
         assets: ASGIApp,
         own: ASGIApp,
         origins: SessionOrigins | None = None,
+        door: NodeDoor | None = None,
     ) -> None:
         self._proxy = proxy
         self._assets = assets
         self._own = own
         self._origins = origins
+        self._door = door
         self._old_front_told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,6 +202,8 @@ class Dispatcher:
             await self._origins(scope, receive, send)
         elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
             await self._proxy(scope, receive, send)
+        elif self._door is not None and self._door.serves(context_of(scope).raw_path):
+            await self._door(scope, receive, send)
         elif context_of(scope).raw_path == _OLD_QUESTION:
             if not self._old_front_told:
                 self._old_front_told = True

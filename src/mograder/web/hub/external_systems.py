@@ -61,9 +61,9 @@ def post_of(services: Services) -> Post | None:
 
 
 def machines_in(services: Services) -> MachineWatch | None:
-    """Return the watch of the machines, None for a hub without ``[nodes] listen``."""
+    """Return the watch of the machines, None for a hub without nodes."""
     settings = services.loaded.settings.nodes
-    if not settings.listen:
+    if not settings.enabled:
         return None
     from mograder.operations.machines import NodesView  # noqa: PLC0415 - see above
     from mograder.store.hub.nodes import Nodes  # noqa: PLC0415 - see above

@@ -212,4 +212,4 @@ MACHINE_ROUTES: tuple[Route, ...] = (
     Route("POST", "/nodes/{name}/undrain", machines.undrain, INSTRUCTOR, "Nodes"),
     Route("POST", "/nodes/{name}/remove", machines.remove, INSTRUCTOR, "Nodes"),
 )
-"""The routes of the machines that run sessions, of hubs with ``[nodes] listen``."""
+"""The routes of the machines that run sessions, of hubs with nodes."""

@@ -8,24 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.node_certificates import Authority
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.main import run
-from mograder.store.hub.active_hub import Hubs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
 from tests.support.joined_nodes import connected, joined, lapse
 
-SECRET = "0123456789abcdef" * 4
-
 
 @pytest.fixture(autouse=True)
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A course with nodes that is the working directory, and the hub's secret."""
+    """A course with nodes that is the working directory."""
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mograder.toml").write_text('[nodes]\nlisten = "192.0.2.1:8442"\n')
+    (tmp_path / "mograder.toml").write_text("[nodes]\nenabled = true\n")
     return tmp_path
 
 
@@ -65,7 +60,7 @@ def test_the_list_is_there_for_scripts(state: HubState, capfd: pytest.CaptureFix
     assert datetime.fromisoformat(entry["ends"]) > datetime.now(UTC) + timedelta(seconds=500)
 
 
-def test_without_nodes_it_says_how_one_joins(
+def test_without_nodes_it_says_how_one_comes(
     state: HubState, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert "mograder hub node-token" in printed(capfd, "nodes")
@@ -81,7 +76,7 @@ def test_a_node_is_drained_used_again_and_removed(
     def row() -> tuple[bool, bool]:
         found = nodes.find("n1")
         assert found is not None
-        return found.draining, bool(found.fingerprint)
+        return found.draining, bool(found.secret_hash)
 
     assert "takes no new sessions" in printed(capfd, "nodes", "drain", "n1")
     assert row() == (True, True)
@@ -90,7 +85,7 @@ def test_a_node_is_drained_used_again_and_removed(
     assert "refused from now on" in printed(capfd, "nodes", "remove", "n1")
     assert row() == (False, False)
     lapse(state.engine, "n1")
-    assert "No node has joined" in printed(capfd, "nodes")
+    assert "There is no node" in printed(capfd, "nodes")
     logged = [(each.action, each.what, each.origin) for each in state.recent_audit(9)]
     assert logged == [
         ("remove node", "n1", "command line"),
@@ -112,63 +107,50 @@ def test_an_unknown_node_changes_nothing_and_names_the_others(
     assert state.recent_audit(9) == ()
 
 
-def test_a_token_names_the_hubs_and_is_stored_as_a_hash_only(
+def test_a_token_is_printed_once_and_stored_as_a_hash_only(
     state: HubState, course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    Hubs(state.engine).note("192.0.2.2:8442")
-    token = NodeToken.parse(printed(capfd, "node-token", "--uses", "2", "--minutes", "5"))
-    assert token.hubs == ("192.0.2.2:8442", "192.0.2.1:8442")
-    nodes, now = Nodes(state.engine), datetime.now(UTC)
-    stored = nodes.authority()
-    assert stored is not None
-    authority = Authority.unsealed(stored[0].encode(), stored[1], SECRET)
-    assert token.authority == authority.fingerprint
-    assert not nodes.use_token(token.secret_hash, now + timedelta(minutes=6))
-    used = [nodes.use_token(token.secret_hash, now) for _ in range(3)]
-    assert used == [True, True, False]
+    one, two = printed(capfd, "node-token", "n1", "n2").split()
+    nodes = Nodes(state.engine)
+    token = NodeToken.find(one, "")
+    assert (token.name, NodeToken.find(two, "").name) == ("n1", "n2")
+    known = nodes.known_by(token.secret_hash)
+    assert known is not None
+    assert known.name == "n1"
     files = b"".join(each.read_bytes() for each in course.rglob("hub.db*"))
     assert token.secret_hash.encode() in files
     assert token.secret.encode() not in files
-    assert [each.action for each in state.recent_audit(9)] == ["make node token"]
+    logged = [(each.action, each.what) for each in state.recent_audit(9)]
+    assert logged == [("make node token", "n2"), ("make node token", "n1")]
 
 
-def test_the_authority_stays_the_same(state: HubState, capfd: pytest.CaptureFixture[str]) -> None:
-    tokens = [NodeToken.parse(printed(capfd, "node-token")) for _ in range(2)]
-    assert tokens[0].authority == tokens[1].authority
-    assert tokens[0].secret != tokens[1].secret
-
-
-def test_with_another_secret_no_token_is_made(
-    state: HubState, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_another_token_replaces_the_first_unless_the_node_is_at_work(
+    state: HubState, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    printed(capfd, "node-token")
-    monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET[::-1])
-    assert "authority" in refused(capfd, "node-token")
-    monkeypatch.delenv("MOGRADER_HUB_SECRET")
-    assert "MOGRADER_HUB_SECRET" in refused(capfd, "node-token")
+    first = NodeToken.find(printed(capfd, "node-token", "n1"), "")
+    second = NodeToken.find(printed(capfd, "node-token", "n1"), "")
+    nodes = Nodes(state.engine)
+    assert nodes.known_by(first.secret_hash) is None
+    assert nodes.renew_lease("n1", second.secret_hash, 60) is not None
+    assert "nodes remove n1" in " ".join(refused(capfd, "node-token", "n1").split())
+    assert nodes.known_by(second.secret_hash) is not None
 
 
-def test_a_new_authority_is_made_after_the_secret_was_changed(
-    state: HubState, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = NodeToken.parse(printed(capfd, "node-token"))
-    monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET[::-1])
-    assert "--new-authority" in refused(capfd, "node-token")
-    after = NodeToken.parse(printed(capfd, "node-token", "--new-authority"))
-    assert after.authority != before.authority
-    assert NodeToken.parse(printed(capfd, "node-token")).authority == after.authority
+def test_a_bad_name_makes_no_token(state: HubState, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "cannot be named" in refused(capfd, "node-token", "n1", "../n2")
+    assert Nodes(state.engine).all() == ()
 
 
 def test_a_hub_without_nodes_makes_no_token(
     state: HubState, course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (course / "mograder.toml").write_text('title = "Numerics"\n')
-    assert "[nodes] listen" in refused(capfd, "node-token")
+    assert "[nodes] enabled" in refused(capfd, "node-token", "n1")
 
 
 def test_where_no_hub_has_run_nothing_is_made(
     course: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert "No hub has run" in refused(capfd, "nodes")
-    assert "No hub has run" in refused(capfd, "node-token")
+    assert "No hub has run" in refused(capfd, "node-token", "n1")
     assert not (course / "hub.db").exists()

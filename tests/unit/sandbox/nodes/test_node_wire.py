@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
 import io
 import socket
-from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 
-from mograder.auth.node_tokens import split_address
-from mograder.sandbox.nodes.first_line import FirstLineReader
-from mograder.sandbox.nodes.joining import join
+from mograder.core.errors import Forbidden, InvalidInput, RemoteFailed
+from mograder.sandbox.nodes import transports
+from mograder.sandbox.nodes.node_dialer import Hub, probe
 from mograder.sandbox.nodes.node_link import NodeLink
-from mograder.sandbox.nodes.wire_messages import ControlHello, SessionHello
-from mograder.sandbox.protocol import ListSessions
+from mograder.sandbox.nodes.transports import CONTROL, HeadReader
+from mograder.sandbox.protocol import Done, ListSessions, encode
 from tests.support.node_wire import (
     LARGE,
     SESSION,
     WireHub,
     client_of,
+    knock,
     next_client,
     on_uvloop,
-    raw_line,
     session_server,
+    status_of,
     wire_hub,
     wire_node,
 )
@@ -38,14 +36,14 @@ async def _use_a_session() -> None:
     async with (
         session_server() as sockets,
         wire_hub() as hub,
-        wire_node(hub.identity("node-a"), sockets, parked=2),
+        wire_node(hub, "node-a", sockets, parked=2),
         next_client(hub) as client,
     ):
         found = await asyncio.gather(*(_echoed(client, b"%d" % each) for each in range(9)))
         assert found == [b"%d" % each for each in range(9)]
-        async with client.ws_connect("http://s/ws") as socket:
-            await socket.send_str("ping")
-            assert await socket.receive_str(timeout=PATIENCE) == "ping"
+        async with client.ws_connect("http://s/ws") as websocket:
+            await websocket.send_str("ping")
+            assert await websocket.receive_str(timeout=PATIENCE) == "ping"
 
 
 @on_uvloop
@@ -62,7 +60,7 @@ async def test_ten_megabytes_pass_both_ways() -> None:
     async with (
         session_server() as sockets,
         wire_hub() as hub,
-        wire_node(hub.identity("node-a"), sockets),
+        wire_node(hub, "node-a", sockets),
         next_client(hub) as client,
     ):
         assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
@@ -78,7 +76,7 @@ async def test_a_session_that_the_node_does_not_have_is_refused_by_closing() -> 
     async with (
         session_server() as sockets,
         wire_hub() as hub,
-        wire_node(hub.identity("node-a"), sockets),
+        wire_node(hub, "node-a", sockets),
         next_client(hub, "session-b") as client,
     ):
         with pytest.raises(aiohttp.ClientError):
@@ -90,7 +88,7 @@ async def test_a_connection_is_used_again_but_not_after_a_failure() -> None:
     async with (
         session_server() as sockets,
         wire_hub() as hub,
-        wire_node(hub.identity("node-a"), sockets),
+        wire_node(hub, "node-a", sockets),
         next_client(hub) as client,
     ):
         first, second = await _number(client), await _number(client)
@@ -108,22 +106,22 @@ async def _number(client: aiohttp.ClientSession) -> str:
 @on_uvloop
 async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
     async with session_server() as sockets, wire_hub() as hub:
-        identity = hub.identity("node-a")
-        async with wire_node(identity, sockets):
+        token = hub.token("node-a")
+        async with wire_node(hub, token, sockets):
             link = await hub.next_link()
-            assert hub.listener.links == {"node-a": link}
+            assert hub.door.links == {"node-a": link}
         assert await asyncio.wait_for(hub.went.get(), PATIENCE) is link
-        assert hub.listener.links == {}
+        assert hub.door.links == {}
         with pytest.raises(ConnectionResetError):
             await link.open_session(SESSION)
-        async with wire_node(identity, sockets), next_client(hub) as client:
+        async with wire_node(hub, token, sockets), next_client(hub) as client:
             assert await _echoed(client, b"again") == b"again"
 
 
 @on_uvloop
 async def test_a_task_that_waits_for_a_connection_fails_when_the_node_goes() -> None:
     async with wire_hub() as hub:
-        async with wire_node(hub.identity("node-a"), {}, parked=0):
+        async with wire_node(hub, "node-a", {}, parked=0):
             link = await hub.next_link()
             waiting = asyncio.create_task(link.open_session(SESSION))
         with pytest.raises(ConnectionResetError):
@@ -133,14 +131,15 @@ async def test_a_task_that_waits_for_a_connection_fails_when_the_node_goes() -> 
 @on_uvloop
 async def test_a_connection_for_a_task_that_gave_up_goes_to_the_next() -> None:
     async with session_server() as sockets, wire_hub() as hub:
-        identity = hub.identity("node-a")
-        async with wire_node(identity, sockets, parked=0):
+        token = hub.token("node-a")
+        async with wire_node(hub, token, sockets, parked=0):
             link = await hub.next_link()
             given_up = asyncio.create_task(link.open_session(SESSION))
             waiting = asyncio.create_task(link.open_session(SESSION))
             await asyncio.sleep(0)
             given_up.cancel()
-            async with raw_line(hub, SessionHello(), identity) as reader:
+            async with knock(hub, token.secret, transports.SESSION) as (status, reader, _):
+                assert status == 101
                 transport = await asyncio.wait_for(waiting, PATIENCE)
                 assert b"session-a" in await reader.readline()
                 transport.abort()
@@ -151,107 +150,39 @@ async def test_a_cut_closes_the_connections_of_sessions_and_connects_again() -> 
     async with (
         session_server() as sockets,
         wire_hub() as hub,
-        wire_node(hub.identity("node-a"), sockets) as dialer,
+        wire_node(hub, "node-a", sockets) as dialer,
         next_client(hub) as client,
-        client.ws_connect("http://s/ws") as socket,
+        client.ws_connect("http://s/ws") as websocket,
     ):
         dialer.cut()
-        message = await socket.receive(timeout=PATIENCE)
+        message = await websocket.receive(timeout=PATIENCE)
         assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
         async with client_of(await hub.next_link()) as again:
             assert await _echoed(again, b"again") == b"again"
 
 
 @on_uvloop
-async def test_a_node_leaves_hubs_that_are_gone_and_connects_to_new_ones() -> None:
-    async with wire_hub() as one, wire_hub() as two:
-        identity = one.identity("node-a")
-        async with wire_node(identity, {}) as dialer:
-            link = await one.next_link()
-            dialer.connect_to(())
-            assert link.alive
-            dialer.connect_to((two.address,))
-            assert await asyncio.wait_for(one.went.get(), PATIENCE) is link
-            assert dialer.connected == frozenset()  # the other hub is of another course
-
-
-@on_uvloop
 async def test_calls_are_answered_over_the_control_connection() -> None:
-    async with wire_hub() as hub, wire_node(hub.identity("node-a"), {}):
+    async with wire_hub() as hub, wire_node(hub, "node-a", {}):
         link = await hub.next_link()
+        assert link.version
         done = await link.connection.call(ListSessions(), seconds=PATIENCE)
         assert done.sessions == ()
 
 
 @on_uvloop
-async def test_of_many_connections_of_one_node_each_is_over_before_the_next_begins() -> None:
+async def test_what_a_node_sends_with_its_request_is_not_lost() -> None:
+    """The HTTP parser has read it with the head, before the hub's 101."""
     async with wire_hub() as hub:
-        identity = hub.identity("node-a")
-        async with AsyncExitStack() as stack:
-            await asyncio.gather(
-                *(
-                    stack.enter_async_context(raw_line(hub, ControlHello(), identity))
-                    for _ in range(8)
-                )
-            )
-            links = [await hub.next_link() for _ in range(8)]
-            assert hub.listener.links == {"node-a": links[-1]}
-        assert await _went(hub, 8) == links
-        assert hub.events == [each for link in links for each in (("came", link), ("went", link))]
-
-
-@on_uvloop
-async def test_a_copy_of_a_node_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async with wire_hub() as hub:
-        identity = hub.identity("node-a")
-        async with raw_line(hub, ControlHello(), identity):
-            await hub.next_link()
-            assert "a copy of its directory" not in caplog.text
-            async with raw_line(hub, ControlHello(), identity):
-                await hub.next_link()
-                assert "node-a connects from 127.0.0.1 while its connection" in caplog.text
-
-
-async def _join_through_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Join at a port that closes the first connections, in both ways, before any handshake."""
-    monkeypatch.setattr("mograder.sandbox.nodes.joining._PAUSE", 0.01)
-    async with wire_hub() as hub:
-        ways = [asyncio.Transport.abort, asyncio.Transport.close] * 2
-        host, port = split_address(hub.address)
-        passing: list[asyncio.Task[None] | None] = []
-
-        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            passing.append(asyncio.current_task())
-            if ways:
-                ways.pop()(writer.transport)
-                return
-            answers, calls = await asyncio.open_connection(host, port)
-            await asyncio.gather(_copied(reader, calls), _copied(answers, writer))
-
-        crowd = await asyncio.start_server(pass_on, "127.0.0.1", 0)
-        address = crowd.sockets[0].getsockname()
-        token = dataclasses.replace(hub.token(), hubs=(f"127.0.0.1:{address[1]}",))
-        async with crowd:
-            assert (await join(token, "node-a")).name == "node-a"
-        await asyncio.wait(filter(None, passing))
-        assert ways == []
-
-
-async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(1 << 16):
-        writer.write(chunk)
-    writer.close()
-
-
-async def test_a_machine_joins_though_the_hub_closes_some_of_many_connections(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    await _join_through_a_crowd(monkeypatch)
-
-
-@on_uvloop
-async def test_the_same_on_the_event_loop_of_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    await _join_through_a_crowd(monkeypatch)
+        answer = encode(Done(id=1, version="early"))
+        secret = hub.token("node-a").secret
+        async with knock(hub, secret, CONTROL, early=answer[:20]) as (_, reader, writer):
+            link = await hub.next_link()
+            assert b'"hello"' in await reader.readline()
+            writer.write(answer[20:])
+            async with asyncio.timeout(PATIENCE):
+                while link.connection.hello.version != "early":  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0.01)
 
 
 async def _went(hub: WireHub, number: int) -> list[NodeLink]:
@@ -259,11 +190,30 @@ async def _went(hub: WireHub, number: int) -> list[NodeLink]:
 
 
 @on_uvloop
+async def test_of_many_connections_of_one_node_the_first_stays_until_it_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with wire_hub() as hub:
+        secret = hub.token("node-a").secret
+        async with knock(hub, secret, CONTROL) as (status, *_):
+            assert status == 101
+            first = await hub.next_link()
+            assert await status_of(hub, secret, CONTROL) == 409
+            assert hub.door.links == {"node-a": first}
+            monkeypatch.setattr("mograder.web.hub.support.node_door._IN_USE_SECONDS", 0.0)
+            async with knock(hub, secret, CONTROL) as (again, *_others):
+                assert again == 101
+                second = await hub.next_link()
+                assert hub.door.links == {"node-a": second}
+                assert hub.events == [("came", first), ("went", first), ("came", second)]
+
+
+@on_uvloop
 async def test_an_agent_that_breaks_is_connected_again() -> None:
     async def broken(*_: object) -> None:
         raise RuntimeError("a fault of the agent")
 
-    async with wire_hub() as hub, wire_node(hub.identity("node-a"), {}, control=broken):
+    async with wire_hub() as hub, wire_node(hub, "node-a", {}, control=broken):
         first, second = await hub.next_link(), await hub.next_link()
         assert await _went(hub, 1) == [first]
         assert second is not first
@@ -272,14 +222,70 @@ async def test_an_agent_that_breaks_is_connected_again() -> None:
 @on_uvloop
 async def test_a_hub_that_cannot_ask_its_database_refuses_and_goes_on() -> None:
     async with wire_hub() as hub:
-        identity = hub.identity("node-a")
+        token = hub.token("node-a")
         hub.rows.failure = RuntimeError("no database")
-        async with raw_line(hub, ControlHello(), identity) as reader:
-            with contextlib.suppress(ConnectionError):
-                assert await asyncio.wait_for(reader.read(1), PATIENCE) == b""
+        assert await status_of(hub, token.secret, CONTROL) == 500
         hub.rows.failure = None
-        async with wire_node(identity, {}):
+        async with wire_node(hub, token, {}):
             assert (await hub.next_link()).name == "node-a"
+
+
+@on_uvloop
+async def test_the_probe_tells_whether_a_hub_accepts_a_node() -> None:
+    async with wire_hub() as hub:
+        token = hub.token("node-a")
+        address = Hub.parse(hub.url)
+        await probe(address, token.secret)
+        assert hub.came.empty()
+        with pytest.raises(Forbidden, match="does not accept"):
+            await probe(address, "x" * 43)
+        with pytest.raises(RemoteFailed, match="no hub with nodes"):
+            await probe(Hub.parse(f"{hub.url}/elsewhere"), token.secret)
+    with pytest.raises(RemoteFailed):
+        await probe(address, token.secret)
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("https://hub.example.edu", ("hub.example.edu", 443, True, "")),
+        ("https://hub.example.edu:8443/live/", ("hub.example.edu", 8443, True, "/live")),
+        ("http://127.0.0.1:8080", ("127.0.0.1", 8080, False, "")),
+        ("http://[::1]:8080", ("::1", 8080, False, "")),
+        ("http://localhost", ("localhost", 80, False, "")),
+    ],
+)
+def test_the_address_of_a_hub(url: str, read: tuple[str, int, bool, str]) -> None:
+    hub = Hub.parse(url)
+    assert (hub.host, hub.port, hub.tls, hub.prefix) == read
+    assert str(hub) == url.removesuffix("/")
+    request = hub.request("secret", CONTROL).decode()
+    assert f"GET {hub.prefix}/nodes/connect HTTP/1.1\r\n" in request
+    assert f"\r\nHost: {url.split('/')[2]}\r\n" in request
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hub.example.edu:8442",
+        "ftp://hub",
+        "https://",
+        "https://hub:x",
+        "https://a b",
+        "https://a@hub",
+    ],
+)
+def test_what_is_no_address_of_a_hub(url: str) -> None:
+    with pytest.raises(InvalidInput, match="not the address of a hub"):
+        Hub.parse(url)
+
+
+@pytest.mark.parametrize("url", ["http://hub.example.edu", "http://192.0.2.1:8080"])
+def test_a_node_sends_its_secret_to_no_other_machine_without_tls(url: str) -> None:
+    with pytest.raises(InvalidInput, match="without TLS") as caught:
+        Hub.parse(url)
+    assert "https" in caught.value.hint
 
 
 class ClosedTwice(asyncio.Transport):
@@ -294,6 +300,6 @@ class ClosedTwice(asyncio.Transport):
 
 async def test_a_connection_that_was_closed_twice_can_be_aborted() -> None:
     with socket.socket() as connection:
-        first = FirstLineReader(100)
+        first = HeadReader()
         first.connection_made(ClosedTwice({"socket": connection}))
         first.abort()

@@ -1,6 +1,6 @@
 """The machines that run sessions: the instructors' page, and its changes, also for programs.
 
-Only hubs with ``[nodes] listen`` have these routes. A change is written to the database, and the
+Only hubs with ``[nodes] enabled`` have these routes. A change is written to the database, and the
 hub that is connected to the node acts on it.
 """
 
@@ -46,7 +46,7 @@ async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Re
 
 
 async def list_nodes(app: CurrentApp, caller: Caller) -> list[NodeEntry]:
-    """List the nodes that have joined, with their load, by name."""
+    """List the nodes that have a token, with their load, by name."""
     found = await to_thread.run_sync(machines_of(app).look)
     return [NodeEntry.model_validate(each, from_attributes=True) for each in found]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mograder.sandbox.nodes.hub_listener import HubListener
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes
+from mograder.web.hub.support.node_door import NodeDoor
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class HubNodes:
 
     nodes: Nodes
     registry: NodeRegistry
-    listener: HubListener
+    door: NodeDoor
 
     def reached(self, live: LiveSession) -> bool:
         """Return whether this hub can end a session: its node is connected."""

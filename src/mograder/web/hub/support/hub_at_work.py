@@ -20,7 +20,6 @@ from pathlib import Path
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.files import file_lock
 from mograder.core.log import get_logger
-from mograder.core.sections.node_settings import address_for_nodes
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.sandbox.client.bootstrap import supervisor_config
@@ -29,8 +28,8 @@ from mograder.store.hub.active_hub import HubLock, Hubs, may_be_several
 from mograder.store.hub.hub_state import HubState
 
 _TRY_SECONDS = 1.0
-_NOTE_EACH = 10
-"""Attempts from one note of this hub's address to the next."""
+_LOOK_EACH = 10
+"""Attempts from one look at where the other hub is to the next."""
 _log = get_logger(__name__)
 
 Standby = Callable[[], AbstractAsyncContextManager[None]]
@@ -95,13 +94,12 @@ async def _wait(
     standby: Standby,
 ) -> None:
     """Wait until this hub has the lock."""
-    address = address_for_nodes(loaded.settings.nodes)
     _log.info("another hub is at work on this course; this one waits")
     gc.enable()  # it is off for a start, which is short (``cli/hub/run.py``)
     async with standby():
         for attempt in itertools.count():
-            if attempt % _NOTE_EACH == 0:
-                await _tell(hubs, address, place)
+            if attempt % _LOOK_EACH == 0 and not loaded.settings.nodes.enabled:
+                await _see_place(hubs, place)
             await asyncio.sleep(_TRY_SECONDS)
             if await _takes(lock):
                 break
@@ -118,15 +116,9 @@ async def _takes(lock: HubLock) -> bool:
         return False
 
 
-async def _tell(hubs: Hubs, address: str, place: str) -> None:
-    """Note the address of this hub for nodes; without nodes, see that it can take over.
-
-    Raises: :class:`Conflict` if it cannot.
-    """
+async def _see_place(hubs: Hubs, place: str) -> None:
+    """See that a hub without nodes can take over. Raises: :class:`Conflict` if it cannot."""
     try:
-        if address:
-            await asyncio.to_thread(hubs.note, address)
-            return
         other = await asyncio.to_thread(hubs.place)
     except MograderError as error:
         _log.debug("the hubs of this course cannot be read: %s", error)
@@ -134,8 +126,8 @@ async def _tell(hubs: Hubs, address: str, place: str) -> None:
     if other and other != place:
         raise Conflict(
             f"Another hub works on this course, on another machine ({other}).",
-            hint="Only a hub with nodes ([nodes] listen) can wait for that one's end: the sessions "
-            "of a hub without nodes go on at its machine.",
+            hint="Only a hub with nodes ([nodes] enabled) can wait for that one's end: the "
+            "sessions of a hub without nodes go on at its machine.",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
@@ -20,18 +20,17 @@ class Course:
     loaded: LoadedSettings
     state: HubState
     clock: Clock
-    secret: str = field(repr=False)
     supervisor: SupervisorClient
     epoch: int
 
 
 @asynccontextmanager
 async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
-    """Return what runs the sessions; the hub listens for nodes during the block, if it has some.
+    """Return what runs the sessions; nodes are let in during the block, if it has some.
 
     Raises: as :func:`~mograder.web.hub.support.hub_nodes.open_nodes`.
     """
-    if not course.loaded.settings.nodes.listen:
+    if not course.loaded.settings.nodes.enabled:
         yield own_machine(course.loaded, course.supervisor)
         return
     from mograder.web.hub.support.hub_nodes import open_nodes  # noqa: PLC0415 - see above
@@ -40,7 +39,6 @@ async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
         course.loaded,
         course.state,
         course.clock,
-        course.secret,
         course.supervisor,
         course.epoch,
     ) as hosting:

@@ -117,7 +117,7 @@ async def open_services(
         state = work.state
         supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, work.epoch, dev=dev)
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
-        opening = open_hosting(Course(loaded, state, clock, secret, supervisor, work.epoch))
+        opening = open_hosting(Course(loaded, state, clock, supervisor, work.epoch))
         hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
         spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)

@@ -17,7 +17,7 @@ from tests.support.hub_copies import FORM
 from tests.support.joined_nodes import connected, joined, lapse, status
 
 PAGE = "/course/machines"
-SETTINGS = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[nodes]\nlisten = "[::1]:8442"\n'
+SETTINGS = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[nodes]\nenabled = true\n'
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ async def states(hub: Hub) -> dict[str, str]:
         return {each["name"]: each["state"] for each in (await client.get("/nodes")).json()}
 
 
-async def test_without_nodes_the_page_says_how_one_joins(hub: Hub) -> None:
+async def test_without_nodes_the_page_says_how_one_comes(hub: Hub) -> None:
     text = await see(hub)
-    assert "No node has joined yet, so no notebook can be opened." in text
+    assert "There is no node yet, so no notebook can be opened." in text
     assert "mograder hub node-token" in text
     assert "mograder node join" in text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from mograder.sandbox.nodes.byte_relay import Relay
+from mograder.sandbox.nodes.transports import Relay
 from tests.support.supervisors import PATIENCE, short_directory
 
 

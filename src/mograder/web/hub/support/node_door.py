@@ -1,0 +1,156 @@
+"""The hub's door for nodes: their connections, which begin as requests at the hub's own address.
+
+``came(link)`` is called on the event loop when a node has connected, before any of its messages is
+read: call ``link.connection.watch`` there, and start a task that calls ``link.connection.greet``.
+``went(link)`` is called when the link is over. A node whose connection is in use keeps its place:
+another one with the same secret is refused, whoever it is. One that connects again after its
+connection broke gets another link: ``went(earlier)``, then ``came(later)``. To refuse a node that
+was removed: ``await link.close()``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from mograder.auth.node_tokens import secret_hash
+from mograder.core.clock import Clock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.sandbox.nodes.node_link import NodeLink
+from mograder.sandbox.nodes.transports import CONTROL, DOOR, RELEASE, SESSION
+from mograder.store.hub.nodes import Nodes
+from mograder.web.context import context_of
+from mograder.web.hub.support.login_throttle import LoginThrottle
+from mograder.web.uvicorn_protocol import HAND_OVER, HandOver
+
+_log = get_logger(__name__)
+
+_IN_USE_SECONDS = 3.0
+"""A node that was heard within this time is at work: it sends its status twice as often."""
+_LONGEST_RELEASE = 50
+_SWITCH = (
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {}\r\n"
+    "Cache-Control: no-store\r\n\r\n"
+)
+
+
+class NodeDoor:
+    """Lets nodes in by their secrets. Mutable state: :attr:`links`, by the nodes' names."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        clock: Clock,
+        came: Callable[[NodeLink], None],
+        went: Callable[[NodeLink], None],
+    ) -> None:
+        self._nodes = nodes
+        self._throttle = LoginThrottle(clock)
+        self._came = came
+        self._went = went
+        self.links: dict[str, NodeLink] = {}
+        self._tasks = BackgroundTasks()
+
+    def serves(self, raw_path: bytes) -> bool:
+        """Return whether a path below the prefix is the door's."""
+        return raw_path == DOOR.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request at the door: take its connection over, or refuse it."""
+        try:
+            refusal = await self._let_in(scope)
+        except MograderError as error:
+            refusal = PlainTextResponse(f"{error}\n", 503)
+        except ConnectionResetError:
+            return
+        if refusal is not None:
+            refusal.headers["Cache-Control"] = "no-store"
+            await refusal(scope, receive, send)
+
+    async def close(self) -> None:
+        """Close the links of all nodes; connections to sessions go on."""
+        for link in tuple(self.links.values()):
+            await link.close()
+        await self._tasks.close()
+
+    async def _let_in(self, scope: Scope) -> Response | None:
+        """Take the connection over; return the refusal otherwise.
+
+        Raises: :class:`~mograder.core.errors.Busy`, ``ConnectionResetError``.
+        """
+        hand_over: HandOver | None = (scope.get("extensions") or {}).get(HAND_OVER)
+        known = secret_hash(_header(scope, b"authorization").removeprefix("Bearer "))
+        if hand_over is not None and _header(scope, b"upgrade").lower() == SESSION:
+            # Without the database: each request of a session may need a new connection.
+            link = next((each for each in self.links.values() if each.secret_hash == known), None)
+            if link is None:
+                return self._refused(scope)
+            link.park(*hand_over(_SWITCH.format(SESSION).encode()))
+            return None
+        row = await asyncio.to_thread(self._nodes.known_by, known)
+        if row is None:
+            return self._refused(scope)
+        if hand_over is None:
+            return Response(status_code=204)
+        return await self._connect(scope, hand_over, row.name, known)
+
+    def _refused(self, scope: Scope) -> Response:
+        address = context_of(scope).address
+        if self._throttle.failed(address):
+            _log.warning(
+                "a node at %s is refused: its secret is not known, or was removed", address
+            )
+            return PlainTextResponse("This node is not known.\n", 401)
+        return PlainTextResponse("Too many attempts.\n", 429, {"Retry-After": "60"})
+
+    async def _connect(
+        self, scope: Scope, hand_over: HandOver, name: str, known: str
+    ) -> Response | None:
+        address = context_of(scope).address
+        now = asyncio.get_running_loop().time()
+        while (earlier := self.links.get(name)) is not None:
+            if earlier.alive and now - earlier.heard < _IN_USE_SECONDS:
+                _log.warning(
+                    "the node %s connects from %s while its connection from %s is in use, and is "
+                    "refused: if another machine has its secret, remove the node",
+                    name,
+                    address,
+                    earlier.address,
+                )
+                return PlainTextResponse("This node is connected already.\n", 409)
+            await self._end(earlier)
+        release = _header(scope, RELEASE.lower().encode())[:_LONGEST_RELEASE]
+        transport, received = hand_over(_SWITCH.format(CONTROL).encode())
+        link = NodeLink(
+            name, known, version=release, address=address, transport=transport, received=received
+        )
+        self.links[name] = link
+        _log.info("the node %s has connected from %s", name, address)
+        self._came(link)
+        self._tasks.start(self._watch(link))
+        return None
+
+    async def _watch(self, link: NodeLink) -> None:
+        await link.connection.wait_closed()
+        await self._end(link)
+
+    async def _end(self, link: NodeLink) -> None:
+        if self.links.get(link.name) is not link:
+            return
+        del self.links[link.name]
+        _log.info("the node %s is not connected any more", link.name)
+        self._went(link)  # at once: another connection of this node may be accepted meanwhile
+        await link.close()
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """Return a header's text, "" unless it was sent once."""
+    headers = cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
+    values = [value for key, value in headers if key == name]
+    return values[0].decode("latin-1").strip() if len(values) == 1 else ""
