@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import subprocess
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -33,27 +35,24 @@ pytestmark = pytest.mark.full
 async def _use(hub: WireHub, url: str) -> None:
     """Ask a session for small and large answers at a time, also after its node was cut off."""
     token = hub.token("node-a")
-    async with session_server() as sockets:
+    async with session_server() as sockets, AsyncExitStack() as stack:
         dialer = NodeDialer(Hub.parse(url), token.secret, answer_calls, sockets.get)
+        stack.push_async_callback(dialer.close)
         dialer.connect()
-        try:
-            async with next_client(hub) as client:
-                found = await asyncio.gather(*(_echoed(client, b"%d" % n) for n in range(20)))
-                assert found == [b"%d" % n for n in range(20)]
-                assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
-                async with client.ws_connect("http://s/ws") as websocket:
-                    await websocket.send_str("ping")
-                    assert await websocket.receive_str() == "ping"
-            dialer.cut()
-            link = await hub.next_link()
-            async with client_of(link) as again:
-                assert await _echoed(again, b"again") == b"again"
-        finally:
-            await dialer.close()
+        async with next_client(hub) as client:
+            found = await asyncio.gather(*(_echoed(client, b"%d" % n) for n in range(20)))
+            assert found == [b"%d" % n for n in range(20)]
+            assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
+            async with client.ws_connect("http://s/ws") as websocket:
+                await websocket.send_str("ping")
+                assert await websocket.receive_str() == "ping"
+        dialer.cut()
+        async with client_of(await hub.next_link()) as again:
+            assert await _echoed(again, b"again") == b"again"
 
 
 async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
-    async with client.post("http://s/echo", data=body) as answer:
+    async with client.post("http://s/echo", data=io.BytesIO(body)) as answer:
         return await answer.read()
 
 

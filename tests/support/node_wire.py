@@ -198,8 +198,10 @@ async def session_server(session_id: str = SESSION) -> AsyncIterator[dict[str, P
     with short_directory() as directory:
         path = directory / "s"
         await web.UnixSite(runner, str(path)).start()
-        yield {session_id: path}
-        await runner.cleanup()
+        try:
+            yield {session_id: path}
+        finally:
+            await runner.cleanup()
 
 
 async def _echo(request: web.Request) -> web.Response:

@@ -133,8 +133,8 @@ def test_what_breaks_bubblewrap_is_not_among_the_hardening_of_sandboxes(name: st
 
 def test_a_node_gets_no_secret_of_the_hub_and_has_time_to_drain() -> None:
     found = unit(NODE)
-    assert "LoadCredential" not in found
-    assert found["EnvironmentFile"] == ["-/etc/mograder/build.env", "-/etc/mograder/node.env"]
+    assert found["LoadCredential"] == ["node-token:/etc/mograder/node-token"]
+    assert found["EnvironmentFile"] == ["-/etc/mograder/build.env", "/etc/mograder/node.env"]
     assert found["ExecStart"] == ["/opt/mograder/current/bin/mograder node run"]
     assert found["Delegate"] == ["yes"]
     variables = dict(each.split("=", 1) for each in found["Environment"])

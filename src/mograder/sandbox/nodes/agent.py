@@ -249,19 +249,22 @@ class NodeAgent:
             drain_seconds=self.drain.seconds_granted(),
         )
 
+    def _look_at_lease(self) -> None:
+        if self._lease.has_lapsed():
+            _log.error("the lease is over; all connections to hubs are closed")
+            self._dialer.cut()
+        elif self._lease.is_overdue() and self._dialer.connected:
+            _log.warning("the hub is silent; the connection to it is closed")
+            self._lease.expect()
+            for conversation in tuple(self._talks):
+                conversation.abort()
+
     async def _keep_lease(self) -> None:
         """Close all connections when the lease ends, and connect again; earlier to another hub."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
-                if self._lease.has_lapsed():
-                    _log.error("the lease is over; all connections to hubs are closed")
-                    self._dialer.cut()
-                elif self._lease.is_overdue() and self._dialer.connected:
-                    _log.warning("the hub is silent; the connection to it is closed")
-                    self._lease.expect()
-                    for conversation in tuple(self._talks):
-                        conversation.abort()
+                self._look_at_lease()
             except Exception:  # noqa: BLE001 - without this loop connections would outlive a lease
                 _log.exception("connections whose lease is over could not be closed")
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -61,7 +62,6 @@ from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.login_throttle import LoginThrottle
 from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.node_door import NodeDoor
 from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.openapi import PROBLEMS
 from mograder.web.hub.support.rehearsals import Rehearsals
@@ -74,6 +74,9 @@ from mograder.web.hub.today.pages import count_numbers
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.route import Route
 from mograder.web.templating import load_pages
+
+if TYPE_CHECKING:  # nodes are imported only where there are some
+    from mograder.web.hub.support.node_door import NodeDoor
 
 _OLD_QUESTION = b"/_front/session"
 """The question of an nginx with an earlier release's configuration; 403: let the hub answer."""

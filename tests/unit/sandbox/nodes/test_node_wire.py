@@ -28,7 +28,7 @@ from tests.support.node_wire import (
     wire_hub,
     wire_node,
 )
-from tests.support.supervisors import PATIENCE
+from tests.support.supervisors import PATIENCE, until
 
 
 async def _use_a_session() -> None:
@@ -180,9 +180,7 @@ async def test_what_a_node_sends_with_its_request_is_not_lost() -> None:
             link = await hub.next_link()
             assert b'"hello"' in await reader.readline()
             writer.write(answer[20:])
-            async with asyncio.timeout(PATIENCE):
-                while link.connection.hello.version != "early":  # noqa: ASYNC110 - no event
-                    await asyncio.sleep(0.01)
+            await until(lambda: link.connection.hello.version == "early")
 
 
 async def _went(hub: WireHub, number: int) -> list[NodeLink]:
