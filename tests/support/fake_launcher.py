@@ -44,9 +44,6 @@ class InMemoryLauncher:
     def answered(self, session_id: str) -> None:
         self.answering.append(session_id)
 
-    def doubt(self, machine: str) -> None:
-        """There is only one machine."""
-
     async def sessions(self) -> tuple[SessionInfo, ...]:
         return tuple(_info(session_id) for session_id in self.requests)
 

@@ -143,6 +143,11 @@ class FakeNode:
         if self._writer is not None and not self.silent:
             self._writer.write(encode(message))
 
+    def say(self, line: bytes) -> None:
+        """Send a line that may be no message."""
+        if self._writer is not None:
+            self._writer.write(line)
+
     def disconnect(self) -> None:
         """Break the connection."""
         if self._writer is not None:

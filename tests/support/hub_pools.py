@@ -123,9 +123,6 @@ class View:
     def answered(self, session_id: str) -> None:
         """Ignore it."""
 
-    def doubt(self, machine: str) -> None:
-        """Ignore it."""
-
     async def sessions(self) -> tuple[SessionInfo, ...]:
         self.demand()
         await self.all.pause()

@@ -1,7 +1,7 @@
 """The machines that run a hub's sessions, as its database tells of them.
 
 The hub that is connected to a node stores the node's status now and then. Its numbers are for
-people and decide nothing; they are cut to what can be shown, since a hostile node may send any.
+people and decide nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from pydantic import ValidationError
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
-
-_MOST, _LONGEST = 2**60, 1e8
-"""The largest count, and the largest load and number of seconds, that are shown."""
 
 
 class MachineState(StrEnum):
@@ -133,15 +130,15 @@ def _state(row: NodeRow, status: NodeStatus | None, *, lapsed: bool) -> MachineS
 def _with_status(machine: Machine, status: NodeStatus, at: datetime) -> Machine:
     ends = None
     if machine.state is MachineState.DRAINING and status.drain_seconds is not None:
-        ends = at + timedelta(seconds=_number(status.drain_seconds, _LONGEST))
+        ends = at + timedelta(seconds=status.drain_seconds)
     return replace(
         machine,
-        memory=_count(status.memory),
-        used=_count(status.used),
-        processors=_count(status.processors),
-        load=_number(status.load, _LONGEST),
+        memory=status.memory,
+        used=status.used,
+        processors=status.processors,
+        load=status.load,
         sessions=len(status.sessions),
-        runs=_count(status.runs),
+        runs=status.runs,
         environments=len(status.environments),
         warm=len(status.zygotes),
         ends=ends,
@@ -153,11 +150,3 @@ def _status(text: str) -> NodeStatus | None:
         return NodeStatus.model_validate_json(text) if text else None
     except ValidationError:
         return None
-
-
-def _count(number: int) -> int:
-    return min(max(0, number), _MOST)
-
-
-def _number(number: float, most: float) -> float:
-    return min(max(0.0, number), most)

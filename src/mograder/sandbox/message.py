@@ -1,17 +1,16 @@
-"""The base of all messages between hubs, supervisors and nodes, and the types of their texts.
+"""The base of all messages between hubs, supervisors and nodes, and the bounds of their fields.
 
-A node may send anything. So texts that hubs store, log or show are cut when they arrive.
+A number or a list beyond its bounds is a fault of the other side, whose connection is closed.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 MOST = 10_000
 """The most entries of a list in a message: more sessions than a machine has."""
-_LONGEST_WORD, _LONGEST_TEXT = 100, 8000
 LONGEST_TAIL = 16_384
 """The most bytes of a session's output that its end is reported with."""
 
@@ -22,23 +21,11 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def _word(text: str) -> str:
-    return "".join(filter(str.isprintable, text[:_LONGEST_WORD]))
-
-
-def _beginning(text: str) -> str:
-    return text[:_LONGEST_TEXT]
-
-
-def _end(text: str) -> str:
-    return text[-LONGEST_TAIL:]
-
-
-Word = Annotated[str, AfterValidator(_word)]
-"""A version or a reason: the printable ones of the first characters."""
-Text = Annotated[str, AfterValidator(_beginning)]
-"""Words for people."""
-LogTail = Annotated[str, AfterValidator(_end)]
-"""The end of a program's output."""
 Name = Annotated[str, Field(max_length=200)]
 """An id of a session, or the key of an environment."""
+Count = Annotated[int, Field(ge=0, le=1 << 22)]
+"""A number of processes, processors, starts or runs."""
+Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
+"""A size of memory or of files."""
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+"""A time in seconds, or a load."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mograder.sandbox.message import MOST, Message, Name
+from mograder.sandbox.message import MOST, Amount, Bytes, Count, Message, Name
 
 LONGEST_LOCK = 700_000
 """The most characters of a lock: some 250 packages, so that it fits into a message."""
@@ -77,15 +77,15 @@ class NodeStatus(Message):
 
     kind: Literal["status"] = "status"
     number: int
-    memory: int
-    used: int
-    processors: int
-    load: float = 0.0
-    starts: int
-    starting: int = 0
+    memory: Bytes
+    used: Bytes
+    processors: Count
+    load: Amount = 0.0
+    starts: Count
+    starting: Count = 0
     environments: tuple[Name, ...] = Field(default=(), max_length=MOST)
     zygotes: tuple[Name, ...] = Field(default=(), max_length=MOST)
     sessions: tuple[Name, ...] = Field(default=(), max_length=MOST)
-    runs: int = 0
+    runs: Count = 0
     draining: bool = False
-    drain_seconds: float | None = None
+    drain_seconds: Amount | None = None

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic import dataclasses as strict
 
-from mograder.sandbox.message import MOST, LogTail, Message, Name, Text, Word
+from mograder.sandbox.message import MOST, Amount, Bytes, Count, Message, Name
 from mograder.sandbox.node_messages import (
     GrantLease,
     HoldLease,
@@ -323,9 +323,9 @@ class Executed(Message):
     """
 
     status: int
-    log_tail: LogTail
+    log_tail: str
     seconds: float
-    reason: Word = ""
+    reason: str = ""
     timed_out: bool = False
     overflow: bool = False
 
@@ -348,8 +348,8 @@ class Done(Message):
     kind: Literal["done"] = "done"
     id: int
     protocol: int = PROTOCOL
-    version: Word = ""
-    sandbox: Word = ""
+    version: str = ""
+    sandbox: str = ""
     owned: bool = False
     course: str = ""
     stopped: bool = False
@@ -370,9 +370,9 @@ class Failed(Message):
 
     kind: Literal["failed"] = "failed"
     id: int
-    family: Word
-    message: Text
-    hint: Text = ""
+    family: str
+    message: str
+    hint: str = ""
 
 
 class Ended(Message):
@@ -387,8 +387,8 @@ class Ended(Message):
     kind: Literal["ended"] = "ended"
     session_id: Name
     status: int
-    log_tail: LogTail
-    reason: Word = ""
+    log_tail: str
+    reason: str = ""
     asked: bool = False
     node: str = ""
 
@@ -399,7 +399,7 @@ class Arrived(Message):
     kind: Literal["arrived"] = "arrived"
     session_id: Name
     warm: bool
-    fallback: Text = ""
+    fallback: str = ""
 
 
 class SessionUse(Message):
@@ -410,10 +410,10 @@ class SessionUse(Message):
     """
 
     session_id: Name
-    memory: int
-    cpu: float
-    processes: int
-    workspace: int = 0
+    memory: Bytes
+    cpu: Amount
+    processes: Count
+    workspace: Bytes = 0
 
 
 class Measured(Message):
@@ -425,8 +425,8 @@ class Measured(Message):
 
     kind: Literal["measured"] = "measured"
     sessions: tuple[SessionUse, ...] = Field(default=(), max_length=MOST)
-    overhead: int = 0
-    runs: int = 0
+    overhead: Bytes = 0
+    runs: Bytes = 0
     used: int | None = None
     """What all nodes use that take sessions, in place of ``overhead``; set by the hub only."""
 

@@ -35,13 +35,6 @@ class Launcher(Protocol):
         """Notify the supervisor that a session's server has answered: its start is complete."""
         ...
 
-    def doubt(self, machine: str) -> None:
-        """Note that the server of a session that was started on a machine does not answer.
-
-        Other machines are preferred for a while. ``machine`` is an endpoint's ``node``.
-        """
-        ...
-
     async def sessions(self) -> Sequence[SessionInfo]:
         """Return the running sessions, including those that an earlier hub started.
 

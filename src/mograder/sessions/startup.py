@@ -111,9 +111,7 @@ class Starter:
             await to_its_end(self._set_running, request.session_id, endpoint)
             if start.death.done():  # it ended while the row was written
                 raise _died(start.death.result())
-        except BaseException as error:
-            if start.machine is not None and isinstance(error, TimedOut | SandboxUnavailable):
-                self._launcher.doubt(start.machine)
+        except BaseException:
             await self._give_up(request.session_id, key)
             raise
         finally:

@@ -193,9 +193,6 @@ class SupervisorClient:
         """Notify the supervisor, in a background task, that a session's server has answered."""
         self._background.start(self._tell_answered(session_id))
 
-    def doubt(self, machine: str) -> None:
-        """Do nothing: there is only one supervisor."""
-
     async def _tell_answered(self, session_id: str) -> None:
         try:
             await self._once(Answered(session_id=session_id))

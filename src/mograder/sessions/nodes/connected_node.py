@@ -9,17 +9,10 @@ from typing import Protocol
 from mograder.core.clock import Clock
 from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
 from mograder.sandbox.node_messages import NodeStatus
-from mograder.sandbox.protocol import Done, Measured, Operation, SessionUse
+from mograder.sandbox.protocol import Done, Measured, Operation
 from mograder.sessions.memory_estimate import YOUNG_SECONDS
 from mograder.sessions.nodes.placement import NodeLoad
 
-_MOST_MEMORY = 1 << 44
-_MOST_PROCESSORS = 4096
-_MOST_STARTS = 4 * _MOST_PROCESSORS
-_MOST_PROCESSES = 1 << 22
-_MOST_DISK = 1 << 50
-_MOST_SECONDS = 1e9
-"""Bounds of what a node may say of itself and its sessions: more than machines have."""
 _FAILING_SECONDS = 30.0
 """How long a node on which a start failed is chosen only if no other one is usable."""
 
@@ -67,10 +60,8 @@ class ConnectedNode:
         self.link = link
         self._clock = clock
         self._lease_seconds = lease_seconds
-        self._came = clock.steady()
         self._granted = float("-inf")
         self._failed = float("-inf")
-        self._doubted = float("-inf")
         self._reserved: dict[str, _Reservation] = {}
         self.session_ids: frozenset[str] = frozenset()
         """The sessions of its last status."""
@@ -99,11 +90,6 @@ class ConnectedNode:
         return self._clock.steady() - self._granted < self._lease_seconds / 2
 
     @property
-    def heeded(self) -> bool:
-        """Whether its lease may go on, or it has connected as recently: else it has no sessions."""
-        return self._clock.steady() - max(self._came, self._granted) < self._lease_seconds
-
-    @property
     def usable(self) -> bool:
         """Whether sessions may start on it."""
         return self.link.connection.alive and self.granted and not self.draining
@@ -111,12 +97,12 @@ class ConnectedNode:
     @property
     def memory(self) -> int:
         """The memory in bytes that its last status says sessions and runs may use together."""
-        return 0 if self.status is None else _bounded(self.status.memory, _MOST_MEMORY)
+        return 0 if self.status is None else self.status.memory
 
     @property
     def used(self) -> int:
         """The part of that in bytes that its last status says is in use."""
-        return 0 if self.status is None else _bounded(self.status.used, self.memory)
+        return 0 if self.status is None else self.status.used
 
     async def call(
         self,
@@ -144,28 +130,12 @@ class ConnectedNode:
         """Store that a start on it has failed."""
         self._failed = self._clock.steady()
 
-    def note_doubt(self) -> None:
-        """Store that a session that it has started does not answer, perhaps by its own fault."""
-        self._doubted = self._clock.steady()
-
-    def note_use(self, news: Measured) -> list[SessionUse]:
-        """Store the use of its sessions and runs; return that of sessions, as it is believed."""
+    def note_use(self, news: Measured) -> None:
+        """Store the use of its sessions and runs."""
         self._runs = news.runs
-        uses = [self._believed(use) for use in news.sessions]
-        for use in uses:
+        for use in news.sessions:
             if (reservation := self._reserved.get(use.session_id)) is not None:
                 reservation.measured = use.memory
-        return uses
-
-    def _believed(self, use: SessionUse) -> SessionUse:
-        """Return a use without numbers that its session cannot have on this node."""
-        return SessionUse(
-            session_id=use.session_id,
-            memory=_bounded(use.memory, self.memory),
-            cpu=use.cpu if 0.0 <= use.cpu <= _MOST_SECONDS else 0.0,  # false for "not a number"
-            processes=_bounded(use.processes, _MOST_PROCESSES),
-            workspace=_bounded(use.workspace, _MOST_DISK),
-        )
 
     def reserve(self, session_id: str, expected: int) -> None:
         """Count a start or a run of ``expected`` bytes until the node reports it."""
@@ -190,14 +160,13 @@ class ConnectedNode:
             name=self.name,
             usable=self.usable,
             failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
-            doubtful=self._clock.steady() - self._doubted < _FAILING_SECONDS,
             memory=self.memory,
             used=self.used,
-            runs=_bounded(self._runs, self.used),
-            processors=_bounded(status.processors, _MOST_PROCESSORS),
-            load=max(0.0, status.load),
-            starts=_bounded(status.starts, _MOST_STARTS),
-            starting=_bounded(status.starting, _MOST_STARTS),
+            runs=self._runs,
+            processors=status.processors,
+            load=status.load,
+            starts=status.starts,
+            starting=status.starting,
             reserved=waiting,
             reserved_memory=memory,
             built=frozenset(status.environments),
@@ -213,7 +182,3 @@ class ConnectedNode:
         waiting = sum(not each.reported for each in self._reserved.values())
         memory = sum(max(0, each.expected - each.measured) for each in self._reserved.values())
         return waiting, memory
-
-
-def _bounded(number: int, most: int) -> int:
-    return min(max(0, number), most)

@@ -159,7 +159,7 @@ class NodeLauncher:
         self._environments.prepare_all(node)
 
     async def _subscribe(self, node: ConnectedNode) -> None:
-        """Ask for news of a node's sessions, whose numbers are bounded by those of its status."""
+        """Ask for news of a node's sessions."""
         try:
             await node.call(Subscribe())
         except MograderError as error:
@@ -216,11 +216,6 @@ class NodeLauncher:
     def answered(self, session_id: str) -> None:
         """Notify a session's node, in a background task, that the session's server has answered."""
         self._background.start(self._tell_answered(session_id))
-
-    def doubt(self, machine: str) -> None:
-        """Prefer other nodes for a while: a session that this one said to run does not answer."""
-        if (node := self._registry.find(machine)) is not None:
-            node.note_doubt()
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the sessions that run, or may run on a node that cannot be reached."""
@@ -392,8 +387,6 @@ class NodeLauncher:
     def _note_news(self, node: ConnectedNode, news: News) -> None:
         if self._registry.find(node.name) is not node:
             return  # it was replaced by a newer connection
-        if not isinstance(news, NodeStatus) and not node.heeded:
-            return
         match news:
             case NodeStatus():
                 if node.status is None:
@@ -405,8 +398,8 @@ class NodeLauncher:
                 if self._may_be_of(news.session_id, node):
                     self._on_news(news)
             case Measured():
-                for use in node.note_use(news):
-                    self._uses[use.session_id] = (node, use)
+                node.note_use(news)
+                self._uses.update({use.session_id: (node, use) for use in news.sessions})
                 self._count()
             case Checked():
                 self._on_news(news.model_copy(update={"node": node.name}))

@@ -58,10 +58,6 @@ class NodeMachines:
         """Notify the session's node that its server has answered."""
         self.launcher.answered(session_id)
 
-    def doubt(self, machine: str) -> None:
-        """Prefer other nodes for a while, as :meth:`NodeLauncher.doubt`."""
-        self.launcher.doubt(machine)
-
     async def sessions(self) -> Sequence[SessionInfo]:
         """Return the sessions that run or may run."""
         return await self.launcher.sessions()

@@ -22,8 +22,7 @@ class NodeLoad:
     ``load`` is the number of processes that want a processor. ``reserved`` and ``reserved_memory``
     are of this hub's starts that the node has not reported. ``built`` are the names of the
     environments that are there, ``warm`` of those whose sessions start warm.
-    ``failing`` is whether a start on it failed just before, ``doubtful`` whether a session that it
-    started did not answer. A student's code can cause the latter, so the node's memory counts.
+    ``failing`` is whether a start on it failed just before.
     """
 
     name: str
@@ -40,7 +39,6 @@ class NodeLoad:
     built: frozenset[str] = frozenset()
     warm: frozenset[str] = frozenset()
     failing: bool = False
-    doubtful: bool = False
 
     @property
     def free(self) -> int:
@@ -118,5 +116,4 @@ def choose_for_run(nodes: Iterable[NodeLoad], environment: str, expected: int) -
 def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, bool, bool, float, str]:
     """Return the order of a node among those with memory to spare, the best one first."""
     cold, missing = environment not in node.warm, environment not in node.built
-    bad = node.failing or node.doubtful
-    return bad, cold, missing, node.occupied, node.share, node.name
+    return node.failing, cold, missing, node.occupied, node.share, node.name

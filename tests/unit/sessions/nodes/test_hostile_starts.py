@@ -15,6 +15,7 @@ from mograder.sandbox.protocol import (
     Ended,
     Failed,
     ListSessions,
+    Measured,
     SessionInfo,
     StartSession,
     StopSession,
@@ -172,18 +173,6 @@ async def test_the_only_node_is_not_cut_off(rig: NodeRig) -> None:
     await asyncio.wait({starting})
 
 
-async def test_a_node_whose_session_never_answers_comes_last_for_a_while(rig: NodeRig) -> None:
-    async with pool_on(rig, start_timeout=1, serves=lambda each: each.node != "hostile") as hub:
-        hostile, sound = FakeNode("hostile", memory_mb=1 << 20), FakeNode("sound")
-        hostile.zygotes.add(ENVIRONMENT)
-        for node in (hostile, sound):
-            await hub.connect(node)
-        with pytest.raises(MograderError, match="did not start"):
-            await hub.open("alice")
-        assert (await hub.open("alice")).endpoint.node == "sound"
-        assert rig.registry.fits(1 << 35), "its memory counts: a student can cause this as well"
-
-
 class Mute(FakeNode):
     """A node that does not list its sessions."""
 
@@ -236,3 +225,31 @@ async def test_the_memory_of_a_node_that_fails_counts_for_nobody(rig: NodeRig) -
     sound.disconnect()
     await until(lambda: capacity.memory > 1000 * MEGABYTE)
     assert capacity.fits(150 * MEGABYTE), "one that fails is better than none"
+
+
+async def counted(rig: NodeRig) -> None:
+    """Wait for the next total that the hub makes of all nodes' numbers."""
+    seen = len(rig.news)
+    await until(lambda: any(isinstance(each, Measured) for each in rig.news[seen:]))
+
+
+async def test_sessions_on_a_node_that_is_drained_take_nothing_of_the_others(
+    rig: NodeRig,
+) -> None:
+    async with pool_on(rig) as hub:
+        node = FakeNode("old", memory_mb=4000, session_mb=2000)
+        await hub.connect(node)
+        await hub.open("alice")
+        await hub.connect(FakeNode("honest", memory_mb=16_000, starts=16, zygotes={ENVIRONMENT}))
+        rig.clock.advance(30)
+        for name in ("old", "honest"):
+            rig.registry.get(name).note_grant(draining=False)
+        node.draining = True
+        node.report()
+        node.measure()
+        await until(lambda: rig.registry.draining("old"))
+        await counted(rig)
+        node.measure()
+        await counted(rig)
+        assert hub.pool.admission.used() == 0
+        assert hub.pool.admission.memory == 16_000 * MEGABYTE

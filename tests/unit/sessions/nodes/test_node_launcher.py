@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mograder.sandbox.protocol import (
     SessionUse,
     StartSession,
     StopSession,
+    encode,
 )
 from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.store.hub.hub_state import SessionState
@@ -288,23 +290,6 @@ async def test_a_node_is_disconnected_when_another_key_has_joined_under_its_name
         await link.connection.wait_closed()
 
 
-async def test_news_of_a_node_whose_lease_is_over_are_dropped(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
-    rig.clock.advance(LEASE / 2)
-    node.tell(Arrived(session_id="session-a", warm=True))
-    await until(lambda: any(isinstance(each, Arrived) for each in rig.news))
-    rig.clock.advance(LEASE / 2)
-    before = len(rig.news)
-    for news in (Arrived(session_id="session-b", warm=True), Measured(runs=10**15), Checked()):
-        node.tell(news)
-    number = node.report().number  # it comes last, and renews the lease
-    await node.until(lambda: bool(node.grants) and node.grants[-1].number == number)
-    kinds = {type(each) for each in rig.news[before:]}
-    assert not kinds & {Arrived, Measured, Checked}
-    assert rig.registry.get("one").load().runs == 0
-
-
 async def test_news_that_come_before_the_first_status_count(rig: NodeRig) -> None:
     """A node tells of the use of its sessions once it is asked to, and later of changes only."""
     rig.nodes.add(NodeRow("one", "f" * 64, NOW, NOW + timedelta(days=30)))
@@ -356,17 +341,27 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
     assert not honest.sessions
 
 
-async def test_a_nodes_version_is_stored_without_control_characters(rig: NodeRig) -> None:
-    node = FakeNode("one", version="1.0\x1b]0;x\x9b31m\u202e\0\n")
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"memory": -1},
+        {"used": 1 << 60},
+        {"load": float("nan")},
+        {"starts": 1 << 40},
+        {"sessions": ["session-a"] * 10_001},
+        {"environments": ["x" * 201]},
+    ],
+    ids="-".join,
+)
+async def test_a_node_that_says_what_no_machine_has_is_disconnected(
+    rig: NodeRig, said: dict[str, object]
+) -> None:
+    """The types of the messages have the bounds; what passes them is believed."""
+    node = FakeNode("one")
     await rig.connect(node)
-    await until(lambda: any(row.version for row in rig.nodes.all()))
-    assert [row.version for row in rig.nodes.all()] == ["1.0]0;x31m"]
-
-
-async def test_numbers_that_no_machine_has_are_bounded(rig: NodeRig) -> None:
-    await rig.connect(FakeNode("vain", memory_mb=10**15, starts=-5))
-    (load,) = rig.registry.loads()
-    assert (load.memory, load.starts) == (1 << 44, 0)
+    before = json.loads(encode(node.report()))
+    node.say(json.dumps({**before, **said}).encode() + b"\n")
+    await until(lambda: rig.registry.find("one") is None)
 
 
 async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,7 +49,7 @@ async def test_without_nodes_the_page_says_how_one_comes(hub: Hub) -> None:
     text = await see(hub)
     assert "There is no node yet, so no notebook can be opened." in text
     assert "mograder hub node-token" in text
-    assert "mograder node join" in text
+    assert "mograder node run" in text
 
 
 async def test_a_node_is_told_with_its_load(hub: Hub) -> None:
@@ -147,26 +146,14 @@ async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
     assert "Use again" in text
 
 
-async def test_what_a_hostile_node_sends_breaks_no_page(hub: Hub) -> None:
-    huge: dict[str, Any] = {"memory": 10**400, "used": -(10**400), "processors": 10**30}
-    most, names = 1e300, ("<script>",) * 3
-    numbers = huge | {"load": most, "drain_seconds": most}
-    connected(hub.engine, "n1", version="", **numbers, draining=True, sessions=names)
-    connected(hub.engine, "n2", load=float("inf"), drain_seconds=float("nan"), draining=True)
-    connected(hub.engine, "n3", version="<script>")
-    Nodes(hub.engine).note("n3", version="<script>", status=status().model_dump_json()[:-3])
+async def test_what_a_node_says_is_shown_as_text(hub: Hub) -> None:
+    connected(hub.engine, "n1", version="<script>", sessions=("<script>",) * 3)
+    connected(hub.engine, "n2")
+    Nodes(hub.engine).note("n2", version="<script>", status=status().model_dump_json()[:-3])
     assert "<script>" not in (await see(hub)).replace('<script type="module"', "")
     async with hub.client("prof", role=Role.INSTRUCTOR) as client:
         for path in ("/nodes", "/metrics"):
             assert (await client.get(path)).status_code == 200, path
-
-
-async def test_a_node_of_many_digits_is_cut(hub: Hub) -> None:
-    connected(hub.engine, "n1", memory=10**400, used=-1, load=-1e300, processors=10**30)
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        (entry,) = (await client.get("/nodes")).json()
-    assert (entry["memory"], entry["used"], entry["load"]) == (2**60, 0, 0.0)
-    assert "at work" in await see(hub)
 
 
 async def test_students_are_told_that_a_machine_will_be_shut_down(hub: Hub) -> None:
