@@ -30,6 +30,9 @@ _ALIKE = 0.6
 _ALIKE_IN_PLACE = 0.25
 """Smallest shares of common words, anywhere and at the same place."""
 
+_MOST_DEFINED = 10
+"""Cells of one variable that are looked at: marimo runs none of several."""
+
 _REMEMBERED = 2_000
 _NO_NAMES = CellNames()
 
@@ -118,7 +121,9 @@ class _Pairing:
                 having.setdefault(name, []).append(other)
         for one in tuple(self._left):
             names = names_in(self._first[one]).defined
-            count = Counter(each for name in sorted(names) for each in having.get(name, ()))
+            count = Counter(
+                each for name in sorted(names) for each in having.get(name, ())[:_MOST_DEFINED]
+            )
             free = [each for each in count if each in self._right and self._fits(one, each)]
             best = max(free, key=lambda each: (count[each], -each), default=None)
             if best is not None and 2 * count[best] > len(names):

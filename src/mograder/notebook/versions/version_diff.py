@@ -20,7 +20,8 @@ from mograder.notebook.cells import (
     parse_cells,
     split_lines,
 )
-from mograder.notebook.versions.cell_matching import Aligner, Pairs, match_cells, moved_cells
+from mograder.notebook.merge.cell_pairs import Pairs
+from mograder.notebook.versions.cell_matching import Aligner, match_cells, moved_cells
 
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""

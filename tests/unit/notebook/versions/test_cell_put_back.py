@@ -48,9 +48,9 @@ def test_a_setup_cell_replaces_the_present_one() -> None:
 
 def test_names_that_two_cells_define_are_told() -> None:
     present = notebook(TEXT, cell("x = 1\nz = 1"), cell("y = 1"))
-    earlier = notebook(cell("x = 0\ny = 0\nprint(x, y)", "both"), TEXT)
+    earlier = notebook(cell("x = 0\ny = 0\nz = 0", "all"), TEXT)
     found = put_back_cell(present, earlier, 0, "A1.py")
-    assert (found.replaced, found.twice) == (True, ("x",))
+    assert (found.replaced, found.twice) == (True, ("y",))
 
 
 def test_what_is_there_already_is_not_put_back() -> None:
