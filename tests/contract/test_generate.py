@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,10 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.author.author_runs import CheckOutcome, Run, trusted_run
+from mograder.grading.author.author_runs import CheckOutcome, Run
 from mograder.grading.author.open_runs import open_runs
 from mograder.grading.validation.report import CheckStatus
-from mograder.notebook.pep723 import Script
 from mograder.notebook.source.leaks import CellOutput
-from mograder.sandbox.execution.unsandboxed import AuthorEnvironment, run_as_author
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 NOTEBOOK = """\
@@ -69,17 +67,6 @@ if __name__ == "__main__":
 LINE = NOTEBOOK.splitlines().index("    1 / zero") + 1
 
 
-def variables() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-
-
-@pytest.fixture
-async def environment(tmp_path: Path) -> AsyncIterator[AuthorEnvironment]:
-    own = AuthorEnvironment(tmp_path, variables(), own=True)
-    yield own
-    await own.close()
-
-
 @pytest.fixture
 def notebook(tmp_path: Path) -> Path:
     return write(tmp_path / "A1", NOTEBOOK)
@@ -92,24 +79,34 @@ def write(directory: Path, text: str) -> Path:
     return directory / "A1.py"
 
 
+@asynccontextmanager
+async def runs_in(course: Path, settings: str, *, sandbox: bool) -> AsyncIterator[Run]:
+    """How a course's notebooks are run; without a sandbox by our own Python."""
+    course.mkdir()  # noqa: ASYNC240 - a test
+    (course / "mograder.toml").write_text(settings)
+    warnings: list[str] = []
+    loaded = load_settings(course, environ=os.environ)
+    opening = open_runs(
+        *(loaded, read_environ(), warnings.append),
+        runs=2,
+        jobs=1,
+        sandbox=sandbox,
+        own_python=not sandbox,
+    )
+    async with opening as found:
+        yield found.run
+    assert warnings == []
+
+
 @pytest.fixture(params=["sandboxed", "trusted"])
 async def run_notebook(
     request: pytest.FixtureRequest, tmp_path: Path, uv_cache: Path
 ) -> AsyncIterator[Run]:
     """Both ways to run an author's notebook; their reports must be equal."""
-    if request.param == "trusted":
-        own = AuthorEnvironment(tmp_path, variables(), own=True)
-        yield trusted_run(own, seconds=60)
-        await own.close()
-        return
-    course = tmp_path / "course"
-    course.mkdir()
-    (course / "mograder.toml").write_text(f'[hub]\nuv_cache_dir = "{uv_cache}"\n')
-    warnings: list[str] = []
-    loaded = load_settings(course, environ=os.environ)
-    async with open_runs(loaded, read_environ(), warnings.append, runs=2, jobs=1) as found:
-        yield found.run
-    assert warnings == []
+    settings = f'[hub]\nuv_cache_dir = "{uv_cache}"\n'
+    sandbox = request.param == "sandboxed"
+    async with runs_in(tmp_path / "course", settings, sandbox=sandbox) as run_notebook:
+        yield run_notebook
 
 
 async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
@@ -144,30 +141,23 @@ async def test_a_module_beside_the_notebook_can_be_imported_and_hides_no_install
     assert len(report.checks) == 2
 
 
-async def test_a_notebook_that_does_not_end_is_ended(
-    environment: AuthorEnvironment, tmp_path: Path
-) -> None:
+async def test_a_notebook_that_does_not_end_is_ended(tmp_path: Path) -> None:
     notebook = write(tmp_path / "A2", NOTEBOOK.replace("1 / zero", "while True: pass"))
-    run_notebook = trusted_run(environment, seconds=4)
-    report = await run_notebook(notebook, notebook.parent, lambda _: None)
+    settings = "[defaults]\ntimeout = 4\n"
+    async with runs_in(tmp_path / "course", settings, sandbox=False) as run_notebook:
+        report = await run_notebook(notebook, notebook.parent, lambda _: None)
     assert report.problem.startswith("it was still running after 4 s")
 
 
-async def test_a_python_without_marimo_is_told_in_its_own_words(
-    environment: AuthorEnvironment, notebook: Path
-) -> None:
-    python = (sys.executable, "-S")
-    done = await run_as_author(environment, python, notebook, notebook.parent, seconds=60)
-    assert done.problem.startswith("ModuleNotFoundError: No module named 'marimo'")
-
-
 async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path) -> None:
-    environment = AuthorEnvironment(tmp_path, {**variables(), "UV_OFFLINE": "1"})
+    header = '# /// script\n# dependencies = ["no-such-package-0==1"]\n# ///\n'
+    notebook = write(tmp_path / "A2", header + NOTEBOOK)
+    environ = replace(read_environ(), build={"UV_OFFLINE": "1"})
     told: list[str] = []
-    with pytest.raises(InvalidInput, match="cannot be installed"):
-        await environment.command(Script(dependencies=("no-such-package-0==1",)), told.append)
-    assert told == ["Preparing the notebook's packages"]
-    await environment.close()
+    loaded = load_settings(tmp_path, environ={})
+    async with open_runs(loaded, environ, told.append, runs=2, jobs=1, sandbox=False) as runs:
+        with pytest.raises(InvalidInput, match="no-such-package-0"):
+            await runs.run(notebook, notebook.parent, told.append)
 
 
 @pytest.mark.parametrize(

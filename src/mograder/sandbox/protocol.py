@@ -65,7 +65,7 @@ class Endpoint:
 class Limits(Message):
     """The limits of one session, or one run of a notebook; megabytes are 2**20 bytes.
 
-    The fields with a default are not sent by hubs of the first release; 0 means no limit.
+    0 means no limit, but of the sandbox's own temporary files, ``tmp_mb``.
     """
 
     processes: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import re
 from collections.abc import Awaitable, Callable
@@ -13,17 +12,9 @@ from mograder.core.tasks.single_flight import Progress
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.pep723 import read_script
 from mograder.notebook.source.leaks import CellOutput
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionResult, Outcome
-from mograder.sandbox.execution.unsandboxed import (
-    AuthorEnvironment,
-    OwnRun,
-    run_as_author,
-    run_own,
-)
-from mograder.store.course.course import read_notebook
 
 _LOG = 2000
 _TAGS = re.compile(r"<[^>]*>")
@@ -99,41 +90,6 @@ class NotebookVariant:
 
 RunVariant = Callable[[NotebookVariant, Progress], Awaitable[ExecutionResult]]
 """Runs a variant of an author's notebook; raises as :data:`Run`."""
-
-
-def trusted_variants(environment: AuthorEnvironment) -> RunVariant:
-    """Return a function that runs variants without a sandbox, never a student's notebook."""
-
-    async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
-        python = await environment.command(read_script(variant.text), progress)
-        content = variant.text.encode("utf-8", "surrogatepass")
-        return await run_own(
-            OwnRun(
-                content,
-                variant.name,
-                variant.folder,
-                python,
-                environment.variables,
-                variant.seconds,
-            )
-        )
-
-    return run
-
-
-def trusted_run(environment: AuthorEnvironment, *, seconds: float) -> Run:
-    """Return a function that runs an author's own notebook as opening it in marimo would.
-
-    There is no sandbox, so it is never used for a student's notebook.
-    """
-
-    async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
-        text = await asyncio.to_thread(read_notebook, notebook)
-        python = await environment.command(read_script(text), progress)
-        result = await run_as_author(environment, python, notebook, support, seconds=seconds)
-        return await asyncio.to_thread(run_report, text, str(notebook), result, seconds)
-
-    return run
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
-"""The means by which `generate` runs an author's notebooks, chosen by the system."""
+"""The means by which `generate` runs an author's notebooks, chosen by system and settings."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
@@ -13,18 +17,25 @@ from mograder.grading.author.author_runs import (
     AuthorJudging,
     AuthorRuns,
     AuthorTrial,
-    trusted_run,
-    trusted_variants,
+    NotebookVariant,
+    Run,
+    RunReport,
+    RunVariant,
+    run_report,
 )
-from mograder.grading.runs.local_runner import UNPROTECTED
-from mograder.grading.runs.workbench import demand_no_sandbox, own_variables
+from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
+from mograder.grading.runs.workbench import GradingBench, Workbench
 from mograder.sandbox.execution.judging import JudgingResult
-from mograder.sandbox.execution.unsandboxed import AuthorEnvironment
-from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
+from mograder.store.course.course import read_notebook
 
 if sys.platform == "linux":
-    from mograder.grading.author.author_judging import trusted_judging
-    from mograder.grading.author.sandboxed_runs import enter_sandboxed_runs
+    from mograder.grading.author.author_judging import author_judging
+    from mograder.grading.runs.grading_tools import contracts_of
+
+
+_NO_LIMITS = Limits(processes=0, open_files=0, file_size_mb=0, tmp_mb=0)
 
 
 @asynccontextmanager
@@ -47,34 +58,78 @@ async def open_runs(
     Raises:
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
+    seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
+    opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
-        if sandbox and UNPROTECTED:
-            demand_no_sandbox(loaded)
-            warn(UNPROTECTED)
-        elif sys.platform == "linux" and sandbox:
-            found = await enter_sandboxed_runs(stack, loaded, environ, warn, runs=runs, jobs=jobs)
-            if found is not None:
-                yield found
-                return
-        # In the course's directory: at the same path, uv finds what it installed for the same
-        # wheel.
-        wheels = loaded.state_dir / "runtime"
-        environment = AuthorEnvironment(wheels, own_variables(environ), own=own_python)
-        stack.push_async_callback(environment.close)
-        seconds = loaded.settings.defaults.timeout
-        yield AuthorRuns(
-            trusted_run(environment, seconds=seconds),
-            _judging(environment, seconds),
-            trusted_variants(environment),
+        bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
+        protected = bench is not None
+        if bench is None:
+            plain = opening(sandbox=False, own_python=own_python)
+            bench = replace(await stack.enter_async_context(plain), limits=_NO_LIMITS)
+        judging = _judging(bench, loaded, seconds)
+        yield AuthorRuns(_run(bench, seconds), judging, _variants(bench), protected)
+
+
+async def _sandboxed(
+    stack: AsyncExitStack,
+    opening: Callable[[], AbstractAsyncContextManager[Workbench]],
+    loaded: LoadedSettings,
+    warn: Callable[[str], None],
+) -> Workbench | None:
+    """Return a workbench with sandboxes until ``stack`` is closed; None if there are none."""
+    demanded = loaded.settings.security.use_bubblewrap
+    if UNPROTECTED or demanded is False:
+        warn(UNPROTECTED or "Without a sandbox, since [security] use_bubblewrap is false.")
+        return None
+    try:
+        return await stack.enter_async_context(opening())
+    except SandboxUnavailable as error:
+        if demanded:
+            raise
+        warn(f"Without a sandbox, since this machine makes none: {error}")
+        return None
+
+
+def _judging(bench: Workbench, loaded: LoadedSettings, seconds: float) -> AuthorJudging:
+    if sys.platform == "linux" and isinstance(bench, GradingBench):
+        return author_judging(bench, Deadlines(notebook=seconds), contracts_of(loaded))
+    return AuthorJudging(_judge_nothing, _keep_nothing)
+
+
+def _run(bench: Workbench, seconds: float) -> Run:
+    """Return a function that runs a notebook; in a sandbox as a session would.
+
+    That has no network, and a session's limits: mistakes that show only on a hub are found before
+    students meet them.
+    """
+    run_variant = _variants(bench)
+
+    async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
+        text = await asyncio.to_thread(read_notebook, notebook)
+        variant = NotebookVariant(text, notebook.name, support, seconds)
+        result = await run_variant(variant, progress)
+        return await asyncio.to_thread(run_report, text, str(notebook), result, seconds)
+
+    return run
+
+
+def _variants(bench: Workbench) -> RunVariant:
+    """Return a function that runs variants of a notebook."""
+
+    async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
+        request = ExecutionRequest(
+            variant.text,
+            variant.name,
+            await bench.environment(variant.text, progress),
+            bench.limits,
+            min(variant.seconds, LONGEST_SECONDS),
+            folder=variant.folder,
+            notebooks=True,
+            outputs=True,
         )
+        return await bench.executor.execute(request)
 
-
-def _judging(environment: AuthorEnvironment, seconds: float) -> AuthorJudging:
-    """Return how to judge an author's own notebook without a sandbox."""
-    if sys.platform == "linux":
-        return trusted_judging(environment, Deadlines(notebook=min(seconds, LONGEST_SECONDS)))
-    else:  # noqa: RET505 - mypy takes no other form for a choice by system
-        return AuthorJudging(_judge_nothing, _keep_nothing)
+    return run
 
 
 async def _judge_nothing(trial: AuthorTrial, progress: Progress) -> JudgingResult:

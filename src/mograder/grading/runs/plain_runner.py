@@ -25,9 +25,9 @@ from mograder.sandbox.execution.plain_executor import PlainExecutor
 
 @asynccontextmanager
 async def open_plain(
-    loaded: LoadedSettings, environ: Environ, *, jobs: int = 2
+    loaded: LoadedSettings, environ: Environ, *, own_python: bool = False, jobs: int = 2
 ) -> AsyncIterator[Workbench]:
-    """Yield a workbench for ``jobs`` runs at a time.
+    """Yield a workbench for ``jobs`` runs at a time; ``own_python`` is as in :class:`Workbench`.
 
     Raises:
         SandboxUnavailable: ``[security] use_bubblewrap`` demands a sandbox.
@@ -36,9 +36,12 @@ async def open_plain(
     variables = own_variables(environ)
     if cache := loaded.settings.hub.uv_cache_dir:
         variables["UV_CACHE_DIR"] = str(loaded.path(cache))
-    environments = await environments_of(loaded, environ, PlainCommands(variables))
     executor = PlainExecutor(variables, at_once=jobs, bounds=AUTHORS_BOUNDS)
     limits = limits_of(loaded.settings.limits)
+    if own_python:
+        yield Workbench(executor, limits, None, _no_warm_start)
+        return
+    environments = await environments_of(loaded, environ, PlainCommands(variables))
     try:
         yield Workbench(executor, limits, environments, _no_warm_start)
     finally:

@@ -25,6 +25,7 @@ from mograder.grading.runs.workbench import (
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.temporary import momentary_supervisor
+from mograder.sandbox.environments.own_interpreter import make_own_environment
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
@@ -64,6 +65,7 @@ async def open_sandboxed(
     environ: Environ,
     *,
     sandbox: bool = True,
+    own_python: bool = False,
     trusted: bool = False,
     runs: int = 1,
     jobs: int = 2,
@@ -72,7 +74,7 @@ async def open_sandboxed(
 
     With ``trusted``, the files beside a notebook may be as many and as large as an author's.
     Without ``sandbox``, or if the settings switch it off, this machine is not protected from the
-    notebooks.
+    notebooks. With ``own_python`` they have the packages of the Python that runs mograder.
 
     Raises:
         SandboxUnavailable: A sandbox is wanted and cannot be made.
@@ -87,17 +89,21 @@ async def open_sandboxed(
     bounds = AUTHORS_BOUNDS if trusted else CopyBounds()
     async with momentary_supervisor(config, warm=warm) as moment:
         client = moment.client
-        environments = await environments_of(loaded, environ, client)
+        environments = None if own_python else await environments_of(loaded, environ, client)
         copies = Path(tempfile.mkdtemp(prefix="mograder-"))
-        judging = copies / "judging"
+        judging, own = copies / "judging", copies / "own"
+        if own_python:
+            await asyncio.to_thread(make_own_environment, own)
         try:
             yield GradingBench(
                 Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
                 limits_of(loaded.settings.limits),
                 environments,
                 client.warm,
-                JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
+                own,
+                judges=JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
             )
         finally:
-            await environments.close()
+            if environments is not None:
+                await environments.close()
             await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)

@@ -32,13 +32,15 @@ AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
 class Workbench:
     """Runs notebooks, each in the environment that its header asks for.
 
-    ``warm`` prepares fast starts in an environment, where there are any.
+    ``warm`` prepares fast starts in an environment, where there are any. Without
+    ``environments``, all notebooks have ``own``, the environment of the Python that runs mograder.
     """
 
     executor: Executes
     limits: Limits
-    environments: Environments
+    environments: Environments | None
     warm: Callable[[Path], Awaitable[object]]
+    own: Path = Path()
 
     async def environment(self, text: str, say: Callable[[str], None]) -> Path:
         """Return a notebook's environment, built if missing, and pre-imported if that pays.
@@ -46,7 +48,9 @@ class Workbench:
         Raises:
             InvalidInput: The header is wrong, or its packages cannot be installed.
         """
-        directory = (await self.environments.prepare(read_script(text), say)).directory
+        directory = self.own
+        if self.environments is not None:
+            directory = (await self.environments.prepare(read_script(text), say)).directory
         try:
             await self.warm(directory)
         except MograderError as error:
@@ -54,7 +58,7 @@ class Workbench:
         return directory
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GradingBench(Workbench):
     """A workbench that judges submissions, too."""
 

@@ -95,18 +95,23 @@ async def open_sandbox(
             "[security] use_bubblewrap is false: student code runs without a sandbox and can "
             "read and write whatever this user can"
         )
-        return await _open(config, epoch), False
+        return await open_client(config, epoch), False
     try:
-        client = await _open(config, epoch)
+        client = await open_client(config, epoch)
     except SandboxUnavailable as error:
         if not (dev and use_bubblewrap is None):
             raise
         _log.warning("--dev: student code runs without a sandbox, on loopback only: %s", error)
-        return await _open(config.model_copy(update={"sandbox": "none"}), epoch), False
+        plain = config.model_copy(update={"sandbox": "none"})
+        return await open_client(plain, epoch), False
     return client, True
 
 
-async def _open(config: SupervisorConfig, epoch: int) -> SupervisorClient:
+async def open_client(config: SupervisorConfig, epoch: int = 0) -> SupervisorClient:
+    """Return the client of a supervisor, which has made a sandbox if the configuration wants one.
+
+    Raises: as :func:`open_sandbox`.
+    """
     client = SupervisorClient(config, epoch)
     connection = await client.open()
     if config.sandbox == "bubblewrap":

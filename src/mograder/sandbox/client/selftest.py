@@ -1,26 +1,39 @@
-"""Self-test of the sandbox: a session that reports which parts of the host it can reach.
+"""Trials of sandboxes: what a session can reach of the host, and whether sessions start warm.
 
-Its sandbox is created by the same code as a student's, with a shell script in the place of
-marimo. Inspecting the kernel's version and profiles would prove nothing (security.md, "The
-sandbox").
+Their sandboxes are created by the same code as a student's. Inspecting the kernel's version and
+profiles would prove nothing (security.md, "The sandbox").
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.errors import RemoteFailed
+from mograder.core.errors import MograderError, RemoteFailed
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.client.trial_session import trial_session
-from mograder.sandbox.protocol import Ended, Limits, RunCommand, StartSession
+from mograder.sandbox.environments.own_interpreter import make_own_environment
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
+from mograder.sandbox.protocol import (
+    COMMANDS_SLOT,
+    Arrived,
+    Ended,
+    Limits,
+    Mode,
+    News,
+    RunCommand,
+    StartSession,
+)
 
 _SECONDS = 30.0
 _LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=16)
+_WARM_SECONDS = 60.0
+_WARM_LIMITS = Limits(processes=128, open_files=512, file_size_mb=16, tmp_mb=64)
+_ATTEMPTS = 2
 _SAYS, _END = "PROOF ", "PROOF end"
 _LOOK = """\
 #!/bin/sh
@@ -67,7 +80,7 @@ async def look_from_inside(
         SandboxUnavailable: It cannot be started.
     """
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-    request = await asyncio.to_thread(_prepare, place, hidden)
+    request = await asyncio.to_thread(_proof, place, hidden)
 
     def hear(news: Ended) -> None:
         if news.session_id == request.session_id and not ended.done():
@@ -119,11 +132,77 @@ async def uv_version(client: SupervisorClient, place: Path) -> str:
     return words
 
 
-def _prepare(place: Path, hidden: Sequence[Path]) -> StartSession:
+async def refusal_of_warm_starts(client: SupervisorClient, place: Path) -> str:
+    """Start a session warm and end it; return why that is not possible, or "".
+
+    Warm starts need more of the kernel than cold ones, which a container may forbid alone.
+    ``place`` is a directory for its files; the supervisor must keep zygotes. The client's callbacks
+    are replaced. It takes some seconds: marimo is imported.
+
+    Raises: :class:`~mograder.core.errors.MograderError` if no session can be started at all.
+    """
+    arrived: asyncio.Future[Arrived] = asyncio.get_running_loop().create_future()
+    request = await asyncio.to_thread(_warm_trial, place)
+
+    def hear(news: News) -> None:
+        if isinstance(news, Arrived) and not arrived.done():
+            arrived.set_result(news)
+
+    client.watch(lambda _: None, lambda: None, hear)
+    for _ in range(_ATTEMPTS):  # on a busy machine the first one may end before the import does
+        if await client.warm(request.environment):
+            break
+    else:
+        return "no process can be kept from which sessions are forked"
+    try:
+        await client.start(request)
+        async with asyncio.timeout(_WARM_SECONDS):
+            news = await arrived
+    except TimeoutError:
+        return "the start was not reported"
+    finally:
+        with contextlib.suppress(MograderError):
+            await client.stop(request.session_id)
+    return "" if news.warm else news.fallback or "the start was cold"
+
+
+def _proof(place: Path, hidden: Sequence[Path]) -> StartSession:
     """Make a workspace, and an environment whose python is the shell script that reports."""
-    request = trial_session("proof", place, "", (), _LIMITS)
+    request = _trial("proof", place, "", _LIMITS)
+    environment = request.environment
+    for directory in (environment / "env" / "bin", environment / "caches"):
+        directory.mkdir(parents=True)
+    record = EnvironmentRecord(key="proof", python="", marimo="", interpreter_roots=())
+    (environment / RECORD).write_text(record.model_dump_json())
     names = " ".join(shlex.quote(str(path)) for path in hidden) or "/nothing"
-    program = request.environment / "env" / "bin" / "python"
+    program = environment / "env" / "bin" / "python"
     program.write_text(_LOOK.format(hidden=names, token=secrets.token_hex(8)))
     program.chmod(0o755)
     return request
+
+
+def _warm_trial(place: Path) -> StartSession:
+    """Make a workspace, and an environment with the packages of our own Python."""
+    request = _trial("trial", place, "import marimo\n\napp = marimo.App()\n", _WARM_LIMITS)
+    make_own_environment(request.environment)
+    return request
+
+
+def _trial(word: str, place: Path, notebook: str, limits: Limits) -> StartSession:
+    """Make a workspace below ``place`` with a notebook of this text; return the request.
+
+    ``word`` names the session and its notebook. The environment is still to be made.
+    """
+    workspace = place / "workspace"
+    workspace.mkdir(parents=True)
+    (workspace / f"{word}.py").write_text(notebook)
+    return StartSession(
+        session_id=f"{word}-{secrets.token_hex(8)}"[:16],
+        mode=Mode.EDIT,
+        directory=workspace,
+        notebook=f"{word}.py",
+        environment=place / "environment",
+        base_url=f"/{word}",
+        uid_slot=COMMANDS_SLOT,
+        limits=limits,
+    )

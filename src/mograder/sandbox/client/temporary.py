@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.sandbox.client.bootstrap import open_sandbox
+from mograder.sandbox.client.bootstrap import open_client
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.supervisor.config import SupervisorConfig
 
@@ -48,7 +48,7 @@ async def momentary_supervisor(
     cache = place / "uv-cache" if own_cache else config.uv_cache
     own = command_config(config.model_copy(update={"uv_cache": cache}), place, warm=warm)
     try:
-        client, _ = await open_sandbox(own, own.sandbox != "none", dev=False)
+        client = await open_client(own)
         try:
             yield TemporarySupervisor(client, place)
         finally:

@@ -39,17 +39,16 @@ def first_configuration(allow: Sequence[str]) -> str:
 
 
 def rlimits(limits: Limits) -> dict[str, int]:
-    """Return the rlimits of a session by their names in :mod:`resource`.
+    """Return the rlimits of a session by their names in :mod:`resource`; none for a limit of 0.
 
     RLIMIT_DATA makes a single array that is too large a ``MemoryError`` in its cell instead of
     the end of the session. It counts reserved, not used memory, including thread stacks and
     library buffers, so it is larger than the memory limit.
     """
-    data = {"RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20} if limits.memory_mb else {}
-    return {
+    wanted = {
         "RLIMIT_NPROC": limits.processes,
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_FSIZE": limits.file_size_mb << 20,
-        "RLIMIT_CORE": 0,
-        **data,
+        "RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20 if limits.memory_mb else 0,
     }
+    return {"RLIMIT_CORE": 0, **{name: most for name, most in wanted.items() if most}}

@@ -271,7 +271,7 @@ def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
     yield "memory.high", str(min(soft, hard) if hard else soft) if soft else "max"
     # A kernel without its server, or the reverse, is useless: kill all processes at once.
     yield "memory.oom.group", "1"
-    yield "pids.max", str(limits.processes)
+    yield "pids.max", str(limits.processes or "max")
     yield "cpu.weight", str(limits.cpu_weight)
 
 
