@@ -17,9 +17,9 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.notebook.pep723 import Script
+from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Mode
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.sessions.launcher import Launcher
 from tests.support.launchers import (
     InMemory,
     LauncherSetup,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import Conflict
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, LimitReason, News, SessionInfo, StartSession
-from mograder.sessions.launcher import ignore
 
 
 class InMemoryLauncher:

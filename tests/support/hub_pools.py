@@ -19,10 +19,10 @@ from sqlalchemy import Engine
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Busy, Conflict, RemoteFailed
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, News, SessionInfo, StartSession
 from mograder.sessions import manager
 from mograder.sessions.launch_spec import Spawner
-from mograder.sessions.launcher import ignore
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.store.database.database import open_engine

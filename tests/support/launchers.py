@@ -17,9 +17,9 @@ from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.sessions.launcher import Launcher
 from mograder.sessions.probe import answers
 from tests.support.fake_launcher import InMemoryLauncher
 from tests.support.marimo import Address, MarimoClient

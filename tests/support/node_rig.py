@@ -12,8 +12,8 @@ from sqlalchemy import Engine, update
 
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, Mode, News, StartSession
-from mograder.sessions.launcher import ignore
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_launcher import NodeLauncher
 from mograder.sessions.nodes.node_leases import Leases

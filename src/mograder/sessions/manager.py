@@ -24,6 +24,7 @@ from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
 from mograder.core.tasks.background_tasks import Paced, retried, to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.sandbox.machines import Launcher
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
 from mograder.sessions.admission import RECONSIDER_SECONDS, AdmissionQueue, Kind, Ticket
@@ -35,7 +36,6 @@ from mograder.sessions.end_history import History, log_unasked_end
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
-from mograder.sessions.launcher import Launcher
 from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
 from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mograder.core.errors import MograderError
+from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint
 from mograder.sessions.end_reasons import EndReason
-from mograder.sessions.launcher import Launcher
 from mograder.sessions.session import LiveSession
 from mograder.sessions.startup import Starter
 

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
@@ -35,6 +34,7 @@ from mograder.sandbox.execution.report_bounds import (
 from mograder.sandbox.execution.runner import PrivateCopies, killed_for_overflow
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import PLAN
+from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import (
     JUDGE_LINE,
     WORKER_LINE,
@@ -53,19 +53,12 @@ _FOLDERS, _COPIES = "judges", "workers"
 _LOG = 1000
 
 
-class JudgingHands(Protocol):
-    """Runs worker and judge
-    (:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`)."""
-
-    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged: ...
-
-
 class JudgeRunner(Judges):
     """Judges submissions, at most ``at_once`` at the same time; further calls wait."""
 
     def __init__(
         self,
-        hands: JudgingHands,
+        runs: Runs,
         place: Path,
         remove: Callable[[Path], None],
         *,
@@ -77,7 +70,7 @@ class JudgeRunner(Judges):
         and the directories of judges.
         """
         bounds = bounds or CopyBounds()
-        self._hands = hands
+        self._runs = runs
         self._margin_seconds = margin_seconds
         self._copies = PrivateCopies(place / _COPIES, remove, at_once=at_once, bounds=bounds)
         self._folders = JudgeFolders(place / _FOLDERS, remove, bounds)
@@ -101,7 +94,7 @@ class JudgeRunner(Judges):
             )
             asked = _asked(request, name, directory, folder, seconds)
             started = time.monotonic()
-            judging = self._hands.judge(asked, report.add)
+            judging = self._runs.judge(asked, report.add)
             judged = await unless_overflow(judging, report.judge.overflow)
         judged = report.noted(judged, time.monotonic() - started)
         return await asyncio.to_thread(judging_result, report.lines, judged, plan, contract)

@@ -25,6 +25,7 @@ from mograder.core.errors import InvalidInput
 from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.execution.report_bounds import BoundedLines, bounds_of, unless_overflow
+from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import Execute, Executed
 
 assert sys.platform == "linux"  # files of other people are opened without following links
@@ -35,18 +36,12 @@ _COPY_BYTES = 1 << 20
 _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
 
 
-class Hands(Protocol):
-    """Runs notebooks (:class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`)."""
-
-    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed: ...
-
-
 class Executor:
     """Runs notebooks, at most ``at_once`` at the same time; further calls wait."""
 
     def __init__(
         self,
-        hands: Hands,
+        runs: Runs,
         place: Path,
         remove: Callable[[Path], None],
         *,
@@ -54,7 +49,7 @@ class Executor:
         bounds: CopyBounds | None = None,
     ) -> None:
         """Keep copies below ``place`` (:class:`PrivateCopies`)."""
-        self._hands = hands
+        self._runs = runs
         self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds or CopyBounds())
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
@@ -66,7 +61,7 @@ class Executor:
         report = BoundedLines(bounds_of(outputs=request.outputs))
         async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
             started = time.monotonic()
-            running = self._hands.execute(_asked(request, name, directory), report.add)
+            running = self._runs.execute(_asked(request, name, directory), report.add)
             executed = await unless_overflow(running, report.overflow)
         if executed is None:
             executed = killed_for_overflow(time.monotonic() - started)

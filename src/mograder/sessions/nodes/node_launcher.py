@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
@@ -34,7 +35,6 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sessions.admission import RECONSIDER_SECONDS
 from mograder.sessions.end_reasons import EndReason
-from mograder.sessions.launcher import ignore
 from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.node_environments import NodeEnvironments

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import (
     Ended,
     Execute,
@@ -17,7 +18,6 @@ from mograder.sandbox.protocol import (
     SessionInfo,
     StartSession,
 )
-from mograder.sessions.launcher import ignore
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_launcher import NodeLauncher, SessionPlaces
 from mograder.sessions.nodes.node_runs import NodeRuns

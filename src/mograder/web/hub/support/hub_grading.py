@@ -23,6 +23,7 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.copy_bounds import CopyBounds
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.machines import Machines
 from mograder.sessions.manager import SessionManager
 from mograder.store.course.sources import Sources, open_sources
 from mograder.store.filesystem.files import remove_tree
@@ -32,7 +33,6 @@ from mograder.store.hub.grading_jobs import KeptJobs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
-from mograder.web.hub.support.hosting import SessionMachines
 from mograder.web.hub.support.hub_batch import HubBatch
 
 _PLACE = "grading"
@@ -61,7 +61,7 @@ class HubGrading:
 class Hands:
     """The services of the hub that grading works with; ``runs`` is a directory for copies."""
 
-    machines: SessionMachines
+    machines: Machines
     environments: Environments
     pool: SessionManager
     releases: Releases

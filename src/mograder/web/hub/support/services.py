@@ -33,6 +33,7 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.machines import Machines
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
@@ -47,7 +48,7 @@ from mograder.store.hub.revocations import CachedRevocations
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.hosting import Hosting, SessionMachines
+from mograder.web.hub.support.hosting import Hosting
 from mograder.web.hub.support.hub_at_work import Standby, begin_work
 from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
 from mograder.web.hub.support.open_hosting import Course, open_hosting
@@ -194,7 +195,7 @@ def _open_stores(
 def _environments(
     loaded: LoadedSettings,
     supervisor: SupervisorClient,
-    machines: SessionMachines,
+    machines: Machines,
     stack: AsyncExitStack,
 ) -> Environments:
     environments = Environments(
@@ -276,7 +277,7 @@ async def _keep_up(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    machines: SessionMachines,
+    machines: Machines,
 ) -> None:
     """Prepare every published item's environment before students need it (B96).
 
@@ -291,7 +292,7 @@ async def _keep_up(
             _log.warning("unused environments could not be removed: %s", error)
 
 
-async def _prune(loaded: LoadedSettings, machines: SessionMachines) -> None:
+async def _prune(loaded: LoadedSettings, machines: Machines) -> None:
     hub = loaded.settings.hub
     needed = await needed_here(loaded)
     if needed is None:
@@ -307,7 +308,7 @@ async def _upkeep(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    machines: SessionMachines,
+    machines: Machines,
 ) -> AsyncIterator[None]:
     """Maintain the environments during the block."""
 
