@@ -26,8 +26,7 @@ from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.temporary import momentary_supervisor
 from mograder.sandbox.environments.own_interpreter import make_own_environment
-from mograder.sandbox.execution.copy_bounds import CopyBounds
-from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import RunCommand

@@ -17,7 +17,7 @@ from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.build_job import CommandRunner
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.execution.copy_bounds import CopyBounds
+from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes
 from mograder.sandbox.protocol import Limits

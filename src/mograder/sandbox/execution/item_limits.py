@@ -1,7 +1,10 @@
-"""The limits of an item's sessions and of the runs of its notebooks."""
+"""The limits of an item's sessions, of the runs of its notebooks, and of the files beside them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from mograder.core.errors import TooLarge
 from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Limits
@@ -37,3 +40,27 @@ def _overlaid(below: Limits, above: ItemLimits) -> Limits:
     if given.keys() & {"memory_mb", "memory_soft_mb"}:
         given["memory_soft_mb"] = min(given.get("memory_soft_mb") or memory * 3 // 4, memory)
     return below.model_copy(update=given)
+
+
+_SKIPPED = frozenset(("__pycache__", "__marimo__", "node_modules"))
+
+
+@dataclass(frozen=True, slots=True)
+class CopyBounds:
+    """Limits for a notebook's support files: their number and their sum in megabytes."""
+
+    files: int = 500
+    mb: int = 256
+
+
+def too_large(bounds: CopyBounds) -> TooLarge:
+    """Return the error of a folder that exceeds the limits."""
+    return TooLarge(
+        f"The notebook's folder holds more than {bounds.files} files or {bounds.mb} MB.",
+        hint="Remove what the notebook does not need.",
+    )
+
+
+def is_needed(name: str) -> bool:
+    """Return whether a notebook may need a file or folder: not hidden, not a tool's cache."""
+    return not name.startswith(".") and name not in _SKIPPED

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mograder.core.process_tree import ProcessTree, apart
 from mograder.core.system import python_of
-from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
+from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.policy import CELLRUN

@@ -22,9 +22,15 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.execution.copy_bounds import CopyBounds, is_needed, too_large
-from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
-from mograder.sandbox.execution.report_bounds import BoundedLines, bounds_of, unless_overflow
+from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
+from mograder.sandbox.execution.report import (
+    BoundedLines,
+    ExecutionRequest,
+    ExecutionResult,
+    bounds_of,
+    read_report,
+    unless_overflow,
+)
 from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import Execute, Executed
 

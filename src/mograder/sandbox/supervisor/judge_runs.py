@@ -16,7 +16,7 @@ from typing import Any
 
 from mograder.core.closing import open_pipes
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.execution.report_bounds import JUDGE_BOUNDS, bounds_of
+from mograder.sandbox.execution.report import JUDGE_BOUNDS, bounds_of
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, AnswerJudge, Judged, JudgeSubmission
 from mograder.sandbox.supervisor.notebook_runs import Run
 from mograder.sandbox.supervisor.sessions import SessionTable

@@ -10,7 +10,7 @@ import asyncio
 import os
 from typing import Any
 
-from mograder.sandbox.execution.report_bounds import BOUNDS, ReportBounds, bounds_of
+from mograder.sandbox.execution.report import BOUNDS, ReportBounds, bounds_of
 from mograder.sandbox.protocol import Ended, Execute, Executed
 from mograder.sandbox.supervisor.sessions import NotebookRun, SessionTable
 from mograder.sandbox.warm.sessions import close_all

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import TooLarge
-from mograder.sandbox.execution.copy_bounds import CopyBounds
-from mograder.sandbox.execution.judge_folders import JudgeFolders
+from mograder.sandbox.execution.item_limits import CopyBounds
+from mograder.sandbox.execution.judge_runner import JudgeFolders
 from mograder.sandbox.execution.judging import JudgeFiles
 
 

@@ -16,10 +16,11 @@ from mograder.notebook.grading.grading_plan import render_plan
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
-from mograder.sandbox.execution.report import ExecutionRequest, Outcome
-from mograder.sandbox.execution.report_bounds import (
+from mograder.sandbox.execution.report import (
     JUDGE_BOUNDS,
     BoundedLines,
+    ExecutionRequest,
+    Outcome,
     ReportBounds,
     bounds_of,
 )

@@ -20,7 +20,7 @@ from mograder.grading.runs.grading_tools import GradingTools, contracts_of
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
-from mograder.sandbox.execution.copy_bounds import CopyBounds
+from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.machines import Machines
