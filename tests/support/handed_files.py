@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mograder.sandbox.environments.asset_sets import ASSETS
+from mograder.sandbox.environments.record import ASSETS
 from mograder.sandbox.environments.static_assets import keep_assets
 from tests.support.browser import People
 from tests.support.framed_session import Framed, framed

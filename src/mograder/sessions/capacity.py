@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.sandbox.limits.machine_memory import usable_memory, usable_starts
+from mograder.sandbox.limits.procfs import usable_memory, usable_starts
 
 MEGABYTE = 2**20
 

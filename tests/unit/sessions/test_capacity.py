@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.sandbox.limits.machine_memory import usable_memory
+from mograder.sandbox.limits.procfs import usable_memory
 from mograder.sessions.capacity import MEGABYTE, capacity_limits
 
 

@@ -1,19 +1,47 @@
-"""The commands of one build of an environment, each in a sandbox of the supervisor."""
+"""One build of an environment: the project that uv locks for a notebook, and the commands.
+
+Each command runs in a sandbox of the supervisor.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import tomlkit
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from mograder.core.errors import InvalidInput
 from mograder.core.system import SYSTEM, python_of
 from mograder.core.tasks.single_flight import Progress
+from mograder.core.wheel import OURS
+from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.interpreters import Interpreter
-from mograder.sandbox.environments.lock_project import NO_MOGRADER
 from mograder.sandbox.protocol import RunCommand
+
+NO_MOGRADER = "".join(f"{name} ; python_version < '0'\n" for name in sorted(OURS))
+"""uv overrides that remove ``mograder`` and ``mograder-hub`` from all requirements.
+
+What an index has under these names is not ours; notebooks get the wheel of the runtime (decision
+5). They are used only for the lock: in the project's settings they would exclude our wheel as well.
+"""
+
+
+def lock_project(script: Script) -> str:
+    """Return a ``pyproject.toml`` with the notebook's requirements, and marimo."""
+    names = {canonicalize_name(Requirement(text).name) for text in script.dependencies}
+    wanted = [*script.dependencies, *([] if "marimo" in names else ["marimo"])]
+    project = {"name": "notebook", "version": "0", "dependencies": wanted}
+    if script.requires_python:
+        project["requires-python"] = script.requires_python
+    options = json.loads(script.tool_uv) if script.tool_uv else {}
+    return tomlkit.dumps({"project": project, "tool": {"uv": options}})
+
 
 _BUILD_VARIABLES = {
     "NO_COLOR": "1",

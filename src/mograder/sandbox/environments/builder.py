@@ -25,11 +25,11 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.core.files.atomic_file import write_file
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import (
     BuildFiles,
     BuildJob,
     CommandRunner,
+    lock_project,
     without_hashes,
 )
 from mograder.sandbox.environments.environment_root import (
@@ -39,7 +39,7 @@ from mograder.sandbox.environments.environment_root import (
     mark_used,
 )
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
-from mograder.sandbox.environments.lock_project import lock_project
+from mograder.sandbox.environments.record import ASSETS
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 
 REQUESTS = "requests"

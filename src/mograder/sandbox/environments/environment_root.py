@@ -17,9 +17,8 @@ from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is
 from mograder.core.files.atomic_file import write_file
 from mograder.core.files.held_files import when_free
 from mograder.core.system import SYSTEM, python_of
-from mograder.sandbox.environments.asset_sets import ASSETS
 from mograder.sandbox.environments.build_job import LOCK, PROJECT, BuildFiles, BuildJob
-from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, read_record
+from mograder.sandbox.environments.record import ASSETS, RECORD, EnvironmentRecord, read_record
 
 if sys.platform == "linux":
     from mograder.sandbox.environments.static_assets import is_current, keep_assets

@@ -1,17 +1,24 @@
 """The record of an environment: its versions, and the interpreter that it needs.
 
 Builds cannot write to it: otherwise a package could name directories of the host to be mounted in
-sessions.
+sessions. ``SET_NAME`` are the names of the sets of marimo's files (:mod:`.static_assets`).
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.core.errors import NotFound
-from mograder.sandbox.environments.asset_sets import SET_NAME
+
+ASSETS = "assets"
+"""The directory of all sets, beside the environments."""
+
+SET_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,39}-[0-9a-f]{16}")
+"""The name of a set: marimo's version and a digest."""
+
 
 RECORD = "environment.json"
 

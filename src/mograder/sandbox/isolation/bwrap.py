@@ -23,10 +23,9 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
 from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Echo, Held
 from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
-from mograder.sandbox.isolation.mounts import MountSpace, Sources
+from mograder.sandbox.isolation.mounts import MountSpace, Sources, give_to
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Launch
-from mograder.sandbox.isolation.ownership import give_to
 from mograder.sandbox.isolation.policy import Bind, Host, Plan, bubblewrap_arguments, held
 from mograder.sandbox.isolation.seccomp import filter_program
 

@@ -1,4 +1,4 @@
-"""Host paths that bubblewrap can bind.
+"""Host paths that bubblewrap can bind, and ownership of those that a sandbox writes to.
 
 bubblewrap resolves the source of a bind mount as the sandbox's own uid. A supervisor that is not
 root shares that uid, and paths are used as they are. A supervisor started as root gives each
@@ -19,6 +19,32 @@ from itertools import pairwise
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
+
+
+def give_to(directory: Path, uid: int) -> None:
+    """Make ``uid`` the owner of a tree that will be bound writable.
+
+    A tree whose root already has that owner is left alone. Works on descriptors and follows no
+    link, since the tree may hold a student's files (security.md, "The workspace is
+    theirs"); a file with several hard links keeps its owner.
+    """
+    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(top).st_uid == uid:
+            return
+        for _, directories, files, descriptor in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+            _give_entries((*directories, *files), descriptor, uid)
+        os.fchown(top, uid, uid)
+    finally:
+        os.close(top)
+
+
+def _give_entries(names: tuple[str, ...], descriptor: int, uid: int) -> None:
+    for name in names:
+        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
+            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
+
 
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_MOVE, _MS_REC, _MS_SLAVE = 2, 4, 4096, 8192, 16384, 1 << 19

@@ -3,7 +3,8 @@
 An allow-list of mounts on an empty root, never the host's root (security.md, "The sandbox"):
 the system's ``/usr``, a synthetic ``/etc``, the environment and its interpreter, the uv cache
 and our programs that run inside, all read-only; the workspace; private ``/tmp``,
-``/dev/shm``, ``/proc``, ``/dev``. A path that is not named here does not exist inside.
+``/dev/shm``, ``/proc``, ``/dev``. A path that is not named here does not exist inside. What a
+session's program applies by itself is here as well: rlimits, and marimo's first configuration.
 """
 
 from __future__ import annotations
@@ -13,16 +14,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from mograder.sandbox.isolation.session_settings import first_configuration, rlimits
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
     Execute,
+    Limits,
     Mode,
     NotebookRequest,
     RunCommand,
     StartSession,
 )
+
+_FIRST_CONFIGURATION = """\
+[runtime]
+auto_instantiate = true
+
+[save]
+autosave = "after_delay"
+autosave_delay = 1000
+
+[completion]
+copilot = false
+
+[display]
+theme = "system"
+"""
+_WITHOUT_AI = """
+[ai]
+enabled = false
+allow_provider_config = false
+inline_tooltip = false
+"""
+_DATA_SLACK_MB = 512
+
+
+def first_configuration(allow: Sequence[str]) -> str:
+    """Return marimo's configuration (TOML) for a workspace without one, by features in ``allow``.
+
+    A convenience only: the student may change the file, and the hub refuses disallowed requests
+    at the proxy (sessions.md, "What is switched off").
+    """
+    return _FIRST_CONFIGURATION + ("" if "ai" in allow else _WITHOUT_AI)
+
+
+def rlimits(limits: Limits) -> dict[str, int]:
+    """Return the rlimits of a session by their names in :mod:`resource`; none for a limit of 0.
+
+    RLIMIT_DATA makes a single array that is too large a ``MemoryError`` in its cell instead of
+    the end of the session. It counts reserved, not used memory, including thread stacks and
+    library buffers, so it is larger than the memory limit.
+    """
+    wanted = {
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_FSIZE": limits.file_size_mb << 20,
+        "RLIMIT_DATA": (limits.memory_mb + _DATA_SLACK_MB) << 20 if limits.memory_mb else 0,
+    }
+    return {"RLIMIT_CORE": 0, **{name: most for name, most in wanted.items() if most}}
+
 
 HOME = PurePosixPath("/home/student")
 WORK = HOME / "work"

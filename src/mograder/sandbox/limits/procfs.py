@@ -1,6 +1,7 @@
 """Readers for ``/proc``: a process's use and deleted open files, the machine's memory and tasks.
 
-The parsers are pure functions, so that they can be tested.
+The parsers are pure functions, so that they can be tested. ``usable_memory`` and ``usable_starts``
+say what a machine, or the container that this process is in, has for sessions by default.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -220,3 +222,44 @@ def _read(path: str, size: int) -> bytes:
         return os.read(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+_PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
+_STARTS_PER_PROCESSOR = 2
+
+
+def usable_starts() -> int:
+    """Return how many sessions may start at the same time."""
+    return _STARTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
+
+
+def usable_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
+    """Return the default memory for all sessions, in bytes: nine tenths of the machine's.
+
+    A smaller limit of the hub's own cgroup takes precedence: the hub is then in a container, and
+    its sessions are in the same one.
+    """
+    total = parse_meminfo((proc / "meminfo").read_bytes()).total
+    bounds = [total, *_cgroup_bounds(proc, cgroups)]
+    return min(bounds) * 9 // 10
+
+
+def _cgroup_bounds(proc: Path, cgroups: Path) -> list[int]:
+    """Return the cgroup v2 memory limits, in bytes, of the hub's cgroup and its ancestors."""
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    place = PurePosixPath(own.lstrip("/"))
+    found = (_bound(cgroups / each / "memory.max") for each in (place, *place.parents))
+    return [bound for bound in found if bound]
+
+
+def _bound(path: Path) -> int:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdecimal() else 0

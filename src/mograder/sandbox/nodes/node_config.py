@@ -9,7 +9,7 @@ from pathlib import Path
 from mograder.core.sections.settings_model import LimitsSettings, SecuritySettings
 from mograder.core.settings import Environ, own_runtime_dir
 from mograder.sandbox.client.bootstrap import build_variables, named_files
-from mograder.sandbox.limits.machine_memory import usable_memory, usable_starts
+from mograder.sandbox.limits.procfs import usable_memory, usable_starts
 from mograder.sandbox.supervisor.config import SupervisorConfig
 
 _MEGABYTE = 2**20

@@ -1,4 +1,4 @@
-"""A supervisor's configuration, and the directories and files that it prepares on the host."""
+"""A supervisor's configuration, its log, and what it prepares on the host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import logging
 import os
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,7 @@ from uv import find_uv_bin
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import file_lock
+from mograder.core.log import QuietHandler
 from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
@@ -23,9 +26,8 @@ from mograder.sandbox.isolation.bwrap import (
     system_links,
 )
 from mograder.sandbox.isolation.etc_files import write_etc
-from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources
+from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources, give_to
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
-from mograder.sandbox.isolation.ownership import give_to
 from mograder.sandbox.isolation.policy import ASSET_URL, Host
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.supervisor.orphans import end_strays
@@ -213,3 +215,21 @@ def _host(config: SupervisorConfig, place: Path) -> Host:
         build_readable=config.build_readable,
         asset_url=config.asset_url,
     )
+
+
+_LARGEST = 1 << 20
+_STANDARD_ERROR = 2
+
+
+class LogFile(QuietHandler, RotatingFileHandler):
+    """A file that only its owner reads; above 1 MiB a new one is begun, and one older is kept."""
+
+    def __init__(self, path: Path) -> None:
+        """Redirect standard error, too. Raises: :class:`OSError`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(path, maxBytes=_LARGEST, backupCount=1, encoding="utf-8")
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(descriptor, _STANDARD_ERROR)
+        return os.fdopen(descriptor, "a", encoding="utf-8")

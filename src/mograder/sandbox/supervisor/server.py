@@ -74,6 +74,7 @@ from mograder.sandbox.protocol import (
     encode,
 )
 from mograder.sandbox.supervisor.config import (
+    LogFile,
     SupervisorConfig,
     cgroups_of,
     prepare_runner,
@@ -81,9 +82,7 @@ from mograder.sandbox.supervisor.config import (
     restore_cache,
 )
 from mograder.sandbox.supervisor.hub_epochs import HubEpochs
-from mograder.sandbox.supervisor.judge_runs import judge
-from mograder.sandbox.supervisor.log_file import LogFile
-from mograder.sandbox.supervisor.notebook_runs import execute
+from mograder.sandbox.supervisor.notebook_runs import execute, judge
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from mograder.sandbox.warm.pool import ZygotePool
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.environments.asset_packs import REST, START, packs_of
+from mograder.sandbox.environments.static_assets import REST, START, packs_of
 
 NAME = "0.25.2-0123456789abcdef"
 FILES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.isolation.ownership import give_to
+from mograder.sandbox.isolation.mounts import give_to
 
 UID = 654_321
 

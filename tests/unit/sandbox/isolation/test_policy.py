@@ -23,10 +23,11 @@ from mograder.sandbox.isolation.policy import (
     Plan,
     bubblewrap_arguments,
     build_plan,
+    first_configuration,
+    rlimits,
     session_plan,
     unconfined,
 )
-from mograder.sandbox.isolation.session_settings import first_configuration, rlimits
 from mograder.sandbox.protocol import Limits, RunCommand, StartSession
 
 HOST = Host(

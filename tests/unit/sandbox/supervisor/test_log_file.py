@@ -13,7 +13,7 @@ _PROGRAM = """
 import logging, os, sys
 from pathlib import Path
 from mograder.core.log import configure_logging
-from mograder.sandbox.supervisor.log_file import LogFile
+from mograder.sandbox.supervisor.config import LogFile
 configure_logging(to=LogFile(Path(sys.argv[1])))
 log = logging.getLogger("mograder.supervisor")
 for number in range(300):
