@@ -10,7 +10,7 @@ import pytest
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Mode
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.sessions.probe import connections
+from mograder.sessions.connections import connections
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import open_editor
 from tests.support.supervisors import real_config, real_environments, short_directory

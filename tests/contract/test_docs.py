@@ -223,7 +223,7 @@ def test_a_reference_that_leads_nowhere_is_found(text: str, missing: list[str]) 
 
 
 def test_every_module_named_in_a_docstring_exists() -> None:
-    """For references such as ``:mod:`.idle_rules```, which outlive a renamed module otherwise."""
+    """For references such as ``:mod:`.idle_culler```, which outlive a renamed module otherwise."""
     lost = [
         f"{path.relative_to(REPOSITORY)}: {name}"
         for path in sorted((REPOSITORY / "src").rglob("*.py"))

@@ -12,8 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.connections import LocalConnections
-from mograder.sessions.shared_editing import share_editing
+from mograder.sessions.connections import LocalConnections, share_editing
 from tests.support.hub_app import NOTEBOOK
 from tests.support.marimo import Address, EditorFailed, MarimoClient, open_editor
 from tests.support.plain_marimo import marimo_on

@@ -34,13 +34,13 @@ from mograder.sandbox.environments.environment_root import Environment
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import AdmissionQueue
+from mograder.sessions.capacity import MemoryLedger
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.memory_estimate import MemoryLedger
 from mograder.sessions.session import SessionKey, Usage
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist

@@ -20,7 +20,7 @@ from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.sessions.probe import answers
+from mograder.sessions.connections import answers
 from tests.support.fake_launcher import InMemoryLauncher
 from tests.support.marimo import Address, MarimoClient
 from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment

@@ -24,10 +24,9 @@ from mograder.sandbox.protocol import (
     SessionUse,
     StartSession,
 )
-from mograder.sessions.capacity import MEGABYTE, CapacityLimits
+from mograder.sessions.capacity import MEGABYTE, UNKNOWN, CapacityLimits
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState, SessionState

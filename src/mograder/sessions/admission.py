@@ -22,9 +22,8 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.capacity import UNKNOWN, CapacityLimits, MemoryLedger
 from mograder.sessions.counters import Counters
-from mograder.sessions.memory_estimate import UNKNOWN, MemoryLedger
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 _PLACE_SECONDS = 15.0

@@ -3,7 +3,7 @@
 The rows in the hub's database are authoritative and outlive the hub; the state here is a cache of
 them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (sessions
 that are starting or queued) and ``_ends`` (sessions that are ending); their memory use is in the
-ledger. :mod:`.admission` admits starts, :mod:`.idle_rules` selects the sessions to end.
+ledger. :mod:`.admission` admits starts, :mod:`.idle_culler` selects the sessions to end.
 """
 
 from __future__ import annotations
@@ -28,16 +28,14 @@ from mograder.sandbox.machines import Launcher
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
 from mograder.sessions.admission import RECONSIDER_SECONDS, AdmissionQueue, Kind, Ticket
-from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.capacity import CapacityLimits, MemoryLedger, expected_memory
 from mograder.sessions.check_reports import CheckReports
-from mograder.sessions.connections import LocalConnections
+from mograder.sessions.connections import Census, LocalConnections, Probe, connections
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_history import History, log_unasked_end
 from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
-from mograder.sessions.memory_estimate import MemoryLedger, expected_memory
-from mograder.sessions.probe import Census, Probe, connections
 from mograder.sessions.reconciliation import Reconciler
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.startup import Starter

@@ -14,8 +14,8 @@ from mograder.core.errors import SandboxUnavailable, TimedOut
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint, StartSession
+from mograder.sessions.connections import Probe
 from mograder.sessions.end_reasons import last_words
-from mograder.sessions.probe import Probe
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 

@@ -27,9 +27,8 @@ from mograder.sessions.admission import (
     places,
     retry_after,
 )
-from mograder.sessions.capacity import MEGABYTE, CapacityLimits
+from mograder.sessions.capacity import MEGABYTE, UNKNOWN, CapacityLimits, MemoryLedger
 from mograder.sessions.counters import Counters
-from mograder.sessions.memory_estimate import UNKNOWN, MemoryLedger
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 from tests.support.clock import ManualClock
 from tests.support.session_pools import ALICE, Rig, ignore_progress, soon, terms, until

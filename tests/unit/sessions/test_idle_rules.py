@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.idle_rules import (
+from mograder.sessions.idle_culler import (
     FORGOTTEN,
     IN_SIGHT,
     QUIET,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.sandbox.protocol import Ended, Endpoint
-from mograder.sessions.idle_rules import idle
+from mograder.sessions.idle_culler import idle
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import SessionRow, SessionState
 from tests.support.session_pools import (

@@ -8,8 +8,7 @@ import pytest
 
 from mograder.core.errors import Busy, Conflict, TimedOut
 from mograder.sandbox.protocol import Arrived, Mode, SessionInfo
-from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.memory_estimate import UNKNOWN, YOUNG_SECONDS
+from mograder.sessions.capacity import MEGABYTE, UNKNOWN, YOUNG_SECONDS
 from mograder.sessions.session import SessionKey
 from tests.support.session_pools import (
     ALICE,

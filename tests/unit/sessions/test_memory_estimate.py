@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.sandbox.protocol import Arrived, Endpoint, Mode, SessionUse
-from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.memory_estimate import (
+from mograder.sessions.capacity import (
+    MEGABYTE,
     UNKNOWN,
     YOUNG_SECONDS,
     MemoryLedger,

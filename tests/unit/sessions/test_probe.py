@@ -14,8 +14,7 @@ import aiohttp
 import pytest
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.connections import LocalConnections
-from mograder.sessions.probe import answers, connections
+from mograder.sessions.connections import LocalConnections, answers, connections
 
 
 @asynccontextmanager

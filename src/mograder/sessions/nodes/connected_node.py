@@ -10,7 +10,7 @@ from mograder.core.clock import Clock
 from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import Done, Measured, Operation
-from mograder.sessions.memory_estimate import YOUNG_SECONDS
+from mograder.sessions.capacity import YOUNG_SECONDS
 from mograder.sessions.nodes.placement import NodeLoad
 
 _FAILING_SECONDS = 30.0

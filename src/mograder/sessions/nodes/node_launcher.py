@@ -34,8 +34,8 @@ from mograder.sandbox.protocol import (
     Subscribe,
 )
 from mograder.sessions.admission import RECONSIDER_SECONDS
+from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
-from mograder.sessions.memory_estimate import UNKNOWN
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases

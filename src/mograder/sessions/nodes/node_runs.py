@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mograder.core.errors import RemoteFailed
 from mograder.sandbox.protocol import Execute, Executed, Judged, JudgeSubmission
-from mograder.sessions.memory_estimate import UNKNOWN
+from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.nodes.connected_node import ConnectedNode
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_registry import NodeRegistry

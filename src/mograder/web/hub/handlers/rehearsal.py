@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import NotFound
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
-from mograder.sessions.memory_estimate import expected_memory
+from mograder.sessions.capacity import expected_memory
 from mograder.sessions.rehearsal.outcome import Outcome, Seconds, State, plan
 from mograder.sessions.rehearsal.run import MOST_STUDENTS, Wish
 from mograder.sessions.session import SessionKey

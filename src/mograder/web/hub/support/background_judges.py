@@ -9,7 +9,7 @@ from dataclasses import replace
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
 from mograder.sandbox.protocol import Limits
-from mograder.sessions.memory_estimate import UNKNOWN
+from mograder.sessions.capacity import UNKNOWN
 
 WEIGHT = 10
 """The CPU weight of a run; a session has 100 by default. On an idle machine it makes no

@@ -34,12 +34,11 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.machines import Machines
-from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.connections import Connections, LocalConnections, answers
+from mograder.sessions.connections import connections as count_pages
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.probe import answers
-from mograder.sessions.probe import connections as count_pages
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.filesystem.files import remove_tree

@@ -14,7 +14,7 @@ from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Deadlines
-from mograder.sessions.memory_estimate import UNKNOWN
+from mograder.sessions.capacity import UNKNOWN
 from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
 
 RAN = ExecutionResult(Outcome.FINISHED)

@@ -10,8 +10,8 @@ from functools import partial
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import Loop
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.connections import share_editing
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.sessions.shared_editing import share_editing
 from mograder.store.hub.board import Board, HelpRow
 from mograder.web.hub.support.board.board_tables import BoardTables
 from mograder.web.hub.support.board.check_log import CheckLog
