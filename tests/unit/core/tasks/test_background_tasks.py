@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
 
 
 async def test_an_owner_that_closes_ends_its_tasks_and_waits_for_them() -> None:
@@ -41,3 +41,35 @@ async def test_an_owner_may_wait_for_its_tasks_and_hears_of_a_failure() -> None:
     tasks.start(fails())
     with pytest.raises(ValueError, match="unforeseen"):
         await tasks.wait()
+
+
+async def test_many_requests_are_two_calls_the_first_at_once_and_the_last_in_time() -> None:
+    made: list[int] = []
+    over = asyncio.Event()
+    asked = 0
+
+    def call() -> None:
+        made.append(asked)
+        if asked == 100:
+            over.set()
+
+    paced = Paced(call, 0.02)
+    for number in range(1, 101):
+        asked = number
+        paced()
+    assert made == [1]
+    await over.wait()
+    assert made == [1, 100]
+
+
+async def test_a_call_now_is_the_one_that_was_waited_for() -> None:
+    made: list[float] = []
+    loop = asyncio.get_running_loop()
+    paced = Paced(lambda: made.append(loop.time()), 3600)
+    for ask in (paced, paced, paced.now):
+        ask()
+    assert len(made) == 2
+    paced()
+    paced.close()
+    paced.close()
+    assert len(made) == 2
