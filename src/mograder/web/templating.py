@@ -73,8 +73,12 @@ class Pages:
         return self.environment.get_template(template).render(prefix=prefix, asset=asset, **values)
 
 
+@functools.cache
 def load_pages() -> Pages:
-    """Read templates and static files from the package."""
+    """Read templates and static files from the package, once for all apps of a process.
+
+    To compile the templates of a page takes longer than all else that an app needs to start.
+    """
     environment = Environment(
         loader=PackageLoader("mograder.web"),
         autoescape=True,
