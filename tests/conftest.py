@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.support.processes",
     "tests.support.timings",
     "tests.support.flushing",
+    "tests.support.new_tables",
 ]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
