@@ -20,9 +20,9 @@ from mograder.store.external.lti_rosters import Course, LtiRosters
 from mograder.web.hub.support.lti import RosterKeeping, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
+from tests.support.lti_hub import own_key
 from tests.support.lti_platform import LtiPlatform as FakePlatform
 from tests.support.lti_platform import lti_platform
-from tests.support.lti_scores import own_key
 
 DAY = 86_400.0
 _SECOND_PAGE_FAILS: tuple[Any, ...] = (None, 500)

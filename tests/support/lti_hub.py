@@ -6,12 +6,16 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import insert
 
 from mograder.auth.cookies import Login, read_cookie
+from mograder.auth.jose import PrivateKey
+from mograder.store.external.external_tables import lti_keys
 from mograder.store.releases.releases import ItemKind
 from tests.support.hub_app import SECRET, Hub, make_hub, running
 from tests.support.lti.state import Activity
@@ -111,6 +115,20 @@ def toml_of(*platforms: dict[str, object], more: str = "") -> str:
     return text
 
 
+@cache
+def own_key() -> PrivateKey:
+    """Return the hub's key of all tests, since making one takes long."""
+    return PrivateKey.new()
+
+
+def keep_own_key(hub: Hub) -> None:
+    """Give a new hub :func:`own_key`, before it makes one."""
+    key, now = own_key(), hub.clock.now()
+    row = insert(lti_keys).values(kid=key.kid, private_key=key.sealed(SECRET), created_at=now)
+    with hub.engine.begin() as connection:
+        connection.execute(row)
+
+
 @contextmanager
 def platform_at(prefix: str = "") -> Iterator[LtiPlatform]:
     """A platform whose tool is the hub of this module, with the clock of a hub that comes later."""
@@ -136,6 +154,7 @@ async def lti_hub(
         )
         for each in served:
             each.clock = lambda: made.clock.now().timestamp()
+        keep_own_key(made)
         made.publish("A1")
         made.publish("A2")
         made.publish("L01", ItemKind.LECTURE)

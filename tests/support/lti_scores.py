@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from mograder.auth.jose import PrivateKey
 from mograder.clients.lti_services import LtiServices
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
@@ -22,6 +20,7 @@ from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
 from tests.support.lti.state import Grade, LineItem
 from tests.support.lti.tokens import line_item_url
+from tests.support.lti_hub import own_key
 from tests.support.lti_platform import LtiPlatform as FakePlatform
 from tests.support.lti_platform import lti_platform
 from tests.support.released_course import ReleasedCourse, open_released_course
@@ -113,12 +112,6 @@ class ScoreDesk:
         subject = self.platform.state.person(username).subject
         people = ExternalPeople(self.engine)
         people.link(self.settings.issuer, subject, username, username, "", self.clock.now())
-
-
-@cache
-def own_key() -> PrivateKey:
-    """Return the hub's key of all tests, since making one takes long."""
-    return PrivateKey.new()
 
 
 @contextlib.contextmanager
