@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
-from bench.marked_class import BY_PEOPLE, JUDGED, NAME, lay_out, student_name
+from bench.marked_class import BY_PEOPLE, JUDGED, NAME, add_items, lay_out, student_name
 from bench.options import Options
 from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
@@ -25,10 +25,12 @@ from tests.support.identity import instructor
 
 _STUDENTS = 500
 _QUESTION = BY_PEOPLE[0]
-_PAGE_MS, _SAVE_MS = 200.0, 50.0
+_ITEMS = 20
+_PAGE_MS = 200.0
 _EACH_ROUND = 4
 _HEADERS = {**instructor(), "Accept": "text/html", "Content-Type": "application/json"}
-_SAVE = "a save"
+_SAVE, _GRADEBOOK = "a save", f"the gradebook of {_ITEMS} items"
+_BOUNDS = {_SAVE: 50.0, _GRADEBOOK: 300.0}
 
 
 async def measure(stage: Stage, options: Options) -> list[Row]:
@@ -43,12 +45,15 @@ def _measure(stage: Stage, turns: int) -> list[Row]:
             if turn == 1:
                 marker.took.clear()  # the first turn fills caches
             marker.turn(turn % _STUDENTS)
+        add_items(hub.course, _ITEMS - 1)
+        for _ in range(turns + 1):
+            marker.look_at_gradebook()
         marker.close()
     return [_row(name, samples) for name, samples in marker.took.items()]
 
 
 def _row(name: str, samples: list[float]) -> Row:
-    bound = _SAVE_MS if name == _SAVE else _PAGE_MS
+    bound = _BOUNDS.get(name, _PAGE_MS)
     title = f"marking: {name}, {_STUDENTS} students, {len(JUDGED) + len(BY_PEOPLE)} questions"
     note = f"slowest of {len(samples)}: {max(samples):.1f} ms"
     return Row(title, "ms", "", tuple(samples), (), Budget(bound, unit="ms"), note)
@@ -81,6 +86,10 @@ class _Marker:
         ):
             self._save(address, points)
             self.took[name].append(self._ask("GET", path)[0])
+
+    def look_at_gradebook(self) -> None:
+        """Request the page of all students and items."""
+        self.took[_GRADEBOOK].append(self._ask("GET", "/course/gradebook")[0])
 
     def close(self) -> None:
         """Close the connection."""
