@@ -15,13 +15,13 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, Route, expect
 
-from tests.support.browser import People, Person
+from tests.support.browser import People, Person, tab_to
 from tests.support.hub_pages import course, live_through, serving
 from tests.support.identity import from_proxy
 
 pytestmark = pytest.mark.full
 
-A1 = "alice/A1-Measuring-Pi"
+A1, A3 = "alice/A1-Measuring-Pi", "alice/A3-Random-Walks"
 ALICE = {
     "home": "/",
     "done": "/?done=reset&item=A1-Measuring-Pi",
@@ -31,6 +31,10 @@ ALICE = {
     "versions": "/versions/alice/A2-Cooling-Coffee",
     "no-versions": f"/versions/{A1}",
     "look": f"/look/{A1}",
+    "submissions": f"/submissions/{A3}",
+    "submission": f"/submissions/{A3}/1",
+    "submission-now": f"/submissions/{A3}/1?to=now",
+    "calendar": "/calendar",
     "client": "/client",
     "problem": "/reset/alice/no-such-item",
     "login": "/login",
@@ -69,6 +73,8 @@ PROF = {
     "marking-item": "/marking/A1-Measuring-Pi",
     "marking-names": "/marking/A1-Measuring-Pi?names=1&page=2",
     "marking-ungraded": "/marking/A4-Exam",
+    "late": "/marking/A1-Measuring-Pi/late",
+    "submissions": f"/submissions/{A3}",
 }
 MARTA = {
     "board": "/board/A1-Measuring-Pi",
@@ -208,6 +214,26 @@ async def test_the_whole_student_journey_of_pages_works_without_scripts(
     await page.get_by_role("button", name="Hand in again A1-Measuring-Pi").click()
     await page.get_by_role("button", name="Hand in all the same").click()
     await expect(page.get_by_text("A1-Measuring-Pi was handed in")).to_be_visible()
+
+
+async def test_handing_in_and_reading_a_submission_need_no_mouse(
+    address: str, people: People
+) -> None:
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.open(f"{address}/")
+
+    async def go(name: str) -> None:
+        await tab_to(page, name)
+        async with page.expect_navigation():
+            await page.keyboard.press("Enter")
+
+    await go("Hand in again A1-Measuring-Pi")
+    await expect(page.get_by_role("heading", name="Hand in A1-Measuring-Pi?")).to_be_visible()
+    await go("Hand in all the same")
+    await expect(page.get_by_text("A1-Measuring-Pi was handed in")).to_be_visible()
+    await go("My submissions of A1-Measuring-Pi")
+    await go("Read submission 2")
+    await expect(page.get_by_text("# mine")).to_be_visible()
 
 
 async def test_an_instructor_publishes_files_and_hides_an_item_by_keyboard(

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.support.browser import People
+from tests.support.browser import People, tab_to
 from tests.support.grader_process import GraderProcess
 from tests.support.hub_pages import put_marks
 
 pytestmark = pytest.mark.full
 
 ITEM = "A1-Measuring-Pi"
-_FOCUSED = "document.activeElement.innerText.trim()"
 
 
 @pytest.fixture
@@ -28,15 +27,6 @@ def course(tmp_path: Path) -> Path:
     return place
 
 
-async def _tab_to(page: Page, text: str) -> None:
-    """Go on by the Tab key until the element with this text has the focus."""
-    for _ in range(40):
-        await page.keyboard.press("Tab")
-        if text in await page.evaluate(_FOCUSED):
-            return
-    raise AssertionError(f"no key leads to {text}")
-
-
 async def test_a_teacher_opens_an_assignment_by_keyboard_on_the_own_machine(
     course: Path, people: People, tmp_path: Path, artifacts: Path
 ) -> None:
@@ -44,16 +34,16 @@ async def test_a_teacher_opens_an_assignment_by_keyboard_on_the_own_machine(
         teacher, other = await people.person("teacher"), await people.person("other")
         page = await teacher.open(grader.link)
         await expect(page.get_by_role("heading", level=1)).to_have_text("Marking")
-        await _tab_to(page, "Close for markers")
+        await tab_to(page, f"Close for markers: {ITEM}")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("status")).to_contain_text(f"{ITEM} is closed for markers.")
         assert (course / "marking.json").read_text() == "[]\n"
-        await _tab_to(page, ITEM)
+        await tab_to(page, ITEM)
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_have_text(ITEM)
         await expect(page.get_by_role("link", name="Answer 1", exact=True)).to_be_visible()
         assert "student0" not in await page.content()
-        await _tab_to(page, "Show the names")
+        await tab_to(page, "Show the names")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("link", name="student000")).to_be_visible()
         await page.screenshot(path=artifacts / "grader-item.png", full_page=True)

@@ -21,7 +21,7 @@ from mograder.grading.results.grading_result import grading_key
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import QuestionGrade
-from tests.support.browser import People
+from tests.support.browser import People, tab_to
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
@@ -224,6 +224,27 @@ async def test_two_mark_thirty_answers_to_two_questions_by_keyboard_and_a_kill_l
         assert by == {**dict.fromkeys(given[0], "prof"), **dict.fromkeys(given[1], "marta")}
 
 
+async def test_the_keyboard_leads_from_the_gradebook_over_a_student_to_a_mark(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub, name = start(3), student_name(1)
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.open(f"{hub.url}/course/gradebook")
+    for link in (name, f"Marking of {A}", name):
+        await tab_to(page, link)
+        async with page.expect_navigation():
+            await page.keyboard.press("Enter")
+    await expect(page.locator("#desk")).to_be_visible()
+    desk = Desk(page)
+    await desk.onward()
+    await desk.write("p", "4.5")
+    await desk.is_saved()
+    marks = [
+        each.points for question in WRITTEN for each in Book(hub.course, 3).marks(question).values()
+    ]
+    assert marks.count(4.5) == 1
+
+
 async def mark_by_rubric(desk: Desk, middle: asyncio.Event) -> dict[str, float]:
     """Mark a share with number keys and comments; return the points by answer."""
     given: dict[str, float] = {}
@@ -405,15 +426,6 @@ async def read_before_saved(page: Page) -> None:
 
     page.on("requestfinished", note)
     await page.route("**/answers/*/questions/*", hold)
-
-
-async def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the named button has the focus."""
-    for _ in range(40):
-        await page.keyboard.press("Tab")
-        if " ".join((await page.evaluate("document.activeElement.textContent")).split()) == name:
-            return
-    raise AssertionError(f"the keyboard never reaches {name!r}")
 
 
 async def look(desk: Desk, name: str, artifacts: Path) -> list[str]:

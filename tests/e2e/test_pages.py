@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.support.browser import People
+from tests.support.browser import People, tab_to
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, from_proxy, token
 
@@ -129,15 +129,3 @@ async def test_a_link_that_leads_nowhere_says_so_and_offers_to_try_again(
     (release / f"{ITEMS[0]}.py").rename(release / "A9-Later.py")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/edit/user/alice/A9-Later/")
-
-
-async def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the named link or button has the focus, which must be visible."""
-    for _ in range(40):
-        await page.keyboard.press("Tab")
-        focused = await page.evaluate("document.activeElement.textContent.trim()")
-        if focused == name:
-            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert outline != "none"
-            return
-    raise AssertionError(f"the keyboard never reaches {name!r}")

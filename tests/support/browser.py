@@ -106,6 +106,23 @@ class People:
             await person.context.close()
 
 
+_FOCUSED = """() => {
+  const { textContent } = document.activeElement;
+  return [textContent, getComputedStyle(document.activeElement).outlineStyle];
+}"""
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the link or button with this text has the focus, which must be visible."""
+    for _ in range(200):
+        await page.keyboard.press("Tab")
+        text, outline = await page.evaluate(_FOCUSED)
+        if " ".join(text.split()) == name:
+            assert outline != "none"
+            return
+    raise AssertionError(f"the keyboard never reaches {name!r}")
+
+
 async def notebook(page: Page) -> Frame:
     """Return marimo's page, a frame below the hub's bar; a reload creates a new frame."""
     handle = await page.locator("iframe#notebook").element_handle()

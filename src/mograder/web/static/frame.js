@@ -68,7 +68,8 @@ function tell_saved(now = told) {
   if (cut) words.push(word(unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
   if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
-  if (now.submitted) words.push(word(now.edited ? "changed" : "submitted", moment(now.submitted), now.late || word("onTime")));
+  const kept = [moment(now.submitted), now.late || (now.due && word("onTime"))].filter(Boolean).join(", ");
+  if (now.submitted) words.push(word(now.edited ? "changed" : "submitted", kept));
   place.ariaLive = cut ? "polite" : "off";
   place.className = cut ? "cut" : "";
   place.textContent = words.join(" · ");

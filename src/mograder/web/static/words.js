@@ -20,7 +20,7 @@ export function short_time(date, ahead = false, now = new Date()) {
   const days = days_from(date, now), far = Math.abs(days) > 6;
   const clock = { hour: "2-digit", minute: "2-digit" };
   const day = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
-  const count = ahead && days > 1 ? `, ${day.format(days, "day")}` : "";
+  const count = ahead && days > 1 && days < 100 ? `, ${day.format(days, "day")}` : "";
   if (days === 0 && !ahead) return date.toLocaleTimeString(undefined, clock);
   if (Math.abs(days) < 2) return `${day.format(days, "day")} ${date.toLocaleTimeString(undefined, clock)}`;
   const year = date.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
