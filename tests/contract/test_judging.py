@@ -286,10 +286,8 @@ async def test_files_of_the_same_names_as_our_programs_are_the_students(
     for name in OWN_NAMES:
         (folder / f"{name}.py").write_text("mine = 1\n")
     used = f"import {', '.join(OWN_NAMES)}\nx = " + " + ".join(f"{n}.mine" for n in OWN_NAMES)
-    text = notebook(
-        used, "def double(v):\n    import argument_pickle\n    return argument_pickle.v"
-    )
-    (folder / "argument_pickle.py").write_text("v = 1\n")
+    text = notebook(used, "def double(v):\n    import shared_objects\n    return shared_objects.v")
+    (folder / "shared_objects.py").write_text("v = 1\n")
     contract = await rig.contract(SOURCE)
     request = rig.request(SOURCE, text, contract=contract, beside=folder)
     result = await rig.runner.judge(request)

@@ -1,6 +1,6 @@
 """A warm-up run leaves nothing in a zygote that a session would find, or is not made.
 
-``module_snapshot.py`` restores the known state and reports any rest, so that the zygote starts
+``warmup_run.py`` restores the known state and reports any rest, so that the zygote starts
 again without a warm-up run. In the environments' own pythons, on each marimo that sessions are
 tested with, and on the oldest that warm starts support.
 """

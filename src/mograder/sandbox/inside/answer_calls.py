@@ -1,7 +1,12 @@
-"""Calls of an answer's functions and methods from a check, for ``stand_ins.py``."""
+"""Calls of an answer's functions and methods from a check, for ``stand_ins.py``.
+
+What they raise is raised in the judge as the nearest builtin exception, with its text as data.
+Reports say in words which calls were made and what they gave.
+"""
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
 import functools
@@ -10,15 +15,156 @@ import importlib
 import inspect
 import pickle
 import random
+import reprlib
 import struct
 import sys
 import time
 from typing import Any
 
-import answer_log  # type: ignore[import-not-found]  # in this file's directory
-import answer_session  # type: ignore[import-not-found]
+import answer_session  # type: ignore[import-not-found]  # in this file's directory
 import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
+
+MODULE = "answer"
+"""The module of all classes that are made for an answer."""
+_MOST_CLASSES = 256
+ALLOWED: dict[str, type[Exception]] = {
+    name: each
+    for name, each in vars(builtins).items()
+    if isinstance(each, type)
+    and issubclass(each, Exception)
+    and name == each.__name__
+    and name not in ("StopIteration", "StopAsyncIteration", "ExceptionGroup", "MemoryError")
+    and not issubclass(each, UnicodeDecodeError | UnicodeEncodeError | UnicodeTranslateError)
+}
+"""Never ``StopIteration``, which would end ``all(map(answer, …))`` early, nor one that is no error.
+
+``MemoryError`` is none of them either: in the judge it means that the judge has no more memory.
+"""
+
+_ENDS = frozenset(
+    ("StopIteration", "StopAsyncIteration", "GeneratorExit", "SystemExit", "KeyboardInterrupt")
+)
+
+
+class Errors:
+    """The classes of an answer's exceptions, made here below the nearest builtin."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, type[Exception]] = {}
+
+    def made(
+        self, name: str, above: tuple[type, ...], built_in: list[Any]
+    ) -> type[Exception] | None:
+        """Return the class for one of the interface, None if it is no class of exceptions."""
+        bases = tuple(each for each in above if issubclass(each, Exception))
+        nearest = next((ALLOWED[each] for each in built_in if _is_allowed(each)), None)
+        if not bases and nearest is None:
+            return None
+        self._made[name] = type(name, bases or (nearest or Exception,), {"__module__": MODULE})
+        return self._made[name]
+
+    def error(self, names: object, text: str) -> Exception:
+        """Return the exception for the names of an exception's classes, nearest first.
+
+        A name with a dot before it is that of a class of the answer, which may be called as a
+        builtin is without being one.
+        """
+        if type(names) is not list or not all(type(each) is str for each in names):
+            return RuntimeError(text)
+        name = names[0].removeprefix(".") if names else "exception"
+        nearest = next(filter(None, map(self._known, names)), None)
+        if nearest is None or not _ENDS.isdisjoint(names):
+            return RuntimeError(f"{name}: {text}")
+        named = nearest.__name__ == name
+        if not named and name.isidentifier() and len(self._made) < _MOST_CLASSES:
+            nearest = self._made[name] = type(name, (nearest,), {"__module__": MODULE})
+        return nearest(text)
+
+    def _known(self, name: str) -> type[Exception] | None:
+        return self._made.get(name[1:]) if name.startswith(".") else ALLOWED.get(name)
+
+
+def _is_allowed(name: object) -> bool:
+    return type(name) is str and name in ALLOWED
+
+
+_MOST_CALLS = 200
+_MOST_SHOWN = 200
+
+
+class CallLog:
+    """The first calls of one check."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self._open = False
+
+    def called(self, shown: str, status: str, seconds: float) -> None:
+        """Add a call, with its duration in milliseconds."""
+        self._open = len(self.calls) < _MOST_CALLS
+        if self._open:
+            milliseconds = round(seconds * 1000, 2)
+            self.calls.append({"call": shown, "status": status, "milliseconds": milliseconds})
+
+    def returned(self, result: object) -> None:
+        """Add the result of the last call."""
+        if self._open:
+            self.calls[-1]["result"] = shown(result)
+
+
+def shown_call(path: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> str:
+    """Return a call as it would be written, shortened."""
+    given = [shown(each) for each in args[:8]]
+    given += [f"{name}={shown(each)}" for name, each in list(keywords.items())[:8]]
+    return f"{path}({', '.join(given)})"[:_MOST_SHOWN]
+
+
+def shown(value: object) -> str:
+    """Return a short text of a value, which is not asked for it if it is no plain data."""
+    with contextlib.suppress(Exception):
+        return _SHORT.repr(value)[:_MOST_SHOWN].encode("utf-8", "replace").decode()
+    return f"<{type(value).__name__}>"
+
+
+class _Short(reprlib.Repr):
+    def repr_instance(self, x: Any, level: int) -> str:
+        kind = type(x)
+        shape = x.shape if kind.__module__.partition(".")[0] in ("numpy", "pandas") else ""
+        if kind.__module__ == "numpy" and shape == ():
+            return repr(x)
+        return f"<{kind.__name__}{f' {shape}' if shape else ''}>"
+
+    def repr1(self, x: Any, level: int) -> str:
+        if x is None or type(x) in (bool, float, complex):
+            return repr(x)
+        if type(x).__module__ == "builtins" and type(x).__name__ != "function":
+            return super().repr1(x, level)
+        return self.repr_instance(x, level)
+
+
+_SHORT = _Short()
+
+
+def described(value: object) -> str:
+    """Return in words what a value is: "a number", "a list", "an object of class Rect".
+
+    Nothing is asked of the value.
+    """
+    kind = type(value)
+    if kind in (int, float, complex):
+        return "a number"
+    plain = {bool: "true or false", str: "a text", type(None): "nothing"}
+    if kind in plain:
+        return plain[kind]
+    if kind.__module__ == MODULE:
+        return f"an object of class {kind.__name__}"
+    return with_article("array" if kind.__name__ == "ndarray" else kind.__name__)
+
+
+def with_article(noun: str) -> str:
+    """Return "a list", "an iterator"."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 class Calls:
@@ -71,7 +217,7 @@ class Calls:
         changeable = [each for each in given if self._changeable(book, path, each, given[each])]
         wanted = [] if stand_ins.sharing else changeable
         before = {each: _written(given[each]) for each in wanted} if book.records else {}
-        shown = answer_log.shown_call(path, args, keywords)
+        shown = shown_call(path, args, keywords)
         started = time.perf_counter()
         reply = stand_ins.request(*request, wanted, value=(args, keywords, self._seeded()))
         stand_ins.log.called(shown, reply.status, time.perf_counter() - started)
@@ -82,7 +228,7 @@ class Calls:
         allowed = {id(given[each]) for each in changeable}
         result, changed, same = self._parts(reply, path, len(wanted), args, allowed)
         self._put_back(path, {each: given[each] for each in wanted}, changed, before)
-        book.note(f"{path}()", example=answer_log.described(result))
+        book.note(f"{path}()", example=described(result))
         honoured = book.records or stand_ins.sharing or same in book.use(path).same
         if same >= 0 and honoured and shared_objects.kind_of(args[same]):
             stand_ins.claims.add(f"{path}() is its argument")

@@ -43,14 +43,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import answer_calls  # type: ignore[import-not-found]  # in this file's directory
-import answer_log  # type: ignore[import-not-found]
 import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
-import check_audit  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
-import judge_lines  # type: ignore[import-not-found]
 import judged_parts  # type: ignore[import-not-found]
 import label_results  # type: ignore[import-not-found]
 import stand_ins  # type: ignore[import-not-found]
@@ -114,7 +111,7 @@ def prepare(plan: str) -> dict[int, str]:
     template.parts.compile_judged()
     for part in template.plan.data["judged"]:
         # Both are kept, for each judge to have them.
-        check_audit.modules_named(part["code"])
+        judged_parts.modules_named(part["code"])
         label_results.waiting_calls(part["code"])
     failed: dict[int, str] = template.parts.failed
     return failed
@@ -230,9 +227,9 @@ def _kill_all(child: int, others: frozenset[int]) -> None:
 
 class _Judge:
     def __init__(self, options: dict[str, Any], template: Template) -> None:
-        self._lines = judge_lines.JudgeLines(options["report"])
+        self._lines = label_results.JudgeLines(options["report"])
         self._seed = ""
-        self._audit = check_audit.Audit()
+        self._audit = judged_parts.Audit()
         self._given_seed: int | str = options["seed"]
         _adopt_orphans()
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
@@ -277,7 +274,7 @@ class _Judge:
         recording, self._book = self._book, grading_contract.Enforced(contract)
         found = []
         for part in self._plan.checks:
-            verdict, _ = self._attempt(part, self._seed, answer_log.CallLog(), shares=True)
+            verdict, _ = self._attempt(part, self._seed, answer_calls.CallLog(), shares=True)
             before = self._judged_before.get(part["cell"], [])
             if verdict.state != "judged" or label_results.both(before, verdict.results) != before:
                 found.append(part["cell"])
@@ -293,7 +290,7 @@ class _Judge:
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
             self._book = rehearsal.book
             shares = part["cell"] not in contract.copies
-            return self._attempt(part, seed, answer_log.CallLog(), trial, shares=shares)
+            return self._attempt(part, seed, answer_calls.CallLog(), trial, shares=shares)
 
         rehearsal.run(attempt, self._seed, self._judged_before)
 
@@ -303,7 +300,7 @@ class _Judge:
         The author's own solution is trusted: it is judged in this process, which records it.
         """
         if self._contract is None:
-            log = answer_log.CallLog()
+            log = answer_calls.CallLog()
             verdict, answers = self._attempt(part, self._seed, log)
             self._tell(part, verdict, answers.claims, log.calls)
         else:
@@ -366,7 +363,7 @@ class _Judge:
         self, part: dict[str, Any], seconds: float, tells: int, *, shares: bool
     ) -> None:
         """Judge a check in its own process, and report to the judge."""
-        log = answer_log.CallLog()
+        log = answer_calls.CallLog()
         verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
         told = asdict(verdict) | {
             "claims": sorted(answers.claims),
@@ -450,7 +447,7 @@ class _Judge:
             try:
                 with self._recorder.nothing():
                     self._run(each, names)
-            except check_audit.NotOfThePlan:
+            except judged_parts.NotOfThePlan:
                 return _Verdict("needs attention", self._audit.found)
             except MemoryError:
                 return _Verdict("needs attention", "the judge has no more memory")

@@ -22,8 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import answer_errors  # type: ignore[import-not-found]  # in this file's directory
-import answer_log  # type: ignore[import-not-found]
+import answer_calls  # type: ignore[import-not-found]  # in this file's directory
 import answer_session  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
 import label_results  # type: ignore[import-not-found]
@@ -111,7 +110,7 @@ class Rehearsal:
         answers, kinds = [], {}
         self._session.begin()
         stands = stand_ins.StandIns(
-            self._session, self.book, self._plan.interface, answer_log.CallLog(), secret=""
+            self._session, self.book, self._plan.interface, answer_calls.CallLog(), secret=""
         )
         with contextlib.suppress(answer_session.NoAnswer):
             for each in self._plan.data["answers"]:
@@ -142,7 +141,7 @@ class Rehearsal:
             return f"({given})" + (f" → {_without_article(result)}" if result else "")
         if isinstance(value, stand_ins.Opaque):
             return "object"
-        if type(value).__module__ == answer_errors.MODULE:
+        if type(value).__module__ == answer_calls.MODULE:
             return type(value).__name__
         kind, shape = type(value), getattr(value, "shape", None)
         if kind.__module__ == "numpy" and shape:

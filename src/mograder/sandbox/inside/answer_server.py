@@ -1,7 +1,8 @@
 """Answers the judge's requests with a notebook's objects; in the worker, beside hostile code.
 
 Nothing here is a boundary: student code can do all that this module does. The judge's side
-(``answer_session.py``) believes none of it.
+(``answer_session.py``) believes none of it. Objects that stay in the worker are numbered; of what
+kind each of them is, is found without calling a method of the object or of its class.
 """
 
 from __future__ import annotations
@@ -17,24 +18,101 @@ import pickle
 import random
 import select
 import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
-import argument_pickle  # type: ignore[import-not-found]
-import cell_runner  # type: ignore[import-not-found]
-import codec_rules  # type: ignore[import-not-found]
+import cell_runner  # type: ignore[import-not-found]  # in this file's directory
+import codec_rules as rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
-import handle_table  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
 import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
+_MOST_OBJECTS = 100_000
+_mro = type.__dict__["__mro__"].__get__
+_name = type.__dict__["__name__"].__get__
+_FUNCTIONS = frozenset(
+    map(
+        id,
+        (
+            types.FunctionType,
+            types.BuiltinFunctionType,
+            types.MethodDescriptorType,
+            types.WrapperDescriptorType,
+            types.MethodWrapperType,
+        ),
+    )
+)
+_ITERATORS = frozenset(
+    map(
+        id,
+        (
+            types.GeneratorType,
+            map,
+            filter,
+            zip,
+            enumerate,
+            reversed,
+            type(iter([])),
+            type(iter(())),
+            type(iter({})),
+            type(iter(set())),
+            type(iter("")),
+            type(iter(b"")),
+            type(iter(range(0))),
+        ),
+    )
+)
+
+
+class HandleTable:
+    """The objects of one worker with a number each; an object keeps its number while it lives."""
+
+    def __init__(self) -> None:
+        self._objects: list[object] = []
+        self._numbers: dict[int, int] = {}
+
+    def facts(self, value: object) -> Any:
+        """Return the ``HandleFacts`` of an object, which is kept from now on."""
+        number = self._numbers.get(id(value))
+        if number is None:
+            if len(self._objects) >= _MOST_OBJECTS:
+                raise rules.Unencodable(f"more than {_MOST_OBJECTS} objects that are not data")
+            number = self._numbers[id(value)] = len(self._objects)
+            self._objects.append(value)
+        kind, named = _kind(value)
+        class_name = value_encoder.short(_name(type(value)))
+        names = (value_encoder.short(named),) if named is not None else ()
+        return rules.HandleFacts(number, kind, class_name, names)
+
+    def object(self, number: int) -> Any:
+        """Return the object of a number; ``IndexError`` if it has none."""
+        if number < 0:
+            raise IndexError(number)
+        return self._objects[number]
+
+
+def _kind(value: object) -> tuple[str, object]:
+    """Return the kind, and the name of a class or function."""
+    kind = type(value)
+    if any(each is type for each in _mro(kind)):
+        return "class", _name(value)
+    if kind is types.MethodType:  # a method has the attributes of whatever it is bound to
+        function = value.__func__  # type: ignore[attr-defined]
+        return "function", function.__name__ if type(function) is types.FunctionType else None
+    if id(kind) in _FUNCTIONS:
+        return "function", value.__name__  # type: ignore[attr-defined]
+    if id(kind) in _ITERATORS:
+        return "iterator", None
+    if kind is types.ModuleType:
+        return "opaque", None
+    return "instance", None
+
+
 FOREVER = 10**6
 """Seconds; the judge has the deadlines."""
 _WITHOUT_LIMIT = 2**62
-_mro = type.__dict__["__mro__"].__get__
-_name = type.__dict__["__name__"].__get__
 
 
 class Snapshots:
@@ -44,7 +122,7 @@ class Snapshots:
     """
 
     def __init__(self) -> None:
-        self.table = handle_table.HandleTable()
+        self.table = HandleTable()
         self.values: dict[str, tuple[Any, list[bytes]] | str] = {}
         self.missing: dict[str, str] = {}
         self.given: dict[str, bytes] = {}
@@ -62,7 +140,7 @@ class Snapshots:
         """Keep a name's value, or the sentence that says why it cannot be carried."""
         try:
             self.values[name] = value_encoder.encode(value, self.table.facts)
-        except codec_rules.Unencodable as error:
+        except rules.Unencodable as error:
             self.values[name] = f"`{name}` cannot be carried: {error}."
 
     def value(self, name: str) -> object:
@@ -160,7 +238,7 @@ class AnswerServer:
         try:
             tree, buffers = value_encoder.encode(value, self._table.facts, links, changes)
             self._say([number, "value", tree, printed], buffers)
-        except codec_rules.Unencodable as error:
+        except rules.Unencodable as error:
             self._say([number, "refused", f"The result cannot be carried: {error}."])
 
     def _say(self, head: list[Any], buffers: Sequence[bytes] = ()) -> None:
@@ -204,8 +282,8 @@ class AnswerServer:
         """Return a request's value, after what the judge has changed of shared objects."""
         links = self._links
         if not self._shares:
-            return argument_pickle.loads(buffers[0], self._table.object) if buffers[0] else None
-        request = argument_pickle.loads(buffers[0], self._table.object, links.get)
+            return shared_objects.loads(buffers[0], self._table.object) if buffers[0] else None
+        request = shared_objects.loads(buffers[0], self._table.object, links.get)
         for number, contents in request["changes"]:
             shared_objects.refill(links.get(number), contents)
         links.scattered.update(request["scattered"])
@@ -224,7 +302,7 @@ class AnswerServer:
         since it is not what it was when its cell ended.
         """
         linked = {}
-        offers = argument_pickle.loads(buffers[0], self._table.object)
+        offers = shared_objects.loads(buffers[0], self._table.object)
         for name, (kind, numbers) in offers.items():
             value, names = self._snapshots.names.get(name), self._snapshots.given
             if name not in names or type(value).__name__ != kind:

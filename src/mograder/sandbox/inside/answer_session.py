@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
-import codec_rules  # type: ignore[import-not-found]
+import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
 import frames  # type: ignore[import-not-found]
 import value_decoder  # type: ignore[import-not-found]
 
@@ -187,12 +186,12 @@ class AnswerSession:
     ) -> Any:
         """Return the value of an answer; ``NoAnswer`` if it is none of the codec's.
 
-        With ``links``, the value and the changes of shared objects. ``codec_rules.Refused`` is
+        With ``links``, the value and the changes of shared objects. ``rules.Refused`` is
         raised for a value with a trait that is not allowed.
         """
         try:
             return value_decoder.decode(tree, buffers, hook, allows, links)
-        except codec_rules.Undecodable as error:
+        except rules.Undecodable as error:
             self.overfull |= isinstance(error.__context__, MemoryError)
             self._break(f"no answer: {error}")
 

@@ -30,9 +30,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-import answer_rules as rules  # type: ignore[import-not-found]  # in this file's directory
-import answer_server  # type: ignore[import-not-found]
+import answer_server  # type: ignore[import-not-found]  # in this file's directory
 import cell_runner  # type: ignore[import-not-found]
+import codec_rules as rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 
 _WITHOUT_LIMIT = 2**62

@@ -1,7 +1,7 @@
 """Runs one notebook, cell by cell, and reports each cell and each check as it ends.
 
 Runs inside the sandbox with the environment's own python, cold or as a zygote's child, and imports
-only the standard library and marimo, nothing of mograder's package. The cells are compiled and
+only the standard library, marimo and mograder's runtime. The cells are compiled and
 ordered by marimo; a failed cell skips only the cells that depend on it, as in the editor.
 
 Usage: ``python cell_runner.py JSON -- NOTEBOOK`` with JSON ``{"fd": 7, "rlimits": {"RLIMIT_NPROC":
@@ -13,9 +13,14 @@ output of the cell, in pieces), and at last ``{"kind": "end"}``; without that li
 exited early. All lines are untrusted. With ``"report": "/path"`` instead of ``fd`` they are written
 to that file, since Windows passes no descriptors on.
 
-It needs ``check_guard.py``, ``cell_output.py`` and ``own_modules.py`` beside it, and internals of
-marimo (tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at
-once: its checks belong to no cell then, and are not counted.
+Around each cell the checks' functions are restored. Checks run in one process with the answer, so
+this is not a security boundary (docs/explanation/validation.md): a determined student finds a way
+around it. But an answer that replaces ``check`` or ``all``, deliberately or by mistake, gains
+nothing.
+
+It needs ``cell_output.py`` and ``own_modules.py`` beside it, and internals of marimo (tested with
+0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once: its checks
+belong to no cell then, and are not counted.
 """
 
 from __future__ import annotations
@@ -39,11 +44,79 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
 from typing import Any
 
-import cell_output  # type: ignore[import-not-found]
-import check_guard  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import cell_output  # type: ignore[import-not-found]  # in this file's directory
 import own_modules  # type: ignore[import-not-found]
+
+_OURS = ("mograder.judging", "mograder.runtime")
+_BENEATH = ("builtins", "json", "json.encoder", "math", "os")
+"""Modules with which a check is evaluated and reported."""
+
+_NOT_KEPT = frozenset(("__import__", "_", "display", "exit", "help", "input", "print", "quit"))
+"""Builtins that libraries and notebooks replace legitimately, and that no check uses."""
+
+_FIXED = frozenset(("__dict__", "__doc__", "__weakref__"))
+
+
+class Guard:
+    """A copy of our runtime's modules, and of those it uses, from before any cell ran."""
+
+    def __init__(self) -> None:
+        """Import and copy the modules; a module that cannot be imported is left out."""
+        self._modules: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {}
+        self._functions: list[tuple[FunctionType, Any, Any, Any]] = []
+        self._classes: list[tuple[type, dict[str, Any]]] = []
+        for name in (*_BENEATH, *_OURS):
+            with contextlib.suppress(ImportError):
+                self._keep(name)
+
+    def _keep(self, name: str) -> None:
+        module = importlib.import_module(name)
+        kept = {key: value for key, value in vars(module).items() if key not in _NOT_KEPT}
+        self._modules[name] = (module, vars(module), kept)
+        for value in kept.values():
+            self._keep_value(value)
+
+    def _keep_value(self, value: Any) -> None:
+        if isinstance(value, FunctionType):
+            self._functions.append(
+                (value, value.__code__, value.__defaults__, value.__kwdefaults__)
+            )
+        elif isinstance(value, type) and value.__module__ in _OURS:
+            members = {key: each for key, each in vars(value).items() if key not in _FIXED}
+            self._classes.append((value, members))
+            for each in members.values():
+                self._keep_value(getattr(each, "fget", each))
+
+    def put_back(self, names: dict[str, Any]) -> None:
+        """Undo a cell's changes to the modules; ``names`` are the notebook's globals."""
+        for _, own, kept in self._modules.values():
+            own.update(kept)  # the builtins first, since the code below uses them
+        for name, (module, own, kept) in self._modules.items():
+            sys.modules[name] = module
+            if name in _OURS:
+                for added in own.keys() - kept.keys():
+                    del own[added]
+        for function, code, defaults, keywords in self._functions:
+            function.__code__, function.__defaults__ = code, defaults
+            function.__kwdefaults__ = keywords
+        for kind, members in self._classes:
+            self._put_class_back(kind, members)
+        for value in tuple(names.values()):
+            if type(value).__module__ in _OURS:
+                for hidden in type(value).__dict__.keys() & vars(value).keys():
+                    del vars(value)[hidden]
+
+    def _put_class_back(self, kind: type, members: dict[str, Any]) -> None:
+        now = vars(kind)
+        for added in now.keys() - members.keys() - _FIXED:
+            delattr(kind, added)
+        for name, member in members.items():
+            if now.get(name) is not member:
+                setattr(kind, name, member)
+
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
@@ -361,7 +434,7 @@ class CellRunner:
         self._names = names
         self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._guard = check_guard.Guard()
+        self._guard = Guard()
         self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
 
     def run(self) -> None:

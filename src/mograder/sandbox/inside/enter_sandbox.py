@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import rights  # type: ignore[import-not-found]  # in this directory, wherever it is
+import rights  # type: ignore[import-not-found]  # in this file's directory
 
 _SANDBOX = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}"""

@@ -6,6 +6,12 @@ object that the author's solution did not give by that path (``grading_contract.
 every operation on it raises ``NotJudgeable`` with a sentence for the student.
 
 No name of the worker's is resolved here, and only data is decoded.
+
+Of objects that both ends have (``shared_objects.py``) the worker gets, with each request, what the
+check has changed of them, and with each answer the judge gets what the answer has. What a check
+then sees is what it would see in one process. None of it has to be believed: ``beyond`` says
+whether anything came of it that the contract does not allow, and then the check is judged again
+without sharing.
 """
 
 from __future__ import annotations
@@ -16,13 +22,97 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import answer_calls  # type: ignore[import-not-found]  # in this file's directory
-import answer_errors  # type: ignore[import-not-found]
-import answer_log  # type: ignore[import-not-found]
-import answer_rules as rules  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
-import argument_pickle  # type: ignore[import-not-found]
-import codec_rules  # type: ignore[import-not-found]
-import sharing  # type: ignore[import-not-found]
+import codec_rules as rules  # type: ignore[import-not-found]
+import shared_objects  # type: ignore[import-not-found]
+import value_encoder  # type: ignore[import-not-found]
+
+
+class Sharing:
+    """The shared objects of one check."""
+
+    def __init__(self, number_of: Callable[[object], int | None]) -> None:
+        """``number_of`` finds the objects of the worker that stand-ins stand for."""
+        self.links = shared_objects.Links(value_encoder.data_bytes)
+        self.beyond = False
+        self._number_of = number_of
+        self._last = 0
+
+    def packed(self, value: object) -> bytes:
+        """Return a request's value, with all that has changed; raises what pickle raises."""
+        dropped = self.links.unused()
+        changed = self.links.changed()
+        contents = [shared_objects.contents(self.links.get(number)) for number in changed]
+        new = self._new([value, *contents])
+        request = {
+            "value": value,
+            "first": self._last + 1,
+            "new": new,
+            "changes": list(zip(changed, contents, strict=True)),
+            "dropped": dropped,
+            "scattered": [n for n, each in enumerate(new, self._last + 1) if _is_scattered(each)],
+        }
+        data: bytes = shared_objects.dumps(request, self._number_of, self.links.number)
+        for number in dropped:
+            self.links.drop(number)
+        self._give(new)
+        return data
+
+    def offered(self, names: dict[str, Any]) -> dict[str, list[int]]:
+        """Give numbers to the author's own objects of these names; return them by name."""
+        offers = {}
+        for name, value in names.items():
+            parts = shared_objects.reachable([value], self._is_the_workers)
+            if parts and parts[-1] is value:
+                offers[name] = self._give(parts)
+        return offers
+
+    def withdrawn(self, offers: dict[str, list[int]], linked: object) -> None:
+        """Forget the objects of names that the worker has not linked; the others' tops alone."""
+        for name, numbers in offers.items():
+            whole = type(linked) is dict and linked.get(name)
+            for number in [] if whole == "all" else numbers[:-1] if whole == "top" else numbers:
+                self.links.drop(number)
+
+    def changes(self, found: dict[int, Any], allowed: Collection[int] = ()) -> None:
+        """Change shared objects as the answer has; ``allowed`` are the ids of some that it may."""
+        self.beyond |= bool(self.links.traits)
+        for number, contents in found.items():
+            value = self.links.get(number)
+            self.beyond |= id(value) not in allowed
+            try:
+                shared_objects.refill(value, contents)
+            except (ValueError, TypeError, KeyError, BufferError) as error:
+                raise answer_session.NotJudgeable(
+                    f"An argument was changed in a way that cannot be carried: {error}."
+                ) from None
+            self.links.told(number)
+
+    def met(self, allowed: Iterable[object] = ()) -> None:
+        """Note whether the last answer referred to objects that were there before."""
+        known = {self.links.number(each) for each in allowed}
+        self.beyond |= not self.links.met <= known
+        self.links.met = set()
+
+    def _give(self, objects: list[Any]) -> list[int]:
+        """Share objects under the next numbers, and return these."""
+        first = self._last + 1
+        self._last += len(objects)
+        for number, each in enumerate(objects, first):
+            self.links.given(each, number)
+        return list(range(first, self._last + 1))
+
+    def _new(self, values: list[Any]) -> list[Any]:
+        found = shared_objects.reachable(values, self._is_the_workers)
+        return [each for each in found if self.links.number(each) is None]
+
+    def _is_the_workers(self, value: object) -> bool:
+        return self._number_of(value) is not None
+
+
+def _is_scattered(value: Any) -> bool:
+    return type(value).__name__ == "ndarray" and not value.flags.c_contiguous
+
 
 _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
 
@@ -45,7 +135,7 @@ class StandIns:
         With ``shares``, arguments and results are one object at both ends.
         """
         self.session = session
-        self.sharing: Any = sharing.Sharing(self.number_of) if shares else None
+        self.sharing: Any = Sharing(self.number_of) if shares else None
         self.book = book
         self.log = log
         self.claims: set[str] = set()
@@ -53,7 +143,7 @@ class StandIns:
         self._offers: dict[str, list[int]] = {}
         self._shares = rules.SHARES_FIRST if shares else rules.COPIES
         self._calls = answer_calls.Calls(self, secret)
-        self._errors = answer_errors.Errors()
+        self._errors = answer_calls.Errors()
         self._numbers: dict[int, int] = {}
         self._owners: dict[int, str] = {}
         self._kept: list[object] = []
@@ -99,7 +189,7 @@ class StandIns:
             if self.sharing is not None:
                 data = self.sharing.packed(value)
             else:
-                data = b"" if value is None else argument_pickle.dumps(value, self.number_of)
+                data = b"" if value is None else shared_objects.dumps(value, self.number_of)
         except Exception as error:  # noqa: BLE001 - whatever an author's object raises
             reason = f"An argument cannot be carried to the answer: {error}"
             raise answer_session.NotJudgeable(reason[: rules.TEXT]) from None
@@ -128,7 +218,7 @@ class StandIns:
         offers, self._offers = self._offers, {}
         tops = {name: self.sharing.links.get(numbers[-1]) for name, numbers in offers.items()}
         kinds = {name: [type(tops[name]).__name__, offers[name]] for name in offers}
-        reply = self._ask("share", data=argument_pickle.dumps(kinds, self.number_of))
+        reply = self._ask("share", data=shared_objects.dumps(kinds, self.number_of))
         self.sharing.withdrawn(offers, self._value_of(reply))
 
     def put_back(self) -> None:
@@ -138,7 +228,7 @@ class StandIns:
     def value(self, reply: Any, path: str) -> Any:
         """Return the value of an answer that came by a path."""
         value = self.decoded(reply, path)
-        self.book.note(path, example=answer_log.described(value))
+        self.book.note(path, example=answer_calls.described(value))
         return value
 
     def decoded(
@@ -147,7 +237,7 @@ class StandIns:
         """Return the value of an answer without a note of what it is.
 
         ``changes`` are the ids of objects that the contract lets it change, and ``same`` those that
-        it may be. Raises ``NotJudgeable`` if it has a trait of ``codec_rules.TRAITS`` that the
+        it may be. Raises ``NotJudgeable`` if it has a trait of ``rules.TRAITS`` that the
         author's solution does not have there: such a value could be equal to much that it is not.
         """
         links = None if self.sharing is None else self.sharing.links
@@ -159,7 +249,7 @@ class StandIns:
                 lambda trait: self.book.allows(path, trait),
                 links,
             )
-        except codec_rules.Refused as refused:
+        except rules.Refused as refused:
             raise answer_session.NotJudgeable(f"`{path}` {refused}.") from None
         if self.sharing is None:
             return found
@@ -228,7 +318,7 @@ class StandIns:
     def _sentence(self, path: str, kind: str, facts: Any) -> str:
         expected = self.book.use(path).example
         what = {"instance": f"an object of class {facts.class_name}"}.get(
-            kind, answer_log.with_article(kind)
+            kind, answer_calls.with_article(kind)
         )
         if not path.endswith("()"):
             wanted = f" instead of {expected}" if expected else ""
@@ -291,9 +381,9 @@ class StandIns:
     def _class(self, found: Any) -> Any:
         """Return the facts of a class, if they have the form of ``AnswerServer``'s."""
         if type(found) is not tuple or len(found) != len(_CLASS_FACTS):
-            raise codec_rules.Undecodable("not the facts of a class")
+            raise rules.Undecodable("not the facts of a class")
         if not all(isinstance(each, kind) for each, kind in zip(found, _CLASS_FACTS, strict=True)):
-            raise codec_rules.Undecodable("not the facts of a class")
+            raise rules.Undecodable("not the facts of a class")
         self._class_facts[found[0]] = found
         return found
 
@@ -304,7 +394,7 @@ class StandIns:
         if (number, owner) in self._classes:
             return self._classes[number, owner]
         if number in self._making:
-            raise codec_rules.Undecodable("a class below itself")
+            raise rules.Undecodable("a class below itself")
         self._making.add(number)
         above = tuple(self._class_of(self._described_class(base), owner) for base, _ in bases)
         self._making.discard(number)
@@ -319,7 +409,7 @@ class StandIns:
         self, name: str, above: tuple[type, ...], special: list[Any], owner: str, text: str | None
     ) -> type:
         names: dict[str, Any] = {
-            "__module__": answer_errors.MODULE,
+            "__module__": answer_calls.MODULE,
             "__doc__": text,
             "__slots__": (),
         }

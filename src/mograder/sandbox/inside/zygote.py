@@ -16,6 +16,11 @@ listed), then the output, a pidfd of the sandbox's placeholder, and a pipe, and 
 session has a cgroup: the child enters it by writing 0 there. The answer is ``{"id": 1, "problem":
 ""}`` with a pidfd of the session's first process. That process waits for a ``g`` on the pipe. When
 it has ended, the zygote sends ``{"ended": 1, "status": 0}``.
+
+An assignment's template runs in the zygote of its judges, if a fork can go on from it. A forked
+judge gets other variables and other temporary directories, no thread and no descriptor of the
+zygote's. A template that left anything of that behind, or that failed, would differ in a fork: then
+each judge runs it by itself.
 """
 
 from __future__ import annotations
@@ -44,14 +49,47 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-import answer_judge  # type: ignore[import-not-found]  # in this file's directory, wherever it runs
+import answer_judge  # type: ignore[import-not-found]  # in this file's directory
 import answer_worker  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
-import template_run  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
+
+_KEPT_BY_A_FORK = ("path", "main", "modules")
+_OWN_DIRECTORIES = ("HOME", "TMPDIR")
+_CACHE = "XDG_CACHE_HOME"
+
+
+def run_template(plan: str) -> str:
+    """Run the template of a plan; return why no judge may be forked after it, "" if one may."""
+    answer_judge.prepare_output()
+    before = _traces()
+    if failed := answer_judge.prepare(plan):
+        return f"template failed: {next(iter(failed.values()))}"
+    now = _traces()
+    left = sorted(kind for kind, was in before.items() if now[kind] != was)
+    return f"template left behind: {', '.join(left)}" if left else ""
+
+
+def _traces() -> dict[str, object]:
+    found: dict[str, object] = warmup_run.traces()
+    files = {each: _files(pathlib.Path(os.environ[each])) for each in _OWN_DIRECTORIES}
+    return {kind: of for kind, of in found.items() if kind not in _KEPT_BY_A_FORK} | files
+
+
+def _files(top: pathlib.Path) -> frozenset[tuple[str, int]]:
+    """Return the paths and times of files, without the caches, which a fork need not have."""
+    cache = os.environ[_CACHE]
+    found = set()
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != cache]  # noqa: PTH118
+        for name in (*folders, *names):
+            path = pathlib.Path(folder, name)
+            found.add((str(path), 0 if name in folders else path.lstat().st_mtime_ns))
+    return frozenset(found)
+
 
 _HEAVY = ("numpy", "pandas", "matplotlib.pyplot", "scipy", "altair", "plotly")
 """Slow imports common in notebooks; skipped where the environment does not have them."""
@@ -136,7 +174,7 @@ def main(argv: list[str]) -> None:
         if not problem:
             _do_warmup_run(control, options)
     if not problem and options["template"]:
-        problem = template_run.run(options["template"])
+        problem = run_template(options["template"])
     _close_log_files()
     gc.collect()
     gc.freeze()

@@ -25,7 +25,7 @@ rules = importlib.import_module("codec_rules")
 frames = importlib.import_module("frames")
 value_encoder = importlib.import_module("value_encoder")
 value_decoder = importlib.import_module("value_decoder")
-handle_table = importlib.import_module("handle_table")
+answer_server = importlib.import_module("answer_server")
 
 FrameError, Unencodable = frames.FrameError, rules.Unencodable
 Undecodable, HandleFacts = rules.Undecodable, rules.HandleFacts
@@ -40,7 +40,7 @@ class Point(NamedTuple):
 
 def packed(value: object) -> bytes:
     """Return the frame of a value, with an empty table of handles."""
-    tree, buffers = value_encoder.encode(value, handle_table.HandleTable().facts)
+    tree, buffers = value_encoder.encode(value, answer_server.HandleTable().facts)
     data: bytes = frames.pack([tree], buffers)
     return data
 

@@ -28,8 +28,8 @@ from tests.unit.sandbox.inside.codec import (
     SAMPLES,
     FrameError,
     Undecodable,
+    answer_server,
     frames,
-    handle_table,
     packed,
     unpacked,
     value_decoder,
@@ -105,7 +105,7 @@ def _changes() -> list[tuple[Any, list[bytes]]]:
 
 
 def _facts(value: object) -> Any:
-    return handle_table.HandleTable().facts(value)
+    return answer_server.HandleTable().facts(value)
 
 
 def refilled(data: bytes) -> None:
@@ -132,7 +132,9 @@ class Mutator:
         self._random = random.Random(seed)
         self.shares = False
         self._changes = _changes()
-        encoded = [value_encoder.encode(each, handle_table.HandleTable().facts) for each in SAMPLES]
+        encoded = [
+            value_encoder.encode(each, answer_server.HandleTable().facts) for each in SAMPLES
+        ]
         small = [packed(each) for each in SAMPLES]
         kept = [pair for pair, data in zip(encoded, small, strict=True) if len(data) < 8000]
         self._encoded = kept

@@ -15,7 +15,7 @@ import pytest
 from tests.unit.sandbox.inside.codec import FrameError, frames
 
 answer_session = importlib.import_module("answer_session")
-answer_rules = importlib.import_module("answer_rules")
+codec_rules = importlib.import_module("codec_rules")
 NoAnswer = answer_session.NoAnswer
 LIMITS = answer_session.Limits(notebook=5.0, call=0.5, check=5.0, submission=20.0)
 
@@ -71,7 +71,7 @@ def test_an_answer_is_its_status_and_parts(pipes: tuple[Any, Ends]) -> None:
     assert (reply.status, reply.parts) == ("value", [5, "printed"])
 
 
-MOST = answer_rules.PRINTED
+MOST = codec_rules.PRINTED
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ MOST = answer_rules.PRINTED
         lambda n: [0, "gone", "x"],
         lambda n: [n],
         lambda n: [],
-        lambda n: [n, "error", [], "x" * (answer_rules.TEXT + 1), ""],
+        lambda n: [n, "error", [], "x" * (codec_rules.TEXT + 1), ""],
         lambda n: [n, "stop", None],
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.sandbox.inside.codec import HandleFacts
 from tests.unit.sandbox.inside.judging import Worker, notebook, worker
 
-argument_pickle = importlib.import_module("argument_pickle")
+shared_objects = importlib.import_module("shared_objects")
 pytestmark = pytest.mark.full
 
 CHECK = "assert False, 'a check'"
@@ -36,7 +36,7 @@ INTERFACE = (
 
 def payload(*arguments: object, seeds: object = None) -> bytes:
     """Return a call's arguments."""
-    data: bytes = argument_pickle.dumps((arguments, {}, seeds), lambda value: None)
+    data: bytes = shared_objects.dumps((arguments, {}, seeds), lambda value: None)
     return data
 
 
@@ -130,7 +130,7 @@ def test_a_function_can_be_an_argument_with_all_that_it_names(serving: Worker) -
 
     offset = 5
     apply = number(serving, "double")
-    arguments = argument_pickle.dumps(((outer,), {}, None), lambda value: None)
+    arguments = shared_objects.dumps(((outer,), {}, None), lambda value: None)
     kind, names, *_ = serving.ask("call", apply, [], data=arguments)
     assert (kind, names[0]) == ("error", "TypeError")  # 2 * function: it arrived as one
 

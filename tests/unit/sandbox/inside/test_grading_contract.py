@@ -16,8 +16,8 @@ from tests.unit.sandbox.inside import codec
 
 grading_contract = importlib.import_module("grading_contract")
 label_results = importlib.import_module("label_results")
-answer_errors = importlib.import_module("answer_errors")
-argument_pickle = importlib.import_module("argument_pickle")
+answer_calls = importlib.import_module("answer_calls")
+shared_objects = importlib.import_module("shared_objects")
 assert codec.rules  # it has put the programs' directory on the path
 
 Use, ExpectedLabel = grading_contract.Use, grading_contract.ExpectedLabel
@@ -107,7 +107,7 @@ def test_missing_labels_have_failed_and_others_do_not_count() -> None:
 
 
 def _error(*names: str) -> Exception:
-    found: Exception = answer_errors.Errors().error(list(names), "text")
+    found: Exception = answer_calls.Errors().error(list(names), "text")
     return found
 
 
@@ -174,13 +174,13 @@ def test_a_call_that_is_written_without_conditions_counts_where_there_is_no_othe
 
 
 def test_no_more_classes_are_made_than_the_limit() -> None:
-    errors = answer_errors.Errors()
+    errors = answer_calls.Errors()
     kinds = {type(errors.error([f".E{n}", "ValueError"], "")) for n in range(300)}
     assert len(kinds) == 257  # the limit, and ValueError
 
 
 def _carried(value: object) -> Any:
-    return argument_pickle.loads(argument_pickle.dumps(value, lambda each: None), lambda n: n)
+    return shared_objects.loads(shared_objects.dumps(value, lambda each: None), lambda n: n)
 
 
 def test_functions_travel_with_what_they_name() -> None:
@@ -196,5 +196,5 @@ def test_functions_travel_with_what_they_name() -> None:
 
 def test_objects_of_the_worker_travel_as_their_number() -> None:
     stand_in = object()
-    data = argument_pickle.dumps([stand_in, 1], lambda each: 7 if each is stand_in else None)
-    assert argument_pickle.loads(data, lambda number: f"object {number}") == ["object 7", 1]
+    data = shared_objects.dumps([stand_in, 1], lambda each: 7 if each is stand_in else None)
+    assert shared_objects.loads(data, lambda number: f"object {number}") == ["object 7", 1]

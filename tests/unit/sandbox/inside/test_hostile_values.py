@@ -16,7 +16,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import pytest
 
-from tests.unit.sandbox.inside.codec import frames, handle_table, unpacked, value_encoder
+from tests.unit.sandbox.inside.codec import answer_server, frames, unpacked, value_encoder
 
 CALLED: list[str] = []
 """The methods that were called since the test began."""
@@ -86,7 +86,7 @@ for _name in ("__hash__", "__eq__", "__instancecheck__", "__subclasscheck__", "_
 
 def packed(value: object) -> bytes:
     """Return the frame of a value; the exceptions that an object causes are not hidden."""
-    table = handle_table.HandleTable()
+    table = answer_server.HandleTable()
     tree, buffers = value_encoder.encode(value, table.facts)
     data: bytes = frames.pack([tree], buffers)
     return data
