@@ -19,11 +19,11 @@ from uv import find_uv_bin
 from mograder.sandbox.inside import serve
 from mograder.sandbox.isolation.bwrap import BwrapRunner, Start, find_bubblewrap, system_links
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError
-from mograder.sandbox.isolation.etc_files import write_etc
 from mograder.sandbox.isolation.mounts import Sources
 from mograder.sandbox.isolation.policy import SANDBOXED_SESSION as INSIDE
 from mograder.sandbox.isolation.policy import Host, Plan, session_plan
 from mograder.sandbox.protocol import Mode, StartSession
+from mograder.sandbox.supervisor.config import write_etc
 from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import WarmSession
 from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until

@@ -37,7 +37,6 @@ from mograder.sandbox.isolation.bwrap import (
     adopt_orphans,
     leave_the_keyring,
 )
-from mograder.sandbox.isolation.etc_files import refresh_resolver
 from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
 from mograder.sandbox.limits.cpu import put_first
 from mograder.sandbox.node_messages import (
@@ -79,6 +78,7 @@ from mograder.sandbox.supervisor.config import (
     cgroups_of,
     prepare_runner,
     prepare_runtime,
+    refresh_resolver,
     restore_cache,
 )
 from mograder.sandbox.supervisor.hub_epochs import HubEpochs

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, Username
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.notebook import MAX_NOTEBOOK
@@ -22,7 +24,6 @@ from mograder.notebook.merge.cell_merge import Merge
 from mograder.processes.copy_merging import CopyMerger, MergeProposal, MergeQuestion
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf
-from mograder.sessions.updates.ports import KeptText, Placement, ReleaseHistory
 from mograder.sessions.updates.standing import CopyStanding, Standing, standing_of
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
@@ -35,6 +36,47 @@ from mograder.store.copies.copy_updates import (
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
 from mograder.store.versions.versions import Origin, Versions, digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class KeptText:
+    """A kept release: its digest and its notebook's text."""
+
+    digest: str
+    text: str
+
+
+class ReleaseHistory(Protocol):
+    """The releases of each item, the earlier ones too."""
+
+    def present(self, item: ItemName, /) -> KeptText | None:
+        """Return the published release of an item; None if it is not published."""
+
+    def origin(self, user: Username, item: ItemName, mine: str, /) -> KeptText | None:
+        """Return the release that a copy came from, None if it cannot be told.
+
+        ``mine`` is the copy's text.
+        """
+
+
+class Placement(Protocol):
+    """Puts a merge in place of a copy that no session has open."""
+
+    def put(
+        self,
+        user: Username,
+        item: ItemName,
+        text: bytes,
+        new: KeptText,
+        base: KeptText | None,
+        now: datetime,
+        /,
+    ) -> tuple[str, ...]:
+        """Replace the text and the data files; return sentences about files.
+
+        Raises: :class:`~mograder.core.errors.Busy` (disk full), :class:`Conflict`.
+        """
+
 
 _log = get_logger(__name__)
 

@@ -17,8 +17,7 @@ from mograder.core.names import ItemName, Username
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.processes.copy_merging import MergeOutline, MergeQuestion
 from mograder.sessions.student_copies import CopyOf
-from mograder.sessions.updates.copy_updates import CopyUpdates
-from mograder.sessions.updates.ports import KeptText
+from mograder.sessions.updates.copy_updates import CopyUpdates, KeptText
 from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.copies.copy_updates import PreviewLine, PreviewState
 

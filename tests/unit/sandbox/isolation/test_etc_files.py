@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.isolation.etc_files import refresh_resolver, write_etc
+from mograder.sandbox.supervisor.config import refresh_resolver, write_etc
 
 PRIVATE = "the private key"
 
