@@ -32,7 +32,7 @@ def pickled():
 def names_in(function):
     return function.__code__.co_names
 """
-ANSWER = "### BEGIN SOLUTION\ntext = '1'\nname = 'colorsys'\nnumbers = [1, 2]\n### END SOLUTION"
+ANSWER = "### BEGIN SOLUTION\ntext = '1'\nname = 'tabnanny'\nnumbers = [1, 2]\n### END SOLUTION"
 REFUSED = {
     "eval": "eval(text) == 1",
     "exec": "exec(text) is None",
