@@ -18,9 +18,8 @@ from mograder.core.errors import RemoteFailed
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.front_checks import examine_front
 from mograder.operations.report import Level
-from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.client.selftest import look_from_inside, read_report
-from mograder.sandbox.client.temporary import momentary_supervisor
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_uploads import SentGrade

@@ -24,8 +24,8 @@ from mograder.operations.machine_checks import (
 from mograder.operations.preflight import bubblewrap_line, confined_line, uv_line
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.share_checks import share_findings
+from mograder.sandbox.client.bootstrap import TemporarySupervisor, momentary_supervisor
 from mograder.sandbox.client.selftest import look_from_inside, refusal_of_warm_starts
-from mograder.sandbox.client.temporary import TemporarySupervisor, momentary_supervisor
 from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.nodes.node_dialer import Hub, probe

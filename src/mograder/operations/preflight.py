@@ -52,10 +52,13 @@ from mograder.operations.service_checks import (
     volume_line,
 )
 from mograder.operations.share_checks import share_lines
-from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.sandbox.client.bootstrap import (
+    TemporarySupervisor,
+    momentary_supervisor,
+    supervisor_config,
+)
 from mograder.sandbox.client.connection import connect_to
 from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
-from mograder.sandbox.client.temporary import TemporarySupervisor, momentary_supervisor
 from mograder.sandbox.isolation.bwrap import find_bubblewrap
 
 _SECRET_LENGTH = 32

@@ -17,8 +17,7 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script, read_script
 from mograder.publishing.publish import Preparer
-from mograder.sandbox.client.bootstrap import supervisor_config
-from mograder.sandbox.client.temporary import momentary_supervisor
+from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.releases.releases import Releases

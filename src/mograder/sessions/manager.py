@@ -32,8 +32,14 @@ from mograder.sessions.capacity import CapacityLimits, MemoryLedger, expected_me
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import Census, LocalConnections, Probe, connections
 from mograder.sessions.counters import Counters, kind_of
-from mograder.sessions.end_history import History, log_unasked_end
-from mograder.sessions.end_reasons import Ending, EndReason, last_words, reason_of
+from mograder.sessions.end_reasons import (
+    Ending,
+    EndReason,
+    History,
+    last_words,
+    log_unasked_end,
+    reason_of,
+)
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.reconciliation import Reconciler

@@ -18,9 +18,8 @@ from mograder.grading.runs.workbench import (
     environments_of,
     own_variables,
 )
-from mograder.sandbox.environments.plain_commands import PlainCommands
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.execution.plain_executor import PlainExecutor
+from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
 
 
 @asynccontextmanager

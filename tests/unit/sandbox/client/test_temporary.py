@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.sandbox.client.temporary import command_config
+from mograder.sandbox.client.bootstrap import command_config
 from mograder.sandbox.supervisor.config import SupervisorConfig
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mograder.sandbox.environments.plain_commands import PlainCommands
+from mograder.sandbox.execution.plain_processes import PlainCommands
 from mograder.sandbox.protocol import RunCommand
 from tests.support.processes import processes_now
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.client.temporary import command_config
+from mograder.sandbox.client.bootstrap import command_config
 from mograder.sandbox.limits.cgroup2 import GroupEvents, Reading, SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig, cgroups_of

@@ -1,5 +1,7 @@
-"""Runs a person's own notebooks where there are no sandboxes, with the person's rights.
+"""Child processes in place of a supervisor, where there are no sandboxes: runs and builds.
 
+A person's own notebooks run with the person's rights, and environments are built by the commands as
+the person could run them in a terminal; their packages are chosen by the person's own course.
 ``cell_runner.py`` runs the cells, as in a sandbox, but with the person's files and network, and
 without limits other than time. It runs a copy, because a notebook may write files beside itself.
 """
@@ -16,13 +18,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from uv import find_uv_bin
+
 from mograder.core.process_tree import ProcessTree, apart
 from mograder.core.system import python_of
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.policy import CELLRUN
-from mograder.sandbox.protocol import Executed
+from mograder.sandbox.protocol import Executed, RunCommand
 
 _LOG_BYTES = 4000
 _MOST_BYTES = 64 << 20
@@ -154,3 +159,60 @@ def _is_unwanted(path: Path) -> bool:
     if not is_needed(path.name):
         return True
     return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
+
+
+_TIMED_OUT = 124
+_LINE_BYTES = 1 << 20
+_FOR_SANDBOXES = frozenset({"UV_LINK_MODE"})
+"""Variables of builds that are of use in sandboxes only: uv's cache is on the same disk here."""
+
+
+class PlainCommands:
+    """Runs build commands with the given environment variables, and those of each command."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = dict(variables)
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int:
+        """Run a command, call ``on_line`` with each line of its output; return its status.
+
+        ``uv`` is our own; other programs are given relative to the directory of the build.
+        """
+        program, *arguments = command.argv
+        # Not resolved: the Python of an environment may be a link, and has to be called by it.
+        path = find_uv_bin() if program == "uv" else str(command.directory / program)
+        own = {key: value for key, value in command.variables.items() if key not in _FOR_SANDBOXES}
+        process = await asyncio.create_subprocess_exec(
+            *(path, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=command.directory,
+            env={**self._variables, **own, "PYTHONUTF8": "1"},
+            limit=_LINE_BYTES,
+            **apart(),
+        )
+        tree = ProcessTree(process.pid)
+        try:
+            async with asyncio.timeout(command.timeout):
+                await _pass_on(process, on_line)
+                return await process.wait()
+        except TimeoutError:
+            on_line("It took too long and was ended.")
+            return _TIMED_OUT
+        finally:
+            if process.returncode is None:
+                tree.kill()
+                await process.wait()
+
+
+async def _pass_on(process: asyncio.subprocess.Process, on_line: Progress) -> None:
+    assert process.stdout is not None
+    while True:
+        try:
+            line = await process.stdout.readline()
+        except ValueError:  # a longer one, which is dropped
+            continue
+        if not line:
+            return
+        on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
