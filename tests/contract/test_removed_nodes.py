@@ -19,7 +19,7 @@ def test_a_node_at_work_is_refused_and_forgotten_after_its_lease(engine: Engine)
     before = nodes.find("n1")
     assert before is not None
     assert nodes.remove("n1")
-    assert nodes.renew_lease("n1", before.secret_hash, 12) is None
+    assert not nodes.renew_leases({"n1": before.secret_hash}, 12)
     assert nodes.known_by(before.secret_hash) is None
     assert nodes.known_by("") is None
     assert nodes.find("n1") == replace(before, secret_hash="")

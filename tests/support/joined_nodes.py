@@ -10,7 +10,7 @@ from sqlalchemy import Engine, update
 from mograder.sandbox.node_messages import NodeStatus
 from mograder.store.database.database import writing
 from mograder.store.hub.hub_tables import NodeRow, nodes
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeNote, Nodes
 
 LEASE_SECONDS = 12.0
 GIGABYTE = 10**9
@@ -42,8 +42,8 @@ def connected(engine: Engine, name: str, version: str = "1.0", **changed: Any) -
     store = Nodes(engine)
     if store.find(name) is None:
         joined(engine, name)
-    assert store.renew_lease(name, name.encode().hex(), LEASE_SECONDS) is not None
-    store.note(name, version=version, status=status(**changed).model_dump_json())
+    assert store.renew_leases({name: name.encode().hex()}, LEASE_SECONDS)
+    store.note(NodeNote(name, version, status(**changed).model_dump_json()))
 
 
 def lapse(engine: Engine, name: str, seconds: float = 600.0) -> None:

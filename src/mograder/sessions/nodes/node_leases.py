@@ -11,22 +11,23 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeNote, Nodes
 
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 """The pause between two looks at the leases of nodes that are silent."""
 _RENEW_SECONDS = 0.5
-"""The shortest time between two renewals for one node, which may send statuses without end."""
+"""The shortest time between two renewals, since nodes may send statuses without end."""
 _NOTE_SECONDS = 5.0
 _NOTED_CHARACTERS = 65_536
 
@@ -45,9 +46,10 @@ class Leases:
     ``on_over`` is called with the name of each of them once its lease is over. ``on_granted`` is
     called with each status whose lease was granted.
 
-    Mutable state: ``_newest``, the status to answer next, by node; ``_tasks``; ``_waiting``, the
-    futures of :meth:`over`; ``_noted``, when a node's status was last stored; ``refused``, the
-    names of nodes that get no lease from this hub.
+    Mutable state: ``_newest``, the status to answer next, by node; ``_granting``, the nodes that
+    are told their lease now; ``_renewing``, the task that renews; ``_waiting``, the futures of
+    :meth:`over`; ``_noted``, when a node's status was last stored; ``refused``, the names of nodes
+    that get no lease from this hub.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Leases:
         self.on_over: Callable[[str], None] = lambda _: None
         self.on_granted: Callable[[NodeStatus], None] = lambda _: None
         self._newest: dict[ConnectedNode, NodeStatus] = {}
-        self._tasks: dict[ConnectedNode, asyncio.Task[None]] = {}
+        self._granting: set[ConnectedNode] = set()
+        self._renewing: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._noted: dict[str, _Noted] = {}
         self.refused: set[str] = set()
@@ -75,17 +79,12 @@ class Leases:
     def renew(self, node: ConnectedNode, status: NodeStatus) -> None:
         """Renew a node's lease in answer to a status; older unanswered ones are dropped."""
         self._newest[node] = status
-        if node not in self._tasks:
-            task = asyncio.create_task(self._renew_all(node))
-            self._tasks[node] = task
-            task.add_done_callback(lambda _: self._tasks.pop(node, None))
+        if self._renewing is None or self._renewing.done():
+            self._renewing = self._tasks.start(self._renew_all())
 
     async def close(self) -> None:
         """Cancel the renewals in progress."""
-        tasks = tuple(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def over(self, name: str) -> None:
         """Wait until a node's lease is over."""
@@ -143,49 +142,74 @@ class Leases:
                     future.set_result(None)
             self.on_over(name)
 
-    async def _renew_all(self, node: ConnectedNode) -> None:
-        while (status := self._newest.pop(node, None)) is not None:
+    async def _renew_all(self) -> None:
+        """Renew the leases of all nodes that have sent a status, together, until none has."""
+        while self._newest:
+            ready = {
+                node: status for node, status in self._newest.items() if node not in self._granting
+            }
+            for node in ready:
+                del self._newest[node]
             try:
-                if not await self._renew(node, status):
-                    return
+                await self._renew(
+                    {node: ready[node] for node in ready if node.name not in self.refused}
+                )
             except MograderError as error:
-                _log.warning("the lease of node %s was not renewed: %.300s", node.name, error)
+                _log.warning("the leases of nodes were not renewed: %.300s", error)
             await asyncio.sleep(_RENEW_SECONDS)
 
-    async def _renew(self, node: ConnectedNode, status: NodeStatus) -> bool:
-        """Renew a lease and tell the node; return false if it is refused or was removed."""
-        link = node.link
-        if link.name in self.refused:
-            return False
-        row = await asyncio.to_thread(
-            self._nodes.renew_lease, link.name, link.secret_hash, self._seconds
-        )
-        if row is None:
-            await self._refuse(link)
-            return False
-        await node.call(
-            GrantLease(
-                number=status.number,
-                seconds=self._seconds,
-                draining=row.draining,
-                uid=os.geteuid(),
-                epoch=self._epoch,
-            ),
+    async def _renew(self, ready: Mapping[ConnectedNode, NodeStatus]) -> None:
+        """Renew leases in one transaction, then tell each node; refuse those that were removed.
+
+        Raises: :class:`~mograder.core.errors.Busy`.
+        """
+        if not ready:
+            return
+        hashes = {node.name: node.link.secret_hash for node in ready}
+        notes = [
+            _note_of(node, status) for node, status in ready.items() if self._is_due(node, status)
+        ]
+        rows = await asyncio.to_thread(self._nodes.renew_leases, hashes, self._seconds, notes)
+        for node, status in ready.items():
+            row = rows.get(node.name)
+            if row is None or row.secret_hash != node.link.secret_hash:
+                self._tasks.start(self._refuse(node.link))
+            else:
+                self._granting.add(node)
+                self._tasks.start(self._grant(node, status, draining=row.draining))
+
+    async def _grant(self, node: ConnectedNode, status: NodeStatus, *, draining: bool) -> None:
+        """Tell a node that its lease was renewed."""
+        granted = GrantLease(
+            number=status.number,
             seconds=self._seconds,
+            draining=draining,
+            uid=os.geteuid(),
+            epoch=self._epoch,
         )
-        node.note_grant(draining=row.draining)
-        self.on_granted(status)
+        try:
+            await node.call(granted, seconds=self._seconds)
+        except MograderError as error:
+            _log.warning("the lease of node %s was not renewed: %.300s", node.name, error)
+        else:
+            node.note_grant(draining=draining)
+            self.on_granted(status)
+        finally:
+            self._granting.discard(node)
+
+    def _is_due(self, node: ConnectedNode, status: NodeStatus) -> bool:
+        """Return whether a status is to be stored, which then counts as done."""
         now, noted = self._clock.steady(), self._noted.get(node.name)
-        if noted is not None and noted.draining != status.draining:
+        changed = noted is not None and noted.draining != status.draining
+        if changed:
             text = "is drained: it takes no new sessions" if status.draining else "takes sessions"
             _log.info("node %s %s", node.name, text)
-        if noted is None or now - noted.at >= _NOTE_SECONDS or noted.draining != status.draining:
+        due = noted is None or changed or now - noted.at >= _NOTE_SECONDS
+        if due:
             self._noted[node.name] = _Noted(now, status.draining)
-            await asyncio.to_thread(self._note, node, status)
-        return True
+        return due
 
-    def _note(self, node: ConnectedNode, status: NodeStatus) -> None:
-        text = status.model_dump_json()
-        if len(text) > _NOTED_CHARACTERS:
-            text = ""
-        self._nodes.note(node.name, version=node.version[:50], status=text)
+
+def _note_of(node: ConnectedNode, status: NodeStatus) -> NodeNote:
+    text = status.model_dump_json()
+    return NodeNote(node.name, node.version[:50], text if len(text) <= _NOTED_CHARACTERS else "")

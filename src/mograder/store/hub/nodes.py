@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, Delete, Engine, delete, insert, or_, select, update
+from sqlalchemy import Connection, Delete, Engine, delete, insert, or_, select, tuple_, update
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
 from mograder.store.database.database_time import database_now
 from mograder.store.hub.hub_tables import NodeRow, nodes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeNote:
+    """A node's version and the JSON of its status, for people."""
+
+    name: str
+    version: str
+    status: str
 
 
 class Nodes:
@@ -61,21 +71,21 @@ class Nodes:
             row = connection.execute(wanted).mappings().first()
             return None if row is None or not secret_hash else NodeRow(**row)
 
-    def renew_lease(self, name: str, secret_hash: str, seconds: float) -> NodeRow | None:
-        """Extend the lease to ``seconds`` from now and return the row.
+    def renew_leases(
+        self, secret_hashes: Mapping[str, str], seconds: float, notes: Iterable[NodeNote] = ()
+    ) -> Mapping[str, NodeRow]:
+        """Extend the leases of nodes, given with the hashes of their secrets; store ``notes``.
 
-        Return None if the node was removed, or has another secret now.
+        A lease then lasts ``seconds`` from now. Return the rows by name, without those of nodes
+        that were removed or have another secret now.
         """
+        known = tuple_(nodes.c.name, nodes.c.secret_hash).in_(list(secret_hashes.items()))
         with writing(self._engine) as connection:
             until = database_now(connection) + timedelta(seconds=seconds)
-            changed = (
-                update(nodes)
-                .where(nodes.c.name == name, nodes.c.secret_hash == secret_hash)
-                .values(lease_until=until)
-                .returning(*nodes.c)
-            )
-            row = connection.execute(changed).mappings().first()
-            return None if row is None else NodeRow(**row)
+            changed = update(nodes).where(known).values(lease_until=until).returning(*nodes.c)
+            rows = [NodeRow(**row) for row in connection.execute(changed).mappings()]
+            _note(connection, notes)
+            return {row.name: row for row in rows}
 
     def lapsed(self) -> frozenset[str]:
         """Return the names of the nodes whose lease is over, or that never had one."""
@@ -99,11 +109,10 @@ class Nodes:
             rows = connection.execute(select(nodes.c.name, nodes.c.secret_hash)).all()
             return {row.name: row.secret_hash for row in rows}
 
-    def note(self, name: str, *, version: str, status: str) -> None:
-        """Store a node's version and the JSON of its status, for people."""
-        changed = update(nodes).where(nodes.c.name == name)
+    def note(self, note: NodeNote) -> None:
+        """Store what a node has told of itself, for people."""
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(changed.values(version=version, status=status))
+            _note(connection, [note])
 
     def drain(self, name: str, *, draining: bool) -> bool:
         """Store whether a node is to be drained; return False for an unknown name."""
@@ -127,6 +136,12 @@ class Nodes:
         """Delete the nodes that were removed and whose lease is over; return how many."""
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(_removed(connection)).rowcount
+
+
+def _note(connection: Connection, notes: Iterable[NodeNote]) -> None:
+    for each in notes:
+        changed = update(nodes).where(nodes.c.name == each.name)
+        connection.execute(changed.values(version=each.version, status=each.status))
 
 
 def _removed(connection: Connection) -> Delete:

@@ -131,7 +131,7 @@ def test_another_token_replaces_the_first_unless_the_node_is_at_work(
     second = NodeToken.find(printed(capfd, "node-token", "n1"), "")
     nodes = Nodes(state.engine)
     assert nodes.known_by(first.secret_hash) is None
-    assert nodes.renew_lease("n1", second.secret_hash, 60) is not None
+    assert nodes.renew_leases({"n1": second.secret_hash}, 60)
     assert "nodes remove n1" in " ".join(refused(capfd, "node-token", "n1").split())
     assert nodes.known_by(second.secret_hash) is not None
 

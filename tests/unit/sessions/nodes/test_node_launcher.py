@@ -245,7 +245,7 @@ async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig
     rig.add_row("session-a")
     rig.rows.place_session("session-a", "one")
     rig.rows.update_session("session-a", state=SessionState.RUNNING, socket="")
-    rig.nodes.renew_lease("one", "f" * 64, 60)
+    rig.nodes.renew_leases({"one": "f" * 64}, 60)
     (info,) = await rig.launcher.sessions()
     assert (info.session_id, info.node) == ("session-a", "one")
     rig.lapse("one")

@@ -9,7 +9,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Endpoint
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeNote, Nodes
 from mograder.web.hub.routes import MACHINE_ROUTES
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import FORM
@@ -119,7 +119,7 @@ async def test_a_removed_node_stays_until_its_lease_is_over(hub: Hub) -> None:
     connected(hub.engine, "n1")
     assert await change(hub, "n1", "remove") == 200
     assert await states(hub) == {"n1": "removed"}
-    assert Nodes(hub.engine).renew_lease("n1", b"n1".hex(), 12) is None
+    assert not Nodes(hub.engine).renew_leases({"n1": b"n1".hex()}, 12)
     assert "being removed" in await see(hub)
     lapse(hub.engine, "n1")
     assert await states(hub) == {}
@@ -149,7 +149,7 @@ async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
 async def test_what_a_node_says_is_shown_as_text(hub: Hub) -> None:
     connected(hub.engine, "n1", version="<script>", sessions=("<script>",) * 3)
     connected(hub.engine, "n2")
-    Nodes(hub.engine).note("n2", version="<script>", status=status().model_dump_json()[:-3])
+    Nodes(hub.engine).note(NodeNote("n2", "<script>", status().model_dump_json()[:-3]))
     assert "<script>" not in (await see(hub)).replace('<script type="module"', "")
     async with hub.client("prof", role=Role.INSTRUCTOR) as client:
         for path in ("/nodes", "/metrics"):
