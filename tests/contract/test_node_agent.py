@@ -14,10 +14,8 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Sa
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.locked_builds import order_of
-from mograder.sandbox.node_messages import GrantLease, HoldLease, PrepareEnvironment
-from mograder.sandbox.nodes.agent import NodeAgent
+from mograder.sandbox.node_messages import GrantLease, PrepareEnvironment
 from mograder.sandbox.nodes.node_config import NodeConfig
-from mograder.sandbox.nodes.node_drain import Drain
 from mograder.sandbox.protocol import (
     CancelCall,
     Execute,
@@ -29,6 +27,7 @@ from mograder.sandbox.protocol import (
 )
 from tests.support.node_agents import (
     LeasingHub,
+    RunningNode,
     next_hub,
     node_agent,
     node_config_of,
@@ -78,13 +77,13 @@ def node(runtime: Path, tmp_path: Path) -> NodeConfig:
 
 
 @pytest.fixture
-async def agent(node: NodeConfig, wire: WireHub) -> AsyncIterator[NodeAgent]:
+async def agent(node: NodeConfig, wire: WireHub) -> AsyncIterator[RunningNode]:
     async with node_agent(node, wire, "node-1") as agent:
         yield agent
 
 
 @pytest.fixture
-async def hub(agent: NodeAgent, wire: WireHub) -> LeasingHub:
+async def hub(agent: RunningNode, wire: WireHub) -> LeasingHub:
     del agent
     return await next_hub(wire)
 
@@ -174,7 +173,7 @@ async def test_marimo_runs_in_an_environment_that_the_hub_has_the_node_build(
 ) -> None:
     order = await _order_of_a_hub(tmp_path, uv_cache, run_directory)
     supervisor = real_config(runtime, tmp_path, uv_cache)
-    leased = supervisor.model_copy(update={"leased": True, "warm_environments": 1})
+    leased = supervisor.model_copy(update={"warm_environments": 1})
     node = node_config_of(runtime, tmp_path, supervisor=leased, build_seconds=240.0)
     async with node_agent(node, wire, "node-1"):
         hub = await next_hub(wire)
@@ -220,7 +219,7 @@ async def _first_line(hub: LeasingHub, session_id: str, path: str) -> bytes:
 
 
 async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_back(
-    agent: NodeAgent, node: NodeConfig, wire: WireHub, runtime: Path
+    agent: RunningNode, node: NodeConfig, wire: WireHub, runtime: Path
 ) -> None:
     del agent
     hub = await next_hub(wire, seconds=5.0)
@@ -235,21 +234,8 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     await start(again, node, "after")
 
 
-async def test_when_its_supervisor_is_killed_the_node_comes_back_without_sessions(
-    hub: LeasingHub, node: NodeConfig, wire: WireHub, runtime: Path
-) -> None:
-    await start(hub, node, "lost")
-    inside = await the_sleeper(runtime)
-    supervisor_of(runtime).kill()
-    await until_gone(inside)
-    await asyncio.wait_for(hub.lost.wait(), PATIENCE)
-    again = await next_hub(wire)
-    assert (await again.status()).sessions == ()
-    await start(again, node, "next")
-
-
 async def test_without_a_lease_nothing_starts(
-    agent: NodeAgent, node: NodeConfig, wire: WireHub
+    agent: RunningNode, node: NodeConfig, wire: WireHub
 ) -> None:
     hub = LeasingHub(await wire.next_link(), silent=True)
     hub.watch()
@@ -265,7 +251,6 @@ async def test_without_a_lease_nothing_starts(
     [
         RunCommand(argv=("/usr/bin/id",), directory=Path("/tmp"), timeout=5),
         Shutdown(),
-        HoldLease(until=9e9),
     ],
     ids=lambda operation: operation.op,
 )
@@ -337,10 +322,10 @@ async def test_starts_of_a_hub_that_is_gone_are_ended(
 
 
 async def test_a_drained_node_takes_nothing_new_and_ends_when_it_is_empty(
-    hub: LeasingHub, agent: NodeAgent, node: NodeConfig
+    hub: LeasingHub, agent: RunningNode, node: NodeConfig
 ) -> None:
     session_id = await start(hub, node, "last")
-    agent.drain.leave(hurry=False)
+    agent.leave(hurry=False)
     assert (await hub.status()).draining
     with pytest.raises(SandboxUnavailable, match="no new sessions"):
         await hub.link.connection.call(start_request(node, "new", SLEEPER))
@@ -350,11 +335,11 @@ async def test_a_drained_node_takes_nothing_new_and_ends_when_it_is_empty(
 
 
 async def test_the_end_of_the_drain_ends_the_sessions_that_are_left_and_tells_the_hub(
-    hub: LeasingHub, agent: NodeAgent, node: NodeConfig
+    hub: LeasingHub, agent: RunningNode, node: NodeConfig
 ) -> None:
     saves = "trap 'echo saved > A1.py; exit 0' TERM; touch up; while :; do sleep 0.05; done"
     session_id = await start(hub, node, "saving", saves)
-    agent.drain.leave(hurry=True)
+    agent.leave(hurry=True)
     status = await hub.status()
     assert status.drain_seconds is not None
     assert 0 < status.drain_seconds <= node.drain_seconds
@@ -364,25 +349,15 @@ async def test_the_end_of_the_drain_ends_the_sessions_that_are_left_and_tells_th
 
 
 async def test_the_last_sessions_end_one_after_the_other(
-    hub: LeasingHub, agent: NodeAgent, node: NodeConfig
+    hub: LeasingHub, agent: RunningNode, node: NodeConfig
 ) -> None:
-    now = 1000.0
-    agent.drain = Drain(node.drain_seconds, lambda: now)
     names = [await start(hub, node, name) for name in ("a", "b", "c")]
-    agent.drain.leave(hurry=True)
-    assert (await hub.status()).drain_seconds == node.drain_seconds / 2
-    now += node.drain_seconds * 0.7
-    first = await hub.outcome(names[0])
-    assert not first.asked, "the hub tells its student that the machine is serviced"
-    for _ in range(3):
-        status = await hub.status()
-        assert status.sessions == tuple(names[1:])
-        assert status.drain_seconds == 0
-    now += node.drain_seconds * 0.2
-    await hub.outcome(names[1])
-    assert names[2] not in hub.ended
-    now += node.drain_seconds * 0.1
-    await hub.outcome(names[2])
+    agent.leave(hurry=True)
+    for name in names:
+        gone = await hub.outcome(name)
+        assert not gone.asked, "the hub tells its student that the machine is serviced"
+        if name == names[0]:
+            assert names[2] not in hub.ended
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
 
 
@@ -399,7 +374,7 @@ async def test_an_administrator_drains_and_undrains_it(hub: LeasingHub, node: No
 
 
 async def test_it_takes_no_session_of_a_hub_if_only_one_of_the_two_is_root(
-    hub: LeasingHub, node: NodeConfig, caplog: pytest.LogCaptureFixture
+    hub: LeasingHub, node: NodeConfig, agent: RunningNode
 ) -> None:
     own = os.geteuid()
     hub.uid = 0 if own else 1000
@@ -407,7 +382,7 @@ async def test_it_takes_no_session_of_a_hub_if_only_one_of_the_two_is_root(
     assert (await hub.status()).draining
     with pytest.raises(SandboxUnavailable, match="no new sessions"):
         await hub.link.connection.call(start_request(node, "other", SLEEPER))
-    assert caplog.text.count(f"runs as uid {own}, but its hub as uid {hub.uid}") == 1
+    assert agent.log.read_text().count(f"runs as uid {own}, but its hub as uid {hub.uid}") == 1
     hub.uid = own
     await hub.status()
     assert not (await hub.status()).draining
@@ -425,3 +400,16 @@ async def test_a_hub_that_is_silent_is_left_before_the_lease_ends(
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     again = await next_hub(wire)
     assert (await again.status()).sessions == (session_id,)
+
+
+async def test_a_run_ends_with_the_lease(hub: LeasingHub, node: NodeConfig, runtime: Path) -> None:
+    request = start_request(node, "run", SLEEPER)
+    fields = request.model_dump(include={"session_id", "directory", "notebook", "environment"})
+    run = Execute(**fields, uid_slot=7, limits=LIMITS, seconds=60)
+    running = asyncio.create_task(hub.link.connection.call(run, lambda _: None))
+    inside = await the_sleeper(runtime)
+    hub.seconds = 5.0
+    await hub.status()
+    hub.silent = True
+    await until_gone(inside)
+    await asyncio.wait({running})

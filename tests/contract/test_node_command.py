@@ -18,16 +18,14 @@ import pytest
 
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.main import run
-from mograder.core.errors import MograderError
 from mograder.core.settings import read_environ
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.protocol import StopSession
+from mograder.sandbox.supervisor.lease import boot_time
 from tests.support.node_agents import LeasingHub, next_hub, start_request
 from tests.support.node_wire import WireHub, wire_hub
-from tests.support.processes import processes_now
 from tests.support.supervisors import (
     PATIENCE,
-    client_of,
     short_directory,
     until,
     until_gone,
@@ -54,15 +52,11 @@ class NodeProcess:
     config: NodeConfig
 
     def sleepers(self) -> list[psutil.Process]:
-        """What runs in its sandboxes, also after the node was killed."""
+        """What runs in its sandboxes."""
         found = []
-        for process in processes_now():
+        for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                above = " ".join(part for p in process.parents() for part in p.cmdline())
-                if (
-                    process.cmdline() == ["sleep", "600"]
-                    and str(self.config.supervisor.runtime) in above
-                ):
+                if process.cmdline() == ["sleep", "600"]:
                     found.append(process)
         return found
 
@@ -95,11 +89,6 @@ async def node(wire: WireHub, variables: dict[str, str]) -> AsyncIterator[NodePr
     finally:
         process.kill()
         await asyncio.to_thread(process.wait)
-        with contextlib.suppress(MograderError):
-            client = client_of(node.config.supervisor)
-            await client.open()
-            await client.shutdown()
-            await client.close()
 
 
 @pytest.fixture
@@ -121,34 +110,46 @@ async def start(hub: LeasingHub, node: NodeProcess, name: str) -> str:
     return request.session_id
 
 
+_DEAF = "trap '' TERM HUP INT; sleep 600 & wait; sleep 602"
+_TREE = f"""test -f A1.py || exec sleep 700; trap '' TERM HUP INT
+    (setsid sh -c "{_DEAF}" &) ; (setsid setsid sh -c "{_DEAF}" &)
+    touch up; while :; do sleep 600; done"""
+"""It leaves its process group, ignores signals, and holds its output open."""
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("script", [SLEEPER, _TREE], ids=["obedient", "deaf"])
 async def test_the_sessions_of_a_node_that_is_killed_or_stopped_end_with_the_lease(
-    hub: LeasingHub, node: NodeProcess, end: signal.Signals
+    hub: LeasingHub, node: NodeProcess, end: signal.Signals, script: str
 ) -> None:
-    await start(hub, node, "fenced")
-    await until(lambda: len(node.sleepers()) == 1)
+    """The kernel kills a process that is stopped, and its sandboxes end with it."""
+    request = start_request(node.config, "fenced", script)
+    await hub.link.connection.call(request)
+    await until((request.directory / "up").exists)
+    count = 1 if script is SLEEPER else 3
+    await until(lambda: len(node.sleepers()) == count)
     inside = node.sleepers()
-    hub.seconds = 5.0
     await hub.status()
     node.process.send_signal(end)
+    stopped_at = boot_time()
     await until_gone(inside)
+    assert boot_time() - stopped_at < hub.seconds, "the hub takes the lease as over then"
+    assert await asyncio.to_thread(node.process.wait, PATIENCE) == -signal.SIGKILL
 
 
-async def test_a_node_that_starts_again_in_time_keeps_its_sessions(
+async def test_a_node_that_is_cut_off_ends_its_sessions_and_goes_on(
     hub: LeasingHub, node: NodeProcess, wire: WireHub
 ) -> None:
-    hub.seconds = 60.0
+    await start(hub, node, "cut")
+    await until(lambda: len(node.sleepers()) == 1)
+    inside = node.sleepers()
+    hub.seconds = 6.0
     await hub.status()
-    session_id = await start(hub, node, "kept")
-    node.process.kill()
-    await asyncio.to_thread(node.process.wait)
-    command = [sys.executable, "-m", "mograder", "node", "run"]
-    node.process = await asyncio.to_thread(subprocess.Popen, command, env=node.variables)
+    hub.silent = True
+    await until_gone(inside)
     again = await next_hub(wire)
-    assert (await again.status()).sessions == (session_id,)
-    assert (await again.link.connection.call(StopSession(session_id=session_id))).stopped
-    node.process.terminate()
-    assert await asyncio.to_thread(node.process.wait, PATIENCE) == 0
+    assert (await again.status()).sessions == ()
+    assert node.process.poll() is None
 
 
 async def test_sigterm_drains_it_tells_the_hub_and_leaves_no_process(

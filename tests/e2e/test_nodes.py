@@ -151,8 +151,8 @@ def test_notebooks_are_validated_and_judged_on_nodes(rig: Rig) -> None:
     assert not list((hub.course / "hub-runs").glob("*/grading/workers/*")), "copies are removed"
 
 
-def test_an_agent_that_is_killed_ends_its_sessions_which_start_elsewhere(rig: Rig) -> None:
-    """Only the agent is killed: its supervisor ends the sandboxes before the lease is over."""
+def test_the_sessions_of_a_node_that_is_killed_start_elsewhere(rig: Rig) -> None:
+    """They have ended before the lease is over."""
     hub = rig.nodes.hub
     start(hub, "kept")
     with rig.nodes.extra("three", rig.one) as three:

@@ -1,4 +1,4 @@
-"""A node without sandboxes: it speaks the control protocol as an agent does, over any streams.
+"""A node without sandboxes: it speaks the control protocol as one with them does, over any streams.
 
 It "runs" sessions as entries of a dictionary. Like a real one it ends them when its lease is over.
 """

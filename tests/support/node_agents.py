@@ -1,22 +1,24 @@
-"""A node with a real supervisor and real sandboxes, and a hub's end that grants its leases."""
+"""A node as a process with real sandboxes, and a hub's end that grants its leases."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.node_messages import GrantLease, NodeStatus
-from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig
-from mograder.sandbox.nodes.node_dialer import Hub
 from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.protocol import Ended, News, StartSession, Subscribe
+from tests.support.course import REPOSITORY
 from tests.support.node_wire import WireHub
 from tests.support.supervisors import LIMITS, PATIENCE, make_config, shell_environment
 
@@ -104,7 +106,7 @@ def node_config_of(runtime: Path, place: Path, **choices: object) -> NodeConfig:
     known: dict[str, object] = {
         "state": place / "state",
         "shares": (share.resolve(),),
-        "supervisor": make_config(runtime, place, leased=True),
+        "supervisor": make_config(runtime, place),
         "memory": 1 << 30,
         "starts": 2,
         "drain_seconds": 5.0,
@@ -113,20 +115,43 @@ def node_config_of(runtime: Path, place: Path, **choices: object) -> NodeConfig:
     return NodeConfig(**{**known, **choices})  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class RunningNode:
+    """A node as a process, and what it logs."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def leave(self, *, hurry: bool) -> None:
+        """Ask it to end, by the signal of its engine or of ``mograder node drain``."""
+        self.process.send_signal(signal.SIGTERM if hurry else signal.SIGUSR1)
+
+
 @asynccontextmanager
-async def node_agent(config: NodeConfig, wire: WireHub, name: str) -> AsyncIterator[NodeAgent]:
-    """An agent at work, with its supervisor; all of it has ended afterwards."""
-    token = wire.token(name)
-    client = SupervisorClient(config.supervisor)
-    await client.open()
-    agent = NodeAgent(config, Hub.parse(wire.url), token.secret, client)
-    serving = asyncio.create_task(agent.serve())
+async def node_agent(config: NodeConfig, wire: WireHub, name: str) -> AsyncIterator[RunningNode]:
+    """A node at work; all of it has ended afterwards."""
+    rest = {
+        "hub": wire.url,
+        "secret": wire.token(name).secret,
+        "state": str(config.state),
+        "shares": [str(each) for each in config.shares],
+        "memory": config.memory,
+        "starts": config.starts,
+        "drain_seconds": config.drain_seconds,
+        "build_seconds": config.build_seconds,
+    }
+    program = [sys.executable, "-m", "tests.support.node_program"]
+    arguments = [config.supervisor.model_dump_json(), json.dumps(rest)]
+    log = config.state / "node.log"
+    with log.open("wb") as output:
+        command = [*program, *arguments]
+        process = await asyncio.to_thread(subprocess.Popen, command, stderr=output, cwd=REPOSITORY)
     try:
-        yield agent
+        yield RunningNode(process, log)
     finally:
-        serving.cancel()
-        await asyncio.wait({serving})
-        await client.close()
+        process.terminate()
+        process.terminate()
+        await asyncio.to_thread(process.wait, PATIENCE)
 
 
 def start_request(config: NodeConfig, name: str, script: str, **changes: object) -> StartSession:

@@ -62,9 +62,9 @@ class NodeProcess(StartedServer):
         return self.log_text().count("connected to the hub at")
 
     def processes(self) -> list[psutil.Process]:
-        """The agent and all that it has started."""
-        agent = psutil.Process(self.pid)
-        return [agent, *agent.children(recursive=True)]
+        """The node's process and all that it has started."""
+        own = psutil.Process(self.pid)
+        return [own, *own.children(recursive=True)]
 
 
 @dataclass

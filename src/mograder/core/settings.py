@@ -178,7 +178,7 @@ DRAIN_SECONDS = 20.0
 class NodeEnviron:
     """The settings of a node.
 
-    ``state`` is the directory of its environments and logs; ``shares`` are the directories that it
+    ``state`` is the directory of its environments; ``shares`` are the directories that it
     has in common with the hub, whose address is ``hub``. ``token`` is its token. ``memory_mb`` is
     for all sessions together, 0 for nine tenths of the machine's. ``drain_seconds`` is the time
     between the signal to end and the end of the last session.

@@ -12,26 +12,12 @@ LONGEST_LOCK = 700_000
 """The most characters of a lock: some 250 packages, so that it fits into a message."""
 
 
-class HoldLease(Message):
-    """Allow sessions and runs until ``until``, in seconds of CLOCK_BOOTTIME of this machine.
-
-    A point in time and no duration, so that a message that waited on its way allows no more. When
-    the time is over the supervisor kills all of them, and refuses starts until the next lease. A
-    supervisor that was never given a lease needs none. ``epoch`` is that of the hub that grants it,
-    as in :class:`~mograder.sandbox.protocol.Hello`.
-    """
-
-    op: Literal["hold lease"] = "hold lease"
-    until: float
-    epoch: int = Field(default=0, ge=0)
-
-
 class GrantLease(Message):
-    """Answer the :class:`NodeStatus` with this ``number``; from a hub to a node's agent only.
+    """Answer the :class:`NodeStatus` with this ``number``; from a hub to a node only.
 
     The node may run sessions for ``seconds``, counted from the moment when it sent that status.
     ``draining`` is whether an administrator wants the node to be drained. ``uid`` is the hub's
-    user, ``epoch`` as in :class:`HoldLease`.
+    user, ``epoch`` that of the hub, as in :class:`~mograder.sandbox.protocol.Hello`.
     """
 
     op: Literal["grant lease"] = "grant lease"
@@ -43,7 +29,7 @@ class GrantLease(Message):
 
 
 class PrepareEnvironment(Message):
-    """Build an environment on a node, if it lacks it; from a hub to a node's agent only.
+    """Build an environment on a node, if it lacks it; from a hub to a node only.
 
     ``key`` is its name, ``lock`` the text of its lock and ``digest`` the SHA-256 of that in hex,
     ``project`` the project's text, ``python`` the version of its interpreter, ``assets`` the set of
@@ -65,7 +51,7 @@ class PrepareEnvironment(Message):
 
 
 class NodeStatus(Message):
-    """The state of a node, which its agent sends to its hub every 1.5 seconds.
+    """The state of a node, which it sends to its hub every 1.5 seconds.
 
     ``number`` counts up; the hub answers by :class:`GrantLease`. Memory is in bytes: ``memory`` is
     what sessions and runs may use together, ``used`` what they and the node's helpers use now.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic import dataclasses as strict
@@ -19,7 +19,6 @@ from pydantic import dataclasses as strict
 from mograder.sandbox.message import MOST, Amount, Bytes, Count, Message, Name
 from mograder.sandbox.node_messages import (
     GrantLease,
-    HoldLease,
     NodeStatus,
     PrepareEnvironment,
 )
@@ -275,7 +274,6 @@ Operation = Annotated[
     | CancelCall
     | Answered
     | Subscribe
-    | HoldLease
     | GrantLease
     | PrepareEnvironment
     | Hello
@@ -465,6 +463,10 @@ ANSWER: TypeAdapter[SupervisorMessage] = TypeAdapter(Answer)
 def encode(message: BaseModel) -> bytes:
     """Return the message as one line of JSON."""
     return message.model_dump_json().encode() + b"\n"
+
+
+Located = TypeVar("Located", StartSession, Warm, Execute, JudgeSubmission)
+"""An operation that names directories."""
 
 
 class CallId(Message):

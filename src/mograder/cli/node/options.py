@@ -22,7 +22,7 @@ _LARGEST_TOKEN = 65_536
 state_option = click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory of the node's environments and logs, on a local disk.  "
+    help="Directory of the node's environments, on a local disk.  "
     "[env var: MOGRADER_NODE_STATE; default: ~/.local/state/mograder-node]",
 )
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from mograder.auth.node_tokens import NodeToken
 from mograder.cli.node.options import (
     hub_of,
     hub_option,
@@ -24,14 +21,10 @@ from mograder.cli.node.options import (
 )
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
-from mograder.core.systemd import READY, STOPPING, Service
 from mograder.operations.share_checks import refuse_squashed_root
-from mograder.sandbox.client.bootstrap import open_sandbox
-from mograder.sandbox.limits.cpu import put_first
-from mograder.sandbox.nodes.agent import NodeAgent
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
-from mograder.sandbox.nodes.node_dialer import Hub
 from mograder.sandbox.nodes.node_process import held
+from mograder.sandbox.nodes.node_supervisor import serve_node
 
 _log = logging.getLogger("mograder.node")
 
@@ -83,9 +76,9 @@ def run(
     _demand_shares(config)
     address, token = hub_of(environ), token_of(environ)
     _make_state(config.state)
-    put_first()
+    _log.info("this machine is the node %s", token.name)
     with held(config.state):
-        asyncio.run(_serve(config, address, token, environ.service))
+        serve_node(config, address, token.secret, environ.service)
 
 
 @click.command("join", hidden=True, context_settings={"ignore_unknown_options": True})
@@ -125,25 +118,3 @@ def _demand_shares(config: NodeConfig) -> None:
                 hint="Mount it here at the same path as on the hub's machine.",
             )
     refuse_squashed_root(*config.shares)
-
-
-async def _serve(config: NodeConfig, hub: Hub, token: NodeToken, service: Service) -> None:
-    client, _ = await open_sandbox(config.supervisor, None, dev=False)
-    agent = NodeAgent(config, hub, token.secret, client)
-    loop = asyncio.get_running_loop()
-
-    def leave() -> None:
-        service.tell(STOPPING)
-        agent.drain.leave(hurry=True)
-
-    loop.add_signal_handler(signal.SIGTERM, leave)
-    loop.add_signal_handler(signal.SIGINT, leave)
-    loop.add_signal_handler(signal.SIGUSR1, lambda: agent.drain.leave(hurry=False))
-    loop.add_signal_handler(signal.SIGUSR2, agent.drain.stay)
-    _log.info("the node %s serves %s", token.name, hub)
-    service.tell(READY, f"STATUS=Serving {hub}")
-    try:
-        async with service.kept_alive():
-            await agent.serve()
-    finally:
-        await client.close()

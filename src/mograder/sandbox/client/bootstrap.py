@@ -26,6 +26,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.build_job import CommandRunner
 from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.isolation.policy import ASSET_URL
 from mograder.sandbox.protocol import RunCommand
@@ -127,14 +128,14 @@ async def open_client(config: SupervisorConfig, epoch: int = 0) -> SupervisorCli
         try:
             if connection.hello.sandbox != "bubblewrap":
                 raise SandboxUnavailable("The running session supervisor makes no sandboxes.")
-            await _prove(client, config)
+            await prove(client, config)
         except MograderError:
             await client.close()
             raise
     return client
 
 
-async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
+async def prove(runner: CommandRunner, config: SupervisorConfig) -> None:
     """Run a command in a sandbox, since only that shows whether the kernel allows it.
 
     Raises: :class:`SandboxUnavailable` when it fails.
@@ -146,7 +147,7 @@ async def _prove(client: SupervisorClient, config: SupervisorConfig) -> None:
     directory.mkdir(mode=0o700)
     command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=_PROOF_SECONDS)
     try:
-        status = await client.run(command, said.append)
+        status = await runner.run(command, said.append)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     if status != 0:
@@ -225,7 +226,6 @@ def command_config(config: SupervisorConfig, place: Path, *, warm: int = 0) -> S
         "linger": _LINGER_SECONDS,
         "log": place / "supervisor.log",
         "warm_environments": warm,
-        "leased": False,
         "divide_cgroups": False,
     }
     return config.model_copy(update=changes)

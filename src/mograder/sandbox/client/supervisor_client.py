@@ -20,7 +20,6 @@ from mograder.sandbox.client.connection import (
     connect_to,
     reap,
 )
-from mograder.sandbox.node_messages import HoldLease
 from mograder.sandbox.protocol import (
     Answered,
     Done,
@@ -140,13 +139,6 @@ class SupervisorClient:
     async def listed(self) -> Done:
         """Return the live sessions, and the environments in use and with zygotes."""
         return await self._repeated(ListSessions())
-
-    async def hold_lease(self, until: float, epoch: int = 0) -> None:
-        """Let sessions and runs go on until then (:class:`HoldLease`), by a hub of this epoch.
-
-        Raises: :class:`~mograder.core.errors.Conflict` if a hub with a higher one was seen.
-        """
-        await self._repeated(HoldLease(until=until, epoch=epoch))
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         """Run a build command, call ``on_line`` with each line of output; return its status."""

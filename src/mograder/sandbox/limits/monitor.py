@@ -134,6 +134,11 @@ class Monitor:
         if watch.is_run:
             self._tell(self._measured(()))
 
+    @property
+    def used(self) -> int:
+        """The memory in bytes of all sessions, runs and the rest, as last measured."""
+        return sum(each.reading.memory for each in self._watches.values()) + self._told_overhead
+
     async def close(self) -> None:
         """Stop all monitoring."""
         self._closed.set()

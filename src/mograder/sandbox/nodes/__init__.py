@@ -1,1 +1,1 @@
-"""Nodes: the agent that runs sandboxes for hubs on another machine, and the wire between them."""
+"""Nodes: supervisors that run sandboxes for a hub on another machine, and the wire between them."""

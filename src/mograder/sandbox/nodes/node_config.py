@@ -51,8 +51,7 @@ def node_config(environ: Environ) -> NodeConfig:
         uv_cache=cache.absolute().resolve(),
         sandbox="bubblewrap",
         uid_base=SecuritySettings().sandbox_uid_base,
-        owned=True,
-        log=state / "supervisor.log",
+        owned=False,
         path=environ.path,
         build_variables=build,
         build_readable=named_files(build),
@@ -60,7 +59,6 @@ def node_config(environ: Environ) -> NodeConfig:
         disk_reserve_mb=limits.disk_reserve_mb,
         disk_reserve_percent=limits.disk_reserve_percent,
         warm_memory_mb=limits.warm_memory_mb,
-        leased=True,
     )
     return NodeConfig(
         state=state,

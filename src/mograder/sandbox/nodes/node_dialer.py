@@ -53,6 +53,9 @@ PARKED = 8
 """The number of connections that wait at the hub; one that was taken is replaced at once."""
 
 _CONNECT_SECONDS = 5.0
+_HURRIED_SECONDS = 2.5
+"""The same while sessions would end without a hub: a front may lead to one that hangs, and the next
+time to another one."""
 _FLUSH_SECONDS = 600.0
 """How long the end of a session's answer may take to reach a hub that reads slowly."""
 _SHORTEST_PAUSE, _HURRIED_PAUSE, _LONGEST_PAUSE = 0.2, 0.5, 5.0
@@ -124,7 +127,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def dial(hub: Hub, secret: str, protocol: str, tls: ssl.SSLContext | None) -> HeadReader:
+async def dial(
+    hub: Hub,
+    secret: str,
+    protocol: str,
+    tls: ssl.SSLContext | None,
+    seconds: float = _CONNECT_SECONDS,
+) -> HeadReader:
     """Connect to a hub for one of the two protocols; with "" only ask whether it accepts the node.
 
     Raises: ``OSError``, :class:`Forbidden` with a remedy if it does not, :class:`RemoteFailed` for
@@ -132,7 +141,7 @@ async def dial(hub: Hub, secret: str, protocol: str, tls: ssl.SSLContext | None)
     """
     loop = asyncio.get_running_loop()
     request = hub.request(secret, protocol)
-    async with asyncio.timeout(_CONNECT_SECONDS):
+    async with asyncio.timeout(seconds):
         transport, first = await loop.create_connection(
             HeadReader,
             hub.host,
@@ -282,7 +291,8 @@ class NodeDialer:
         return _HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE
 
     async def _converse(self, pause: _Pause) -> None:
-        first = await dial(self._hub, self._secret, CONTROL, self._tls)
+        seconds = _HURRIED_SECONDS if self._hurried() else _CONNECT_SECONDS
+        first = await dial(self._hub, self._secret, CONTROL, self._tls, seconds)
         parking: list[asyncio.Task[None]] = []
         try:
             pause.reset()

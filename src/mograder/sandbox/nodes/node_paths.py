@@ -7,18 +7,9 @@ import re
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput
-from mograder.sandbox.protocol import (
-    Execute,
-    JudgeSubmission,
-    NotebookRequest,
-    StartSession,
-    Warm,
-)
+from mograder.sandbox.protocol import JudgeSubmission, Located, NotebookRequest, Warm
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
-
-Located = StartSession | Execute | JudgeSubmission | Warm
-"""The operations that name directories."""
 
 
 class NodePaths:

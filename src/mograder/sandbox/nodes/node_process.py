@@ -20,7 +20,7 @@ _DIGITS = 20
 def held(state: Path) -> Iterator[None]:
     """Hold the lock of a node's directory, with the number of this process in the file.
 
-    Raises: :class:`Conflict` if another agent is at work there, :class:`InvalidInput` for a
+    Raises: :class:`Conflict` if another node is at work there, :class:`InvalidInput` for a
     directory in which this user cannot write.
     """
     try:

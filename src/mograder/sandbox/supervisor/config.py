@@ -134,7 +134,6 @@ class SupervisorConfig(BaseModel):
     a disk, at most ``disk_reserve_percent`` of it; 0 means no reserve.
     ``divide_cgroups`` is false for a command's own supervisor: the tree is the hub supervisor's.
     ``path`` is the hub's own ``PATH``, in which bubblewrap is searched.
-    ``leased``: no session may start before the first lease; that of a node.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -155,7 +154,6 @@ class SupervisorConfig(BaseModel):
     disk_reserve_percent: int = 5
     warm_memory_mb: int = 1024
     divide_cgroups: bool = True
-    leased: bool = False
     course: str = ""
     """Identifies the course, so that another course's hub does not end its sessions as orphans."""
     asset_url: str = ASSET_URL

@@ -1,8 +1,8 @@
 """The lease of a node's supervisor: the time until which sessions and runs may go on there.
 
 A hub that cannot reach a node starts a student's session on another machine once the node's lease
-is over. So the supervisor itself kills its sessions at the end of its lease, whether or not the
-node's other process still runs. Times are of CLOCK_BOOTTIME, which goes on while the machine
+is over. So the node kills its sessions at the end of its lease, and the kernel kills the node if it
+does not. Times are of CLOCK_BOOTTIME, which goes on while the machine
 sleeps, and absolute, so that a message that waited on its way does not prolong the lease.
 
 A supervisor that was never given a lease has none, and its sessions go on for ever: that of a hub.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -30,11 +31,64 @@ _LOOK_SECONDS = 0.2
 _LOOP_SECONDS = 1.0
 """How long the event loop may take to kill the sessions, before the whole process is ended."""
 _LOG_SECONDS = 0.2
+_STOPPED_SECONDS = 2.0
+"""How long after the end of the lease the kernel ends a process that has not killed the sessions by
+then: it is stopped, say. A hub takes the lease as over three seconds after that end."""
+_TIMER_ABSTIME = 1
 
 
 def boot_time() -> float:
     """Return the seconds since the machine's start, including those in which it slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class _Event(ctypes.Structure):
+    """``struct sigevent`` of Linux; the padding is that of its 64 bytes."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("rest", ctypes.c_char * 48),
+    )
+
+
+class _Setting(ctypes.Structure):
+    """``struct itimerspec``."""
+
+    _fields_ = (
+        ("again_seconds", ctypes.c_long),
+        ("again_nanoseconds", ctypes.c_long),
+        ("seconds", ctypes.c_long),
+        ("nanoseconds", ctypes.c_long),
+    )
+
+
+class KillTimer:
+    """A timer of the kernel that kills this process, also while it is stopped.
+
+    The sandboxes end with it, as their parent.
+    """
+
+    def __init__(self) -> None:
+        """Make it; it is not set. Raises: ``OSError``."""
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._timer = ctypes.c_void_p()
+        event = _Event(None, signal.SIGKILL, 0)
+        place = ctypes.byref(self._timer)
+        self._demand(self._libc.timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), place))
+
+    def set(self, until: float) -> None:
+        """Have the process killed at this :func:`boot_time`; 0 has it never killed."""
+        seconds = int(until)
+        setting = _Setting(0, 0, seconds, int((until - seconds) * 1e9))
+        settime = self._libc.timer_settime
+        self._demand(settime(self._timer, _TIMER_ABSTIME, ctypes.byref(setting), None))
+
+    def _demand(self, result: int) -> None:
+        if result != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
 
 class Lease:
@@ -58,6 +112,10 @@ class Lease:
         self._term = 0
         self._held = False
         self._changed = threading.Condition()
+        self.on_over: Callable[[], None] = lambda: None
+        """Called in the event loop when the sessions of a lease that is over were killed."""
+        self.timer: KillTimer | None = None
+        """What ends this process if it is stopped or hangs; None in tests."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -91,7 +149,13 @@ class Lease:
                 self._lapse()
             self._held = self._held or until > boot_time()
             self._until = max(self._until, until)
+            if self._held and self.timer is not None:
+                self.timer.set(self._until + _STOPPED_SECONDS)
             self._changed.notify()
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the end, 0 if there is no lease."""
+        return max(0.0, self._until - boot_time()) if self._held else 0.0
 
     def _watch(self) -> None:
         try:
@@ -130,6 +194,9 @@ class Lease:
 
     def _kill_and_tell(self, done: threading.Event) -> None:
         self._kill_sessions()
+        if self.timer is not None and not self._held:
+            self.timer.set(0.0)
+        self.on_over()
         done.set()
 
     def _expect(self, done: threading.Event) -> None:

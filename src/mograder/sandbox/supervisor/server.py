@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -21,6 +22,8 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -39,11 +42,7 @@ from mograder.sandbox.isolation.bwrap import (
 )
 from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
 from mograder.sandbox.limits.cpu import put_first
-from mograder.sandbox.node_messages import (
-    GrantLease,
-    HoldLease,
-    PrepareEnvironment,
-)
+from mograder.sandbox.node_messages import GrantLease, PrepareEnvironment
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -61,6 +60,7 @@ from mograder.sandbox.protocol import (
     InUse,
     JudgeSubmission,
     ListSessions,
+    Located,
     News,
     Output,
     RunCommand,
@@ -87,6 +87,7 @@ from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from mograder.sandbox.warm.pool import ZygotePool
 
 _log = logging.getLogger("mograder.supervisor")
+
 
 _FAREWELL_SECONDS = 2.0
 _REPORT_SECONDS = 0.2
@@ -141,8 +142,6 @@ class Supervisor:
     async def serve(self) -> None:
         """Answer hubs until a shutdown call or signal, or until none has connected for long."""
         loop = asyncio.get_running_loop()
-        if self._config.leased:
-            self._session_table.lease.hold(0.0)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         path = self._config.socket
@@ -158,15 +157,19 @@ class Supervisor:
             await self._stopping.wait()
             self._service.tell(STOPPING)
             path.unlink(missing_ok=True)
-            await self._session_table.end_all()
-            if self._zygotes is not None:
-                await self._zygotes.close()
-            for hub in tuple(self._hubs):
-                hub.close()
-            if self._conversations:
-                await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
-            for hub in tuple(self._hubs):
-                hub.transport.abort()  # a hub that does not read must not delay the end
+            await self._end()
+
+    async def _end(self) -> None:
+        """End all sandboxes, and tell the hubs of it."""
+        await self._session_table.end_all()
+        if self._zygotes is not None:
+            await self._zygotes.close()
+        for hub in tuple(self._hubs):
+            hub.close()
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
+        for hub in tuple(self._hubs):
+            hub.transport.abort()  # a hub that does not read must not delay the end
         _log.info("supervisor ended")
 
     def _expect_a_hub(self) -> None:
@@ -175,14 +178,14 @@ class Supervisor:
             self._deadline = loop.call_later(self._config.linger, self._stopping.set)
 
     def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_ours(writer):
+            writer.close()
+            return
         conversation = asyncio.create_task(self._converse(reader, writer))
         self._conversations.add(conversation)
         conversation.add_done_callback(self._conversations.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not _is_ours(writer):
-            writer.close()
-            return
         self._hubs.add(writer)
         if self._deadline is not None:
             self._deadline.cancel()
@@ -268,26 +271,23 @@ class Supervisor:
             case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
                 return await self._run_in_sandbox(call.id, operation, writer)
             case Warm():
-                await self._restore_cache()
-                zygotes = self._zygotes
-                warm = zygotes is not None and await zygotes.warm(operation.environment)
-                return Done(id=call.id, warm=warm)
-            case Subscribe() | HoldLease() | Shutdown():
-                self._order(operation, writer)
-                return Done(id=call.id, stopped=isinstance(operation, Shutdown))
-
-    def _order(
-        self, operation: Subscribe | HoldLease | Shutdown, writer: asyncio.StreamWriter
-    ) -> None:
-        match operation:
+                located = await self._located(operation)
+                return Done(id=call.id, warm=await self._warm(located.environment))
             case Subscribe():
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
-            case HoldLease():
-                self._epochs.see(operation.epoch)
-                self._session_table.lease.hold(operation.until)
+                return Done(id=call.id)
             case Shutdown():
                 self._stopping.set()
+                return Done(id=call.id, stopped=True)
+
+    async def _located(self, operation: Located) -> Located:
+        """Return an operation with this machine's paths, or raise what keeps it from being done."""
+        return operation
+
+    async def _warm(self, environment: Path) -> bool:
+        await self._restore_cache()
+        return self._zygotes is not None and await self._zygotes.warm(environment)
 
     async def _start(self, request: StartSession) -> SessionInfo:
         """Start a session; end it again if the hub disconnects before it is in its sandbox.
@@ -299,6 +299,7 @@ class Supervisor:
         begun = self._starts[request.session_id] = asyncio.Event()
         try:
             try:
+                request = await self._located(request)
                 await self._restore_cache()
                 info = await self._session_table.start(request)
             finally:
@@ -318,7 +319,8 @@ class Supervisor:
     ) -> Done:
         """Run a command, run or judge a notebook, or end a run of another call."""
         if isinstance(operation, RunCommand):
-            return Done(id=call_id, status=await self._run(call_id, operation, writer))
+            tell = functools.partial(_send_lines, writer, call_id)
+            return Done(id=call_id, status=await self._run(operation, tell))
         if isinstance(operation, CancelCall):
             return Done(id=call_id, stopped=await self._cancel(writer, operation.call_id))
         task = asyncio.current_task()
@@ -327,10 +329,12 @@ class Supervisor:
         self._runs[writer, call_id] = task
         try:
             if isinstance(operation, Execute):
-                executed, lines = await execute(self._session_table, operation)
+                run = await self._located(operation)
+                executed, lines = await execute(self._session_table, run)
                 done = Done(id=call_id, executed=executed)
             else:
-                judged, lines = await judge(self._session_table, operation)
+                judging = await self._located(operation)
+                judged, lines = await judge(self._session_table, judging)
                 done = Done(id=call_id, judged=judged)
         finally:
             del self._runs[writer, call_id]
@@ -349,7 +353,8 @@ class Supervisor:
     async def _restore_cache(self) -> None:
         await restore_cache(self._config.uv_cache, self._runner.uid_base)
 
-    async def _run(self, call_id: int, command: RunCommand, writer: asyncio.StreamWriter) -> int:
+    async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:
+        """Run a build command in a sandbox; return its status, 124 if it took too long."""
         self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
@@ -366,14 +371,14 @@ class Supervisor:
             async with asyncio.timeout(command.timeout):
                 while not sandbox.exited.done():
                     await asyncio.wait({sandbox.exited}, timeout=_REPORT_SECONDS)
-                    await _send_lines(writer, call_id, lines.take())
+                    await tell(lines.take())
         except TimeoutError:
-            await _send_lines(writer, call_id, ["It took too long and was ended."])
+            await tell(["It took too long and was ended."])
             return _TIMED_OUT
         finally:
             if not sandbox.exited.done():
                 sandbox.end()
-        await _send_lines(writer, call_id, lines.take(last=True))
+        await tell(lines.take(last=True))
         return sandbox.exited.result()
 
     def _tell_ended(self, news: Ended) -> None:
@@ -398,6 +403,10 @@ def tell(hub: asyncio.StreamWriter, news: Ended | News) -> None:
     elif not missable and not hub.transport.is_closing():
         _log.warning("a hub does not read; its connection is closed")
         hub.transport.abort()
+
+
+Make = Callable[[SupervisorConfig, Runner, Host, Service], Supervisor]
+"""Makes a supervisor."""
 
 
 class _HubGoneError(Exception):
@@ -460,8 +469,12 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
         await writer.drain()
 
 
-def serve_supervisor(config: SupervisorConfig, service: Service = NO_SERVICE) -> None:
+def serve_supervisor(
+    config: SupervisorConfig, service: Service = NO_SERVICE, make: Make = Supervisor
+) -> None:
     """Prepare the host and answer hubs until the supervisor ends; blocks.
+
+    ``make`` makes the supervisor; a node's is another one.
 
     Raises: :class:`~mograder.core.errors.SandboxUnavailable` if no sandbox can be created.
     """
@@ -479,7 +492,7 @@ def serve_supervisor(config: SupervisorConfig, service: Service = NO_SERVICE) ->
 
     async def run() -> None:
         async with service.kept_alive():
-            await Supervisor(config, runner, host, service).serve()
+            await make(config, runner, host, service).serve()
 
     try:
         asyncio.run(run())

@@ -132,6 +132,11 @@ class SessionTable:
         """Whether what is started runs in sandboxes."""
         return self._runner.kind != "none"
 
+    @property
+    def used(self) -> int:
+        """The memory in bytes of all that runs, as last measured."""
+        return self._monitor.used
+
     def all(self) -> tuple[SessionInfo, ...]:
         """Return the sessions that are live or being started, without the runs of notebooks."""
         live = tuple(life.info for life in self._session_table.values() if life.listed)

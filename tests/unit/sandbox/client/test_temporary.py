@@ -23,5 +23,5 @@ def test_it_has_its_own_files_and_touches_no_cgroup_of_the_hubs(tmp_path: Path) 
     assert not own.divide_cgroups
     assert own.socket.parent == own.runtime == tmp_path / "own"
     assert own.log == tmp_path / "own" / "supervisor.log"
-    assert (own.owned, own.leased, own.warm_environments) == (True, False, 3)
+    assert (own.owned, own.warm_environments) == (True, 3)
     assert own.uv_cache == hubs.uv_cache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mograder.sandbox.client.environment_pruning import finished_environments
 from mograder.sandbox.environments.build_job import LOCK
-from mograder.sandbox.nodes.node_pruning import prune_unused
+from mograder.sandbox.nodes.node_supervisor import prune_unused
 from tests.support.supervisors import shell_environment
 
 DAY = 86_400

@@ -8,19 +8,14 @@ import pytest
 
 from mograder.core.errors import Forbidden, InvalidInput
 from mograder.sandbox.nodes.node_drain import Drain
-from mograder.sandbox.nodes.node_lease import MARGIN_SECONDS, NodeLease
 from mograder.sandbox.nodes.node_paths import NodePaths
-from mograder.sandbox.nodes.node_use import NodeUse
+from mograder.sandbox.nodes.node_supervisor import MARGIN_SECONDS, Statuses
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
     Deadlines,
-    Ended,
     JudgeSubmission,
     Limits,
-    Measured,
-    SessionInfo,
-    SessionUse,
     Warm,
 )
 
@@ -37,44 +32,38 @@ class Clock:
 
 def test_a_lease_counts_from_when_the_status_was_sent_less_the_margin() -> None:
     clock = Clock()
-    lease = NodeLease(clock)
-    number = lease.next_number()
+    statuses = Statuses(clock)
+    number = statuses.next_number()
     clock.now += 4  # the hub was slow
-    end = lease.end_of(number, 12)
-    assert end == 1000 + 12 - MARGIN_SECONDS
-    lease.held_until(end)
-    assert lease.seconds_left() == pytest.approx(5)
-    assert not lease.has_lapsed()
-    clock.now = end
-    assert lease.seconds_left() == 0
-    assert lease.has_lapsed()
-    assert not lease.has_lapsed(), "it is told once"
-
-
-def test_of_several_hubs_the_last_lease_counts_and_a_late_answer_gives_none() -> None:
-    clock = Clock()
-    lease = NodeLease(clock)
-    first, second = lease.next_number(), lease.next_number()
-    lease.held_until(lease.end_of(second, 30))
-    lease.held_until(lease.end_of(first, 12))
-    assert lease.seconds_left() == 27
-    late = NodeLease(clock)
-    number = late.next_number()
-    clock.now += 60
-    late.held_until(late.end_of(number, 12))
-    assert late.seconds_left() == 0
-    assert not late.has_lapsed()
+    assert statuses.end_of(number, 12) == 1000 + 12 - MARGIN_SECONDS
 
 
 def test_a_status_that_was_not_sent_lately_gives_no_lease() -> None:
-    lease = NodeLease(Clock())
-    first = lease.next_number()
+    statuses = Statuses(Clock())
+    first = statuses.next_number()
     with pytest.raises(InvalidInput):
-        lease.end_of(first + 1, 12)
+        statuses.end_of(first + 1, 12)
     for _ in range(200):
-        lease.next_number()
+        statuses.next_number()
     with pytest.raises(InvalidInput):
-        lease.end_of(first, 12)
+        statuses.end_of(first, 12)
+
+
+def test_a_hub_is_overdue_after_a_third_of_a_lease_and_some_seconds_at_least() -> None:
+    clock = Clock()
+    statuses = Statuses(clock)
+    statuses.end_of(statuses.next_number(), 63)
+    clock.now += 20
+    assert not statuses.is_overdue()
+    clock.now += 1
+    assert statuses.is_overdue()
+    statuses.end_of(statuses.next_number(), 6)
+    clock.now += 3.9
+    assert not statuses.is_overdue()
+    clock.now += 0.2
+    assert statuses.is_overdue()
+    statuses.expect()
+    assert not statuses.is_overdue()
 
 
 def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over() -> None:
@@ -198,22 +187,3 @@ def test_an_environment_is_this_nodes_own_whatever_its_path_on_the_hub(tmp_path:
     for name in ("/etc/..", "/", "/x/short", "/x/.building-1234"):
         with pytest.raises(InvalidInput):
             paths.located(Warm(environment=Path(name)))
-
-
-def test_the_use_of_sessions_that_have_ended_is_not_counted() -> None:
-    use = NodeUse()
-    uses = (
-        SessionUse(session_id="session-a", memory=100, cpu=0, processes=1),
-        SessionUse(session_id="session-b", memory=30, cpu=0, processes=1),
-        SessionUse(session_id="a-run-of-one", memory=7, cpu=0, processes=1),
-    )
-    use.hear(Measured(sessions=uses, overhead=1000, runs=7))
-    live = tuple(
-        SessionInfo(session_id=each, socket=Path("/s")) for each in ("session-a", "session-b")
-    )
-    use.keep(live)
-    assert use.total == 1137
-    use.forget(Ended(session_id="session-a", status=0, log_tail=""))
-    assert use.total == 1037
-    use.hear(Measured(overhead=900))
-    assert use.total == 930

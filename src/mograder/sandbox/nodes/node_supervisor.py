@@ -1,0 +1,392 @@
+"""A node: the supervisor of a machine that dials its hub, and keeps a lease.
+
+It has no database and no secret of the hub. It decides nothing about students: within the rules of
+:mod:`mograder.sandbox.nodes.node_paths` it does what the hub asks, and relays the bytes of
+sessions. It builds environments by the hub's locks (decision 48).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
+from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
+from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.single_flight import Progress
+from mograder.sandbox.client.bootstrap import prove
+from mograder.sandbox.client.environment_pruning import (
+    InUse,
+    finished_environments,
+    last_use,
+    prune_environments,
+)
+from mograder.sandbox.environments.environment_root import mark_used
+from mograder.sandbox.environments.locked_builds import LockedBuilds
+from mograder.sandbox.isolation.bwrap import Runner
+from mograder.sandbox.isolation.policy import Host
+from mograder.sandbox.node_messages import GrantLease, NodeStatus, PrepareEnvironment
+from mograder.sandbox.nodes.node_config import NodeConfig
+from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer
+from mograder.sandbox.nodes.node_drain import Drain
+from mograder.sandbox.nodes.node_paths import NodePaths
+from mograder.sandbox.protocol import (
+    Call,
+    Done,
+    Located,
+    Output,
+    RunCommand,
+    Shutdown,
+    StartSession,
+    Warm,
+    encode,
+)
+from mograder.sandbox.supervisor.config import SESSIONS, SupervisorConfig
+from mograder.sandbox.supervisor.lease import KillTimer, boot_time
+from mograder.sandbox.supervisor.server import Supervisor, serve_supervisor, tell
+
+_log = logging.getLogger(__name__)
+
+MARGIN_SECONDS = 3.0
+"""How much earlier than the hub's the node's lease ends: the time to kill all sessions."""
+
+_STATUS_SECONDS = 1.5
+_LOOK_SECONDS = 0.2
+_SILENT_SECONDS = 4.0
+"""How long a hub that is well may take for the answer to a status."""
+_BUILD_END_SECONDS = 5.0
+"""How long builds may take to end after the drain: the engine kills the node soon after it."""
+_KEPT_STATUSES = 200
+_DAY = 86_400.0
+_UNUSED_SECONDS = 30 * _DAY
+
+
+class Statuses:
+    """When each status was sent, and since when the hub has answered none.
+
+    Times are of :func:`boot_time`.
+    """
+
+    def __init__(self, clock: Callable[[], float] = boot_time) -> None:
+        self._clock = clock
+        self._sent: dict[int, float] = {}
+        self._number = 0
+        self._span = 0.0
+        self._answered = clock()
+
+    def next_number(self) -> int:
+        """Return the number of a status that is sent now."""
+        self._number += 1
+        self._sent[self._number] = self._clock()
+        while len(self._sent) > _KEPT_STATUSES:
+            del self._sent[next(iter(self._sent))]
+        return self._number
+
+    def end_of(self, number: int, seconds: float) -> float:
+        """Return the end of the lease of ``seconds`` that answers the status of this number.
+
+        The hub has granted it after that status was sent, so its own count ends later.
+
+        Raises: :class:`InvalidInput` for a status that was not sent lately.
+        """
+        sent = self._sent.get(number)
+        if sent is None:
+            raise InvalidInput(f"This node has not sent a status of the number {number} lately.")
+        self._answered, self._span = self._clock(), seconds - MARGIN_SECONDS
+        return sent + self._span
+
+    def expect(self) -> None:
+        """Note that a conversation with a hub begins, which has to answer."""
+        self._answered = self._clock()
+
+    def is_overdue(self) -> bool:
+        """Return whether the hub has granted no lease for a third of the time of one.
+
+        It hangs, or its machine is gone, which a front before it does not tell.
+        """
+        return self._clock() - self._answered > max(_SILENT_SECONDS, self._span / 3)
+
+
+class NodeSupervisor(Supervisor):
+    """A node at work, until :meth:`serve` returns.
+
+    Mutable state: that of a supervisor, the drain, the sessions that it ends, whether it may not
+    serve its hub (:meth:`_is_unfit`), and the epoch of the hub that granted the last lease.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        hub: Hub,
+        secret: str,
+        runner: Runner,
+        host: Host,
+        service: Service = NO_SERVICE,
+    ) -> None:
+        super().__init__(config.supervisor, runner, host, service)
+        self._node = config
+        self._paths = NodePaths(config.shares, config.environments)
+        wheels, seconds = config.state / "runtime", config.build_seconds
+        self._builds = LockedBuilds(config.environments, self, wheels=wheels, seconds=seconds)
+        self._statuses = Statuses()
+        self.lease = self._session_table.lease
+        self.drain = Drain(config.drain_seconds)
+        self._moving: dict[str, asyncio.Task[None]] = {}
+        self._background = BackgroundTasks()
+        self._unfit = False
+        self._epoch = 0
+        self._hub = hub
+        self._dialer = NodeDialer(
+            hub, secret, self._serve_hub, self._socket_of, hurried=self._is_hurried
+        )
+        self.lease.on_over = self._dialer.cut
+
+    async def serve(self) -> None:
+        """Serve the hub until the drain is over, then end all sessions."""
+        self.lease.hold(0.0)
+        if self._runner.kind == "bubblewrap":
+            await prove(self, self._config)
+        self._dialer.connect()
+        _log.info("this node serves %s", self._hub)
+        self._service.tell(READY, f"STATUS=Serving {self._hub}")
+        self._background.start(self._leave_silent_hubs())
+        self._background.start(self._prune_daily())
+        try:
+            await self._report()
+        finally:
+            await self._background.close()
+            await self._leave()
+
+    def obey_signals(self) -> None:
+        """Drain the node at SIGTERM, SIGINT and SIGUSR1; SIGUSR2 takes the last one back."""
+        loop = asyncio.get_running_loop()
+
+        def leave() -> None:
+            self._service.tell(STOPPING)
+            self.drain.leave(hurry=True)
+
+        loop.add_signal_handler(signal.SIGTERM, leave)
+        loop.add_signal_handler(signal.SIGINT, leave)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self.drain.leave(hurry=False))
+        loop.add_signal_handler(signal.SIGUSR2, self.drain.stay)
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int:
+        """Run a build command, call ``on_line`` with each line of output; return its status."""
+
+        async def pass_on(lines: list[str]) -> None:
+            for line in lines:
+                on_line(line)
+
+        return await self._run(command, pass_on)
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BUILD_END_SECONDS):
+                await self._builds.close()
+        await self._end()  # before the dialer: the hub is told of the ends
+        await asyncio.gather(*self._moving.values())
+        await self._dialer.close()
+
+    # ---- what the hub asks ----
+
+    async def _serve_hub(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._statuses.expect()
+        # At once: after a hub's restart the lease may be over before the next regular status.
+        with contextlib.suppress(OSError):
+            tell(writer, await self._status())
+        conversation = asyncio.create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
+        await conversation
+
+    async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
+        operation = call.operation
+        match operation:
+            case GrantLease():
+                self._epochs.demand(writer)
+                self._hold(operation)
+                return Done(id=call.id)
+            case PrepareEnvironment():
+                self._epochs.demand(writer)
+                return await self._prepare(call.id, operation, writer)
+            case RunCommand() | Shutdown():
+                raise Forbidden(f"A hub cannot {operation.op} on a node.")
+        return await super()._do(call, writer)
+
+    async def _located(self, operation: Located) -> Located:
+        """Return an operation with this machine's paths.
+
+        Raises: :class:`SandboxUnavailable` while the node is drained, and as
+        :meth:`NodePaths.located`.
+        """
+        if self.drain.draining and not isinstance(operation, Warm):
+            raise SandboxUnavailable(
+                "This machine takes no new sessions, since it is to be stopped.",
+                hint="Try again: another machine is used.",
+            )
+        located = await asyncio.to_thread(self._paths.located, operation)
+        if isinstance(located, StartSession):
+            await asyncio.to_thread(mark_used, located.environment)
+        return located
+
+    def _hold(self, grant: GrantLease) -> None:
+        until = self._statuses.end_of(grant.number, grant.seconds)
+        self.drain.wish(draining=grant.draining or self._is_unfit(grant))
+        self._epochs.see(grant.epoch)  # refuses a hub that was replaced
+        self.lease.hold(until)
+        if grant.epoch != self._epoch:
+            self._epoch = grant.epoch
+            # Those of a hub that hangs would stay open: beside one editor another may only read.
+            self._dialer.cut_sessions()
+
+    def _is_unfit(self, grant: GrantLease) -> bool:
+        """Return whether either the hub or this node is root, and log it once.
+
+        Such a node may take no session: as root it gives a copy's directory to the session's own
+        uid, which takes it away from a hub that is not root.
+        """
+        unfit = grant.uid is not None and (grant.uid == 0) != (os.geteuid() == 0)
+        if unfit and not self._unfit:
+            _log.error(
+                "this node runs as uid %d, but its hub as uid %d: it takes no sessions. Run both "
+                "as the same user",
+                os.geteuid(),
+                grant.uid,
+            )
+        self._unfit = unfit
+        return unfit
+
+    async def _prepare(
+        self, call_id: int, order: PrepareEnvironment, writer: asyncio.StreamWriter
+    ) -> Done:
+        def progress(text: str) -> None:
+            writer.write(encode(Output(id=call_id, line=text[:4000])))
+
+        built = await self._builds.prepare(order, progress)
+        warm = order.warm and await self._warm(built.directory)
+        return Done(id=call_id, environments=(built.directory,), warm=warm)
+
+    # ---- what the node does by itself ----
+
+    def _is_hurried(self) -> bool:
+        return self.lease.seconds_left() > 0
+
+    def _socket_of(self, session_id: str) -> Path | None:
+        """Return the socket of a session while it may be used; ids are names without a slash."""
+        if self.lease.seconds_left() <= 0:
+            return None
+        path = self._config.runtime / SESSIONS / f"{session_id}.sock"
+        return path if path.is_socket() else None
+
+    async def _report(self) -> None:
+        """Send a status to the hub every 1.5 seconds, until the drain is over."""
+        while True:
+            try:
+                status = await self._status()
+            except OSError as error:
+                _log.error("the state of this node is not known: %s", error)
+            else:
+                for hub in tuple(self._hubs):
+                    tell(hub, status)
+                if self.drain.is_over(busy=bool(status.sessions or status.runs)):
+                    return
+                self._move(status.sessions)
+            await self.drain.changed(_STATUS_SECONDS)
+
+    async def _status(self) -> NodeStatus:
+        keys = await asyncio.to_thread(self._builds.keys)
+        zygotes = () if self._zygotes is None else self._zygotes.ready
+        live = {session.session_id for session in self._session_table.all()}
+        return NodeStatus(
+            number=self._statuses.next_number(),
+            memory=self._node.memory,
+            used=self._session_table.used,
+            processors=len(os.sched_getaffinity(0)),
+            load=os.getloadavg()[0],
+            starts=self._node.starts,
+            starting=len(self._starts),
+            environments=keys,
+            zygotes=tuple(sorted({path.name for path in zygotes})),
+            sessions=tuple(sorted(live | self._starts.keys())),
+            runs=len(self._runs),
+            draining=self.drain.draining,
+            drain_seconds=self.drain.seconds_granted(),
+        )
+
+    def _move(self, sessions: tuple[str, ...]) -> None:
+        """End those of the live sessions that the drain has no more time for, in the background."""
+        left = sorted({*sessions} - self._moving.keys())
+        for session_id in left[: self.drain.due(len(left))]:
+            self._moving[session_id] = asyncio.create_task(self._move_away(session_id))
+
+    async def _move_away(self, session_id: str) -> None:
+        try:
+            await self._session_table.stop(session_id, asked=False)
+        except (MograderError, OSError) as error:
+            _log.warning("session %s was not ended completely: %s", session_id, error)
+
+    async def _leave_silent_hubs(self) -> None:
+        """Close the connection to a hub that grants no lease: another one may be at work."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._dialer.connected and self._is_hurried() and self._statuses.is_overdue():
+                _log.warning("the hub is silent; the connection to it is closed")
+                self._statuses.expect()
+                for hub in tuple(self._hubs):
+                    hub.transport.abort()
+
+    async def _prune_daily(self) -> None:
+        async def in_use() -> frozenset[str]:
+            kept = () if self._zygotes is None else self._zygotes.environments
+            return frozenset(path.name for path in (*kept, *self._session_table.environments()))
+
+        async def prune() -> None:
+            removed = await prune_unused(self._builds.path, in_use)
+            _log.info("removed %d environments that were not used for a month", len(removed))
+
+        await repeat("unused environments", prune, _DAY, at_once=False)
+
+
+async def prune_unused(root: Path, in_use: InUse) -> tuple[str, ...]:
+    """Remove environments that were not used for a month; return their names.
+
+    A node does not know which items are published. A hub has it build an environment again that it
+    lacks, so nothing is lost but time.
+
+    Raises: the errors of ``in_use``.
+    """
+    recent = await asyncio.to_thread(_recent, root)
+    pruned = await prune_environments(root, recent, in_use)
+    return tuple(each.path.name for each in pruned.removed)
+
+
+def _recent(root: Path) -> frozenset[str]:
+    since = time.time() - _UNUSED_SECONDS
+    return frozenset(p.name for p in finished_environments(root) if last_use(p) > since)
+
+
+def serve_node(config: NodeConfig, hub: Hub, secret: str, service: Service) -> None:
+    """Serve a hub until the node was drained; blocks.
+
+    Raises: :class:`SandboxUnavailable` if no sandbox can be created.
+    """
+
+    def make(_: SupervisorConfig, runner: Runner, host: Host, service: Service) -> Supervisor:
+        made = NodeSupervisor(config, hub, secret, runner, host, service)
+        made.obey_signals()
+        try:
+            made.lease.timer = KillTimer()
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"This machine's kernel gives no timer for the lease of a node: {error.strerror}."
+            ) from error
+        return made
+
+    serve_supervisor(config.supervisor, service, make)
