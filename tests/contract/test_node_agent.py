@@ -159,12 +159,14 @@ async def test_bytes_flow_between_the_hub_and_a_session(hub: LeasingHub, node: N
         assert await asyncio.wait_for(reader.readexactly(5), PATIENCE) == word.upper()
     await hub.link.connection.call(StopSession(session_id=session_id))
     assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+    transport.abort()
     refused = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
     closed = asyncio.StreamReader()
     refused.set_protocol(asyncio.StreamReaderProtocol(closed))
     refused.get_protocol().connection_made(refused)
     refused.resume_reading()
     assert await asyncio.wait_for(closed.read(), PATIENCE) == b""
+    refused.abort()
 
 
 @pytest.mark.timeout(400)
