@@ -21,6 +21,7 @@ live, or None for any other; it is called on the event loop for each connection 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
@@ -291,8 +292,7 @@ class NodeDialer:
         return _HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE
 
     async def _converse(self, pause: _Pause) -> None:
-        seconds = _HURRIED_SECONDS if self._hurried() else _CONNECT_SECONDS
-        first = await dial(self._hub, self._secret, CONTROL, self._tls, seconds)
+        first = await self._reach()
         parking: list[asyncio.Task[None]] = []
         try:
             pause.reset()
@@ -310,6 +310,32 @@ class NodeDialer:
             self.connected = False
             for task in parking:
                 task.cancel()
+
+    async def _reach(self) -> HeadReader:
+        """Dial for control; twice at a time while sessions would end without a hub.
+
+        A front without health checks, as nginx, leads one of the two to another hub than one that
+        hangs. The same hub refuses the second one. Raises: as :func:`dial`.
+        """
+        if not self._hurried():
+            return await dial(self._hub, self._secret, CONTROL, self._tls)
+        chosen: HeadReader | None = None
+        tries = [
+            self._tasks.start(dial(self._hub, self._secret, CONTROL, self._tls, _HURRIED_SECONDS))
+            for _ in range(2)
+        ]
+        try:
+            for each in asyncio.as_completed(tries):
+                with contextlib.suppress(OSError, ValueError, MograderError):
+                    chosen = await each
+                    return chosen
+            return tries[0].result()
+        finally:
+            for one in tries:
+                if not one.done():
+                    one.cancel()
+                elif not one.cancelled() and one.exception() is None and one.result() is not chosen:
+                    one.result().abort()
 
     async def _park(self) -> None:
         """Keep one connection waiting at the hub; when it is taken, relay it and open the next."""

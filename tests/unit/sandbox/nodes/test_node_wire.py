@@ -11,7 +11,7 @@ import pytest
 
 from mograder.core.errors import Forbidden, InvalidInput, RemoteFailed
 from mograder.sandbox.nodes import transports
-from mograder.sandbox.nodes.node_dialer import Hub, probe
+from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer, probe
 from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.transports import CONTROL, HeadReader
 from mograder.sandbox.protocol import Done, ListSessions, encode
@@ -19,6 +19,7 @@ from tests.support.node_wire import (
     LARGE,
     SESSION,
     WireHub,
+    answer_calls,
     client_of,
     knock,
     next_client,
@@ -204,6 +205,24 @@ async def test_of_many_connections_of_one_node_the_first_stays_until_it_is_silen
                 second = await hub.next_link()
                 assert hub.door.links == {"node-a": second}
                 assert hub.events == [("came", first), ("went", first), ("came", second)]
+
+
+@on_uvloop
+async def test_a_node_in_a_hurry_dials_twice_and_keeps_one_connection() -> None:
+    async with session_server() as sockets, wire_hub() as hub:
+        token = hub.token("node-a")
+        dialer = NodeDialer(
+            Hub.parse(hub.url), token.secret, answer_calls, sockets.get, hurried=lambda: True
+        )
+        dialer.connect()
+        async with next_client(hub) as client:
+            assert await _echoed(client, b"once") == b"once"
+        assert len(hub.events) == 1
+        await dialer.close()
+    dialer.connect()  # no hub is there: both fail, and it goes on
+    await asyncio.sleep(1.0)
+    assert not dialer.connected
+    await dialer.close()
 
 
 @on_uvloop
