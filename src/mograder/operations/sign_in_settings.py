@@ -62,29 +62,29 @@ def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
 
     Raises: InvalidInput naming the key that is missing or cannot work.
     """
-    settings = loaded.settings.mail
-    if not is_address(settings.sender):
+    mail = loaded.settings.mail
+    if not is_address(mail.sender):
         raise InvalidInput(
-            f"[mail] sender must be a mail address, and is {settings.sender!r}.",
+            f"[mail] sender must be a mail address, and is {mail.sender!r}.",
             hint='Such as sender = "numerics@example.edu".',
         )
-    if not settings.events:
+    if not mail.events:
         raise InvalidInput(
             "[mail] events is empty, so no letter would ever be sent.",
             hint='Such as events = ["handed-in", "released", "decided"].',
         )
-    if settings.user and not password and settings.password_file:
+    if mail.user and not password and mail.password_file:
         hint = "Correct [mail] password_file, or set MOGRADER_MAIL_PASSWORD."
-        password = read_secret(loaded.path(settings.password_file), hint=hint)
-    if settings.user and not password:
+        password = read_secret(loaded.path(mail.password_file), hint=hint)
+    if mail.user and not password:
         raise InvalidInput(
             "[mail] user is set, but there is no password.",
             hint="Set MOGRADER_MAIL_PASSWORD, or [mail] password_file.",
         )
-    if settings.user and settings.security == "none" and not is_loopback(settings.host):
+    if mail.user and mail.security == "none" and not is_loopback(mail.host):
         raise InvalidInput(
             '[mail] security = "none" would send the password readable by others.',
             hint='Use "starttls" or "tls".',
         )
-    where = settings.host, settings.port, settings.security
-    return MailServer(*where, settings.sender, settings.user, password)
+    where = mail.host, mail.port, mail.security
+    return MailServer(*where, mail.sender, mail.user, password)
