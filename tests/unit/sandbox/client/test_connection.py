@@ -29,7 +29,6 @@ from mograder.sandbox.protocol import (
     Done,
     Ended,
     Execute,
-    Failed,
     Hello,
     Limits,
     ListSessions,
@@ -135,39 +134,6 @@ async def test_a_message_with_many_faults_is_logged_in_brief(
     supervisor.say(b'{"kind": "done", "id": 1, "sessions": [' + wrong + b"]}\n")
     await asyncio.wait_for(recorder.lost.wait(), PATIENCE)
     assert 100 < len(caplog.text) < 1000
-
-
-async def test_texts_of_a_supervisor_are_cut_when_they_arrive(
-    connection: Connection, supervisor: Supervisor, recorder: EventRecorder
-) -> None:
-    version = "1.0\x1b]0;x\x07\x9b31m\u202e\0\n" + "v" * 900_000
-    words = {"kind": "done", "id": 0, "version": version}
-    decoded = ANSWER.validate_json(json.dumps(words))
-    assert isinstance(decoded, Done)
-    assert decoded.version.startswith("1.0]0;x31mvvv")
-    assert len(decoded.version) < 100
-    asking = asyncio.create_task(connection.call(ListSessions()))
-    call = await asyncio.wait_for(supervisor.heard.get(), PATIENCE)
-    long = "x" * 400_000
-    supervisor.say(encode(failure(call.id, long)))
-    with pytest.raises(RemoteFailed) as raised:
-        await asking
-    assert len(raised.value.message) + len(raised.value.hint) < 20_000
-    tail = "y" * 16_384
-    lines = (
-        json.dumps({**json.loads(encode(ENDED)), "log_tail": text}) for text in (tail, long + tail)
-    )
-    for line in lines:
-        supervisor.say(line.encode() + b"\n")
-        ended = await asyncio.wait_for(recorder.ends.get(), PATIENCE)
-        assert ended.log_tail == tail, "as much as a supervisor keeps passes, and no more"
-
-
-def failure(call_id: int, text: str) -> Failed:
-    """The answer to a call with long texts, which no check has cut."""
-    return Failed.model_construct(
-        kind="failed", id=call_id, family="RemoteFailed", message=text, hint=text
-    )
 
 
 USE = {"session_id": "session-a", "memory": 1, "cpu": 1, "processes": 1}
