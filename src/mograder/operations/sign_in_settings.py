@@ -32,11 +32,11 @@ def client_secret(loaded: LoadedSettings) -> str:
 
     Raises: InvalidInput if the file cannot be read.
     """
-    settings = loaded.settings.oidc
-    if not settings.client_secret_file:
+    oidc = loaded.settings.oidc
+    if not oidc.client_secret_file:
         return ""
     hint = "Correct [oidc] client_secret_file, or set MOGRADER_OIDC_SECRET."
-    return read_secret(loaded.path(settings.client_secret_file), hint=hint)
+    return read_secret(loaded.path(oidc.client_secret_file), hint=hint)
 
 
 def check_oidc(loaded: LoadedSettings) -> None:
@@ -44,12 +44,12 @@ def check_oidc(loaded: LoadedSettings) -> None:
 
     Raises: InvalidInput naming the key.
     """
-    settings = loaded.settings.oidc
-    if not settings.client_id:
+    oidc = loaded.settings.oidc
+    if not oidc.client_id:
         raise InvalidInput("[oidc] client_id is not set.", hint="The provider gives it.")
-    if "openid" not in settings.scopes:
+    if "openid" not in oidc.scopes:
         raise InvalidInput("[oidc] scopes lacks openid.", hint="Without it there is no identity.")
-    if settings.issuer.startswith("http:") and not settings.private_network:
+    if oidc.issuer.startswith("http:") and not oidc.private_network:
         raise InvalidInput(
             "[oidc] issuer has no https.",
             hint="For a trial on this machine set private_network = true in [oidc] too.",
