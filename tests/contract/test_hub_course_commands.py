@@ -195,7 +195,7 @@ def test_the_dates_of_an_item_are_set_by_the_command(
     options = ["--opens", "2030-11-01", "--closes", "2030-12-08"]
     assert run(["hub", "schedule", "A1", *options, *zone]) == 0
     told = capfd.readouterr().out.splitlines()
-    assert told[1] == "  opens   Fri 01 Nov 2030, 00:00 CET"
+    assert told[1] == "  opens   Fri 01 Nov 2030, 00:00 CET  (set by an instructor)"
     assert told[2].startswith("  due     Sun 01 Dec 2030, 18:00 CET"), "what is not named stays"
     assert told[3].startswith("  closes  Sun 08 Dec 2030, 23:59 CET")
     assert run(["hub", "schedule", "A1", "--due", "none", "--closes", "none", *zone]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -35,6 +35,9 @@ if sys.platform == "linux":
     from mograder.grading.runs.grading_tools import contracts_of
 
 
+_Use = Callable[[], Awaitable[Workbench]]
+"""Returns the workbench, which may be opened first."""
+
 _NO_LIMITS = Limits(processes=0, open_files=0, file_size_mb=0, tmp_mb=0)
 
 
@@ -62,12 +65,36 @@ async def open_runs(
     opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
-        protected = bench is not None
         if bench is None:
-            plain = opening(sandbox=False, own_python=own_python)
-            bench = replace(await stack.enter_async_context(plain), limits=_NO_LIMITS)
-        judging = _judging(bench, loaded, seconds)
-        yield AuthorRuns(_run(bench, seconds), judging, _variants(bench), protected)
+            use = _FirstUse(stack, opening(sandbox=False, own_python=own_python)).bench
+        else:
+            use = partial(_itself, bench)
+        judging = _judging(use, loaded, seconds)
+        yield AuthorRuns(_run(use, seconds), judging, _variants(use), bench is not None)
+
+
+async def _itself(bench: Workbench) -> Workbench:
+    return bench
+
+
+class _FirstUse:
+    """A workbench without sandboxes that is opened when something runs; ``stack`` closes it."""
+
+    def __init__(
+        self, stack: AsyncExitStack, opening: AbstractAsyncContextManager[Workbench]
+    ) -> None:
+        self._stack = stack
+        self._opening = opening
+        self._lock = asyncio.Lock()
+        self._bench: Workbench | None = None
+
+    async def bench(self) -> Workbench:
+        """Return the workbench, opened at the first call."""
+        async with self._lock:
+            if self._bench is None:
+                opened = await self._stack.enter_async_context(self._opening)
+                self._bench = replace(opened, limits=_NO_LIMITS)
+            return self._bench
 
 
 async def _sandboxed(
@@ -90,19 +117,37 @@ async def _sandboxed(
         return None
 
 
-def _judging(bench: Workbench, loaded: LoadedSettings, seconds: float) -> AuthorJudging:
-    if sys.platform == "linux" and isinstance(bench, GradingBench):
-        return author_judging(bench, Deadlines(notebook=seconds), contracts_of(loaded))
-    return AuthorJudging(_judge_nothing, _keep_nothing)
+def _judging(use: _Use, loaded: LoadedSettings, seconds: float) -> AuthorJudging:
+    if sys.platform == "linux":
+        made: AuthorJudging | None = None
+
+        async def judging() -> AuthorJudging:
+            nonlocal made
+            bench = await use()
+            assert isinstance(bench, GradingBench)
+            if made is None:
+                deadlines = Deadlines(notebook=seconds)
+                made = author_judging(bench, deadlines, contracts_of(loaded))
+            return made
+
+        async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+            return await (await judging()).judge(trial, progress)
+
+        async def keep(trial: AuthorTrial, contract: str) -> None:
+            await (await judging()).keep(trial, contract)
+
+        return AuthorJudging(judge, keep)
+    else:  # noqa: RET505 - mypy takes no other form for a choice by system
+        return AuthorJudging(_judge_nothing, _keep_nothing)
 
 
-def _run(bench: Workbench, seconds: float) -> Run:
+def _run(use: _Use, seconds: float) -> Run:
     """Return a function that runs a notebook; in a sandbox as a session would.
 
     That has no network, and a session's limits: mistakes that show only on a hub are found before
     students meet them.
     """
-    run_variant = _variants(bench)
+    run_variant = _variants(use)
 
     async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
         text = await asyncio.to_thread(read_notebook, notebook)
@@ -113,10 +158,11 @@ def _run(bench: Workbench, seconds: float) -> Run:
     return run
 
 
-def _variants(bench: Workbench) -> RunVariant:
+def _variants(use: _Use) -> RunVariant:
     """Return a function that runs variants of a notebook."""
 
     async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
+        bench = await use()
         request = ExecutionRequest(
             variant.text,
             variant.name,
