@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
 from mograder.grading.runs.sandbox_slots import SandboxSlots
-from mograder.grading.runs.workbench import GradingBench
+from mograder.grading.runs.workbench import GradingBench, Workbench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
@@ -23,15 +24,16 @@ _SEED = "rehearsal"
 
 
 def author_judging(
-    bench: GradingBench, deadlines: Deadlines, contracts: ContractStore
+    use: Callable[[], Awaitable[Workbench]], deadlines: Deadlines, contracts: ContractStore
 ) -> AuthorJudging:
-    """Return how to judge a notebook as `mograder autograde` does.
+    """Return how to judge a notebook as `mograder autograde` does, on the workbench of ``use``.
 
     No contract is kept of the Python that runs mograder: grading uses another environment.
     """
     slots = SandboxSlots()
 
     async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        bench = _grading(await use())
         environment = await bench.environment(trial.header or trial.text, progress)
         with slots.pair() as (worker, judge):
             request = JudgingRequest(
@@ -52,6 +54,7 @@ def author_judging(
             return await bench.judges.judge(request)
 
     async def keep(trial: AuthorTrial, contract: str) -> None:
+        bench = _grading(await use())
         if bench.environments is None:
             return
         recording = Recording(
@@ -67,3 +70,9 @@ def author_judging(
         await asyncio.to_thread(keep_contract, contracts, recording, parse_contract(contract))
 
     return AuthorJudging(judge, keep)
+
+
+def _grading(bench: Workbench) -> GradingBench:
+    """Return a workbench as one that also judges, which all on Linux do."""
+    assert isinstance(bench, GradingBench)
+    return bench

@@ -24,7 +24,7 @@ from mograder.grading.author.author_runs import (
     run_report,
 )
 from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
-from mograder.grading.runs.workbench import GradingBench, Workbench
+from mograder.grading.runs.workbench import Workbench, demand_no_sandbox
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
@@ -61,38 +61,40 @@ async def open_runs(
     Raises:
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
     """
+    if UNPROTECTED:  # before anything runs
+        demand_no_sandbox(loaded)
     seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
     opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
-        if bench is None:
-            use = _FirstUse(stack, opening(sandbox=False, own_python=own_python)).bench
-        else:
-            use = partial(_itself, bench)
+        plain = opening(sandbox=False, own_python=own_python)
+        use = _FirstUse(stack, plain, bench).bench
         judging = _judging(use, loaded, seconds)
         yield AuthorRuns(_run(use, seconds), judging, _variants(use), bench is not None)
 
 
-async def _itself(bench: Workbench) -> Workbench:
-    return bench
-
-
 class _FirstUse:
-    """A workbench without sandboxes that is opened when something runs; ``stack`` closes it."""
+    """The workbench for all runs: ``opened``, or one that is opened when something runs.
+
+    That one has no sandboxes; ``stack`` closes it.
+    """
 
     def __init__(
-        self, stack: AsyncExitStack, opening: AbstractAsyncContextManager[Workbench]
+        self,
+        stack: AsyncExitStack,
+        plain: AbstractAsyncContextManager[Workbench],
+        opened: Workbench | None,
     ) -> None:
         self._stack = stack
-        self._opening = opening
+        self._plain = plain
         self._lock = asyncio.Lock()
-        self._bench: Workbench | None = None
+        self._bench = opened
 
     async def bench(self) -> Workbench:
-        """Return the workbench, opened at the first call."""
+        """Return the workbench."""
         async with self._lock:
             if self._bench is None:
-                opened = await self._stack.enter_async_context(self._opening)
+                opened = await self._stack.enter_async_context(self._plain)
                 self._bench = replace(opened, limits=_NO_LIMITS)
             return self._bench
 
@@ -119,24 +121,7 @@ async def _sandboxed(
 
 def _judging(use: _Use, loaded: LoadedSettings, seconds: float) -> AuthorJudging:
     if sys.platform == "linux":
-        made: AuthorJudging | None = None
-
-        async def judging() -> AuthorJudging:
-            nonlocal made
-            bench = await use()
-            assert isinstance(bench, GradingBench)
-            if made is None:
-                deadlines = Deadlines(notebook=seconds)
-                made = author_judging(bench, deadlines, contracts_of(loaded))
-            return made
-
-        async def judge(trial: AuthorTrial, progress: Progress) -> JudgingResult:
-            return await (await judging()).judge(trial, progress)
-
-        async def keep(trial: AuthorTrial, contract: str) -> None:
-            await (await judging()).keep(trial, contract)
-
-        return AuthorJudging(judge, keep)
+        return author_judging(use, Deadlines(notebook=seconds), contracts_of(loaded))
     else:  # noqa: RET505 - mypy takes no other form for a choice by system
         return AuthorJudging(_judge_nothing, _keep_nothing)
 
