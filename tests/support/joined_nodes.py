@@ -42,8 +42,8 @@ def connected(engine: Engine, name: str, version: str = "1.0", **changed: Any) -
     store = Nodes(engine)
     if store.find(name) is None:
         joined(engine, name)
-    assert store.renew_leases({name: name.encode().hex()}, LEASE_SECONDS)
-    store.note(NodeNote(name, version, status(**changed).model_dump_json()))
+    note = NodeNote(name, version, status(**changed).model_dump_json())
+    assert store.renew_leases({name: name.encode().hex()}, LEASE_SECONDS, [note])
 
 
 def lapse(engine: Engine, name: str, seconds: float = 600.0) -> None:

@@ -40,7 +40,7 @@ class NodeToken:
     def find(cls, text: str, name: str) -> NodeToken:
         """Return the only token in a text, or of several the one of a machine's name.
 
-        Raises: InvalidInput if there is none.
+        Raises: InvalidInput for a text without a token, or without one for this name.
         """
         lines = text.split() if len(text) <= _LONGEST else []
         found = [cls._parse(line) for line in lines]

@@ -157,7 +157,7 @@ def _node(loaded: LoadedSettings, name: str, action: str) -> Iterator[Nodes]:
         if name not in known:
             raise NotFound(
                 f"There is no node {name}.",
-                hint=f"There are {', '.join(known)}." if known else "There is none yet.",
+                hint=f"There are {', '.join(known)}." if known else "The hub has no node yet.",
             )
         yield stored
         state.record(_now(), "", action, name, _HERE, "ok")

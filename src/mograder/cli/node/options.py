@@ -87,7 +87,7 @@ def node_environ_of(
 
 
 def hub_of(environ: Environ) -> Hub:
-    """Return the hub's address. Raises: :class:`InvalidInput`, also if there is none."""
+    """Return the hub's address. Raises: :class:`InvalidInput` for a bad one, or without one."""
     if not environ.node.hub:
         raise InvalidInput(
             "It is not known which hub this node is for.",

@@ -2,8 +2,8 @@
 
 A hub that cannot reach a node starts a student's session on another machine once the node's lease
 is over. So the node kills its sessions at the end of its lease, and the kernel kills the node if it
-does not. Times are of CLOCK_BOOTTIME, which goes on while the machine
-sleeps, and absolute, so that a message that waited on its way does not prolong the lease.
+does not. Times are of CLOCK_BOOTTIME, which goes on while the machine sleeps, and absolute, so that
+a message that waited on its way does not prolong the lease.
 
 A supervisor that was never given a lease has none, and its sessions go on for ever: that of a hub.
 """

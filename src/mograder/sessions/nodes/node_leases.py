@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mograder.core.clock import Clock
@@ -166,9 +166,7 @@ class Leases:
         if not ready:
             return
         hashes = {node.name: node.link.secret_hash for node in ready}
-        notes = [
-            _note_of(node, status) for node, status in ready.items() if self._is_due(node, status)
-        ]
+        notes = tuple(self._notes(ready))
         rows = await asyncio.to_thread(self._nodes.renew_leases, hashes, self._seconds, notes)
         for node, status in ready.items():
             row = rows.get(node.name)
@@ -197,17 +195,18 @@ class Leases:
         finally:
             self._granting.discard(node)
 
-    def _is_due(self, node: ConnectedNode, status: NodeStatus) -> bool:
-        """Return whether a status is to be stored, which then counts as done."""
-        now, noted = self._clock.steady(), self._noted.get(node.name)
-        changed = noted is not None and noted.draining != status.draining
-        if changed:
-            text = "is drained: it takes no new sessions" if status.draining else "takes sessions"
-            _log.info("node %s %s", node.name, text)
-        due = noted is None or changed or now - noted.at >= _NOTE_SECONDS
-        if due:
-            self._noted[node.name] = _Noted(now, status.draining)
-        return due
+    def _notes(self, ready: Mapping[ConnectedNode, NodeStatus]) -> Iterator[NodeNote]:
+        """Yield what to store of statuses: every five seconds, and when a drain begins or ends."""
+        now = self._clock.steady()
+        for node, status in ready.items():
+            noted = self._noted.get(node.name)
+            changed = noted is not None and noted.draining != status.draining
+            if changed:
+                does = "is drained: it takes no new" if status.draining else "takes"
+                _log.info("node %s %s sessions", node.name, does)
+            if noted is None or changed or now - noted.at >= _NOTE_SECONDS:
+                self._noted[node.name] = _Noted(now, status.draining)
+                yield _note_of(node, status)
 
 
 def _note_of(node: ConnectedNode, status: NodeStatus) -> NodeNote:

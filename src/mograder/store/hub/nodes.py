@@ -84,7 +84,9 @@ class Nodes:
             until = database_now(connection) + timedelta(seconds=seconds)
             changed = update(nodes).where(known).values(lease_until=until).returning(*nodes.c)
             rows = [NodeRow(**row) for row in connection.execute(changed).mappings()]
-            _note(connection, notes)
+            for each in notes:
+                told = update(nodes).where(nodes.c.name == each.name)
+                connection.execute(told.values(version=each.version, status=each.status))
             return {row.name: row for row in rows}
 
     def lapsed(self) -> frozenset[str]:
@@ -109,11 +111,6 @@ class Nodes:
             rows = connection.execute(select(nodes.c.name, nodes.c.secret_hash)).all()
             return {row.name: row.secret_hash for row in rows}
 
-    def note(self, note: NodeNote) -> None:
-        """Store what a node has told of itself, for people."""
-        with writing(self._engine, fleeting=True) as connection:
-            _note(connection, [note])
-
     def drain(self, name: str, *, draining: bool) -> bool:
         """Store whether a node is to be drained; return False for an unknown name."""
         changed = update(nodes).where(nodes.c.name == name).values(draining=draining)
@@ -136,12 +133,6 @@ class Nodes:
         """Delete the nodes that were removed and whose lease is over; return how many."""
         with writing(self._engine, fleeting=True) as connection:
             return connection.execute(_removed(connection)).rowcount
-
-
-def _note(connection: Connection, notes: Iterable[NodeNote]) -> None:
-    for each in notes:
-        changed = update(nodes).where(nodes.c.name == each.name)
-        connection.execute(changed.values(version=each.version, status=each.status))
 
 
 def _removed(connection: Connection) -> Delete:

@@ -149,7 +149,8 @@ async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
 async def test_what_a_node_says_is_shown_as_text(hub: Hub) -> None:
     connected(hub.engine, "n1", version="<script>", sessions=("<script>",) * 3)
     connected(hub.engine, "n2")
-    Nodes(hub.engine).note(NodeNote("n2", "<script>", status().model_dump_json()[:-3]))
+    note = NodeNote("n2", "<script>", status().model_dump_json()[:-3])
+    assert Nodes(hub.engine).renew_leases({"n2": b"n2".hex()}, 12, [note])
     assert "<script>" not in (await see(hub)).replace('<script type="module"', "")
     async with hub.client("prof", role=Role.INSTRUCTOR) as client:
         for path in ("/nodes", "/metrics"):
