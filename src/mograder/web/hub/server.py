@@ -36,7 +36,8 @@ _SWITCH_SECONDS = 0.001
 """Seconds until a thread that reads the disk or the database yields to the loop; Python's default
 of 5 ms is noticeable when a hundred requests arrive at once.
 """
-_PING_SECONDS = 20
+_PING_SECONDS = 45
+"""Below the 60 s after which common fronts and firewalls forget a silent connection."""
 _PONG_SECONDS = 120
 """One large output on a slow link delays the pong; the connection must survive that."""
 _THREADS = 40
