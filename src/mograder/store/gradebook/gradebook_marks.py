@@ -111,22 +111,21 @@ def read_short_grades(
     connection: Connection, assignments: Collection[str], students: Collection[str] | None
 ) -> Iterable[tuple[StudentGrade, Work]]:
     """Yield marks without their questions, and the works, ordered by username."""
-    runs = grading_runs.c
-    graded = select(runs.assignment, runs.student, func.max(runs.id)).where(
-        runs.assignment.in_(assignments)
+    held, runs = student_work.c, grading_runs.c
+    newest = (
+        select(func.max(runs.id))
+        .where((runs.assignment == held.assignment) & (runs.student == held.student))
+        .scalar_subquery()
     )
-    held = _selected(student_work, ("assignment", *SHORT_COLUMNS)).where(
-        student_work.c.assignment.in_(assignments)
+    wanted = select(held.assignment, newest, *(held[name] for name in SHORT_COLUMNS)).where(
+        held.assignment.in_(assignments)
     )
     if students is not None:
-        graded = graded.where(runs.student.in_(students))
-        held = held.where(student_work.c.student.in_(students))
-    graded = graded.group_by(runs.assignment, runs.student)
-    newest = {(name, who): number for name, who, number in connection.execute(graded).all()}
-    rows = connection.execute(held).all()
-    for name, student, *fields in sorted(rows, key=lambda row: str.casefold(row[1])):
+        wanted = wanted.where(held.student.in_(students))
+    rows = connection.execute(wanted).all()
+    for name, run, student, *fields in sorted(rows, key=lambda row: str.casefold(row[2])):
         work = Work(*fields)
-        yield short_grade(name, student, work, newest.get((name, student))), work
+        yield short_grade(name, student, work, run), work
 
 
 def read_student(connection: Connection, assignment: str, student: str) -> StudentRows:
