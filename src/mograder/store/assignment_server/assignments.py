@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -26,10 +25,10 @@ from pydantic import (
 )
 
 from mograder.core.clock import from_unix
-from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.files.shared_files import SharedFile, again_if_stale
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
+from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.submissions.history import reads_as_a_submission
 
 MANIFEST_FILE = "assignments.json"
@@ -87,14 +86,6 @@ class _Entry(BaseModel):
 _RAW = TypeAdapter(list[dict[str, JsonValue]])
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """The parsed manifest; valid while ``stamp`` equals that of the file on disk."""
-
-    stamp: tuple[int, int, int]
-    listed: Mapping[str, Assignment]
-
-
 class Catalogue:
     """The assignments of one server; thread-safe.
 
@@ -108,8 +99,9 @@ class Catalogue:
         self.release = release
         self._base = (release or root).resolve()
         self._hidden = frozenset(path.resolve() for path in hidden)
-        self._file = SharedFile(root / MANIFEST_FILE)
-        self._last: _Reading | None = None
+        otherwise = "its last valid version counts, if there was one"
+        self._file = ParsedFile(root / MANIFEST_FILE, self._parse, _LIMIT, otherwise)
+        self._last: Mapping[str, Assignment] | None = None
 
     def all(self) -> tuple[Assignment, ...]:
         """Return every assignment, in the manifest's order, else by name.
@@ -139,26 +131,17 @@ class Catalogue:
         If an edit makes it invalid while the server runs, the last valid version stays in use, so
         that students do not miss a deadline because of the error.
         """
-        path = self.root / MANIFEST_FILE
-        last = self._last
         try:
-            status = self._file.status()
-            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if last is None or last.stamp != stamp:
-                self._last = last = _Reading(stamp, again_if_stale(partial(self._load, path)))
-        except FileNotFoundError:
-            return None
-        except (OSError, MograderError) as error:
-            if last is None:
+            listed = self._file.get()
+        except UnreadableFileError as error:
+            if self._last is None:
                 raise InvalidInput(f"{MANIFEST_FILE} cannot be used: {error}") from error
-            _log.error("%s is invalid, its last valid version is used: %s", MANIFEST_FILE, error)
-        return last.listed if last else None
+            return self._last
+        if listed is not None:
+            self._last = listed
+        return listed
 
-    def _load(self, path: Path) -> dict[str, Assignment]:
-        with path.open("rb") as file:
-            content = file.read(_LIMIT + 1)
-        if len(content) > _LIMIT:
-            raise InvalidInput(f"it is larger than {_LIMIT // 1024 // 1024} MB")
+    def _parse(self, content: bytes) -> Mapping[str, Assignment]:
         try:
             raw = _RAW.validate_json(content)
             entries = [_Entry.model_validate(each) for each in raw]

@@ -18,8 +18,8 @@ from pydantic_core import from_json
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory, make_directories
 
 GRADES_FILE = "grades.json"
@@ -47,9 +47,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The parsed file; valid while ``stamp`` equals that of the file on disk."""
+    """The parsed file: its entries, and the marks by key and by username."""
 
-    stamp: tuple[int, int, int]
+    entries: tuple[Entry, ...]
     marks: Mapping[str, Mark]
 
 
@@ -71,16 +71,12 @@ def parse_entries(body: bytes) -> tuple[Entry, ...]:
 
 
 class Grades:
-    """The grades of one assignment; may be used from any thread and several processes.
-
-    Mutable state: ``_last``, the last parsed file, replaced as a whole.
-    """
+    """The grades of one assignment; may be used from any thread and several processes."""
 
     def __init__(self, directory: Path, *, disk: Disk = DISK) -> None:
-        self._last: _Reading | None = None
         self._directory = directory
         self._path = directory / GRADES_FILE
-        self._file = SharedFile(self._path, disk=disk)
+        self._file = ParsedFile(self._path, _parse, _LIMIT, "no grade is shown", disk=disk)
         self._disk = disk
 
     def merge(self, entries: Sequence[Entry]) -> int:
@@ -91,7 +87,7 @@ class Grades:
         """
         make_directories(self._directory, mode=0o755, disk=self._disk)
         with locked_directory(self._directory, disk=self._disk):
-            merged = {each.key: dict(each.values) for each in self._entries()}
+            merged = {each.key: dict(each.values) for each in self._read(now=True).entries}
             for each in entries:
                 merged[each.key] = {**merged.get(each.key, {}), **each.values}
             text = json.dumps(list(merged.values()), indent=2, ensure_ascii=False)
@@ -103,49 +99,16 @@ class Grades:
 
         Raises: :class:`Conflict` when the file cannot be parsed.
         """
-        return self._reading().marks.get(user)
+        return self._read().marks.get(user)
 
-    def _reading(self) -> _Reading:
-        """Return the marks by key and by username; parse the file again if it changed."""
+    def _read(self, *, now: bool = False) -> _Reading:
         try:
-            status = self._file.status()
-        except FileNotFoundError:
-            return _Reading((0, 0, 0), {})
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-        last = self._last
-        if last is None or last.stamp != stamp:
-            marks: dict[str, Mark] = {}
-            for each in self._entries():
-                mark = _mark(each)
-                marks[each.key] = mark
-                if isinstance(name := each.values.get("username"), str):
-                    marks.setdefault(name.strip(), mark)
-            self._last = last = _Reading(stamp, marks)
-        return last
-
-    def _content(self) -> bytes:
-        with self._path.open("rb") as file:
-            return file.read(_LIMIT + 1)
-
-    def _entries(self) -> tuple[Entry, ...]:
-        try:
-            content = again_if_stale(self._content)
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise self._broken(str(error)) from error
-        if len(content) > _LIMIT:
-            raise self._broken("it is too large")
-        try:
-            return parse_entries(content)
-        except InvalidInput as error:
-            raise self._broken(error.message) from error
-
-    def _broken(self, reason: str) -> Conflict:
-        return Conflict(
-            f"{GRADES_FILE} of {self._directory.name} cannot be read: {reason}.",
-            hint="Mend it on the server, or move it away and upload the grades again.",
-        )
+            return self._file.get(now=now) or _Reading((), {})
+        except UnreadableFileError as error:
+            raise Conflict(
+                f"{GRADES_FILE} of {self._directory.name} cannot be read: {error}.",
+                hint="Mend it on the server, or move it away and upload the grades again.",
+            ) from error
 
     def _mode(self) -> int:
         """Return the file's mode, which an instructor may have changed; 0600 for a new file."""
@@ -153,6 +116,17 @@ class Grades:
             return self._path.stat().st_mode & 0o777
         except FileNotFoundError:
             return 0o600
+
+
+def _parse(content: bytes) -> _Reading:
+    entries = parse_entries(content)
+    marks: dict[str, Mark] = {}
+    for each in entries:
+        mark = _mark(each)
+        marks[each.key] = mark
+        if isinstance(name := each.values.get("username"), str):
+            marks.setdefault(name.strip(), mark)
+    return _Reading(entries, marks)
 
 
 def _entry(number: int, value: object) -> Entry:

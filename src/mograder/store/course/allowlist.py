@@ -6,32 +6,21 @@ be read admits no student: admitting every user would be the worse error.
 
 from __future__ import annotations
 
-import os
-import stat
 import unicodedata
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mograder.auth.roles import Role
 from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.parsed_file import ParsedFile, Stamp, UnreadableFileError
 
 _HEADING = "# Allowed users — managed by mograder sync-users"
 _LIMIT = 10_000_000
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """The parsed file; valid while ``stamp`` equals that of the file on disk."""
-
-    stamp: tuple[int, int, int, int]
-    users: frozenset[str]
 
 
 class MoreUsers(Protocol):
@@ -55,15 +44,13 @@ class Allowlist:
 
     With ``more``, those users may enter as well; without a file, nobody else then.
 
-    Mutable state: ``_last``, the last parsed file, replaced as a whole, and ``more``, which is set
-    when the hub starts.
+    Mutable state: ``more``, which is set when the hub starts.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
-        self._file = SharedFile(path, disk=disk)
-        self._last: _Look | None = None
+        self._file = ParsedFile(path, self._parse, _LIMIT, "only instructors may enter", disk=disk)
         self.more: MoreUsers | None = None
 
     def allows(self, username: str, role: Role) -> bool:
@@ -92,12 +79,9 @@ class Allowlist:
         atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
         return tuple(listed)
 
-    def stamp(self) -> tuple[int, int, int, int] | None:
+    def stamp(self) -> Stamp | None:
         """Return a value that differs after every change of the file; None without a file."""
-        try:
-            return _stamp(self._file.status())
-        except OSError:
-            return None
+        return self._file.stamp()
 
     def version(self) -> Hashable:
         """Return a value that differs after every change of those who may enter."""
@@ -111,51 +95,21 @@ class Allowlist:
     def _users(self) -> frozenset[str] | None:
         """Return the names on the list; None without a file, empty if it cannot be read."""
         try:
-            status = self._file.status()
-        except FileNotFoundError:
-            # A dangling symbolic link counts as an unreadable list, not as a missing one.
-            return frozenset() if self._path.is_symlink() else None
-        except OSError as error:
-            return self._closed(error.strerror or str(error))
-        last = self._last
-        if last is not None and last.stamp == _stamp(status):
-            return last.users
-        try:
-            return again_if_stale(self._load)
-        except OSError as error:
-            return self._closed(error.strerror or str(error))
+            users = self._file.get()
+        except UnreadableFileError:
+            return frozenset()
+        # A dangling symbolic link counts as an unreadable list, not as a missing one.
+        return frozenset() if users is None and self._path.is_symlink() else users
 
-    def _load(self) -> frozenset[str] | None:
-        try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(fd)
-            return self._closed("it is not a file")
-        with os.fdopen(fd, "rb") as file:
-            content = file.read(_LIMIT + 1)
-        if len(content) > _LIMIT:
-            return self._closed(f"it is larger than {_LIMIT} bytes")
+    def _parse(self, content: bytes) -> frozenset[str]:
         users = parse_users(content.decode("utf-8-sig", "replace"))
         for name in users:
             if not unicodedata.is_normalized("NFC", name):  # it names another person here
                 _log.error("%s: %s is not let in: Unicode changes it", self._path.name, ascii(name))
-        look = _Look(_stamp(status), users)
-        self._last = look
-        return look.users
-
-    def _closed(self, reason: str) -> frozenset[str]:
-        _log.error("%s cannot be read (%s): only instructors may enter.", self._path.name, reason)
-        return frozenset()
+        return users
 
 
 def parse_users(text: str) -> frozenset[str]:
     """Return the names in a list, one per line, without blank lines and ``#`` lines (B36)."""
     lines = (line.strip() for line in text.splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

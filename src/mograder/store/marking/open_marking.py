@@ -10,40 +10,38 @@ import json
 import threading
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
-from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory
 
 _FILE, _LIMIT = "marking.json", 1_000_000
 _NAMES = TypeAdapter(list[str])
 _changing = threading.Lock()
-_log = get_logger(__name__)
 
 
 def open_for_marking(course_dir: Path) -> frozenset[str]:
     """Return the names of the assignments that markers may mark; blocks."""
     try:
         return _read(course_dir)
-    except (OSError, ValidationError) as error:
-        _log.error("%s cannot be read, so no assignment is open for markers: %s", _FILE, error)
+    except UnreadableFileError:
         return frozenset()
 
 
 def _read(course_dir: Path) -> frozenset[str]:
     look_for(course_dir)  # on a share another hub may just have replaced the file
-    try:
-        with (course_dir / _FILE).open("rb") as file:
-            names = _NAMES.validate_json(file.read(_LIMIT), strict=True)
-    except FileNotFoundError:
-        return frozenset()
-    return frozenset(nfc(name) for name in names)
+    otherwise = "no assignment is open for markers"
+    return ParsedFile(course_dir / _FILE, _parse, _LIMIT, otherwise).get() or frozenset()
+
+
+def _parse(content: bytes) -> frozenset[str]:
+    return frozenset(map(nfc, _NAMES.validate_json(content, strict=True)))
 
 
 def set_open_for_marking(
@@ -60,7 +58,7 @@ def set_open_for_marking(
     with _changing, locked_directory(course_dir, disk=disk):
         try:
             others = _read(course_dir) - {item}
-        except (OSError, ValidationError) as error:
+        except UnreadableFileError as error:
             raise Conflict(
                 f"{_FILE} cannot be read, so no assignment can be opened or closed for marking.",
                 hint='Mend it, a list such as ["A1", "A2"], or remove it: nothing is open then.',

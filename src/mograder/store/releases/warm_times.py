@@ -16,20 +16,16 @@ from pydantic import AwareDatetime, TypeAdapter
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import again_if_stale
-from mograder.core.log import get_logger
 from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory
 
 _LIMIT = 1 << 20
 _MOST_TIMES = 2000
 _FILE = TypeAdapter(dict[str, list[AwareDatetime]])
-_log = get_logger(__name__)
 
 Times = Mapping[str, tuple[datetime, ...]]
 """Times by item, the earliest first."""
-
-_UNREADABLE = (OSError, ValueError, RecursionError)
 
 
 class WarmTimes:
@@ -38,25 +34,15 @@ class WarmTimes:
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
+        self._file = ParsedFile(path, _parse, _LIMIT, "it counts as empty", disk=disk)
         self._changing = threading.Lock()
 
     def all(self) -> Times:
         """Return the times; none if the file cannot be read, which is logged."""
         try:
-            return self._read()
-        except _UNREADABLE as error:
-            _log.error("%s cannot be read, so it counts as empty: %s", self._path.name, error)
+            return self._file.get() or {}
+        except UnreadableFileError:
             return {}
-
-    def _read(self) -> Times:
-        try:
-            data = again_if_stale(self._path.read_bytes)
-        except FileNotFoundError:
-            return {}
-        if len(data) > _LIMIT:
-            raise ValueError(f"it is larger than {_LIMIT} bytes")
-        found = _FILE.validate_python(json.loads(data), strict=False)
-        return {name: tuple(sorted(set(times))) for name, times in sorted(found.items())}
 
     def add(self, items: Iterable[str], moment: datetime, past: datetime) -> Times:
         """Add a time for items, and remove all times before ``past``; return all times.
@@ -74,8 +60,8 @@ class WarmTimes:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._changing, locked_directory(self._path.parent, disk=self._disk):
             try:
-                known = self._read()
-            except _UNREADABLE as error:
+                known = self._file.get(now=True) or {}
+            except UnreadableFileError as error:
                 raise Conflict(
                     f"{self._path.name} cannot be read, so no time was set or removed.",
                     hint="Mend the file, or remove it: no times are set then.",
@@ -95,3 +81,8 @@ class WarmTimes:
             words = {name: [each.isoformat() for each in times] for name, times in kept.items()}
             atomic_write(self._path, f"{json.dumps(words, indent=2)}\n".encode(), disk=self._disk)
             return kept
+
+
+def _parse(content: bytes) -> Times:
+    found = _FILE.validate_python(json.loads(content), strict=False)
+    return {name: tuple(sorted(set(times))) for name, times in sorted(found.items())}

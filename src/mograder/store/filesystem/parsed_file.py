@@ -1,0 +1,120 @@
+"""Files that people edit and other machines replace: parsed once, and again when they changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from mograder.core.errors import MograderError
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import SharedFile, again_if_stale
+from mograder.core.log import get_logger
+
+_T = TypeVar("_T")
+_log = get_logger(__name__)
+
+Stamp = tuple[int, int, int, int]
+"""Inode, size, and times of change in nanoseconds: another one means another content."""
+
+
+class UnreadableFileError(Exception):
+    """A file cannot be read or parsed; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading(Generic[_T]):
+    """What was read at a stamp: the content, or the reason why it cannot be used."""
+
+    stamp: Stamp
+    content: _T | None
+    reason: str = ""
+
+
+class ParsedFile(Generic[_T]):
+    """One file and what was last read of it; thread-safe.
+
+    ``parse`` is given at most ``limit`` bytes. It raises ``ValueError`` or an error of ours for
+    content that cannot be used. ``otherwise`` says in the log what such a file means.
+
+    Mutable state: ``_last``, replaced as a whole, and ``_told``, the last reason in the log.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes], _T],
+        limit: int,
+        otherwise: str,
+        *,
+        disk: Disk = DISK,
+    ) -> None:
+        self._path = path
+        self._parse = parse
+        self._limit = limit
+        self._otherwise = otherwise
+        self._file = SharedFile(path, disk=disk)
+        self._last: _Reading[_T] | None = None
+        self._told = ""
+
+    def get(self, *, now: bool = False) -> _T | None:
+        """Return the content, None without the file.
+
+        With ``now`` the file is read in any case, for a change under a lock: on a share an equal
+        stamp does not prove that another machine wrote nothing.
+
+        Raises: :class:`UnreadableFileError`, which is logged once for each reason.
+        """
+        try:
+            stamp = stamp_of(self._file.status(now=now))
+            last = self._last
+            if last is None or now or last.stamp != stamp:
+                last = self._last = again_if_stale(self._read)
+        except FileNotFoundError:
+            self._last = None
+            return None
+        except OSError as error:  # perhaps another machine replaces it: the next call reads again
+            self._last = None
+            raise self._unreadable(error.strerror or str(error)) from error
+        if last.reason:
+            raise self._unreadable(last.reason)
+        self._told = ""
+        return last.content
+
+    def stamp(self) -> Stamp | None:
+        """Return a value that differs after every change of the file; None without a file."""
+        try:
+            return stamp_of(self._file.status())
+        except OSError:
+            return None
+
+    def _read(self) -> _Reading[_T]:
+        fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(fd)
+            stamp = stamp_of(status)
+            if not stat.S_ISREG(status.st_mode):
+                return _Reading(stamp, None, "it is not a file")
+            content = file.read(self._limit + 1)
+        if len(content) > self._limit:
+            return _Reading(stamp, None, f"it is larger than {self._limit} bytes")
+        try:
+            return _Reading(stamp, self._parse(content))
+        except MograderError as error:
+            return _Reading(stamp, None, error.message)
+        except (ValueError, RecursionError) as error:
+            return _Reading(stamp, None, str(error) or "it is nested too deeply")
+
+    def _unreadable(self, reason: str) -> UnreadableFileError:
+        if reason != self._told:
+            _log.error("%s cannot be read, so %s: %s", self._path.name, self._otherwise, reason)
+            self._told = reason
+        return UnreadableFileError(reason)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return the stamp of a file by its status."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
