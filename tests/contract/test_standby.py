@@ -22,7 +22,7 @@ import pytest
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.active_hub import CONFIRM_SECONDS, LOST_STATUS, RELEASE_SECONDS
 from mograder.store.hub.hub_state import HubState, SessionRow
-from tests.support.course import REPOSITORY, put_release
+from tests.support.course import put_release
 from tests.support.hub import HubConfig, HubProcess, write_settings
 from tests.support.identity import instructor, student
 from tests.support.marimo import open_editor
@@ -61,11 +61,11 @@ class Pair:
 
 
 @pytest.fixture
-def pair(installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path) -> Iterator[Pair]:
+def pair(
+    installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path, artifacts: Path
+) -> Iterator[Pair]:
     caches = SharedCaches(uv_cache, run_directory)
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    logs = REPOSITORY / "artifacts"
-    logs.mkdir(exist_ok=True)
     database = installed_postgres.new_database()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
@@ -78,11 +78,9 @@ def pair(installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path
             "hub.trusted_proxies": ["127.0.0.1"],
             "hub.runtime_dir": str(place / "run"),
         }
-        for name in ("one", "two"):
-            (logs / f"standby-{name}.log").unlink(missing_ok=True)
         config = HubConfig(settings=settings, start_seconds=120)
-        one = stack.enter_context(HubProcess(course, logs / "standby-one.log", config))
-        two = stack.enter_context(WaitingHub(course, logs / "standby-two.log", config))
+        one = stack.enter_context(HubProcess(course, artifacts / "one.log", config))
+        two = stack.enter_context(WaitingHub(course, artifacts / "two.log", config))
         yield Pair(one, two, installed_postgres, database)
 
 
@@ -197,7 +195,7 @@ def test_a_hub_whose_connection_to_the_database_breaks_ends(pair: Pair) -> None:
 
 def test_a_hub_that_gets_no_answer_from_the_database_ends(pair: Pair) -> None:
     start(pair.one, "alice")
-    backends = [each for each in psutil.process_iter(["cmdline"]) if serves(each, pair)]
+    backends = pair.postgres.backends(pair.database)
     assert backends
     for each in backends:
         each.suspend()
@@ -210,13 +208,6 @@ def test_a_hub_that_gets_no_answer_from_the_database_ends(pair: Pair) -> None:
             each.resume()
     until(pair.two.healthy, 60)
     assert stop(pair.two, "alice")
-
-
-def serves(process: psutil.Process, pair: Pair) -> bool:
-    """Whether a process is one of PostgreSQL for the pair's database."""
-    words = " ".join(process.info["cmdline"] or ()).split()
-    database = pair.database.partition("?")[0].rpartition("/")[2]
-    return words[:1] == ["postgres:"] and database in words
 
 
 def test_a_hub_without_nodes_on_another_machine_does_not_wait(pair: Pair, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -47,8 +48,7 @@ class PostgresServer:
 
     def over_tcp(self, database: str) -> str:
         """Return the URL without a password of a database, over its address."""
-        name = database.partition("?")[0].rpartition("/")[2]
-        return f"postgresql://{self.user}@{self.address}/{name}"
+        return f"postgresql://{self.user}@{self.address}/{_name_of(database)}"
 
     def disconnect_everybody(self) -> None:
         """End all connections, as a restart of the server does."""
@@ -57,6 +57,17 @@ class PostgresServer:
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
+
+    def backends(self, database: str) -> list[psutil.Process]:
+        """The server's processes for the connections to a database, given by its URL.
+
+        Those of another server may have a database of the same name.
+        """
+        with self._connect() as connection:
+            found = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = %s", [_name_of(database)]
+            )
+            return [psutil.Process(pid) for (pid,) in found if isinstance(pid, int)]
 
     def set_password(self) -> None:
         """Give the server's user :data:`PASSWORD`."""
@@ -72,6 +83,10 @@ class PostgresServer:
             dbname="postgres",
             autocommit=True,
         )
+
+
+def _name_of(database: str) -> str:
+    return database.partition("?")[0].rpartition("/")[2]
 
 
 def find_binaries() -> Path | None:
