@@ -14,13 +14,14 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Sa
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.locked_builds import order_of
-from mograder.sandbox.node_messages import GrantLease, PrepareEnvironment
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.protocol import (
     CancelCall,
     Execute,
+    GrantLease,
     ListSessions,
     Operation,
+    PrepareEnvironment,
     RunCommand,
     Shutdown,
     StopSession,

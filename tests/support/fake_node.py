@@ -15,8 +15,6 @@ from pathlib import Path
 from mograder import __version__
 from mograder.core.clock import Clock, SystemClock
 from mograder.sandbox.client.connection import Connection
-from mograder.sandbox.message import Message
-from mograder.sandbox.node_messages import GrantLease, NodeStatus, PrepareEnvironment
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -26,11 +24,15 @@ from mograder.sandbox.protocol import (
     Execute,
     Executed,
     Failed,
+    GrantLease,
     Hello,
     Judged,
     JudgeSubmission,
     Measured,
+    Message,
+    NodeStatus,
     Output,
+    PrepareEnvironment,
     SessionInfo,
     SessionUse,
     StartSession,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, update
 
-from mograder.sandbox.node_messages import NodeStatus
+from mograder.sandbox.protocol import NodeStatus
 from mograder.store.database.database import writing
 from mograder.store.hub.hub_tables import NodeRow, nodes
 from mograder.store.hub.nodes import NodeNote, Nodes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from mograder.sandbox.node_messages import NodeStatus
+from mograder.sandbox.protocol import NodeStatus
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes

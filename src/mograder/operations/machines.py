@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from pydantic import ValidationError
 
-from mograder.sandbox.node_messages import NodeStatus
+from mograder.sandbox.protocol import NodeStatus
 from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
 

@@ -25,8 +25,15 @@ from mograder.core.names import is_rehearsal
 from mograder.core.tasks.background_tasks import Paced, retried, to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.sandbox.machines import Launcher
-from mograder.sandbox.node_messages import NodeStatus
-from mograder.sandbox.protocol import Arrived, Checked, Ended, Endpoint, News, StartSession
+from mograder.sandbox.protocol import (
+    Arrived,
+    Checked,
+    Ended,
+    Endpoint,
+    News,
+    NodeStatus,
+    StartSession,
+)
 from mograder.sessions.admission import RECONSIDER_SECONDS, AdmissionQueue, Kind, Ticket
 from mograder.sessions.capacity import CapacityLimits, MemoryLedger, expected_memory
 from mograder.sessions.check_reports import CheckReports

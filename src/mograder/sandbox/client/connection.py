@@ -20,7 +20,6 @@ from pydantic import ValidationError
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
-from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,
@@ -37,6 +36,7 @@ from mograder.sandbox.protocol import (
     JudgeSubmission,
     Measured,
     News,
+    NodeStatus,
     Operation,
     Output,
     Shutdown,

@@ -30,7 +30,7 @@ from mograder.sandbox.environments.environment_root import Environment, Environm
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.node_messages import LONGEST_LOCK, PrepareEnvironment
+from mograder.sandbox.protocol import LONGEST_LOCK, PrepareEnvironment
 
 
 def order_of(environment: Path, *, warm: bool = False) -> PrepareEnvironment:

@@ -32,7 +32,6 @@ from mograder.sandbox.environments.environment_root import mark_used
 from mograder.sandbox.environments.locked_builds import LockedBuilds
 from mograder.sandbox.isolation.bwrap import Runner
 from mograder.sandbox.isolation.policy import Host
-from mograder.sandbox.node_messages import GrantLease, NodeStatus, PrepareEnvironment
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer
 from mograder.sandbox.nodes.node_drain import Drain
@@ -40,8 +39,11 @@ from mograder.sandbox.nodes.node_paths import NodePaths
 from mograder.sandbox.protocol import (
     Call,
     Done,
+    GrantLease,
     Located,
+    NodeStatus,
     Output,
+    PrepareEnvironment,
     RunCommand,
     Shutdown,
     StartSession,

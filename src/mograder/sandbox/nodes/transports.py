@@ -22,7 +22,7 @@ from typing import cast
 
 from pydantic import Field
 
-from mograder.sandbox.message import Message
+from mograder.sandbox.protocol import Message
 
 DOOR = "/nodes/connect"
 """The path at which a hub takes the connections of nodes."""

@@ -42,7 +42,6 @@ from mograder.sandbox.isolation.bwrap import (
 )
 from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
 from mograder.sandbox.limits.cpu import put_first
-from mograder.sandbox.node_messages import GrantLease, PrepareEnvironment
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -56,6 +55,7 @@ from mograder.sandbox.protocol import (
     Ended,
     Execute,
     Failed,
+    GrantLease,
     Hello,
     InUse,
     JudgeSubmission,
@@ -63,6 +63,7 @@ from mograder.sandbox.protocol import (
     Located,
     News,
     Output,
+    PrepareEnvironment,
     RunCommand,
     SessionInfo,
     Shutdown,

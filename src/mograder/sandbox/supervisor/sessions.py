@@ -31,8 +31,8 @@ from mograder.sandbox.limits.cpu import Processors, put_back
 from mograder.sandbox.limits.monitor import Monitor
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
 from mograder.sandbox.limits.procfs import prefer_to_end
-from mograder.sandbox.message import LONGEST_TAIL
 from mograder.sandbox.protocol import (
+    LONGEST_TAIL,
     AnswerJudge,
     AnswerWorker,
     Arrived,

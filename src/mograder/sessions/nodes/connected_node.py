@@ -8,8 +8,7 @@ from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
-from mograder.sandbox.node_messages import NodeStatus
-from mograder.sandbox.protocol import Done, Measured, Operation
+from mograder.sandbox.protocol import Done, Measured, NodeStatus, Operation
 from mograder.sessions.capacity import YOUNG_SECONDS
 from mograder.sessions.nodes.placement import NodeLoad
 

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
 from mograder.sandbox.machines import ignore
-from mograder.sandbox.node_messages import NodeStatus
 from mograder.sandbox.protocol import (
     Answered,
     Arrived,
@@ -27,6 +26,7 @@ from mograder.sandbox.protocol import (
     ListSessions,
     Measured,
     News,
+    NodeStatus,
     SessionInfo,
     SessionUse,
     StartSession,

@@ -18,7 +18,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.periodic import repeat
-from mograder.sandbox.node_messages import GrantLease, NodeStatus
+from mograder.sandbox.protocol import GrantLease, NodeStatus
 from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.store.hub.nodes import NodeNote, Nodes
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mograder.core.errors import Conflict, InvalidInput, SandboxUnavailable
 from mograder.sandbox.environments.locked_builds import LockedBuilds, order_of
 from mograder.sandbox.environments.record import read_record
-from mograder.sandbox.node_messages import PrepareEnvironment
+from mograder.sandbox.protocol import PrepareEnvironment
 from tests.unit.sandbox.environments.test_builder import (
     HASHED,
     NUMPY,

@@ -12,7 +12,6 @@ import pytest
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.node_messages import PrepareEnvironment
 from mograder.sandbox.protocol import (
     Arrived,
     Checked,
@@ -20,6 +19,7 @@ from mograder.sandbox.protocol import (
     Execute,
     Failed,
     Measured,
+    PrepareEnvironment,
     SessionUse,
     StartSession,
     StopSession,
