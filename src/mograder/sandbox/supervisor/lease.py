@@ -1,11 +1,15 @@
-"""The lease of a node's supervisor: the time until which sessions and runs may go on there.
+"""What keeps a hub or a node from going on beyond its time: the epochs of hubs, the lease of a node.
 
-A hub that cannot reach a node starts a student's session on another machine once the node's lease
+Of several hubs only the one at work may use a supervisor: the one with the highest epoch. A hub
+that hung, and whose place another one has taken, may still send calls when it goes on, or have
+calls on their way. They are refused here, where sessions are started.
+
+The lease of a node's supervisor is the time until which sessions and runs may go on there. A hub
+that cannot reach a node starts a student's session on another machine once the node's lease
 is over. So the node kills its sessions at the end of its lease, and the kernel kills the node if it
 does not. Times are of CLOCK_BOOTTIME, which goes on while the machine sleeps, and absolute, so that
-a message that waited on its way does not prolong the lease.
-
-A supervisor that was never given a lease has none, and its sessions go on for ever: that of a hub.
+a message that waited on its way does not prolong the lease. A supervisor that was never given a
+lease has none, and its sessions go on for ever: that of a hub.
 """
 
 from __future__ import annotations
@@ -21,9 +25,51 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mograder.core.errors import SandboxUnavailable
+from mograder.core.errors import Conflict, SandboxUnavailable
 
 _log = logging.getLogger("mograder.supervisor")
+
+
+class HubEpochs:
+    """The epochs of the connected hubs. Mutable state: the highest one, and each connection's."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+        self._hubs: dict[asyncio.StreamWriter, int] = {}
+
+    def greet(self, hub: asyncio.StreamWriter, epoch: int) -> None:
+        """Note a hub's epoch, 0 for a program that is no hub. Raises: as :meth:`see`."""
+        self.see(epoch)
+        if epoch:
+            self._hubs[hub] = epoch
+
+    def see(self, epoch: int) -> None:
+        """Note an epoch; if it is a higher one, close the connections of earlier hubs.
+
+        Raises: :class:`Conflict` for a lower one, unless it is 0.
+        """
+        if not epoch:
+            return
+        if epoch < self._highest:
+            raise _replaced()
+        self._highest = epoch
+        for hub in [each for each, other in self._hubs.items() if other < epoch]:
+            _log.warning("another hub is at work: the connection of an earlier one is closed")
+            hub.transport.abort()
+
+    def demand(self, hub: asyncio.StreamWriter) -> None:
+        """Refuse a hub that another one has replaced. Raises: :class:`Conflict`."""
+        if self._hubs.get(hub, self._highest) < self._highest:
+            raise _replaced()
+
+    def forget(self, hub: asyncio.StreamWriter) -> None:
+        """Forget a connection that has ended."""
+        self._hubs.pop(hub, None)
+
+
+def _replaced() -> Conflict:
+    return Conflict("Another hub is at work on this course.", hint="This one has to start again.")
+
 
 _LOOK_SECONDS = 0.2
 """How often the end of the lease is looked at: waiting does not count the time of a sleep."""

@@ -82,7 +82,7 @@ from mograder.sandbox.supervisor.config import (
     refresh_resolver,
     restore_cache,
 )
-from mograder.sandbox.supervisor.hub_epochs import HubEpochs
+from mograder.sandbox.supervisor.lease import HubEpochs
 from mograder.sandbox.supervisor.notebook_runs import execute, judge
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from mograder.sandbox.warm.pool import ZygotePool

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.supervisor.orphans import end_strays
+from mograder.sandbox.supervisor.config import end_strays
 
 
 @pytest.fixture
