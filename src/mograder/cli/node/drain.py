@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.node.options import node_environ_of, state_option
-from mograder.sandbox.nodes.node_config import node_config
-from mograder.sandbox.nodes.node_process import send
+from mograder.sandbox.nodes.node_config import node_config, send
 
 
 @click.command("drain")

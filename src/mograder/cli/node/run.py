@@ -22,8 +22,7 @@ from mograder.cli.node.options import (
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
 from mograder.operations.share_checks import refuse_squashed_root
-from mograder.sandbox.nodes.node_config import NodeConfig, node_config
-from mograder.sandbox.nodes.node_process import held
+from mograder.sandbox.nodes.node_config import NodeConfig, held, node_config
 from mograder.sandbox.nodes.node_supervisor import serve_node
 
 _log = logging.getLogger("mograder.node")

@@ -1,8 +1,8 @@
 """A node: the supervisor of a machine that dials its hub, and keeps a lease.
 
-It has no database and no secret of the hub. It decides nothing about students: within the rules of
-:mod:`mograder.sandbox.nodes.node_paths` it does what the hub asks, and relays the bytes of
-sessions. It builds environments by the hub's locks (decision 48).
+It has no database and no secret of the hub. It decides nothing about students: it does what the hub
+asks within the rules of :class:`NodePaths`, relays the bytes of sessions, and ends when it is
+drained. It builds environments by the hub's locks (decision 48).
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
@@ -34,14 +36,14 @@ from mograder.sandbox.isolation.bwrap import Runner
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer
-from mograder.sandbox.nodes.node_drain import Drain
-from mograder.sandbox.nodes.node_paths import NodePaths
 from mograder.sandbox.protocol import (
     Call,
     Done,
     GrantLease,
+    JudgeSubmission,
     Located,
     NodeStatus,
+    NotebookRequest,
     Output,
     PrepareEnvironment,
     RunCommand,
@@ -53,6 +55,136 @@ from mograder.sandbox.protocol import (
 from mograder.sandbox.supervisor.config import SESSIONS, SupervisorConfig
 from mograder.sandbox.supervisor.lease import KillTimer, boot_time
 from mograder.sandbox.supervisor.server import Supervisor, serve_supervisor, tell
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+class NodePaths:
+    """The rules: directories are below a share, environments are this node's own."""
+
+    def __init__(self, shares: tuple[Path, ...], environments: Path) -> None:
+        """``shares`` must be resolved."""
+        self._shares = shares
+        self._environments = environments
+
+    def located(self, operation: Located) -> Located:
+        """Return the operation with this machine's paths. Blocks: it looks at the share.
+
+        Raises: :class:`Forbidden` for a directory that is not on a share, :class:`InvalidInput` for
+        a name that is none.
+        """
+        if isinstance(operation, Warm):
+            return operation.model_copy(update={"environment": self._own(operation.environment)})
+        if isinstance(operation, JudgeSubmission):
+            parts = {"worker": self._checked(operation.worker)}
+            return operation.model_copy(update={**parts, "judge": self._checked(operation.judge)})
+        return operation.model_copy(update=self._changes(operation))
+
+    def _checked(self, request: NotebookRequest) -> NotebookRequest:
+        return request.model_copy(update=self._changes(request))
+
+    def _changes(self, request: NotebookRequest) -> dict[str, object]:
+        notebook = PurePosixPath(request.notebook)
+        if notebook.is_absolute() or ".." in notebook.parts:
+            raise InvalidInput(f"This is not the name of a notebook: {request.notebook[:80]!r}.")
+        directory = self._on_a_share(request.directory)
+        return {"directory": directory, "environment": self._own(request.environment)}
+
+    def _on_a_share(self, directory: Path) -> Path:
+        real = Path(os.path.realpath(directory))
+        if not directory.is_absolute() or not any(map(real.is_relative_to, self._shares)):
+            raise Forbidden(
+                f"This node serves no directory {directory}.",
+                hint="Mount the hub's directories on the node at the same path, and name them "
+                "with --share.",
+            )
+        return real
+
+    def _own(self, environment: Path) -> Path:
+        """Return this node's environment of the same name."""
+        if not _KEY.fullmatch(environment.name):
+            raise InvalidInput(
+                f"This is not the name of an environment: {environment.name[:80]!r}."
+            )
+        return self._environments / environment.name
+
+
+class Drain:
+    """Whether a node takes new sessions, and when it ends.
+
+    A hub's wish only keeps new sessions away. A signal to the process also ends it: when no session
+    is left, and after ``seconds`` at the latest if that was asked for. Sessions that are left then
+    end one after the other over the second half of that time: the other nodes, where they start
+    again, would be overloaded by all of them at once. Mutable state: the wishes, and ``_left``, the
+    number of sessions at the beginning of the second half.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = boot_time) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._wished = False
+        self._leaving = False
+        self._until: float | None = None
+        self._left = 0
+        self._news = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Whether new sessions are refused."""
+        return self._wished or self._leaving
+
+    def wish(self, *, draining: bool) -> None:
+        """Note the wish of an administrator of the hub."""
+        if draining != self._wished:
+            self._wished = draining
+            self._news.set()
+
+    def leave(self, *, hurry: bool) -> None:
+        """End when the node is empty; with ``hurry`` in ``seconds`` at the latest.
+
+        A second call with ``hurry`` ends the node at once.
+        """
+        if hurry:
+            now = self._clock()
+            self._until = now if self._until is not None else now + self._seconds
+        self._leaving = True
+        self._news.set()
+
+    def stay(self) -> None:
+        """Take new sessions again, unless the time of the end is set."""
+        if self._until is None:
+            self._leaving = False
+            self._news.set()
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until the end of the sessions that are left, if that is set."""
+        return None if self._until is None else max(0.0, self._until - self._clock())
+
+    def seconds_granted(self) -> float | None:
+        """Return the seconds that every session may go on for at least, if an end is set."""
+        left = self.seconds_left()
+        return None if left is None else max(0.0, left - self._seconds / 2)
+
+    def due(self, sessions: int) -> int:
+        """Return how many of so many sessions are to be ended now."""
+        left = self.seconds_left()
+        if left is None or left >= self._seconds / 2:
+            return 0
+        self._left = max(self._left, sessions)
+        return max(0, sessions - math.ceil(self._left * left / (self._seconds / 2)))
+
+    def is_over(self, *, busy: bool) -> bool:
+        """Return whether the node is to end now."""
+        return self._leaving and (not busy or self.seconds_left() == 0)
+
+    async def changed(self, seconds: float) -> None:
+        """Wait for the next change, for ``seconds`` at most and not beyond the end."""
+        left = self.seconds_left()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds if left is None else min(seconds, left)):
+                await self._news.wait()
+        self._news.clear()
+
 
 _log = logging.getLogger(__name__)
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Forbidden, InvalidInput
-from mograder.sandbox.nodes.node_drain import Drain
-from mograder.sandbox.nodes.node_paths import NodePaths
-from mograder.sandbox.nodes.node_supervisor import MARGIN_SECONDS, Statuses
+from mograder.sandbox.nodes.node_supervisor import MARGIN_SECONDS, Drain, NodePaths, Statuses
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
