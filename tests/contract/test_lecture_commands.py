@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.main import run
-from mograder.sessions.rehearsal.run import Pace
+from mograder.sessions.rehearsal import Pace
 from mograder.web.hub.support import rehearsals
 from tests.contract.test_hub_course_commands import Served, served
 

@@ -20,7 +20,7 @@ from starlette.types import Message
 from mograder.auth.roles import Role
 from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.rehearsal.run import Pace
+from mograder.sessions.rehearsal import Pace
 from mograder.store.releases.visibility import Visibility, VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
 from mograder.web.hub.handlers import rehearsal as handler

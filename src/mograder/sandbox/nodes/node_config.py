@@ -1,4 +1,4 @@
-"""A node's configuration, and its process: only one in its directory, which signals find by that."""
+"""A node's configuration, and its process: one in its directory, which signals find by that."""
 
 from __future__ import annotations
 

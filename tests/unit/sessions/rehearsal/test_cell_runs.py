@@ -12,8 +12,8 @@ import pytest
 
 from mograder.core.errors import RemoteFailed
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.rehearsal import cell_runs
-from mograder.sessions.rehearsal.cell_runs import CellRun
+from mograder.sessions import rehearsal
+from mograder.sessions.rehearsal import CellRun
 from tests.support.fake_marimo import FakeMarimo, fake_marimo
 from tests.support.session_pools import PATIENCE
 
@@ -30,7 +30,7 @@ def ticks() -> Callable[[], float]:
 async def page_of(fake: FakeMarimo) -> AsyncIterator[CellRun]:
     async with (
         asyncio.timeout(PATIENCE),
-        cell_runs.opened(fake, Endpoint(fake.socket), BASE, ticks()) as page,
+        rehearsal.opened(fake, Endpoint(fake.socket), BASE, ticks()) as page,
     ):
         yield page
 
@@ -76,8 +76,8 @@ async def test_a_server_that_refuses_or_leaves_is_a_failure(tmp_path: Path) -> N
 async def test_pages_and_messages_without_end_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cell_runs, "_MOST_PAGE", 1000)
-    monkeypatch.setattr(cell_runs, "_MOST_MESSAGE", 1000)
+    monkeypatch.setattr(rehearsal, "_MOST_PAGE", 1000)
+    monkeypatch.setattr(rehearsal, "_MOST_MESSAGE", 1000)
     async with fake_marimo(tmp_path) as fake:
         fake.extra = ({"op": "cell-op", "data": "x" * 2000},)
         async with page_of(fake) as page:

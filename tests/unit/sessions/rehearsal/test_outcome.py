@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.rehearsal.outcome import (
+from mograder.sessions.rehearsal_outcome import (
     STALLED_SECONDS,
     Seconds,
     State,

@@ -17,8 +17,8 @@ from mograder.sandbox.protocol import Measured, Mode, SessionUse
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.rehearsal.outcome import Outcome, State
-from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal_outcome import Outcome, State
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.copies.workspaces import Workspaces

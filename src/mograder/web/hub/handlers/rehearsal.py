@@ -15,8 +15,8 @@ from mograder.core.errors import NotFound
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import expected_memory
-from mograder.sessions.rehearsal.outcome import Outcome, Seconds, State, plan
-from mograder.sessions.rehearsal.run import MOST_STUDENTS, Wish
+from mograder.sessions.rehearsal import MOST_STUDENTS, Wish
+from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
 from mograder.sessions.session import SessionKey
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response

@@ -11,8 +11,8 @@ from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import repeat
 from mograder.core.tasks.single_flight import Progress
-from mograder.sessions.rehearsal.outcome import Outcome
-from mograder.sessions.rehearsal.run import Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal_outcome import Outcome
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.web.hub.support.services import Services
 
