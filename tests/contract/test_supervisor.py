@@ -16,8 +16,8 @@ import pytest
 
 from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
 from mograder.sandbox.client.connection import connect, connect_or_spawn, reap
-from mograder.sandbox.client.environment_pruning import ask_supervisor
 from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.environment_root import take
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import (
@@ -158,18 +158,17 @@ async def test_sessions_survive_a_hub_that_is_killed(
     await following.close()
 
 
-async def test_it_tells_which_environments_live_sessions_use(
-    client: SupervisorClient, config: SupervisorConfig, sessions: Sessions
+async def test_the_environment_of_a_live_session_is_kept(
+    client: SupervisorClient, sessions: Sessions
 ) -> None:
-    """For a prune in another process, and for a hub that has not adopted them yet."""
-    assert await ask_supervisor(config) == frozenset()
+    """From a prune in another process."""
     info = await sessions.start("using", SLEEPER)
-    (name,) = await ask_supervisor(config)
-    assert name == "environment-using"
+    environment = sessions.place / "environment-using"
+    assert take(environment) is None
     await client.stop(info.session_id)
-    assert await ask_supervisor(config) == frozenset()
-    await client.shutdown()
-    assert await ask_supervisor(config) == frozenset(), "with it all sandboxes have ended"
+    taken = take(environment)
+    assert taken is not None
+    os.close(taken)
 
 
 async def test_one_of_a_hubs_own_ends_itself_when_no_hub_comes_back(

@@ -10,25 +10,22 @@ from pathlib import Path
 
 from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.files import file_lock
-from mograder.core.settings import Environ, LoadedSettings
+from mograder.core.settings import LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
 from mograder.operations.trial_session import NOTEBOOK
-from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.environment_pruning import (
     Pruned,
-    ask_supervisor,
     needed_environments,
     prune_environments,
 )
-from mograder.sandbox.supervisor.config import SupervisorConfig
 
 
-async def prune(loaded: LoadedSettings, environ: Environ, *, dry_run: bool) -> Pruned:
+async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
     """Remove every environment that no published item, session or prepared process needs.
 
     With ``dry_run`` nothing is removed.
 
-    Raises: :class:`Conflict` if it cannot be determined which environments are in use,
+    Raises: :class:`Conflict` if it cannot be determined which environments are needed,
     :class:`Forbidden` if they belong to another user.
     """
     root = loaded.path(loaded.settings.hub.environments_dir)
@@ -45,18 +42,7 @@ async def prune(loaded: LoadedSettings, environ: Environ, *, dry_run: bool) -> P
             "No hub has run on this course yet, so it cannot be told which environments it needs.",
             hint="Start the hub once, or name the course with -C.",
         )
-    config = supervisor_config(loaded, environ)
-    _demand_its_supervisor(loaded, config)
-    return await prune_environments(root, needed, lambda: ask_supervisor(config), dry_run=dry_run)
-
-
-def _demand_its_supervisor(loaded: LoadedSettings, config: SupervisorConfig) -> None:
-    """Raise Conflict if a hub runs without its supervisor's socket: its sessions are unknown."""
-    if is_running(loaded) and not config.socket.exists():
-        raise Conflict(
-            f"A hub runs on this course, and its session supervisor is not at {config.socket}.",
-            hint="Run it with the hub's environment, as sudo mograder-hub prune does.",
-        )
+    return await asyncio.to_thread(prune_environments, root, needed, dry_run=dry_run)
 
 
 def is_running(loaded: LoadedSettings) -> bool:

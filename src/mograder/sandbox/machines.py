@@ -86,7 +86,3 @@ class Machines(Launcher, Runs, Protocol):
     def warm_later(self, environment: Path) -> None:
         """Prepare warm starts of an environment's sessions in the background."""
         ...
-
-    async def in_use(self) -> frozenset[str]:
-        """Return the names of the environments that are in use."""
-        ...

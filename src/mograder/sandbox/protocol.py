@@ -267,12 +267,6 @@ class Hello(Message):
     epoch: int = Field(default=0, ge=0)
 
 
-class InUse(Message):
-    """Request the environments of live sessions and of zygotes."""
-
-    op: Literal["in use"] = "in use"
-
-
 class Shutdown(Message):
     """End every session, then the supervisor."""
 
@@ -331,7 +325,6 @@ Operation = Annotated[
     | GrantLease
     | PrepareEnvironment
     | Hello
-    | InUse
     | Shutdown,
     Field(discriminator="op"),
 ]
@@ -409,8 +402,6 @@ class Done(Message):
     sessions: tuple[SessionInfo, ...] = Field(default=(), max_length=MOST)
     warm: bool = False
     environments: tuple[Path, ...] = Field(default=(), max_length=MOST)
-    zygotes: tuple[Path, ...] = Field(default=(), max_length=MOST)
-    """Those of the environments from which sessions start warm."""
     executed: Executed | None = None
     judged: Judged | None = None
     starts: dict[str, int] = Field(default_factory=dict, max_length=MOST)

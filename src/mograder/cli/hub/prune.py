@@ -10,7 +10,7 @@ import click
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import from_unix
-from mograder.core.settings import LoadedSettings, read_environ
+from mograder.core.settings import LoadedSettings
 from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.client.environment_pruning import Pruned
 
@@ -26,7 +26,7 @@ def prune(*, dry_run: bool, loaded: LoadedSettings) -> Result:
     for one uses, and those that were used within the last hour. An environment that is needed
     again later is built again. Run it as the hub's user, with the hub's environment.
     """
-    pruned = asyncio.run(prune_course(loaded, read_environ(), dry_run=dry_run))
+    pruned = asyncio.run(prune_course(loaded, dry_run=dry_run))
     return Result(_as_json(pruned, dry_run=dry_run), _lines(pruned, dry_run=dry_run))
 
 

@@ -1,41 +1,35 @@
 """Removal of environments that no published item, session or zygote uses.
 
 An environment is kept for an hour after its last preparation, so that a start has time to reach
-the supervisor, which then reports it as in use. An environment is renamed before it is removed,
-and checked again: if it was used just before, it gets its name back.
+the supervisor, which then keeps it by a lock.
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
 import secrets
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.client.connection import NoSupervisor
-from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.build_job import LOCK
 from mograder.sandbox.environments.builder import REQUESTS, request_name
+from mograder.sandbox.environments.environment_root import take
 from mograder.sandbox.environments.interpreters import find_interpreter
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, SET_NAME
 from mograder.sandbox.limits.disk_usage import tree_size
-from mograder.sandbox.supervisor.config import SupervisorConfig
 
 GRACE_SECONDS = 3600.0
 """How long after its last use an environment is kept."""
 
 _PRUNED = ".pruned-"
 _NO_BOUND = 1 << 60
-
-InUse = Callable[[], Awaitable[frozenset[str]]]
-"""Returns the names of the environments that sessions and zygotes use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +86,15 @@ def unneeded_environments(root: Path, needed: frozenset[str]) -> list[Unneeded]:
     return sorted(found, key=lambda each: each.used)
 
 
-async def prune_environments(
-    root: Path, needed: frozenset[str], in_use: InUse, *, keep: int = 0, dry_run: bool = False
+def prune_environments(
+    root: Path, needed: frozenset[str], *, keep: int = 0, dry_run: bool = False
 ) -> Pruned:
     """Remove unneeded environments, least recently used first, until ``keep`` bytes are left.
 
-    Raises: the errors of ``in_use``.
+    It blocks.
     """
-    unneeded = await asyncio.to_thread(unneeded_environments, root, needed)
-    used = await in_use()
+    unneeded = unneeded_environments(root, needed)
+    used = {each.path.name for each in unneeded if _is_in_use(each.path)}
     left = sum(each.size for each in unneeded)
     removed: list[Unneeded] = []
     for each in unneeded:
@@ -108,40 +102,37 @@ async def prune_environments(
             break
         if each.path.name in used or time.time() - each.used < GRACE_SECONDS:
             continue
-        if dry_run or await _remove(each, in_use):
+        if dry_run or _remove(each):
             removed.append(each)
             left -= each.size
-    freed = sum(each.size for each in removed)
-    if not dry_run:
-        freed += await asyncio.to_thread(_sweep, root)
+    freed = sum(each.size for each in removed) + (0 if dry_run else _sweep(root))
     in_them = tuple(each.path.name for each in unneeded if each.path.name in used)
     return Pruned(tuple(removed), in_them, freed)
 
 
-async def _remove(unneeded: Unneeded, in_use: InUse) -> bool:
+def _remove(unneeded: Unneeded) -> bool:
     """Remove an environment unless it was used meanwhile; return whether it was removed."""
     aside = unneeded.path.with_name(f"{_PRUNED}{secrets.token_hex(8)}")
-    try:
-        unneeded.path.rename(aside)
-    except OSError:
-        return False  # another process has removed it
-    try:
-        free = last_use(aside) <= unneeded.used and unneeded.path.name not in await in_use()
-    except BaseException:
-        _give_back(aside, unneeded.path)
-        raise
-    if not free:
-        _give_back(aside, unneeded.path)
+    taken = take(unneeded.path)
+    if taken is None:
         return False
-    await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+    try:
+        if last_use(unneeded.path) > unneeded.used:
+            return False
+        unneeded.path.rename(aside)
+    except OSError:  # another user's
+        return False
+    finally:
+        os.close(taken)
+    shutil.rmtree(aside, ignore_errors=True)
     return True
 
 
-def _give_back(aside: Path, path: Path) -> None:
-    try:
-        aside.rename(path)
-    except OSError:  # it was built again meanwhile: equal names are equal environments
-        shutil.rmtree(aside, ignore_errors=True)
+def _is_in_use(environment: Path) -> bool:
+    taken = take(environment)
+    if taken is not None:
+        os.close(taken)
+    return taken is None
 
 
 def last_use(environment: Path) -> float:
@@ -197,19 +188,3 @@ def _since(path: Path, what: str) -> float:
         return time.time() - float(getattr(path.lstat(), what))
     except OSError:
         return 0.0
-
-
-async def ask_supervisor(config: SupervisorConfig) -> frozenset[str]:
-    """Return the names of the environments that the course's supervisor uses, if one runs.
-
-    Raises: :class:`~mograder.core.errors.Conflict` if it is of an earlier release without this
-    operation; :class:`~mograder.core.errors.RemoteFailed` if it does not answer.
-    """
-    # Not owned: so the client starts no supervisor, and does not end the running one.
-    client = SupervisorClient(config.model_copy(update={"owned": False}))
-    try:
-        return await client.in_use()
-    except NoSupervisor:
-        return frozenset()  # sandboxes end with their supervisor, so none is running
-    finally:
-        await client.close()

@@ -27,7 +27,6 @@ from mograder.sandbox.protocol import (
     Execute,
     Executed,
     Hello,
-    InUse,
     Judged,
     JudgeSubmission,
     ListSessions,
@@ -134,11 +133,7 @@ class SupervisorClient:
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the live sessions."""
-        return (await self.listed()).sessions
-
-    async def listed(self) -> Done:
-        """Return the live sessions, and the environments in use and with zygotes."""
-        return await self._repeated(ListSessions())
+        return (await self._repeated(ListSessions())).sessions
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         """Run a build command, call ``on_line`` with each line of output; return its status."""
@@ -164,10 +159,6 @@ class SupervisorClient:
         if done.judged is None:
             raise RemoteFailed("The session supervisor does not say how a submission was judged.")
         return done.judged
-
-    async def in_use(self) -> frozenset[str]:
-        """Return the names of the environments that sessions and zygotes use."""
-        return frozenset(path.name for path in (await self._once(InUse())).environments)
 
     async def hello(self) -> Done:
         """Return the supervisor's description: its release, its configuration, counts of starts."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable, is_disk_full
+from mograder.core.files import file_lock
 from mograder.core.files.atomic_file import write_file
 from mograder.core.files.held_files import when_free
 from mograder.core.system import SYSTEM, python_of
@@ -24,6 +27,8 @@ if sys.platform == "linux":
     from mograder.sandbox.environments.static_assets import is_current, keep_assets
 
 _STALE_SECONDS = 86_400
+_TAKEN_SECONDS = 1.0
+"""Longer than an environment is taken that is not removed then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +171,28 @@ def mark_used(environment: Path) -> bool:
 
     :mod:`mograder.sandbox.client.environment_pruning` keeps environments that were used within the
     last hour. The time is the lock file's, since a zygote identifies its environment by the
-    record's time.
+    record's time. An environment that is being removed counts as removed.
     """
     try:
-        os.utime(environment / LOCK)
-    except FileNotFoundError:
+        with _kept(environment):
+            os.utime(environment / LOCK)
+    except (FileNotFoundError, NotFound):
         return False
     except OSError:  # a read-only disk: the environment cannot be removed from it either
         return True
     return True
+
+
+@contextlib.contextmanager
+def _kept(environment: Path) -> Iterator[None]:
+    if sys.platform != "linux":  # nothing removes environments there
+        yield
+        return
+    held = keep(environment)
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def is_whole(environment: Path) -> bool:
@@ -183,6 +201,46 @@ def is_whole(environment: Path) -> bool:
 
 
 if sys.platform == "linux":
+
+    def keep(environment: Path) -> int:
+        """Return a descriptor that keeps an environment from being removed until it is closed.
+
+        Every session and zygote has one. On a disk without locks nothing is removed.
+
+        Raises: :class:`NotFound` if the environment does not exist, or is being removed.
+        """
+        held = _lock(environment, shared=True)
+        if held is None:
+            raise NotFound(f"The environment {environment.name} does not exist any more.")
+        return held
+
+    def take(environment: Path) -> int | None:
+        """Return a descriptor that keeps an environment from being used, or None if it is in use.
+
+        Rename the environment before the descriptor is closed.
+        """
+        return _lock(environment, shared=False)
+
+    def _lock(environment: Path, *, shared: bool) -> int | None:
+        """Lock the directory; return None if it is gone, or another process's lock excludes it."""
+        try:
+            descriptor = os.open(environment, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"The environment {environment.name} cannot be opened: {error.strerror}."
+            ) from error
+        try:
+            seconds = _TAKEN_SECONDS if shared else 0
+            locked = file_lock.acquire(descriptor, seconds=seconds, shared=shared)
+        except OSError:
+            locked = shared
+        with contextlib.suppress(OSError):  # removed or replaced before we had the lock
+            if locked and os.path.samestat(os.fstat(descriptor), environment.stat()):
+                return descriptor
+        os.close(descriptor)
+        return None
 
     def _let_all_read(top: Path) -> None:
         """Make files readable for all and writable only for their owner; packages vary in that.

@@ -25,7 +25,6 @@ from mograder.core.tasks.periodic import repeat
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.client.bootstrap import prove
 from mograder.sandbox.client.environment_pruning import (
-    InUse,
     finished_environments,
     last_use,
     prune_environments,
@@ -477,27 +476,20 @@ class NodeSupervisor(Supervisor):
                     hub.transport.abort()
 
     async def _prune_daily(self) -> None:
-        async def in_use() -> frozenset[str]:
-            kept = () if self._zygotes is None else self._zygotes.environments
-            return frozenset(path.name for path in (*kept, *self._session_table.environments()))
-
         async def prune() -> None:
-            removed = await prune_unused(self._builds.path, in_use)
+            removed = await asyncio.to_thread(prune_unused, self._builds.path)
             _log.info("removed %d environments that were not used for a month", len(removed))
 
         await repeat("unused environments", prune, _DAY, at_once=False)
 
 
-async def prune_unused(root: Path, in_use: InUse) -> tuple[str, ...]:
+def prune_unused(root: Path) -> tuple[str, ...]:
     """Remove environments that were not used for a month; return their names.
 
     A node does not know which items are published. A hub has it build an environment again that it
     lacks, so nothing is lost but time.
-
-    Raises: the errors of ``in_use``.
     """
-    recent = await asyncio.to_thread(_recent, root)
-    pruned = await prune_environments(root, recent, in_use)
+    pruned = prune_environments(root, _recent(root))
     return tuple(each.path.name for each in pruned.removed)
 
 

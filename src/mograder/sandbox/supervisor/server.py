@@ -57,7 +57,6 @@ from mograder.sandbox.protocol import (
     Failed,
     GrantLease,
     Hello,
-    InUse,
     JudgeSubmission,
     ListSessions,
     Located,
@@ -257,16 +256,8 @@ class Supervisor:
                 return Done(id=call.id, sessions=(await self._start(operation),))
             case StopSession() | Answered():
                 return Done(id=call.id, stopped=await self._tell_session(operation))
-            case ListSessions() | InUse():
-                session_table, zygotes = self._session_table, self._zygotes
-                kept = () if zygotes is None else zygotes.environments
-                used = (*kept, *session_table.environments())
-                return Done(
-                    id=call.id,
-                    sessions=session_table.all(),
-                    environments=tuple(set(used)),
-                    zygotes=() if zygotes is None else zygotes.ready,
-                )
+            case ListSessions():
+                return Done(id=call.id, sessions=self._session_table.all())
             case GrantLease() | PrepareEnvironment():
                 raise SandboxUnavailable(f"This supervisor cannot {operation.op}.")
             case RunCommand() | Execute() | JudgeSubmission() | CancelCall():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Literal
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.files.disk import NO_RESERVE, DiskReserve
 from mograder.core.files.shared_files import look_for
+from mograder.sandbox.environments.environment_root import keep
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
@@ -81,7 +83,8 @@ class _Session:
     group: SessionGroup | None
     on_end: Callable[[Ended], None]
     listed: bool
-    environment: Path
+    environment: int
+    """The descriptor that keeps its environment."""
     reason: LimitReason | Literal[""] = ""
     asked: bool = False
     """Whether a hub has asked for its end."""
@@ -144,10 +147,6 @@ class SessionTable:
         begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
         return (*live, *begun)
 
-    def environments(self) -> tuple[Path, ...]:
-        """Return the environments of live sessions, including the runs of notebooks."""
-        return tuple(life.environment for life in self._session_table.values())
-
     async def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so code inside cannot choose it.
 
@@ -207,9 +206,10 @@ class SessionTable:
     ) -> _Session:
         log = bytearray()
         group: SessionGroup | None = None
+        kept: list[int] = []
         try:
             term = self.lease.demand()
-            await asyncio.to_thread(self._make_ready, request)
+            kept.append(await asyncio.to_thread(self._make_ready, request))
             group = await self._make_group(request)
             if group is not None:
                 awaited = isinstance(request, StartSession) and request.awaited
@@ -226,20 +226,20 @@ class SessionTable:
             self.lease.demand(term)
             sandbox = self._open(request, start)
         except BaseException:
-            close_all(descriptors)
+            close_all((*descriptors, *kept))
             path.unlink(missing_ok=True)  # noqa: ASYNC240 - a single call
             await self._put_away(request.session_id, group)
             raise
         info = SessionInfo(session_id=request.session_id, socket=path)
         listed = isinstance(request, StartSession)
-        life = _Session(info, sandbox, log, group, on_end, listed, request.environment)
+        life = _Session(info, sandbox, log, group, on_end, listed, kept[0])
         self._session_table[request.session_id] = life
         sandbox.exited.add_done_callback(lambda done: self._ended(life, done.result()))
         _log.info("session %s started", request.session_id)
         return life
 
-    def _make_ready(self, request: _Request) -> None:
-        """Look for the notebook, and give its directory to the student.
+    def _make_ready(self, request: _Request) -> int:
+        """Look for the notebook, give its directory to the student, and keep the environment.
 
         Slow for a large tree on a slow disk, and blocks while the server of a share is away.
         """
@@ -248,6 +248,7 @@ class SessionTable:
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
         if _writes(request):
             self._runner.give(request.directory, request.uid_slot)
+        return keep(request.environment)
 
     async def _make_group(self, request: _Request) -> SessionGroup | None:
         if self._groups is None:
@@ -424,6 +425,7 @@ class SessionTable:
         life.info.socket.unlink(missing_ok=True)
         self._checks.close(session_id)
         self._session_table.pop(session_id, None)
+        os.close(life.environment)
         closing = asyncio.create_task(self._close(life, status))
         self._closing[session_id] = closing
         closing.add_done_callback(lambda _: self._closing.pop(session_id, None))

@@ -69,13 +69,6 @@ class ZygotePool:
         groups = self._zygote_groups.values()
         return tuple(each.environment for each in groups if each.can_fork and not each.template)
 
-    @property
-    def environments(self) -> tuple[Path, ...]:
-        """The environments of all zygote groups, including retired ones whose last session has not
-        ended."""
-        zygote_groups = (*self._zygote_groups.values(), *self._retired)
-        return tuple(zygote_group.environment for zygote_group in zygote_groups)
-
     def memory(self) -> int:
         """Return the zygotes' memory in bytes, as last measured."""
         return sum(zygote_group.memory() for zygote_group in self._zygote_groups.values())

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
+from mograder.sandbox.environments.environment_root import keep
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.isolation.bwrap import BwrapRunner, Start
 from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError, ZygoteGoneError
@@ -77,6 +78,7 @@ class ZygoteGroup:
         self._shelter = shelter
         self._identity = identity_of(environment, template)
         roots = read_record(environment).interpreter_roots
+        self._kept = keep(environment)
         self._plan = zygote_group_plan(environment, roots, host, template)
         self._held: Held | None = None
         self._zygote_client: ZygoteClient | None = None
@@ -324,7 +326,9 @@ class ZygoteGroup:
             self._held.exited.add_done_callback(lambda _: self._tell_end())
 
     def _tell_end(self) -> None:
-        if self._on_end is not None:
+        if self._on_end is not None and self._kept >= 0:
+            os.close(self._kept)
+            self._kept = -1
             self._on_end()
 
     async def ended(self) -> None:

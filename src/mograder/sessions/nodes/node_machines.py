@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sessions.nodes.node_environments import NodeEnvironments
-from mograder.sessions.nodes.node_launcher import NodeLauncher, SessionPlaces
+from mograder.sessions.nodes.node_launcher import NodeLauncher
 from mograder.sessions.nodes.node_runs import NodeRuns
 
 
@@ -27,15 +26,11 @@ from mograder.sessions.nodes.node_runs import NodeRuns
 class NodeMachines:
     """The nodes of a hub, in place of
     :class:`~mograder.sandbox.client.supervisor_client.SupervisorClient`.
-
-    ``builds_in_use`` returns the environments that the hub's own supervisor uses.
     """
 
     launcher: NodeLauncher
     runs: NodeRuns
     environments: NodeEnvironments
-    rows: SessionPlaces
-    builds_in_use: Callable[[], Awaitable[frozenset[str]]]
 
     def watch(
         self,
@@ -77,11 +72,3 @@ class NodeMachines:
     def warm_later(self, environment: Path) -> None:
         """Have all nodes prepare warm starts of an environment."""
         self.environments.warm_later(environment)
-
-    async def in_use(self) -> frozenset[str]:
-        """Return the names of the environments that builds and sessions use.
-
-        Pages load the static files of their session's environment from the hub.
-        """
-        rows = await asyncio.to_thread(self.rows.sessions)
-        return frozenset(row.environment for row in rows) | await self.builds_in_use()

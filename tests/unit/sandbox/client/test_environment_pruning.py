@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import RemoteFailed
+from mograder.core.errors import NotFound
+from mograder.sandbox.client import environment_pruning as pruning
 from mograder.sandbox.client.environment_pruning import (
     GRACE_SECONDS,
     finished_environments,
@@ -18,7 +18,7 @@ from mograder.sandbox.client.environment_pruning import (
 )
 from mograder.sandbox.environments.build_job import LOCK
 from mograder.sandbox.environments.builder import REQUESTS
-from mograder.sandbox.environments.environment_root import mark_used
+from mograder.sandbox.environments.environment_root import keep, mark_used, take
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 from mograder.sandbox.environments.static_assets import ASSETS
 
@@ -48,71 +48,79 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-async def nothing() -> frozenset[str]:
-    return frozenset()
-
-
 def names(root: Path) -> set[str]:
     return {path.name for path in finished_environments(root)}
 
 
-async def test_needed_and_used_environments_stay_and_the_rest_goes_with_all_of_its_own(
+def test_needed_and_used_environments_stay_and_the_rest_goes_with_all_of_its_own(
     root: Path,
 ) -> None:
-    async def in_use() -> frozenset[str]:
-        return frozenset({"b"})
-
-    pruned = await prune_environments(root, frozenset({"a"}), in_use)
+    kept = keep(root / "b")
+    pruned = prune_environments(root, frozenset({"a"}))
+    os.close(kept)
     assert names(root) == {"a", "b"}
     assert pruned.in_use == ("b",)
     assert pruned.freed >= 2 * BYTES
     assert {path.name for path in (root / REQUESTS).iterdir()} == {"of-a", "of-b"}
     assert len(list((root / ASSETS).iterdir())) == 2
-    left = await asyncio.to_thread(lambda: list(root.glob(".*")))
-    assert left == []
+    assert list(root.glob(".*")) == []
 
 
-async def test_a_dry_run_says_it_and_removes_nothing(root: Path) -> None:
-    pruned = await prune_environments(root, frozenset({"a"}), nothing, dry_run=True)
+def test_a_dry_run_says_it_and_removes_nothing(root: Path) -> None:
+    pruned = prune_environments(root, frozenset({"a"}), dry_run=True)
     assert [each.path.name for each in pruned.removed] == ["d", "c", "b"]
     assert names(root) == {"a", "b", "c", "d"}
 
 
-async def test_with_a_limit_only_those_used_longest_ago_go(root: Path) -> None:
+def test_with_a_limit_only_those_used_longest_ago_go(root: Path) -> None:
     (size, *_) = [each.size for each in unneeded_environments(root, frozenset())]
-    await prune_environments(root, frozenset(), nothing, keep=2 * size)
+    prune_environments(root, frozenset(), keep=2 * size)
     assert names(root) == {"a", "b"}
-    await prune_environments(root, frozenset(), nothing, keep=2 * size)
+    prune_environments(root, frozenset(), keep=2 * size)
     assert names(root) == {"a", "b"}
 
 
-async def test_one_that_was_asked_for_within_the_hour_stays(root: Path) -> None:
+def test_one_that_was_asked_for_within_the_hour_stays(root: Path) -> None:
     assert mark_used(root / "d")
-    await prune_environments(root, frozenset(), nothing)
+    prune_environments(root, frozenset())
     assert names(root) == {"d"}
 
 
-async def test_one_that_is_asked_for_at_the_last_moment_gets_its_name_back(root: Path) -> None:
-    """A start that found it before it was renamed: by its mark, and by the supervisor's word."""
-    asked = 0
+def test_one_that_is_asked_for_at_the_last_moment_stays(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that found it before it was to be removed: by its mark, or by a session's lock."""
+    marked, kept = root / "d", root / "c"
+    held: list[int] = []
 
-    async def in_use() -> frozenset[str]:
-        nonlocal asked
-        asked += 1
-        aside = await asyncio.to_thread(lambda: list(root.glob(".pruned-*")))
-        if aside and asked == 2:
-            return frozenset({"d"})
-        return frozenset()
+    def use_first(environment: Path) -> int | None:
+        if environment == marked and not held:  # the first look is whether it is in use
+            held.append(keep(kept))
+            assert mark_used(marked)
+        return take(environment)
 
-    await prune_environments(root, frozenset(), in_use)
-    assert names(root) == {"d"}
+    monkeypatch.setattr(pruning, "take", use_first)
+    prune_environments(root, frozenset())
+    os.close(held[0])
+    assert names(root) == {"c", "d"}
     assert (root / "d" / "env" / "package").stat().st_size == BYTES
 
 
-async def test_a_supervisor_that_does_not_answer_keeps_everything(root: Path) -> None:
-    async def silent() -> frozenset[str]:
-        raise RemoteFailed("The session supervisor does not answer.")
+def test_one_that_is_being_removed_can_be_neither_marked_nor_kept(root: Path) -> None:
+    taken = take(root / "d")
+    assert taken is not None
+    assert not mark_used(root / "d")
+    (root / "d").rename(root / ".pruned-d")
+    os.close(taken)
+    with pytest.raises(NotFound):
+        keep(root / "d")
 
-    with pytest.raises(RemoteFailed):
-        await prune_environments(root, frozenset(), silent)
-    assert names(root) == {"a", "b", "c", "d"}
+
+def test_all_of_several_that_keep_it_must_have_ended(root: Path) -> None:
+    one, other = keep(root / "d"), keep(root / "d")
+    os.close(one)
+    assert take(root / "d") is None
+    os.close(other)
+    taken = take(root / "d")
+    assert taken is not None
+    os.close(taken)

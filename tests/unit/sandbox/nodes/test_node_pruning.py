@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mograder.sandbox.client.environment_pruning import finished_environments
 from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.environment_root import keep
 from mograder.sandbox.nodes.node_supervisor import prune_unused
 from tests.support.supervisors import shell_environment
 
@@ -22,13 +23,12 @@ def environment(root: Path, name: str, days: float) -> None:
     os.utime(root / name / LOCK, (then, then))
 
 
-async def test_only_what_was_not_used_for_a_month_is_removed(tmp_path: Path) -> None:
+def test_only_what_was_not_used_for_a_month_is_removed(tmp_path: Path) -> None:
     for name, days in (("recent-1", 29.0), ("unused-1", 31.0), ("running-", 31.0)):
         environment(tmp_path, name, days)
 
-    async def in_use() -> frozenset[str]:
-        return frozenset({"running-"})
-
-    assert await prune_unused(tmp_path, in_use) == ("unused-1",)
+    kept = keep(tmp_path / "running-")
+    assert prune_unused(tmp_path) == ("unused-1",)
+    os.close(kept)
     left = [path.name for path in finished_environments(tmp_path)]
     assert left == ["recent-1", "running-"]

@@ -54,7 +54,7 @@ async def open_nodes(
     try:
         on_nodes = NodeRuns(registry, environments)
         yield Hosting(
-            NodeMachines(launcher, on_nodes, environments, state, builder.in_use),
+            NodeMachines(launcher, on_nodes, environments),
             capacity,
             NodeConnections(door.links.get),
             runs,

@@ -126,7 +126,7 @@ async def open_services(
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, hosting.machines))
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, state))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -276,7 +276,7 @@ async def _keep_up(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    machines: Machines,
+    state: HubState,
 ) -> None:
     """Prepare every published item's environment before students need it (B96).
 
@@ -286,18 +286,21 @@ async def _keep_up(
     while True:
         await environments.next_build()
         try:
-            await _prune(loaded, machines)
+            await _prune(loaded, state)
         except (MograderError, OSError) as error:
             _log.warning("unused environments could not be removed: %s", error)
 
 
-async def _prune(loaded: LoadedSettings, machines: Machines) -> None:
+async def _prune(loaded: LoadedSettings, state: HubState) -> None:
+    """Remove unused environments; with nodes, pages load the files of their sessions' from here."""
     hub = loaded.settings.hub
     needed = await needed_here(loaded)
     if needed is None:
         return
     root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
-    pruned = await prune_environments(root, needed, machines.in_use, keep=keep)
+    rows = await asyncio.to_thread(state.sessions)
+    needed |= {row.environment for row in rows}
+    pruned = await asyncio.to_thread(prune_environments, root, needed, keep=keep)
     if pruned.removed:
         _log.info("removed %d unused environments", len(pruned.removed))
 
@@ -307,12 +310,12 @@ async def _upkeep(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
-    machines: Machines,
+    state: HubState,
 ) -> AsyncIterator[None]:
     """Maintain the environments during the block."""
 
     async def keep_up(_: asyncio.Event) -> None:
-        await _keep_up(loaded, releases, environments, machines)
+        await _keep_up(loaded, releases, environments, state)
 
     task = asyncio.create_task(keep_running("environments", keep_up, asyncio.Event()))
     try:
