@@ -16,8 +16,8 @@ import psutil
 import pytest
 import tomlkit
 
-from mograder.sandbox.client.environment_pruning import finished_environments
 from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.pruning import finished_environments
 from mograder.sandbox.environments.record import RECORD
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import instructor, instructor_token, student

@@ -16,7 +16,7 @@ from mograder.core.settings import FILE_NAME, LoadedSettings
 from mograder.operations.gradebook_checks import gradebook_lines
 from mograder.operations.pruning import needed_here
 from mograder.operations.report import Line, note, ok, problem
-from mograder.sandbox.client.environment_pruning import finished_environments, unneeded_environments
+from mograder.sandbox.environments.pruning import finished_environments, unneeded_environments
 from mograder.sandbox.environments.record import read_record
 from mograder.store.course.allowlist import parse_users
 from mograder.store.course.sources import SENT

@@ -13,7 +13,7 @@ from mograder.core.files import file_lock
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
 from mograder.operations.trial_session import NOTEBOOK
-from mograder.sandbox.client.environment_pruning import (
+from mograder.sandbox.environments.pruning import (
     Pruned,
     needed_environments,
     prune_environments,

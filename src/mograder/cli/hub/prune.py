@@ -12,7 +12,7 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import from_unix
 from mograder.core.settings import LoadedSettings
 from mograder.operations.pruning import prune as prune_course
-from mograder.sandbox.client.environment_pruning import Pruned
+from mograder.sandbox.environments.pruning import Pruned
 
 
 @click.command("prune")

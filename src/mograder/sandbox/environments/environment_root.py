@@ -169,7 +169,7 @@ class EnvironmentRoot:
 def mark_used(environment: Path) -> bool:
     """Record that an environment is about to be used; return false if it does not exist.
 
-    :mod:`mograder.sandbox.client.environment_pruning` keeps environments that were used within the
+    :mod:`mograder.sandbox.environments.pruning` keeps environments that were used within the
     last hour. The time is the lock file's, since a zygote identifies its environment by the
     record's time. An environment that is being removed counts as removed.
     """

@@ -24,13 +24,13 @@ from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.periodic import repeat
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.client.bootstrap import prove
-from mograder.sandbox.client.environment_pruning import (
+from mograder.sandbox.environments.environment_root import mark_used
+from mograder.sandbox.environments.locked_builds import LockedBuilds
+from mograder.sandbox.environments.pruning import (
     finished_environments,
     last_use,
     prune_environments,
 )
-from mograder.sandbox.environments.environment_root import mark_used
-from mograder.sandbox.environments.locked_builds import LockedBuilds
 from mograder.sandbox.isolation.bwrap import Runner
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.nodes.node_config import NodeConfig

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import NotFound
-from mograder.sandbox.client import environment_pruning as pruning
-from mograder.sandbox.client.environment_pruning import (
+from mograder.sandbox.environments import pruning
+from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.builder import REQUESTS
+from mograder.sandbox.environments.environment_root import keep, mark_used, take
+from mograder.sandbox.environments.pruning import (
     GRACE_SECONDS,
     finished_environments,
     prune_environments,
     unneeded_environments,
 )
-from mograder.sandbox.environments.build_job import LOCK
-from mograder.sandbox.environments.builder import REQUESTS
-from mograder.sandbox.environments.environment_root import keep, mark_used, take
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 from mograder.sandbox.environments.static_assets import ASSETS
 
