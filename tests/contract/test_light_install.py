@@ -90,7 +90,6 @@ def test_all_modules_of_the_students_side_can_be_imported(
         ["grader"],
         ["autograde", "A1"],
         ["gradebook", "show"],
-        ["node", "run"],
         ["serve"],
         ["moodle", "fetch-submissions", "A1"],
     ],

@@ -145,7 +145,7 @@ class Cluster:
 
     def _steps(self) -> list[psutil.Process]:
         """The processes that watch over this cluster's jobs."""
-        steps = [each for each in processes_now() if each.name() == "slurmstepd"]
+        steps = [each for each in processes_now("name") if each.info["name"] == "slurmstepd"]
         return [each for each in steps if each.pid not in self._earlier]
 
     def _jobs(self) -> list[str]:
