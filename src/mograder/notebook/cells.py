@@ -25,6 +25,7 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.parsing import NotPython, is_guard, parse_marimo
 from mograder.notebook.parsing import parse_python as strictly_parsed
 from mograder.notebook.scopes import returned_names
+from mograder.notebook.title import headings_of
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HOW_TO_SAVE = "Open the notebook in marimo and save it."
@@ -45,8 +46,6 @@ _DECORATORS = {
     "function": CellKind.FUNCTION,
     "class_definition": CellKind.CLASS,
 }
-_HEADING = re.compile(r"""(?:^|["'])[ \t]*#{1,6}[ \t]+(\S.*?)[ \t]*["')]*$""", re.MULTILINE)
-_LONGEST_HEADING = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +369,7 @@ def headings_above(cells: Sequence[Cell]) -> list[str]:
     """Return the last heading of each cell's Markdown, else of the nearest cell above, else ""."""
     found, heading = [], ""
     for cell in cells:
-        own = _HEADING.findall(cell.code) if "md(" in cell.code else []
-        heading = str(own[-1])[:_LONGEST_HEADING] if own else heading
+        own = headings_of(cell.code) if "md(" in cell.code else []
+        heading = own[-1] if own else heading
         found.append(heading)
     return found

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+import unicodedata
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.parsing import parse_python
 from mograder.notebook.pep723 import stated_title
 
 LONGEST = 120
-_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
+_FORMULA = re.compile(r"\$(\S(?:[^$\n]*\S)?)\$")
+_COMMAND = re.compile(r"\\([A-Za-z]+) *")
 
 
 def title_of(text: str) -> str:
@@ -21,8 +24,12 @@ def title_of(text: str) -> str:
     stated = stated_title(text)
     if stated:
         return stated[:LONGEST]
-    found = _HEADING.search(markdown_of(text))
-    return "" if found is None else _plain(found[1])
+    return next(iter(headings_of(text)), "")
+
+
+def headings_of(code: str) -> list[str]:
+    """Return the headings in a code's Markdown as plain text."""
+    return [_plain(each) for each in _HEADING.findall(markdown_of(code))]
 
 
 def markdown_of(code: str) -> str:
@@ -40,8 +47,31 @@ def _markdown(call: ast.Call) -> str:
     if not isinstance(call.func, ast.Attribute) or call.func.attr != "md" or not call.args:
         return ""
     text = call.args[0]
-    return text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else ""
+    if isinstance(text, ast.JoinedStr):
+        return "".join(_text(part) or "…" for part in text.values)
+    return _text(text)
 
 
-def _plain(markdown: str) -> str:
-    return " ".join(_MARKS.sub("", _LINK.sub(r"\1", markdown)).split())[:LONGEST]
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _plain(heading: str) -> str:
+    markdown = heading[: 4 * LONGEST].rstrip("# \t")  # bounded: students write such lines, too
+    text = _FORMULA.sub(_spoken, _LINK.sub(r"\1", markdown))
+    return " ".join(_MARKS.sub("", text).split())[:LONGEST]
+
+
+def _spoken(formula: re.Match[str]) -> str:
+    return _COMMAND.sub(_letter, formula[1]).strip()
+
+
+def _letter(command: re.Match[str]) -> str:
+    """Return the Greek letter of a TeX command, or the command's name."""
+    name = command[1].removeprefix("var")
+    case = "SMALL" if name.islower() else "CAPITAL"
+    known = "LAMDA" if name.lower() == "lambda" else name.upper()  # as Unicode spells it
+    try:
+        return unicodedata.lookup(f"GREEK {case} LETTER {known}")
+    except KeyError:
+        return f"{command[1]} "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from mograder.notebook.title import LONGEST, title_of
+from mograder.notebook.title import LONGEST, headings_of, title_of
 
 
 def _notebook(*markdown: str, header: str = "") -> str:
@@ -25,6 +27,9 @@ def _header(line: str) -> str:
         (("Welcome.", "# Measuring *pi*", "# Another"), "Measuring pi"),
         (("## With `code` and a [link](https://example.org) ##",), "With code and a link"),
         (("# snake_case stays",), "snake_case stays"),
+        ((r"# Measuring $\pi$ and $\Delta x$",), "Measuring π and Δx"),
+        ((r"# $\lambda$, $\varepsilon^2$, $\sqrt{2}$, $5 or 10$",), "λ, ε^2, sqrt {2}, 5 or 10"),
+        (("# From $5 to $10",), "From $5 to $10"),
         (("No heading, #hashtag",), ""),
         (("# " + "x" * 300,), "x" * LONGEST),
     ],
@@ -33,6 +38,18 @@ def test_the_first_heading_is_the_title_without_its_markup(
     markdown: tuple[str, ...], title: str
 ) -> None:
     assert title_of(_notebook(*markdown)) == title
+
+
+def test_headings_keep_their_brackets_and_are_told_of_texts_with_values_in_them() -> None:
+    code = 'mo.md(f"""\n## Analysis (15 marks)\n\n### Of {name} ##\n""")\nmo.md(text)'
+    assert headings_of(code) == ["Analysis (15 marks)", "Of …"]
+
+
+def test_a_heading_that_was_made_to_be_slow_is_not() -> None:
+    started = time.perf_counter()
+    for filling in ("[", " ", "# ", "$x ", "\\\\a"):
+        headings_of(f'mo.md("# x{filling * 100_000}x")')
+    assert time.perf_counter() - started < 5
 
 
 def test_a_title_in_the_header_comes_first() -> None:
