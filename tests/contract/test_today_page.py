@@ -64,7 +64,7 @@ def count(text: str, name: str) -> str:
 
 async def test_a_quiet_day_says_so(hub: Hub) -> None:
     text = await today(hub)
-    assert "Everything is marked, and no request is open." in text
+    assert "No submission, no answer and no request waits." in text
     assert "Nobody asks for help." in text
     assert (count(text, "to-mark"), count(text, "waiting")) == ("", "")
 
@@ -79,6 +79,17 @@ async def test_what_is_due_soon_and_what_came_since_yesterday_lead_to_the_items(
     assert "A2" not in part(text, "due")
     assert "1 student, the last" in part(text, "came")
     assert 'href="/course/gradebook?item=A1&amp;state=handed+in"' in part(text, "came")
+
+
+async def test_submissions_without_a_result_wait_until_they_are_graded(hub: Hub) -> None:
+    handed = Submissions(hub.course / "submitted")
+    for name in ("alice", "bob"):
+        handed.add(Username.parse(name), ItemName.parse("A1"), b"x", hub.clock.now())
+    assert "2 submissions are not graded yet" in part(await today(hub), "marking")
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR))
+    assert "1 submission is not graded yet" in part(await today(hub), "marking")
+    assert 'href="/course/items/A1"' in part(await today(hub), "marking")
 
 
 async def test_answers_and_requests_that_wait_are_counted_and_lead_to_their_pages(
@@ -121,6 +132,16 @@ async def test_students_without_progress_for_ten_minutes_are_stuck(hub: Hub) -> 
     text = await today(hub)
     assert "1 student without progress" in part(text, "stuck")
     assert 'href="/board/A1"' in part(text, "stuck")
+
+
+async def test_settings_of_an_item_by_a_part_of_its_name_are_a_problem(tmp_path: Path) -> None:
+    named = make_hub(tmp_path / "course", f'{SETTINGS}\n[items."a3"]\nweight = 2\n')
+    for item in ("A1", "A2", "A3-Measuring"):
+        named.publish(item)
+    async with running(named.app):
+        assert "1 to mend" in part(await today(named), "problems")
+        assert '[items."A3-Measuring"]' in await today(named, "/course/problems")
+    named.close()
 
 
 async def test_problems_are_counted_beside_the_page_that_tells_them(hub: Hub) -> None:

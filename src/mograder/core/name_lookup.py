@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput, NotFound
@@ -135,6 +135,13 @@ def counterpart(name: str, names: Sequence[str]) -> str:
         if found:
             return found[0] if len(found) == 1 else ""
     return ""
+
+
+def misnamed(written: Iterable[str], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the written names that are none of ``names``, each with the one that it must mean."""
+    known = {nfc(each) for each in names}
+    strange = (each for each in written if nfc(each) not in known)
+    return tuple((each, found) for each in strange if (found := counterpart(each, names)))
 
 
 def is_label_of(text: str, name: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mograder.auth.identity import Network, trusted_peers
 from mograder.core.errors import MograderError
+from mograder.core.name_lookup import misnamed
 from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME, LoadedSettings
 from mograder.operations.gradebook_checks import gradebook_lines
@@ -216,6 +217,17 @@ def source_line(loaded: LoadedSettings) -> Line:
     text = f"sources: none for {', '.join(missing[:_SHOWN])}{more}, which have submissions"
     hint = "Their marks would be unprotected. Send it: mograder hub publish, or the item's page."
     return note("sources", text, hint)
+
+
+def settings_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
+    """Report tables of items that no item has for its name, where one must be meant."""
+    dirs = loaded.settings.dirs
+    places = [loaded.path(each) for each in (dirs.source, loaded.settings.hub.release_dir)]
+    names = {entry.name for each in places if each.is_dir() for entry in each.iterdir()}
+    return tuple(
+        note("items", f'{FILE_NAME}: [items."{name}"] is for no item', f'Write [items."{meant}"].')
+        for name, meant in misnamed(loaded.settings.items, sorted(filter(ItemName.valid, names)))
+    )
 
 
 def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:

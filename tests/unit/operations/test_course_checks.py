@@ -10,7 +10,12 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
 from mograder.notebook.pep723 import read_script
-from mograder.operations.course_checks import environment_lines, secret_lines, source_line
+from mograder.operations.course_checks import (
+    environment_lines,
+    secret_lines,
+    settings_lines,
+    source_line,
+)
 from mograder.operations.preflight import CHECKS, Examined, run_check
 from mograder.operations.report import Level, Line
 from mograder.operations.service_checks import Units
@@ -108,6 +113,14 @@ def test_a_source_is_found_in_the_course_or_as_it_was_sent(tmp_path: Path, place
     put(tmp_path, "submitted/A1/alice.py", place)
     line = source_line(load_settings(tmp_path, environ={}))
     assert (line.level, line.text) == (Level.OK, "sources: there for all 1 items with submissions")
+
+
+def test_settings_of_an_item_by_a_part_of_its_name_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "source/A1-Pi/A1-Pi.py", "hub-release/A2/A2.py")
+    text = '[items."A1"]\nweight = 2\n[items."A2"]\nweight = 2\n[items."A9"]\nweight = 2\n'
+    (tmp_path / "mograder.toml").write_text(text)
+    (line,) = settings_lines(load_settings(tmp_path, environ={}))
+    assert (line.level, line.hint) == (Level.NOTE, 'Write [items."A1-Pi"].')
 
 
 def test_items_with_submissions_and_no_source_are_named_with_the_remedy(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import Space
 from mograder.core.item_dates import OwnDates
+from mograder.core.name_lookup import misnamed
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.launch_spec import script_of
@@ -270,7 +271,8 @@ class CurrentProblem(StrEnum):
 class RecentProblems:
     """``current`` problems, and those of the last day, the newest first; ``free`` is in bytes.
 
-    ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent.
+    ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent. ``misnamed``
+    are the tables of items in the settings that no item has for its name, with the item meant.
     """
 
     current: tuple[CurrentProblem, ...]
@@ -279,6 +281,12 @@ class RecentProblems:
     free: int
     mail: str = ""
     letters: tuple[LetterRow, ...] = ()
+    misnamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def now(self) -> int:
+        """The number of those that last until they are repaired."""
+        return len(self.current) + len(self.misnamed)
 
 
 def gather(app: HubApp) -> RecentProblems:
@@ -296,6 +304,9 @@ def gather(app: HubApp) -> RecentProblems:
         free=space.free,
         mail=app.post.problem if app.post else "",
         letters=app.post.failures(since) if app.post else (),
+        misnamed=misnamed(
+            services.loaded.settings.items, [each.name for each in services.releases.all()]
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.item_dates import OwnDates
+from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
@@ -48,10 +49,14 @@ class CountLine:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The items that are due, the submissions that came, and the answers without a mark."""
+    """The items that are due, the submissions that came, and what waits for a mark.
+
+    Of ``to_grade`` are submissions without a result, of ``to_mark`` answers without a mark.
+    """
 
     due: tuple[DueLine, ...]
     came: tuple[CountLine, ...]
+    to_grade: tuple[CountLine, ...]
     to_mark: tuple[CountLine, ...]
     requests: tuple[RegradeRequest, ...]
     problems: RecentProblems
@@ -78,7 +83,7 @@ async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Respo
 def count_numbers(app: HubApp) -> Numbers:
     """Return the numbers in the navigation; blocks."""
     problems = gather(app)
-    wrong = len(problems.current) + len(problems.endings) + len(failed_items(app))
+    wrong = problems.now + len(problems.endings) + len(failed_items(app))
     wrong += len(problems.letters) + bool(problems.mail)
     requests = len(_open_requests(app))
     return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
@@ -90,18 +95,23 @@ def read_today(app: HubApp) -> Today:
     app.board.checks.look()
     releases = app.services.releases.all()
     names = [each.name for each in releases if each.kind is ItemKind.ASSIGNMENT]
-    due, came = [], []
+    due, came, to_grade, book = [], [], [], app.book()
     for name in names:
-        dates, arrived = app.dates.usual(name), app.submissions.arrivals(name).values()
+        dates, arrivals = app.dates.usual(name), app.submissions.arrivals(name)
+        arrived = arrivals.values()
         if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
             due.append(DueLine(name, dates, len(arrived)))
         new = [at for at in arrived if at >= now - _LATELY]
         if new:
             came.append(CountLine(name, len(new), max(new)))
+        graded = book.students_with_runs(name) if book else ()
+        if waiting := {nfc(student) for student in arrivals} - {nfc(each) for each in graded}:
+            to_grade.append(CountLine(name, len(waiting)))
     due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
     return Today(
         tuple(due),
         tuple(came),
+        tuple(to_grade),
         _to_mark(app),
         _open_requests(app),
         gather(app),
