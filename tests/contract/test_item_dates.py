@@ -142,6 +142,22 @@ async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) 
     assert answer.json()["due"] == until.timestamp()
 
 
+async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(tmp_path: Path) -> None:
+    toml = "[hub]\ncollect = true\n"
+    toml += "[items.A1]\ndue = 2026-08-30\ncloses = 2026-12-01\n[items.A2]\ncloses = 2026-12-02\n"
+    course = make_hub(tmp_path / "course", toml)
+    course.publish("A1")
+    course.publish("A2")
+    home = await look(course, "/", "alice")
+    assert re.search(r"was due <time[^>]*>[^<]*</time>, closes <time", home)
+    assert re.search(r"<span>closes <time", home)
+    await begin(course)
+    await send(course, "/submit/alice/A1")
+    shown = await look(course, "/submissions/alice/A1", "alice")
+    assert re.search(r"This item <span[^>]*>was due", shown)
+    course.close()
+
+
 async def test_the_first_page_is_in_the_order_of_what_is_next(tmp_path: Path) -> None:
     dates = {"A1": "2026-09-30", "A2": "2026-08-01", "A3": "2026-09-02", "A5": "2026-08-15"}
     toml = "[hub]\ncollect = true\n"

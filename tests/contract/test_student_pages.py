@@ -208,6 +208,14 @@ async def test_a_message_of_a_link_is_text_and_unknown_ones_say_nothing(hub: Hub
     assert "note good" not in (await see(hub, "/?done=zz")).text
 
 
+def test_the_header_of_a_notebook_stands_apart_and_hides_no_code() -> None:
+    header = '# /// script\n# dependencies = ["marimo"]\n# ///\n'
+    found = extract(f"{header}import marimo\n", 1)
+    assert (found.header, found.text) == (header.rstrip(), "import marimo")
+    for text in ("import marimo", "# /// script\nprint(1)\n# ///\n", "# /// script\n# x"):
+        assert (extract(text, 1).header, extract(text, 1).total > 0) == ("", True)
+
+
 @pytest.mark.full
 async def test_a_notebook_of_any_size_makes_a_small_page(hub: Hub) -> None:
     await begin(hub, NOTEBOOK + "x = 1\n" * 100_000)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.support.browser import People, tab_to
 from tests.support.hub import HubProcess, run_mograder
@@ -129,3 +129,24 @@ async def test_a_link_that_leads_nowhere_says_so_and_offers_to_try_again(
     (release / f"{ITEMS[0]}.py").rename(release / "A9-Later.py")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/edit/user/alice/A9-Later/")
+
+
+async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_reader(
+    hub: HubProcess, browser: Browser
+) -> None:
+    context = await browser.new_context(
+        locale="de-DE", timezone_id="Asia/Kolkata", extra_http_headers=from_proxy("alice")
+    )
+    page = await context.new_page()
+    await page.goto(f"{hub.url}/login")
+    sheet = await page.locator("link[rel=stylesheet]").first.get_attribute("href")
+    told = await page.evaluate(
+        """async (words) => {
+          const { short_time } = await import(words), now = new Date("2026-11-26T10:00:00Z");
+          const at = ["2026-11-26T12:00:00Z", "2026-11-28T12:00:00Z"];
+          return at.map((each) => short_time(new Date(each), true, now));
+        }""",
+        (sheet or "").replace("app.css", "words.js"),
+    )
+    assert told == ["today 17:30", "Sa., 17:30, in 2 days"]
+    await context.close()

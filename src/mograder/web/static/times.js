@@ -1,6 +1,6 @@
-// Times in the reader's own zone and language, short; without this they stand there in UTC.
+// Times in the reader's own zone, short; without this they stand there in UTC.
 
-import { short_time } from "./words.js";
+import { relative, short_time } from "./words.js";
 
 const MINUTE = 60000, HOUR = 3600000;
 const AGAIN_MS = 30000;
@@ -9,7 +9,7 @@ const AGAIN_MS = 30000;
 function told(moment, ahead, now) {
   const away = moment - now, minutes = Math.trunc(away / MINUTE);
   if (Math.abs(away) >= HOUR) return short_time(moment, ahead, now);
-  const near = new Intl.RelativeTimeFormat(undefined, { style: "short", numeric: "auto" });
+  const near = relative({ style: "short" });
   return minutes ? near.format(minutes, "minute") : near.format(0, "second");
 }
 

@@ -14,12 +14,15 @@ const DAY = 86400000;
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
 const days_from = (date, now) => Math.round((midnight(date) - midnight(now)) / DAY); // a change of clocks is no day
 
-// A time in the reader's own zone and language, as short as it stays clear: "18:00", "Wed 18:00".
+// Words are in the language of the page that they stand in, dates and hours as the reader writes them.
+export const relative = (options) => new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", ...options });
+
+// A time in the reader's own zone, as short as it stays clear: "18:00", "Wed 18:00".
 // `ahead` is for a time that is awaited: "today 18:00", "Wed 18:00, in 2 days".
 export function short_time(date, ahead = false, now = new Date()) {
   const days = days_from(date, now), far = Math.abs(days) > 6;
   const clock = { hour: "2-digit", minute: "2-digit" };
-  const day = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+  const day = relative();
   const count = ahead && days > 1 && days < 100 ? `, ${day.format(days, "day")}` : "";
   if (days === 0 && !ahead) return date.toLocaleTimeString(undefined, clock);
   if (Math.abs(days) < 2) return `${day.format(days, "day")} ${date.toLocaleTimeString(undefined, clock)}`;

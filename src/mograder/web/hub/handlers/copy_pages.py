@@ -7,6 +7,8 @@ markup is escaped, so it may be shown on the hub's own origin (security.md).
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -38,8 +40,12 @@ _LONGEST_LINE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """Some lines of a notebook, counted from 1; ``before`` and ``following`` are 0 at the ends."""
+    """Some lines of a notebook, counted from 1; ``before`` and ``following`` are 0 at the ends.
 
+    ``header`` is the script's metadata at the beginning, which ``text`` is without.
+    """
+
+    header: str
     text: str
     first: int
     last: int
@@ -139,7 +145,24 @@ def extract(text: str, first: int) -> Extract:
     last = start + len(shown) - 1
     following = last + 1 if last < len(lines) else 0
     before = max(1, start - _LINES) if start > 1 else 0
-    return Extract("\n".join(shown), start, last, len(lines), before, following)
+    header = _header(shown) if start == 1 else 0
+    return Extract(
+        "\n".join(shown[:header]),
+        "\n".join(shown[header:]),
+        start,
+        last,
+        len(lines),
+        before,
+        following,
+    )
+
+
+def _header(lines: Sequence[str]) -> int:
+    """Return the number of lines of the metadata (PEP 723) at the beginning; all are comments."""
+    comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    if not comments or comments[0] != "# /// script" or "# ///" not in comments:
+        return 0
+    return comments.index("# ///") + 1
 
 
 async def _look_at_version(
