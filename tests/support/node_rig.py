@@ -15,10 +15,9 @@ from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, Mode, News, StartSession
 from mograder.sessions.nodes.node_environments import NodeEnvironments
-from mograder.sessions.nodes.node_launcher import NodeLauncher
 from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry
-from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.hub_tables import NodeRow, nodes
 from mograder.store.hub.nodes import Nodes
@@ -51,7 +50,6 @@ class NodeRig:
         self.leases = Leases(self.nodes, self.clock, LEASE, EPOCH)
         self.environments = NodeEnvironments(self.registry, 60)
         self.launcher = _Heard(self.registry, self.leases, self.environments, self.rows, EPOCH)
-        self.runs = NodeRuns(self.registry, self.environments)
         self.launcher.rig = self
         self.launcher.watch(ignore, lambda: None)
         self._tasks = [asyncio.create_task(self.leases.watch())]
@@ -112,7 +110,7 @@ class NodeRig:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class _Heard(NodeLauncher):
+class _Heard(NodeMachines):
     """A launcher whose reports the rig hears, too, before whoever watches."""
 
     rig: NodeRig

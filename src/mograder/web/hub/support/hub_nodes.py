@@ -14,11 +14,9 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.node_connections import NodeConnections
 from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.sessions.nodes.node_environments import NodeEnvironments
-from mograder.sessions.nodes.node_launcher import NodeLauncher
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry
-from mograder.sessions.nodes.node_runs import NodeRuns
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
@@ -45,16 +43,15 @@ async def open_nodes(
     registry = NodeRegistry(clock, settings.nodes.lease_seconds)
     leases = Leases(nodes, clock, settings.nodes.lease_seconds, epoch)
     environments = NodeEnvironments(registry, settings.limits.build_timeout)
-    launcher = NodeLauncher(registry, leases, environments, state, epoch)
+    machines = NodeMachines(registry, leases, environments, state, epoch)
     await _end_own_sessions(builder)
     runs = await asyncio.to_thread(_runs_directory, loaded, epoch)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
-    door = NodeDoor(nodes, clock, launcher.came, launcher.went)
+    door = NodeDoor(nodes, clock, machines.came, machines.went)
     watching = asyncio.create_task(leases.watch())
     try:
-        on_nodes = NodeRuns(registry, environments)
         yield Hosting(
-            NodeMachines(launcher, on_nodes, environments),
+            machines,
             capacity,
             NodeConnections(door.links.get),
             runs,
@@ -63,7 +60,7 @@ async def open_nodes(
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        await launcher.close()
+        await machines.close()
         await environments.close()
         await leases.close()
         await door.close()

@@ -422,7 +422,7 @@ async def test_all_nodes_are_counted_a_few_times_a_second_and_none_of_their_uses
 async def test_a_start_without_nodes_fails_after_a_while(
     rig: NodeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mograder.sessions.nodes.node_launcher._WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("mograder.sessions.nodes.node_machines._WAIT_SECONDS", 0.05)
     with pytest.raises(Busy, match="No machine is ready"):
         await rig.start("a")
 
@@ -468,7 +468,7 @@ async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: NodeRig) ->
         limits=limits_of(LimitsSettings()),
         seconds=5,
     )
-    executed = await rig.runs.execute(request, lines.append)
+    executed = await rig.launcher.execute(request, lines.append)
     assert (executed.status, lines) == (0, ["run on large"])
     assert all(load.reserved_memory == 0 for load in rig.registry.loads())
 
