@@ -12,7 +12,7 @@ from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.nodes.node_capacity import node_capacity
+from mograder.sessions.nodes.node_registry import node_capacity
 from mograder.sessions.session import LiveSession, SessionKey
 from tests.support.fake_node import FakeLink, FakeNode
 from tests.support.node_rig import NodeRig

@@ -10,8 +10,7 @@ from mograder.core.errors import MograderError
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.sandbox.environments.locked_builds import order_of
-from mograder.sessions.nodes.connected_node import ConnectedNode
-from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_registry import ConnectedNode, NodeRegistry
 
 _log = logging.getLogger(__name__)
 

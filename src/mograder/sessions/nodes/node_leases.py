@@ -19,7 +19,7 @@ from mograder.core.errors import MograderError
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.protocol import GrantLease, NodeStatus
-from mograder.sessions.nodes.connected_node import ConnectedNode, Link
+from mograder.sessions.nodes.node_registry import ConnectedNode, Link
 from mograder.store.hub.nodes import NodeNote, Nodes
 
 _log = logging.getLogger(__name__)

@@ -42,10 +42,9 @@ from mograder.sandbox.protocol import (
 from mograder.sessions.admission import RECONSIDER_SECONDS
 from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
-from mograder.sessions.nodes.connected_node import ConnectedNode, Link
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
-from mograder.sessions.nodes.node_registry import NodeRegistry, start_failure
+from mograder.sessions.nodes.node_registry import ConnectedNode, Link, NodeRegistry, start_failure
 from mograder.sessions.nodes.placement import NodeLoad, choose_for_run, choose_node
 from mograder.store.hub.hub_tables import SessionRow, SessionState
 

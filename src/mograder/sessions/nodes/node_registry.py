@@ -1,9 +1,13 @@
-"""The nodes that are connected to this hub, by name."""
+"""The nodes that are connected to this hub, by name: the last status of each, its lease, what is
+reserved on it, and the limits on sessions that all usable ones make together.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import (
@@ -15,8 +19,181 @@ from mograder.core.errors import (
     SandboxUnavailable,
     TimedOut,
 )
-from mograder.sessions.nodes.connected_node import ConnectedNode, Link
+from mograder.core.sections.settings_model import LimitsSettings
+from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
+from mograder.sandbox.protocol import Done, Measured, NodeStatus, Operation
+from mograder.sessions.capacity import MEGABYTE, YOUNG_SECONDS, CapacityLimits
 from mograder.sessions.nodes.placement import NodeLoad, dependable, fits
+
+_FAILING_SECONDS = 30.0
+"""How long a node on which a start failed is chosen only if no other one is usable."""
+
+
+class Link(Protocol):
+    """The hub's end of the control connection to a node that has proved its name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def secret_hash(self) -> str:
+        """The SHA-256, in hex, of the secret by which the node is known."""
+        ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+    async def close(self) -> None:
+        """Close the connection, and all those to the node's sessions."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Reservation:
+    """A start or a run of this hub. It counts with ``expected`` bytes while it is young.
+
+    ``reported`` is whether the node's status contains it; a run is never contained.
+    """
+
+    expected: int
+    at: float
+    measured: int = 0
+    begun: bool = False
+    reported: bool = False
+
+
+class ConnectedNode:
+    """A node that is connected; for use on the event loop only.
+
+    Mutable state: ``status``, the last one, ``wanted_draining``, the administrator's wish,
+    ``_runs`` as last measured, and the reservations.
+    """
+
+    def __init__(self, link: Link, clock: Clock, lease_seconds: float) -> None:
+        self.link = link
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._granted = float("-inf")
+        self._failed = float("-inf")
+        self._reserved: dict[str, _Reservation] = {}
+        self.session_ids: frozenset[str] = frozenset()
+        """The sessions of its last status."""
+        self.status: NodeStatus | None = None
+        self.wanted_draining = False
+        self._runs = 0
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.link.name
+
+    @property
+    def version(self) -> str:
+        """The node's release."""
+        return self.link.connection.hello.version
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new sessions may start on it, by its own word or the administrator's."""
+        return self.wanted_draining or (self.status is not None and self.status.draining)
+
+    @property
+    def granted(self) -> bool:
+        """Whether its lease was granted not longer ago than half of the lease's time."""
+        return self._clock.steady() - self._granted < self._lease_seconds / 2
+
+    @property
+    def usable(self) -> bool:
+        """Whether sessions may start on it."""
+        return self.link.connection.alive and self.granted and not self.draining
+
+    @property
+    def memory(self) -> int:
+        """The memory in bytes that its last status says sessions and runs may use together."""
+        return 0 if self.status is None else self.status.memory
+
+    @property
+    def used(self) -> int:
+        """The part of that in bytes that its last status says is in use."""
+        return 0 if self.status is None else self.status.used
+
+    async def call(
+        self,
+        operation: Operation,
+        on_line: Callable[[str], None] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Done:
+        """Return the node's answer. Raises: as
+        :meth:`~mograder.sandbox.client.connection.Connection.call`."""
+        return await self.link.connection.call(operation, on_line, seconds)
+
+    def note_status(self, status: NodeStatus) -> None:
+        """Store a status."""
+        self.status = status
+        self.session_ids = frozenset(status.sessions)
+        for session_id, reservation in self._reserved.items():
+            reservation.reported = reservation.reported or session_id in self.session_ids
+
+    def note_grant(self, *, draining: bool) -> None:
+        """Store that the node has confirmed its lease, and the administrator's wish."""
+        self._granted = self._clock.steady()
+        self.wanted_draining = draining
+
+    def note_failure(self) -> None:
+        """Store that a start on it has failed."""
+        self._failed = self._clock.steady()
+
+    def note_use(self, news: Measured) -> None:
+        """Store the use of its sessions and runs."""
+        self._runs = news.runs
+        for use in news.sessions:
+            if (reservation := self._reserved.get(use.session_id)) is not None:
+                reservation.measured = use.memory
+
+    def reserve(self, session_id: str, expected: int) -> None:
+        """Count a start or a run of ``expected`` bytes until the node reports it."""
+        self._reserved[session_id] = _Reservation(expected, self._clock.steady())
+
+    def begin(self, session_id: str) -> None:
+        """Store that a reserved start is carried out; its memory counts while it is young."""
+        if (reservation := self._reserved.get(session_id)) is not None:
+            reservation.begun, reservation.at = True, self._clock.steady()
+
+    def release(self, session_id: str) -> None:
+        """Remove a reservation, of a start that failed or of anything that has ended."""
+        self._reserved.pop(session_id, None)
+
+    def load(self) -> NodeLoad:
+        """Return what placement needs to know; without a status the node is not usable."""
+        status = self.status
+        if status is None:
+            return NodeLoad(self.name, usable=False, memory=0, used=0, processors=1)
+        waiting, memory = self._outstanding()
+        return NodeLoad(
+            name=self.name,
+            usable=self.usable,
+            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
+            memory=self.memory,
+            used=self.used,
+            runs=self._runs,
+            processors=status.processors,
+            load=status.load,
+            starts=status.starts,
+            starting=status.starting,
+            reserved=waiting,
+            reserved_memory=memory,
+            built=frozenset(status.environments),
+            warm=frozenset(status.zygotes),
+        )
+
+    def _outstanding(self) -> tuple[int, int]:
+        """Return the number of unreported starts and the memory still expected; forget old ones."""
+        now = self._clock.steady()
+        for session_id, each in tuple(self._reserved.items()):
+            if each.begun and now - each.at > YOUNG_SECONDS:
+                del self._reserved[session_id]
+        waiting = sum(not each.reported for each in self._reserved.values())
+        memory = sum(max(0, each.expected - each.measured) for each in self._reserved.values())
+        return waiting, memory
 
 
 class NodeAway(RemoteFailed):
@@ -136,3 +313,27 @@ def start_failure(name: str, error: MograderError) -> MograderError:
             hint="Try again; if it happens again, tell your instructor: the hub's log says more.",
         )
     return RemoteFailed(error.message, hint=error.hint)
+
+
+def node_capacity(ttl: float, limits: LimitsSettings, registry: NodeRegistry) -> CapacityLimits:
+    """Return limits that follow the nodes of a registry; ``ttl`` in seconds.
+
+    ``[limits] total_memory_mb`` and ``starts_at_once`` still bound them if they are set.
+    """
+    capacity = CapacityLimits(
+        ttl=ttl,
+        start_timeout=limits.start_timeout,
+        memory=0,
+        starts=0,
+        line=limits.line_length,
+        fits=registry.fits,
+    )
+
+    def follow(loads: Sequence[NodeLoad]) -> None:
+        memory, starts = sum(each.memory for each in loads), sum(each.starts for each in loads)
+        capacity.memory = min(memory, limits.total_memory_mb * MEGABYTE or memory)
+        capacity.starts = min(starts, limits.starts_at_once or starts)
+        capacity.largest = max((each.memory for each in loads), default=0)
+
+    registry.on_change = follow
+    return capacity

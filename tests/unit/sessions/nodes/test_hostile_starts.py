@@ -20,7 +20,7 @@ from mograder.sandbox.protocol import (
     StartSession,
     StopSession,
 )
-from mograder.sessions.nodes.node_capacity import node_capacity
+from mograder.sessions.nodes.node_registry import node_capacity
 from tests.support.fake_node import MEGABYTE, FakeNode
 from tests.support.node_pools import ENVIRONMENT, pool_on
 from tests.support.node_rig import KEY, NodeRig, until

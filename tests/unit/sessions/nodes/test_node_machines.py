@@ -25,7 +25,7 @@ from mograder.sandbox.protocol import (
     StopSession,
     encode,
 )
-from mograder.sessions.nodes.node_capacity import node_capacity
+from mograder.sessions.nodes.node_registry import node_capacity
 from mograder.store.hub.hub_state import SessionState
 from mograder.store.hub.hub_tables import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked

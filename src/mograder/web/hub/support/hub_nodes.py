@@ -12,11 +12,10 @@ from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.node_connections import NodeConnections
-from mograder.sessions.nodes.node_capacity import node_capacity
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_machines import NodeMachines
-from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_registry import NodeRegistry, node_capacity
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
