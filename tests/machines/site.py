@@ -47,7 +47,11 @@ trusted_proxies = ["{HOST}"]
 [limits]
 memory_mb = {SESSION_MB}
 starts_at_once = 4
+
+[nodes]
+lease_seconds = 20
 """
+"""As the how-to has it where there are several hubs: nodes outlive the end of one's machine."""
 _SIGNED_IN = "X-Signed-In"
 """Stands for a sign-on of the front: it believes this header."""
 
