@@ -15,8 +15,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.builder import Environments
-from mograder.sandbox.environments.environment_root import Environment
+from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.environments.locked_builds import LockedBuilds, order_of
 from mograder.sandbox.environments.record import read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from uv import find_uv_bin
 
-from mograder.sandbox.environments.environment_root import take
+from mograder.sandbox.environments.record import take
 from mograder.sandbox.inside import serve
 from mograder.sandbox.isolation.bwrap import BwrapRunner, Start, find_bubblewrap, system_links
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError

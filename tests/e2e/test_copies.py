@@ -16,7 +16,7 @@ import psutil
 import pytest
 import tomlkit
 
-from mograder.sandbox.environments.build_job import LOCK
+from mograder.sandbox.environments.builder import LOCK
 from mograder.sandbox.environments.pruning import finished_environments
 from mograder.sandbox.environments.record import RECORD
 from tests.support.hub import HubProcess, run_mograder

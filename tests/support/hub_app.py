@@ -29,8 +29,7 @@ from mograder.core.settings import load_settings
 from mograder.grading.batch.grading_jobs import Counts, GradingRequest
 from mograder.grading.validation.validation_queue import Validations
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environments
-from mograder.sandbox.environments.environment_root import Environment
+from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import AdmissionQueue

@@ -22,8 +22,7 @@ import psutil
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.build_job import CommandRunner
-from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import Ended, Limits, RunCommand, SessionInfo, StartSession

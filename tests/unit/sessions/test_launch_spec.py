@@ -14,8 +14,7 @@ from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environments
-from mograder.sandbox.environments.environment_root import Environment
+from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.launch_spec import Allowances, Spawner

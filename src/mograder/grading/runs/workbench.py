@@ -14,8 +14,7 @@ from mograder.core.log import get_logger
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.core.system import SYSTEM, SYSTEM_NAME
 from mograder.notebook.pep723 import read_script
-from mograder.sandbox.environments.build_job import CommandRunner
-from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import Judges

@@ -26,7 +26,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.build_job import CommandRunner
+from mograder.sandbox.environments.builder import CommandRunner
 from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.isolation.policy import ASSET_URL
 from mograder.sandbox.protocol import RunCommand

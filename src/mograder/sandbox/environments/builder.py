@@ -9,38 +9,428 @@ Layout below the root: ``requests/<request>`` holds the key of an environment;
 ``<key>/`` holds ``env/``, ``caches/``, ``lock.txt``, ``pyproject.toml``, our wheel and
 ``environment.json``, and is renamed to this name only when complete; ``assets/`` holds marimo's
 static files (:mod:`mograder.sandbox.environments.static_assets`).
+
+Each command of a build runs in a sandbox of the supervisor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
-from mograder.core.errors import MograderError, NotFound
+import tomlkit
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from mograder.core.errors import (
+    InvalidInput,
+    MograderError,
+    NotFound,
+    SandboxUnavailable,
+    is_disk_full,
+)
 from mograder.core.files.atomic_file import write_file
+from mograder.core.files.held_files import when_free
+from mograder.core.system import SYSTEM, python_of
 from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.build_job import (
-    BuildFiles,
-    BuildJob,
-    CommandRunner,
-    lock_project,
-    without_hashes,
-)
-from mograder.sandbox.environments.environment_root import (
-    Environment,
-    EnvironmentRoot,
-    is_whole,
-    mark_used,
-)
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
-from mograder.sandbox.environments.record import ASSETS
+from mograder.sandbox.environments.record import ASSETS, RECORD, EnvironmentRecord, read_record
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.protocol import RunCommand
+
+if sys.platform == "linux":
+    from mograder.sandbox.environments.record import keep
+    from mograder.sandbox.environments.static_assets import is_current, keep_assets
+
+NO_MOGRADER = "".join(f"{name} ; python_version < '0'\n" for name in sorted(OURS))
+"""uv overrides that remove ``mograder`` and ``mograder-hub`` from all requirements.
+
+What an index has under these names is not ours; notebooks get the wheel of the runtime (decision
+5). They are used only for the lock: in the project's settings they would exclude our wheel as well.
+"""
+
+
+def lock_project(script: Script) -> str:
+    """Return a ``pyproject.toml`` with the notebook's requirements, and marimo."""
+    names = {canonicalize_name(Requirement(text).name) for text in script.dependencies}
+    wanted = [*script.dependencies, *([] if "marimo" in names else ["marimo"])]
+    project = {"name": "notebook", "version": "0", "dependencies": wanted}
+    if script.requires_python:
+        project["requires-python"] = script.requires_python
+    options = json.loads(script.tool_uv) if script.tool_uv else {}
+    return tomlkit.dumps({"project": project, "tool": {"uv": options}})
+
+
+_BUILD_VARIABLES = {
+    "NO_COLOR": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_LINK_MODE": "copy",  # cache and environment are different mounts in the sandbox
+    "UV_COMPILE_BYTECODE": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "XDG_CACHE_HOME": "caches",
+}
+_WARM = """\
+import importlib.util, marimo, mograder.runtime
+importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager')
+print('MARIMO', marimo.__version__)
+try:
+    from marimo._cli.cli import main
+    options = [{each.name for each in main.commands[mode].params} for mode in ('edit', 'run')]
+except Exception:
+    options = [set()]
+print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
+"""
+"""Imports the slow modules; prints marimo's version and whether it has ``--asset-url``, an option
+that its help hides."""
+_EXPLANATION = ("\N{MULTIPLICATION SIGN}", "error:")
+"""The beginnings of the line from which on uv explains a failure."""
+LOCK = "lock.txt"
+PROJECT = "pyproject.toml"
+"""The file with the requirements, and with the settings by which uv finds packages."""
+
+_OVERRIDES = "overrides.txt"
+_LOCK_LINES, _MOST_LOCK_LINES = 1500, 60_000
+"""Lines of a lock that are read at once: a package has one for each of its files' digests."""
+
+_OUTPUT_LINES = 60
+_HASHES = re.compile(r" \\\n(?:    --hash=\S+(?: \\)?\n)+")
+
+
+class CommandRunner(Protocol):
+    """Runs one build command in a sandbox (the supervisor's client)."""
+
+    async def run(self, command: RunCommand, on_line: Progress) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFiles:
+    """What a build needs besides a lock: the project's text, and our wheel's name and bytes."""
+
+    project: str
+    wheel: str
+    content: bytes
+
+    def write(self, workshop: Path, lock: str) -> None:
+        """Make the directory of a build. Raises: :class:`OSError`."""
+        (workshop / "caches").mkdir(parents=True)
+        (workshop / PROJECT).write_text(self.project, "utf-8")
+        (workshop / _OVERRIDES).write_text(NO_MOGRADER, "utf-8")
+        (workshop / LOCK).write_text(lock, "utf-8")
+        (workshop / self.wheel).write_bytes(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """The commands of one build, each in a sandbox with the build directory and uv's cache."""
+
+    runner: CommandRunner
+    workshop: Path
+    interpreter: Interpreter
+    timeout: float
+    tell: Progress
+
+    async def lock(self) -> str:
+        """Resolve the requirements and return the lock's text."""
+        python = ("--python", str(self.interpreter.program))
+        command = ("uv", "pip", "compile", PROJECT, "-o", LOCK, "--no-header")
+        quietly = ("--no-annotate", "--quiet", "--override", _OVERRIDES, "--generate-hashes")
+        await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
+        return await self._read_lock()
+
+    async def _read_lock(self) -> str:
+        """Return the lock's text in pieces that the supervisor passes on whole.
+
+        Read inside the sandbox: the build may have replaced the file by a link to any path.
+        """
+        if SYSTEM != "linux":  # there are no sandboxes
+            return await asyncio.to_thread((self.workshop / LOCK).read_text, "utf-8")
+        lines: list[str] = []
+        while len(lines) % _LOCK_LINES == 0 and len(lines) < _MOST_LOCK_LINES:
+            part = f"{len(lines) + 1},{len(lines) + _LOCK_LINES}p"
+            failed = "The lock cannot be read"
+            read = await self._run(failed, "/usr/bin/sed", "-n", part, LOCK)
+            if not read:
+                break
+            lines += read
+        return "\n".join(lines) + "\n"
+
+    async def install(self, wheel: str) -> None:
+        python = str(self.interpreter.program)
+        failed = "The notebook's environment cannot be built"
+        await self._run(failed, "uv", "venv", "--relocatable", "--python", python, "env")
+        into = ("uv", "pip", "install", "--python", self._python(), "--no-deps")
+        self.tell("Downloading and installing packages")
+        await self._run(failed, *into, "-r", LOCK)
+        await self._run(failed, *into, f"./{wheel}")
+
+    async def warm(self) -> tuple[str, bool]:
+        """Import slow modules once, which fills their caches.
+
+        Return marimo's version, and whether it has ``--asset-url``.
+        """
+        self.tell("Warming up")
+        lines = await self._run(
+            "The notebook's environment does not start", self._python(), "-c", _WARM
+        )
+        versions = [line.split()[1] for line in lines if line.startswith("MARIMO ")]
+        if not versions:
+            raise InvalidInput("The notebook's environment has no working marimo.")
+        return versions[-1][:40], "ASSET-URL yes" in lines
+
+    def _python(self) -> str:
+        """Return the environment's Python, relative to the directory of the build."""
+        return python_of(self.workshop / "env").relative_to(self.workshop).as_posix()
+
+    async def _run(self, failed: str, *argv: str) -> list[str]:
+        lines: list[str] = []
+
+        explained = False
+
+        def hear(line: str) -> None:
+            nonlocal explained
+            if len(lines) < 100_000:
+                lines.append(line)
+            # From here on uv explains a failure, which the error message repeats.
+            explained = explained or line.strip().startswith(_EXPLANATION)
+            if line.strip() and argv[0] == "uv" and not explained:
+                self.tell(line.strip())
+
+        status = await self.runner.run(
+            RunCommand(
+                argv=argv,
+                directory=self.workshop,
+                readable=self.interpreter.roots,
+                variables=_BUILD_VARIABLES,
+                timeout=self.timeout,
+            ),
+            hear,
+        )
+        if status != 0:
+            said = "\n".join(line for line in lines[-_OUTPUT_LINES:] if line.strip())
+            raise InvalidInput(
+                f"{failed}:\n{said}" if said else f"{failed} (exit status {status}).",
+                hint="" if said else "The supervisor's log may tell why.",
+            )
+        return lines
+
+
+def without_hashes(lock: str) -> str:
+    """Return a lock without the digests of the packages' files.
+
+    An index may get more files of a version later: the environment is the same, and so its key.
+    """
+    return _HASHES.sub("\n", lock)
+
+
+_STALE_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A finished environment; ``directory`` is mounted in sessions.
+
+    ``python`` and ``marimo`` are versions. ``assets`` is the name of its set of marimo's static
+    files, or "" if they are not shared.
+    """
+
+    key: str
+    directory: Path
+    python: str
+    marimo: str
+    assets: str = field(default="", compare=False)
+
+
+class EnvironmentRoot:
+    """Finds environments by their keys, and puts new ones in place.
+
+    Layout: see :mod:`mograder.sandbox.environments.builder`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, key: str) -> Environment:
+        """Return a finished environment, marked as used. Raises: :class:`NotFound`."""
+        directory = self.path / key
+        record = read_record(directory)
+        if not (is_whole(directory) and mark_used(directory)):
+            raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
+        assets = ""
+        if sys.platform == "linux" and record.assets:
+            assets = self._keep_held(directory, record)
+        return Environment(key, directory, record.python, record.marimo, assets)
+
+    if sys.platform == "linux":
+
+        def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
+            """Collect the static files again if the set is missing or old; return its name."""
+            if not is_current(self.path / ASSETS, record.assets):
+                assets = self._keep_assets(directory / "env", record.python, record.marimo)
+                if assets != record.assets:  # this release selects other files
+                    changed = record.model_copy(update={"assets": assets})
+                    write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
+                return assets
+            return record.assets
+
+        def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
+            root = self.path / ASSETS
+            root.mkdir(parents=True, exist_ok=True)
+            return keep_assets(env, python, marimo, root)
+
+    async def build(
+        self, job: BuildJob, files: BuildFiles, key: str, lock: str, *, assets: str | None = None
+    ) -> Environment:
+        """Install the packages of a lock in the job's workshop, and give the result its key.
+
+        The workshop has ``files`` and the lock already; copies of them are kept with the result,
+        by which a node can build the same. ``assets`` is the only set of static
+        files that sessions may use, by default the environment's own.
+
+        Raises: as :meth:`~mograder.sandbox.environments.builder.Environments.prepare`.
+        """
+        await job.install(files.wheel)
+        marimo, has_asset_url = await job.warm()
+        kept, python = "", job.interpreter.version
+        # On other systems there are no sessions of several people to share them.
+        if sys.platform == "linux" and has_asset_url:
+            job.tell("Preparing the editor's files")
+            env = job.workshop / "env"
+            kept = await asyncio.to_thread(self._keep_assets, env, python, marimo)
+        record = EnvironmentRecord(
+            key=key,
+            python=python,
+            marimo=marimo,
+            interpreter_roots=job.interpreter.roots,
+            assets=kept if assets in {None, kept} else "",
+            wheel=files.wheel,
+        )
+        await asyncio.to_thread(self._put_in_place, job.workshop, record, files, lock)
+        return await asyncio.to_thread(self.load, key)
+
+    def _put_in_place(
+        self, workshop: Path, record: EnvironmentRecord, files: BuildFiles, lock: str
+    ) -> None:
+        """Rename a complete build to its key, so that an interrupted build never looks finished."""
+        finished = self.path / f".finished-{secrets.token_hex(8)}"
+        finished.mkdir()
+        for part in ("env", "caches"):
+            (workshop / part).rename(finished / part)
+        (finished / PROJECT).write_text(files.project, "utf-8")
+        (finished / files.wheel).write_bytes(files.content)
+        (finished / LOCK).write_text(lock, "utf-8")
+        (finished / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
+        if sys.platform == "linux":  # elsewhere there are no sandboxes, which run as other users
+            _let_all_read(finished)
+        try:
+            self._name(finished, record.key)
+        finally:
+            shutil.rmtree(finished, ignore_errors=True)
+
+    def _name(self, finished: Path, key: str) -> None:
+        try:
+            # Scanners of new files hold directories of Windows for moments.
+            when_free(lambda: finished.rename(self.path / key), str(finished))
+        except OSError:
+            try:  # another process has built it meanwhile; equal keys are equal environments
+                self.load(key)
+            except NotFound:  # after a power cut it has no record, so no session has used it
+                broken = self.path / f".broken-{secrets.token_hex(8)}"
+                (self.path / key).rename(broken)
+                finished.rename(self.path / key)
+                shutil.rmtree(broken, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove directories that were left by builds of killed hubs."""
+        lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
+        for left in chain.from_iterable(map(self.path.glob, lefts)):
+            # Younger ones may belong to a build of another process; no build takes a day.
+            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def unwritable(self, error: OSError) -> MograderError:
+        """Return the error of a build whose directory cannot be made."""
+        remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self.path}"
+        prune = "Free some space on its disk: mograder hub prune"
+        if SYSTEM != "linux":  # there is no hub
+            remedy = "Check that you may write there."
+            prune = "Free some space on its disk; this directory can be removed, too."
+        return SandboxUnavailable(
+            f"The directory of environments {self.path} cannot be written: {error.strerror}.",
+            hint=prune if is_disk_full(error) else remedy,
+        )
+
+
+def mark_used(environment: Path) -> bool:
+    """Record that an environment is about to be used; return false if it does not exist.
+
+    :mod:`mograder.sandbox.environments.pruning` keeps environments that were used within the
+    last hour. The time is the lock file's, since a zygote identifies its environment by the
+    record's time. An environment that is being removed counts as removed.
+    """
+    try:
+        with _kept(environment):
+            os.utime(environment / LOCK)
+    except (FileNotFoundError, NotFound):
+        return False
+    except OSError:  # a read-only disk: the environment cannot be removed from it either
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _kept(environment: Path) -> Iterator[None]:
+    if sys.platform != "linux":  # nothing removes environments there
+        yield
+        return
+    held = keep(environment)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def is_whole(environment: Path) -> bool:
+    """Return whether it has its record and an executable interpreter; cheap: called per start."""
+    return (environment / RECORD).is_file() and os.access(python_of(environment / "env"), os.X_OK)
+
+
+if sys.platform == "linux":
+
+    def _let_all_read(top: Path) -> None:
+        """Make files readable for all and writable only for their owner; packages vary in that.
+
+        Raises: :class:`SandboxUnavailable`.
+        """
+        try:
+            top.chmod(0o755)
+            for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+                for name in (*directories, *files):
+                    _let_read(name, descriptor)
+        except OSError as error:
+            raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
+
+    def _let_read(name: str, descriptor: int) -> None:
+        mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+        if not stat.S_ISLNK(mode):
+            wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
+            os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)
+
 
 REQUESTS = "requests"
 _KEY_LENGTH = 20

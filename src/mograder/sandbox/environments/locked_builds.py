@@ -18,15 +18,17 @@ from packaging.version import InvalidVersion, Version
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, SandboxUnavailable
 from mograder.core.tasks.single_flight import Progress, SingleFlight
-from mograder.sandbox.environments.build_job import (
+from mograder.sandbox.environments.builder import (
     LOCK,
     PROJECT,
     BuildFiles,
     BuildJob,
     CommandRunner,
+    Environment,
+    EnvironmentRoot,
+    is_whole,
     without_hashes,
 )
-from mograder.sandbox.environments.environment_root import Environment, EnvironmentRoot, is_whole
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel

@@ -24,7 +24,7 @@ from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.periodic import repeat
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.client.bootstrap import prove
-from mograder.sandbox.environments.environment_root import mark_used
+from mograder.sandbox.environments.builder import mark_used
 from mograder.sandbox.environments.locked_builds import LockedBuilds
 from mograder.sandbox.environments.pruning import (
     finished_environments,

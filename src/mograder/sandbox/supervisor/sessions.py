@@ -14,8 +14,7 @@ from typing import Literal
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.files.disk import NO_RESERVE, DiskReserve
 from mograder.core.files.shared_files import look_for
-from mograder.sandbox.environments.environment_root import keep
-from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.environments.record import RECORD, keep, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_SESSION,

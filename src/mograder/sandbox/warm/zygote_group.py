@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.sandbox.environments.environment_root import keep
-from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.environments.record import RECORD, keep, read_record
 from mograder.sandbox.isolation.bwrap import BwrapRunner, Start
 from mograder.sandbox.isolation.bwrap_process import Held, NotJoinedError, ZygoteGoneError
 from mograder.sandbox.isolation.namespaces import EVERYTHING, SETGID, SETUID, Joined, Launch

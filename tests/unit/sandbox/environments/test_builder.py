@@ -18,8 +18,7 @@ import pytest
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environments
-from mograder.sandbox.environments.environment_root import Environment
+from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand

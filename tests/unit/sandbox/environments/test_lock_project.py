@@ -12,7 +12,7 @@ import pytest
 from uv import find_uv_bin
 
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.build_job import NO_MOGRADER, lock_project
+from mograder.sandbox.environments.builder import NO_MOGRADER, lock_project
 
 
 def test_marimo_is_added_unless_it_is_asked_for() -> None:

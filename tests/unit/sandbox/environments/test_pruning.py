@@ -10,16 +10,14 @@ import pytest
 
 from mograder.core.errors import NotFound
 from mograder.sandbox.environments import pruning
-from mograder.sandbox.environments.build_job import LOCK
-from mograder.sandbox.environments.builder import REQUESTS
-from mograder.sandbox.environments.environment_root import keep, mark_used, take
+from mograder.sandbox.environments.builder import LOCK, REQUESTS, mark_used
 from mograder.sandbox.environments.pruning import (
     GRACE_SECONDS,
     finished_environments,
     prune_environments,
     unneeded_environments,
 )
-from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, keep, take
 from mograder.sandbox.environments.static_assets import ASSETS
 
 LONG_AGO = time.time() - 10 * GRACE_SECONDS

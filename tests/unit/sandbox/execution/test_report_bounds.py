@@ -73,14 +73,14 @@ async def rig(tmp_path: Path) -> AsyncIterator[NodeRig]:
 
 async def executed(rig: NodeRig, node: FakeNode, *, outputs: bool = False) -> Outcome:
     await rig.connect(node)
-    executor = Executor(rig.runs, rig.place / "copies", shutil.rmtree)
+    executor = Executor(rig.launcher, rig.place / "copies", shutil.rmtree)
     request = ExecutionRequest("", "A1.py", ENVIRONMENT, LIMITS, 60, outputs=outputs)
     return (await executor.execute(request)).outcome
 
 
 async def judging(rig: NodeRig, node: FakeNode) -> JudgingResult:
     await rig.connect(node)
-    runner = JudgeRunner(rig.runs, rig.place / "judging", shutil.rmtree)
+    runner = JudgeRunner(rig.launcher, rig.place / "judging", shutil.rmtree)
     contract = render_contract(CONTRACT)
     request = JudgingRequest(
         text="",

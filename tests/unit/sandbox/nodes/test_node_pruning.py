@@ -6,9 +6,9 @@ import os
 import time
 from pathlib import Path
 
-from mograder.sandbox.environments.build_job import LOCK
-from mograder.sandbox.environments.environment_root import keep
+from mograder.sandbox.environments.builder import LOCK
 from mograder.sandbox.environments.pruning import finished_environments
+from mograder.sandbox.environments.record import keep
 from mograder.sandbox.nodes.node_supervisor import prune_unused
 from tests.support.supervisors import shell_environment
 
