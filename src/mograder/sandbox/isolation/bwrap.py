@@ -21,8 +21,13 @@ from typing import Protocol
 from mograder.core.closing import open_pipes
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
-from mograder.sandbox.isolation.bwrap_process import BwrapProcess, Echo, Held
-from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
+from mograder.sandbox.isolation.bwrap_process import (
+    BwrapProcess,
+    Child,
+    Echo,
+    Held,
+    begin_elsewhere,
+)
 from mograder.sandbox.isolation.mounts import MountSpace, Sources, give_to
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import NESTED, SETFCAP, Founded, Joined, Launch

@@ -13,7 +13,7 @@ from contextlib import closing
 import psutil
 import pytest
 
-from mograder.sandbox.isolation.child_process import Child, begin_elsewhere
+from mograder.sandbox.isolation.bwrap_process import Child, begin_elsewhere
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import CLONE_NEWUSER, Founded, Joined, Launch
 from tests.support.course import REPOSITORY

@@ -13,7 +13,7 @@ import time
 import psutil
 import pytest
 
-from mograder.sandbox.isolation.child_process import Child
+from mograder.sandbox.isolation.bwrap_process import Child
 from mograder.sandbox.isolation.namespaces import NESTED, Founded, Joined, Launch
 from tests.support.course import REPOSITORY
 from tests.support.supervisors import PATIENCE, until

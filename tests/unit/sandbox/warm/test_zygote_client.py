@@ -14,7 +14,7 @@ import pytest
 from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
 from mograder.sandbox.isolation.namespaces import Launch
 from mograder.sandbox.isolation.policy import Plan
-from mograder.sandbox.warm.zygote_client import ZygoteClient
+from mograder.sandbox.warm.sessions import ZygoteClient
 
 pytestmark = pytest.mark.full
 
