@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
-from mograder.sessions.updates.copy_updates import KeptText
+from mograder.sessions.copy_updates import KeptText
 from mograder.store.releases.releases import Releases
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Origin, digest_of

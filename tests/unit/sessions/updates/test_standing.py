@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mograder.sessions.updates.copy_updates import Standing, standing_of
+from mograder.sessions.copy_updates import Standing, standing_of
 from mograder.store.copies.copy_updates import CopyUpdateRow, OfferRow, UpdateState
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
+from mograder.sessions.copy_updates import CopyStanding, Standing
 from mograder.sessions.student_copies import CopyOf
-from mograder.sessions.updates.copy_updates import CopyStanding, Standing
 from mograder.store.copies.copy_updates import CopyUpdateRow, UpdateState, cells_in
 from mograder.web.background import Report
 from mograder.web.hub.handlers.copies import KnownCopy

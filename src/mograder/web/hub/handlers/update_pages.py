@@ -12,7 +12,7 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.sessions.student_copies import CopyOf
-from mograder.sessions.updates.offers import UpdateOverview
+from mograder.sessions.update_offers import UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     PreviewLine,

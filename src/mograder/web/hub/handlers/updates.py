@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.names import ItemName
-from mograder.sessions.updates.offers import UpdateOverview
+from mograder.sessions.update_offers import UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     PreviewRow,

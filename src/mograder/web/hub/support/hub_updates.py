@@ -9,9 +9,8 @@ from functools import partial
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import repeat
-from mograder.sessions.updates.copy_updates import CopyUpdates, UpdateStores
-from mograder.sessions.updates.offers import UpdateOffers
-from mograder.sessions.updates.previews import UpdatePreviews
+from mograder.sessions.copy_updates import CopyUpdates, UpdateStores
+from mograder.sessions.update_offers import UpdateOffers, UpdatePreviews
 from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.releases.releases import Release, Releases

@@ -22,7 +22,7 @@ from pydantic import (
 
 from mograder.auth.receipts import Receipt
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.updates.copy_updates import Standing
+from mograder.sessions.copy_updates import Standing
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.hub.grading_jobs import JobState
 from mograder.store.releases.releases import ItemKind

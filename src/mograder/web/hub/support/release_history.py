@@ -8,7 +8,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.sessions.updates.copy_updates import KeptText
+from mograder.sessions.copy_updates import KeptText
 from mograder.store.copies.merged_files import Placing
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases

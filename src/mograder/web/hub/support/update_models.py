@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mograder.sessions.updates.copy_updates import Standing
+from mograder.sessions.copy_updates import Standing
 from mograder.store.copies.copy_updates import PreviewState, UpdateState
 from mograder.web.hub.support.models import Body, Done
 
