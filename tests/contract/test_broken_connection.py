@@ -22,8 +22,7 @@ import pytest
 from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
 from mograder.core.tasks.single_flight import Progress
-from mograder.sandbox.client.connection import ConnectionLost
-from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.client.supervisor_client import ConnectionLost, SupervisorClient
 from mograder.sandbox.protocol import Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.launch_spec import Spawner

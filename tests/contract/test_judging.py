@@ -16,7 +16,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.grading.grading_plan import source_sha256
-from mograder.sandbox.client.connection import ConnectionLost
+from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
 from mograder.sandbox.execution.runner import Executor

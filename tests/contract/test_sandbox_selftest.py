@@ -18,7 +18,7 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
-from mograder.sandbox.client.connection import connect
+from mograder.sandbox.client.supervisor_client import connect
 from mograder.sandbox.isolation.policy import ASSET_URL
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import make_config, short_directory

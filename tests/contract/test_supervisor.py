@@ -15,8 +15,12 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
-from mograder.sandbox.client.connection import connect, connect_or_spawn, reap
-from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.client.supervisor_client import (
+    SupervisorClient,
+    connect,
+    connect_or_spawn,
+    reap,
+)
 from mograder.sandbox.environments.record import take
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
 from mograder.sandbox.supervisor.config import SupervisorConfig

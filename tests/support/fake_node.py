@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mograder import __version__
 from mograder.core.clock import Clock, SystemClock
-from mograder.sandbox.client.connection import Connection
+from mograder.sandbox.client.supervisor_client import Connection
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,

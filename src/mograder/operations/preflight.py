@@ -58,8 +58,8 @@ from mograder.sandbox.client.bootstrap import (
     momentary_supervisor,
     supervisor_config,
 )
-from mograder.sandbox.client.connection import connect_to
 from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
+from mograder.sandbox.client.supervisor_client import connect_to
 from mograder.sandbox.isolation.bwrap import find_bubblewrap
 
 _SECRET_LENGTH = 32

@@ -49,9 +49,8 @@ from mograder.sessions.end_reasons import (
 )
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
-from mograder.sessions.reconciliation import Reconciler
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
-from mograder.sessions.startup import Starter
+from mograder.sessions.startup import Reconciler, Starter
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
 _log = logging.getLogger(__name__)

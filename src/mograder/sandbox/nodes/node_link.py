@@ -10,7 +10,7 @@ from typing import SupportsIndex
 from pydantic import ValidationError
 
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.client.connection import Connection
+from mograder.sandbox.client.supervisor_client import Connection
 from mograder.sandbox.nodes.transports import OpenSession, prepare, streams_of
 from mograder.sandbox.protocol import LINE_LIMIT, encode
 
@@ -22,10 +22,9 @@ class NodeLink:
     """A connected node; ``secret_hash`` is that of the secret by which the hub knows it.
 
     ``version``, its mograder's, is what it says; ``address`` the IP address from which it connects.
-    ``connection`` is for calls to it, as to a supervisor: use
-    :meth:`~mograder.sandbox.client.connection.Connection.watch` for its news and its loss, then
-    :meth:`~mograder.sandbox.client.connection.Connection.greet`. It is over when the connection is
-    lost or :meth:`close` is called; a node that connects again gets another link.
+    ``connection`` is for calls to it, as to a supervisor: use its ``watch`` for its news and its
+    loss, then its ``greet``. It is over when the connection is lost or :meth:`close` is called; a
+    node that connects again gets another link.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ class NodeEnvironments:
         """Have a node build an environment unless it has reported it.
 
         Raises: the node's error, and as
-        :meth:`~mograder.sandbox.client.connection.Connection.call`.
+        :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`.
         """
         if node.status is None or environment.name not in node.status.environments:
             await self._build(node, environment)

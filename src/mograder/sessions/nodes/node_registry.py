@@ -20,7 +20,7 @@ from mograder.core.errors import (
     TimedOut,
 )
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.sandbox.client.connection import ANSWER_SECONDS, Connection
+from mograder.sandbox.client.supervisor_client import ANSWER_SECONDS, Connection
 from mograder.sandbox.protocol import Done, Measured, NodeStatus, Operation
 from mograder.sessions.capacity import MEGABYTE, YOUNG_SECONDS, CapacityLimits
 from mograder.sessions.nodes.placement import NodeLoad, dependable, fits
@@ -123,7 +123,7 @@ class ConnectedNode:
         seconds: float = ANSWER_SECONDS,
     ) -> Done:
         """Return the node's answer. Raises: as
-        :meth:`~mograder.sandbox.client.connection.Connection.call`."""
+        :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`."""
         return await self.link.connection.call(operation, on_line, seconds)
 
     def note_status(self, status: NodeStatus) -> None:

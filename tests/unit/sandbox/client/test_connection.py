@@ -18,8 +18,13 @@ import pytest
 from pydantic import ValidationError
 
 from mograder.core.errors import RemoteFailed, SandboxUnavailable
-from mograder.sandbox.client import connection as connection_module
-from mograder.sandbox.client.connection import Connection, ConnectionLost, connect, connect_or_spawn
+from mograder.sandbox.client import supervisor_client as connection_module
+from mograder.sandbox.client.supervisor_client import (
+    Connection,
+    ConnectionLost,
+    connect,
+    connect_or_spawn,
+)
 from mograder.sandbox.protocol import (
     ANSWER,
     CALL,

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.sandbox.client.connection import ConnectionLost
-from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.client.supervisor_client import ConnectionLost, SupervisorClient
 from mograder.sandbox.protocol import (
     CALL,
     Done,
