@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.isolation.allowed_syscalls import CHECKED, FORBIDDEN
+from mograder.sandbox.isolation.seccomp import CHECKED, FORBIDDEN
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support import filter_probe, library_probe
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy

@@ -12,7 +12,7 @@ from pathlib import Path
 from mograder.core.settings import LoadedSettings
 from mograder.operations.machine_checks import user_name
 from mograder.operations.report import Line, note, ok, problem
-from mograder.processes.admin_script import ask_systemd
+from mograder.processes.programs import ask_systemd
 from mograder.processes.ssh_tunnel import listeners
 
 HUB, SOCKET, SESSIONS = "mograder-hub.service", "mograder-hub.socket", "mograder-sessions.service"

@@ -22,7 +22,7 @@ from mograder.core.tasks.background_tasks import to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import Merge
-from mograder.processes.copy_merging import CopyMerger, MergeProposal, MergeQuestion
+from mograder.processes.notebook_calls import CopyMerger, MergeProposal, MergeQuestion
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.copy_updates import (

@@ -26,7 +26,7 @@ from mograder.notebook.integrity.integrity import Tampering
 from mograder.notebook.integrity.screening import Screening
 from mograder.notebook.syntax import check_notebook
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.processes.notebook_inspection import compare, find_unanswered, screen
+from mograder.processes.notebook_calls import compare, find_unanswered, screen
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_versions import CopyRecorder
 from mograder.sessions.manager import SessionManager

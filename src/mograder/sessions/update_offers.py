@@ -17,7 +17,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.single_flight import Progress
-from mograder.processes.copy_merging import MergeOutline, MergeQuestion
+from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
 from mograder.sessions.copy_updates import CopyUpdates, KeptText
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import CopyOf

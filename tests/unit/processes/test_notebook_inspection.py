@@ -13,7 +13,7 @@ from mograder.notebook.integrity.integrity import Tampering
 from mograder.notebook.integrity.screening import Screening
 from mograder.notebook.syntax import check_notebook
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.processes.notebook_inspection import compare, screen
+from mograder.processes.notebook_calls import compare, screen
 
 CELL = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    {}\n    return\n"
 CHECK = 'check("Q1: one", [({}, "no")])'

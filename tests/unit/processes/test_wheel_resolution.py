@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, TimedOut
-from mograder.processes.wheel_resolution import resolve_universally
+from mograder.processes.programs import resolve_universally
 
 
 class Uv:

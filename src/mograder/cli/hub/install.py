@@ -9,7 +9,7 @@ import click
 
 from mograder.core.errors import InvalidInput
 from mograder.operations.deploy_files import DEPLOY_SCRIPT, shipped_file
-from mograder.processes.admin_script import run_script
+from mograder.processes.programs import run_script
 
 _PROGRAM = Path("bin") / "mograder"
 

@@ -31,7 +31,7 @@ from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.integrity.denied_code import Denied
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.processes.notebook_inspection import screen
+from mograder.processes.notebook_calls import screen
 from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.gradebook.grading_records import GradingRun
 from mograder.store.submissions.submitted_files import SubmittedFile

@@ -28,7 +28,7 @@ from packaging.utils import (
 
 from mograder.core.errors import InvalidInput
 from mograder.core.wheel import OURS
-from mograder.processes.wheel_resolution import resolve_universally
+from mograder.processes.programs import resolve_universally
 from mograder.publishing.browser.pyodide import Pyodide
 
 RUNTIME = (

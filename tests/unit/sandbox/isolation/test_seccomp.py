@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.isolation.allowed_syscalls import ALLOWED, CHECKED, FORBIDDEN
-from mograder.sandbox.isolation.seccomp import filter_program
+from mograder.sandbox.isolation.seccomp import ALLOWED, CHECKED, FORBIDDEN, filter_program
 
 EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 38, 95, 97
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000

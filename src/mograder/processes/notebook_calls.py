@@ -1,4 +1,4 @@
-"""Merging of releases into students' copies, in processes with limits on time and memory.
+"""What is done with untrusted notebooks in isolated processes: inspecting and merging them.
 
 Previews merge hundreds of copies, many to a process, since starting one takes longer than a merge.
 A copy on which a process fails costs its own line only: the others of its batch are merged again.
@@ -11,9 +11,38 @@ from dataclasses import dataclass
 from functools import partial
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
+from mograder.notebook.integrity.integrity import Tampering, find_tampering
+from mograder.notebook.integrity.screening import Screening, screen_submission
+from mograder.notebook.integrity.unanswered import unanswered
 from mograder.notebook.merge.cell_merge import Merge, merge
+from mograder.notebook.syntax import check_notebook
 from mograder.notebook.versions.version_diff import VersionDifference, version_difference
 from mograder.processes.isolated_call import IsolatedCall
+
+_MOST_FINDINGS = 50
+
+
+def screen(
+    text: str, filename: str, *, release: str | None, denied: Denied = DEFAULT_DENIED
+) -> Screening:
+    """Return the denied code in a notebook, except in cells of its release (B133)."""
+    check_notebook(text, filename)
+    found = screen_submission(text, filename, release=release, denied=denied)
+    return Screening(found.denied[:_MOST_FINDINGS], found.unchecked[:_MOST_FINDINGS])
+
+
+def compare(text: str, filename: str, release: str) -> Tampering:
+    """Return which of the release's checks are changed in a notebook."""
+    check_notebook(text, filename)
+    return find_tampering(text, release, filename)
+
+
+def find_unanswered(text: str, filename: str, release: str) -> tuple[str, ...]:
+    """Return which questions are still as they were handed out."""
+    check_notebook(text, filename)
+    return unanswered(text, release, filename)[:_MOST_FINDINGS]
+
 
 _SECONDS = 6
 _TOO_COMPLEX = "it is too large or too complex to be merged."
