@@ -35,7 +35,7 @@ from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import AdmissionQueue
 from mograder.sessions.capacity import MemoryLedger
 from mograder.sessions.check_reports import CheckReports
-from mograder.sessions.copy_versions import CopyRecorder
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances

@@ -30,7 +30,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.connections import Connections, LocalConnections
-from mograder.sessions.copy_versions import CopyRecorder
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.copies.workspaces import Workspaces

@@ -23,7 +23,7 @@ from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import limited
 from mograder.sandbox.protocol import Limits, Mode, StartSession
-from mograder.sessions.copy_versions import CopyRecorder
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.hub.hub_state import HubState

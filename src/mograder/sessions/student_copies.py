@@ -28,7 +28,7 @@ from mograder.notebook.syntax import check_notebook
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import compare, find_unanswered, screen
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.copy_versions import CopyRecorder
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.earlier_versions import parse_archive

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mograder.core.errors import NotFound
-from mograder.sessions.copy_versions import Timeline, _without_repeats
+from mograder.sessions.copy_timeline import Timeline, _without_repeats
 from mograder.store.versions.versions import Origin, Version
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -22,7 +22,7 @@ from mograder.core.log import get_logger
 from mograder.core.session_url import session_url
 from mograder.core.tasks.periodic import Loop, keep_running
 from mograder.sandbox.environments.static_assets import ASSETS
-from mograder.sessions.copy_versions import CopyTimelines
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies

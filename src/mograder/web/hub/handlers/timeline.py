@@ -21,7 +21,7 @@ from mograder.core.errors import Conflict, NotFound
 from mograder.core.name_lookup import counted
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions.version_diff import CellDifference, Line, VersionDifference
-from mograder.sessions.copy_versions import Compared, Timeline
+from mograder.sessions.copy_timeline import Compared, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.core.rate_limit import Rate, RateLimit
-from mograder.sessions.copy_versions import CopyRecorder
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.grading.late.course_dates import CourseDates
-from mograder.sessions.copy_versions import CopyTimelines
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import Copies
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.copies.copy_facts import CopyListing

@@ -36,7 +36,7 @@ from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.machines import Machines
 from mograder.sessions.connections import Connections, LocalConnections, answers
 from mograder.sessions.connections import connections as count_pages
-from mograder.sessions.copy_versions import CopyRecorder
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.store.copies.workspaces import Workspaces

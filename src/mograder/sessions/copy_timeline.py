@@ -1,8 +1,7 @@
-"""The versions of copies: recording what the editor saved, and the timeline of a copy.
+"""The timeline of a copy: its versions, their differences, and what is put back of them.
 
-Recording says what stands in the file otherwise, too; its methods block, so callers on the event
-loop use a thread. The timeline has the versions of a copy, their differences, and what is put back
-of them; :mod:`mograder.sessions.student_copies` replaces the copy. It is for one event loop.
+``sessions.copy_recorder`` records the versions and ``sessions.student_copies`` replaces the copy;
+this module says which version is the present text, and compares. For one event loop.
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mograder.core.clock import Clock
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.core.log import get_logger
-from mograder.core.names import ItemName, Username, is_rehearsal
-from mograder.notebook import MAX_NOTEBOOK
+from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
 from mograder.notebook.versions.cell_put_back import PutBack, put_back_cell
@@ -26,106 +22,10 @@ from mograder.notebook.versions.version_diff import (
     version_difference,
 )
 from mograder.processes.isolated_call import IsolatedCall
+from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.student_copies import Copies, CopyOf
-from mograder.store.copies.workspaces import Saved, Workspaces
-from mograder.store.releases.releases import Releases
-from mograder.store.versions.versions import Origin, Version, Versions, digest_of
-
-_log = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class RecordingCounters:
-    """Counts since the hub's start, for the metrics; approximate, as several threads add to it."""
-
-    recorded: int = 0
-    failed: int = 0
-    too_large: int = 0
-    """Saves of a notebook that is larger than any that can be opened, which are not recorded."""
-
-
-class CopyRecorder:
-    """Records the versions of copies; thread-safe."""
-
-    def __init__(
-        self, versions: Versions, workspaces: Workspaces, releases: Releases, clock: Clock
-    ) -> None:
-        self.versions = versions
-        self.tally = RecordingCounters()
-        self._workspaces = workspaces
-        self._releases = releases
-        self._clock = clock
-
-    def saved(self, user: Username, item: ItemName, text: bytes) -> Version:
-        """Record a text that the editor has saved, and return its version.
-
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
-        """
-        try:
-            made = self.versions.record(user, item, text, Origin.EDITOR, self._clock.now())
-        except MograderError:
-            self.tally.failed += 1
-            raise
-        self.tally.recorded += 1
-        return made
-
-    def found(
-        self, user: Username, item: ItemName, origin: Origin = Origin.FOUND
-    ) -> Version | None:
-        """Record the copy's file if it is not as last recorded; return the newest version.
-
-        Return None if there is no readable notebook of a size that can be opened. A first version
-        that is the item's release is recorded as such.
-
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
-        """
-        with self.versions.alone(user, item):
-            text = self._text(user, item)
-            if text is None:
-                return None
-            first = partial(self._first, item, text) if origin is Origin.FOUND else None
-            return self.versions.record(user, item, text, origin, self._clock.now(), first=first)
-
-    def renewed(self, user: Username, item: ItemName, origin: Origin) -> Version | None:
-        """Record the copy's file, which has just been replaced by the release's, as :meth:`found`.
-
-        Raises: as :meth:`found`.
-        """
-        with self.versions.alone(user, item):
-            text = self._text(user, item)
-            if text is None:
-                return None
-            now, release = self._clock.now(), digest_of(text)
-            return self.versions.record(user, item, text, origin, now, release=release)
-
-    def look(self, user: Username, item: ItemName) -> None:
-        """As :meth:`found`; only log a failure, which must not keep a session from starting.
-
-        The copies of a rehearsal's users are not recorded.
-        """
-        if is_rehearsal(user):
-            return
-        try:
-            self.found(user, item)
-        except MograderError as error:
-            self.tally.failed += 1
-            _log.warning("the copy %s/%s could not be recorded: %s", user, item, error)
-
-    def _text(self, user: Username, item: ItemName) -> bytes | None:
-        try:
-            return self._workspaces.read(user, item, f"{item}.py", MAX_NOTEBOOK).data
-        except (NotFound, InvalidInput, Conflict):
-            return None
-
-    def _first(self, item: ItemName, text: bytes) -> tuple[Origin, str | None]:
-        """Return the origin of a copy's first version, and its release's digest if it is that."""
-        try:
-            release = self._releases.get(item)
-            released = None if release is None else release.notebook.read_bytes()
-        except (MograderError, OSError):
-            released = None
-        return (Origin.RELEASE, digest_of(text)) if text == released else (Origin.FOUND, None)
-
+from mograder.store.copies.workspaces import Saved
+from mograder.store.versions.versions import Origin, Version, digest_of
 
 _MOST_COUNTED = 200_000
 """Bytes of a version up to which its changed lines are counted for a list."""
