@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
 from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
@@ -46,7 +46,8 @@ from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_registry import ConnectedNode, Link, NodeRegistry, start_failure
 from mograder.sessions.nodes.placement import NodeLoad, choose_for_run, choose_node
-from mograder.store.hub.hub_tables import SessionRow, SessionState
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import SessionState
 
 _log = logging.getLogger(__name__)
 
@@ -66,20 +67,6 @@ _RUN_WAIT_SECONDS = 120.0
 """How long a run waits for a usable node."""
 _RUN_SECONDS = 60.0
 """Added to a run's time limit: the time for its sandboxes to start and to end."""
-
-
-class SessionPlaces(Protocol):
-    """The rows of sessions; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def sessions(self) -> tuple[SessionRow, ...]: ...
-
-    def place_of(self, session_id: str) -> str:
-        """Return the node of a session, "" if it has none."""
-        ...
-
-    def place_session(self, session_id: str, node: str) -> bool:
-        """Store the node of a session that is starting; return False if it is starting no more."""
-        ...
 
 
 class _NotStarting(Conflict):
@@ -106,7 +93,7 @@ class NodeMachines:
         registry: NodeRegistry,
         leases: Leases,
         environments: NodeEnvironments,
-        rows: SessionPlaces,
+        rows: HubState,
         epoch: int,
     ) -> None:
         """``epoch`` is that of this hub."""
