@@ -192,7 +192,7 @@ def _fitted(result: LabelResult | None, wanted: Any, reason: str) -> LabelResult
         return LabelResult(wanted.label, wanted.key, (missing,))
     lacking = wanted.total - result.total
     if lacking > 0 or len(result.conditions) == 0:
-        none = "the check has no conditions, as if nothing was answered"
+        none = "nothing is answered here, so the check has no conditions"
         fewer = "with this answer the check has fewer conditions than with the author's"
         text = fewer if result.conditions else none
         more = Condition(text, max(lacking, 0.0), False)

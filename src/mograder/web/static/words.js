@@ -15,7 +15,11 @@ const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.ge
 const days_from = (date, now) => Math.round((midnight(date) - midnight(now)) / DAY); // a change of clocks is no day
 
 // Words are in the language of the page that they stand in, dates and hours as the reader writes them.
-export const relative = (options) => new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", ...options });
+export function relative(options) {
+  const page = document.documentElement.lang;
+  const own = navigator.languages.filter((each) => each.split("-")[0] === page);
+  return new Intl.RelativeTimeFormat([...own, page], { numeric: "auto", ...options });
+}
 
 // A time in the reader's own zone, as short as it stays clear: "18:00", "Wed 18:00".
 // `ahead` is for a time that is awaited: "today 18:00", "Wed 18:00, in 2 days".

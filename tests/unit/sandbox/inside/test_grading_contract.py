@@ -87,7 +87,7 @@ def test_a_label_weighs_what_it_weighs_in_the_authors_run(
 @pytest.mark.parametrize(
     ("weights", "told"),
     [
-        ([], "the check has no conditions, as if nothing was answered"),
+        ([], "nothing is answered here, so the check has no conditions"),
         ([(1.0, True)], "with this answer the check has fewer conditions than with the author's"),
     ],
 )
