@@ -15,6 +15,7 @@ from mograder.grading.pages.notebook_page import cells_of_page
 from mograder.grading.pages.page_templates import render_page
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
 from mograder.store.filesystem.files import entry_named
+from mograder.store.submissions.submitted_files import submitted_files
 
 _OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
 """The beginning of the pages that grading writes (``grading.pages.notebook_page``)."""
@@ -49,9 +50,10 @@ def handed_in_text(autograded: Path, submitted: Path, student: str) -> str:
 
 def students_with_work(autograded: Path, submitted: Path) -> tuple[str, ...]:
     """Return the students with a submitted file or a graded copy, sorted."""
-    found = (each for each in (autograded, submitted) if each.is_dir())
-    paths = (path for directory in found for path in directory.glob("*.py"))
-    return tuple(sorted({path.stem for path in paths if not path.name.startswith(".")}))
+    graded = autograded.glob("*.py") if autograded.is_dir() else ()
+    found = {path.stem for path in graded if not path.name.startswith(".")}
+    sent = submitted_files(submitted) if submitted.is_dir() else ()
+    return tuple(sorted(found | {each.student for each in sent}))
 
 
 def _text_in(directories: Iterable[Path], autograded: Path, student: str) -> str:
@@ -103,8 +105,11 @@ def has_page(autograded: Path, student: str) -> bool:
 
 
 def _submitted(path: Path) -> bytes:
+    (file,) = submitted_files(path.parent, named=[path])  # on a hub a link to the one that counts
+    if file.problem:
+        raise InvalidInput("The submission is no regular file that can be read.")
     try:
-        return read_submission(path)
+        return read_submission(file.path)
     except InvalidInput as error:
         raise InvalidInput("The submission is no regular file that can be read.") from error
     except TooLarge as error:

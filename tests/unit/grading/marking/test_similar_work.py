@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mograder.core.names import ItemName, Username
 from mograder.grading.marking.similar_work import (
     ComparedWork,
     SimilarWork,
@@ -13,6 +15,7 @@ from mograder.grading.marking.similar_work import (
 )
 from mograder.grading.similarity.fingerprints import Place
 from mograder.notebook.integrity.guarded_cells import VERIFICATION
+from mograder.store.submissions.submissions import Submissions
 from tests.support.similar_submissions import RELEASE, copied, honest
 
 
@@ -40,6 +43,25 @@ def test_files_are_compared_without_the_teachers_text(tmp_path: Path) -> None:
     assert found.pair("alice", "eve") is None
     (tmp_path / "release.py").write_text(one)
     assert compared(tmp_path, tmp_path / "release.py").pairs == ()
+
+
+def test_of_a_hubs_submissions_those_that_count_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "release.py").write_text(RELEASE)
+    kept, now = Submissions(tmp_path / "submitted"), datetime(2026, 9, 1, tzinfo=UTC)
+    one = honest(1)
+    for hours, (student, text) in enumerate(
+        (("alice", honest(2)), ("alice", one), ("bob", copied(one, 5)))
+    ):
+        at = now + timedelta(hours=hours)
+        kept.add(Username.parse(student), ItemName.parse("A1"), text.encode(), at)
+    work = ComparedWork(
+        tmp_path / "autograded" / "A1", tmp_path / "submitted" / "A1", (tmp_path / "release.py",)
+    )
+    found = asyncio.run(similar_work(work))
+    assert [(pair.one, pair.other) for pair in found.pairs] == [("alice", "bob")]
+    assert (found.students, found.unread) == (2, ())
+    (tmp_path / "submitted" / "A1" / "eve.py").symlink_to(tmp_path / "release.py")
+    assert asyncio.run(similar_work(work)).unread == ("eve",)
 
 
 def test_cells_that_grading_added_do_not_count(tmp_path: Path) -> None:
