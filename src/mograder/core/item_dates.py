@@ -81,6 +81,11 @@ def course_zone(settings: Settings) -> tzinfo | None:
     return ZoneInfo(settings.timezone) if settings.timezone else None
 
 
+def given_zone(settings: Settings) -> tzinfo:
+    """Return the zone of times on the command line of marking and in its files: else UTC."""
+    return course_zone(settings) or UTC
+
+
 def written_dates(settings: Settings, name: str) -> ItemDates:
     """Return the dates in ``[items."NAME"]``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import LateWork
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, SETTINGS, grades, loaded, put
 
@@ -134,6 +135,16 @@ def test_a_csv_with_a_mistake_changes_nothing(
     assert "line 3: There is no assignment 'A9'" in told
     assert "line 5: An extension has a new due date, or it is an exemption." in told
     assert marks(capsys)["cleo"] == 57.4
+
+
+def test_times_without_an_offset_are_in_the_zone_of_the_course(course: Path) -> None:
+    (course / "mograder.toml").write_text(f'timezone = "Asia/Kolkata"\n{SETTINGS}')
+    (course / "x.csv").write_text("assignment,student,until\nA1,bob,2030-01-02T18:00\n")
+    assert run(["extension", "add", "A1", "alice", "--until", "2030-01-02T18:00"]) == 0
+    assert run(["extension", "import", "x.csv"]) == 0
+    with Gradebook(course / "gradebook.db") as book:
+        given = {each.student: each.until for each in LateWork(book).history()}
+    assert given == dict.fromkeys(("alice", "bob"), datetime(2030, 1, 2, 12, 30, tzinfo=UTC))
 
 
 def test_a_stored_rule_counts_before_the_settings(

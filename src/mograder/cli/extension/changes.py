@@ -11,6 +11,7 @@ from mograder.cli.extension.apply import dry_run_option, opened
 from mograder.cli.files import read_bytes
 from mograder.cli.shared.course_settings import course_option
 from mograder.core.clock import parse_given_time
+from mograder.core.item_dates import given_zone
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
@@ -31,8 +32,8 @@ _GROUP = click.option("--group", help="The group, instead of students.")
 @click.option(
     "--until",
     metavar="TIME",
-    help="The new due date: as 2026-11-22T18:00+01:00 (without an offset: UTC), or seconds since "
-    "1970.",
+    help="The new due date: as 2026-11-22T18:00+01:00 (without an offset: in the course's "
+    "timezone, else UTC), or seconds since 1970.",
 )
 @click.option("--exempt", is_flag=True, help="No deduction, however late the work is.")
 @click.option("--reason", default="", help="The reason, for instructors only.")
@@ -58,7 +59,7 @@ def add(
     whose = _whose(students, group)
     with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
-        time = None if until is None else parse_given_time(until)
+        time = None if until is None else parse_given_time(until, given_zone(loaded.settings))
         changes = [
             extension(name, student, of, until=time, exempt=exempt, reason=reason)
             for student, of in whose
@@ -102,7 +103,8 @@ def import_csv(*, file: Path, assignment: str, dry_run: bool, loaded: LoadedSett
     are checked first; extensions that the file does not name stay.
     """
     with opened(loaded, writes=not dry_run) as extensions:
-        changes = read_changes(read_bytes(file), str(file), extensions.assignments, assignment)
+        zone, data = given_zone(loaded.settings), read_bytes(file)
+        changes = read_changes(data, str(file), extensions.assignments, assignment, zone)
         extensions.apply(changes, dry_run=dry_run)
 
 

@@ -12,6 +12,7 @@ from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import together
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock, parse_given_time
+from mograder.core.item_dates import given_zone
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.grading.release.chosen_students import chosen_students
@@ -35,8 +36,8 @@ _options = together(
     "--at",
     "visible",
     metavar="TIME",
-    help="From then on, as 2026-12-01T09:00+01:00 (without an offset: UTC), or seconds since "
-    "1970.  [default: now]",
+    help="From then on, as 2026-12-01T09:00+01:00 (without an offset: in the course's timezone, "
+    "else UTC), or seconds since 1970.  [default: now]",
 )
 @click.option("--note", default="", help="For the staff of the course.")
 @_options
@@ -57,7 +58,7 @@ def release(  # one argument per option
     Students without a mark are left out. From the first release of an assignment on, the uploads
     to Moodle and to an assignment server send released marks only.
     """
-    at = None if visible is None else parse_given_time(visible)
+    at = None if visible is None else parse_given_time(visible, given_zone(loaded.settings))
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from pydantic import ValidationError
 
@@ -140,9 +140,13 @@ def described(change: Change) -> str:
 
 
 def read_changes(
-    data: bytes, name: str, assignments: Sequence[str], assignment: str = ""
+    data: bytes,
+    name: str,
+    assignments: Sequence[str],
+    assignment: str = "",
+    zone: tzinfo = UTC,
 ) -> tuple[Change, ...]:
-    """Return the changes of a CSV file; ``assignment`` is for rows that name none.
+    """Return the changes of a CSV file; ``assignment`` is for rows, ``zone`` for times without one.
 
     A row with a student, a group and no time puts the student into the group. Any other row is an
     extension, or an exemption where the column says yes; of all assignments where none is named.
@@ -161,7 +165,7 @@ def read_changes(
     problems = []
     for row in table.rows:
         try:
-            changes.append(_change(row, table, assignments, assignment))
+            changes.append(_change(row, table, assignments, assignment, zone))
         except MograderError as error:
             problems.append(f"  line {row.line}: {error.message}")
     if problems:
@@ -192,7 +196,9 @@ def write_changes(facts: LateFacts) -> str:
     return write_table(COLUMNS, [*rows, *members])
 
 
-def _change(row: Row, table: Table, assignments: Sequence[str], assignment: str) -> Change:
+def _change(
+    row: Row, table: Table, assignments: Sequence[str], assignment: str, zone: tzinfo
+) -> Change:
     cells = {column: row.cell(table.column(column)) for column in COLUMNS}
     exempt = cells["exempt"].casefold()
     if exempt not in _TRUE | _FALSE:
@@ -204,7 +210,7 @@ def _change(row: Row, table: Table, assignments: Sequence[str], assignment: str)
         find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
         cells["student"],
         cells["group"],
-        until=parse_given_time(cells["until"]) if cells["until"] else None,
+        until=parse_given_time(cells["until"], zone) if cells["until"] else None,
         exempt=exempt in _TRUE,
         reason=cells["reason"],
     )

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, given_zone, read_moment
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import PenaltiesSettings
 from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
@@ -260,7 +260,8 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             return [policy_change(facts, of, entries)]
         case "csv":
             names = known_assignments(marking.loaded, book)
-            return read_changes(fields.get("csv", "").encode(), "The file", names, name)
+            zone, text = given_zone(marking.loaded.settings), fields.get("csv", "")
+            return read_changes(text.encode(), "The file", names, name, zone)
     raise InvalidInput("The form has no action that this page knows.")
 
 
