@@ -260,8 +260,8 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             return [policy_change(facts, of, entries)]
         case "csv":
             names = known_assignments(marking.loaded, book)
-            zone, text = given_zone(marking.loaded.settings), fields.get("csv", "")
-            return read_changes(text.encode(), "The file", names, name, zone)
+            data = fields.get("csv", "").encode()
+            return read_changes(data, "The file", names, name, given_zone(marking.loaded.settings))
     raise InvalidInput("The form has no action that this page knows.")
 
 
