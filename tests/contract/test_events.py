@@ -15,9 +15,9 @@ from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import Busy
+from mograder.web.hub.core import notifier
+from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.handlers import events
-from mograder.web.hub.support import notifier
-from mograder.web.hub.support.notifier import Notifier, Part
 from tests.support.hub_app import SECRET, Hub, hub, make_hub, running
 from tests.support.hub_copies import ask, begin
 

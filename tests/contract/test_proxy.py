@@ -15,7 +15,7 @@ from yarl import URL
 
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
-from mograder.web.hub.support.audit import Event
+from mograder.web.hub.core.audit import Event
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 from tests.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
 

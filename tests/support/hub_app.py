@@ -52,9 +52,9 @@ from mograder.store.hub.revocations import CachedRevocations
 from mograder.store.releases.releases import ItemKind, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
-from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.hub_grading import make_grading
-from mograder.web.hub.support.services import Services
+from mograder.web.hub.core.capabilities import Capabilities
+from mograder.web.hub.core.hub_grading import make_grading
+from mograder.web.hub.core.services import Services
 from tests.support.clock import ManualClock
 from tests.support.session_pools import terms
 from tests.support.session_proxy import new_database

@@ -33,7 +33,7 @@ from mograder.sessions.node_connections import NodeConnections
 from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.hub.support.node_door import NodeDoor
+from mograder.web.hub.core.node_door import NodeDoor
 from mograder.web.serving import configuration
 from tests.support.supervisors import PATIENCE, short_directory
 

@@ -41,13 +41,13 @@ from mograder.store.releases.releases import Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.capabilities import Capabilities
+from mograder.web.hub.core.metrics import ProxyCounters
+from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.metrics import ProxyCounters
-from mograder.web.hub.support.services import Services
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol

@@ -23,7 +23,7 @@ CREDENTIAL_ROLES = (Role.STUDENT, Role.INSTRUCTOR)
 def may_open_work(username: str, role: Role, owner: str) -> bool:
     """Return whether a user may open the work of ``owner``: their own, or any as an instructor.
 
-    The guards of the hub's routes (``web/hub/support/access.py``) and the proxy of its sessions
+    The guards of the hub's routes (``web/hub/core/access.py``) and the proxy of its sessions
     (``web/hub/proxy/session_proxy.py``) both decide by this function.
     """
     return username == owner or role is Role.INSTRUCTOR

@@ -37,6 +37,18 @@ from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.fastapi_app import bare_api
+from mograder.web.hub.core.access import GUARDS, admit
+from mograder.web.hub.core.audit import AuditTrail
+from mograder.web.hub.core.copy_counts import CopyCounts
+from mograder.web.hub.core.course_numbers import CourseNumbers
+from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.hub_marking import hub_marking
+from mograder.web.hub.core.login_throttle import LoginThrottle
+from mograder.web.hub.core.metrics import Metrics
+from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.responses import answer_problem
+from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.validation_results import ValidationResults
 from mograder.web.hub.external_systems import (
     lti_service,
     machines_in,
@@ -52,22 +64,10 @@ from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.routes import ROUTES
-from mograder.web.hub.support.access import GUARDS, admit
-from mograder.web.hub.support.audit import AuditTrail
 from mograder.web.hub.support.board.class_board import open_class_board
-from mograder.web.hub.support.copy_counts import CopyCounts
-from mograder.web.hub.support.course_numbers import CourseNumbers
-from mograder.web.hub.support.hub_app import HubApp
-from mograder.web.hub.support.hub_marking import hub_marking
 from mograder.web.hub.support.hub_updates import open_updates
-from mograder.web.hub.support.login_throttle import LoginThrottle
-from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.notifier import Notifier, Part
 from mograder.web.hub.support.openapi import PROBLEMS
 from mograder.web.hub.support.rehearsals import Rehearsals
-from mograder.web.hub.support.responses import answer_problem
-from mograder.web.hub.support.services import Services
-from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.hub.support.version_upkeep import VersionUpkeep
 from mograder.web.hub.support.warming import Warming
 from mograder.web.hub.today.pages import count_numbers
@@ -76,7 +76,7 @@ from mograder.web.route import Route
 from mograder.web.templating import load_pages
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.support.node_door import NodeDoor
+    from mograder.web.hub.core.node_door import NodeDoor
 
 _OLD_QUESTION = b"/_front/session"
 """The question of an nginx with an earlier release's configuration; 403: let the hub answer."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mograder.store.external.lti_presence import has_platforms
+from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.services import Services
 from mograder.web.hub.routes import MACHINE_ROUTES
-from mograder.web.hub.support.hub_app import HubApp
-from mograder.web.hub.support.services import Services
 from mograder.web.route import Route
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app
+from mograder.web.hub.core.metrics import Metrics
+from mograder.web.hub.core.notifier import Notifier
+from mograder.web.hub.core.services import Services, open_services
 from mograder.web.hub.standby import WhileAtWork, standing_by
-from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.notifier import Notifier
-from mograder.web.hub.support.services import Services, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
@@ -48,7 +48,7 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and the errors of :func:`~mograder.web.hub.support.services.open_services`.
+    port in use, and the errors of :func:`~mograder.web.hub.core.services.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)

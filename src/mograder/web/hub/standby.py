@@ -1,6 +1,6 @@
 """The answers of a hub that is not at work: 503, with one sentence.
 
-A hub that waits for the end of another one (:mod:`~mograder.web.hub.support.hub_at_work`) answers
+A hub that waits for the end of another one (:mod:`~mograder.web.hub.core.hub_at_work`) answers
 each request so, also ``/health``, by which a front finds the hub at work. nginx has no health
 check: its configuration asks for no answer at all, which it takes as a hub that is away.
 """

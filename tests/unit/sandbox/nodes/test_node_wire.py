@@ -199,7 +199,7 @@ async def test_of_many_connections_of_one_node_the_first_stays_until_it_is_silen
             first = await hub.next_link()
             assert await status_of(hub, secret, CONTROL) == 409
             assert hub.door.links == {"node-a": first}
-            monkeypatch.setattr("mograder.web.hub.support.node_door._IN_USE_SECONDS", 0.0)
+            monkeypatch.setattr("mograder.web.hub.core.node_door._IN_USE_SECONDS", 0.0)
             async with knock(hub, secret, CONTROL) as (again, *_others):
                 assert again == 101
                 second = await hub.next_link()

@@ -9,8 +9,8 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
+from mograder.web.hub.core.access import GUARDS
 from mograder.web.hub.routes import ROUTES
-from mograder.web.hub.support.access import GUARDS
 from mograder.web.route import Route
 
 

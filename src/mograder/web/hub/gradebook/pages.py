@@ -22,9 +22,9 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.hub.board_tables import HelpRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.downloads import saved_file
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.pages import outcome, page
 from mograder.web.route import Access, Route
 

@@ -23,7 +23,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.releases.releases import ItemKind
-from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.core.hub_app import HubApp
 
 _PERCENT = 100.0
 

@@ -20,9 +20,9 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.handlers.items import person
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
 

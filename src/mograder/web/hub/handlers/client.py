@@ -9,7 +9,7 @@ from starlette.responses import Response
 from mograder.core.errors import NotFound
 from mograder.web.client_install import UV_LINES, ClientInstall, client_install, send_wheel
 from mograder.web.context import request_context
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page as show_page
 
 

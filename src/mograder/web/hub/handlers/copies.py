@@ -29,10 +29,9 @@ from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
 from mograder.web.downloads import attachment
-from mograder.web.hub.handlers.items import demand_visible, find_assignment, find_release
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import (
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.models import (
     ArchiveEntry,
     CopyStatus,
     Done,
@@ -41,8 +40,9 @@ from mograder.web.hub.support.models import (
     Taken,
     Uploaded,
 )
-from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.responses import back_from, deliver
+from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import back_from, deliver
+from mograder.web.hub.handlers.items import demand_visible, find_assignment, find_release
 from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody

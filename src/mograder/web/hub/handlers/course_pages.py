@@ -30,10 +30,10 @@ from mograder.store.hub.hub_state import AuditRow, EndingRow
 from mograder.store.hub.letters import LetterRow
 from mograder.store.releases.releases import Release
 from mograder.store.releases.visibility import Visibility
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.copy_counts import Count
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.handlers.client import lines_if_any
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.copy_counts import Count
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.pages import outcome, page
 from mograder.web.sheets import number_in, sheet_of
 

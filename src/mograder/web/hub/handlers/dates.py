@@ -30,11 +30,11 @@ from mograder.store.gradebook.late_facts import PolicyChange
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.releases.visibility import Visibility
 from mograder.web.background import Report
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.models import DatesEntry, DatesSet
+from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.models import DatesEntry, DatesSet
-from mograder.web.hub.support.responses import deliver
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json

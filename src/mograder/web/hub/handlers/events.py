@@ -18,9 +18,9 @@ from starlette.responses import Response, StreamingResponse
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
-from mograder.web.hub.support.access import HELPERS, Caller, identify, restricted
-from mograder.web.hub.support.hub_app import CurrentApp, hub_app
-from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.core.access import HELPERS, Caller, identify, restricted
+from mograder.web.hub.core.hub_app import CurrentApp, hub_app
+from mograder.web.hub.core.notifier import Part
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0

@@ -19,12 +19,12 @@ from mograder.grading.batch.grading_jobs import GradingRequest
 from mograder.store.course.sources import Source
 from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import ItemKind
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.models import GradedStudent, Grading, GradingCancelled, GradingJob
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.item_pages import page_of, submitters
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.mark_lines import mark_lines
-from mograder.web.hub.support.models import GradedStudent, Grading, GradingCancelled, GradingJob
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json

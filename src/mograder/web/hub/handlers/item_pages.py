@@ -18,10 +18,10 @@ from mograder.grading.release.releasing import ReleaseState, release_states
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.submissions.submitted_files import submitted_files
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.dates import dates_of
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of

@@ -23,10 +23,10 @@ from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.store.releases.visibility import Visibility
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.models import AssignmentEntry, Done, Entry, LectureEntry
-from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.models import AssignmentEntry, Done, Entry, LectureEntry
+from mograder.web.hub.core.notifier import Part
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 

@@ -32,11 +32,13 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.sessions.session import spinner_of
 from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
+from mograder.web.hub.core.access import identify
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
+from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.handlers.dates import dates_in_words, keep_told
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.handlers.lti_pick import pick_page
-from mograder.web.hub.support.access import identify
-from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import (
     complete,
     forget_state,
@@ -46,8 +48,6 @@ from mograder.web.hub.support.external_signin import (
     remembered_name,
     state_under_way,
 )
-from mograder.web.hub.support.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
-from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
 

@@ -30,11 +30,11 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import marks_of
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.handlers.items import find_release
-from mograder.web.hub.support.audit import Event
 from mograder.web.hub.support.external_signin import forget_state, framed, refuse, state_under_way
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
-from mograder.web.hub.support.responses import failure_page
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
 

@@ -25,9 +25,9 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of
 from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
-from mograder.web.hub.support.audit import Event
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.hub.support.external_signin import framed
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, lti_of
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
 from mograder.web.request_body import read_form, single_fields

@@ -18,11 +18,11 @@ from mograder.core.errors import NotFound
 from mograder.operations.machines import total
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, machines_of
-from mograder.web.hub.support.models import NodeChanged, NodeEntry
-from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.responses import deliver
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, machines_of
+from mograder.web.hub.core.models import NodeChanged, NodeEntry
+from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 
 PAGE = "/course/machines"

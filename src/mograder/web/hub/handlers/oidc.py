@@ -23,8 +23,9 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.sections.external_settings import OidcSettings
 from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
-from mograder.web.hub.support.access import Visitor
-from mograder.web.hub.support.audit import Event
+from mograder.web.hub.core.access import Visitor
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, oidc_of
 from mograder.web.hub.support.external_signin import (
     complete,
     forget_state,
@@ -32,7 +33,6 @@ from mograder.web.hub.support.external_signin import (
     refuse,
     state_under_way,
 )
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, oidc_of
 from mograder.web.hub.support.logins import end_login, safe_next
 from mograder.web.hub.support.oidc import OidcSignIn
 from mograder.web.request_body import read_form, single_fields

@@ -14,11 +14,11 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.web import pages
 from mograder.web.context import request_context
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, hub_app
+from mograder.web.hub.core.models import Health, Ready, ServerStatus
 from mograder.web.hub.handlers.items import person
 from mograder.web.hub.handlers.sessions import news_of
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, hub_app
-from mograder.web.hub.support.models import Health, Ready, ServerStatus
 from mograder.web.hub.support.openapi import describe, viewer_file, viewer_version
 from mograder.web.pages import page
 

@@ -20,9 +20,9 @@ from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
 from mograder.sessions.session import SessionKey
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.handlers.items import find_release, mode_of
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.rehearsal_models import (
     Durations,
     RehearsalCancelled,

@@ -20,11 +20,11 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_token
 from mograder.core.sections.external_settings import OidcSettings
 from mograder.web.context import request_context
-from mograder.web.hub.support.access import Visitor
-from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.access import Visitor
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.models import Done
 from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
-from mograder.web.hub.support.models import Done
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import read_form

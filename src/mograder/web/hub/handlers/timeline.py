@@ -25,12 +25,12 @@ from mograder.sessions.copy_timeline import Compared, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.models import Restored
+from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.copies import KnownCopy, file_status, send_notebook
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import Restored
-from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.responses import deliver
 from mograder.web.hub.support.timeline_models import (
     CellChanges,
     CellRestored,

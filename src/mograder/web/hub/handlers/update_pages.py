@@ -21,9 +21,9 @@ from mograder.store.copies.copy_updates import (
     cells_in,
     lines_in,
 )
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp
 from mograder.web.pages import outcome, page
 from mograder.web.sheets import sheet_of
 

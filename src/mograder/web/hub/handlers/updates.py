@@ -18,11 +18,11 @@ from mograder.store.copies.copy_updates import (
     lines_in,
 )
 from mograder.web.background import Report
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.notifier import Part
-from mograder.web.hub.support.responses import deliver
 from mograder.web.hub.support.update_models import (
     PreviewCancelled,
     UpdatedCopy,

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.releases.warm_times import Times
 from mograder.web.background import Report
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.models import ItemWarmth
+from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.models import ItemWarmth
-from mograder.web.hub.support.responses import deliver
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody
 

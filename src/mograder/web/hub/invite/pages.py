@@ -21,8 +21,8 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
-from mograder.web.hub.support.access import Caller
-from mograder.web.hub.support.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page
 from mograder.web.request_body import MEGABYTE, read_form
 from mograder.web.route import Access, Route

@@ -20,8 +20,8 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext
 from mograder.web.headers import nameable, security_headers
+from mograder.web.hub.core.capabilities import Capability, label_of
 from mograder.web.hub.proxy.headers import HeaderList
-from mograder.web.hub.support.capabilities import Capability, label_of
 from mograder.web.templating import Pages
 
 _FLAGS = SANDBOX_POLICY.removeprefix("sandbox ")

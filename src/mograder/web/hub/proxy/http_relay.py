@@ -16,13 +16,13 @@ from starlette.types import Message, Receive, Scope, Send
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy import page_injection
 from mograder.web.hub.proxy.answer_rules import Shape, Visit, shape_answer
 from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.proxy.save_recording import Change, Save
 from mograder.web.hub.proxy.upstream import Body, Upstream
-from mograder.web.hub.support.metrics import ProxyCounters
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are passed on to a session (compatibility-0.3.16.md 2.3)."""

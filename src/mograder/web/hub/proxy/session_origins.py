@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from mograder.core.errors import MograderError
 from mograder.core.session_url import SessionUrl
 from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.core.capabilities import label_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import RawHeaders, header
 from mograder.web.hub.proxy.http_relay import Exchange
@@ -24,7 +25,6 @@ from mograder.web.hub.proxy.paths import (
 )
 from mograder.web.hub.proxy.replies import ProxyReply, ended, see_other
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.capabilities import label_of
 
 _NAVIGATIONS = frozenset({"document", "iframe"})
 

@@ -21,6 +21,11 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
+from mograder.web.hub.core.access import RESTRICTED_PAGE, identify, login_headers, restricted
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.capabilities import Capability
+from mograder.web.hub.core.metrics import ProxyCounters
+from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
 from mograder.web.hub.proxy.frame_page import FramePages
@@ -53,11 +58,6 @@ from mograder.web.hub.proxy.replies import (
 from mograder.web.hub.proxy.save_recording import Save, change_by
 from mograder.web.hub.proxy.upstream import Upstream, Upstreams
 from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
-from mograder.web.hub.support.access import RESTRICTED_PAGE, identify, login_headers, restricted
-from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.capabilities import Capability
-from mograder.web.hub.support.metrics import ProxyCounters
-from mograder.web.hub.support.services import Services
 from mograder.web.problems import HUB_STATUS, status_of
 
 _log = get_logger("mograder.web.hub.proxy.session_proxy")

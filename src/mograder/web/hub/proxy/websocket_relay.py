@@ -17,12 +17,12 @@ from starlette.types import Message
 from mograder.core.log import get_logger
 from mograder.core.rate_limit import RateLimit
 from mograder.sessions.manager import SessionManager
+from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import upstream_headers
 from mograder.web.hub.proxy.http_relay import Exchange, Limits
 from mograder.web.hub.proxy.replies import ENDED
 from mograder.web.hub.proxy.upstream import Upgraded, Upstream
-from mograder.web.hub.support.metrics import ProxyCounters
 
 POLICY = 1008
 """Close code of a refusal (compatibility-0.3.16.md 2.3)."""

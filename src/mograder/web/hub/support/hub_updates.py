@@ -15,9 +15,9 @@ from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions.kept_releases import KeptReleases
-from mograder.web.hub.support.notifier import Notifier, Part
+from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.services import Services
 from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
-from mograder.web.hub.support.services import Services
 
 _LOOK_SECONDS = 60
 _log = get_logger(__name__)

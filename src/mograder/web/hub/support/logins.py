@@ -10,8 +10,8 @@ from starlette.responses import RedirectResponse, Response
 from mograder.auth.cookies import LIFETIME, Login, new_login_id
 from mograder.auth.roles import Role
 from mograder.web.context import request_context
-from mograder.web.hub.support.access import login_cookie
-from mograder.web.hub.support.hub_app import HubApp
+from mograder.web.hub.core.access import login_cookie
+from mograder.web.hub.core.hub_app import HubApp
 
 
 def new_login(app: HubApp, username: str, role: Role, lifetime: int = LIFETIME) -> Login:

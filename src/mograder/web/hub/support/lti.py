@@ -35,8 +35,8 @@ from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.lti_platforms import Keys, Links, Platforms
 from mograder.store.external.lti_rosters import Course, LtiRosters
 from mograder.store.external.lti_scores import LtiScores
+from mograder.web.hub.core.services import Services
 from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
-from mograder.web.hub.support.services import Services
 
 T = TypeVar("T")
 _REQUESTS_AT_ONCE = 8

@@ -16,7 +16,7 @@ from mograder.core.clock import Clock
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import repeat
 from mograder.operations.machines import Machine, MachineState, NodesView
-from mograder.web.hub.support.notifier import Notifier, Part
+from mograder.web.hub.core.notifier import Notifier, Part
 
 _LOOK_SECONDS = 2.0
 _SAME = timedelta(seconds=30)

@@ -25,7 +25,7 @@ from mograder.core.log import register_secret
 from mograder.core.sections.external_settings import OidcSettings
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
 from mograder.store.external.external_people import UsedStates
-from mograder.web.hub.support.services import Services
+from mograder.web.hub.core.services import Services
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from mograder.web.hub.support.models import Problem
+from mograder.web.hub.core.models import Problem
 from mograder.web.templating import StaticFile, static_file
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

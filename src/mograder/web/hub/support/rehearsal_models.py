@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.web.hub.support.models import Body, Done
+from mograder.web.hub.core.models import Body, Done
 
 
 class RehearsalPlan(Body):

@@ -14,7 +14,7 @@ from mograder.core.tasks.single_flight import Progress
 from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.rehearsal_outcome import Outcome
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
-from mograder.web.hub.support.services import Services
+from mograder.web.hub.core.services import Services
 
 _LOOK_SECONDS = 30.0
 _PACE = Pace()

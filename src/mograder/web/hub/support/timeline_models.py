@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mograder.notebook.versions.version_diff import CellChange, LineChange
 from mograder.store.versions.versions import Origin
-from mograder.web.hub.support.models import Body, Done
+from mograder.web.hub.core.models import Body, Done
 
 
 class VersionEntry(Body):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mograder.sessions.copy_updates import Standing
 from mograder.store.copies.copy_updates import PreviewState, UpdateState
-from mograder.web.hub.support.models import Body, Done
+from mograder.web.hub.core.models import Body, Done
 
 
 class UpdateLine(Body):

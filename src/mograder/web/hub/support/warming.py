@@ -22,7 +22,7 @@ from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.sandbox.environments.builder import Environments
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
-from mograder.web.hub.support.services import Services
+from mograder.web.hub.core.services import Services
 
 _LOOK_SECONDS = 60.0
 _log = get_logger(__name__)

@@ -23,10 +23,10 @@ from mograder.core.session_url import SessionUrl
 from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
+from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.hub.support.metrics import ProxyCounters
 from mograder.web.templating import load_pages
 from tests.support import session_proxy
 from tests.support.proxy_upstream import Upstream

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mograder.web.hub.support.audit import AuditTrail, Event
+from mograder.web.hub.core.audit import AuditTrail, Event
 from tests.support.hub_app import Hub
 
 EVENT = Event("alice", "access", "GET /x", "192.0.2.7")

@@ -13,7 +13,7 @@ import pytest
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
-from mograder.web.hub.support.capabilities import Capabilities, Capability
+from mograder.web.hub.core.capabilities import Capabilities, Capability
 from tests.support.clock import ManualClock
 from tests.support.session_proxy import FakeCapabilityTable
 

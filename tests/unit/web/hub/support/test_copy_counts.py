@@ -10,7 +10,7 @@ import pytest
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.copy_facts import CopyFacts, CopyListing
 from mograder.store.copies.copy_state import CopyState
-from mograder.web.hub.support.copy_counts import CopyCounts
+from mograder.web.hub.core.copy_counts import CopyCounts
 from tests.support.clock import ManualClock
 
 

@@ -25,11 +25,11 @@ from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from mograder.web.app import AppMiddleware
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import _make_hub_app
-from mograder.web.hub.support.access import admit
+from mograder.web.hub.core.access import admit
+from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.metrics import Metrics
+from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.support.external_signin import complete
-from mograder.web.hub.support.hub_app import HubApp
-from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.notifier import Notifier
 from mograder.web.marking.gradebook import SharedGradebook
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import ORIGIN, SECRET, Hub

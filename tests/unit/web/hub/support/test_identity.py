@@ -10,7 +10,7 @@ from starlette.types import Scope
 from mograder.auth.identity import Method
 from mograder.core.errors import InvalidInput
 from mograder.web.context import RequestContext
-from mograder.web.hub.support.access import identify, login_headers, restricted
+from mograder.web.hub.core.access import identify, login_headers, restricted
 from tests.support.session_proxy import SECRET, bearer, cookie, services
 
 

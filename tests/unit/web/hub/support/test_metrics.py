@@ -16,7 +16,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
-from mograder.web.hub.support.metrics import Metrics
+from mograder.web.hub.core.metrics import Metrics
 from tests.support.clock import ManualClock
 from tests.support.course import REPOSITORY
 from tests.support.hub_app import FakePool, FakeSession, Hub

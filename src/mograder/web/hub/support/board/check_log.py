@@ -20,7 +20,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, Seen
-from mograder.web.hub.support.board.item_checks import MOST_CHECKS, ItemChecks
+from mograder.web.hub.core.item_checks import MOST_CHECKS, ItemChecks
 
 _WRITE_SECONDS = 0.2
 _MOST_WAITING = 50_000

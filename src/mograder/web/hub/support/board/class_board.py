@@ -13,12 +13,12 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.connections import share_editing
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.board import Board, HelpRow
+from mograder.web.hub.core.help_desk import HelpDesk
+from mograder.web.hub.core.item_checks import ItemChecks
+from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.services import Services
 from mograder.web.hub.support.board.board_tables import BoardTables
 from mograder.web.hub.support.board.check_log import CheckLog
-from mograder.web.hub.support.board.help_desk import HelpDesk
-from mograder.web.hub.support.board.item_checks import ItemChecks
-from mograder.web.hub.support.notifier import Notifier, Part
-from mograder.web.hub.support.services import Services
 from mograder.web.templating import Pages
 
 _log = get_logger(__name__)

@@ -46,15 +46,15 @@ from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.revocations import CachedRevocations
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
-from mograder.web.hub.support.capabilities import Capabilities
-from mograder.web.hub.support.hosting import Hosting
-from mograder.web.hub.support.hub_at_work import Standby, begin_work
-from mograder.web.hub.support.hub_grading import Hands, HubGrading, open_grading
-from mograder.web.hub.support.open_hosting import Course, open_hosting
+from mograder.web.hub.core.capabilities import Capabilities
+from mograder.web.hub.core.hosting import Hosting
+from mograder.web.hub.core.hub_at_work import Standby, begin_work
+from mograder.web.hub.core.hub_grading import Hands, HubGrading, open_grading
+from mograder.web.hub.core.open_hosting import Course, open_hosting
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.support.connected_nodes import HubNodes
+    from mograder.web.hub.core.connected_nodes import HubNodes
 
 _log = get_logger(__name__)
 

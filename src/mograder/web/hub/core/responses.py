@@ -21,9 +21,9 @@ from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticate
 from mograder.core.names import INSTRUCTOR
 from mograder.web.background import Report, progress_response
 from mograder.web.context import request_context
-from mograder.web.hub.support.audit import Event
-from mograder.web.hub.support.hub_app import go_to, hub_app, identity_of
-from mograder.web.hub.support.notifier import Part
+from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import go_to, hub_app, identity_of
+from mograder.web.hub.core.notifier import Part
 from mograder.web.pages import page, problem_page, with_outcome
 from mograder.web.problems import (
     HUB_STATUS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.support.node_door import NodeDoor
+from mograder.web.hub.core.node_door import NodeDoor
 
 
 @dataclass(frozen=True, slots=True)

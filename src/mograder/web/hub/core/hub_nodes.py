@@ -19,9 +19,9 @@ from mograder.sessions.nodes.node_registry import NodeRegistry, node_capacity
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.support.connected_nodes import HubNodes
-from mograder.web.hub.support.hosting import Hosting
-from mograder.web.hub.support.node_door import NodeDoor
+from mograder.web.hub.core.connected_nodes import HubNodes
+from mograder.web.hub.core.hosting import Hosting
+from mograder.web.hub.core.node_door import NodeDoor
 
 
 @asynccontextmanager

@@ -32,8 +32,8 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.hub.grading_jobs import KeptJobs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
-from mograder.web.hub.support.background_judges import BackgroundExecutor, BackgroundJudges
-from mograder.web.hub.support.hub_batch import HubBatch
+from mograder.web.hub.core.background_judges import BackgroundExecutor, BackgroundJudges
+from mograder.web.hub.core.hub_batch import HubBatch
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)

@@ -10,7 +10,7 @@ from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.store.hub.hub_state import HubState
-from mograder.web.hub.support.hosting import Hosting, own_machine
+from mograder.web.hub.core.hosting import Hosting, own_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Course:
 async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
     """Return what runs the sessions; nodes are let in during the block, if it has some.
 
-    Raises: as :func:`~mograder.web.hub.support.hub_nodes.open_nodes`.
+    Raises: as :func:`~mograder.web.hub.core.hub_nodes.open_nodes`.
     """
     if not course.loaded.settings.nodes.enabled:
         yield own_machine(course.loaded, course.supervisor)
         return
-    from mograder.web.hub.support.hub_nodes import open_nodes  # noqa: PLC0415 - see above
+    from mograder.web.hub.core.hub_nodes import open_nodes  # noqa: PLC0415 - see above
 
     async with open_nodes(
         course.loaded,

@@ -24,17 +24,17 @@ from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.context import request_context
-from mograder.web.hub.support.audit import AuditTrail
+from mograder.web.hub.core.audit import AuditTrail
+from mograder.web.hub.core.copy_counts import CopyCounts
+from mograder.web.hub.core.course_numbers import CourseNumbers
+from mograder.web.hub.core.login_throttle import LoginThrottle
+from mograder.web.hub.core.metrics import Metrics
+from mograder.web.hub.core.notifier import Notifier
+from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.validation_results import ValidationResults
 from mograder.web.hub.support.board.class_board import ClassBoard
-from mograder.web.hub.support.copy_counts import CopyCounts
-from mograder.web.hub.support.course_numbers import CourseNumbers
 from mograder.web.hub.support.hub_updates import HubUpdates
-from mograder.web.hub.support.login_throttle import LoginThrottle
-from mograder.web.hub.support.metrics import Metrics
-from mograder.web.hub.support.notifier import Notifier
 from mograder.web.hub.support.rehearsals import Rehearsals
-from mograder.web.hub.support.services import Services
-from mograder.web.hub.support.validation_results import ValidationResults
 from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer

@@ -24,9 +24,9 @@ from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.core.name_lookup import nfc
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
-from mograder.web.hub.support.hub_app import IDENTITY, hub_app, identity_of
-from mograder.web.hub.support.responses import NotEnrolled, answer_problem
-from mograder.web.hub.support.services import Services
+from mograder.web.hub.core.hub_app import IDENTITY, hub_app, identity_of
+from mograder.web.hub.core.responses import NotEnrolled, answer_problem
+from mograder.web.hub.core.services import Services
 from mograder.web.marking.access import check_marker
 from mograder.web.marking.context import enter_marking
 from mograder.web.problems import Wants, wanted

@@ -26,7 +26,7 @@ from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.transports import CONTROL, DOOR, RELEASE, SESSION
 from mograder.store.hub.nodes import Nodes
 from mograder.web.context import context_of
-from mograder.web.hub.support.login_throttle import LoginThrottle
+from mograder.web.hub.core.login_throttle import LoginThrottle
 from mograder.web.uvicorn_protocol import HAND_OVER, HandOver
 
 _log = get_logger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from mograder.web.hub.support.hub_app import hub_app, identity_of
-from mograder.web.hub.support.services import Services
+from mograder.web.hub.core.hub_app import hub_app, identity_of
+from mograder.web.hub.core.services import Services
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.opening import make_marking
