@@ -29,7 +29,7 @@ DEEP_FUNCTIONS: dict[str, str] = {}
 
 LAZY_IMPORTS: dict[str, str] = {
     "src/mograder/cli/": "the command line loads a command's group when it is asked for",
-    "src/mograder/web/hub/external_systems.py": "hubs without other systems do not import them",
+    "src/mograder/web/hub/features.py": "hubs without other systems do not load their libraries",
     "src/mograder/web/hub/core/open_hosting.py": "hubs without nodes do not import them",
     "src/mograder/sandbox/inside/serve.py": "runs as the environment's python, imports marimo last",
 }

@@ -7,16 +7,12 @@ from collections.abc import Iterator, Sequence
 import click
 
 from mograder.cli.shared.result import Result, json_option
-from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
-from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.hub.features import FEATURES, OPTIONAL
 from mograder.web.route import Access, Route
 
 _TABLES = {
-    "": ROUTES,
-    "oidc": OIDC_ROUTES,
-    "lti": LTI_ROUTES,
-    "oidc or lti": PEOPLE_ROUTES,
-    "nodes": MACHINE_ROUTES,
+    "": tuple(route for feature in FEATURES for route in feature.routes),
+    **{needed: make().routes for needed, make in OPTIONAL.items()},
 }
 """The routes by the systems of which a hub needs one to have them; all hubs have those of ""."""
 

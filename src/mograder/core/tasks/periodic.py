@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
@@ -33,6 +33,24 @@ async def keep_running(
         except Exception:  # noqa: BLE001 - one of the two places that answer for all loops
             _log.exception("%s: an unexpected error; it goes on in %.0f s", name, again_seconds)
         await set_within(stop, again_seconds)
+
+
+@asynccontextmanager
+async def running(
+    loops: Mapping[str, Loop], wake: Callable[[], None] = lambda: None
+) -> AsyncIterator[None]:
+    """Run loops, by name, during the block; at its end they are told to stop, and waited for.
+
+    ``wake`` is called after they are told.
+    """
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(keep_running(name, loop, stop)) for name, loop in loops.items()]
+    try:
+        yield
+    finally:
+        stop.set()
+        wake()
+        await asyncio.wait(tasks)
 
 
 async def repeat(

@@ -196,7 +196,7 @@ async def visitor(request: Request, identity: Annotated[Identity, Depends(member
     Raises: Forbidden.
     """
     named, item = request.path_params["user"], request.path_params["a"]
-    desk = hub_app(request).board.desk
+    desk = hub_app(request).desk
     if identity.role is Role.MARKER and desk.took(identity.username, nfc(named), nfc(item)):
         return identity
     return await owner(request, identity)

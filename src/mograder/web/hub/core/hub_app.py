@@ -6,18 +6,19 @@ The middleware puts one frozen object into the request's scope; handlers get it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
 
 from fastapi import Depends, Request
 from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.core.names import ItemName
 from mograder.grading.late.course_dates import CourseDates
-from mograder.sessions.copy_timeline import CopyTimelines
+from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
-from mograder.store.client_wheel import ClientWheels
 from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.visibility import VisibilityRules
@@ -27,42 +28,49 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.copy_counts import CopyCounts
 from mograder.web.hub.core.course_numbers import CourseNumbers
-from mograder.web.hub.core.login_throttle import LoginThrottle
+from mograder.web.hub.core.help_desk import HelpDesk
+from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.core.validation_results import ValidationResults
-from mograder.web.hub.support.board.class_board import ClassBoard
-from mograder.web.hub.support.hub_updates import HubUpdates
-from mograder.web.hub.support.rehearsals import Rehearsals
-from mograder.web.hub.support.warming import Warming
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer
 from mograder.web.templating import Pages
 
-if TYPE_CHECKING:
-    # Imported by hubs only that have them configured (`web.hub.external_systems`).
-    from mograder.web.hub.support.lti import LtiService
-    from mograder.web.hub.support.machine_watch import MachineWatch
-    from mograder.web.hub.support.oidc import OidcSignIn
-    from mograder.web.hub.support.post import Post
+T = TypeVar("T")
+if TYPE_CHECKING:  # imported by hubs with platforms only
+    from mograder.exchange.lti.roster import CourseMembers
 
 IDENTITY = "mograder.identity"
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformFacts:
+    """What other features' pages show of learning platforms; the state of a hub that has some.
+
+    ``courses`` returns the courses whose members are known, ``scores`` what is known of an item's
+    marks there, for the item's template. Both block.
+    """
+
+    courses: Callable[[], Sequence[CourseMembers]]
+    scores: Callable[[ItemName], object]
+
+
+@dataclass(frozen=True, slots=True)
 class HubApp:
-    """The hub's services, and the objects that only its own pages need."""
+    """What nearly all features of the hub need, and what each of them keeps while it runs.
+
+    ``desk`` has the open requests for help, ``checks`` the checks and titles of items.
+    """
 
     services: Services
     pages: Pages
     work: Work
     audit: AuditTrail
-    login_throttle: LoginThrottle
     visibility: VisibilityRules
     metrics: Metrics
     copies: Copies
-    timelines: CopyTimelines
     submissions: Submissions
     listing: CopyListing
     results: ValidationResults
@@ -70,21 +78,28 @@ class HubApp:
     copy_counts: CopyCounts
     numbers: CourseNumbers
     marking: MarkingApp
-    board: ClassBoard
-    client_wheels: ClientWheels
-    updates: HubUpdates
-    rehearsals: Rehearsals
-    warming: Warming
-    oidc: OidcSignIn | None = None
-    """None: the hub has no OpenID Connect provider."""
-    lti: LtiService | None = None
-    """None: the hub has no learning platform."""
-    post: Post | None = None
-    """None: the hub sends no letters by e-mail."""
-    machines: MachineWatch | None = None
-    """None: all sessions run on the hub's own machine."""
+    desk: HelpDesk
+    checks: ItemChecks
+    on_marks: list[Callable[[], None]] = field(default_factory=list)
+    """Called when marks may have changed."""
+    on_session: list[Callable[[SessionKey], None]] = field(default_factory=list)
+    """Called when a session has begun or ended."""
+    _states: dict[type, object] = field(default_factory=dict, init=False, repr=False)
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
+
+    def add(self, state: T) -> T:
+        """Keep the state of a feature that opens, for :meth:`of`."""
+        self._states[type(state)] = state
+        return state
+
+    def of(self, kind: type[T]) -> T:
+        """Return the state of a feature that this hub has."""
+        return cast(T, self._states[kind])
+
+    def find(self, kind: type[T]) -> T | None:
+        """Return the state of a feature, None where the hub does not have it."""
+        return cast("T | None", self._states.get(kind))
 
     @property
     def dates(self) -> CourseDates:
@@ -104,12 +119,13 @@ class HubApp:
     def page_values(self, request: Request) -> dict[str, object]:
         """Return the values for every page: the person who is signed in, and items' titles."""
         who = identity_of(request)
-        viewer = None if who is None else _viewer(who, machines=self.machines is not None)
+        machines = self.services.loaded.settings.nodes.enabled
+        viewer = None if who is None else _viewer(who, machines=machines)
         waiting = 0
         if viewer is not None and viewer.marks:
-            waiting = sum(not each.helper for each in self.board.desk.requests())
+            waiting = sum(not each.helper for each in self.desk.requests())
         numbers = self.numbers.last if viewer is not None and viewer.instructor else None
-        titles = self.board.checks.title
+        titles = self.checks.title
         return {"viewer": viewer, "waiting": waiting, "numbers": numbers, "item_title": titles}
 
 
@@ -128,24 +144,6 @@ def hub_app(request: Request) -> HubApp:
     """Return the object that the middleware put into the request."""
     app: HubApp = request.scope[APP]
     return app
-
-
-def lti_of(app: HubApp) -> LtiService:
-    """Return the objects of LTI 1.3; the routes that use them exist only where there are some."""
-    assert app.lti is not None
-    return app.lti
-
-
-def oidc_of(app: HubApp) -> OidcSignIn:
-    """Return the objects of OpenID Connect; the routes that use them exist only with a provider."""
-    assert app.oidc is not None
-    return app.oidc
-
-
-def machines_of(app: HubApp) -> MachineWatch:
-    """Return the machines; the routes that use them exist only on hubs with nodes."""
-    assert app.machines is not None
-    return app.machines
 
 
 def identity_of(request: Request) -> Identity | None:

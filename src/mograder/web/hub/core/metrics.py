@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -23,14 +22,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from mograder.operations.machines import Machine
 from mograder.sessions.copy_recorder import RecordingCounters
 from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
-
-if TYPE_CHECKING:
-    # Imported by hubs with nodes only (`web.hub.external_systems`).
-    from mograder.operations.machines import Machine
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")

@@ -128,7 +128,7 @@ async def student_page(user: str, request: Request, app: CurrentApp, caller: Cal
         requests=requests,
         extensions=extensions,
         help=_help_of(app, name),
-        messages=[each for one in items for each in app.board.desk.messages(one.column.item)],
+        messages=[each for one in items for each in app.desk.messages(one.column.item)],
         enrolled=enrolled,
         now=app.services.clock.now(),
         number=number_text,
@@ -221,7 +221,7 @@ def _said_about(
 
 
 def _help_of(app: HubApp, user: str) -> list[HelpRow]:
-    return [each for each in app.board.desk.requests() if each.username == user]
+    return [each for each in app.desk.requests() if each.username == user]
 
 
 ROUTES = (

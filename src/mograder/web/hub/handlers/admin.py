@@ -29,6 +29,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.core.models import Held, Published, Warmed
 from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody
@@ -139,7 +140,7 @@ async def _replace(
             kind=kind,
             staged=staged,
             progress=report,
-            keep=app.updates.keep,
+            keep=app.of(HubUpdates).keep,
         )
 
 

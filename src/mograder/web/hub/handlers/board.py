@@ -23,6 +23,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.support.board.board_tables import View
+from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 
@@ -46,7 +47,7 @@ async def boards(request: Request, app: CurrentApp, caller: Caller) -> Response:
     releases = await to_thread.run_sync(app.services.releases.all)
     keys = (live.key for live in app.services.pool.all())
     used = Counter(key.item for key in keys if key.mode is Mode.EDIT)
-    waiting = Counter(each.item for each in app.board.desk.requests() if not each.helper)
+    waiting = Counter(each.item for each in app.desk.requests() if not each.helper)
     names = (str(release.name) for release in releases if release.kind is ItemKind.ASSIGNMENT)
     lines = [BoardLine(each, used[each], waiting[each]) for each in names]
     lines.sort(key=lambda line: (-line.waiting, -line.open))
@@ -56,7 +57,7 @@ async def boards(request: Request, app: CurrentApp, caller: Caller) -> Response:
 async def board(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the students of an item and their checks; with ``?names=no`` without any name."""
     item, view = await _item(app, name), _view(request, caller)
-    table = await app.board.tables.look(item, view)
+    table = await app.of(ClassBoard).tables.look(item, view)
     done, whose = outcome(request)
     return page(
         request,
@@ -67,8 +68,8 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         at=app.services.clock.now(),
         names=view is not View.NAMELESS,
         table=table,
-        requests=app.board.desk.requests(item),
-        messages=app.board.desk.messages(item),
+        requests=app.desk.requests(item),
+        messages=app.desk.messages(item),
         me=caller.username,
         instructor=caller.role is Role.INSTRUCTOR,
         longest=MOST_MESSAGE,
@@ -88,7 +89,7 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     if not (minutes.isascii() and minutes.isdigit() and 0 < int(minutes[:6]) <= _MOST_MINUTES):
         raise InvalidInput(f"A message is shown for 1 to {_MOST_MINUTES} minutes.")
     until = app.services.clock.now() + timedelta(minutes=int(minutes[:6]))
-    await app.board.desk.send(item, text, caller.username, until)
+    await app.desk.send(item, text, caller.username, until)
     await app.audit.record(
         request, caller, "send message", f"{item}: {' '.join(text.split())}"[:300]
     )
@@ -100,7 +101,7 @@ async def take_back(
 ) -> Response:
     """End a message before its time."""
     item = await _item(app, name)
-    if await app.board.desk.take_back(item, number):
+    if await app.desk.take_back(item, number):
         await app.audit.record(request, caller, "take back message", f"{item} ({number})")
     return go_to(request, page_of(item))
 

@@ -7,8 +7,10 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
+from mograder.store.client_wheel import ClientWheels
 from mograder.web.client_install import UV_LINES, ClientInstall, client_install, send_wheel
 from mograder.web.context import request_context
+from mograder.web.hub.core.feature import NOTHING, Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page as show_page
 
@@ -22,7 +24,7 @@ async def page(request: Request, app: CurrentApp) -> Response:
 
 async def send(request: Request, app: CurrentApp, digest: str, name: str) -> Response:
     """Send a wheel."""
-    return await send_wheel(request, app.client_wheels, digest, name)
+    return await send_wheel(request, app.of(ClientWheels), digest, name)
 
 
 async def lines_for(request: Request, app: HubApp) -> ClientInstall:
@@ -30,7 +32,7 @@ async def lines_for(request: Request, app: HubApp) -> ClientInstall:
 
     Raises: :class:`~mograder.core.errors.NotFound` where no wheel can be made.
     """
-    wheel = await to_thread.run_sync(app.client_wheels.current)
+    wheel = await to_thread.run_sync(app.of(ClientWheels).current)
     loaded = app.services.loaded
     server = "" if loaded.on_moodle else loaded.settings.https.url
     return client_install(wheel, request_context(request), loaded.settings, server)
@@ -42,3 +44,9 @@ async def lines_if_any(request: Request, app: HubApp) -> ClientInstall | None:
         return await lines_for(request, app)
     except NotFound:
         return None
+
+
+def open_client(hub: HubApp) -> Run:
+    """Make the wheels that students install."""
+    hub.add(ClientWheels(hub.services.loaded.course_dir))
+    return NOTHING

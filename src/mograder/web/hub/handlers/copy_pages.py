@@ -21,6 +21,7 @@ from mograder.core.errors import NotFound
 from mograder.grading.marking.question_sources import sources_or_none
 from mograder.grading.marking.shown_work import WorkCell, WorkToShow
 from mograder.notebook.points import key_of
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
@@ -168,9 +169,9 @@ def _header(lines: Sequence[str]) -> int:
 async def _look_at_version(
     copy: CopyOf, number: str, request: Request, app: HubApp, caller: Caller
 ) -> Response:
-    timeline = await app.timelines.of(copy)
+    timeline = await app.of(CopyTimelines).of(copy)
     version = timeline.find(int(number) if len(number) < 10 else 0)
-    saved = await app.timelines.text(copy, version)
+    saved = await app.of(CopyTimelines).text(copy, version)
     what = f"{copy.user}/{copy.item} version {version.number}"
     await app.audit.record_foreign(request, caller, copy.user, "read", what)
     mine = copy.user == caller.username

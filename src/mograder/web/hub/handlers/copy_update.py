@@ -18,6 +18,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import NotebookUpdate
 from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.copies import KnownCopy
+from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.update_models import CopyUpdated, UpdateConflict
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.templating import path_segment
@@ -33,11 +34,11 @@ _STATES = {
 
 async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a student what the author's update changes, or what it has changed."""
-    found = await app.updates.copies.standing(copy)
+    found = await app.of(HubUpdates).copies.standing(copy)
     problem, proposal = "", None
     if found.state.takeable:
         try:
-            proposal = await app.updates.copies.propose(copy)
+            proposal = await app.of(HubUpdates).copies.propose(copy)
         except InvalidInput as error:
             problem = error.message
     mine = copy.user == caller.username
@@ -64,7 +65,7 @@ async def take(
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and merging the author's corrections")
-        row = await app.updates.copies.take(copy)
+        row = await app.of(HubUpdates).copies.take(copy)
         await note_update(app, request, caller, copy, row)
         return updated(row)
 
@@ -78,7 +79,7 @@ async def put_back(
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and putting your text back")
-        row = await app.updates.copies.put_back(copy)
+        row = await app.of(HubUpdates).copies.put_back(copy)
         await note_update(app, request, caller, copy, row)
         return updated(row)
 
@@ -91,7 +92,7 @@ async def settle(
     """Do what waits for a student's copy before its session starts; another person's is left."""
     if caller.username != copy.user:
         return
-    row = await app.updates.copies.settle(copy, report)
+    row = await app.of(HubUpdates).copies.settle(copy, report)
     if row is not None:
         await note_update(app, request, caller, copy, row)
 

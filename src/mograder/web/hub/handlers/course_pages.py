@@ -32,12 +32,13 @@ from mograder.store.releases.releases import Release
 from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.copy_counts import Count
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.handlers.client import lines_if_any
+from mograder.web.hub.support.post import Post
 from mograder.web.pages import outcome, page
 from mograder.web.sheets import number_in, sheet_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported by hubs with platforms only
     from mograder.exchange.lti.roster import CourseMembers
 
 _PAGE = 50
@@ -156,7 +157,7 @@ async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
         stamp=str(await to_thread.run_sync(roster.stamp)),
         by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
-        external=app.oidc is not None or app.lti is not None,
+        external=_signs_in_elsewhere(app),
         done=done,
         done_item=item,
     )
@@ -185,14 +186,20 @@ async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
     )
 
 
+def _signs_in_elsewhere(app: HubApp) -> bool:
+    """Return whether people of other systems can sign in."""
+    return bool(app.services.loaded.settings.oidc.issuer) or app.find(PlatformFacts) is not None
+
+
 def _platform_courses(app: HubApp) -> Sequence[CourseMembers]:
     """Return the courses of learning platforms whose members are known, none without a platform."""
-    return () if app.lti is None else app.lti.rosters.courses()
+    platforms = app.find(PlatformFacts)
+    return () if platforms is None else platforms.courses()
 
 
 def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
     begun, now = count.begun, app.services.clock.now()
-    app.board.checks.look()
+    app.checks.look()
     lines = []
     for release in app.services.releases.all():
         rule = app.visibility.of(release.name)
@@ -296,14 +303,14 @@ def gather(app: HubApp) -> RecentProblems:
     endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
     lines = services.state.recent_audit(_AUDIT_LINES)
     refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
-    space = services.workspaces.space()
+    space, post = services.workspaces.space(), app.find(Post)
     return RecentProblems(
         current=tuple(_current(app, space)),
         endings=tuple(reversed(endings))[:_MOST],
         refusals=tuple(refusals)[:_MOST],
         free=space.free,
-        mail=app.post.problem if app.post else "",
-        letters=app.post.failures(since) if app.post else (),
+        mail=post.problem if post else "",
+        letters=post.failures(since) if post else (),
         misnamed=misnamed(
             services.loaded.settings.items, [each.name for each in services.releases.all()]
         ),

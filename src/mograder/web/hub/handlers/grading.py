@@ -6,6 +6,9 @@ client, and after a restart.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Literal
 
 from anyio import to_thread
@@ -15,13 +18,15 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName
-from mograder.grading.batch.grading_jobs import GradingRequest
+from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
 from mograder.store.course.sources import Source
 from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.models import GradedStudent, Grading, GradingCancelled, GradingJob
+from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.item_pages import page_of, submitters
 from mograder.web.hub.support.mark_lines import mark_lines
@@ -146,3 +151,24 @@ def _job(row: JobRow) -> GradingJob:
         started=row.started_at.timestamp() if row.started_at else None,
         ended=row.ended_at.timestamp() if row.ended_at else None,
     )
+
+
+def open_grading(hub: HubApp) -> Run:
+    """Return the grading of what is asked for, and was of an earlier hub; pages hear of it."""
+    jobs = hub.services.grading.jobs
+
+    def graded(_: str) -> None:
+        hub.numbers.note()
+        hub.notifier.notify_instructors(Part.MARKS)
+
+    jobs.on_change = graded
+    return partial(_grade, jobs)
+
+
+@asynccontextmanager
+async def _grade(jobs: GradingJobs) -> AsyncIterator[None]:
+    await jobs.open()
+    try:
+        yield
+    finally:
+        await jobs.close()

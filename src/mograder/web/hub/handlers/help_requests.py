@@ -22,6 +22,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.models import HelpAsked, HelpState, HelpWord
 from mograder.web.hub.handlers.board import page_of
 from mograder.web.hub.handlers.copies import KnownCopy, known_copy
+from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json
 from mograder.web.route import JsonBody
@@ -41,7 +42,7 @@ class _Asked(BaseModel):
 
 async def state(copy: KnownCopy, app: CurrentApp, caller: Caller) -> HelpState:
     """Return the request of a copy, and the checks that a request may be about."""
-    columns = await to_thread.run_sync(app.board.checks.of, copy.item)
+    columns = await to_thread.run_sync(app.checks.of, copy.item)
     asked = help_of(app, copy)
     return HelpState(asked=asked, labels=[column.label for column in columns], most=MOST_TEXT)
 
@@ -51,7 +52,7 @@ async def ask(
 ) -> HelpState:
     """Ask for help with one's own copy; a request that is open already stays as it is."""
     asked = await read_json(request, _Asked, _BODY)
-    columns = await to_thread.run_sync(app.board.checks.of, copy.item)
+    columns = await to_thread.run_sync(app.checks.of, copy.item)
     labels = [column.label for column in columns]
     if asked.label and asked.label not in labels:
         raise InvalidInput("There is no such question in this notebook.")
@@ -59,14 +60,14 @@ async def ask(
         raise NotFound("This notebook is not open.", hint="Open it, then ask.")
     text = plain_words(asked.text, MOST_TEXT)
     row = HelpRow(copy.item, copy.user, asked.label, text, app.services.clock.now())
-    if await app.board.desk.ask(row):
+    if await app.desk.ask(row):
         await app.audit.record(request, caller, "ask for help", f"{copy.user}/{copy.item}")
     return HelpState(asked=help_of(app, copy), labels=labels, most=MOST_TEXT)
 
 
 async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> HelpState:
     """End the request for help with one's own copy, and with it the work together."""
-    if await app.board.desk.end(copy.item, copy.user) is not None:
+    if await app.desk.end(copy.item, copy.user) is not None:
         await app.audit.record(request, caller, "end help", f"{copy.user}/{copy.item}")
     return HelpState(asked=None, labels=[], most=MOST_TEXT)
 
@@ -74,7 +75,7 @@ async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp, caller: C
 async def take(name: str, user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Take a student's request."""
     copy = known_copy(user, name)
-    await app.board.desk.take(copy.item, copy.user, caller.username)
+    await app.desk.take(copy.item, copy.user, caller.username)
     await app.audit.record(request, caller, "take help request", f"{copy.user}/{copy.item}")
     return go_to(request, page_of(copy.item))
 
@@ -84,10 +85,10 @@ async def close(
 ) -> Response:
     """Close a request: one's own, or as an instructor any."""
     copy = known_copy(user, name)
-    taken = app.board.desk.took(caller.username, copy.user, copy.item)
+    taken = app.desk.took(caller.username, copy.user, copy.item)
     if not taken and caller.role is not Role.INSTRUCTOR:
         raise Conflict("You have not taken this request, or it has ended.")
-    if await app.board.desk.end(copy.item, copy.user) is not None:
+    if await app.desk.end(copy.item, copy.user) is not None:
         await app.audit.record(request, caller, "close help request", f"{copy.user}/{copy.item}")
     return go_to(request, page_of(copy.item))
 
@@ -102,9 +103,9 @@ async def together(
         raise Conflict(
             f"{copy.user} does not have the notebook open.", hint="Read the copy, or wait."
         )
-    await app.board.desk.join(copy.item, copy.user, caller.username)
+    await app.desk.join(copy.item, copy.user, caller.username)
     await app.audit.record(request, caller, "work together", f"{copy.user}/{copy.item}")
-    shared = await app.board.share(live)
+    shared = await app.of(ClassBoard).share(live)
     if not shared:
         return go_to(request, with_outcome(page_of(copy.item), "not-shared", copy.user))
     return go_to(request, f"/{live.key.url}")
@@ -112,7 +113,7 @@ async def together(
 
 def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
     """Return the open request of a copy, for its owner and for the helper."""
-    row = app.board.desk.of_copy(copy.user, copy.item)
+    row = app.desk.of_copy(copy.user, copy.item)
     if row is None:
         return None
     state: HelpWord = "together" if row.together else "taken" if row.helper else "waiting"

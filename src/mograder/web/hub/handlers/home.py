@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -36,11 +35,9 @@ from mograder.web.hub.handlers.hand_in import HandIn, course_page, hand_in_of, m
 from mograder.web.hub.handlers.items import ItemView, person, survey
 from mograder.web.hub.handlers.marks import released_marks_of
 from mograder.web.hub.handlers.sessions import news_of, visible_sessions
+from mograder.web.hub.support.hub_updates import HubUpdates
+from mograder.web.hub.support.machine_watch import Leaving, MachineWatch
 from mograder.web.pages import outcome, page
-
-if TYPE_CHECKING:
-    # Imported by hubs with nodes only (`web.hub.external_systems`).
-    from mograder.web.hub.support.machine_watch import Leaving
 
 _log = get_logger(__name__)
 _LONGEST = 40
@@ -146,7 +143,7 @@ async def view_as(request: Request, caller: Caller) -> Response:
 
 def _offered(app: HubApp) -> frozenset[str]:
     """Return the items with an update that is merged into copies."""
-    offers = app.updates.copies.stores.rows.offers()
+    offers = app.of(HubUpdates).copies.stores.rows.offers()
     return frozenset(item for item, offer in offers.items() if not offer.withdrawn)
 
 
@@ -154,7 +151,7 @@ def _look(
     app: HubApp, identity: Identity, preview: Preview | None
 ) -> tuple[list[ItemView], list[AssignmentLine]]:
     """Read the disk: return a person's items, and for each assignment its copy and result."""
-    app.board.checks.look()
+    app.checks.look()
     moodle = moodle_pages(app.services.loaded.settings)
     views = survey(app, identity, preview.at if preview else None)
     if preview:  # a preview does not show the instructor's own copies
@@ -206,7 +203,7 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
 
 def _leaving(app: HubApp, sessions: Iterable[LiveSession]) -> Mapping[str, Leaving]:
     """Return, by session, when the machines that will be shut down are."""
-    machines = app.machines
+    machines = app.find(MachineWatch)
     if machines is None:
         return {}
     found = {each.id: machines.leaving(each.endpoint.node) for each in sessions}

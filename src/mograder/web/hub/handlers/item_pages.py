@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -19,7 +18,7 @@ from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.dates import dates_of
 from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
@@ -27,9 +26,6 @@ from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
 from mograder.web.pages import outcome, page
-
-if TYPE_CHECKING:
-    from mograder.web.hub.support.lti_scores import ItemScores
 
 _PATIENCE_SECONDS = 0.1
 
@@ -98,9 +94,10 @@ async def graded(
     return inert_page(data)
 
 
-async def _scores(app: HubApp, item: ItemName) -> ItemScores | None:
+async def _scores(app: HubApp, item: ItemName) -> object:
     """Return what learning platforms have of an item's marks; None without such a platform."""
-    return None if app.lti is None else await to_thread.run_sync(app.lti.scores.of_item, item)
+    platforms = app.find(PlatformFacts)
+    return None if platforms is None else await to_thread.run_sync(platforms.scores, item)
 
 
 async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:

@@ -34,7 +34,7 @@ from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import identify
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import IDENTITY, CurrentApp, HubApp, lti_of
+from mograder.web.hub.core.hub_app import IDENTITY, CurrentApp, HubApp
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.handlers.dates import dates_in_words, keep_told
 from mograder.web.hub.handlers.items import find_release, mode_of
@@ -48,6 +48,7 @@ from mograder.web.hub.support.external_signin import (
     remembered_name,
     state_under_way,
 )
+from mograder.web.hub.support.lti import LtiService
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
 
@@ -89,7 +90,7 @@ async def login(request: Request, app: CurrentApp) -> Response:
     if not picks and request.method == "POST":
         # The browser sends the login of before with a GET of ours only, and it ends with this one.
         return RedirectResponse(_again(request, begun), 303)
-    lti, present = lti_of(app), identify(request.scope, app.services)
+    lti, present = app.of(LtiService), identify(request.scope, app.services)
     state = new_state(
         "lti",
         issuer=begun.platform.issuer,
@@ -109,7 +110,9 @@ async def launch(request: Request, app: CurrentApp) -> Response:
     state = state_under_way(request, app, "lti", fields.get("state", ""))
     if state is None:
         return await refuse(request, app, "no cookie", issuer="LTI")
-    platform = await to_thread.run_sync(lti_of(app).platforms.find, state.issuer, state.client_id)
+    platform = await to_thread.run_sync(
+        app.of(LtiService).platforms.find, state.issuer, state.client_id
+    )
     if platform is None:
         return await refuse(request, app, "invalid", issuer=state.issuer, detail=_UNKNOWN)
     response = await _answer(request, app, platform, state, fields)
@@ -122,7 +125,7 @@ async def launch(request: Request, app: CurrentApp) -> Response:
 async def keys(app: CurrentApp) -> Response:
     """Return the hub's public keys, with which platforms check what it sends."""
     now = app.services.clock.now()
-    found = await to_thread.run_sync(lti_of(app).keys.public_set, now)
+    found = await to_thread.run_sync(app.of(LtiService).keys.public_set, now)
     return JSONResponse(found, headers={"Cache-Control": "public, max-age=300"})
 
 
@@ -142,7 +145,7 @@ async def _fields_and_platform(
     else:
         fields = single_fields(request.query_params.multi_items())
     issuer, client = fields.get("iss", ""), fields.get("client_id", "")
-    platform = await to_thread.run_sync(lti_of(app).platforms.find, issuer, client)
+    platform = await to_thread.run_sync(app.of(LtiService).platforms.find, issuer, client)
     if platform is None:
         raise NotFound(
             "This hub does not know the learning platform that sent you.",
@@ -155,7 +158,7 @@ async def _fields_and_platform(
 def _begun(app: HubApp, platform: LtiPlatform, fields: Mapping[str, str]) -> _Begun:
     """Return the first step of a launch, checked. Raises: InvalidInput."""
     target = fields.get("target_link_uri", "")
-    if not is_own_address(target, lti_of(app).own_url):
+    if not is_own_address(target, app.of(LtiService).own_url):
         raise InvalidInput("The activity leads to another server than this hub.")
     if not fields.get("login_hint"):
         raise InvalidInput("The platform did not say whom it sends.")
@@ -171,7 +174,7 @@ def _wants_to_pick(app: HubApp, begun: _Begun) -> bool:
     This chooses the page only; the signed message decides what happens. Moodle's hint says it
     also where the tool has no address of its own for this.
     """
-    pick = f"{lti_of(app).own_url}{PICK}"
+    pick = f"{app.of(LtiService).own_url}{PICK}"
     hint = begun.fields.get("lti_message_hint", "")
     return begun.target.partition("?")[0] == pick or any(each in hint for each in _PICKING_HINTS)
 
@@ -221,8 +224,8 @@ async def _answer(
         return await no("invalid", detail=_TROUBLES.get(trouble, "It reports a failure."))
     try:
         token = fields["id_token"]
-        claims = await lti_of(app).key_sets.of(platform).verify(token, algorithms={"RS256"})
-        now, own = app.services.clock.now(), lti_of(app).own_url
+        claims = await app.of(LtiService).key_sets.of(platform).verify(token, algorithms={"RS256"})
+        now, own = app.services.clock.now(), app.of(LtiService).own_url
         found = launch_of(claims, platform, nonce=state.nonce, now=now, own_url=own)
     except RemoteFailed as error:
         return await no("unreachable", detail=str(error), status=502)
@@ -254,7 +257,7 @@ _WRONG_ADDRESS = (
 
 def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
     """Let a person in who has launched, before the members are read next time; return the name."""
-    lti = lti_of(app)
+    lti = app.of(LtiService)
     username = lti.people.username_of(found.issuer, found.subject)
     lti.rosters.launched(platform, found.course, found.services.memberships, username)
     return username
@@ -278,7 +281,7 @@ async def _take_dates(request: Request, app: HubApp, found: Launch, username: st
 def _use(app: HubApp, state: SignInState) -> bool:
     """Use up a sign-in; return False if this was done before, here or by another process."""
     until = app.services.clock.now() + timedelta(seconds=_STATE_SECONDS)
-    return lti_of(app).used.use(f"lti {state.state}", until)
+    return app.of(LtiService).used.use(f"lti {state.state}", until)
 
 
 def _person_and_place(
@@ -301,7 +304,7 @@ def _person_and_place(
         role=role,
     )
     release = find_release(app, found.item)
-    lti_of(app).links.saw(
+    app.of(LtiService).links.saw(
         Link(
             issuer=found.issuer,
             client_id=found.client_id,

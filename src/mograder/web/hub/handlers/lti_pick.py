@@ -31,10 +31,11 @@ from mograder.notebook.points import marks_of
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.handlers.items import find_release
 from mograder.web.hub.support.external_signin import forget_state, framed, refuse, state_under_way
+from mograder.web.hub.support.lti import LtiService
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
 
@@ -85,7 +86,7 @@ async def pick(request: Request, app: CurrentApp) -> Response:
     fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
     handle, platform = read_handle(app.services.secret, fields.get("handle", "")), None
     if handle is not None:
-        find = lti_of(app).platforms.find
+        find = app.of(LtiService).platforms.find
         platform = await to_thread.run_sync(find, handle.issuer, handle.client_id)
     if handle is None or platform is None:
         raise _expired()
@@ -150,7 +151,7 @@ def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
 
     Raises: InvalidInput if it was used before.
     """
-    now, lti = app.services.clock.now(), lti_of(app)
+    now, lti = app.services.clock.now(), app.of(LtiService)
     if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
         raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
     to = Answerer(handle.issuer, handle.client_id, handle.deployment)

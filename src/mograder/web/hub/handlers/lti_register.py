@@ -26,8 +26,9 @@ from mograder.core.web_origin import origin_of
 from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, lti_of
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.external_signin import framed
+from mograder.web.hub.support.lti import LtiService
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
 from mograder.web.request_body import read_form, single_fields
@@ -68,7 +69,7 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
     try:
         configuration, token = _parameters(form, platform)
         await to_thread.run_sync(
-            _http(platform).look_up, configuration, limiter=lti_of(app).limiter
+            _http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
         )
         platform = await _expected(app, code, use=True)
         made = await _register(app, platform, configuration, token)
@@ -131,7 +132,7 @@ async def _register(
     app: HubApp, platform: LtiPlatform, configuration: str, token: str
 ) -> LtiPlatform:
     """Register at the platform, and store it."""
-    lti = lti_of(app)
+    lti = app.of(LtiService)
     http = _http(platform)
     job = partial(
         register,

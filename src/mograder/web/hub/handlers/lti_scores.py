@@ -6,11 +6,12 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, go_to
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.item_pages import page_of
+from mograder.web.hub.support.lti import LtiService
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form
 
@@ -23,22 +24,18 @@ async def send_again(name: str, request: Request, app: CurrentApp, caller: Calle
     The form's field ``number`` names one of them, all without it.
     """
     item = item_name(name)
-    if app.lti is None:
-        raise NotFound("The hub has no learning platform.")
     number = _number((await read_form(request)).get("number", ""))
-    count = await to_thread.run_sync(app.lti.scores.send_again, item, number)
+    count = await to_thread.run_sync(app.of(LtiService).scores.send_again, item, number)
     await app.audit.record(request, caller, "send marks again", f"{item}: {count}")
-    app.lti.passes.wake()
+    app.of(LtiService).passes.wake()
     return go_to(request, with_outcome(page_of(item), "marks-sent-again", str(count)))
 
 
 async def put_away(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
     item = item_name(name)
-    if app.lti is None:
-        raise NotFound("The hub has no learning platform.")
     number = _number((await read_form(request)).get("number", ""))
-    lineitem = await to_thread.run_sync(app.lti.scores.put_away, item, number)
+    lineitem = await to_thread.run_sync(app.of(LtiService).scores.put_away, item, number)
     await app.audit.record(request, caller, "put activity away", f"{item}: {lineitem}")
     return go_to(request, with_outcome(page_of(item), "activity-put-away"))
 

@@ -19,10 +19,11 @@ from mograder.operations.machines import total
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, machines_of
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import NodeChanged, NodeEntry
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.support.machine_watch import MachineWatch
 from mograder.web.pages import outcome, page, with_outcome
 
 PAGE = "/course/machines"
@@ -30,7 +31,7 @@ PAGE = "/course/machines"
 
 async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the machines with their load, and offer to drain and to remove them."""
-    machines = await to_thread.run_sync(machines_of(app).look)
+    machines = await to_thread.run_sync(app.of(MachineWatch).look)
     done, name = outcome(request)
     return page(
         request,
@@ -47,7 +48,7 @@ async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Re
 
 async def list_nodes(app: CurrentApp, caller: Caller) -> list[NodeEntry]:
     """List the nodes that have a token, with their load, by name."""
-    found = await to_thread.run_sync(machines_of(app).look)
+    found = await to_thread.run_sync(app.of(MachineWatch).look)
     return [NodeEntry.model_validate(each, from_attributes=True) for each in found]
 
 
@@ -82,7 +83,7 @@ async def _change(
     action: str,
     change: Callable[[Nodes, str], bool],
 ) -> Response:
-    machines = machines_of(app)
+    machines = app.of(MachineWatch)
 
     def act() -> bool:
         known = any(each.name == name for each in machines.look())

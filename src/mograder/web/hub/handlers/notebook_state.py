@@ -22,6 +22,8 @@ from mograder.web.hub.handlers.copy_update import in_bar
 from mograder.web.hub.handlers.hand_in import hand_in_of
 from mograder.web.hub.handlers.help_requests import help_of, shown_name
 from mograder.web.hub.handlers.sessions import UNKNOWN, explain
+from mograder.web.hub.support.hub_updates import HubUpdates
+from mograder.web.hub.support.machine_watch import MachineWatch
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",
@@ -43,14 +45,14 @@ async def standing(
     state is "replaced". With ``together`` the page is a helper's, and ends with the help.
     """
     key = SessionKey(copy.user, copy.item, mode)
-    if together and not app.board.desk.works_with(caller.username, copy.user, copy.item):
+    if together and not app.desk.works_with(caller.username, copy.user, copy.item):
         return NotebookState(state="ended", title=_HELPED.title, text=_HELPED.text)
     live = app.services.pool.find(key)
     work: dict[str, Any] = {}
     update = None
     if mode is Mode.EDIT:
         work = await to_thread.run_sync(_work, app, copy)
-        update = in_bar(await app.updates.copies.standing(copy))
+        update = in_bar(await app.of(HubUpdates).copies.standing(copy))
     if live is not None:
         return NotebookState(
             state="running" if live.id == session else "replaced",
@@ -73,7 +75,7 @@ def _messages(app: HubApp, item: str) -> list[NotebookMessage]:
             sender=shown_name(each.sender),
             seconds=max(1, int((each.until - now).total_seconds())),
         )
-        for each in app.board.desk.messages(item)
+        for each in app.desk.messages(item)
     ]
 
 
@@ -86,9 +88,10 @@ def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
 
 def _machine(app: HubApp, node: str) -> SessionMachine | None:
     """Return whether the machine of a session will be shut down; None for the hub's own."""
-    if app.machines is None or not node:
+    machines = app.find(MachineWatch)
+    if machines is None or not node:
         return None
-    leaving = app.machines.leaving(node)
+    leaving = machines.leaving(node)
     if leaving is None:
         return SessionMachine(leaving=False)
     seconds = leaving.seconds(app.services.clock.now())

@@ -25,7 +25,7 @@ from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, oidc_of
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.support.external_signin import (
     complete,
     forget_state,
@@ -56,7 +56,7 @@ _DENIED = {
 
 async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     """Send the browser to the provider, with the cookie that its answer must fit."""
-    oidc, where = oidc_of(app), request_context(request)
+    oidc, where = app.of(OidcSignIn), request_context(request)
     begun = new_state(
         _FLOW,
         issuer=oidc.settings.issuer,
@@ -81,7 +81,7 @@ async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
     fields = single_fields(request.query_params.multi_items())
     begun = state_under_way(request, app, _FLOW, fields.get("state", ""))
     if begun is None:
-        return await refuse(request, app, "no cookie", issuer=oidc_of(app).settings.issuer)
+        return await refuse(request, app, "no cookie", issuer=app.of(OidcSignIn).settings.issuer)
     response = await _completed(request, app, begun, fields)
     forget_state(request, response, begun)
     return response
@@ -89,7 +89,7 @@ async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
 
 async def backchannel_logout(request: Request, app: CurrentApp) -> Response:
     """End the logins of a person who signed out at the provider, which sends this itself."""
-    oidc = oidc_of(app)
+    oidc = app.of(OidcSignIn)
     try:
         form = await read_form(request, _LONGEST_FORM, once=True)
         logout = await oidc.logout(form.get("logout_token", ""))
@@ -109,7 +109,7 @@ async def backchannel_logout(request: Request, app: CurrentApp) -> Response:
 async def _completed(
     request: Request, app: HubApp, begun: SignInState, fields: dict[str, str]
 ) -> Response:
-    oidc, issuer = oidc_of(app), begun.issuer
+    oidc, issuer = app.of(OidcSignIn), begun.issuer
     settings: OidcSettings = oidc.settings
     try:
         if not await _is_of_provider(oidc, fields):
@@ -159,7 +159,7 @@ def _code(fields: dict[str, str]) -> str:
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
     """End the logins that a logout token names; return their number, None for a replayed token."""
-    oidc = oidc_of(app)
+    oidc = app.of(OidcSignIn)
     until = app.services.clock.now() + timedelta(seconds=OLDEST + SKEW)
     if not oidc.used.use(f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}", until):
         return None

@@ -29,6 +29,7 @@ from mograder.web.hub.support.rehearsal_models import (
     RehearsalPlan,
     Rehearsed,
 )
+from mograder.web.hub.support.rehearsals import Rehearsals
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody
@@ -69,7 +70,7 @@ async def look(
         start=starts.total / starts.count if starts.count >= _LEAST_STARTS else _START_SECONDS,
         places=pool.admission.places(Kind.REHEARSAL),
     )
-    running = app.rehearsals.current is not None
+    running = app.of(Rehearsals).current is not None
     return RehearsalPlan(item=release.name, running=running, **asdict(expected))
 
 
@@ -80,11 +81,11 @@ async def start(
     asked = await read_json(request, _Wish, MEGABYTE)
     release = await to_thread.run_sync(_find, app, item)
     mode: Mode = mode_of(release.kind)
-    rehearsal = app.rehearsals.make(Wish(release, mode, asked.students, asked.within))
+    rehearsal = app.of(Rehearsals).make(Wish(release, mode, asked.students, asked.within))
     await app.audit.record(request, caller, "rehearse", f"{release.name}: {asked.students}")
 
     async def job(report: Report) -> Rehearsed:
-        outcome = await app.rehearsals.run(rehearsal, report)
+        outcome = await app.of(Rehearsals).run(rehearsal, report)
         return _answer(release.name, outcome)
 
     running = app.work.begin(job)
@@ -104,7 +105,7 @@ async def cancel(
     item: str, request: Request, app: CurrentApp, caller: Caller
 ) -> RehearsalCancelled:
     """End the rehearsal that runs, and remove everything of it."""
-    cancelled = await app.rehearsals.cancel()
+    cancelled = await app.of(Rehearsals).cancel()
     if cancelled:
         await app.audit.record(request, caller, "cancel rehearsal", item)
     return RehearsalCancelled(cancelled=cancelled)

@@ -8,15 +8,17 @@ at another hub, so one task checks them every two seconds.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from anyio import to_thread
 
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, is_rehearsal
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.periodic import repeat, running
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp
 
 _LOOK_SECONDS = 2.0
@@ -65,6 +67,11 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
         await _follow_revocations(app)
 
     await repeat("the list of users", look, seconds, stop)
+
+
+def open_watch(hub: HubApp) -> Run:
+    """Return the watch on the roster during the block."""
+    return partial(running, {"the list of users": partial(keep_watch, hub)})
 
 
 async def _follow_revocations(app: HubApp) -> None:

@@ -18,13 +18,14 @@ from mograder.auth.identity import Identity
 from mograder.auth.login_links import hash_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_token
-from mograder.core.sections.external_settings import OidcSettings
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.feature import NOTHING, Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.login_throttle import LoginThrottle
 from mograder.web.hub.core.models import Done
-from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
+from mograder.web.hub.support.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import read_form
@@ -111,17 +112,15 @@ async def _signed_in(
 
 def _provider(app: HubApp) -> dict[str, str] | None:
     """Return what the page says about the sign-in provider, None without one."""
-    if app.oidc is None:
-        return None
-    settings: OidcSettings = app.oidc.settings
-    return {"name": settings.name, "sign_out": app.oidc.end_session_url}
+    found = app.find(ProviderLink)
+    return None if found is None else {"name": found.name, "sign_out": found.sign_out()}
 
 
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """Return the same page again, with the same message for every kind of failure."""
     client = request_context(request).address
     values = {"provider": _provider(app), **values}
-    if not app.login_throttle.failed(client):
+    if not app.of(LoginThrottle).failed(client):
         response = page(request, template, 429, message="too many", **values)
         response.headers["Retry-After"] = "60"
         return response
@@ -136,3 +135,9 @@ def _verify(app: HubApp, token: str) -> Claims | None:
 def _use_code(app: HubApp, code: str) -> Claims | None:
     row = app.services.state.use_link(hash_code(code), app.services.clock.now())
     return None if row is None else Claims(row.username, row.role)
+
+
+def open_signin(hub: HubApp) -> Run:
+    """Make the limit on failed sign-ins."""
+    hub.add(LoginThrottle(hub.services.clock))
+    return NOTHING

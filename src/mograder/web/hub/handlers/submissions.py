@@ -17,6 +17,7 @@ from starlette.responses import Response
 from mograder.auth.receipts import Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
@@ -83,7 +84,7 @@ async def submission_page(
     changes = None
     if to == "now":
         present = (await app.copies.export(copy)).data
-        changes = told_changes(await app.timelines.difference(data, present))
+        changes = told_changes(await app.of(CopyTimelines).difference(data, present))
     return page(
         request,
         "submission.html",

@@ -21,7 +21,7 @@ from mograder.core.errors import Conflict, NotFound
 from mograder.core.name_lookup import counted
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions.version_diff import CellDifference, Line, VersionDifference
-from mograder.sessions.copy_timeline import Compared, Timeline
+from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
@@ -89,7 +89,7 @@ async def versions_page(
 
     ``below``: list versions with a smaller number only.
     """
-    timeline = await app.timelines.of(copy)
+    timeline = await app.of(CopyTimelines).of(copy)
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     older = [each for each in timeline.versions if each.number < below]
     await _record_look(app, request, caller, copy, "versions")
@@ -119,10 +119,10 @@ async def changes_page(
     to: Other = "before",
 ) -> Response:
     """Show what a version changed, or what changed since, cell by cell."""
-    timeline = await app.timelines.of(copy)
+    timeline = await app.of(CopyTimelines).of(copy)
     version = timeline.find(number)
     pair = _pair(timeline, version, to)
-    compared = None if pair is None else await app.timelines.compare(copy, *pair)
+    compared = None if pair is None else await app.of(CopyTimelines).compare(copy, *pair)
     await _record_look(app, request, caller, copy, f"version {number}")
     return page(
         request,
@@ -143,7 +143,7 @@ async def list_versions(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> list[VersionEntry]:
     """List the versions of a copy, the newest first."""
-    timeline = await app.timelines.of(copy)
+    timeline = await app.of(CopyTimelines).of(copy)
     await _record_look(app, request, caller, copy, "versions")
     return [
         VersionEntry(
@@ -162,8 +162,8 @@ async def send_version(
     copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Send a version of a copy."""
-    timeline = await app.timelines.of(copy)
-    saved = await app.timelines.text(copy, timeline.find(number))
+    timeline = await app.of(CopyTimelines).of(copy)
+    saved = await app.of(CopyTimelines).text(copy, timeline.find(number))
     what = f"{copy.user}/{copy.item} version {number}"
     await app.audit.record_foreign(request, caller, copy.user, "export", what)
     return send_notebook(saved, f"{copy.item}.version-{number}.py")
@@ -178,11 +178,11 @@ async def changes(
     to: Other = "before",
 ) -> VersionChanges:
     """Return what a version changed (``before``), or what changed since (``now``)."""
-    timeline = await app.timelines.of(copy)
+    timeline = await app.of(CopyTimelines).of(copy)
     pair = _pair(timeline, timeline.find(number), to)
     if pair is None:
         raise NotFound("There is nothing to compare this version with.")
-    compared = await app.timelines.compare(copy, *pair)
+    compared = await app.of(CopyTimelines).compare(copy, *pair)
     await _record_look(app, request, caller, copy, f"version {number}")
     return _compared(compared)
 
@@ -193,7 +193,7 @@ async def restore(
     """Put a version back; the present notebook is kept, and its editor is closed."""
 
     async def job(report: Report) -> Restored:
-        timeline = await app.timelines.of(copy)
+        timeline = await app.of(CopyTimelines).of(copy)
         if timeline.find(number) == timeline.present:
             raise Conflict("This version is your notebook as it is now.")
         report(_STOPPING)
@@ -211,7 +211,7 @@ async def restore_cell(
 
     async def job(report: Report) -> CellRestored:
         report(_STOPPING)
-        found = await app.timelines.put_back_cell(copy, number, cell)
+        found = await app.of(CopyTimelines).put_back_cell(copy, number, cell)
         await app.results.forget(copy.user, copy.item)
         put_back = found.put_back
         return CellRestored(
@@ -235,7 +235,7 @@ async def keep_unsaved(
     ``base``.
     """
     body = await read_text(request, MAX_NOTEBOOK)
-    kept = await app.timelines.keep_unsaved(copy, body)
+    kept = await app.of(CopyTimelines).keep_unsaved(copy, body)
     if kept is None:
         return Unsaved(number=None)
     app.notifier.notify(copy.user, Part.COPIES)
@@ -253,7 +253,7 @@ async def put_unsaved(
 
     async def job(report: Report) -> Restored:
         report(_STOPPING)
-        kept = await app.timelines.put_unsaved(copy, body)
+        kept = await app.of(CopyTimelines).put_unsaved(copy, body)
         await app.results.forget(copy.user, copy.item)
         return Restored(file_status=await file_status(app, copy), archive=kept)
 
@@ -263,7 +263,7 @@ async def put_unsaved(
 async def _rows(
     app: HubApp, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
 ) -> list[Row]:
-    lines = await app.timelines.changes(copy, timeline, shown)
+    lines = await app.of(CopyTimelines).changes(copy, timeline, shown)
     validated, checks = _validated(app, copy, timeline)
     rows = []
     for each in shown:

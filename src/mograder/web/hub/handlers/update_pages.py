@@ -24,6 +24,7 @@ from mograder.store.copies.copy_updates import (
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.pages import outcome, page
 from mograder.web.sheets import sheet_of
 
@@ -66,7 +67,7 @@ async def show(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     """Show an item's update to instructors."""
     item = item_name(name)
     release = await to_thread.run_sync(app.services.releases.get, item)
-    found = await app.updates.offers.overview(item)
+    found = await app.of(HubUpdates).offers.overview(item)
     if release is None and found.offer is None:
         raise NotFound("There is no such item.")
     count = await app.copy_counts.look()
@@ -95,7 +96,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp, caller: 
     copy = CopyOf(Username.of_account(user), item_name(name))
     problem, proposal = "", None
     try:
-        proposal = await app.updates.copies.propose(copy)
+        proposal = await app.of(HubUpdates).copies.propose(copy)
     except InvalidInput as error:
         problem = error.message
     await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
@@ -106,7 +107,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp, caller: 
         copy=copy,
         proposal=proposal,
         problem=problem,
-        standing=await app.updates.copies.standing(copy),
+        standing=await app.of(HubUpdates).copies.standing(copy),
     )
 
 

@@ -23,6 +23,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.update_models import (
     PreviewCancelled,
     UpdatedCopy,
@@ -48,13 +49,13 @@ async def preview(
 ) -> Annotated[Response, UpdateStatus]:
     """Compute what the published release would do to each copy; nothing is changed."""
     name = item_name(item)
-    task = await app.updates.previews.begin(name)
+    task = await app.of(HubUpdates).previews.begin(name)
     if wanted(request) is Wants.PAGE:
         return go_to(request, update_page(name))
 
     async def job(report: Report) -> UpdateStatus:
         while not task.done():
-            row = await asyncio.to_thread(app.updates.copies.stores.rows.preview, name)
+            row = await asyncio.to_thread(app.of(HubUpdates).copies.stores.rows.preview, name)
             if row is not None:
                 report(f"Merged {row.completed} of {row.total} copies, to look at the results")
             await asyncio.wait({task}, timeout=_TOLD_SECONDS)
@@ -68,7 +69,7 @@ async def cancel_preview(
 ) -> Annotated[Response, PreviewCancelled]:
     """Have the computation of a preview end."""
     name = item_name(item)
-    rows = app.updates.copies.stores.rows
+    rows = app.of(HubUpdates).copies.stores.rows
     cancelled = await asyncio.to_thread(rows.cancel_preview, name)
     app.notifier.notify_instructors(Part.COPIES)
     if wanted(request) is Wants.PAGE:
@@ -83,7 +84,7 @@ async def offer(
     name = item_name(item)
 
     async def job(_: Report) -> UpdateStatus:
-        await app.updates.offers.offer(name, caller.username)
+        await app.of(HubUpdates).offers.offer(name, caller.username)
         await app.audit.record(request, caller, "offer update", name)
         _notify(app, name)
         return await _status(app, name)
@@ -99,7 +100,7 @@ async def undo(
     name = item_name(item)
 
     async def job(report: Report) -> UpdateUndone:
-        found = await app.updates.offers.withdraw(name, report)
+        found = await app.of(HubUpdates).offers.withdraw(name, report)
         await app.audit.record(request, caller, "undo update", name)
         for user in found.undone:
             await app.audit.record(request, caller, "undo update", f"{user}/{name}")
@@ -131,7 +132,7 @@ def _notify(app: HubApp, name: ItemName) -> None:
 
 
 async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
-    return _in_json(name, await app.updates.offers.overview(name))
+    return _in_json(name, await app.of(HubUpdates).offers.overview(name))
 
 
 def _in_json(name: ItemName, found: UpdateOverview) -> UpdateStatus:

@@ -28,6 +28,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.copies import known_copy
+from mograder.web.hub.support.board.class_board import ClassBoard
 
 _SECONDS = 120.0
 """0.3.16's limit on a notebook's run; the course's own limit may be shorter."""
@@ -50,7 +51,7 @@ async def validate(
         answer = answer_of(found, html_available=kept)
         now = app.services.clock.now()
         await app.results.put(owner, item, ValidationResult(now, answer))
-        app.board.log.validated(owner, item, answer, now)
+        app.of(ClassBoard).log.validated(owner, item, answer, now)
         return answer
 
     return await deliver(request, job, lambda _: page_of(user, a))

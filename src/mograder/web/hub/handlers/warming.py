@@ -18,6 +18,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import ItemWarmth
 from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.support.warming import Warming
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody
 
@@ -36,7 +37,7 @@ class _Wish(BaseModel):
 
 async def planned(app: CurrentApp, caller: Caller) -> ItemWarmth:
     """Return the times for which items are to be warm, besides those at which they open."""
-    return ItemWarmth(planned=_words(await to_thread.run_sync(app.warming.times.all)))
+    return ItemWarmth(planned=_words(await to_thread.run_sync(app.of(Warming).times.all)))
 
 
 async def warm(
@@ -51,7 +52,7 @@ async def warm(
         await to_thread.run_sync(_demand, app, names)
 
     async def job(report: Report) -> ItemWarmth:
-        times, past = app.warming.times, app.services.clock.now() - _KEPT
+        times, past = app.of(Warming).times, app.services.clock.now() - _KEPT
         if wish.forget:
             left = await to_thread.run_sync(times.remove, names, past)
             answer, action = ItemWarmth(planned=_words(left)), "warm no more"
@@ -59,7 +60,7 @@ async def warm(
             left = await to_thread.run_sync(times.add, names, wish.at, past)
             answer, action = ItemWarmth(planned=_words(left)), f"warm for {wish.at:%F %R %Z}"
         else:
-            done = await app.warming.warm(names, report)
+            done = await app.of(Warming).warm(names, report)
             answer = ItemWarmth(warmed=list(done.ready), failed=dict(done.failed))
             action = "warm"
         await app.audit.record(request, caller, action, ", ".join(names))

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ParamSpec
 from urllib.parse import quote
 
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
+from mograder.core.tasks.periodic import running
 from mograder.grading.marking.answer_names import question_title
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.hub.hub_tables import LetterState
-from mograder.store.hub.letters import LetterRow, letter_key
+from mograder.store.hub.letters import LetterRow, Letters, letter_key
 from mograder.store.marking.regrade_requests import (
     Message,
     MessageKind,
@@ -29,13 +30,24 @@ from mograder.store.marking.regrade_requests import (
     RegradeRequests,
 )
 from mograder.store.releases.releases import ItemKind
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.handlers.hand_in import cost_of, late_words
-from mograder.web.hub.support.post import LetterEvent
+from mograder.web.hub.support.post import LetterEvent, open_post
 from mograder.web.hub.today.pages import Today, read_today
 
 _SOON = timedelta(days=1)
 P = ParamSpec("P")
+
+
+def open_mail(hub: HubApp) -> Run:
+    """Make the letters by e-mail, which are sent during the block. Raises: as `open_post`."""
+    services = hub.services
+    post = hub.add(
+        open_post(services.loaded, Letters(services.state.engine), services.mail_password)
+    )
+    find = partial(find_events, hub, post.home)
+    return partial(running, {"letters": partial(post.keep_sending, services.clock, find)})
 
 
 def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Iterator[LetterEvent]:
@@ -228,7 +240,7 @@ class _Events:
         return tuple(e for e in names if e is not None and e not in staff and not is_rehearsal(e))
 
     def _title(self, item: str) -> str:
-        title = self.app.board.checks.title(item)
+        title = self.app.checks.title(item)
         return f"{title} ({item})" if title else item
 
     @cached_property

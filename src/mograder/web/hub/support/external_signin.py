@@ -37,6 +37,7 @@ from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import HubApp, identity_of
+from mograder.web.hub.core.login_throttle import LoginThrottle
 from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 
@@ -92,7 +93,7 @@ async def refuse(
     has words for; ``detail`` is a text of ours for it.
     """
     client = request_context(request).address
-    if not app.login_throttle.failed(client):
+    if not app.of(LoginThrottle).failed(client):
         response = page(request, "signin_refused.html", 429, reason="too many", name="", detail="")
         response.headers["Retry-After"] = "60"
         return response

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from mograder.core.clock import Clock
-from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.periodic import repeat, running
 from mograder.sessions.copy_updates import CopyUpdates, UpdateStores
-from mograder.sessions.update_offers import UpdateOffers, UpdatePreviews
-from mograder.store.copies.copy_facts import CopyListing
+from mograder.sessions.update_offers import UpdateOffers
+from mograder.sessions.update_offers import UpdatePreviews
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions.kept_releases import KeptReleases
-from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.feature import Run
+from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
 
 _LOOK_SECONDS = 60
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,20 @@ class HubUpdates:
     def _keep_all(self) -> None:
         self.kept.keep_all(self.releases.all(), self.clock.now())
 
-    async def close(self) -> None:
-        """End previews, and wait until no copy is being changed."""
-        await self.previews.close()
-        await self.copies.close()
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Keep releases during the block; then end previews, and wait for changes of copies."""
+        try:
+            async with running({"kept releases": self.keep_releases}):
+                yield
+        finally:
+            await self.previews.close()
+            await self.copies.close()
 
 
-def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -> HubUpdates:
-    """Return the updates of a hub; instructors' pages hear of the progress of previews."""
+def open_updates(hub: HubApp) -> Run:
+    """Make the updates of a hub; instructors' pages hear of the progress of previews."""
+    services, notifier = hub.services, hub.notifier
     reserve = services.loaded.settings.limits.disk_reserve
     engine, pool, clock = services.state.engine, services.pool, services.clock
     kept = KeptReleases(engine)
@@ -66,7 +73,8 @@ def open_updates(services: Services, listing: CopyListing, notifier: Notifier) -
         placement=MergePlacement(services.releases, kept, services.workspaces),
     )
     copies = CopyUpdates(pool, stores, clock, reserve=reserve)
-    previews = UpdatePreviews(copies, listing, clock)
+    previews = UpdatePreviews(copies, hub.listing, clock)
     previews.on_change = lambda _: notifier.notify_instructors(Part.COPIES)
     offers = UpdateOffers(copies, pool, clock)
-    return HubUpdates(copies, previews, offers, kept, services.releases, clock)
+    made = HubUpdates(copies, previews, offers, kept, services.releases, clock)
+    return hub.add(made).at_work

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi import Request
@@ -12,6 +14,17 @@ from mograder.auth.roles import Role
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import login_cookie
 from mograder.web.hub.core.hub_app import HubApp
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLink:
+    """What the sign-in page says of the provider of OpenID Connect, where the hub has one.
+
+    ``sign_out`` returns where a person signs out there, "" if that is not known.
+    """
+
+    name: str
+    sign_out: Callable[[], str]
 
 
 def new_login(app: HubApp, username: str, role: Role, lifetime: int = LIFETIME) -> Login:

@@ -11,11 +11,16 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.periodic import repeat, running
 from mograder.operations.machines import Machine, MachineState, NodesView
+from mograder.sessions.manager import SessionManager
+from mograder.store.hub.nodes import Nodes
+from mograder.web.hub.core.feature import Run
+from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.notifier import Notifier, Part
 
 _LOOK_SECONDS = 2.0
@@ -139,3 +144,18 @@ def _gist(machines: Mapping[str, Machine], name: str) -> object:
     """Return what students are told of a machine, and instructors at once."""
     found = machines.get(name)
     return found and (found.state, found.ends)
+
+
+def open_machines(hub: HubApp) -> Run:
+    """Make the watch of the machines, for pages and metrics; it looks at them during the block."""
+    services = hub.services
+    seconds = services.loaded.settings.nodes.lease_seconds
+    watch = hub.add(MachineWatch(NodesView(Nodes(services.state.engine), seconds), services.clock))
+    hub.metrics.machines = watch.all
+    users_on = partial(_users_on, services.pool)
+    return partial(running, {"machines": partial(watch.keep_looking, hub.notifier, users_on)})
+
+
+def _users_on(pool: SessionManager, node: str) -> list[str]:
+    """Return the users who have a session on a node."""
+    return [live.key.user for live in pool.all() if live.endpoint.node == node]

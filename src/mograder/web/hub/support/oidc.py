@@ -25,7 +25,10 @@ from mograder.core.log import register_secret
 from mograder.core.sections.external_settings import OidcSettings
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
 from mograder.store.external.external_people import UsedStates
+from mograder.web.hub.core.feature import NOTHING, Run
+from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.services import Services
+from mograder.web.hub.support.logins import ProviderLink
 
 T = TypeVar("T")
 
@@ -112,7 +115,14 @@ class OidcSignIn:
         return await to_thread.run_sync(ask, limiter=self.limiter)
 
 
-def open_oidc(services: Services) -> OidcSignIn:
+def open_oidc(hub: HubApp) -> Run:
+    """Make the sign-in by the provider of the settings. Raises: as `make_oidc`."""
+    oidc = hub.add(make_oidc(hub.services))
+    hub.add(ProviderLink(oidc.settings.name, lambda: oidc.end_session_url))
+    return NOTHING
+
+
+def make_oidc(services: Services) -> OidcSignIn:
     """Return the sign-in by the provider of the settings; the provider is not asked yet.
 
     Raises: InvalidInput for settings that cannot work.

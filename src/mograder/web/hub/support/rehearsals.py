@@ -6,14 +6,17 @@ A hub that was killed during a rehearsal leaves its sessions and copies: the nex
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.periodic import repeat, running
 from mograder.core.tasks.single_flight import Progress
 from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.rehearsal_outcome import Outcome
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
+from mograder.web.hub.core.feature import Run
+from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.services import Services
 
 _LOOK_SECONDS = 30.0
@@ -93,6 +96,12 @@ class Rehearsals:
             if left:
                 _log.warning("removing %d sessions that a rehearsal left", len(left))
             await clear(self._services.pool, left, self._copies)
+
+
+def open_rehearsals(hub: HubApp) -> Run:
+    """Make the hub's rehearsals; what killed hubs left is removed during the block."""
+    rehearsals = hub.add(Rehearsals(hub.services))
+    return partial(running, {"rehearsals": rehearsals.keep_clear})
 
 
 def _running() -> Conflict:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat, set_within
+from mograder.core.tasks.periodic import repeat, running, set_within
+from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.store.versions.version_thinning import Thinned, Thinning
+from mograder.web.hub.core.feature import Run
+from mograder.web.hub.core.hub_app import HubApp
 
 _LOOK_SECONDS = 60.0
 _AT_ONCE = 50
@@ -45,3 +49,11 @@ class VersionUpkeep:
                 _log.info("removed %d old versions of copies", thinned.removed)
 
         await repeat("old versions", thin, seconds, stop, at_once=False)
+
+
+def open_versions(hub: HubApp) -> Run:
+    """Make the timelines of copies, whose old versions are thinned during the block."""
+    services = hub.services
+    hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
+    upkeep = VersionUpkeep(Thinning(services.state.engine), services.clock)
+    return partial(running, {"old versions": upkeep.keep_on})

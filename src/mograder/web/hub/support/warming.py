@@ -12,16 +12,19 @@ import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.periodic import repeat, running
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.sandbox.environments.builder import Environments
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
+from mograder.web.hub.core.feature import Run
+from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.services import Services
 
 _LOOK_SECONDS = 60.0
@@ -78,3 +81,11 @@ class Warming:
         for item, times in self.times.all().items():
             for moment in times:
                 yield item, moment
+
+
+def open_warming(hub: HubApp) -> Run:
+    """Make the warming of items, which are kept warm during the block."""
+    services = hub.services
+    times = WarmTimes(services.loaded.path(services.loaded.settings.hub.release_dir) / ".warm.json")
+    warming = hub.add(Warming(services, hub.visibility, times))
+    return partial(running, {"warm environments": warming.keep_warm})

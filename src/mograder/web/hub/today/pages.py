@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from anyio import to_thread
 from fastapi import Request
@@ -19,8 +20,10 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.course_numbers import Numbers
+from mograder.web.hub.core.feature import NOTHING, Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.handlers.course_pages import ItemLine, RecentProblems, failed_items, gather
+from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.pages import page
 from mograder.web.route import Access, Route
 
@@ -71,7 +74,7 @@ async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Respo
         "today.html",
         here="today",
         found=found,
-        asking=[each for each in app.board.desk.requests() if not each.helper],
+        asking=[each for each in app.desk.requests() if not each.helper],
         stuck=await _stuck(app),
         problems=found.problems,
         failed=found.failed,
@@ -89,10 +92,16 @@ def count_numbers(app: HubApp) -> Numbers:
     return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
 
 
+def open_numbers(hub: HubApp) -> Run:
+    """Have the numbers in the navigation counted."""
+    hub.numbers.count = partial(count_numbers, hub)
+    return NOTHING
+
+
 def read_today(app: HubApp) -> Today:
     """Return what there is to do; blocks."""
     now = app.services.clock.now()
-    app.board.checks.look()
+    app.checks.look()
     releases = app.services.releases.all()
     names = [each.name for each in releases if each.kind is ItemKind.ASSIGNMENT]
     due, came, to_grade, book = [], [], [], app.book()
@@ -139,7 +148,7 @@ async def _stuck(app: HubApp) -> list[CountLine]:
     keys = (live.key for live in app.services.pool.all())
     found, before = [], app.services.clock.now() - _STUCK
     for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):
-        lines = await app.board.tables.lines(item)
+        lines = await app.of(ClassBoard).tables.lines(item)
         times = [line.since for line in lines if line.stuck and line.since]
         long = [at for at in times if at < before]
         if long:

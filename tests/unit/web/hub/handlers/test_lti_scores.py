@@ -227,9 +227,7 @@ def _tried(service: LtiService) -> bool:
 
 def _service(lti: LtiHub) -> LtiService:
     """Return the running hub's object of LTI."""
-    service = _app(lti).lti
-    assert service is not None
-    return service
+    return _app(lti).of(LtiService)
 
 
 def _app(lti: LtiHub) -> HubApp:

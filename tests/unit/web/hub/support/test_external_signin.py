@@ -24,11 +24,12 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from mograder.web.app import AppMiddleware
 from mograder.web.context import ContextMiddleware
-from mograder.web.hub.app import _make_hub_app
+from mograder.web.hub.app import make_core
 from mograder.web.hub.core.access import admit
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
+from mograder.web.hub.handlers.signin import open_signin
 from mograder.web.hub.support.external_signin import complete
 from mograder.web.marking.gradebook import SharedGradebook
 from tests.support.gradebooks import FAIR, a_run
@@ -70,12 +71,14 @@ def by_another_issuer(hub: Hub) -> None:
 @pytest.fixture
 def app(hub: Hub) -> HubApp:
     """The object that the hub's handlers get."""
-    return _make_hub_app(
+    made = make_core(
         hub.services,
         Metrics(hub.services.pool),
         Notifier(),
         SharedGradebook(hub.services.loaded),
     )
+    open_signin(made)
+    return made
 
 
 async def came(hub: Hub, app: HubApp, person: ProvenPerson, target: str = "") -> httpx.Response:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import Loop
+from mograder.core.tasks.periodic import Loop, running
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.connections import share_editing
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.board import Board, HelpRow
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.help_desk import HelpDesk
+from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.support.board.board_tables import BoardTables
 from mograder.web.hub.support.board.check_log import CheckLog
-from mograder.web.templating import Pages
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +36,14 @@ class ClassBoard:
     share: Callable[[LiveSession], Awaitable[bool]]
     """Lets several pages edit one session's notebook; returns whether its marimo can."""
 
-    def loops(self) -> Mapping[str, Loop]:
-        """Return what writes reports, and looks for requests and for items' titles."""
-        return {
+    def at_work(self) -> AbstractAsyncContextManager[None]:
+        """Write reports, and look for requests and for items' titles, during the block."""
+        loops: dict[str, Loop] = {
             "titles of items": self._titles,
             "reports of checks": self.log.run,
             "requests for help": self._help,
         }
+        return running(loops, wake=self.log.wake)
 
     async def _help(self, _: asyncio.Event) -> None:
         await asyncio.to_thread(self.desk.load)
@@ -51,29 +51,28 @@ class ClassBoard:
     async def _titles(self, _: asyncio.Event) -> None:
         await asyncio.to_thread(self.checks.look)
 
-    def close(self) -> None:
-        """Write what was reported, since the hub stops."""
-        self.log.wake()
-
     def session_changed(self, key: SessionKey) -> None:
         """Note that a session has begun or ended."""
         if key.mode is Mode.EDIT:
             self.changed(key.item)
 
 
-def open_class_board(services: Services, notifier: Notifier, pages: Pages) -> ClassBoard:
-    """Return the board of a hub; nothing of it runs yet."""
-    board, checks = Board(services.state.engine), ItemChecks(services.releases)
-    desk = HelpDesk(board, services.clock)
-    tables = BoardTables(board, checks, desk, services.pool, services.clock, pages, services.secret)
+def open_board(hub: HubApp) -> Run:
+    """Make the board of a hub, which hears of its sessions and of requests for help."""
+    services, notifier, desk, checks = hub.services, hub.notifier, hub.desk, hub.checks
+    board = Board(services.state.engine)
+    tables = BoardTables(
+        board, checks, desk, services.pool, services.clock, hub.pages, services.secret
+    )
     changed = partial(_changed, notifier, tables)
     log = CheckLog(board, checks, on_write=partial(_each, changed))
     services.pool.checks.listener = log.heard
     desk.on_request = partial(_request_changed, notifier, changed)
     desk.on_message = partial(_messages_changed, services, notifier, changed)
     desk.on_leave = partial(_helper_leaves, services)
-    share = partial(_share, services)
-    return ClassBoard(checks, log, desk, tables, changed, share)
+    made = hub.add(ClassBoard(checks, log, desk, tables, changed, partial(_share, services)))
+    hub.on_session.append(made.session_changed)
+    return made.at_work
 
 
 async def _share(services: Services, live: LiveSession) -> bool:
