@@ -19,7 +19,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.handlers.board import MOST_MESSAGE
+from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support.hub_app import SECRET, Hub, hub
 from tests.support.hub_copies import ask, folder
 from tests.support.hub_pages import serving

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.lti_presence import has_platforms
+from mograder.web.hub.board.class_board import open_board
 from mograder.web.hub.core.feature import Feature
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.handlers.client import open_client
@@ -14,7 +15,6 @@ from mograder.web.hub.handlers.roster_watch import open_watch
 from mograder.web.hub.handlers.signin import open_signin
 from mograder.web.hub.mail.events import open_mail
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
-from mograder.web.hub.support.board.class_board import open_board
 from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.machine_watch import open_machines
 from mograder.web.hub.support.rehearsals import open_rehearsals

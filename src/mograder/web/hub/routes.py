@@ -7,10 +7,10 @@ back. ``mograder hub routes`` prints this table with the rows of ``external_rout
 
 from __future__ import annotations
 
+from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.handlers import (
     admin,
-    board,
     calendar,
     client,
     copies,
@@ -22,7 +22,6 @@ from mograder.web.hub.handlers import (
     events,
     grading,
     hand_in,
-    help_requests,
     home,
     item_pages,
     items,

@@ -18,12 +18,12 @@ from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.releases.releases import ItemKind
+from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.course_numbers import Numbers
 from mograder.web.hub.core.feature import NOTHING, Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.handlers.course_pages import ItemLine, RecentProblems, failed_items, gather
-from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.pages import page
 from mograder.web.route import Access, Route
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mograder.store.hub.board_tables import CheckRow
-from mograder.web.hub.core.item_checks import Column
-from mograder.web.hub.support.board.board_view import (
+from mograder.web.hub.board.board_view import (
     QUIET,
     Order,
     heads_of,
@@ -17,6 +16,7 @@ from mograder.web.hub.support.board.board_view import (
     share_of,
     span,
 )
+from mograder.web.hub.core.item_checks import Column
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -19,11 +19,11 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
 from mograder.store.releases.releases import ItemKind
+from mograder.web.hub.board.board_tables import View
+from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.support.board.board_tables import View
-from mograder.web.hub.support.board.class_board import ClassBoard
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 

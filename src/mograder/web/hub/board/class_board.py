@@ -13,14 +13,14 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.connections import share_editing
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.board import Board, HelpRow
+from mograder.web.hub.board.board_tables import BoardTables
+from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.support.board.board_tables import BoardTables
-from mograder.web.hub.support.board.check_log import CheckLog
 
 
 @dataclass(frozen=True, slots=True)
