@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.web.hub.handlers.copy_pages import extract
+from mograder.web.hub.copies.copy_pages import extract
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
 from tests.support.hub_copies import FORM, WORK, begin, folder, kept
 

@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 from mograder.store.external.lti_presence import has_platforms
 from mograder.web.hub.board.class_board import open_board
+from mograder.web.hub.copies.hub_updates import open_updates
+from mograder.web.hub.copies.version_upkeep import open_versions
 from mograder.web.hub.core.feature import Feature
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.handlers.client import open_client
@@ -15,10 +17,8 @@ from mograder.web.hub.handlers.roster_watch import open_watch
 from mograder.web.hub.handlers.signin import open_signin
 from mograder.web.hub.mail.events import open_mail
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
-from mograder.web.hub.support.hub_updates import open_updates
 from mograder.web.hub.support.machine_watch import open_machines
 from mograder.web.hub.support.rehearsals import open_rehearsals
-from mograder.web.hub.support.version_upkeep import open_versions
 from mograder.web.hub.support.warming import open_warming
 from mograder.web.hub.today.pages import open_numbers
 

@@ -8,20 +8,27 @@ back. ``mograder hub routes`` prints this table with the rows of ``external_rout
 from __future__ import annotations
 
 from mograder.web.hub.board import board, help_requests
+from mograder.web.hub.copies import (
+    copies,
+    copy_pages,
+    copy_update,
+    hand_in,
+    submissions,
+    timeline,
+    update_pages,
+    updates,
+    validation,
+)
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.handlers import (
     admin,
     calendar,
     client,
-    copies,
-    copy_pages,
-    copy_update,
     course,
     course_pages,
     dates,
     events,
     grading,
-    hand_in,
     home,
     item_pages,
     items,
@@ -33,11 +40,6 @@ from mograder.web.hub.handlers import (
     sessions,
     signin,
     sources,
-    submissions,
-    timeline,
-    update_pages,
-    updates,
-    validation,
     warming,
 )
 from mograder.web.hub.invite import pages as invite

@@ -25,11 +25,11 @@ from mograder.publishing.warm import warm_releases
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
+from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.core.models import Held, Published, Warmed
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody

@@ -29,13 +29,13 @@ from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
+from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
+from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller, Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.handlers.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.handlers.items import ItemView, person, survey
 from mograder.web.hub.handlers.marks import released_marks_of
 from mograder.web.hub.handlers.sessions import news_of, visible_sessions
-from mograder.web.hub.support.hub_updates import HubUpdates
 from mograder.web.hub.support.machine_watch import Leaving, MachineWatch
 from mograder.web.pages import outcome, page
 

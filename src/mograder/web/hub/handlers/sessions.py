@@ -26,12 +26,12 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
+from mograder.web.hub.copies.copies import known_copy
+from mograder.web.hub.copies.copy_update import settle
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import SessionEntry, Started, Stopped
 from mograder.web.hub.core.responses import ABSENT_SECONDS, back_from, deliver
-from mograder.web.hub.handlers.copies import known_copy
-from mograder.web.hub.handlers.copy_update import settle
 from mograder.web.hub.handlers.items import demand_visible, find_release, mode_of, person, take_copy
 
 

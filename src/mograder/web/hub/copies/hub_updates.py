@@ -16,10 +16,10 @@ from mograder.sessions.update_offers import UpdatePreviews
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions.kept_releases import KeptReleases
+from mograder.web.hub.copies.release_history import KeptHistory, MergePlacement
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.support.release_history import KeptHistory, MergePlacement
 
 _LOOK_SECONDS = 60
 

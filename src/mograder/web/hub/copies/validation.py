@@ -25,10 +25,10 @@ from mograder.store.course.course import read_notebook
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.board.class_board import ClassBoard
+from mograder.web.hub.copies.copies import known_copy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.copies import known_copy
 
 _SECONDS = 120.0
 """0.3.16's limit on a notebook's run; the course's own limit may be shorter."""

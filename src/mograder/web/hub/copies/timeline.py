@@ -25,13 +25,8 @@ from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
-from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.models import Restored
-from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.copies import KnownCopy, file_status, send_notebook
-from mograder.web.hub.support.timeline_models import (
+from mograder.web.hub.copies.copies import KnownCopy, file_status, send_notebook
+from mograder.web.hub.copies.timeline_models import (
     CellChanges,
     CellRestored,
     LineEntry,
@@ -39,6 +34,11 @@ from mograder.web.hub.support.timeline_models import (
     VersionChanges,
     VersionEntry,
 )
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.models import Restored
+from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
 from mograder.web.route import JsonBody

@@ -18,13 +18,8 @@ from mograder.store.copies.copy_updates import (
     lines_in,
 )
 from mograder.web.background import Report
-from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.support.hub_updates import HubUpdates
-from mograder.web.hub.support.update_models import (
+from mograder.web.hub.copies.hub_updates import HubUpdates
+from mograder.web.hub.copies.update_models import (
     PreviewCancelled,
     UpdatedCopy,
     UpdateLine,
@@ -32,6 +27,11 @@ from mograder.web.hub.support.update_models import (
     UpdateStatus,
     UpdateUndone,
 )
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.handlers.admin import item_name
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.templating import path_segment
