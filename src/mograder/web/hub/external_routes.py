@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mograder.web.hub.handlers import external_people, lti, lti_pick, lti_register, lti_scores, oidc
+from mograder.web.hub.handlers import lti, lti_pick, lti_register, lti_scores
+from mograder.web.hub.signin import external_people
+from mograder.web.hub.signin import oidc_routes as oidc
 from mograder.web.route import Access, Route
 
 ANYONE = Access.ANYONE

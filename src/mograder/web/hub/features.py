@@ -14,9 +14,9 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.handlers.client import open_client
 from mograder.web.hub.handlers.grading import open_grading
 from mograder.web.hub.handlers.roster_watch import open_watch
-from mograder.web.hub.handlers.signin import open_signin
 from mograder.web.hub.mail.events import open_mail
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.hub.signin.signin import open_signin
 from mograder.web.hub.support.machine_watch import open_machines
 from mograder.web.hub.support.rehearsals import open_rehearsals
 from mograder.web.hub.support.warming import open_warming
@@ -40,7 +40,7 @@ FEATURES: tuple[Feature, ...] = (
 
 def _oidc() -> Feature:
     from mograder.web.hub.external_routes import OIDC_ROUTES  # noqa: PLC0415 - see OPTIONAL
-    from mograder.web.hub.support.oidc import open_oidc  # noqa: PLC0415 - see OPTIONAL
+    from mograder.web.hub.signin.oidc import open_oidc  # noqa: PLC0415 - see OPTIONAL
 
     return Feature(OIDC_ROUTES, open_oidc)
 

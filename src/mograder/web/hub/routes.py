@@ -38,11 +38,11 @@ from mograder.web.hub.handlers import (
     pages,
     rehearsal,
     sessions,
-    signin,
     sources,
     warming,
 )
 from mograder.web.hub.invite import pages as invite
+from mograder.web.hub.signin import signin
 from mograder.web.hub.today import pages as today
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.route import Access, Route

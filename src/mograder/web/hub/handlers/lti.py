@@ -39,7 +39,7 @@ from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.handlers.dates import dates_in_words, keep_told
 from mograder.web.hub.handlers.items import find_release, mode_of
 from mograder.web.hub.handlers.lti_pick import pick_page
-from mograder.web.hub.support.external_signin import (
+from mograder.web.hub.signin.external_signin import (
     complete,
     forget_state,
     framed,

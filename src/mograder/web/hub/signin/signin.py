@@ -25,7 +25,7 @@ from mograder.web.hub.core.feature import NOTHING, Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.login_throttle import LoginThrottle
 from mograder.web.hub.core.models import Done
-from mograder.web.hub.support.logins import ProviderLink, end_login, new_login, safe_next, signed_in
+from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import read_form

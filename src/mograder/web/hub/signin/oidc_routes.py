@@ -26,15 +26,15 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.support.external_signin import (
+from mograder.web.hub.signin.external_signin import (
     complete,
     forget_state,
     keep_state,
     refuse,
     state_under_way,
 )
-from mograder.web.hub.support.logins import end_login, safe_next
-from mograder.web.hub.support.oidc import OidcSignIn
+from mograder.web.hub.signin.logins import end_login, safe_next
+from mograder.web.hub.signin.oidc import OidcSignIn
 from mograder.web.request_body import read_form, single_fields
 
 _FLOW: Final = "oidc"

@@ -38,7 +38,7 @@ from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import HubApp, identity_of
 from mograder.web.hub.core.login_throttle import LoginThrottle
-from mograder.web.hub.support.logins import end_login, new_login, safe_next, signed_in
+from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 
 _MOST_REFUSED = 500

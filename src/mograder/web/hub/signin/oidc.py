@@ -28,7 +28,7 @@ from mograder.store.external.external_people import UsedStates
 from mograder.web.hub.core.feature import NOTHING, Run
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.support.logins import ProviderLink
+from mograder.web.hub.signin.logins import ProviderLink
 
 T = TypeVar("T")
 
