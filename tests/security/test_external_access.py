@@ -141,7 +141,7 @@ async def test_a_hub_without_other_systems_has_none_of_these_doors(hub: Hub) -> 
             assert answer.status_code == 404, _name(route)
 
 
-NEEDED = ("joserfc", "mograder.auth.jose", "mograder.web.hub.handlers.lti")
+NEEDED = ("joserfc", "mograder.auth.jose", "mograder.web.hub.lti.launch")
 """What only other systems need; the provider's modules are named below."""
 
 

@@ -14,8 +14,8 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Link, Links
 from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
-from mograder.web.hub.support.lti import PerPlatform, platform_services
-from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
+from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
+from mograder.web.hub.lti.service import PerPlatform, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
 from tests.support.lti.state import Grade, LineItem

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mograder.web.hub.handlers import lti, lti_pick, lti_register, lti_scores
+from mograder.web.hub.lti import launch as lti
+from mograder.web.hub.lti import pick as lti_pick
+from mograder.web.hub.lti import register as lti_register
+from mograder.web.hub.lti import scores_again as lti_scores
 from mograder.web.hub.signin import external_people
 from mograder.web.hub.signin import oidc_routes as oidc
 from mograder.web.route import Access, Route

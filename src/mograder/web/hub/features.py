@@ -47,7 +47,7 @@ def _oidc() -> Feature:
 
 def _lti() -> Feature:
     from mograder.web.hub.external_routes import LTI_ROUTES  # noqa: PLC0415 - see OPTIONAL
-    from mograder.web.hub.support.lti import open_lti  # noqa: PLC0415 - see OPTIONAL
+    from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415 - see OPTIONAL
 
     return Feature(LTI_ROUTES, open_lti)
 

@@ -38,7 +38,8 @@ from mograder.web.hub.core.hub_app import IDENTITY, CurrentApp, HubApp
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.handlers.dates import dates_in_words, keep_told
 from mograder.web.hub.handlers.items import find_release, mode_of
-from mograder.web.hub.handlers.lti_pick import pick_page
+from mograder.web.hub.lti.pick import pick_page
+from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import (
     complete,
     forget_state,
@@ -48,7 +49,6 @@ from mograder.web.hub.signin.external_signin import (
     remembered_name,
     state_under_way,
 )
-from mograder.web.hub.support.lti import LtiService
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
 

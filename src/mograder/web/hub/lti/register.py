@@ -27,8 +27,8 @@ from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import framed
-from mograder.web.hub.support.lti import LtiService
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
 from mograder.web.request_body import read_form, single_fields

@@ -32,8 +32,8 @@ from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp, PlatformFacts
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.support.lti_rosters import RosterKeeping
-from mograder.web.hub.support.lti_scores import ScoreSending, ScoreSources
+from mograder.web.hub.lti.rosters import RosterKeeping
+from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
 
 T = TypeVar("T")
 _REQUESTS_AT_ONCE = 8

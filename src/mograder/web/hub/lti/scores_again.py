@@ -11,7 +11,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, go_to
 from mograder.web.hub.handlers.admin import item_name
 from mograder.web.hub.handlers.item_pages import page_of
-from mograder.web.hub.support.lti import LtiService
+from mograder.web.hub.lti.service import LtiService
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form
 
