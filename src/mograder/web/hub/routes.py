@@ -32,7 +32,6 @@ from mograder.web.hub.handlers import (
     home,
     item_pages,
     items,
-    machines,
     marks,
     notebook_state,
     pages,
@@ -42,6 +41,7 @@ from mograder.web.hub.handlers import (
     warming,
 )
 from mograder.web.hub.invite import pages as invite
+from mograder.web.hub.machines import machines
 from mograder.web.hub.signin import signin
 from mograder.web.hub.today import pages as today
 from mograder.web.marking.routes import MARKING_ROUTES

@@ -23,7 +23,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import NotebookMessage, NotebookState, SessionMachine
 from mograder.web.hub.handlers.sessions import UNKNOWN, explain
-from mograder.web.hub.support.machine_watch import MachineWatch
+from mograder.web.hub.machines.machine_watch import MachineWatch
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",

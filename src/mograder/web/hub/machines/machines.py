@@ -23,7 +23,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import NodeChanged, NodeEntry
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.support.machine_watch import MachineWatch
+from mograder.web.hub.machines.machine_watch import MachineWatch
 from mograder.web.pages import outcome, page, with_outcome
 
 PAGE = "/course/machines"

@@ -1,0 +1,1 @@
+"""The machines that run sessions, of hubs with nodes."""
