@@ -9,7 +9,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.sessions.rehearsal import Pace
-from mograder.web.hub.support import rehearsals
+from mograder.web.hub.rehearsal import rehearsals
 from tests.contract.test_hub_course_commands import Served, served
 
 __all__ = ["served"]

@@ -23,9 +23,9 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.rehearsal import Pace
 from mograder.store.releases.visibility import Visibility, VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
-from mograder.web.hub.handlers import rehearsal as handler
-from mograder.web.hub.support import rehearsals
-from mograder.web.hub.support.rehearsals import Rehearsals
+from mograder.web.hub.rehearsal import rehearsal as handler
+from mograder.web.hub.rehearsal import rehearsals
+from mograder.web.hub.rehearsal.rehearsals import Rehearsals
 from mograder.web.hub.support.warming import Warming
 from tests.support.hub_app import FakeEnvironments, Hub, events, hub
 from tests.support.session_pools import until

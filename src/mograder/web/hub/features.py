@@ -16,9 +16,9 @@ from mograder.web.hub.handlers.grading import open_grading
 from mograder.web.hub.handlers.roster_watch import open_watch
 from mograder.web.hub.machines.machine_watch import open_machines
 from mograder.web.hub.mail.events import open_mail
+from mograder.web.hub.rehearsal.rehearsals import open_rehearsals
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
 from mograder.web.hub.signin.signin import open_signin
-from mograder.web.hub.support.rehearsals import open_rehearsals
 from mograder.web.hub.support.warming import open_warming
 from mograder.web.hub.today.pages import open_numbers
 

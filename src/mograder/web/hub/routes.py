@@ -35,13 +35,13 @@ from mograder.web.hub.handlers import (
     marks,
     notebook_state,
     pages,
-    rehearsal,
     sessions,
     sources,
     warming,
 )
 from mograder.web.hub.invite import pages as invite
 from mograder.web.hub.machines import machines
+from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.signin import signin
 from mograder.web.hub.today import pages as today
 from mograder.web.marking.routes import MARKING_ROUTES

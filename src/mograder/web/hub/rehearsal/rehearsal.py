@@ -23,13 +23,13 @@ from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.handlers.items import find_release, mode_of
-from mograder.web.hub.support.rehearsal_models import (
+from mograder.web.hub.rehearsal.rehearsal_models import (
     Durations,
     RehearsalCancelled,
     RehearsalPlan,
     Rehearsed,
 )
-from mograder.web.hub.support.rehearsals import Rehearsals
+from mograder.web.hub.rehearsal.rehearsals import Rehearsals
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody

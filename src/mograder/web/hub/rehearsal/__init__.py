@@ -1,0 +1,1 @@
+"""Rehearsals of an item: what many students at once would take."""
