@@ -17,7 +17,7 @@ from mograder.auth.tokens import make_token
 from mograder.core.errors import Busy
 from mograder.web.hub.core import notifier
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.handlers import events
+from mograder.web.hub.service import events
 from tests.support.hub_app import SECRET, Hub, hub, make_hub, running
 from tests.support.hub_copies import ask, begin
 

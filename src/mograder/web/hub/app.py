@@ -51,7 +51,7 @@ from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
-from mograder.web.hub.support.openapi import PROBLEMS
+from mograder.web.hub.service.openapi import PROBLEMS
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.opening import make_marking

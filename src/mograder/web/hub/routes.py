@@ -22,26 +22,22 @@ from mograder.web.hub.copies import (
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.handlers import (
     admin,
-    calendar,
-    client,
     course,
     course_pages,
     dates,
-    events,
     grading,
-    home,
     item_pages,
     items,
-    marks,
-    notebook_state,
-    pages,
-    sessions,
     sources,
     warming,
 )
+from mograder.web.hub.home import calendar, home
 from mograder.web.hub.invite import pages as invite
 from mograder.web.hub.machines import machines
+from mograder.web.hub.marks import marks
 from mograder.web.hub.rehearsal import rehearsal
+from mograder.web.hub.service import client, events, pages
+from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
 from mograder.web.hub.today import pages as today
 from mograder.web.marking.routes import MARKING_ROUTES

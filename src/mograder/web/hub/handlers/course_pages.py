@@ -33,8 +33,8 @@ from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.copy_counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
-from mograder.web.hub.handlers.client import lines_if_any
-from mograder.web.hub.support.post import Post
+from mograder.web.hub.mail.post import Post
+from mograder.web.hub.service.client import lines_if_any
 from mograder.web.pages import outcome, page
 from mograder.web.sheets import number_in, sheet_of
 

@@ -33,7 +33,7 @@ from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.copies.hand_in import cost_of, late_words
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.support.post import LetterEvent, open_post
+from mograder.web.hub.mail.post import LetterEvent, open_post
 from mograder.web.hub.today.pages import Today, read_today
 
 _SOON = timedelta(days=1)

@@ -22,8 +22,8 @@ from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import NotebookMessage, NotebookState, SessionMachine
-from mograder.web.hub.handlers.sessions import UNKNOWN, explain
 from mograder.web.hub.machines.machine_watch import MachineWatch
+from mograder.web.hub.sessions.sessions import UNKNOWN, explain
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",

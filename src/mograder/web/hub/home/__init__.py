@@ -1,0 +1,1 @@
+"""The first page of a member, and the calendar of due dates."""
