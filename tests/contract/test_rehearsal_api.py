@@ -23,10 +23,10 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.rehearsal import Pace
 from mograder.store.releases.visibility import Visibility, VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
+from mograder.web.hub.items.warming import Warming
 from mograder.web.hub.rehearsal import rehearsal as handler
 from mograder.web.hub.rehearsal import rehearsals
 from mograder.web.hub.rehearsal.rehearsals import Rehearsals
-from mograder.web.hub.support.warming import Warming
 from tests.support.hub_app import FakeEnvironments, Hub, events, hub
 from tests.support.session_pools import until
 

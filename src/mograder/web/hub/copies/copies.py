@@ -42,7 +42,7 @@ from mograder.web.hub.core.models import (
 )
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
-from mograder.web.hub.handlers.items import demand_visible, find_assignment, find_release
+from mograder.web.hub.items.items import demand_visible, find_assignment, find_release
 from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody

@@ -29,7 +29,7 @@ from mograder.store.versions.versions import Version
 from mograder.web.hub.copies.copies import KnownCopy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.handlers.items import find_release
+from mograder.web.hub.items.items import find_release
 from mograder.web.pages import page
 
 _LINES = 400

@@ -40,7 +40,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import MissingWork, Submitted
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
-from mograder.web.hub.handlers.items import find_release
+from mograder.web.hub.items.items import find_release
 from mograder.web.pages import page
 from mograder.web.receipts import receipt_of
 

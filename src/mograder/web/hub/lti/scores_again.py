@@ -9,8 +9,8 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, go_to
-from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.handlers.item_pages import page_of
+from mograder.web.hub.items.item_pages import page_of
+from mograder.web.hub.items.publishing import item_name
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form

@@ -17,7 +17,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, hub_app
 from mograder.web.hub.core.models import Health, Ready, ServerStatus
-from mograder.web.hub.handlers.items import person
+from mograder.web.hub.items.items import person
 from mograder.web.hub.service.openapi import describe, viewer_file, viewer_version
 from mograder.web.hub.sessions.sessions import news_of
 from mograder.web.pages import page

@@ -32,7 +32,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import SessionEntry, Started, Stopped
 from mograder.web.hub.core.responses import ABSENT_SECONDS, back_from, deliver
-from mograder.web.hub.handlers.items import demand_visible, find_release, mode_of, person, take_copy
+from mograder.web.hub.items.items import demand_visible, find_release, mode_of, person, take_copy
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:

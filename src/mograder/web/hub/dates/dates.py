@@ -34,7 +34,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.models import DatesEntry, DatesSet
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.admin import item_name
+from mograder.web.hub.items.publishing import item_name
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json

@@ -27,9 +27,9 @@ from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.models import GradedStudent, Grading, GradingCancelled, GradingJob
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.handlers.item_pages import page_of, submitters
-from mograder.web.hub.support.mark_lines import mark_lines
+from mograder.web.hub.items.item_pages import page_of, submitters
+from mograder.web.hub.items.mark_lines import mark_lines
+from mograder.web.hub.items.publishing import item_name
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json

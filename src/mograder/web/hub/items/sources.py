@@ -18,8 +18,8 @@ from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.models import HeldSource, SourceKept
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.admin import item_name, staging, uploads
-from mograder.web.hub.handlers.item_pages import page_of
+from mograder.web.hub.items.item_pages import page_of
+from mograder.web.hub.items.publishing import item_name, staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody

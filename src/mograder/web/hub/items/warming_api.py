@@ -17,8 +17,8 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import ItemWarmth
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.support.warming import Warming
+from mograder.web.hub.items.publishing import item_name
+from mograder.web.hub.items.warming import Warming
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody
 

@@ -19,9 +19,9 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
-from mograder.web.hub.handlers.admin import item_name
-from mograder.web.hub.handlers.dates import dates_of
-from mograder.web.hub.support.mark_lines import MarkLine, mark_lines
+from mograder.web.hub.dates.dates import dates_of
+from mograder.web.hub.items.mark_lines import MarkLine, mark_lines
+from mograder.web.hub.items.publishing import item_name
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of

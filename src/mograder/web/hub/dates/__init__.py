@@ -1,0 +1,1 @@
+"""When items open, are due and close."""

@@ -1,0 +1,1 @@
+"""The course's items: publishing, warming and grading them, and their pages."""
