@@ -21,7 +21,6 @@ from mograder.web.hub.copies import (
 )
 from mograder.web.hub.dates import dates
 from mograder.web.hub.gradebook import pages as gradebook
-from mograder.web.hub.handlers import course, course_pages
 from mograder.web.hub.home import calendar, home
 from mograder.web.hub.invite import pages as invite
 from mograder.web.hub.items import grading, item_pages, items, sources
@@ -29,6 +28,7 @@ from mograder.web.hub.items import publishing as admin
 from mograder.web.hub.items import warming_api as warming
 from mograder.web.hub.machines import machines
 from mograder.web.hub.marks import marks
+from mograder.web.hub.people import course, course_pages
 from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.service import client, events, pages
 from mograder.web.hub.sessions import notebook_state, sessions

@@ -12,8 +12,8 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.store.external.lti_scores import ScoreState
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.handlers.roster_watch import end_removed
 from mograder.web.hub.lti.service import LtiService
+from mograder.web.hub.people.roster_watch import end_removed
 from tests.support.lti.state import Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
 from tests.support.released_course import ReleasedCourse, open_released_course

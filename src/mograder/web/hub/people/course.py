@@ -25,7 +25,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import AuditEntry, Revoked, Rules, Synced, VisibilityEntry
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.handlers.roster_watch import end_removed
+from mograder.web.hub.people.roster_watch import end_removed
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import JsonBody

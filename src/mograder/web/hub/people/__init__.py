@@ -1,0 +1,1 @@
+"""The people of the course: the list of users, and their pages."""
