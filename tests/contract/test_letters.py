@@ -27,7 +27,7 @@ from mograder.store.hub.hub_tables import LetterState, letters
 from mograder.store.hub.letters import LetterRow, Letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
-from mograder.web.hub.mail.post import open_post
+from mograder.web.hub.mail.events import open_post
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import begin

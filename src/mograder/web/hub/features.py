@@ -15,10 +15,10 @@ from mograder.web.hub.items.grading import open_grading
 from mograder.web.hub.items.warming import open_warming
 from mograder.web.hub.machines.machine_watch import open_machines
 from mograder.web.hub.mail.events import open_mail
+from mograder.web.hub.people.client import open_client
 from mograder.web.hub.people.roster_watch import open_watch
 from mograder.web.hub.rehearsal.rehearsals import open_rehearsals
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
-from mograder.web.hub.service.client import open_client
 from mograder.web.hub.signin.signin import open_signin
 from mograder.web.hub.today.pages import open_numbers
 

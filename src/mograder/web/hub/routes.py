@@ -26,11 +26,13 @@ from mograder.web.hub.invite import pages as invite
 from mograder.web.hub.items import grading, item_pages, items, sources
 from mograder.web.hub.items import publishing as admin
 from mograder.web.hub.items import warming_api as warming
+from mograder.web.hub.log import log
 from mograder.web.hub.machines import machines
 from mograder.web.hub.marks import marks
-from mograder.web.hub.people import course, course_pages
+from mograder.web.hub.people import client
+from mograder.web.hub.people import people as course
 from mograder.web.hub.rehearsal import rehearsal
-from mograder.web.hub.service import client, events, pages
+from mograder.web.hub.service import events, pages
 from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
 from mograder.web.hub.today import pages as today
@@ -58,10 +60,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/calendar/{user}/{key}.ics", calendar.feed, ANYONE),
     Route("GET", "/view-as", home.view_as, INSTRUCTOR),
     Route("GET", "/events", events.stream, MEMBER),
-    Route("GET", "/edit/{a}", pages.edit_spinner, MEMBER),
-    Route("GET", "/edit/{a}/", pages.edit_spinner, MEMBER),
-    Route("GET", "/run/{lecture}", pages.run_spinner, MEMBER),
-    Route("GET", "/run/{lecture}/", pages.run_spinner, MEMBER),
+    Route("GET", "/edit/{a}", sessions.edit_spinner, MEMBER),
+    Route("GET", "/edit/{a}/", sessions.edit_spinner, MEMBER),
+    Route("GET", "/run/{lecture}", sessions.run_spinner, MEMBER),
+    Route("GET", "/run/{lecture}/", sessions.run_spinner, MEMBER),
     Route("POST", "/download/{a}", items.download, MEMBER),
     Route("GET", "/reset/{user}/{a}", copy_pages.reset_page, OWNER),
     Route("GET", "/versions/{user}/{a}", timeline.versions_page, OWNER),
@@ -73,20 +75,20 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/marks/{user}/{a}/page", marks.feedback_page, OWNER),
     Route("POST", "/marks/{user}/{a}/requests", marks.ask, SELF),
     # Pages of instructors
-    Route("GET", "/course/items", course_pages.items, INSTRUCTOR),
+    Route("GET", "/course/items", items.items_page, INSTRUCTOR),
     Route("GET", "/course/items/{name}", item_pages.item, INSTRUCTOR),
     Route("GET", "/course/items/{name}/{user}", item_pages.graded, INSTRUCTOR),
     Route("POST", "/course/source/{name}", sources.replace, INSTRUCTOR),
     Route("POST", "/course/cancel-grading/{item}", grading.cancel, INSTRUCTOR),
     Route("POST", "/course/publish", admin.publish_form, INSTRUCTOR),
-    Route("GET", "/course/sessions", course_pages.sessions, INSTRUCTOR),
-    Route("GET", "/course/students", course_pages.students, INSTRUCTOR),
+    Route("GET", "/course/sessions", sessions.sessions_page, INSTRUCTOR),
+    Route("GET", "/course/students", course.students, INSTRUCTOR),
     *gradebook.ROUTES,
     *invite.ROUTES,
     *today.ROUTES,
-    Route("GET", "/course/people", course_pages.people, INSTRUCTOR),
-    Route("GET", "/course/problems", course_pages.problems, INSTRUCTOR),
-    Route("GET", "/course/log", course_pages.log, INSTRUCTOR),
+    Route("GET", "/course/people", course.people, INSTRUCTOR),
+    Route("GET", "/course/problems", log.problems, INSTRUCTOR),
+    Route("GET", "/course/log", log.log, INSTRUCTOR),
     # The board of a class
     Route("GET", "/board", board.boards, HELPER),
     Route("GET", "/board/{name}", board.board, HELPER),
@@ -135,12 +137,12 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/autograde/{item}", grading.cancel, INSTRUCTOR, "Grading"),
     # The course
     Route("POST", "/sync-users", course.sync_users, INSTRUCTOR, "Course"),
-    Route("GET", "/visibility", course.visibility, INSTRUCTOR, "Course"),
-    Route("POST", "/visibility", course.set_visibility, INSTRUCTOR, "Course"),
+    Route("GET", "/visibility", dates.visibility, INSTRUCTOR, "Course"),
+    Route("POST", "/visibility", dates.set_visibility, INSTRUCTOR, "Course"),
     Route("GET", "/dates", dates.list_dates, INSTRUCTOR, "Course"),
     Route("POST", "/dates/{name}", dates.set_dates, INSTRUCTOR, "Course"),
     Route("POST", "/revoke-token/{user}", course.revoke_token, INSTRUCTOR, "Course"),
-    Route("GET", "/audit", course.audit_log, INSTRUCTOR, "Course"),
+    Route("GET", "/audit", log.audit_log, INSTRUCTOR, "Course"),
     # Sessions
     Route("GET", "/sessions", sessions.list_sessions, MEMBER, "Sessions"),
     Route("POST", "/start-edit-deep/{a}", sessions.start_edit_deep, MEMBER, "Sessions"),

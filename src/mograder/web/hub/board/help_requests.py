@@ -18,10 +18,10 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.store.hub.board import HelpRow
 from mograder.web.hub.board.board import page_of
 from mograder.web.hub.board.class_board import ClassBoard
-from mograder.web.hub.copies.copies import KnownCopy, known_copy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.items import KnownCopy, known_copy
 from mograder.web.hub.core.models import HelpAsked, HelpState, HelpWord
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json

@@ -13,14 +13,13 @@ from email.utils import formatdate
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report_html import has_our_elements_only
 from mograder.notebook.integrity.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
@@ -31,6 +30,13 @@ from mograder.web.background import Report
 from mograder.web.downloads import attachment
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import (
+    KnownCopy,
+    copy_in,
+    demand_visible,
+    find_assignment,
+    find_release,
+)
 from mograder.web.hub.core.models import (
     ArchiveEntry,
     CopyStatus,
@@ -42,7 +48,6 @@ from mograder.web.hub.core.models import (
 )
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
-from mograder.web.hub.items.items import demand_visible, find_assignment, find_release
 from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody
@@ -56,7 +61,7 @@ _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
     """Return the state of a copy; an unknown item has no copy."""
     try:
-        copy = _copy(user, a)
+        copy = copy_in(user, a)
     except InvalidInput:
         return CopyStatus(
             file_status=FileStatus.NOT_STARTED, session_active=False, has_release=False
@@ -72,7 +77,7 @@ async def upload(
     caller: Caller,
 ) -> Annotated[Response, Uploaded]:
     """Replace the copy by the notebook in the field ``file``, and archive the old one."""
-    copy = _copy(user, a)
+    copy = copy_in(user, a)
     form = await receive(request, _UPLOAD, 1, field="file")
     async with closing(form):
         data = await _sent(form)
@@ -109,7 +114,7 @@ async def mark_exported(
     user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Annotated[Response, Done]:
     """Record that the copy was exported by other means."""
-    copy = _copy(user, a)
+    copy = copy_in(user, a)
 
     async def job(_: Report) -> Done:
         await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
@@ -191,7 +196,7 @@ async def validate_report(
 ) -> Response:
     """Show the last validation report, under a strict policy: student code could write to it."""
     try:
-        copy = _copy(user, a)
+        copy = copy_in(user, a)
     except InvalidInput as error:
         raise NotFound("No validation report") from error
     saved = await app.copies.report(copy)
@@ -199,26 +204,6 @@ async def validate_report(
         raise NotFound("No validation report", hint="Validate the notebook once more.")
     await app.audit.record_foreign(request, caller, copy.user, "read report", _what(copy))
     return inert_page(saved.data)
-
-
-def _copy(user: str, name: str) -> CopyOf:
-    return CopyOf(Username.of_account(user), ItemName.parse(name))
-
-
-def known_copy(user: str, name: str) -> CopyOf:
-    """Return the copy that an address names. Raises: :class:`NotFound`."""
-    try:
-        return _copy(user, name)
-    except InvalidInput as error:
-        raise NotFound("Notebook not found") from error
-
-
-async def _copy_in_path(user: str, a: str) -> CopyOf:
-    return known_copy(user, a)
-
-
-KnownCopy = Annotated[CopyOf, Depends(_copy_in_path)]
-"""A handler's parameter: the copy that the path names; else the response is 404."""
 
 
 def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:

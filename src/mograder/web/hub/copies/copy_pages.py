@@ -26,10 +26,9 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
-from mograder.web.hub.copies.copies import KnownCopy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.items.items import find_release
+from mograder.web.hub.core.items import KnownCopy, find_release
 from mograder.web.pages import page
 
 _LINES = 400

@@ -13,11 +13,11 @@ from mograder.sessions.copy_updates import CopyStanding, Standing
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.copy_updates import CopyUpdateRow, UpdateState, cells_in
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import KnownCopy
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.copies.update_models import CopyUpdated, UpdateConflict
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import NotebookUpdate
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome

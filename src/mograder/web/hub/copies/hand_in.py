@@ -34,13 +34,12 @@ from mograder.store.releases.releases import Release
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import KnownCopy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import KnownCopy, find_release
 from mograder.web.hub.core.models import MissingWork, Submitted
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
-from mograder.web.hub.items.items import find_release
 from mograder.web.pages import page
 from mograder.web.receipts import receipt_of
 

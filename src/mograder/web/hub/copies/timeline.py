@@ -25,7 +25,7 @@ from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import KnownCopy, file_status, send_notebook
+from mograder.web.hub.copies.copies import file_status, send_notebook
 from mograder.web.hub.copies.timeline_models import (
     CellChanges,
     CellRestored,
@@ -36,6 +36,7 @@ from mograder.web.hub.copies.timeline_models import (
 )
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import Restored
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver

@@ -24,7 +24,7 @@ from mograder.store.copies.copy_updates import (
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
-from mograder.web.hub.items.publishing import item_name
+from mograder.web.hub.core.items import item_name
 from mograder.web.pages import outcome, page
 from mograder.web.sheets import sheet_of
 

@@ -29,9 +29,9 @@ from mograder.web.hub.copies.update_models import (
 )
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.items.publishing import item_name
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.templating import path_segment

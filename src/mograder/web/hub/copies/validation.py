@@ -25,9 +25,9 @@ from mograder.store.course.course import read_notebook
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.board.class_board import ClassBoard
-from mograder.web.hub.copies.copies import known_copy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import known_copy
 from mograder.web.hub.core.responses import deliver
 
 _SECONDS = 120.0

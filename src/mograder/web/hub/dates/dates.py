@@ -12,10 +12,11 @@ from datetime import datetime
 from datetime import time as daytime
 from typing import Annotated
 from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool
 from starlette.responses import Response
 
 from mograder.core.clock import utc_iso
@@ -32,15 +33,21 @@ from mograder.store.releases.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.core.models import DatesEntry, DatesSet
+from mograder.web.hub.core.items import item_name
+from mograder.web.hub.core.models import (
+    DatesEntry,
+    DatesSet,
+    Rules,
+    VisibilityEntry,
+)
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.items.publishing import item_name
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import JsonBody
 
 _LONGEST = 60
+_MOST_ITEMS = 5000
 _log = get_logger(__name__)
 
 
@@ -202,3 +209,106 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
 
 def _page_of(item: str) -> str:
     return f"/course/items/{quote(item, safe='')}"
+
+
+class RuleAsked(BaseModel):
+    """A rule of visibility as it is sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hidden: StrictBool = False
+    visible_from: str | None = None
+
+
+class _Rules(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    items: dict[str, RuleAsked] = {}
+    replace: StrictBool = False
+
+
+async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEntry]:
+    """Return every visibility rule, by item; an item without a rule is visible."""
+    return _entries(await to_thread.run_sync(app.visibility.all))
+
+
+async def set_visibility(
+    request: Annotated[Request, JsonBody(_Rules)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, Rules]:
+    """Hide items, show them, or show them from a time on; an empty rule shows."""
+    if is_form(request):
+        rules = _form_rules(await read_form(request))
+    else:
+        rules = await read_json(request, _Rules, MEGABYTE)
+    changes = _visibilities(rules.items)
+
+    async def job(_: Report) -> Rules:
+        def change() -> Mapping[str, Visibility]:
+            return app.visibility.change(changes, replace=rules.replace)
+
+        kept = await to_thread.run_sync(change)
+        what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
+        await app.audit.record(request, caller, "set visibility", what)
+        app.notifier.notify_all()
+        return Rules(root=_entries(kept))
+
+    done = with_outcome("/course/items", "visibility", ", ".join(sorted(changes)))
+    return await deliver(request, job, lambda _: done)
+
+
+def _visibilities(rules: Mapping[str, RuleAsked]) -> dict[str, Visibility]:
+    if len(rules) > _MOST_ITEMS:
+        raise InvalidInput(f"A course may have at most {_MOST_ITEMS} items.")
+    return {_item(name): _visibility(name, rule) for name, rule in rules.items()}
+
+
+def _item(name: str) -> str:
+    try:
+        return ItemName.parse(name)
+    except InvalidInput as error:
+        raise InvalidInput(f"Invalid name: {name[:100]}") from error
+
+
+def _visibility(name: str, rule: RuleAsked) -> Visibility:
+    if rule.visible_from is None:
+        return Visibility(rule.hidden)
+    try:
+        moment = datetime.fromisoformat(rule.visible_from)
+    except ValueError as error:
+        raise InvalidInput(f"Bad datetime for {name}") from error
+    if moment.utcoffset() is None:
+        raise InvalidInput(f"visible_from for {name} needs a UTC offset")
+    return Visibility(rule.hidden, moment)
+
+
+def _form_rules(fields: Mapping[str, str]) -> _Rules:
+    """Return the rules of a form.
+
+    Its fields: ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``.
+    """
+    name, state = fields.get("name", ""), fields.get("state", "")
+    if state == "from":
+        moment = _local(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
+        return _Rules(items={name: RuleAsked(visible_from=moment)})
+    if state not in ("show", "hide"):
+        raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
+    return _Rules(items={name: RuleAsked(hidden=state == "hide")})
+
+
+def _local(text: str, zone: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).isoformat()
+    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError) as error:
+        raise InvalidInput(
+            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
+        ) from error
+
+
+def _entries(rules: Mapping[str, Visibility]) -> dict[str, VisibilityEntry]:
+    return {name: _entry(rule) for name, rule in sorted(rules.items())}
+
+
+def _entry(rule: Visibility) -> VisibilityEntry:
+    moment = rule.visible_from
+    return VisibilityEntry(hidden=rule.hidden, visible_from=moment.isoformat() if moment else None)

@@ -25,11 +25,11 @@ from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.models import GradedStudent, Grading, GradingCancelled, GradingJob
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.items.item_pages import page_of, submitters
+from mograder.web.hub.items.item_pages import submitters
 from mograder.web.hub.items.mark_lines import mark_lines
-from mograder.web.hub.items.publishing import item_name
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
@@ -61,7 +61,7 @@ async def start(
     job = await app.services.grading.jobs.ask(name, caller.username, wish)
     await app.audit.record(request, caller, "grade", name)
     if wanted(request) is Wants.PAGE:
-        return go_to(request, with_outcome(page_of(name), "grading", name))
+        return go_to(request, with_outcome(item_page(name), "grading", name))
     return JSONResponse(_job(job).model_dump(mode="json"), 202)
 
 
@@ -91,7 +91,7 @@ async def cancel(
     if cancelled:
         await app.audit.record(request, caller, "cancel grading", name)
     if wanted(request) is Wants.PAGE:
-        return go_to(request, with_outcome(page_of(name), "cancelled" if cancelled else "", name))
+        return go_to(request, with_outcome(item_page(name), "cancelled" if cancelled else "", name))
     return JSONResponse(GradingCancelled(cancelled=cancelled).model_dump(mode="json"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
@@ -19,9 +18,9 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
+from mograder.web.hub.core.items import item_name
 from mograder.web.hub.dates.dates import dates_of
 from mograder.web.hub.items.mark_lines import MarkLine, mark_lines
-from mograder.web.hub.items.publishing import item_name
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
@@ -77,11 +76,6 @@ def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
     if not directory.is_dir():
         return ()
     return tuple(each.student for each in submitted_files(directory))
-
-
-def page_of(name: str) -> str:
-    """Return the address of the instructors' page of an item, below the prefix."""
-    return f"/course/items/{quote(name, safe='')}"
 
 
 async def graded(

@@ -28,6 +28,7 @@ from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
+from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.models import Held, Published, Warmed
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import with_outcome
@@ -176,13 +177,6 @@ def _held(app: HubApp, name: ItemName) -> Held:
         most_mb=limits.upload_mb,
         most_files=limits.upload_files,
     )
-
-
-def item_name(name: str) -> ItemName:
-    """Return the name of an item in a request; raise InvalidInput if it cannot be one."""
-    if name in ItemName.reserved:
-        raise InvalidInput(f"'{name}' is reserved and cannot be used as a name")
-    return ItemName.parse(name)
 
 
 def _kind(text: str) -> ItemKind | None:

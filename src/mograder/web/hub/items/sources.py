@@ -15,11 +15,11 @@ from mograder.publishing.publish import check_upload
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
+from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.models import HeldSource, SourceKept
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.items.item_pages import page_of
-from mograder.web.hub.items.publishing import item_name, staging, uploads
+from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody
@@ -57,4 +57,4 @@ async def replace(
         app.notifier.notify_instructors(Part.MARKS)
         return SourceKept(files=list(staged.files))
 
-    return await deliver(request, job, lambda _: with_outcome(page_of(item), "source", item))
+    return await deliver(request, job, lambda _: with_outcome(item_page(item), "source", item))

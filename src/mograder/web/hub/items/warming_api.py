@@ -15,9 +15,9 @@ from mograder.store.releases.warm_times import Times
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.models import ItemWarmth
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.items.publishing import item_name
 from mograder.web.hub.items.warming import Warming
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody

@@ -32,8 +32,8 @@ from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import find_release
 from mograder.web.hub.core.responses import failure_page
-from mograder.web.hub.items.items import find_release
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import forget_state, framed, refuse, state_under_way
 from mograder.web.pages import page

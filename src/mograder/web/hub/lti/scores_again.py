@@ -9,8 +9,7 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, go_to
-from mograder.web.hub.items.item_pages import page_of
-from mograder.web.hub.items.publishing import item_name
+from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form
@@ -28,7 +27,7 @@ async def send_again(name: str, request: Request, app: CurrentApp, caller: Calle
     count = await to_thread.run_sync(app.of(LtiService).scores.send_again, item, number)
     await app.audit.record(request, caller, "send marks again", f"{item}: {count}")
     app.of(LtiService).passes.wake()
-    return go_to(request, with_outcome(page_of(item), "marks-sent-again", str(count)))
+    return go_to(request, with_outcome(item_page(item), "marks-sent-again", str(count)))
 
 
 async def put_away(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -37,7 +36,7 @@ async def put_away(name: str, request: Request, app: CurrentApp, caller: Caller)
     number = _number((await read_form(request)).get("number", ""))
     lineitem = await to_thread.run_sync(app.of(LtiService).scores.put_away, item, number)
     await app.audit.record(request, caller, "put activity away", f"{item}: {lineitem}")
-    return go_to(request, with_outcome(page_of(item), "activity-put-away"))
+    return go_to(request, with_outcome(item_page(item), "activity-put-away"))
 
 
 def _number(text: str) -> int:

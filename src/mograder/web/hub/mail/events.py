@@ -16,8 +16,11 @@ from urllib.parse import quote
 
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
+from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import running
+from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
+from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, standing
@@ -33,7 +36,6 @@ from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.copies.hand_in import cost_of, late_words
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.mail.post import LetterEvent, open_post
 from mograder.web.hub.today.pages import Today, read_today
 
 _SOON = timedelta(days=1)
@@ -48,6 +50,14 @@ def open_mail(hub: HubApp) -> Run:
     )
     find = partial(find_events, hub, post.home)
     return partial(running, {"letters": partial(post.keep_sending, services.clock, find)})
+
+
+def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:
+    """Return the letters of a hub with ``[mail] host``.
+
+    Raises: InvalidInput naming the key that is missing or cannot work.
+    """
+    return Post(letters, mail_server(loaded, password), own_url(loaded))
 
 
 def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Iterator[LetterEvent]:

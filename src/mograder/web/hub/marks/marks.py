@@ -31,9 +31,9 @@ from mograder.store.gradebook.mark_release import (
     standing,
 )
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
-from mograder.web.hub.copies.copies import KnownCopy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of

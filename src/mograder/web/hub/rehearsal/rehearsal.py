@@ -22,7 +22,7 @@ from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.items.items import find_release, mode_of
+from mograder.web.hub.core.items import find_release, mode_of
 from mograder.web.hub.rehearsal.rehearsal_models import (
     Durations,
     RehearsalCancelled,

@@ -15,12 +15,12 @@ from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.board.help_requests import help_of, shown_name
-from mograder.web.hub.copies.copies import KnownCopy
 from mograder.web.hub.copies.copy_update import in_bar
 from mograder.web.hub.copies.hand_in import hand_in_of
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import NotebookMessage, NotebookState, SessionMachine
 from mograder.web.hub.machines.machine_watch import MachineWatch
 from mograder.web.hub.sessions.sessions import UNKNOWN, explain

@@ -6,6 +6,7 @@ made, these handlers decide for whom, and build the error messages.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated
 
@@ -26,13 +27,21 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import known_copy
 from mograder.web.hub.copies.copy_update import settle
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
+from mograder.web.hub.core.items import (
+    demand_visible,
+    find_release,
+    known_copy,
+    mode_of,
+    person,
+    take_copy,
+)
 from mograder.web.hub.core.models import SessionEntry, Started, Stopped
 from mograder.web.hub.core.responses import ABSENT_SECONDS, back_from, deliver
-from mograder.web.hub.items.items import demand_visible, find_release, mode_of, person, take_copy
+from mograder.web.pages import outcome, page
+from mograder.web.sheets import sheet_of
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
@@ -178,3 +187,67 @@ def explain(ending: Ending, settings: Settings) -> Explanation:
     """Return what happened and what to do, with the item's current limits."""
     own = settings.items.get(ending.key.item)
     return describe(ending, limited(limits_of(settings.limits), Script(), own))
+
+
+async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
+    """Show the page that starts an editor and then redirects to it (B66, B68)."""
+    return await _spinner(request, caller, a, Mode.EDIT)
+
+
+async def run_spinner(lecture: str, request: Request, caller: Caller) -> Response:
+    """Show the page that starts a lecture and then redirects to it (B67, B68)."""
+    return await _spinner(request, caller, lecture, Mode.RUN)
+
+
+async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:
+    """Show the same page for known and unknown names; the start itself reports an unknown one."""
+    what = "editor" if mode is Mode.EDIT else "lecture"
+    try:
+        item = ItemName.parse(name)
+    except InvalidInput as error:
+        raise NotFound(f"There is no {what} of this name.", hint="Check the link.") from error
+    app, user = hub_app(request), person(caller)
+    services = app.services
+    before = services.pool.history.of_key(SessionKey(user, item, mode))
+    copy = None
+    if before is not None and mode is Mode.EDIT:
+        copy = await asyncio.to_thread(app.listing.facts, user, item)
+    return page(
+        request,
+        "starting.html",
+        name=item,
+        start="start-edit-deep" if mode is Mode.EDIT else "start-run",
+        what=what,
+        before=news_of(before, services.loaded.settings),
+        saved=copy.saved if copy else None,
+    )
+
+
+async def sessions_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the running sessions with their memory, and offer to stop them."""
+    by_memory = request.query_params.get("order") == "memory"
+    found = app.services.pool.all()
+    shown = (each for each in found if not is_rehearsal(each.key.user))
+    live = sorted(shown, key=_by_memory if by_memory else _by_name)
+    done, item = outcome(request)
+    return page(
+        request,
+        "sessions.html",
+        here="sessions",
+        sheet=sheet_of(live, request),
+        rehearsed=len(found) - len(live),
+        by_memory=by_memory,
+        states=app.services.pool.states(),
+        now=app.services.clock.now(),
+        limit=app.services.loaded.settings.limits.memory_mb,
+        done=done,
+        done_item=item,
+    )
+
+
+def _by_name(live: LiveSession) -> tuple[int, str, str]:
+    return (0, live.key.user, live.key.item)
+
+
+def _by_memory(live: LiveSession) -> tuple[int, str, str]:
+    return (-live.usage.memory, live.key.user, live.key.item)

@@ -1,6 +1,6 @@
 """Sends the letters about events in the course, while the hub runs.
 
-The events are found by ``web.hub.mail.events``.
+The events are found by ``web.hub.mail``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from mograder.clients.mail import Letter, MailServer, Sending, is_address
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import repeat
-from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.store.hub.hub_tables import LetterState
 from mograder.store.hub.letters import LetterRow, Letters
 
@@ -128,11 +126,3 @@ def _pause(row: LetterRow) -> timedelta:
     """Return how long a letter waits that the server does not take now: longer each time."""
     factor: int = 2 ** min(row.tries, 10)
     return min(_FIRST_PAUSE * factor, _LONGEST_PAUSE)
-
-
-def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:
-    """Return the letters of a hub with ``[mail] host``.
-
-    Raises: InvalidInput naming the key that is missing or cannot work.
-    """
-    return Post(letters, mail_server(loaded, password), own_url(loaded))

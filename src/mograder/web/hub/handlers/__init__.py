@@ -1,1 +1,0 @@
-"""The handlers of the routes in ``routes``. They may import ``proxy`` and ``support``."""

@@ -1,0 +1,137 @@
+"""The audit log, and the problems of the last day; for instructors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files.disk import Space
+from mograder.core.name_lookup import misnamed
+from mograder.exchange.post import Post
+from mograder.sessions.end_reasons import EndReason
+from mograder.store.hub.hub_state import AuditRow, EndingRow
+from mograder.store.hub.letters import LetterRow
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.models import AuditEntry
+from mograder.web.hub.items.items import failed_items
+from mograder.web.pages import page
+from mograder.web.sheets import number_in
+
+_PAGE = 50
+_LATELY = timedelta(hours=24)
+_MOST = 60
+_AUDIT_LINES = 400
+_NO_TROUBLE = frozenset(
+    {
+        *(EndReason.STOPPED, EndReason.IDLE, EndReason.REMOVED),
+        *(EndReason.REPLACED, EndReason.REWRITTEN),
+    }
+)
+
+
+async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show recent problems."""
+    problems = await to_thread.run_sync(gather, app)
+    failed = await to_thread.run_sync(failed_items, app)
+    return page(request, "problems.html", here="problems", problems=problems, failed=failed)
+
+
+async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the audit log, the newest entries first, a page at a time."""
+    before = number_in(request, "before") or None
+    read = app.services.state.recent_audit
+    rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
+    older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
+    return page(
+        request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
+    )
+
+
+class CurrentProblem(StrEnum):
+    """A problem that lasts until it is repaired."""
+
+    UNSANDBOXED = "unsandboxed"
+    DEV = "dev"
+    RULES = "rules"
+    """The file of visibility rules cannot be read, so everything is hidden."""
+
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class RecentProblems:
+    """``current`` problems, and those of the last day, the newest first; ``free`` is in bytes.
+
+    ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent. ``misnamed``
+    are the tables of items in the settings that no item has for its name, with the item meant.
+    """
+
+    current: tuple[CurrentProblem, ...]
+    endings: tuple[EndingRow, ...]
+    refusals: tuple[AuditRow, ...]
+    free: int
+    mail: str = ""
+    letters: tuple[LetterRow, ...] = ()
+    misnamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def now(self) -> int:
+        """The number of those that last until they are repaired."""
+        return len(self.current) + len(self.misnamed)
+
+
+def gather(app: HubApp) -> RecentProblems:
+    """Return the machine's state, sessions that ended badly and refused actions; reads the disk."""
+    services = app.services
+    since = services.clock.now() - _LATELY
+    endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
+    lines = services.state.recent_audit(_AUDIT_LINES)
+    refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
+    space, post = services.workspaces.space(), app.find(Post)
+    return RecentProblems(
+        current=tuple(_current(app, space)),
+        endings=tuple(reversed(endings))[:_MOST],
+        refusals=tuple(refusals)[:_MOST],
+        free=space.free,
+        mail=post.problem if post else "",
+        letters=post.failures(since) if post else (),
+        misnamed=misnamed(
+            services.loaded.settings.items, [each.name for each in services.releases.all()]
+        ),
+    )
+
+
+def _current(app: HubApp, space: Space) -> list[CurrentProblem]:
+    services, found = app.services, []
+    if not services.sandboxed:
+        found.append(CurrentProblem.UNSANDBOXED)
+    if services.dev:
+        found.append(CurrentProblem.DEV)
+    try:
+        app.visibility.all()
+    except Conflict:
+        found.append(CurrentProblem.RULES)
+    if space.free < 2 * services.loaded.settings.limits.disk_reserve.of(space.total):
+        found.append(CurrentProblem.DISK)
+    return found
+
+
+async def audit_log(
+    app: CurrentApp, caller: Caller, limit: int = 100, before: int | None = None
+) -> list[AuditEntry]:
+    """Return the entries of the audit log, the newest first; ``before`` is an entry's number."""
+    if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):
+        raise InvalidInput("Ask for 1 to 1000 lines, before the number of one.")
+
+    def read() -> list[AuditEntry]:
+        rows = app.services.state.recent_audit(limit, before=before)
+        return [AuditEntry.model_validate(row, from_attributes=True) for row in rows]
+
+    return await to_thread.run_sync(read)

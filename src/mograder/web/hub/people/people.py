@@ -1,0 +1,197 @@
+"""The people of the course: their pages, the list of users, and revoking a person's tokens.
+
+B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
+pages are read from memory, from database rows or from the last count (``copy_counts``), so that
+they stay fast with five hundred students.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
+from mograder.operations.accounts import is_recorded
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.web.background import Report
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.copy_counts import Count
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
+from mograder.web.hub.core.models import Revoked, Synced
+from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.people.client import lines_if_any
+from mograder.web.hub.people.roster_watch import end_removed
+from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
+from mograder.web.route import JsonBody
+from mograder.web.sheets import sheet_of
+
+if TYPE_CHECKING:  # imported by hubs with platforms only
+    from mograder.exchange.lti.roster import CourseMembers
+
+_MOST_USERS = 50_000
+_LONG_FORM = 4 * MEGABYTE
+
+
+class _Users(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    users: object = Field(None, json_schema_extra={"type": "array", "items": {"type": "string"}})
+
+
+async def sync_users(
+    request: Annotated[Request, JsonBody(_Users)], app: CurrentApp, caller: Caller
+) -> Annotated[Response, Synced]:
+    """Replace the list of enrolled users; a removed user loses access at once."""
+    if is_form(request):
+        fields = await read_form(request, _LONG_FORM)
+        await _demand_unchanged(app, fields.get("stamp"))
+        users = fields.get("users", "").splitlines()
+    else:
+        users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
+    if len(users) > _MOST_USERS:
+        raise InvalidInput(f"A course may have at most {_MOST_USERS} users.")
+
+    async def job(report: Report) -> Synced:
+        listed = await to_thread.run_sync(app.services.roster.replace, users)
+        await app.audit.record(request, caller, "sync users", f"{len(listed)} users")
+        report("Closing the notebooks of those who are not on the list")
+        await end_removed(app)
+        app.notifier.notify_all()
+        return Synced(count=len(listed))
+
+    return await deliver(request, job, lambda _: with_outcome("/course/people", "people"))
+
+
+async def revoke_token(
+    user: str, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Revoked]:
+    """End all tokens, logins and open pages of a person; new tokens can be made."""
+    name, services = Username.of_account(user), app.services
+
+    async def job(_: Report) -> Revoked:
+        known = await to_thread.run_sync(is_recorded, services.loaded, services.state, name)
+        epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
+        await to_thread.run_sync(services.capabilities.revoke_user, name)
+        await app.audit.record(request, caller, "revoke token", name)
+        return Revoked(epoch=epoch, known=known)
+
+    done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
+    return await deliver(request, job, lambda _: done)
+
+
+async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
+    """Refuse a page's list if the roster was changed since the page was opened.
+
+    Raises: Conflict.
+    """
+    if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
+        raise Conflict(
+            "The list was changed since you opened it, so nothing was saved.",
+            hint="Go back, keep a copy of your lines, and reload the page.",
+        )
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InvalidInput("'users' must be a list")
+    return [str(each) for each in value]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLine:
+    """One person; ``saved`` is the copy saved last, ``checked`` the time of the last validation."""
+
+    name: str
+    here: bool
+    sessions: int
+    copies: int
+    saved: CopyFacts | None
+    checked: datetime | None
+
+
+async def students(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the people of the course, those present first."""
+    wanted = request.query_params.get("q", "").strip()[:100]
+    count = await app.copy_counts.look()
+    listed = await to_thread.run_sync(app.services.roster.listed)
+    everybody = (live.key.user for live in app.services.pool.all())
+    running = [user for user in everybody if not is_rehearsal(user)]
+    courses = await to_thread.run_sync(_platform_courses, app)
+    called = {
+        each.users[member.subject]: member.display_name
+        for each in courses
+        for member in each.members
+        if member.subject in each.users
+    }
+    names = {*map(str, count.copies), *(listed or ()), *running, *called} - {INSTRUCTOR}
+    found = sorted(name for name in names if wanted.casefold() in name.casefold())
+    here = app.notifier.present() | set(running)
+    sheet = sheet_of(sorted(found, key=lambda name: (name not in here, name)), request)
+    return page(
+        request,
+        "students.html",
+        here="students",
+        sheet=sheet,
+        people=[
+            _person_line(name, count, running.count(name), name in here) for name in sheet.lines
+        ],
+        present=len(here & names),
+        count=count,
+        wanted=wanted,
+        called=called,
+        courses=courses,
+        install=await lines_if_any(request, app),
+    )
+
+
+async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the list of enrolled users, for editing."""
+    roster = app.services.roster
+    listed = await to_thread.run_sync(roster.listed)
+    done, item = outcome(request)
+    return page(
+        request,
+        "people.html",
+        here="people",
+        listed=listed,
+        stamp=str(await to_thread.run_sync(roster.stamp)),
+        by_platform=roster.more is not None and roster.more.decides(),
+        instructors=sorted(app.services.policy.instructors),
+        external=_signs_in_elsewhere(app),
+        done=done,
+        done_item=item,
+    )
+
+
+def _signs_in_elsewhere(app: HubApp) -> bool:
+    """Return whether people of other systems can sign in."""
+    return bool(app.services.loaded.settings.oidc.issuer) or app.find(PlatformFacts) is not None
+
+
+def _platform_courses(app: HubApp) -> Sequence[CourseMembers]:
+    """Return the courses of learning platforms whose members are known, none without a platform."""
+    platforms = app.find(PlatformFacts)
+    return () if platforms is None else platforms.courses()
+
+
+def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLine:
+    copies = count.copies.get(Username(name), ())
+    checked = [each.validated for each in copies if each.validated is not None]
+    return PersonLine(
+        name=name,
+        here=here,
+        sessions=sessions,
+        copies=len(copies),
+        saved=max(copies, key=lambda each: each.saved, default=None),
+        checked=max(checked, default=None),
+    )
