@@ -9,7 +9,7 @@ import pytest
 
 from mograder.cli.main import run
 from mograder.sessions.rehearsal import Pace
-from mograder.web.hub.rehearsal import rehearsals
+from mograder.web.hub.rehearsal import rehearsal
 from tests.contract.test_hub_course_commands import Served, served
 
 __all__ = ["served"]
@@ -18,7 +18,7 @@ __all__ = ["served"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rehearse without waiting."""
-    monkeypatch.setattr(rehearsals, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
+    monkeypatch.setattr(rehearsal, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
 
 
 def test_a_rehearsal_tells_what_failed_and_ends_with_1(

@@ -17,8 +17,7 @@ from mograder.exchange.lti.roster import RosterNames
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_rosters import Course, LtiRosters
-from mograder.web.hub.lti.rosters import RosterKeeping
-from mograder.web.hub.lti.service import platform_services
+from mograder.web.hub.lti.service import RosterKeeping, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
 from tests.support.lti_hub import own_key

@@ -24,9 +24,8 @@ from mograder.sessions.rehearsal import Pace
 from mograder.store.releases.visibility import Visibility, VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
 from mograder.web.hub.items.warming import Warming
-from mograder.web.hub.rehearsal import rehearsal as handler
-from mograder.web.hub.rehearsal import rehearsals
-from mograder.web.hub.rehearsal.rehearsals import Rehearsals
+from mograder.web.hub.rehearsal import rehearsal
+from mograder.web.hub.rehearsal.rehearsal import Rehearsals
 from tests.support.hub_app import FakeEnvironments, Hub, events, hub
 from tests.support.session_pools import until
 
@@ -38,7 +37,7 @@ NDJSON = {"Accept": "application/x-ndjson"}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and measure for a moment."""
-    monkeypatch.setattr(rehearsals, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
+    monkeypatch.setattr(rehearsal, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
 
 
 async def ask(hub: Hub, method: str, path: str, body: object = None) -> httpx.Response:
@@ -116,7 +115,7 @@ async def test_there_is_one_at_a_time_and_it_can_be_cancelled(hub: Hub) -> None:
 async def test_it_ends_when_the_program_that_started_it_has_gone(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "_ABSENT_SECONDS", 0.01)
+    monkeypatch.setattr(rehearsal, "_ABSENT_SECONDS", 0.01)
     hub.pool.hold = asyncio.Event()
     app, gone = hub.app, asyncio.Event()
     sent: list[bytes] = []

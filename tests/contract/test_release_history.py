@@ -15,7 +15,7 @@ from mograder.sessions.copy_updates import KeptText
 from mograder.store.releases.releases import Releases
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Origin, digest_of
-from mograder.web.hub.copies.release_history import KeptHistory, MergePlacement
+from mograder.web.hub.copies.hub_updates import KeptHistory, MergePlacement
 from tests.support.hub_app import NOTEBOOK, Hub, hub
 from tests.support.threads import at_once
 

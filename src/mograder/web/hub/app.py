@@ -51,7 +51,7 @@ from mograder.web.hub.proxy.paths import is_session_path
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
-from mograder.web.hub.service.openapi import PROBLEMS
+from mograder.web.hub.service.pages import PROBLEMS
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.opening import make_marking
@@ -166,8 +166,7 @@ async def _record(request: Request, action: str, what: str) -> None:
     hub.numbers.note()
     if caller is not None:
         await hub.audit.record(request, caller, action, what)
-    for told in hub.on_marks:
-        told()
+    hub.marks_changed()
 
 
 class Dispatcher:

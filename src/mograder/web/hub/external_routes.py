@@ -5,9 +5,8 @@ from __future__ import annotations
 from mograder.web.hub.lti import launch as lti
 from mograder.web.hub.lti import pick as lti_pick
 from mograder.web.hub.lti import register as lti_register
-from mograder.web.hub.lti import scores_again as lti_scores
-from mograder.web.hub.signin import external_people
-from mograder.web.hub.signin import oidc_routes as oidc
+from mograder.web.hub.lti import scores
+from mograder.web.hub.signin import external_people, oidc
 from mograder.web.route import Access, Route
 
 ANYONE = Access.ANYONE
@@ -27,8 +26,8 @@ LTI_ROUTES: tuple[Route, ...] = (
     Route("GET", "/lti/keys", lti.keys, ANYONE),
     Route("GET", "/lti/register/{code}", lti_register.ask, ANYONE),
     Route("POST", "/lti/register/{code}", lti_register.use, ANYONE),
-    Route("POST", "/course/lti/scores/{name}", lti_scores.send_again, INSTRUCTOR),
-    Route("POST", "/course/lti/scores/{name}/put-away", lti_scores.put_away, INSTRUCTOR),
+    Route("POST", "/course/lti/scores/{name}", scores.send_again, INSTRUCTOR),
+    Route("POST", "/course/lti/scores/{name}/put-away", scores.put_away, INSTRUCTOR),
 )
 
 PEOPLE_ROUTES: tuple[Route, ...] = (

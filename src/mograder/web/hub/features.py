@@ -8,16 +8,16 @@ from types import MappingProxyType
 from mograder.store.external.lti_presence import has_platforms
 from mograder.web.hub.board.class_board import open_board
 from mograder.web.hub.copies.hub_updates import open_updates
-from mograder.web.hub.copies.version_upkeep import open_versions
+from mograder.web.hub.copies.timeline import open_versions
 from mograder.web.hub.core.feature import Feature
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.items.grading import open_grading
 from mograder.web.hub.items.warming import open_warming
-from mograder.web.hub.machines.machine_watch import open_machines
+from mograder.web.hub.machines.machines import open_machines
 from mograder.web.hub.mail.events import open_mail
 from mograder.web.hub.people.client import open_client
 from mograder.web.hub.people.roster_watch import open_watch
-from mograder.web.hub.rehearsal.rehearsals import open_rehearsals
+from mograder.web.hub.rehearsal.rehearsal import open_rehearsals
 from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
 from mograder.web.hub.signin.signin import open_signin
 from mograder.web.hub.today.pages import open_numbers

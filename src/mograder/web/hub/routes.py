@@ -15,7 +15,6 @@ from mograder.web.hub.copies import (
     hand_in,
     submissions,
     timeline,
-    update_pages,
     updates,
     validation,
 )
@@ -23,9 +22,8 @@ from mograder.web.hub.dates import dates
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.home import calendar, home
 from mograder.web.hub.invite import pages as invite
-from mograder.web.hub.items import grading, item_pages, items, sources
+from mograder.web.hub.items import grading, item_pages, items, warming
 from mograder.web.hub.items import publishing as admin
-from mograder.web.hub.items import warming_api as warming
 from mograder.web.hub.log import log
 from mograder.web.hub.machines import machines
 from mograder.web.hub.marks import marks
@@ -78,7 +76,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/course/items", items.items_page, INSTRUCTOR),
     Route("GET", "/course/items/{name}", item_pages.item, INSTRUCTOR),
     Route("GET", "/course/items/{name}/{user}", item_pages.graded, INSTRUCTOR),
-    Route("POST", "/course/source/{name}", sources.replace, INSTRUCTOR),
+    Route("POST", "/course/source/{name}", grading.replace, INSTRUCTOR),
     Route("POST", "/course/cancel-grading/{item}", grading.cancel, INSTRUCTOR),
     Route("POST", "/course/publish", admin.publish_form, INSTRUCTOR),
     Route("GET", "/course/sessions", sessions.sessions_page, INSTRUCTOR),
@@ -118,8 +116,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/warm-cache", admin.warm_cache, INSTRUCTOR, "Items"),
     # Updates of copies
     Route("GET", "/update/{user}/{a}", copy_update.show, OWNER),
-    Route("GET", "/course/updates/{name}", update_pages.show, INSTRUCTOR),
-    Route("GET", "/course/updates/{name}/{user}", update_pages.look, INSTRUCTOR),
+    Route("GET", "/course/updates/{name}", updates.show, INSTRUCTOR),
+    Route("GET", "/course/updates/{name}/{user}", updates.look, INSTRUCTOR),
     Route("POST", "/course/cancel-preview/{item}", updates.cancel_preview, INSTRUCTOR),
     Route("POST", "/course/undo-update/{item}", updates.undo, INSTRUCTOR),
     Route("GET", "/updates/{item}", updates.status, INSTRUCTOR, "Updates"),
@@ -130,8 +128,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/update/{user}/{a}", copy_update.take, OWNER, "Updates"),
     Route("POST", "/update/{user}/{a}/undo", copy_update.put_back, OWNER, "Updates"),
     # Grading
-    Route("GET", "/source/{name}", sources.held, INSTRUCTOR, "Grading"),
-    Route("PUT", "/source/{name}", sources.replace, INSTRUCTOR, "Grading"),
+    Route("GET", "/source/{name}", grading.held, INSTRUCTOR, "Grading"),
+    Route("PUT", "/source/{name}", grading.replace, INSTRUCTOR, "Grading"),
     Route("POST", "/autograde/{item}", grading.start, INSTRUCTOR, "Grading", 202),
     Route("GET", "/autograde/{item}", grading.look, INSTRUCTOR, "Grading"),
     Route("DELETE", "/autograde/{item}", grading.cancel, INSTRUCTOR, "Grading"),
@@ -187,7 +185,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/unsaved/{user}/{a}", timeline.keep_unsaved, SELF, "Copies"),
     Route("POST", "/unsaved/{user}/{a}/put", timeline.put_unsaved, SELF, "Copies"),
     Route("POST", "/validate/{user}/{a}", validation.validate, OWNER, "Copies"),
-    Route("GET", "/validate-report/{user}/{a}", copies.validate_report, OWNER, "Copies"),
+    Route("GET", "/validate-report/{user}/{a}", validation.validate_report, OWNER, "Copies"),
     # The hub itself
     Route("GET", "/health", pages.health, ANYONE, "Hub"),
     Route("GET", "/ready", pages.ready, ANYONE, "Hub"),

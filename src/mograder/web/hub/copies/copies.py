@@ -19,8 +19,7 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.errors import Busy, InvalidInput, NotFound
-from mograder.grading.validation.report_html import has_our_elements_only
+from mograder.core.errors import Busy, InvalidInput
 from mograder.notebook.integrity.screening import denied_by
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.workspaces import FileStatus, Saved
@@ -48,7 +47,6 @@ from mograder.web.hub.core.models import (
 )
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
-from mograder.web.inert_page import inert_page
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import FileBody
 
@@ -189,21 +187,6 @@ async def restore(
 
     next_page = back_from(request, caller, copy.user, "restored", copy.item)
     return await deliver(request, job, next_page)
-
-
-async def validate_report(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
-    """Show the last validation report, under a strict policy: student code could write to it."""
-    try:
-        copy = copy_in(user, a)
-    except InvalidInput as error:
-        raise NotFound("No validation report") from error
-    saved = await app.copies.report(copy)
-    if not await to_thread.run_sync(has_our_elements_only, saved.data):
-        raise NotFound("No validation report", hint="Validate the notebook once more.")
-    await app.audit.record_foreign(request, caller, copy.user, "read report", _what(copy))
-    return inert_page(saved.data)
 
 
 def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:

@@ -14,7 +14,7 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.copy_updates import CopyUpdateRow, UpdateState, cells_in
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
-from mograder.web.hub.copies.update_models import CopyUpdated, UpdateConflict
+from mograder.web.hub.copies.updates import CopyUpdated, UpdateConflict
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy

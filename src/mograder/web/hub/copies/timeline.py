@@ -7,8 +7,11 @@ bounded part of it, and none of it runs (security.md).
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -17,27 +20,30 @@ from fastapi import Path, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
+from mograder.core.tasks.periodic import repeat, running, set_within
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.versions.version_diff import CellDifference, Line, VersionDifference
+from mograder.notebook.versions.version_diff import (
+    CellChange,
+    CellDifference,
+    Line,
+    LineChange,
+    VersionDifference,
+)
 from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
 from mograder.sessions.student_copies import CopyOf
+from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
 from mograder.web.hub.copies.copies import file_status, send_notebook
-from mograder.web.hub.copies.timeline_models import (
-    CellChanges,
-    CellRestored,
-    LineEntry,
-    Unsaved,
-    VersionChanges,
-    VersionEntry,
-)
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.models import Restored
+from mograder.web.hub.core.models import Body, Done, Restored
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
@@ -54,6 +60,84 @@ _STOPPING = "Stopping the editor and keeping your work"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 CellIndex = Annotated[int, Path(ge=0, lt=2**31)]
 Other = Literal["before", "now"]
+_LOOK_SECONDS = 60.0
+_AT_ONCE = 50
+_IDLE_TIMES = 9
+"""It rests so many times as long as it worked: students come first."""
+_log = get_logger(__name__)
+
+
+class VersionEntry(Body):
+    """A version of a copy; ``saved`` is a Unix time, ``size`` in bytes.
+
+    ``origin`` is what saved it, ``present`` whether it is the copy's text now.
+    """
+
+    number: int
+    saved: float
+    origin: Origin
+    digest: str
+    size: int
+    present: bool
+
+
+class LineEntry(Body):
+    """A line of a difference; the text of a folded one is the number of unchanged lines."""
+
+    change: LineChange
+    text: str
+
+
+class CellChanges(Body):
+    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions.
+
+    ``heading`` is the nearest one above it or in it.
+    """
+
+    change: CellChange
+    moved: bool
+    name: str
+    before: int | None
+    after: int | None
+    lines: list[LineEntry]
+    heading: str = ""
+
+
+class VersionChanges(Body):
+    """The difference between two versions: cells that differ, and lines outside of cells.
+
+    ``problem`` says why the texts were compared by lines only, or is "". ``cut`` is whether there
+    are more lines than are told here.
+    """
+
+    earlier: int
+    later: int
+    cells: list[CellChanges]
+    outside: list[LineEntry]
+    problem: str
+    cut: bool
+
+
+class CellRestored(Done):
+    """One cell of a version is in the notebook again; ``archive`` is the file with the one before.
+
+    ``replaced`` is whether it took a present cell's place, ``twice`` are the names that two cells
+    define now.
+    """
+
+    archive: str | None
+    replaced: bool
+    twice: list[str]
+
+
+class Unsaved(Done):
+    """Work that could not be saved is the version ``number`` now; None if nothing was lost.
+
+    ``lines`` is the number of lines that the notebook lacks.
+    """
+
+    number: int | None
+    lines: int = 0
 
 
 class _Cells(BaseModel):
@@ -357,3 +441,40 @@ async def _record_look(
 
 def _page_of(copy: CopyOf) -> str:
     return f"/versions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
+
+
+class VersionUpkeep:
+    """Thins versions now and then."""
+
+    def __init__(self, thinning: Thinning, clock: Clock) -> None:
+        self._thinning = thinning
+        self._clock = clock
+
+    async def round(self, stop: asyncio.Event) -> Thinned:
+        """Thin the copies that are due, some at most; ``stop`` ends it early."""
+        removed = freed = 0
+        for copy in await asyncio.to_thread(self._thinning.due, self._clock.now(), _AT_ONCE):
+            begun = time.monotonic()
+            thinned = await asyncio.to_thread(self._thinning.thin, copy, self._clock.now())
+            removed, freed = removed + thinned.removed, freed + thinned.freed
+            if await set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
+                break
+        return Thinned(removed, freed)
+
+    async def keep_on(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
+        """Do it until ``stop`` is set."""
+
+        async def thin() -> None:
+            thinned = await self.round(stop)
+            if thinned.removed:
+                _log.info("removed %d old versions of copies", thinned.removed)
+
+        await repeat("old versions", thin, seconds, stop, at_once=False)
+
+
+def open_versions(hub: HubApp) -> Run:
+    """Make the timelines of copies, whose old versions are thinned during the block."""
+    services = hub.services
+    hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
+    upkeep = VersionUpkeep(Thinning(services.state.engine), services.clock)
+    return partial(running, {"old versions": upkeep.keep_on})

@@ -3,40 +3,134 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Request
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from mograder.core.names import ItemName
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import ItemName, Username
+from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.copy_updates import Standing
 from mograder.sessions.update_offers import UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
+    PreviewLine,
     PreviewRow,
+    PreviewState,
+    UpdateState,
     cells_in,
     lines_in,
 )
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
-from mograder.web.hub.copies.update_models import (
-    PreviewCancelled,
-    UpdatedCopy,
-    UpdateLine,
-    UpdatePreview,
-    UpdateStatus,
-    UpdateUndone,
-)
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import item_name
+from mograder.web.hub.core.models import Body, Done
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.pages import with_outcome
+from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
+from mograder.web.sheets import sheet_of
 from mograder.web.templating import path_segment
 
 _TOLD_SECONDS = 0.5
+
+
+class UpdateLine(Body):
+    """What an update would do to one student's copy.
+
+    ``replaced``, ``added`` and ``removed`` count the author's cells. ``reason`` is why the copy
+    cannot be merged, else "".
+    """
+
+    student: str = Field(validation_alias="user")
+    changed: bool
+    replaced: int
+    added: int
+    removed: int
+    conflicts: int
+    reason: str
+
+
+class UpdatePreview(Body):
+    """The last preview of the published release; ``at`` is a Unix time."""
+
+    state: PreviewState
+    at: float
+    total: int
+    completed: int
+    copies: list[UpdateLine]
+
+
+class UpdatedCopy(Body):
+    """What the last offer has done to one student's copy; ``at`` is a Unix time."""
+
+    student: str
+    state: UpdateState
+    at: float
+    conflicts: int
+    reason: str
+
+
+class UpdateStatus(Body):
+    """An item's update: whether the published release is offered, and what became of it.
+
+    ``by`` offered it ``at`` a Unix time; ``withdrawn`` is whether the last offer was withdrawn.
+    ``preview`` is null without one of the published release.
+    """
+
+    item: str
+    offered: bool
+    withdrawn: bool
+    by: str | None
+    at: float | None
+    preview: UpdatePreview | None
+    copies: list[UpdatedCopy]
+
+
+class UpdateUndone(Done):
+    """What undoing an update did, by student.
+
+    ``undone`` have their text from before. ``kept`` have worked on the merged copy since, and keep
+    it unless they choose otherwise. ``waiting`` have it open, and follow when they open it next.
+    """
+
+    undone: list[str]
+    kept: list[str]
+    waiting: list[str]
+    failed: dict[str, str]
+
+
+class PreviewCancelled(Body):
+    """Whether a preview was being computed."""
+
+    cancelled: bool
+
+
+class UpdateConflict(Body):
+    """A place that the student has to look at, by its line in the notebook."""
+
+    cell: str
+    line: int
+    reason: str
+
+
+class CopyUpdated(Done):
+    """What was done to a copy; the lists describe the author's cells."""
+
+    state: Standing
+    reason: str = ""
+    replaced: list[str] = Field(default_factory=list)
+    added: list[str] = Field(default_factory=list)
+    removed: list[str] = Field(default_factory=list)
+    conflicts: list[UpdateConflict] = Field(default_factory=list)
+    files: list[str] = Field(default_factory=list)
 
 
 async def status(item: str, app: CurrentApp, caller: Caller) -> UpdateStatus:
@@ -169,3 +263,108 @@ def _copies(rows: Iterable[CopyUpdateRow]) -> list[UpdatedCopy]:
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class StudentLine:
+    """One copy: what the update would do to it, and what the last offer has done."""
+
+    user: str
+    planned: PreviewLine | None
+    done: CopyUpdateRow | None
+
+    @property
+    def conflicts(self) -> int:
+        """The number of places to look at in a merged copy."""
+        return len(cells_in(self.done).conflicts) if self.done else 0
+
+    @property
+    def attention(self) -> int:
+        """The place in the list: copies that cannot be merged, then those with conflicts."""
+        if self.planned is not None and self.planned.reason:
+            return 0
+        if self.done is not None and self.done.state is UpdateState.REFUSED:
+            return 0
+        conflicts = self.conflicts or (self.planned is not None and self.planned.conflicts)
+        return 1 if conflicts else 2
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewCounts:
+    """The copies of a preview: how many merge cleanly, with conflicts, not, or need nothing."""
+
+    clean: int
+    conflicts: int
+    refused: int
+    nothing: int
+
+
+async def show(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show an item's update to instructors."""
+    item = item_name(name)
+    release = await to_thread.run_sync(app.services.releases.get, item)
+    found = await app.of(HubUpdates).offers.overview(item)
+    if release is None and found.offer is None:
+        raise NotFound("There is no such item.")
+    count = await app.copy_counts.look()
+    preview = found.preview if found.previewed else None
+    planned = lines_in(preview) if preview is not None else ()
+    done, _ = outcome(request)
+    return page(
+        request,
+        "update.html",
+        here="items",
+        name=item,
+        release=release,
+        begun=count.begun[str(item)],
+        found=found,
+        preview=preview,
+        running=preview is not None and preview.state is PreviewState.RUNNING,
+        counts=_counts(planned),
+        states_of=_states(found),
+        sheet=sheet_of(_lines(planned, found.copies), request),
+        done=done,
+    )
+
+
+async def look(name: str, user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show what an update would do to one copy, cell by cell; none of it runs."""
+    copy = CopyOf(Username.of_account(user), item_name(name))
+    problem, proposal = "", None
+    try:
+        proposal = await app.of(HubUpdates).copies.propose(copy)
+    except InvalidInput as error:
+        problem = error.message
+    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    return page(
+        request,
+        "update_look.html",
+        here="items",
+        copy=copy,
+        proposal=proposal,
+        problem=problem,
+        standing=await app.of(HubUpdates).copies.standing(copy),
+    )
+
+
+def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
+    refused = sum(bool(line.reason) for line in lines)
+    conflicts = sum(bool(line.conflicts) for line in lines)
+    nothing = sum(not line.changed and not line.reason for line in lines)
+    clean = len(lines) - refused - conflicts - nothing
+    return PreviewCounts(clean, conflicts, refused, nothing)
+
+
+def _states(found: UpdateOverview) -> dict[str, int]:
+    counted = dict.fromkeys((state.value for state in UpdateState), 0)
+    for row in found.copies:
+        counted[row.state.value] += 1
+    return counted
+
+
+def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> list[StudentLine]:
+    """Return a line for each copy that is known, those that need attention first."""
+    plans = {line.user: line for line in planned}
+    rows = {row.username: row for row in copies}
+    lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
+    return sorted(lines, key=lambda line: (line.attention, line.user))

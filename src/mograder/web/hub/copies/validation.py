@@ -13,9 +13,9 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.grading.validation.report_html import render_html
+from mograder.grading.validation.report_html import has_our_elements_only, render_html
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
@@ -27,8 +27,12 @@ from mograder.web.background import Report
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import known_copy
+from mograder.web.hub.core.items import (
+    copy_in,
+    known_copy,
+)
 from mograder.web.hub.core.responses import deliver
+from mograder.web.inert_page import inert_page
 
 _SECONDS = 120.0
 """0.3.16's limit on a notebook's run; the course's own limit may be shorter."""
@@ -93,3 +97,20 @@ async def _submission(
 
 def _released(release: Release | None) -> str | None:
     return None if release is None else read_notebook(release.notebook)
+
+
+async def validate_report(
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+) -> Response:
+    """Show the last validation report, under a strict policy: student code could write to it."""
+    try:
+        copy = copy_in(user, a)
+    except InvalidInput as error:
+        raise NotFound("No validation report") from error
+    saved = await app.copies.report(copy)
+    if not await to_thread.run_sync(has_our_elements_only, saved.data):
+        raise NotFound("No validation report", hint="Validate the notebook once more.")
+    await app.audit.record_foreign(
+        request, caller, copy.user, "read report", f"{copy.user}/{copy.item}"
+    )
+    return inert_page(saved.data)

@@ -101,6 +101,11 @@ class HubApp:
         """Return the state of a feature, None where the hub does not have it."""
         return cast("T | None", self._states.get(kind))
 
+    def marks_changed(self) -> None:
+        """Tell the features that want to know."""
+        for told in self.on_marks:
+            told()
+
     @property
     def dates(self) -> CourseDates:
         """The dates of the course's items."""

@@ -34,7 +34,7 @@ from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller, Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import ItemView, person, survey
-from mograder.web.hub.machines.machine_watch import Leaving, MachineWatch
+from mograder.web.hub.machines.machines import Leaving, MachineWatch
 from mograder.web.hub.marks.marks import released_marks_of
 from mograder.web.hub.sessions.sessions import news_of, visible_sessions
 from mograder.web.pages import outcome, page

@@ -19,21 +19,32 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName
 from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
+from mograder.publishing.publish import check_upload
 from mograder.store.course.sources import Source
 from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import ItemKind
+from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.models import GradedStudent, Grading, GradingCancelled, GradingJob
+from mograder.web.hub.core.models import (
+    GradedStudent,
+    Grading,
+    GradingCancelled,
+    GradingJob,
+    HeldSource,
+    SourceKept,
+)
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.items.item_pages import submitters
 from mograder.web.hub.items.mark_lines import mark_lines
+from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
-from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
-from mograder.web.route import JsonBody
+from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json, receive
+from mograder.web.route import FileBody, JsonBody
 
 _MOST_STUDENTS = 10_000
 _SHOWN = 5
@@ -172,3 +183,38 @@ async def _grade(jobs: GradingJobs) -> AsyncIterator[None]:
         yield
     finally:
         await jobs.close()
+
+
+async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
+    """Return what the hub has as an item's source: digests of the files that were sent."""
+    item, sources = item_name(name), app.services.grading.sources
+    limits = app.services.loaded.settings.limits
+    found = await to_thread.run_sync(sources.find, item)
+    return HeldSource(
+        files=dict(await to_thread.run_sync(sources.digests, item)),
+        own=found is not None and found.own,
+        most_mb=limits.upload_mb,
+        most_files=limits.upload_files,
+    )
+
+
+async def replace(
+    name: str,
+    request: Annotated[Request, FileBody("files", many=True)],
+    app: CurrentApp,
+    caller: Caller,
+) -> Annotated[Response, SourceKept]:
+    """Replace an item's source by the uploaded files (multipart field ``files``)."""
+    item, sources = item_name(name), app.services.grading.sources
+    limits = app.services.loaded.settings.limits
+    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
+
+    async def job(report: Report) -> SourceKept:
+        async with closing(form), staging(sources.stage, item, uploads(form)) as staged:
+            await to_thread.run_sync(check_upload, item, staged.path)
+            await to_thread.run_sync(sources.commit, staged)
+        await app.audit.record(request, caller, "send source", item)
+        app.notifier.notify_instructors(Part.MARKS)
+        return SourceKept(files=list(staged.files))
+
+    return await deliver(request, job, lambda _: with_outcome(item_page(item), "source", item))

@@ -7,9 +7,13 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
 from mograder.clients.lti_services import LtiServices
 from mograder.core.clock import Clock
-from mograder.core.errors import MograderError, RemoteFailed
+from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.settings import LoadedSettings
@@ -29,6 +33,11 @@ from mograder.store.external.lti_scores import (
 )
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import CurrentApp, go_to
+from mograder.web.hub.core.items import item_name, item_page
+from mograder.web.pages import with_outcome
+from mograder.web.request_body import read_form
 
 LEASE = timedelta(minutes=1)
 """How long a mark is one process's; longer than a try with all its requests may take."""
@@ -40,6 +49,7 @@ _MOST_FAILURES = 3
 """Failures in a row after which a platform is left alone until the next pass."""
 
 _log = get_logger(__name__)
+_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,3 +344,33 @@ def _has_arrived(row: ScoreRow) -> bool:
 
 def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset(people.items())
+
+
+async def send_again(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Send marks of an item again that wait, were refused, or are others at the platform.
+
+    The form's field ``number`` names one of them, all without it.
+    """
+    item = item_name(name)
+    number = _number((await read_form(request)).get("number", ""))
+    count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)
+    await app.audit.record(request, caller, "send marks again", f"{item}: {count}")
+    app.marks_changed()
+    return go_to(request, with_outcome(item_page(item), "marks-sent-again", str(count)))
+
+
+async def put_away(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
+    item = item_name(name)
+    number = _number((await read_form(request)).get("number", ""))
+    lineitem = await to_thread.run_sync(app.of(ScoreSending).put_away, item, number)
+    await app.audit.record(request, caller, "put activity away", f"{item}: {lineitem}")
+    return go_to(request, with_outcome(item_page(item), "activity-put-away"))
+
+
+def _number(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise InvalidInput("This is no number of a mark.")
+    return int(text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -22,17 +23,22 @@ from mograder.core.clock import Clock
 from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.tasks.periodic import repeat
-from mograder.exchange.lti.roster import RosterNames
+from mograder.exchange.lti.roster import (
+    CourseMembers,
+    RosterNames,
+    load_courses,
+    refresh,
+    wanted_rosters,
+)
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.lti_platforms import Keys, Links, Platforms
-from mograder.store.external.lti_rosters import LtiRosters
+from mograder.store.external.lti_rosters import Course, LtiRosters
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import HubApp, PlatformFacts
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.lti.rosters import RosterKeeping
 from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
 
 T = TypeVar("T")
@@ -131,6 +137,7 @@ def _key_sets(clock: Clock, limiter: CapacityLimiter) -> PerPlatform[CachedKeySe
 def open_lti(hub: HubApp) -> Run:
     """Make LTI 1.3, which works in the background during the block. Raises: as `make_lti`."""
     lti = hub.add(make_lti(hub.services))
+    hub.add(lti.scores)
     hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
     hub.on_marks.append(lti.passes.wake)  # they may have been released
     return lti.at_work
@@ -219,3 +226,56 @@ class BackgroundPasses:
     async def _repeat(self, work: Pass, wake: asyncio.Event, limiter: CapacityLimiter) -> None:
         job = partial(to_thread.run_sync, work, self._stop.is_set, limiter=limiter)
         await repeat("learning platforms", job, self.seconds, self._ended, wake=wake)
+
+
+READ_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class RosterKeeping:
+    """Reads the members of courses, and keeps ``names`` up to date; its methods block.
+
+    ``services`` returns the services of a platform.
+    """
+
+    rosters: LtiRosters
+    people: ExternalPeople
+    platforms: Callable[[], Sequence[LtiPlatform]]
+    services: Callable[[LtiPlatform], LtiServices]
+    clock: Clock
+    names: RosterNames
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Read the courses whose turn it is, and take over what is known of all."""
+        for platform, roster in wanted_rosters(self.platforms(), self.rosters.all()):
+            now = self.clock.now()
+            if not stopped() and self.rosters.take(roster, now, READ_EVERY):
+                refresh(self.rosters, self.services(platform), platform, roster, now)
+        self.load()
+
+    def load(self) -> None:
+        """Let in the members of the last readings of the courses that decide it."""
+        decides = any(each.roster == "allow" for each in self.platforms())
+        courses = (each for each in self.courses() if each.platform.roster == "allow")
+        self.names.load(courses, decides=decides)
+
+    def launched(
+        self, platform: LtiPlatform, context: str, memberships_url: str, username: str
+    ) -> None:
+        """Note a launch of a course: where its members are read, and that this user is one."""
+        if platform.roster == "off":
+            return
+        course = Course(platform.key, context)
+        if memberships_url:
+            self.rosters.remember(course, memberships_url)
+        self.names.launched(username, course)
+
+    def courses(self) -> tuple[CourseMembers, ...]:
+        """Return the courses with a roster, and their members."""
+        platforms = self.platforms()
+        issuers = {each.issuer for each in platforms if each.roster != "off"}
+        linked = {
+            issuer: {each.subject: each.username for each in self.people.people(issuer)}
+            for issuer in issuers
+        }
+        return load_courses(self.rosters, platforms, linked)

@@ -6,7 +6,11 @@ hub that is connected to the node acts on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -14,19 +18,161 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.core.clock import Clock
 from mograder.core.errors import NotFound
-from mograder.operations.machines import total
+from mograder.core.log import get_logger
+from mograder.core.tasks.periodic import repeat, running
+from mograder.operations.machines import Machine, MachineState, NodesView, total
+from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import NodeChanged, NodeEntry
-from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.machines.machine_watch import MachineWatch
 from mograder.web.pages import outcome, page, with_outcome
 
 PAGE = "/course/machines"
+
+
+_LOOK_SECONDS = 2.0
+_SAME = timedelta(seconds=30)
+"""Two ends of a machine that differ by less are taken to be one, so that pages need no news."""
+_REMINDER_SECONDS = 60.0
+"""The pause between two reminders of pages that tell how many minutes are left."""
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A machine that will be shut down, as a student is told; ``ends`` is None if not known.
+
+    ``elsewhere`` is whether another machine takes the notebook now.
+    """
+
+    ends: datetime | None
+    elsewhere: bool
+
+    def seconds(self, now: datetime) -> int | None:
+        """Return the seconds that are left, at least 0, or None."""
+        return None if self.ends is None else max(0, int((self.ends - now).total_seconds()))
+
+    def minutes(self, now: datetime) -> int | None:
+        """Return the whole minutes that are left, or None."""
+        seconds = self.seconds(now)
+        return None if seconds is None else seconds // 60
+
+
+class MachineWatch:
+    """The machines as they were at the last look.
+
+    Mutable state, written with ``_looking``: ``_seen``, the machines by name, and ``_changed``, the
+    names of those that pages have not been notified of; ``_reminded`` is when pages were last
+    reminded.
+    """
+
+    def __init__(self, view: NodesView, clock: Clock) -> None:
+        self._view = view
+        self._clock = clock
+        self._seen: Mapping[str, Machine] = {}
+        self._changed: set[str] = set()
+        self._reminded = clock.steady()
+        self._looking = threading.Lock()
+
+    def all(self) -> list[Machine]:
+        """Return all machines, by name; memory only."""
+        return list(self._seen.values())
+
+    def leaving(self, name: str) -> Leaving | None:
+        """Return when a machine will be shut down, None if it will not; memory only."""
+        machine = self._seen.get(name)
+        if machine is None or machine.state is not MachineState.DRAINING:
+            return None
+        return Leaving(machine.ends, elsewhere=_any_ready(self._seen))
+
+    def look(self) -> list[Machine]:
+        """Read the database and return all machines, by name; blocks."""
+        with self._looking:
+            before = self._seen
+            read = self._view.read(self._clock.now())
+            found = {each.name: _steady(each, before.get(each.name)) for each in read}
+            names = before.keys() | found.keys()
+            self._changed |= {each for each in names if _gist(before, each) != _gist(found, each)}
+            if _any_ready(before) != _any_ready(found):  # "Move now" is offered only then
+                self._changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
+            self._seen = found
+            return list(found.values())
+
+    def changed(self) -> frozenset[str]:
+        """Look, and return the machines that changed since the last call of this; blocks.
+
+        Once a minute those that are draining are among them.
+        """
+        self.look()
+        now = self._clock.steady()
+        with self._looking:
+            if now - self._reminded >= _REMINDER_SECONDS:
+                self._reminded = now
+                self._changed |= {name for name in self._seen if self.leaving(name) is not None}
+            changed, self._changed = frozenset(self._changed), set()
+            return changed
+
+    async def keep_looking(
+        self,
+        notifier: Notifier,
+        users_on: Callable[[str], Iterable[str]],
+        stop: asyncio.Event,
+        seconds: float = _LOOK_SECONDS,
+    ) -> None:
+        """Look until ``stop`` is set, and notify the pages of changes.
+
+        ``users_on`` returns the users who have a session on a machine. This is not cancelled: a
+        query in a thread would outlive the cancellation.
+        """
+
+        async def look() -> None:
+            changed = await asyncio.to_thread(self.changed)
+            for user in {each for name in changed for each in users_on(name)}:
+                notifier.notify(user, Part.SESSIONS)
+            if changed:
+                notifier.notify_instructors(Part.MACHINES)
+
+        await repeat("the machines", look, seconds, stop)
+
+
+def _steady(machine: Machine, before: Machine | None) -> Machine:
+    """Return a machine with the end that it had before, if that is nearly the same."""
+    if before is None or before.ends is None or machine.ends is None:
+        return machine
+    close = abs(before.ends - machine.ends) < _SAME
+    return replace(machine, ends=before.ends) if close else machine
+
+
+def _any_ready(machines: Mapping[str, Machine]) -> bool:
+    return any(each.state is MachineState.READY for each in machines.values())
+
+
+def _gist(machines: Mapping[str, Machine], name: str) -> object:
+    """Return what students are told of a machine, and instructors at once."""
+    found = machines.get(name)
+    return found and (found.state, found.ends)
+
+
+def open_machines(hub: HubApp) -> Run:
+    """Make the watch of the machines, for pages and metrics; it looks at them during the block."""
+    services = hub.services
+    seconds = services.loaded.settings.nodes.lease_seconds
+    watch = hub.add(MachineWatch(NodesView(Nodes(services.state.engine), seconds), services.clock))
+    hub.metrics.machines = watch.all
+    users_on = partial(_users_on, services.pool)
+    return partial(running, {"machines": partial(watch.keep_looking, hub.notifier, users_on)})
+
+
+def _users_on(pool: SessionManager, node: str) -> list[str]:
+    """Return the users who have a session on a node."""
+    return [live.key.user for live in pool.all() if live.endpoint.node == node]
 
 
 async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Response:

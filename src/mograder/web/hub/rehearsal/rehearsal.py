@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -11,25 +13,25 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import Conflict, NotFound
+from mograder.core.log import get_logger
+from mograder.core.tasks.periodic import repeat, running
+from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import expected_memory
-from mograder.sessions.rehearsal import MOST_STUDENTS, Wish
 from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
+from mograder.sessions.rehearsal import MOST_STUDENTS, Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.session import SessionKey
+from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import find_release, mode_of
-from mograder.web.hub.rehearsal.rehearsal_models import (
-    Durations,
-    RehearsalCancelled,
-    RehearsalPlan,
-    Rehearsed,
-)
-from mograder.web.hub.rehearsal.rehearsals import Rehearsals
+from mograder.web.hub.core.models import Body, Done
+from mograder.web.hub.core.services import Services
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import JsonBody
@@ -44,6 +46,167 @@ _ABSENT_SECONDS = 3.0
 
 Students = Annotated[int, Query(ge=1, le=MOST_STUDENTS)]
 Within = Annotated[float, Query(ge=0, le=_MOST_WITHIN)]
+
+
+_LOOK_SECONDS = 30.0
+_PACE = Pace()
+_log = get_logger(__name__)
+_MOST_REASONS = 20
+
+
+class Rehearsals:
+    """The rehearsal that runs here, if any; for one event loop."""
+
+    def __init__(self, services: Services) -> None:
+        root = services.loaded.path(services.loaded.settings.hub.notebooks_dir)
+        self._services = services
+        self._copies = RehearsalCopies(root, services.workspaces)
+        self._turn = asyncio.Lock()
+        self._task: asyncio.Task[Outcome] | None = None
+        self.current: Rehearsal | None = None
+        """The rehearsal that runs."""
+
+    def make(self, wish: Wish) -> Rehearsal:
+        """Return a rehearsal for :meth:`run`."""
+        services = self._services
+        pool, via, clock = services.pool, services.connections, services.clock
+        return Rehearsal(pool, via, self._copies, clock, wish, _PACE)
+
+    async def run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
+        """Run a rehearsal to its end.
+
+        Raises: :class:`Conflict` while another one runs, or when it is cancelled.
+        """
+        if self.current is not None:
+            raise _running()
+        self.current = rehearsal
+        try:
+            async with self._turn:  # a sweep may be under way
+                return await self._run(rehearsal, tell)
+        finally:
+            self.current = None
+
+    async def _run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
+        self._task = asyncio.create_task(rehearsal.run(tell))
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise Conflict("The rehearsal was cancelled.") from None
+        finally:
+            self._task = None
+
+    async def cancel(self) -> bool:
+        """End the rehearsal that runs, or what one has left; return whether there was one."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            return True
+        left = left_over(self._services.pool)
+        await clear(self._services.pool, left, self._copies)
+        return bool(left)
+
+    async def keep_clear(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
+        """Remove what rehearsals of killed hubs left, now and then until ``stop`` is set."""
+        first = True
+
+        async def sweep() -> None:
+            nonlocal first
+            await self._sweep(always=first)
+            first = False
+
+        await repeat("what a rehearsal left", sweep, seconds, stop)
+
+    async def _sweep(self, *, always: bool) -> None:
+        left = left_over(self._services.pool)
+        if not (left or always) or self._turn.locked():
+            return
+        async with self._turn:
+            if left:
+                _log.warning("removing %d sessions that a rehearsal left", len(left))
+            await clear(self._services.pool, left, self._copies)
+
+
+def open_rehearsals(hub: HubApp) -> Run:
+    """Make the hub's rehearsals; what killed hubs left is removed during the block."""
+    rehearsals = hub.add(Rehearsals(hub.services))
+    return partial(running, {"rehearsals": rehearsals.keep_clear})
+
+
+def _running() -> Conflict:
+    return Conflict(
+        "A rehearsal runs already.", hint="Wait for its end, or cancel it with --cancel."
+    )
+
+
+def _is_cancelled() -> bool:
+    """Return whether the task that calls this is to be cancelled itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class RehearsalPlan(Body):
+    """What is known before a rehearsal: memory in bytes, ``seconds`` about how long it takes.
+
+    ``memory_each`` is what a session will probably use; ``fits`` of the students there is memory
+    for. ``running``: one runs at this hub at the moment.
+    """
+
+    item: str
+    students: int
+    memory_each: int
+    memory_total: int
+    memory_used: int
+    fits: int
+    seconds: float
+    running: bool
+
+
+class Durations(Body):
+    """Seconds from the request to open the notebook, over all students of a rehearsal."""
+
+    median: float
+    p95: float
+    worst: float
+
+
+class Rehearsed(Done):
+    """The result of a rehearsal of an item; memory is in bytes, times are in seconds.
+
+    Of ``students`` so many ``finished`` all cells (``warm`` of them started warm), ``failed``
+    (``failures``: how many for each reason), would ``wait`` in line because no memory was left, or
+    ``gave_way`` to students. ``memory_each`` is the median of a session's largest use,
+    ``memory_together`` the largest sum. ``holds`` is how many such sessions the memory for all is
+    enough for if nothing else runs, ``holds_now`` beside what runs. ``errors`` is how many cells
+    ended with an error, in the median notebook.
+    """
+
+    item: str
+    students: int
+    finished: int
+    warm: int
+    failed: int
+    failures: dict[str, int]
+    wait: int
+    gave_way: int
+    started: Durations | None
+    first_output: Durations | None
+    all_cells: Durations | None
+    memory_each: int
+    memory_largest: int
+    memory_together: int
+    memory_total: int
+    holds: int
+    holds_now: int
+    errors: int
+    seconds: float
+
+
+class RehearsalCancelled(Done):
+    """The rehearsal has ended and is removed; ``cancelled`` is whether there was one."""
+
+    cancelled: bool
 
 
 class _Wish(BaseModel):
@@ -141,9 +304,6 @@ def _answer(item: str, outcome: Outcome) -> Rehearsed:
         errors=outcome.errors,
         seconds=outcome.seconds,
     )
-
-
-_MOST_REASONS = 20
 
 
 def _durations(seconds: Seconds | None) -> Durations | None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from importlib.resources import files
+from typing import Any
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Busy
@@ -12,9 +17,21 @@ from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
-from mograder.web.hub.core.models import Health, Ready, ServerStatus
-from mograder.web.hub.service.openapi import describe, viewer_file, viewer_version
+from mograder.web.hub.core.models import Health, Problem, Ready, ServerStatus
 from mograder.web.pages import page
+from mograder.web.templating import StaticFile
+from mograder.web.templating import static_file as read_static_file
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": Problem, "description": "The request failed, or was refused."}
+}
+"""The answers of every route but the successful one."""
+_REFUSALS = ("text/plain", "text/html")
+_VIEWER = "fastapi-offline"
+_VIEWER_FILES = {
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+}
 
 
 async def health() -> Health:
@@ -60,3 +77,32 @@ async def static_file(version: str, name: str, request: Request) -> Response:
     if found is None:
         return pages.static_file(request, version, name)
     return pages.send_static(request, found, unchanging=version == viewer_version())
+
+
+def describe(app: FastAPI) -> Mapping[str, object]:
+    """Return the schema as our routes answer: every failure is a problem, or a refusal as text."""
+    schema = app.openapi()
+    models = schema["components"]["schemas"]
+    for operation in (each for path in schema["paths"].values() for each in path.values()):
+        operation.pop("description", None)  # the whole docstring, meant for readers of the code
+        # For callers that are not signed in, or not on the list.
+        content = operation["responses"]["default"]["content"]
+        content |= {kind: {"schema": {"type": "string"}} for kind in _REFUSALS}
+        for body in operation.get("requestBody", {}).get("content", {}).values():
+            models |= body["schema"].pop("$defs", {})
+    return schema
+
+
+@cache
+def viewer_version() -> str:
+    """Return the version of Swagger UI's package, which is part of the files' addresses."""
+    return metadata.version(_VIEWER)
+
+
+@cache
+def viewer_file(name: str) -> StaticFile | None:
+    """Return a file of Swagger UI, read at its first request; None for other names."""
+    media_type = _VIEWER_FILES.get(name)
+    if media_type is None:
+        return None
+    return read_static_file((files("fastapi_offline") / "static" / name).read_bytes(), media_type)

@@ -22,7 +22,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import NotebookMessage, NotebookState, SessionMachine
-from mograder.web.hub.machines.machine_watch import MachineWatch
+from mograder.web.hub.machines.machines import MachineWatch
 from mograder.web.hub.sessions.sessions import UNKNOWN, explain
 
 _HELPED = Explanation(

@@ -15,7 +15,7 @@ from mograder.operations.machines import NodesView
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.machines.machine_watch import MachineWatch
+from mograder.web.hub.machines.machines import MachineWatch
 from tests.support.clock import ManualClock
 from tests.support.joined_nodes import LEASE_SECONDS, connected, lapse
 

@@ -12,7 +12,7 @@ from mograder.core.errors import Busy
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Versions
-from mograder.web.hub.copies.version_upkeep import VersionUpkeep
+from mograder.web.hub.copies.timeline import VersionUpkeep
 from tests.support.clock import ManualClock
 
 
