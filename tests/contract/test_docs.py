@@ -20,8 +20,7 @@ from mograder.cli.main import root
 from mograder.core.sections.settings_layers import KEYS, note_on
 from mograder.core.sections.settings_model import NO_EFFECT
 from mograder.core.wheel import PROGRAM
-from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
-from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.hub.features import OPTIONAL, ROUTES
 from mograder.web.route import Access
 from tests.contract.doc_references import Documentation, prose
 from tests.support.settings_reads import keys_read
@@ -68,7 +67,7 @@ def test_the_map_of_the_api_names_every_route_and_its_true_access() -> None:
     # "/edit/{a}/" is "/edit/{a}" with the slash that 0.3.16 also answered.
     routes = {
         (route.method, route.path.replace(":path}", "}").rstrip("/") or "/"): WHO[route.access]
-        for route in (*ROUTES, *OIDC_ROUTES, *LTI_ROUTES, *PEOPLE_ROUTES, *MACHINE_ROUTES)
+        for route in (*ROUTES, *(each for make in OPTIONAL.values() for each in make().routes))
     }
     assert mapped == routes
 

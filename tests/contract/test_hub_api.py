@@ -16,7 +16,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events, hub
 
 __all__ = ["hub"]

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mograder.auth.roles import Role
-from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
+from mograder.web.hub.features import OPTIONAL, ROUTES
 from mograder.web.route import Route
 from tests.support.hub_app import ORIGIN, Hub, make_hub
 from tests.support.joined_nodes import connected
@@ -41,7 +41,7 @@ KNOWN = {
     "filename": "A1.py",
     "archive": "A1.bak.20260901T090000.py",
 }
-DESCRIBED = [route for route in (*ROUTES, *MACHINE_ROUTES) if route.chapter]
+DESCRIBED = [route for route in (*ROUTES, *OPTIONAL["nodes"]().routes) if route.chapter]
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 

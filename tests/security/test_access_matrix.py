@@ -14,7 +14,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
-from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.features import ROUTES
 from mograder.web.route import Access, Route
 from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, hub
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.web.hub.external_routes import LTI_ROUTES, OIDC_ROUTES, PEOPLE_ROUTES
+from mograder.web.hub.features import OPTIONAL
 from mograder.web.route import Access, Route
 from tests.support.hub import HubProcess
 from tests.support.hub_app import Hub, hub
@@ -24,7 +24,9 @@ from tests.support.lti_platform import lti_platform
 
 __all__ = ["hub"]
 
-ROUTES = (*OIDC_ROUTES, *LTI_ROUTES, *PEOPLE_ROUTES)
+ROUTES = tuple(
+    route for needed in ("oidc", "lti", "oidc or lti") for route in OPTIONAL[needed]().routes
+)
 OPEN = {
     ("GET", "/auth/oidc/start"),
     ("GET", "/auth/oidc/back"),

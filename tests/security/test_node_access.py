@@ -11,7 +11,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.routes import MACHINE_ROUTES
+from mograder.web.hub.machines.machines import ROUTES as MACHINE_ROUTES
 from mograder.web.route import Access, Route
 from tests.support.hub_app import ORIGIN, SECRET, Hub, make_hub, running
 from tests.support.joined_nodes import connected

@@ -43,6 +43,18 @@ class Access(StrEnum):
     """Instructors, and the holder of a metrics token."""
 
 
+ANYONE = Access.ANYONE
+GUEST = Access.GUEST
+MEMBER = Access.MEMBER
+OWNER = Access.OWNER
+SELF = Access.SELF
+MARKER = Access.MARKER
+INSTRUCTOR = Access.INSTRUCTOR
+HELPER = Access.HELPER
+VISITOR = Access.VISITOR
+METRICS = Access.METRICS
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One route: its handler, the access that it demands, and its chapter in the documentation.

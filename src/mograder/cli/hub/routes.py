@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import click
 
 from mograder.cli.shared.result import Result, json_option
-from mograder.web.hub.features import FEATURES, OPTIONAL
+from mograder.web.hub.features import OPTIONAL, ROUTES
 from mograder.web.route import Access, Route
 
 _TABLES = {
-    "": tuple(route for feature in FEATURES for route in feature.routes),
+    "": ROUTES,
     **{needed: make().routes for needed, make in OPTIONAL.items()},
 }
 """The routes by the systems of which a hub needs one to have them; all hubs have those of ""."""

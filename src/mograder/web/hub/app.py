@@ -36,9 +36,8 @@ from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.copy_counts import CopyCounts
 from mograder.web.hub.core.course_numbers import CourseNumbers
-from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.hub_app import HubApp, hub_app, identity_of
+from mograder.web.hub.core.hub_app import HubApp, Run, hub_app, identity_of
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier, Part

@@ -1,4 +1,7 @@
-"""The features of the hub: those of every hub, and those of systems that it may not have."""
+"""The features of the hub: those of every hub, and those of systems that it may not have.
+
+``mograder hub routes`` prints the routes of all.
+"""
 
 from __future__ import annotations
 
@@ -6,56 +9,87 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.lti_presence import has_platforms
-from mograder.web.hub.board.class_board import open_board
-from mograder.web.hub.copies.hub_updates import open_updates
-from mograder.web.hub.copies.timeline import open_versions
-from mograder.web.hub.core.feature import Feature
+from mograder.web.hub.board import board, class_board, help_requests
+from mograder.web.hub.copies import (
+    copies,
+    copy_pages,
+    copy_update,
+    hand_in,
+    hub_updates,
+    submissions,
+    timeline,
+    updates,
+    validation,
+)
+from mograder.web.hub.core.hub_app import Feature
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.items.grading import open_grading
-from mograder.web.hub.items.warming import open_warming
-from mograder.web.hub.machines.machines import open_machines
-from mograder.web.hub.mail.events import open_mail
-from mograder.web.hub.people.client import open_client
-from mograder.web.hub.people.roster_watch import open_watch
-from mograder.web.hub.rehearsal.rehearsal import open_rehearsals
-from mograder.web.hub.routes import MACHINE_ROUTES, ROUTES
-from mograder.web.hub.signin.signin import open_signin
-from mograder.web.hub.today.pages import open_numbers
+from mograder.web.hub.dates import dates
+from mograder.web.hub.gradebook import pages as gradebook
+from mograder.web.hub.home import calendar, home
+from mograder.web.hub.invite import pages as invite
+from mograder.web.hub.items import grading, item_pages, items, publishing, warming
+from mograder.web.hub.log import log
+from mograder.web.hub.machines import machines
+from mograder.web.hub.mail import events as mail
+from mograder.web.hub.marks import marks
+from mograder.web.hub.people import client, people, roster_watch
+from mograder.web.hub.rehearsal import rehearsal
+from mograder.web.hub.service import events, pages
+from mograder.web.hub.sessions import notebook_state, sessions
+from mograder.web.hub.signin import signin
+from mograder.web.hub.today import pages as today
+from mograder.web.marking.routes import MARKING_ROUTES
+from mograder.web.route import Route
+
+_COPIES = (*copies.ROUTES, *copy_pages.ROUTES, *validation.ROUTES, *hand_in.ROUTES)
 
 FEATURES: tuple[Feature, ...] = (
-    Feature(ROUTES),
-    Feature((), open_client),
-    Feature((), open_signin),
-    Feature((), open_watch),
-    Feature((), open_board),
-    Feature((), open_rehearsals),
-    Feature((), open_versions),
-    Feature((), open_updates),
-    Feature((), open_warming),
-    Feature((), open_grading),
-    Feature((), open_numbers),
+    Feature((*home.ROUTES, *calendar.ROUTES)),
+    Feature((*_COPIES, *submissions.ROUTES)),
+    Feature(timeline.ROUTES, timeline.open_versions),
+    Feature((*copy_update.ROUTES, *updates.ROUTES), hub_updates.open_updates),
+    Feature((*sessions.ROUTES, *notebook_state.ROUTES)),
+    Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
+    Feature(grading.ROUTES, grading.open_grading),
+    Feature(warming.ROUTES, warming.open_warming),
+    Feature(dates.ROUTES),
+    Feature(people.ROUTES, roster_watch.open_watch),
+    Feature(client.ROUTES, client.open_client),
+    Feature(gradebook.ROUTES),
+    Feature(invite.ROUTES),
+    Feature(today.ROUTES, today.open_numbers),
+    Feature(log.ROUTES),
+    Feature((*board.ROUTES, *help_requests.ROUTES), class_board.open_board),
+    Feature(MARKING_ROUTES),
+    Feature(marks.ROUTES),
+    Feature(rehearsal.ROUTES, rehearsal.open_rehearsals),
+    Feature(signin.ROUTES, signin.open_signin),
+    Feature((*pages.ROUTES, *events.ROUTES)),
 )
 """The features of every hub."""
 
 
-def _oidc() -> Feature:
-    from mograder.web.hub.external_routes import OIDC_ROUTES  # noqa: PLC0415 - see OPTIONAL
-    from mograder.web.hub.signin.oidc import open_oidc  # noqa: PLC0415 - see OPTIONAL
+ROUTES: tuple[Route, ...] = tuple(route for feature in FEATURES for route in feature.routes)
+"""The routes of every hub."""
 
-    return Feature(OIDC_ROUTES, open_oidc)
+
+def _oidc() -> Feature:
+    from mograder.web.hub.signin import oidc  # noqa: PLC0415 - see OPTIONAL
+
+    return Feature(oidc.ROUTES, oidc.open_oidc)
 
 
 def _lti() -> Feature:
-    from mograder.web.hub.external_routes import LTI_ROUTES  # noqa: PLC0415 - see OPTIONAL
-    from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415 - see OPTIONAL
+    from mograder.web.hub.lti import launch, pick, register, scores, service  # noqa: PLC0415
 
-    return Feature(LTI_ROUTES, open_lti)
+    rows = (*launch.ROUTES, *pick.ROUTES, *register.ROUTES, *scores.ROUTES)
+    return Feature(rows, service.open_lti)
 
 
 def _external_people() -> Feature:
-    from mograder.web.hub.external_routes import PEOPLE_ROUTES  # noqa: PLC0415 - see OPTIONAL
+    from mograder.web.hub.signin import external_people  # noqa: PLC0415 - see OPTIONAL
 
-    return Feature(PEOPLE_ROUTES)
+    return Feature(external_people.ROUTES)
 
 
 OPTIONAL: Mapping[str, Callable[[], Feature]] = MappingProxyType(
@@ -63,8 +97,8 @@ OPTIONAL: Mapping[str, Callable[[], Feature]] = MappingProxyType(
         "oidc": _oidc,
         "lti": _lti,
         "oidc or lti": _external_people,
-        "nodes": lambda: Feature(MACHINE_ROUTES, open_machines),
-        "mail": lambda: Feature((), open_mail),
+        "nodes": lambda: Feature(machines.ROUTES, machines.open_machines),
+        "mail": lambda: Feature((), mail.open_mail),
     }
 )
 """Each feature that a hub has only with a system, by what it needs.
@@ -76,10 +110,10 @@ OpenID Connect and LTI need libraries that a hub without them does not load.
 def features_of(services: Services) -> tuple[Feature, ...]:
     """Return the features of a hub; those of learning platforms decide who is let in, so first."""
     settings = services.loaded.settings
+    now = services.clock.now()
     has = {
         "oidc": bool(settings.oidc.issuer),
-        "lti": bool(settings.lti.platform)
-        or has_platforms(services.state.engine, services.clock.now()),
+        "lti": bool(settings.lti.platform) or has_platforms(services.state.engine, now),
         "nodes": settings.nodes.enabled,
         "mail": bool(settings.mail.host),
     }

@@ -186,7 +186,7 @@ def test_the_routes_of_a_hub_are_printed_with_their_access(
 ) -> None:
     assert run(["hub", "routes"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["GET", "/export/{user}/{a}", "owner", "hub.handlers.copies.export"] in lines
+    assert ["GET", "/export/{user}/{a}", "owner", "hub.copies.copies.export"] in lines
     assert run(["hub", "routes", "--json"]) == 0
     told = {(each["method"], each["path"]): each for each in json.loads(capsys.readouterr().out)}
     assert len(told) == len(lines)

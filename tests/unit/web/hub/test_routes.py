@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
 from mograder.web.hub.core.access import GUARDS
-from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.features import ROUTES
 from mograder.web.route import Route
 
 

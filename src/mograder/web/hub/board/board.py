@@ -26,6 +26,7 @@ from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.route import HELPER, INSTRUCTOR, Route
 
 MOST_MESSAGE = 500
 """Maximum characters of a message to open notebooks."""
@@ -126,3 +127,11 @@ def _view(request: Request, caller: Identity) -> View:
     if request.query_params.get("names") == "no":
         return View.NAMELESS
     return View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
+
+
+ROUTES = (
+    Route("GET", "/board", boards, HELPER),
+    Route("GET", "/board/{name}", board, HELPER),
+    Route("POST", "/board/{name}/messages", send, INSTRUCTOR),
+    Route("POST", "/board/{name}/messages/{number}", take_back, INSTRUCTOR),
+)

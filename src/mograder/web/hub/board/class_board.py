@@ -15,9 +15,8 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.board import Board, HelpRow
 from mograder.web.hub.board.board_tables import BoardTables
 from mograder.web.hub.board.check_log import CheckLog
-from mograder.web.hub.core.feature import Run
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.services import Services

@@ -25,7 +25,7 @@ from mograder.web.hub.core.items import KnownCopy, known_copy
 from mograder.web.hub.core.models import HelpAsked, HelpState, HelpWord
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json
-from mograder.web.route import JsonBody
+from mograder.web.route import HELPER, OWNER, SELF, JsonBody, Route
 
 MOST_TEXT = 300
 """Maximum characters that a student writes with a request."""
@@ -123,3 +123,13 @@ def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
 def shown_name(name: str) -> str:
     """Return the name of a helper or sender as students read it."""
     return "Your instructor" if name == INSTRUCTOR else name
+
+
+ROUTES = (
+    Route("POST", "/board/{name}/help/{user}/take", take, HELPER),
+    Route("POST", "/board/{name}/help/{user}/close", close, HELPER),
+    Route("POST", "/board/{name}/help/{user}/together", together, HELPER),
+    Route("GET", "/help/{user}/{a}", state, OWNER, "Help"),
+    Route("POST", "/help/{user}/{a}", ask, SELF, "Help"),
+    Route("DELETE", "/help/{user}/{a}", withdraw, SELF, "Help"),
+)

@@ -48,7 +48,7 @@ from mograder.web.hub.core.models import (
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
 from mograder.web.request_body import MEGABYTE, closing, receive
-from mograder.web.route import FileBody
+from mograder.web.route import OWNER, FileBody, Route
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
@@ -287,3 +287,16 @@ def _place(app: HubApp, copy: CopyOf) -> str:
 
 def _what(copy: CopyOf) -> str:
     return f"{copy.user}/{copy.item}"
+
+
+ROUTES = (
+    Route("GET", "/status/{user}/{a}", status, OWNER, "Copies"),
+    Route("POST", "/upload/{user}/{a}", upload, OWNER, "Copies"),
+    Route("GET", "/export/{user}/{a}", export, OWNER, "Copies"),
+    Route("POST", "/mark-exported/{user}/{a}", mark_exported, OWNER, "Copies"),
+    Route("POST", "/reset/{user}/{a}", reset, OWNER, "Copies"),
+    Route("POST", "/download-release/{user}/{a}", download_release, OWNER, "Copies"),
+    Route("GET", "/archives/{user}/{a}", list_archives, OWNER, "Copies"),
+    Route("GET", "/archives/{user}/{a}/{archive}", archive, OWNER, "Copies"),
+    Route("POST", "/restore/{user}/{a}/{archive}", restore, OWNER, "Copies"),
+)

@@ -30,6 +30,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, find_release
 from mograder.web.pages import page
+from mograder.web.route import OWNER, VISITOR, Route
 
 _LINES = 400
 _CHARACTERS = 24_000
@@ -219,3 +220,11 @@ async def _about(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> Checked
 
 async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:
     return await to_thread.run_sync(app.services.workspaces.updated, copy.user, release)
+
+
+ROUTES = (
+    Route("GET", "/reset/{user}/{a}", reset_page, OWNER),
+    Route("GET", "/look/{user}/{a}", look, VISITOR),
+    Route("GET", "/look/{user}/{a}/{archive}", look_back, OWNER),
+    Route("GET", "/validation/{user}/{a}", validation, OWNER),
+)

@@ -21,6 +21,7 @@ from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import NotebookUpdate
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.route import OWNER, Route
 from mograder.web.templating import path_segment
 
 _STATES = {
@@ -141,3 +142,10 @@ def updated(row: CopyUpdateRow) -> CopyUpdated:
 def _page(copy: CopyOf, state: Standing) -> str:
     path = f"/update/{path_segment(copy.user)}/{path_segment(copy.item)}"
     return with_outcome(path, state.value, copy.item)
+
+
+ROUTES = (
+    Route("GET", "/update/{user}/{a}", show, OWNER),
+    Route("POST", "/update/{user}/{a}", take, OWNER, "Updates"),
+    Route("POST", "/update/{user}/{a}/undo", put_back, OWNER, "Updates"),
+)

@@ -42,6 +42,7 @@ from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import back_from, deliver
 from mograder.web.pages import page
 from mograder.web.receipts import receipt_of
+from mograder.web.route import OWNER, Route
 
 _log = get_logger(__name__)
 
@@ -281,3 +282,10 @@ def _differs(
 def late_words(own: OwnDates, at: datetime) -> str:
     """Return how late a time is, in words; "" for one in time."""
     return lateness(own.due, at) if own.due is not None and at > own.due else ""
+
+
+ROUTES = (
+    Route("POST", "/submit/{user}/{a}", submit, OWNER, "Copies"),
+    Route("GET", "/hand-in/{user}/{a}", look_before, OWNER, "Copies"),
+    Route("POST", "/hand-in/{user}/{a}", hand_in, OWNER),
+)

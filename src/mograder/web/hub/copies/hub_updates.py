@@ -23,8 +23,7 @@ from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.core.notifier import Part
 
 _LOOK_SECONDS = 60

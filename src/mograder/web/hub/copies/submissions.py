@@ -36,7 +36,7 @@ from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
-from mograder.web.route import JsonBody
+from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 
@@ -190,3 +190,13 @@ def _what(copy: CopyOf) -> str:
 
 def _named(copy: CopyOf, number: int) -> str:
     return f"{_what(copy)} submission {number}"
+
+
+ROUTES = (
+    Route("GET", "/submissions/{user}/{a}", submissions_page, OWNER),
+    Route("GET", "/submissions/{user}/{a}/{number}", submission_page, OWNER),
+    Route("GET", "/submissions/{user}/{a}/{number}/file", send_submission, OWNER, "Copies"),
+    Route("GET", "/submissions/{user}/{a}/{number}/receipt", send_receipt, OWNER, "Copies"),
+    Route("POST", "/submissions/{user}/{a}/{number}/restore", bring_back, SELF, "Copies"),
+    Route("POST", "/receipts/verify", verify_receipt, ANYONE, "Copies"),
+)

@@ -40,15 +40,14 @@ from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
 from mograder.web.hub.copies.copies import file_status, send_notebook
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import Body, Done, Restored
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
-from mograder.web.route import JsonBody
+from mograder.web.route import OWNER, SELF, JsonBody, Route
 
 _ON_A_PAGE = 40
 _CHARACTERS = 60_000
@@ -478,3 +477,16 @@ def open_versions(hub: HubApp) -> Run:
     hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
     upkeep = VersionUpkeep(Thinning(services.state.engine), services.clock)
     return partial(running, {"old versions": upkeep.keep_on})
+
+
+ROUTES = (
+    Route("GET", "/versions/{user}/{a}", versions_page, OWNER),
+    Route("GET", "/versions/{user}/{a}/{number}", changes_page, OWNER),
+    Route("GET", "/timeline/{user}/{a}", list_versions, OWNER, "Copies"),
+    Route("GET", "/timeline/{user}/{a}/{number}", send_version, OWNER, "Copies"),
+    Route("GET", "/timeline/{user}/{a}/{number}/changes", changes, OWNER, "Copies"),
+    Route("POST", "/timeline/{user}/{a}/{number}/restore", restore, SELF, "Copies"),
+    Route("POST", "/timeline/{user}/{a}/{number}/restore/{cell}", restore_cell, SELF, "Copies"),
+    Route("POST", "/unsaved/{user}/{a}", keep_unsaved, SELF, "Copies"),
+    Route("POST", "/unsaved/{user}/{a}/put", put_unsaved, SELF, "Copies"),
+)

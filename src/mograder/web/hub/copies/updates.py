@@ -36,6 +36,7 @@ from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
+from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import sheet_of
 from mograder.web.templating import path_segment
 
@@ -368,3 +369,16 @@ def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> l
     rows = {row.username: row for row in copies}
     lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
     return sorted(lines, key=lambda line: (line.attention, line.user))
+
+
+ROUTES = (
+    Route("GET", "/course/updates/{name}", show, INSTRUCTOR),
+    Route("GET", "/course/updates/{name}/{user}", look, INSTRUCTOR),
+    Route("POST", "/course/cancel-preview/{item}", cancel_preview, INSTRUCTOR),
+    Route("POST", "/course/undo-update/{item}", undo, INSTRUCTOR),
+    Route("GET", "/updates/{item}", status, INSTRUCTOR, "Updates"),
+    Route("POST", "/updates/{item}/preview", preview, INSTRUCTOR, "Updates"),
+    Route("DELETE", "/updates/{item}/preview", cancel_preview, INSTRUCTOR, "Updates"),
+    Route("POST", "/updates/{item}", offer, INSTRUCTOR, "Updates"),
+    Route("DELETE", "/updates/{item}", undo, INSTRUCTOR, "Updates"),
+)

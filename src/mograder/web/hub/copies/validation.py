@@ -33,6 +33,7 @@ from mograder.web.hub.core.items import (
 )
 from mograder.web.hub.core.responses import deliver
 from mograder.web.inert_page import inert_page
+from mograder.web.route import OWNER, Route
 
 _SECONDS = 120.0
 """0.3.16's limit on a notebook's run; the course's own limit may be shorter."""
@@ -114,3 +115,9 @@ async def validate_report(
         request, caller, copy.user, "read report", f"{copy.user}/{copy.item}"
     )
     return inert_page(saved.data)
+
+
+ROUTES = (
+    Route("POST", "/validate/{user}/{a}", validate, OWNER, "Copies"),
+    Route("GET", "/validate-report/{user}/{a}", validate_report, OWNER, "Copies"),
+)

@@ -1,4 +1,4 @@
-"""The object that every handler of the hub works with.
+"""The object that every handler of the hub works with, and the features that open on it.
 
 The middleware puts one frozen object into the request's scope; handlers get it as an argument or by
 :func:`hub_app`, never from globals.
@@ -7,6 +7,7 @@ The middleware puts one frozen object into the request's scope; handlers get it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
 
@@ -36,6 +37,7 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.core.validation_results import ValidationResults
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Viewer
+from mograder.web.route import Route
 from mograder.web.templating import Pages
 
 T = TypeVar("T")
@@ -169,3 +171,25 @@ CurrentApp = Annotated[HubApp, Depends(_current_app)]
 def go_to(request: Request, path: str) -> RedirectResponse:
     """Return a redirect to a path below the hub's prefix, which the browser follows with GET."""
     return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
+
+
+Run = Callable[[], AbstractAsyncContextManager[None]]
+"""Returns what works while the hub serves: loops, and what is closed at its end."""
+
+NOTHING: Run = nullcontext
+"""Of a feature that only answers requests."""
+
+
+def _open_nothing(_: HubApp) -> Run:
+    return NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature. ``open`` makes its state for the handlers (``hub.add``), and returns its work.
+
+    It raises InvalidInput for settings that cannot work.
+    """
+
+    routes: tuple[Route, ...] = ()
+    open: Callable[[HubApp], Run] = _open_nothing

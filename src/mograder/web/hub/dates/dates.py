@@ -44,7 +44,7 @@ from mograder.web.hub.core.responses import deliver
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
-from mograder.web.route import JsonBody
+from mograder.web.route import INSTRUCTOR, JsonBody, Route
 
 _LONGEST = 60
 _MOST_ITEMS = 5000
@@ -312,3 +312,11 @@ def _entries(rules: Mapping[str, Visibility]) -> dict[str, VisibilityEntry]:
 def _entry(rule: Visibility) -> VisibilityEntry:
     moment = rule.visible_from
     return VisibilityEntry(hidden=rule.hidden, visible_from=moment.isoformat() if moment else None)
+
+
+ROUTES = (
+    Route("GET", "/visibility", visibility, INSTRUCTOR, "Course"),
+    Route("POST", "/visibility", set_visibility, INSTRUCTOR, "Course"),
+    Route("GET", "/dates", list_dates, INSTRUCTOR, "Course"),
+    Route("POST", "/dates/{name}", set_dates, INSTRUCTOR, "Course"),
+)

@@ -25,6 +25,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import person
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
+from mograder.web.route import ANYONE, MEMBER, Route
 
 _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -121,3 +122,10 @@ def _key(app: HubApp) -> bytes:
 def _record(app: HubApp, user: str, turn: int) -> dict[str, object]:
     epoch = app.services.revocations.epoch(user)
     return {"user": user, "turn": turn, "epoch": epoch}
+
+
+ROUTES = (
+    Route("GET", "/calendar", calendar_page, MEMBER),
+    Route("POST", "/calendar", change, MEMBER),
+    Route("GET", "/calendar/{user}/{key}.ics", feed, ANYONE),
+)

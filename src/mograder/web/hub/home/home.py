@@ -38,6 +38,7 @@ from mograder.web.hub.machines.machines import Leaving, MachineWatch
 from mograder.web.hub.marks.marks import released_marks_of
 from mograder.web.hub.sessions.sessions import news_of, visible_sessions
 from mograder.web.pages import outcome, page
+from mograder.web.route import GUEST, INSTRUCTOR, Route
 
 _log = get_logger(__name__)
 _LONGEST = 40
@@ -223,3 +224,9 @@ def _ended(
         last = saved.get(item) if mode is Mode.EDIT else None
         lines.append(EndedLine(item, mode.value, words, again, last))
     return lines
+
+
+ROUTES = (
+    Route("GET", "/", first_page, GUEST),
+    Route("GET", "/view-as", view_as, INSTRUCTOR),
+)

@@ -25,8 +25,7 @@ from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import ItemKind
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, go_to
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.models import (
     GradedStudent,
@@ -44,7 +43,7 @@ from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json, receive
-from mograder.web.route import FileBody, JsonBody
+from mograder.web.route import INSTRUCTOR, FileBody, JsonBody, Route
 
 _MOST_STUDENTS = 10_000
 _SHOWN = 5
@@ -218,3 +217,14 @@ async def replace(
         return SourceKept(files=list(staged.files))
 
     return await deliver(request, job, lambda _: with_outcome(item_page(item), "source", item))
+
+
+ROUTES = (
+    Route("POST", "/course/source/{name}", replace, INSTRUCTOR),
+    Route("POST", "/course/cancel-grading/{item}", cancel, INSTRUCTOR),
+    Route("GET", "/source/{name}", held, INSTRUCTOR, "Grading"),
+    Route("PUT", "/source/{name}", replace, INSTRUCTOR, "Grading"),
+    Route("POST", "/autograde/{item}", start, INSTRUCTOR, "Grading", 202),
+    Route("GET", "/autograde/{item}", look, INSTRUCTOR, "Grading"),
+    Route("DELETE", "/autograde/{item}", cancel, INSTRUCTOR, "Grading"),
+)

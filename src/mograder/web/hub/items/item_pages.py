@@ -25,6 +25,7 @@ from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
 from mograder.web.pages import outcome, page
+from mograder.web.route import INSTRUCTOR, Route
 
 _PATIENCE_SECONDS = 0.1
 
@@ -138,3 +139,9 @@ def _lines(
         return mark_lines(app.services.grading.grades(name), submitted, problems), ""
     except MograderError as error:
         return [], str(error)
+
+
+ROUTES = (
+    Route("GET", "/course/items/{name}", item, INSTRUCTOR),
+    Route("GET", "/course/items/{name}/{user}", graded, INSTRUCTOR),
+)

@@ -34,6 +34,7 @@ from mograder.web.hub.core.models import AssignmentEntry, Done, Entry, LectureEn
 from mograder.web.hub.core.notifier import Part
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
+from mograder.web.route import INSTRUCTOR, MEMBER, Route
 
 
 async def list_items(app: CurrentApp, caller: Caller) -> list[Entry]:
@@ -166,3 +167,11 @@ def _environment(app: HubApp, release: Release) -> tuple[str, str]:
         return "building", ""
     said = environments.trouble(script)
     return ("failed", said) if said else ("waiting", "")
+
+
+ROUTES = (
+    Route("POST", "/download/{a}", download, MEMBER),
+    Route("GET", "/course/items", items_page, INSTRUCTOR),
+    Route("GET", "/assignments", list_items, MEMBER, "Items"),
+    Route("GET", "/release/{name}/{filename:path}", release_file, MEMBER, "Items"),
+)

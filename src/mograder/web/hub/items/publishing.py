@@ -33,7 +33,7 @@ from mograder.web.hub.core.models import Held, Published, Warmed
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
-from mograder.web.route import FileBody
+from mograder.web.route import INSTRUCTOR, FileBody, Route
 
 _KINDS: dict[str, JsonValue] = {"enum": [each.value for each in ItemKind]}
 KindAsked = Annotated[str, Query(alias="type", json_schema_extra=_KINDS)]
@@ -206,3 +206,11 @@ def _file_name(text: str) -> str:
         return parse_file(text)
     except InvalidInput as error:
         raise InvalidInput("Invalid filename") from error
+
+
+ROUTES = (
+    Route("POST", "/course/publish", publish_form, INSTRUCTOR),
+    Route("GET", "/release/{name}", held, INSTRUCTOR, "Items"),
+    Route("POST", "/publish/{name}", publish, INSTRUCTOR, "Items"),
+    Route("POST", "/warm-cache", warm_cache, INSTRUCTOR, "Items"),
+)

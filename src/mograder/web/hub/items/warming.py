@@ -31,14 +31,13 @@ from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import Times, WarmTimes
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.models import ItemWarmth
 from mograder.web.hub.core.responses import deliver
 from mograder.web.hub.core.services import Services
 from mograder.web.request_body import MEGABYTE, read_json
-from mograder.web.route import JsonBody
+from mograder.web.route import INSTRUCTOR, JsonBody, Route
 
 _LOOK_SECONDS = 60.0
 _log = get_logger(__name__)
@@ -158,3 +157,9 @@ def _demand(app: HubApp, names: list[str]) -> None:
 
 def _words(times: Times) -> dict[str, list[str]]:
     return {name: [each.isoformat() for each in moments] for name, moments in times.items()}
+
+
+ROUTES = (
+    Route("GET", "/warm", planned, INSTRUCTOR, "Items"),
+    Route("POST", "/warm", warm, INSTRUCTOR, "Items"),
+)

@@ -22,6 +22,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.models import AuditEntry
 from mograder.web.hub.items.items import failed_items
 from mograder.web.pages import page
+from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import number_in
 
 _PAGE = 50
@@ -135,3 +136,10 @@ async def audit_log(
         return [AuditEntry.model_validate(row, from_attributes=True) for row in rows]
 
     return await to_thread.run_sync(read)
+
+
+ROUTES = (
+    Route("GET", "/course/problems", problems, INSTRUCTOR),
+    Route("GET", "/course/log", log, INSTRUCTOR),
+    Route("GET", "/audit", audit_log, INSTRUCTOR, "Course"),
+)

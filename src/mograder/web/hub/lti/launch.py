@@ -51,6 +51,7 @@ from mograder.web.hub.signin.external_signin import (
 )
 from mograder.web.pages import page
 from mograder.web.request_body import read_form, single_fields
+from mograder.web.route import ANYONE, Route
 
 LOGIN, LAUNCH, PICK = "/lti/login", "/lti/launch", "/lti/pick"
 
@@ -320,3 +321,11 @@ def _person_and_place(
     )
     place = "/" if release is None else spinner_of(mode_of(release.kind), release.name)
     return person, place
+
+
+ROUTES = (
+    Route("GET", "/lti/login", login, ANYONE),
+    Route("POST", "/lti/login", login, ANYONE),
+    Route("POST", "/lti/launch", launch, ANYONE),
+    Route("GET", "/lti/keys", keys, ANYONE),
+)

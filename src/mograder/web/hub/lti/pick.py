@@ -38,6 +38,7 @@ from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import forget_state, framed, refuse, state_under_way
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
+from mograder.web.route import ANYONE, Route
 
 _FORM_BYTES = 128 * 1024
 _MOST_ITEMS = 500
@@ -156,3 +157,6 @@ def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
         raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
     to = Answerer(handle.issuer, handle.client_id, handle.deployment)
     return lti.keys.current(now).sign(answer_claims(to, items, handle.data, now))
+
+
+ROUTES = (Route("POST", "/lti/pick", pick, ANYONE),)

@@ -32,6 +32,7 @@ from mograder.web.hub.signin.external_signin import framed
 from mograder.web.pages import page
 from mograder.web.problems import HUB_STATUS, status_of
 from mograder.web.request_body import read_form, single_fields
+from mograder.web.route import ANYONE, Route
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST_TOKEN = 8000
@@ -168,3 +169,9 @@ def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Re
         hint=hint,
     )
     return framed(request, platform, shown)
+
+
+ROUTES = (
+    Route("GET", "/lti/register/{code}", ask, ANYONE),
+    Route("POST", "/lti/register/{code}", use, ANYONE),
+)

@@ -38,6 +38,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, go_to
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.route import INSTRUCTOR, Route
 
 LEASE = timedelta(minutes=1)
 """How long a mark is one process's; longer than a try with all its requests may take."""
@@ -374,3 +375,9 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
         raise InvalidInput("This is no number of a mark.")
     return int(text)
+
+
+ROUTES = (
+    Route("POST", "/course/lti/scores/{name}", send_again, INSTRUCTOR),
+    Route("POST", "/course/lti/scores/{name}/put-away", put_away, INSTRUCTOR),
+)

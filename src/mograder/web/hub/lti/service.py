@@ -36,8 +36,7 @@ from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.lti_platforms import Keys, Links, Platforms
 from mograder.store.external.lti_rosters import Course, LtiRosters
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import HubApp, PlatformFacts
+from mograder.web.hub.core.hub_app import HubApp, PlatformFacts, Run
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
 

@@ -27,12 +27,12 @@ from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.models import NodeChanged, NodeEntry
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.route import INSTRUCTOR, Route
 
 PAGE = "/course/machines"
 
@@ -243,3 +243,12 @@ async def _change(
         return NodeChanged(name=name)
 
     return await deliver(request, job, lambda _: with_outcome(PAGE, f"{action}-node", name))
+
+
+ROUTES = (
+    Route("GET", "/course/machines", machines_page, INSTRUCTOR),
+    Route("GET", "/nodes", list_nodes, INSTRUCTOR, "Nodes"),
+    Route("POST", "/nodes/{name}/drain", drain, INSTRUCTOR, "Nodes"),
+    Route("POST", "/nodes/{name}/undrain", undrain, INSTRUCTOR, "Nodes"),
+    Route("POST", "/nodes/{name}/remove", remove, INSTRUCTOR, "Nodes"),
+)

@@ -39,6 +39,7 @@ from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.route import OWNER, SELF, Route
 from mograder.web.templating import path_segment
 
 _FORM_BYTES = 64 * 1024
@@ -174,3 +175,10 @@ def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
 def _rules(app: HubApp) -> RequestRules:
     marking = app.services.loaded.settings.marking
     return RequestRules(marking.requests_days, marking.requests_to)
+
+
+ROUTES = (
+    Route("GET", "/marks/{user}/{a}", marks_page, OWNER),
+    Route("GET", "/marks/{user}/{a}/page", feedback_page, OWNER),
+    Route("POST", "/marks/{user}/{a}/requests", ask, SELF),
+)

@@ -10,9 +10,9 @@ from mograder.core.errors import NotFound
 from mograder.store.client_wheel import ClientWheels
 from mograder.web.client_install import UV_LINES, ClientInstall, client_install, send_wheel
 from mograder.web.context import request_context
-from mograder.web.hub.core.feature import NOTHING, Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.pages import page as show_page
+from mograder.web.route import ANYONE, Route
 
 
 async def page(request: Request, app: CurrentApp) -> Response:
@@ -50,3 +50,9 @@ def open_client(hub: HubApp) -> Run:
     """Make the wheels that students install."""
     hub.add(ClientWheels(hub.services.loaded.course_dir))
     return NOTHING
+
+
+ROUTES = (
+    Route("GET", "/client", page, ANYONE),
+    Route("GET", "/client/{digest}/{name}", send, ANYONE),
+)

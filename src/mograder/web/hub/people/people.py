@@ -32,7 +32,7 @@ from mograder.web.hub.people.client import lines_if_any
 from mograder.web.hub.people.roster_watch import end_removed
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
-from mograder.web.route import JsonBody
+from mograder.web.route import Access, JsonBody, Route
 from mograder.web.sheets import sheet_of
 
 if TYPE_CHECKING:  # imported by hubs with platforms only
@@ -195,3 +195,11 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
         saved=max(copies, key=lambda each: each.saved, default=None),
         checked=max(checked, default=None),
     )
+
+
+ROUTES = (
+    Route("GET", "/course/students", students, Access.INSTRUCTOR),
+    Route("GET", "/course/people", people, Access.INSTRUCTOR),
+    Route("POST", "/sync-users", sync_users, Access.INSTRUCTOR, "Course"),
+    Route("POST", "/revoke-token/{user}", revoke_token, Access.INSTRUCTOR, "Course"),
+)

@@ -18,8 +18,7 @@ from mograder.core.names import INSTRUCTOR, is_rehearsal
 from mograder.core.tasks.periodic import repeat, running
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.hub_app import HubApp, Run
 
 _LOOK_SECONDS = 2.0
 _log = get_logger(__name__)

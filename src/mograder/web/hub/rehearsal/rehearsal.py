@@ -27,14 +27,13 @@ from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.feature import Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import find_release, mode_of
 from mograder.web.hub.core.models import Body, Done
 from mograder.web.hub.core.services import Services
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
-from mograder.web.route import JsonBody
+from mograder.web.route import INSTRUCTOR, JsonBody, Route
 
 _MOST_WITHIN = 3600.0
 _START_SECONDS = 1.5
@@ -314,3 +313,10 @@ def _durations(seconds: Seconds | None) -> Durations | None:
 
 def _in_json(result: Rehearsed) -> Mapping[str, object]:
     return result.model_dump(mode="json")
+
+
+ROUTES = (
+    Route("GET", "/rehearsal/{item}", look, INSTRUCTOR, "Sessions"),
+    Route("POST", "/rehearsal/{item}", start, INSTRUCTOR, "Sessions"),
+    Route("DELETE", "/rehearsal/{item}", cancel, INSTRUCTOR, "Sessions"),
+)

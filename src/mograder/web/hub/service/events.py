@@ -21,6 +21,7 @@ from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.web.hub.core.access import HELPERS, Caller, identify, restricted
 from mograder.web.hub.core.hub_app import CurrentApp, hub_app
 from mograder.web.hub.core.notifier import Part
+from mograder.web.route import MEMBER, Route
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0
@@ -91,3 +92,6 @@ def still_admitted(request: Request, caller: Identity) -> bool:
         return False
     same = now is not None and (now.username, now.role) == (caller.username, caller.role)
     return same and not restricted(caller, services)
+
+
+ROUTES = (Route("GET", "/events", stream, MEMBER),)

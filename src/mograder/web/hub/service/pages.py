@@ -19,6 +19,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.models import Health, Problem, Ready, ServerStatus
 from mograder.web.pages import page
+from mograder.web.route import ANYONE, MEMBER, METRICS, Route
 from mograder.web.templating import StaticFile
 from mograder.web.templating import static_file as read_static_file
 
@@ -106,3 +107,14 @@ def viewer_file(name: str) -> StaticFile | None:
     if media_type is None:
         return None
     return read_static_file((files("fastapi_offline") / "static" / name).read_bytes(), media_type)
+
+
+ROUTES = (
+    Route("GET", "/static/{version}/{name}", static_file, ANYONE),
+    Route("GET", "/health", health, ANYONE, "Hub"),
+    Route("GET", "/ready", ready, ANYONE, "Hub"),
+    Route("GET", "/api/status", status, MEMBER, "Hub"),
+    Route("GET", "/metrics", metrics, METRICS),
+    Route("GET", "/api/openapi.json", openapi, MEMBER),
+    Route("GET", "/api/docs", api_docs, MEMBER),
+)

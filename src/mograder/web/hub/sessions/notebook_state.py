@@ -24,6 +24,7 @@ from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.models import NotebookMessage, NotebookState, SessionMachine
 from mograder.web.hub.machines.machines import MachineWatch
 from mograder.web.hub.sessions.sessions import UNKNOWN, explain
+from mograder.web.route import VISITOR, Route
 
 _HELPED = Explanation(
     "You are not in this notebook any more.",
@@ -112,3 +113,6 @@ def _work(app: HubApp, copy: CopyOf) -> dict[str, Any]:
         "due": own.due.timestamp() if own.due else None,
         "closes": own.closes.timestamp() if own.closes else None,
     }
+
+
+ROUTES = (Route("GET", "/standing/{user}/{a}", standing, VISITOR, "Sessions"),)

@@ -41,6 +41,7 @@ from mograder.web.hub.core.items import (
 from mograder.web.hub.core.models import SessionEntry, Started, Stopped
 from mograder.web.hub.core.responses import ABSENT_SECONDS, back_from, deliver
 from mograder.web.pages import outcome, page
+from mograder.web.route import INSTRUCTOR, MEMBER, OWNER, Route
 from mograder.web.sheets import sheet_of
 
 
@@ -251,3 +252,17 @@ def _by_name(live: LiveSession) -> tuple[int, str, str]:
 
 def _by_memory(live: LiveSession) -> tuple[int, str, str]:
     return (-live.usage.memory, live.key.user, live.key.item)
+
+
+ROUTES = (
+    Route("GET", "/edit/{a}", edit_spinner, MEMBER),
+    Route("GET", "/edit/{a}/", edit_spinner, MEMBER),
+    Route("GET", "/run/{lecture}", run_spinner, MEMBER),
+    Route("GET", "/run/{lecture}/", run_spinner, MEMBER),
+    Route("GET", "/course/sessions", sessions_page, INSTRUCTOR),
+    Route("GET", "/sessions", list_sessions, MEMBER, "Sessions"),
+    Route("POST", "/start-edit-deep/{a}", start_edit_deep, MEMBER, "Sessions"),
+    Route("POST", "/start-edit/{user}/{a}", start_edit, OWNER, "Sessions"),
+    Route("POST", "/start-run/{lecture}", start_run, MEMBER, "Sessions"),
+    Route("POST", "/stop-edit/{user}/{a}", stop_edit, OWNER, "Sessions"),
+)

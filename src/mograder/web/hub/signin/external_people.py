@@ -25,6 +25,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.signin.external_signin import RefusedPerson, refused_people
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
+from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import sheet_of
 
 PAGE = "/course/people/sign-in"
@@ -121,3 +122,10 @@ def _platforms(app: HubApp) -> Platforms:
 def _issuers(app: HubApp, platforms: tuple[LtiPlatform, ...]) -> tuple[str, ...]:
     provider = app.services.loaded.settings.oidc.issuer
     return tuple(sorted({provider, *(each.issuer for each in platforms)} - {""}))
+
+
+ROUTES = (
+    Route("GET", "/course/people/sign-in", sign_in, INSTRUCTOR),
+    Route("POST", "/course/people/sign-in/link", link, INSTRUCTOR),
+    Route("POST", "/course/people/sign-in/unlink", unlink, INSTRUCTOR),
+)

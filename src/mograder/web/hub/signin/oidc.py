@@ -39,8 +39,7 @@ from mograder.store.external.external_people import ProviderLogins, UsedStates
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.feature import NOTHING, Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.signin.external_signin import (
     complete,
@@ -51,6 +50,7 @@ from mograder.web.hub.signin.external_signin import (
 )
 from mograder.web.hub.signin.logins import ProviderLink, end_login, safe_next
 from mograder.web.request_body import read_form, single_fields
+from mograder.web.route import ANYONE, Route
 
 T = TypeVar("T")
 
@@ -296,3 +296,10 @@ def _end_logins(app: HubApp, logout: Logout) -> int | None:
     for login_id in ended:
         end_login(app, login_id)
     return len(ended)
+
+
+ROUTES = (
+    Route("GET", "/auth/oidc/start", start, ANYONE),
+    Route("GET", "/auth/oidc/back", back, ANYONE),
+    Route("POST", "/auth/oidc/backchannel-logout", backchannel_logout, ANYONE),
+)

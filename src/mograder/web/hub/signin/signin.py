@@ -21,14 +21,14 @@ from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.feature import NOTHING, Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run, go_to
 from mograder.web.hub.core.login_throttle import LoginThrottle
 from mograder.web.hub.core.models import Done
 from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import read_form
+from mograder.web.route import ANYONE, Route
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
@@ -141,3 +141,12 @@ def open_signin(hub: HubApp) -> Run:
     """Make the limit on failed sign-ins."""
     hub.add(LoginThrottle(hub.services.clock))
     return NOTHING
+
+
+ROUTES = (
+    Route("GET", "/login", login_page, ANYONE),
+    Route("POST", "/login", login, ANYONE),
+    Route("GET", "/login/link", link_page, ANYONE),
+    Route("POST", "/login/link", use_link, ANYONE),
+    Route("POST", "/logout", logout, ANYONE),
+)

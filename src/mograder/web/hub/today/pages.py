@@ -21,8 +21,7 @@ from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.course_numbers import Numbers
-from mograder.web.hub.core.feature import NOTHING, Run
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.hub.items.items import ItemLine, failed_items
 from mograder.web.hub.log.log import RecentProblems, gather
 from mograder.web.pages import page

@@ -11,7 +11,7 @@ from mograder.auth.roles import Role
 from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
-from mograder.web.hub.external_routes import PEOPLE_ROUTES
+from mograder.web.hub.signin.external_people import ROUTES as PEOPLE_ROUTES
 from mograder.web.route import Route
 from tests.support.hub_app import SECRET, Hub, make_hub, running
 

@@ -14,7 +14,7 @@ from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR, ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
-from mograder.web.hub.routes import ROUTES
+from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import ORIGIN, Hub, make_hub
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
