@@ -1,4 +1,4 @@
-"""The hub's web application: the dispatcher and middleware around the route table.
+"""The hub's web application: the dispatcher and middleware around the features' routes.
 
 Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the routes of the
 features (``web.hub.features``), which are opened on the core.

@@ -23,10 +23,10 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app
+from mograder.web.hub.core.hub_at_work import WhileAtWork, standing_by
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.services import Services, open_services
-from mograder.web.hub.standby import WhileAtWork, standing_by
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)

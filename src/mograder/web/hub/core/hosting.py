@@ -12,7 +12,7 @@ from mograder.sessions.capacity import CapacityLimits, capacity_limits
 from mograder.sessions.connections import Connections, LocalConnections
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.core.connected_nodes import HubNodes
+    from mograder.web.hub.core.node_door import HubNodes
 
 
 @dataclass(frozen=True, slots=True)

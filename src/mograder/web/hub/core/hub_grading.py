@@ -5,35 +5,50 @@ Submissions are graded on the machines that run the sessions, in the hub's envir
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from mograder.core.clock import Clock
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.log import get_logger
+from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.single_flight import Progress
-from mograder.grading.batch.grading_jobs import Batch, GradingJobs
-from mograder.grading.late.course_late import CourseLate
+from mograder.exchange.submission_times import submissions_in
+from mograder.grading.batch.autograde import AutogradeRequest, autograde
+from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
+from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.results.grading_result import grading_key
+from mograder.grading.results.result_row import ResultRow
 from mograder.grading.runs.grading_tools import GradingTools, contracts_of
+from mograder.grading.runs.run_limits import lowered
 from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judge_runner import JudgeRunner
+from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.machines import Machines
+from mograder.sandbox.protocol import Limits
+from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.manager import SessionManager
 from mograder.store.course.sources import Sources, open_sources
 from mograder.store.filesystem.files import remove_tree
-from mograder.store.gradebook.gradebook import existing_gradebook
+from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.hub.grading_jobs import KeptJobs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
-from mograder.web.hub.core.background_judges import BackgroundExecutor, BackgroundJudges
-from mograder.web.hub.core.hub_batch import HubBatch
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)
@@ -41,6 +56,154 @@ _BOUNDS = CopyBounds(files=10_000, mb=1000)
 
 _SLOTS_OF_ONE = 4
 """Sandboxes of one submission at a time: a worker and a judge, and as many that are ending."""
+
+
+_log = get_logger(__name__)
+
+
+WEIGHT = 10
+"""The CPU weight of a run; a session has 100 by default. On an idle machine it makes no
+difference."""
+
+Memory = Callable[[int], AbstractAsyncContextManager[None]]
+"""Waits for so many bytes of memory, and reserves them until the block ends."""
+
+
+class BackgroundJudges:
+    """Judges submissions when there is memory for a worker and a judge."""
+
+    def __init__(self, judges: Judges, memory: Memory) -> None:
+        self._judges = judges
+        self._memory = memory
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Judge one submission.
+
+        Raises:
+            MograderError: As ``judges`` does.
+        """
+        async with self._memory(2 * UNKNOWN):
+            return await self._judges.judge(replace(request, limits=_light(request.limits)))
+
+
+class BackgroundExecutor:
+    """Runs notebooks when there is memory for one."""
+
+    def __init__(self, executor: Executes, memory: Memory) -> None:
+        self._executor = executor
+        self._memory = memory
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Run a notebook until it ends or its time is over, and return the result.
+
+        Raises:
+            MograderError: As ``executor`` does.
+        """
+        async with self._memory(UNKNOWN):
+            return await self._executor.execute(replace(request, limits=_light(request.limits)))
+
+
+def _light(limits: Limits) -> Limits:
+    return limits.model_copy(update={"cpu_weight": min(WEIGHT, limits.cpu_weight)})
+
+
+@dataclass(frozen=True, slots=True)
+class HubBatch:
+    """Grades the submissions that the hub has of an item, ``jobs`` at a time."""
+
+    loaded: LoadedSettings
+    tools: GradingTools
+    releases: Releases
+    sources: Sources
+    jobs: int
+
+    async def __call__(
+        self, item: str, request: GradingRequest, progress: Callable[[Counts], None]
+    ) -> Counts:
+        """Grade them; the result of each is kept when it is made.
+
+        Raises:
+            MograderError: The item cannot be graded at all.
+        """
+        wanted = await asyncio.to_thread(self._wanted, ItemName.parse(item), request)
+        watch = _Watch(item, progress)
+        path = self.loaded.gradebook_path
+        with closing(await asyncio.to_thread(Gradebook, path)) as gradebook:
+            await autograde(wanted, self.tools, gradebook.record_run, watch)
+            await asyncio.to_thread(export_if_set, self.loaded, gradebook, self.tools.now())
+        return watch.counts
+
+    def _wanted(self, name: ItemName, request: GradingRequest) -> AutogradeRequest:
+        """Return what to grade; reads the disk."""
+        settings, path = self.loaded.settings, self.loaded.path
+        directory = path(settings.dirs.submitted) / name
+        output = path(settings.dirs.autograded) / name
+        source, release = self.sources.find(name), self.releases.get(name)
+        found = submissions_in(directory, name, self.loaded)
+        results = AutogradedFiles(output, name, self.tools.key)
+        return AutogradeRequest(
+            files=AssignmentFiles(
+                name,
+                None if source is None else source.notebook,
+                None if release is None else release.notebook,
+            ),
+            submissions=_selected(found, results, request),
+            output=output,
+            jobs=self.jobs,
+            force=request.force,
+            failed=request.failed_only,
+            whole=not request.students,
+            limits=lambda limits: lowered(limits, settings.rlimits),
+        )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Counts what is graded; its methods are those of ``AutogradeWatch``."""
+
+    item: str
+    tell: Callable[[Counts], None]
+    counts: Counts = field(default_factory=Counts)
+
+    def progress(self, message: str) -> None:
+        _log.info("%s: %s", self.item, message)
+
+    def warn(self, message: str) -> None:
+        _log.warning("%s: %s", self.item, message)
+        self._set(replace(self.counts, problems=(*self.counts.problems, ("", message))))
+
+    def begins(self, assignment: GradedAssignment, total: int, skipped: int) -> None:
+        self._set(replace(self.counts, total=total))
+
+    def ended(self, row: ResultRow, completed: int, total: int) -> None:
+        problems = [*self.counts.problems, *((row.student, note) for note in row.notes)]
+        if row.problem:
+            problems.append((row.student, row.problem))
+        attention = self.counts.attention + row.needs_attention
+        self._set(Counts(total, completed, attention, tuple(problems)))
+
+    def _set(self, counts: Counts) -> None:
+        self.counts = counts
+        self.tell(counts)
+
+
+def _selected(
+    found: Sequence[SubmittedFile], results: AutogradedFiles, request: GradingRequest
+) -> tuple[SubmittedFile, ...]:
+    """Return the submissions of the request's students that the job has not graded yet."""
+    chosen = set(request.students)
+    wanted = (each for each in found if not chosen or each.student in chosen)
+    since = request.since if request.force else None
+    return tuple(
+        each for each in wanted if since is None or not _is_graded_after(since, each, results)
+    )
+
+
+def _is_graded_after(moment: datetime, file: SubmittedFile, files: AutogradedFiles) -> bool:
+    try:
+        return datetime.fromisoformat(files.read(file.student).result.at) >= moment
+    except (NotFound, InvalidInput):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

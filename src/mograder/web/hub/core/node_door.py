@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import cast
 
 from starlette.responses import PlainTextResponse, Response
@@ -24,9 +25,11 @@ from mograder.core.log import get_logger
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.transports import CONTROL, DOOR, RELEASE, SESSION
+from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes
 from mograder.web.context import context_of
-from mograder.web.hub.core.login_throttle import LoginThrottle
+from mograder.web.hub.core.audit import LoginThrottle
 from mograder.web.uvicorn_protocol import HAND_OVER, HandOver
 
 _log = get_logger(__name__)
@@ -154,3 +157,20 @@ def _header(scope: Scope, name: bytes) -> str:
     headers = cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
     values = [value for key, value in headers if key == name]
     return values[0].decode("latin-1").strip() if len(values) == 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubNodes:
+    """The nodes of this hub, for pages and metrics."""
+
+    nodes: Nodes
+    registry: NodeRegistry
+    door: NodeDoor
+
+    def reached(self, live: LiveSession) -> bool:
+        """Return whether this hub can end a session: its node is connected."""
+        return not live.endpoint.node or self.registry.find(live.endpoint.node) is not None
+
+    def drained(self, live: LiveSession) -> bool:
+        """Return whether a session runs on a node that is being drained."""
+        return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)

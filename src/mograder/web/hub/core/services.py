@@ -47,14 +47,13 @@ from mograder.store.hub.revocations import CachedRevocations
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
-from mograder.web.hub.core.hosting import Hosting
+from mograder.web.hub.core.hosting import Hosting, own_machine
 from mograder.web.hub.core.hub_at_work import Standby, begin_work
 from mograder.web.hub.core.hub_grading import Hands, HubGrading, open_grading
-from mograder.web.hub.core.open_hosting import Course, open_hosting
 from mograder.web.marking.reports import Reports
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.core.connected_nodes import HubNodes
+    from mograder.web.hub.core.node_door import HubNodes
 
 _log = get_logger(__name__)
 
@@ -327,3 +326,35 @@ async def _upkeep(
 
 def _text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The settings that decide it; ``epoch`` is that of this hub."""
+
+    loaded: LoadedSettings
+    state: HubState
+    clock: Clock
+    supervisor: SupervisorClient
+    epoch: int
+
+
+@asynccontextmanager
+async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
+    """Return what runs the sessions; nodes are let in during the block, if it has some.
+
+    Raises: as :func:`~mograder.web.hub.core.hub_nodes.open_nodes`.
+    """
+    if not course.loaded.settings.nodes.enabled:
+        yield own_machine(course.loaded, course.supervisor)
+        return
+    from mograder.web.hub.core.hub_nodes import open_nodes  # noqa: PLC0415 - see above
+
+    async with open_nodes(
+        course.loaded,
+        course.state,
+        course.clock,
+        course.supervisor,
+        course.epoch,
+    ) as hosting:
+        yield hosting

@@ -230,4 +230,4 @@ ROUTES = (
     Route("GET", "/course/gradebook.xlsx", gradebook_xlsx, Access.INSTRUCTOR),
     Route("GET", "/course/students/{user}", student_page, Access.INSTRUCTOR),
 )
-"""The routes of the gradebook; the table of all routes takes them over."""
+"""The routes of the gradebook."""

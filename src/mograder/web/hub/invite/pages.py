@@ -112,4 +112,4 @@ def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
 
 
 ROUTES = (Route("POST", "/course/invite", invite, Access.INSTRUCTOR),)
-"""The routes of inviting; the table of all routes takes them over."""
+"""The routes of inviting."""

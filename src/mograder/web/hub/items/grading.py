@@ -6,8 +6,11 @@ client, and after a restart.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import dataclasses
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
@@ -17,12 +20,19 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, Username
 from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
 from mograder.publishing.publish import check_upload
 from mograder.store.course.sources import Source
+from mograder.store.gradebook.grading_records import (
+    MANUAL,
+    NEEDS_ATTENTION,
+    UNPROTECTED,
+    StudentGrade,
+)
 from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import ItemKind
+from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, go_to
@@ -37,8 +47,6 @@ from mograder.web.hub.core.models import (
 )
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import deliver
-from mograder.web.hub.items.item_pages import submitters
-from mograder.web.hub.items.mark_lines import mark_lines
 from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
@@ -47,6 +55,97 @@ from mograder.web.route import INSTRUCTOR, FileBody, JsonBody, Route
 
 _MOST_STUDENTS = 10_000
 _SHOWN = 5
+
+
+_NOT_GRADED = "not graded"
+_TODO = {
+    NEEDS_ATTENTION: "Grade it again; if this stays, look at the hub's log.",
+    UNPROTECTED: "The checks ran beside the answers: confirm the marks in the gradebook.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLine:
+    """The result of one student.
+
+    ``mark`` is None while there is none. ``problem`` says what is wrong or to be decided, ``todo``
+    what a teacher can do; both are empty if nothing. ``to_mark`` is the number of questions without
+    checks that nobody has marked yet.
+    """
+
+    student: str
+    state: str
+    mark: float | None
+    max_mark: float
+    problem: str = ""
+    todo: str = ""
+    to_mark: int = 0
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether a submission of the student was graded, or marked by a person."""
+        return self.mark is not None or self.state not in ("", _NOT_GRADED)
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the name can be that of a user of the hub, who has a page."""
+        return Username.valid(self.student) is not None
+
+
+def mark_lines(
+    grades: Iterable[StudentGrade],
+    submitted: Collection[str] = (),
+    problems: Iterable[tuple[str, str]] = (),
+) -> list[MarkLine]:
+    """Return the lines of all students: what needs attention first, then by name.
+
+    ``problems`` are those that the last job told, by student; most of them are in the gradebook.
+    """
+    told: dict[str, list[str]] = defaultdict(list)
+    for student, problem in problems:
+        told[student].append(problem)
+    lines = {grade.student: _line(grade) for grade in grades}
+    for student in (*submitted, *filter(None, told)):
+        lines.setdefault(student, MarkLine(student, _NOT_GRADED, None, 0.0))
+    for student, sentences in told.items():
+        if student and lines[student].state != NEEDS_ATTENTION:
+            lines[student] = _with(lines[student], sentences)
+    return sorted(lines.values(), key=lambda line: (_rank(line), line.student))
+
+
+def _with(line: MarkLine, sentences: Iterable[str]) -> MarkLine:
+    problem = " ".join([*filter(None, [line.problem]), *map(_sentence, sentences)])
+    if line.mark is None and line.state == _NOT_GRADED:
+        return dataclasses.replace(
+            line, state=NEEDS_ATTENTION, problem=problem, todo=_TODO[NEEDS_ATTENTION]
+        )
+    return dataclasses.replace(line, problem=problem)
+
+
+def _sentence(text: str) -> str:
+    """Return a text with a full stop, which some parts of the program leave out."""
+    return f"{text.rstrip('.')}."
+
+
+def _rank(line: MarkLine) -> int:
+    if line.state == NEEDS_ATTENTION:
+        return 0
+    return 1 if line.problem else 2
+
+
+def _line(grade: StudentGrade) -> MarkLine:
+    waiting = [question for question in grade.questions if question.open]
+    unclear = [f"{each.key} {each.open}" for each in waiting if each.state != MANUAL]
+    problems = [*grade.flags, *([", ".join(unclear)] if unclear else [])]
+    return MarkLine(
+        student=grade.student,
+        state=grade.state,
+        mark=grade.final,
+        max_mark=grade.max_mark,
+        problem=" ".join(map(_sentence, problems)),
+        todo=_TODO.get(grade.state, "") if problems else "",
+        to_mark=sum(question.state == MANUAL for question in waiting),
+    )
 
 
 class _Request(BaseModel):
@@ -161,6 +260,18 @@ def _job(row: JobRow) -> GradingJob:
         started=row.started_at.timestamp() if row.started_at else None,
         ended=row.ended_at.timestamp() if row.ended_at else None,
     )
+
+
+def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
+    """Return the students with a submission, also one that cannot be graded.
+
+    Raises: InvalidInput if the directory of submissions cannot be read.
+    """
+    loaded = app.services.loaded
+    directory = loaded.path(loaded.settings.dirs.submitted) / name
+    if not directory.is_dir():
+        return ()
+    return tuple(each.student for each in submitted_files(directory))
 
 
 def open_grading(hub: HubApp) -> Run:

@@ -15,12 +15,11 @@ from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.dates.dates import dates_of
-from mograder.web.hub.items.mark_lines import MarkLine, mark_lines
+from mograder.web.hub.items.grading import MarkLine, mark_lines, submitters
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
@@ -65,18 +64,6 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         done=done,
         done_item=done_item,
     )
-
-
-def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
-    """Return the students with a submission, also one that cannot be graded.
-
-    Raises: InvalidInput if the directory of submissions cannot be read.
-    """
-    loaded = app.services.loaded
-    directory = loaded.path(loaded.settings.dirs.submitted) / name
-    if not directory.is_dir():
-        return ()
-    return tuple(each.student for each in submitted_files(directory))
 
 
 async def graded(

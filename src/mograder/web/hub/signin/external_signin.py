@@ -35,9 +35,8 @@ from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.store.gradebook.student_grades import has_marks
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.audit import Event, LoginThrottle
 from mograder.web.hub.core.hub_app import HubApp, identity_of
-from mograder.web.hub.core.login_throttle import LoginThrottle
 from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 

@@ -157,4 +157,4 @@ async def _stuck(app: HubApp) -> list[CountLine]:
 
 
 ROUTES = (Route("GET", "/course/today", today_page, Access.INSTRUCTOR),)
-"""The routes of this page; the table of all routes takes them over."""
+"""The routes of this page."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
-from mograder.web.hub.items.mark_lines import mark_lines
+from mograder.web.hub.items.grading import mark_lines
 
 
 def grade(student: str, *questions: QuestionGrade, **more: object) -> StudentGrade:
