@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.errors import Busy, NotFound
 from mograder.web.background import Report, Work, progress_lines
-from mograder.web.hub.core.models import Started
+from mograder.web.hub.sessions.sessions import Started
 
 
 def fields(result: Started) -> dict[str, object]:

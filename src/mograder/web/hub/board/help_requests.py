@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+)
 from starlette.responses import Response
 
 from mograder.auth.roles import Role
@@ -22,7 +26,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import KnownCopy, known_copy
-from mograder.web.hub.core.models import HelpAsked, HelpState, HelpWord
+from mograder.web.hub.core.responses import Body
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json
 from mograder.web.route import HELPER, OWNER, SELF, JsonBody, Route
@@ -31,6 +35,31 @@ MOST_TEXT = 300
 """Maximum characters that a student writes with a request."""
 
 _BODY = 8 * 1024
+
+
+HelpWord = Literal["waiting", "taken", "together"]
+
+
+class HelpAsked(Body):
+    """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
+
+    ``label`` is the check that it is about, "" for none.
+    """
+
+    state: HelpWord
+    label: str
+    helper: str
+
+
+class HelpState(Body):
+    """The request for help with a copy, null without one, and the checks it may be about.
+
+    ``most`` is the number of characters that a student may write with it.
+    """
+
+    asked: HelpAsked | None
+    labels: list[str]
+    most: int
 
 
 class _Asked(BaseModel):

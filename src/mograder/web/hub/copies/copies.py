@@ -36,17 +36,8 @@ from mograder.web.hub.core.items import (
     find_assignment,
     find_release,
 )
-from mograder.web.hub.core.models import (
-    ArchiveEntry,
-    CopyStatus,
-    Done,
-    Reset,
-    Restored,
-    Taken,
-    Uploaded,
-)
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import back_from, deliver
+from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import OWNER, FileBody, Route
 
@@ -54,6 +45,50 @@ _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
 
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
+
+
+class CopyStatus(Body):
+    """The state of a copy; an unknown item is reported like one that was not started."""
+
+    file_status: FileStatus
+    session_active: bool
+    has_release: bool
+
+
+class Uploaded(Done):
+    """The notebook replaced the copy; ``path`` is where the hub stores it."""
+
+    path: str
+
+
+class Reset(Done):
+    """The copy is the release again; ``archive`` is the file with the previous copy."""
+
+    file_status: FileStatus
+    archive: str | None
+
+
+class Taken(Done):
+    """The release was copied; ``archive`` is the file with the previous copy."""
+
+    path: str
+    archive: str | None
+
+
+class ArchiveEntry(Body):
+    """An earlier version; ``kept`` and ``modified`` are Unix times, as ``last_seen`` is."""
+
+    name: str
+    size: int
+    kept: UnixTime
+    modified: UnixTime
+
+
+class Restored(Done):
+    """An earlier version is the copy again; ``archive`` is the file with the previous copy."""
+
+    file_status: FileStatus
+    archive: str | None
 
 
 async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:

@@ -18,8 +18,7 @@ from mograder.web.hub.copies.updates import CopyUpdated, UpdateConflict
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.models import NotebookUpdate
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Body, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.route import OWNER, Route
 from mograder.web.templating import path_segment
@@ -31,6 +30,15 @@ _STATES = {
     UpdateState.UNDONE: Standing.UNDONE,
     UpdateState.KEPT: Standing.KEPT,
 }
+
+
+class NotebookUpdate(Body):
+    """An update as the bar above a notebook shows it; ``number`` tells offers apart."""
+
+    state: Standing
+    number: int
+    conflicts: int = 0
+    changes: int = 0
 
 
 async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:

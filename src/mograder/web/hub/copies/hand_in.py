@@ -17,6 +17,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
+from mograder.auth.receipts import Receipt
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
@@ -37,14 +38,34 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, find_release
-from mograder.web.hub.core.models import MissingWork, Submitted
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import back_from, deliver
+from mograder.web.hub.core.responses import Body, Done, back_from, deliver
 from mograder.web.pages import page
 from mograder.web.receipts import receipt_of
 from mograder.web.route import OWNER, Route
 
 _log = get_logger(__name__)
+
+
+class Submitted(Done):
+    """It was submitted; the other fields name checks and marks that differ from the release."""
+
+    submitted_path: str
+    tampered_checks: list[str]
+    tampered_marks: bool
+    late: bool = False
+    receipt: Receipt
+    """The signed receipt; `mograder receipt verify` asks the hub whether it is genuine."""
+
+
+class MissingWork(Body):
+    """What a student is told before handing in: sentences, none where nothing is missing.
+
+    ``closed`` says that submissions have ended, and is "" until then.
+    """
+
+    words: list[str]
+    closed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,13 @@ from mograder.store.versions.versions import Origin
 from mograder.web.background import Report
 from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
-from mograder.web.hub.copies.copies import file_status
+from mograder.web.hub.copies.copies import Restored, file_status
 from mograder.web.hub.copies.copy_pages import extract
 from mograder.web.hub.copies.hand_in import HandIn, cost_of, hand_in_of, late_words
 from mograder.web.hub.copies.timeline import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.models import Restored
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of

@@ -38,13 +38,12 @@ from mograder.sessions.student_copies import CopyOf
 from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import file_status, send_notebook
+from mograder.web.hub.copies.copies import Restored, file_status, send_notebook
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.models import Body, Done, Restored
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
 from mograder.web.route import OWNER, SELF, JsonBody, Route

@@ -31,9 +31,8 @@ from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import item_name
-from mograder.web.hub.core.models import Body, Done
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, Route

@@ -1,14 +1,23 @@
-"""The hub's responses: problems, the result of long work in the form asked for, redirects."""
+"""The hub's responses: JSON, problems, the result of long work in the form asked for, redirects.
+
+The JSON has the shapes of compatibility-0.3.16.md 2.3. Its models stand beside the handlers that
+return them, and are used at the HTTP interface only, not inside the hub.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote
 
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+)
 from starlette.responses import (
     JSONResponse,
     PlainTextResponse,
@@ -41,6 +50,32 @@ ABSENT_SECONDS = 30.0
 _COURSE_PAGES: Mapping[str, str] = MappingProxyType(
     {"items": "/course/items", "sessions": "/course/sessions", "people": "/course/people"}
 )
+
+
+class Body(BaseModel):
+    """A JSON body of the hub's API, or a part of one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Done(Body):
+    """The request was successful."""
+
+    status: Literal["ok"] = "ok"
+
+
+def _unix(at: object) -> object:
+    return at.timestamp() if isinstance(at, datetime) else at
+
+
+UnixTime = Annotated[float, BeforeValidator(_unix)]
+"""A time of a record, which the API tells in Unix seconds."""
+
+
+class Problem(Body):
+    """Every failure: one sentence with the reason, and a hint."""
+
+    detail: str
 
 
 class NotEnrolled(Forbidden):

@@ -10,13 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from datetime import time as daytime
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictBool
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    RootModel,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    model_serializer,
+)
 from starlette.responses import Response
 
 from mograder.core.clock import utc_iso
@@ -34,13 +42,7 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
 from mograder.web.hub.core.items import item_name
-from mograder.web.hub.core.models import (
-    DatesEntry,
-    DatesSet,
-    Rules,
-    VisibilityEntry,
-)
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Body, deliver
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
@@ -49,6 +51,40 @@ from mograder.web.route import INSTRUCTOR, JsonBody, Route
 _LONGEST = 60
 _MOST_ITEMS = 5000
 _log = get_logger(__name__)
+
+
+class VisibilityEntry(Body):
+    """Whether students see an item: never while ``hidden``, else from a time on."""
+
+    hidden: bool = False
+    visible_from: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_0316_writes_it(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out fields that are not set, as in 0.3.16's file."""
+        return {name: value for name, value in serialize(self).items() if value}
+
+
+class Rules(RootModel[dict[str, VisibilityEntry]]):
+    """The rules that are set, by item."""
+
+
+class DatesEntry(Body):
+    """The dates of an item; null for each that it does not have, and where they come from."""
+
+    opens: AwareDatetime | None = None
+    due: AwareDatetime | None = None
+    closes: AwareDatetime | None = None
+    due_from: str = ""
+    closes_from: str = ""
+    opens_from: str = ""
+
+
+class DatesSet(DatesEntry):
+    """The dates of an item after a change; ``marks`` is how many marks changed with them."""
+
+    status: Literal["ok"] = "ok"
+    marks: int = 0
 
 
 class _Given(BaseModel):

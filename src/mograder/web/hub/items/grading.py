@@ -16,7 +16,12 @@ from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+)
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
@@ -30,23 +35,15 @@ from mograder.store.gradebook.grading_records import (
     UNPROTECTED,
     StudentGrade,
 )
-from mograder.store.hub.grading_jobs import JobRow
+from mograder.store.hub.grading_jobs import JobRow, JobState
 from mograder.store.releases.releases import ItemKind
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, go_to
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.models import (
-    GradedStudent,
-    Grading,
-    GradingCancelled,
-    GradingJob,
-    HeldSource,
-    SourceKept,
-)
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.problems import Wants, wanted
@@ -62,6 +59,80 @@ _TODO = {
     NEEDS_ATTENTION: "Grade it again; if this stays, look at the hub's log.",
     UNPROTECTED: "The checks ran beside the answers: confirm the marks in the gradebook.",
 }
+
+
+class HeldSource(Done):
+    """The files that an instructor sent as an item's source, with their SHA-256, never their text.
+
+    ``own``: the hub has a source in its course directory and takes no other. ``most_mb`` and
+    ``most_files`` are the limits, as of a release.
+    """
+
+    files: dict[str, str]
+    own: bool
+    most_mb: int
+    most_files: int
+
+
+class SourceKept(Done):
+    """A source was replaced; ``files`` are its files, sorted."""
+
+    files: list[str]
+
+
+class GradedStudent(Body):
+    """The result of one student: ``mark`` of ``max_mark``, null while there is none.
+
+    ``state`` is how the marks came about. ``problem`` says why there is no mark, or what a teacher
+    should look at; empty if nothing.
+    """
+
+    student: str
+    state: str
+    mark: float | None
+    max_mark: float
+    problem: str
+
+
+class GradingJob(Body):
+    """The last grading job of an item; the times are Unix times.
+
+    ``completed`` of ``total`` submissions are graded, of which ``attention`` have no result.
+    ``warnings`` are sentences about the assignment. ``error`` says why the job failed.
+    """
+
+    item: str
+    state: JobState
+    who: str
+    students: list[str]
+    force: bool
+    failed: bool
+    total: int
+    completed: int
+    attention: int
+    warnings: list[str]
+    error: str
+    asked: float
+    started: float | None
+    ended: float | None
+
+
+class Grading(Done):
+    """The grading of an item: its last job, null before the first, and the students' results.
+
+    ``source`` is where the hub has the item's source from: its own course directory, or an
+    instructor. Results without a source are unprotected.
+    """
+
+    job: GradingJob | None
+    source: Literal["own", "sent", "none"]
+    students: list[GradedStudent]
+
+
+class GradingCancelled(Done):
+    """The job has ended; ``cancelled`` is whether there was one. Its results stay."""
+
+    cancelled: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
+from pydantic import (
+    Field,
+)
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.sessions.launch_spec import script_of
+from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.core.access import Caller
@@ -30,11 +35,42 @@ from mograder.web.hub.core.items import (
     survey,
     take_copy,
 )
-from mograder.web.hub.core.models import AssignmentEntry, Done, Entry, LectureEntry
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.responses import Body, Done
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, MEMBER, Route
+
+
+class AssignmentEntry(Body):
+    """An assignment in a person's list."""
+
+    name: str
+    type: Literal[ItemKind.ASSIGNMENT] = ItemKind.ASSIGNMENT
+    file_status: FileStatus
+    has_release: bool
+    session_active: bool
+    updated: bool
+    visible: bool
+    visible_from: str | None = None
+
+
+class LectureEntry(Body):
+    """A lecture in a person's list; its copy has no status."""
+
+    name: str
+    type: Literal[ItemKind.LECTURE] = ItemKind.LECTURE
+    file_status: Literal["n/a"] = "n/a"
+    has_copy: bool
+    updated: bool
+    has_release: bool = True
+    session_active: bool
+    visible: bool
+    visible_from: str | None = None
+
+
+Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
+"""One line of ``GET /assignments``."""
 
 
 async def list_items(app: CurrentApp, caller: Caller) -> list[Entry]:

@@ -13,7 +13,10 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Query, Request
-from pydantic import JsonValue
+from pydantic import (
+    Field,
+    JsonValue,
+)
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
@@ -29,14 +32,44 @@ from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.core.items import item_name
-from mograder.web.hub.core.models import Held, Published, Warmed
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import INSTRUCTOR, FileBody, Route
 
 _KINDS: dict[str, JsonValue] = {"enum": [each.value for each in ItemKind]}
 KindAsked = Annotated[str, Query(alias="type", json_schema_extra=_KINDS)]
+
+
+class Warmed(Done):
+    """The environments that are ready, by item, and the errors of the others."""
+
+    warmed: list[str]
+    failed: dict[str, str] = Field(default_factory=dict)
+
+
+class Held(Done):
+    """The files published under a name, with their SHA-256; ``type`` is null for an unused name.
+
+    ``most_mb`` (of 2**20 bytes) and ``most_files`` are the limits of a release.
+    """
+
+    files: dict[str, str]
+    type: ItemKind | None
+    most_mb: int
+    most_files: int
+
+
+class Published(Done):
+    """A release was replaced; ``files`` are its files, sorted.
+
+    ``copies`` is how many students have a copy of the item, as counted lately; it is left out if
+    there is none.
+    """
+
+    files: list[str]
+    type: ItemKind
+    copies: int = Field(default=0, exclude_if=lambda copies: not copies)
 
 
 async def publish(

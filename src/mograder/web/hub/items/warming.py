@@ -17,7 +17,13 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+)
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
@@ -33,8 +39,7 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
-from mograder.web.hub.core.models import ItemWarmth
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.core.services import Services
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
@@ -44,6 +49,14 @@ _log = get_logger(__name__)
 _MOST_ITEMS = 1000
 _KEPT = timedelta(hours=1)
 """How long a time is shown after it is over."""
+
+
+class ItemWarmth(Done):
+    """The items that were made ready now, the errors of others, and the times that are set."""
+
+    warmed: list[str] = Field(default_factory=list)
+    failed: dict[str, str] = Field(default_factory=dict)
+    planned: dict[str, list[str]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from anyio import to_thread
 from fastapi import Request
+from pydantic import (
+    Field,
+)
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput
@@ -19,7 +22,7 @@ from mograder.store.hub.hub_state import AuditRow, EndingRow
 from mograder.store.hub.letters import LetterRow
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.models import AuditEntry
+from mograder.web.hub.core.responses import Body, UnixTime
 from mograder.web.hub.items.items import failed_items
 from mograder.web.pages import page
 from mograder.web.route import INSTRUCTOR, Route
@@ -35,6 +38,18 @@ _NO_TROUBLE = frozenset(
         *(EndReason.REPLACED, EndReason.REWRITTEN),
     }
 )
+
+
+class AuditEntry(Body):
+    """One line of the audit log; ``at`` is Unix time, ``where`` the client's address."""
+
+    number: int
+    at: UnixTime
+    who: str
+    action: str
+    what: str
+    where: str = Field(validation_alias="origin")
+    outcome: str
 
 
 async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:

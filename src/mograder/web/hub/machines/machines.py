@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
@@ -28,9 +28,8 @@ from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.models import NodeChanged, NodeEntry
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.route import INSTRUCTOR, Route
 
@@ -43,6 +42,35 @@ _SAME = timedelta(seconds=30)
 _REMINDER_SECONDS = 60.0
 """The pause between two reminders of pages that tell how many minutes are left."""
 _log = get_logger(__name__)
+
+
+class NodeEntry(Body):
+    """A node: ``memory`` is what its sessions may use, ``used`` what they use, in bytes.
+
+    ``load`` is its load average. ``seen`` is when it was last connected, null for never; ``ends``
+    is when a draining node begins to end the sessions that are left, null if it waits for them.
+    Both are Unix times. ``warm`` of its ``environments`` start sessions warm.
+    """
+
+    name: str
+    state: Literal["ready", "draining", "away", "new", "removed"]
+    version: str
+    memory: int
+    used: int
+    processors: int
+    load: float
+    sessions: int
+    runs: int
+    environments: int
+    warm: int
+    seen: UnixTime | None
+    ends: UnixTime | None
+
+
+class NodeChanged(Done):
+    """The node is drained, or no longer, or removed: the hub that it is connected to acts on it."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

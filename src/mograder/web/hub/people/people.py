@@ -15,7 +15,11 @@ from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+)
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput
@@ -26,8 +30,7 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.copy_counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
-from mograder.web.hub.core.models import Revoked, Synced
-from mograder.web.hub.core.responses import deliver
+from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.people.client import lines_if_any
 from mograder.web.hub.people.roster_watch import end_removed
 from mograder.web.pages import outcome, page, with_outcome
@@ -40,6 +43,22 @@ if TYPE_CHECKING:  # imported by hubs with platforms only
 
 _MOST_USERS = 50_000
 _LONG_FORM = 4 * MEGABYTE
+
+
+class Synced(Done):
+    """The list was replaced; it has ``count`` names."""
+
+    count: int
+
+
+class Revoked(Done):
+    """All earlier tokens and logins are void; ``epoch`` counts the revocations.
+
+    ``known``: the hub had a record of the name; if not, it may be misspelt.
+    """
+
+    epoch: int
+    known: bool
 
 
 class _Users(BaseModel):

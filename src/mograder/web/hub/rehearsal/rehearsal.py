@@ -29,7 +29,7 @@ from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import find_release, mode_of
-from mograder.web.hub.core.models import Body, Done
+from mograder.web.hub.core.responses import Body, Done
 from mograder.web.hub.core.services import Services
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
@@ -17,7 +17,7 @@ from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
-from mograder.web.hub.core.models import Health, Problem, Ready, ServerStatus
+from mograder.web.hub.core.responses import Body, Done, Problem
 from mograder.web.pages import page
 from mograder.web.route import ANYONE, MEMBER, METRICS, Route
 from mograder.web.templating import StaticFile
@@ -33,6 +33,25 @@ _VIEWER_FILES = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui.css": "text/css; charset=utf-8",
 }
+
+
+class Health(Body):
+    """The hub answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(Body):
+    """Students can work."""
+
+    status: Literal["ready"] = "ready"
+
+
+class ServerStatus(Done):
+    """The status of a marimo server in run mode; the hub has no session of its own."""
+
+    mode: Literal["run"] = "run"
+    sessions: Literal[0] = 0
 
 
 async def health() -> Health:

@@ -6,22 +6,25 @@ notebook that was saved after its submission also the text.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from anyio import to_thread
+from pydantic import (
+    Field,
+)
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
-from mograder.web.hub.board.help_requests import help_of, shown_name
-from mograder.web.hub.copies.copy_update import in_bar
+from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
+from mograder.web.hub.copies.copy_update import NotebookUpdate, in_bar
 from mograder.web.hub.copies.hand_in import hand_in_of
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.models import NotebookMessage, NotebookState, SessionMachine
+from mograder.web.hub.core.responses import Body
 from mograder.web.hub.machines.machines import MachineWatch
 from mograder.web.hub.sessions.sessions import UNKNOWN, explain
 from mograder.web.route import VISITOR, Route
@@ -30,6 +33,62 @@ _HELPED = Explanation(
     "You are not in this notebook any more.",
     "The request for help has ended. What was saved stays in the student's notebook.",
 )
+
+
+class SessionMachine(Body):
+    """Whether the machine of a session will be shut down, and in how many seconds, if known.
+
+    ``elsewhere`` is whether another machine takes the notebook then.
+    """
+
+    leaving: bool
+    seconds: int | None = None
+    elsewhere: bool = False
+
+
+class NotebookMessage(Body):
+    """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
+
+    number: int
+    text: str
+    sender: str
+    seconds: int
+
+
+class NotebookState(Body):
+    """The state of an open page's session and notebook; the times are Unix times.
+
+    ``state`` is "replaced" if another session of the same notebook runs now. ``title`` and ``text``
+    say why a session has ended. ``saved`` and ``submitted`` are null before the first save or
+    submission, ``due`` and ``closes`` where the item has no such date for this person.
+    """
+
+    state: Literal["running", "replaced", "ended"]
+    title: str = ""
+    text: str = ""
+    saved: float | None = None
+    submitted: float | None = None
+    late: str = ""
+    """How late the submission is, or one would be now, in words, with what it costs."""
+    edited: bool = False
+    """Whether the notebook is another one than its submission."""
+    hand_in: bool = False
+    """Whether handing in is what comes next."""
+    due: float | None = None
+    closes: float | None = None
+    machine: Annotated[SessionMachine | None, Field(exclude_if=lambda machine: machine is None)] = (
+        None
+    )
+    """The node that runs the session; left out for a session on the hub's own machine."""
+    help: Annotated[HelpAsked | None, Field(exclude_if=lambda asked: asked is None)] = None
+    """The owner's request for help; left out without one."""
+    messages: list[NotebookMessage] = Field(
+        default_factory=list, exclude_if=lambda messages: not messages
+    )
+    """Messages that are shown now; left out if there are none."""
+
+    update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
+    """The author's update of the notebook; left out where there is nothing to say of one."""
 
 
 async def standing(

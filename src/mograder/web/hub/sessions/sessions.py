@@ -12,6 +12,9 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
+from pydantic import (
+    Field,
+)
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
@@ -38,11 +41,37 @@ from mograder.web.hub.core.items import (
     person,
     take_copy,
 )
-from mograder.web.hub.core.models import SessionEntry, Started, Stopped
-from mograder.web.hub.core.responses import ABSENT_SECONDS, back_from, deliver
+from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
 from mograder.web.pages import outcome, page
 from mograder.web.route import INSTRUCTOR, MEMBER, OWNER, Route
 from mograder.web.sheets import sheet_of
+
+
+class SessionEntry(Body):
+    """A running session; ``url`` has no leading slash, ``port`` is always 0."""
+
+    username: str
+    assignment: str
+    port: int = 0
+    url: str
+    type: ItemKind
+    mode: Mode
+    last_seen: float
+
+
+class Started(Done):
+    """A session runs and answers below ``url`` (no leading slash, percent-encoded names)."""
+
+    url: str
+    port: int = 0
+    note: Annotated[str | None, Field(exclude_if=lambda note: note is None)] = None
+    """A sentence that the student should read before the notebook opens."""
+
+
+class Stopped(Done):
+    """The session has ended; ``terminated`` is whether there was one."""
+
+    terminated: bool
 
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:

@@ -22,7 +22,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event, LoginThrottle
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run, go_to
-from mograder.web.hub.core.models import Done
+from mograder.web.hub.core.responses import Done
 from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
