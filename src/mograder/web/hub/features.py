@@ -23,21 +23,18 @@ from mograder.web.hub.copies import (
 )
 from mograder.web.hub.core.hub_app import Feature
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.dates import dates
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.home import calendar, home
-from mograder.web.hub.invite import pages as invite
-from mograder.web.hub.items import grading, item_pages, items, publishing, warming
-from mograder.web.hub.log import log
+from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.machines import machines
 from mograder.web.hub.mail import events as mail
 from mograder.web.hub.marks import marks
-from mograder.web.hub.people import client, people, roster_watch
+from mograder.web.hub.people import client, invite, people, roster_watch
 from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.service import events, pages
 from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
-from mograder.web.hub.today import pages as today
+from mograder.web.hub.today import log, today
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.route import Route
 

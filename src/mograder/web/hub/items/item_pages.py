@@ -18,7 +18,7 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
-from mograder.web.hub.dates.dates import dates_of
+from mograder.web.hub.items.dates import dates_of
 from mograder.web.hub.items.grading import MarkLine, mark_lines, submitters
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of

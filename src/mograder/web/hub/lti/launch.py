@@ -37,7 +37,7 @@ from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import IDENTITY, CurrentApp, HubApp
 from mograder.web.hub.core.items import find_release, mode_of
 from mograder.web.hub.core.responses import failure_page
-from mograder.web.hub.dates.dates import dates_in_words, keep_told
+from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.lti.pick import pick_page
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import (

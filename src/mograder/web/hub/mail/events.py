@@ -35,7 +35,7 @@ from mograder.store.marking.regrade_requests import (
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.copies.hand_in import cost_of, late_words
 from mograder.web.hub.core.hub_app import HubApp, Run
-from mograder.web.hub.today.pages import Today, read_today
+from mograder.web.hub.today.today import Today, read_today
 
 _SOON = timedelta(days=1)
 P = ParamSpec("P")

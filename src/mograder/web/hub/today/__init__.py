@@ -1,1 +1,1 @@
-"""The instructors' first page: what is due, what waits, and what is wrong."""
+"""What there is to do today, what is wrong, and what was done: the audit log."""

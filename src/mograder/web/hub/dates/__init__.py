@@ -1,1 +1,0 @@
-"""When items open, are due and close."""

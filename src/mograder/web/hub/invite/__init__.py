@@ -1,1 +1,0 @@
-"""Inviting people: one-time sign-in links for a list of names."""

@@ -1,1 +1,0 @@
-"""What has happened: the audit log, and recent problems."""
