@@ -53,8 +53,8 @@ from mograder.store.releases.releases import ItemKind, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
 from mograder.web.hub.core.capabilities import Capabilities
-from mograder.web.hub.core.hub_grading import make_grading
 from mograder.web.hub.core.services import Services
+from mograder.web.hub.opening.hub_grading import make_grading
 from tests.support.clock import ManualClock
 from tests.support.session_pools import terms
 from tests.support.session_proxy import new_database

@@ -23,10 +23,11 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app
-from mograder.web.hub.core.hub_at_work import WhileAtWork, standing_by
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
-from mograder.web.hub.core.services import Services, open_services
+from mograder.web.hub.core.services import Services
+from mograder.web.hub.opening.hub_at_work import WhileAtWork, standing_by
+from mograder.web.hub.opening.services import open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
@@ -48,7 +49,7 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and the errors of :func:`~mograder.web.hub.core.services.open_services`.
+    port in use, and the errors of :func:`~mograder.web.hub.opening.services.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)

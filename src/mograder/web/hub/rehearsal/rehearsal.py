@@ -20,8 +20,8 @@ from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import expected_memory
-from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
 from mograder.sessions.rehearsal import MOST_STUDENTS, Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.releases.releases import Release

@@ -15,7 +15,7 @@ from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, Judgi
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Deadlines
 from mograder.sessions.capacity import UNKNOWN
-from mograder.web.hub.core.hub_grading import BackgroundExecutor, BackgroundJudges
+from mograder.web.hub.opening.hub_grading import BackgroundExecutor, BackgroundJudges
 
 RAN = ExecutionResult(Outcome.FINISHED)
 

@@ -49,6 +49,7 @@ from mograder.store.hub.grading_jobs import KeptJobs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submitted_files import SubmittedFile
+from mograder.web.hub.core.services import HubGrading
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)
@@ -204,20 +205,6 @@ def _is_graded_after(moment: datetime, file: SubmittedFile, files: AutogradedFil
         return datetime.fromisoformat(files.read(file.student).result.at) >= moment
     except (NotFound, InvalidInput):
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class HubGrading:
-    """The parts of grading that handlers use.
-
-    ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
-    errors. ``key`` is that of the signatures of results.
-    """
-
-    jobs: GradingJobs
-    sources: Sources
-    grades: Callable[[str], Sequence[StudentGrade]]
-    key: bytes
 
 
 @dataclass(frozen=True, slots=True)

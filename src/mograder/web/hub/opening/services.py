@@ -1,0 +1,316 @@
+"""Opening the services of the hub, and closing them in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.errors import MograderError
+from mograder.core.log import get_logger
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.core.tasks.periodic import keep_running
+from mograder.grading.validation.validation_queue import Validations
+from mograder.operations.pruning import needed_here
+from mograder.operations.share_checks import refuse_squashed_root
+from mograder.publishing.warm import warm_releases
+from mograder.sandbox.client.bootstrap import asset_url_of, open_sandbox, supervisor_config
+from mograder.sandbox.client.supervisor_client import SupervisorClient
+from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.pruning import prune_environments
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.machines import Machines
+from mograder.sessions.connections import answers
+from mograder.sessions.connections import connections as count_pages
+from mograder.sessions.copy_recorder import CopyRecorder
+from mograder.sessions.launch_spec import Allowances, Spawner
+from mograder.sessions.manager import SessionManager
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.filesystem.files import remove_tree
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.revocations import CachedRevocations
+from mograder.store.releases.releases import Limits, Releases
+from mograder.store.versions.versions import Versions
+from mograder.web.hub.core.capabilities import Capabilities
+from mograder.web.hub.core.services import Services
+from mograder.web.hub.opening.hosting import Hosting, own_machine
+from mograder.web.hub.opening.hub_at_work import Standby, begin_work
+from mograder.web.hub.opening.hub_grading import Hands, open_grading
+
+if TYPE_CHECKING:  # nodes are imported only where there are some
+    pass
+
+_log = get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_services(
+    loaded: LoadedSettings, environ: Environ, *, secret: str, dev: bool, wait: Standby = nullcontext
+) -> AsyncIterator[Services]:
+    """Open all services, and close them in reverse order at the end.
+
+    Wait inside ``wait()`` while another hub is at work. Raises: :class:`SandboxUnavailable` where
+    student code could not be confined, and as :func:`begin_work`.
+    """
+    async with AsyncExitStack() as stack:
+        clock, work = SystemClock(), await begin_work(loaded, environ, wait, stack)
+        state = work.state
+        supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, work.epoch, dev=dev)
+        releases, workspaces, recorder = _open_stores(loaded, state, clock)
+        opening = open_hosting(Course(loaded, state, clock, supervisor, work.epoch))
+        hosting = await stack.enter_async_context(opening)
+        environments = _environments(loaded, supervisor, hosting.machines, stack)
+        spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)
+        pool = await _open_pool(hosting, clock, spawner, state, stack)
+        validations = await _open_validations(loaded, hosting, stack)
+        hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
+        revocations = CachedRevocations(state, clock)
+        policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
+        await stack.enter_async_context(_upkeep(loaded, releases, environments, state))
+        yield Services(
+            loaded=loaded,
+            clock=clock,
+            secret=secret,
+            authenticator=Authenticator(policy, revocations, clock),
+            policy=policy,
+            roster=Allowlist(loaded.course_dir / "allowed_users.txt"),
+            releases=releases,
+            workspaces=workspaces,
+            recorder=recorder,
+            state=state,
+            revocations=revocations,
+            environments=environments,
+            pool=pool,
+            capabilities=await _capabilities(state, clock, pool),
+            allowances=Allowances(releases, loaded.settings.items),
+            validations=validations,
+            grading=await asyncio.to_thread(open_grading, loaded, hands),
+            sandboxed=sandboxed,
+            dev=dev,
+            oidc_secret=_text(environ.oidc_secret),
+            mail_password=_text(environ.mail_password),
+            attended=hosting.machines.answers,
+            connections=hosting.connections,
+            at_work=work.confirmed,
+            nodes=hosting.nodes,
+        )
+
+
+async def _open_sandbox(
+    loaded: LoadedSettings, environ: Environ, stack: AsyncExitStack, epoch: int, *, dev: bool
+) -> tuple[SupervisorClient, bool]:
+    wanted, config = loaded.settings.security.use_bubblewrap, supervisor_config(loaded, environ)
+    opened = await open_sandbox(config, wanted, dev=dev, epoch=epoch)
+    stack.push_async_callback(opened[0].close)
+    return opened
+
+
+def _spawner(
+    loaded: LoadedSettings,
+    releases: Releases,
+    workspaces: Workspaces,
+    environments: Environments,
+    state: HubState,
+    recorder: CopyRecorder,
+) -> Spawner:
+    limits, items = limits_of(loaded.settings.limits), loaded.settings.items
+    assets = asset_url_of(loaded.settings.hub)
+    spawner = Spawner(releases, workspaces, environments, state, limits, items, asset_url=assets)
+    spawner.recorder = recorder
+    return spawner
+
+
+def _open_stores(
+    loaded: LoadedSettings, state: HubState, clock: Clock
+) -> tuple[Releases, Workspaces, CopyRecorder]:
+    hub, limits = loaded.settings.hub, loaded.settings.limits
+    refuse_squashed_root(loaded.path(hub.release_dir), loaded.path(hub.notebooks_dir))
+    bounds = Limits(limits.upload_files, limits.upload_mb)
+    releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
+    workspaces = Workspaces(loaded.path(hub.notebooks_dir))
+    return releases, workspaces, CopyRecorder(Versions(state.engine), workspaces, releases, clock)
+
+
+def _environments(
+    loaded: LoadedSettings,
+    supervisor: SupervisorClient,
+    machines: Machines,
+    stack: AsyncExitStack,
+) -> Environments:
+    environments = Environments(
+        loaded.path(loaded.settings.hub.environments_dir),
+        supervisor,
+        wheel=build_runtime_wheel(loaded.state_dir / "wheels"),
+        marimo=metadata.version("marimo"),
+        timeout=loaded.settings.limits.build_timeout,
+        on_ready=machines.warm_later,
+    )
+    stack.push_async_callback(environments.close)
+    return environments
+
+
+async def _open_validations(
+    loaded: LoadedSettings, hosting: Hosting, stack: AsyncExitStack
+) -> Validations:
+    validations = await asyncio.to_thread(_validations, loaded, hosting)
+    stack.push_async_callback(validations.close)
+    return validations
+
+
+def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
+    copies = hosting.runs / "copies"
+    remove_tree(copies)  # left by a hub that was killed
+    jobs = loaded.settings.defaults.jobs
+    return Validations(Executor(hosting.machines, copies, remove_tree, at_once=jobs))
+
+
+async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
+    """Return the capabilities that earlier hubs issued for the adopted sessions."""
+    capabilities = Capabilities(state, clock)
+    await asyncio.to_thread(capabilities.load)
+    capabilities.end_with(pool.all())
+    return capabilities
+
+
+async def _open_pool(
+    hosting: Hosting,
+    clock: Clock,
+    spawner: Spawner,
+    state: HubState,
+    stack: AsyncExitStack,
+) -> SessionManager:
+    pool = SessionManager(
+        launcher=hosting.machines,
+        spawner=spawner,
+        rows=state,
+        clock=clock,
+        probe=partial(answers, via=hosting.connections),
+        limits=hosting.limits,
+        census=partial(count_pages, via=hosting.connections),
+        is_dead=hosting.connections.is_dead,
+    )
+    if hosting.nodes is not None:
+        pool.culler.moving = hosting.nodes.drained
+        pool.culler.reached = hosting.nodes.reached
+    pool.after_end = spawner.ended
+    await pool.open()
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:
+    hub = loaded.settings.hub
+    peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
+    return AuthPolicy(
+        secret=secret,
+        trusted_header=hub.trusted_header,
+        trusted_proxies=peers.networks,
+        trust_unix_socket=peers.unix_socket,
+        dev=dev,
+        instructors=frozenset(hub.instructors),
+        markers=frozenset(loaded.settings.marking.markers),
+    )
+
+
+async def _keep_up(
+    loaded: LoadedSettings,
+    releases: Releases,
+    environments: Environments,
+    state: HubState,
+) -> None:
+    """Prepare every published item's environment before students need it (B96).
+
+    Then, and after each build, remove unused environments that exceed the size limit.
+    """
+    await warm_releases(releases, environments, lambda _: None)
+    while True:
+        await environments.next_build()
+        try:
+            await _prune(loaded, state)
+        except (MograderError, OSError) as error:
+            _log.warning("unused environments could not be removed: %s", error)
+
+
+async def _prune(loaded: LoadedSettings, state: HubState) -> None:
+    """Remove unused environments; with nodes, pages load the files of their sessions' from here."""
+    hub = loaded.settings.hub
+    needed = await needed_here(loaded)
+    if needed is None:
+        return
+    root, keep = loaded.path(hub.environments_dir), hub.unused_environments_mb << 20
+    rows = await asyncio.to_thread(state.sessions)
+    needed |= {row.environment for row in rows}
+    pruned = await asyncio.to_thread(prune_environments, root, needed, keep=keep)
+    if pruned.removed:
+        _log.info("removed %d unused environments", len(pruned.removed))
+
+
+@asynccontextmanager
+async def _upkeep(
+    loaded: LoadedSettings,
+    releases: Releases,
+    environments: Environments,
+    state: HubState,
+) -> AsyncIterator[None]:
+    """Maintain the environments during the block."""
+
+    async def keep_up(_: asyncio.Event) -> None:
+        await _keep_up(loaded, releases, environments, state)
+
+    task = asyncio.create_task(keep_running("environments", keep_up, asyncio.Event()))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _text(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The settings that decide it; ``epoch`` is that of this hub."""
+
+    loaded: LoadedSettings
+    state: HubState
+    clock: Clock
+    supervisor: SupervisorClient
+    epoch: int
+
+
+@asynccontextmanager
+async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
+    """Return what runs the sessions; nodes are let in during the block, if it has some.
+
+    Raises: as :func:`~mograder.web.hub.opening.hub_nodes.open_nodes`.
+    """
+    if not course.loaded.settings.nodes.enabled:
+        yield own_machine(course.loaded, course.supervisor)
+        return
+    from mograder.web.hub.opening.hub_nodes import open_nodes  # noqa: PLC0415 - see above
+
+    async with open_nodes(
+        course.loaded,
+        course.state,
+        course.clock,
+        course.supervisor,
+        course.epoch,
+    ) as hosting:
+        yield hosting
