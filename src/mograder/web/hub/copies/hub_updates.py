@@ -1,4 +1,7 @@
-"""The hub's updates of copies: everything that the handlers need of them."""
+"""The hub's updates of copies: everything that the handlers need of them.
+
+Among it are the releases of items, the earlier ones too, and merges put in place.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks.periodic import repeat, running
 from mograder.sessions.copy_updates import CopyUpdates, KeptText, UpdateStores
-from mograder.sessions.update_offers import UpdateOffers
-from mograder.sessions.update_offers import UpdatePreviews
+from mograder.sessions.update_offers import UpdateOffers, UpdatePreviews
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.copies.merged_files import Placing
 from mograder.store.copies.workspaces import Workspaces

@@ -2,7 +2,8 @@
 
 An instructor reads the timeline of a student, each look being in the audit log; only the student
 puts something back. Whatever stands in a version is a student's text: it is shown escaped, a
-bounded part of it, and none of it runs (security.md).
+bounded part of it, and none of it runs (security.md). Old versions are thinned while the hub runs:
+slowly, since students come first.
 """
 
 from __future__ import annotations

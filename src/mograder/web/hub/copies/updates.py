@@ -1,4 +1,7 @@
-"""Updates of copies, for instructors: preview one, offer it to all copies, undo it."""
+"""Updates of copies, for instructors: preview one, offer it to all copies, undo it.
+
+Their pages show what an update changes, and the result in one copy.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.copy_updates import Standing
+from mograder.sessions.student_copies import CopyOf
 from mograder.sessions.update_offers import UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,

@@ -2,7 +2,7 @@
 
 Refusals repeat: a page that polls, a script that tries. Equal ones are recorded once a minute, and
 at most twenty of one person (of one address, without a login); one line tells how many more there
-were. So refused requests cannot fill the disk.
+were. So refused requests cannot fill the disk; failed sign-ins are limited, too.
 """
 
 from __future__ import annotations

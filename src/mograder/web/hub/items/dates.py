@@ -1,7 +1,7 @@
-"""The dates of items, as instructors set them: by the item's page, and by `mograder hub schedule`.
+"""The dates of items and their visibility, as instructors set them, in the browser or by a command.
 
 The due date and the end of submissions are kept in the gradebook, where extensions are, and marks
-follow them; the opening is a rule of visibility.
+follow them; the opening is a rule of visibility (B35-B44, compatibility-0.3.16.md 2.3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Grading of an item's submissions on the hub, by instructors: start it, look at it, cancel it.
+"""Grading of an item on the hub, by instructors: its source, its jobs, and the marks as a list.
 
-The job itself is the queue's (:mod:`mograder.grading.batch.grading_jobs`): it goes on without a
-client, and after a restart.
+A source has solutions and hidden tests: it is taken and never given out. A job is the queue's
+(:mod:`mograder.grading.batch.grading_jobs`): it goes on without a client, and after a restart. The
+list begins with the marks that somebody has to look at.
 """
 
 from __future__ import annotations

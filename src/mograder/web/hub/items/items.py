@@ -1,8 +1,4 @@
-"""Assignments and lectures: listing them, their files, and a first copy of one.
-
-The rules for what a student may see of an item are here: demos are never listed, and hidden items
-only if the student already has a copy (compatibility-0.3.16.md 2.3).
-"""
+"""Assignments and lectures: listing them, their files, a first copy, and the instructors' page."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 An item is due some minutes before it opens, by its visibility, and before each time that an
 instructor has set. While it is due it is warmed again each minute, so that it is not the one whose
-process ends when others need one.
+process ends when others need one. Instructors warm items now, or before a time.
 """
 
 from __future__ import annotations

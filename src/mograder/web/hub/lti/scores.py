@@ -1,4 +1,7 @@
-"""Sending released marks to learning platforms: what is due, the queue, and the page's lines."""
+"""Sending released marks to learning platforms: what is due, the queue, and the item's page.
+
+Instructors have marks sent again, or forgotten with an activity that was deleted there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objects that the handlers of LTI 1.3 use, made once when the hub starts."""
+"""LTI 1.3 of this hub: its objects, made once at its start, and its work in the background."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The machines that run sessions: the instructors' page, and its changes, also for programs.
+"""The machines that run sessions: the instructors' page, its changes, and news for other pages.
 
-Only hubs with ``[nodes] enabled`` have these routes. A change is written to the database, and the
-hub that is connected to the node acts on it.
+Only hubs with ``[nodes] enabled`` have this. A change is written to the database, and the hub that
+is connected to the node acts on it. Two small queries every two seconds answer all pages and the
+metrics. All hubs of a course read the same rows, so they show the same.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The parts of the hub that grade: the queue of jobs, the sources, and the marks in the gradebook.
 
-Submissions are graded on the machines that run the sessions, in the hub's environments.
+Submissions are graded on the machines that run the sessions, in the hub's environments, and beside
+the students: with memory that is free, and little CPU weight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hub's nodes: the door by which they come, and all that uses them."""
+"""The hub's nodes: what they run, and all that uses them."""
 
 from __future__ import annotations
 

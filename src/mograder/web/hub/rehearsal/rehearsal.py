@@ -1,4 +1,8 @@
-"""Rehearsals of an item, by instructors: what one would take, run one, cancel it."""
+"""Rehearsals of an item, by instructors: what one would take, run one, cancel it.
+
+One runs at a time in the course. A hub that was killed during a rehearsal leaves its sessions and
+copies: the next hub removes them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hub's pages for people, and the description of its API."""
+"""The hub itself: its health and metrics, our static files, and the description of its API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Sessions: listing, starting and stopping them (B114-B116, B124, B126).
 
 Concurrent requests for a session share one start; the pool decides whether a session is reused or
-made, these handlers decide for whom, and build the error messages.
+made, these handlers decide for whom, and build the error messages. The pages that start one
+redirect to it.
 """
 
 from __future__ import annotations

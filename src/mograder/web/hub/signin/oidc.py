@@ -1,4 +1,9 @@
-"""The objects that the handlers of OpenID Connect use, made once when the hub starts."""
+"""Signing in by the OpenID Connect provider, and its message that a person signed out there.
+
+What the provider and the browser send is never shown and never logged: errors are told in our
+words. A sign-in counts once, in the browser that began it, and leaves no row before its token was
+found good.
+"""
 
 from __future__ import annotations
 
