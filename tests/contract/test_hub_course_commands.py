@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -20,7 +21,9 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.cli.main import run
 from mograder.store.releases.releases import ItemKind
-from tests.support.hub_app import SECRET, Hub, make_hub
+from tests.support.course import copy_example_course
+from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
+from tests.support.other_system import OtherSystem
 
 
 @dataclass(frozen=True)
@@ -240,3 +243,36 @@ def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
     assert "A1.py is exactly what it is for." in told
     (tmp_path / "receipt.json").write_bytes(receipt.replace(b"alice", b"bobby"))
     assert run(["receipt", "verify", "receipt.json"]) == 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("system", ["windows", "macos"])
+def test_a_lecturer_on_another_system_looks_after_a_hub(
+    served: Served, tmp_path: Path, system: Literal["windows", "macos"]
+) -> None:
+    """Publish, schedule, hide, warm, update and rehearse; only what needs the server is refused."""
+    token = make_token(SECRET, "dana", Role.INSTRUCTOR)
+    extra = {"MOGRADER_HUB_URL": served.url, "MOGRADER_HUB_INSTRUCTOR_TOKEN": token}
+    lecturer = OtherSystem(system, home=tmp_path / "home", extra=extra)
+    (tmp_path / "home").mkdir()
+    course = copy_example_course(tmp_path / "own")
+    release = course / "release" / "A7"
+    release.mkdir(parents=True)
+    (release / "A7.py").write_text(NOTEBOOK, encoding="utf-8")
+    (course / "users.txt").write_text("bob\nalice\n", encoding="utf-8")
+
+    def run_there(*words: str, status: int = 0) -> str:
+        done = lecturer.mograder("hub", *words, cwd=course)
+        assert done.returncode == status, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    assert "A7" in run_there("publish", "A7", "--force", "--no-source")
+    assert (served.hub.course / "hub-release" / "A7" / "A7.py").is_file()
+    due = ("--due", "2030-12-01T18:00", "--timezone", "Europe/Berlin")
+    assert "Sun 01 Dec 2030, 18:00 CET" in run_there("schedule", "A7", *due)
+    assert "hidden" in run_there("visibility", "A7", "--hide")
+    assert "Synced 2 users" in run_there("sync-users", "users.txt")
+    assert "A7: ready" in run_there("warm", "A7")
+    assert "0 copies" in run_there("update", "A7", "--preview")
+    assert "void" in run_there("revoke-token", "bob", "--url", served.url)
+    assert "runs on Linux only" in run_there("revoke-token", "bob", status=78)

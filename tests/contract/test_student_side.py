@@ -23,7 +23,10 @@ from tests.support.student_side import (
 )
 
 LINUX_ONLY = {
-    "mograder.cli.hub.group",
+    "mograder.cli.hub.check",
+    "mograder.cli.hub.run",
+    "mograder.cli.hub.tokens",
+    "mograder.cli.hub.warm_cache",
     "mograder.cli.serve",
     "mograder.cli.grader",
     "mograder.cli.https.instructor",
@@ -46,7 +49,9 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
         *("mograder.cli.main", "mograder.cli.student", "mograder.cli.validate", "mograder.cli.new"),
         *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
         *("mograder.cli.https.login", "mograder.cli.https.receipt", "mograder.cli.moodle.student"),
-        "mograder.cli.moodle.login",
+        *("mograder.cli.moodle.login", "mograder.cli.hub.group", "mograder.cli.hub.course"),
+        *("mograder.cli.hub.publish", "mograder.cli.hub.update", "mograder.cli.hub.rehearse"),
+        "mograder.cli.hub.warm",
     } < set(entries())
     assert set(entries()).isdisjoint(LINUX_ONLY)
 

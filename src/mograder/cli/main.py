@@ -77,7 +77,7 @@ class _ErrorOptions:
         "grader": Lazy("mograder.cli.grader:grader", server_side=True),
         "similarity": Lazy("mograder.cli.similarity:similarity", server_side=True),
         "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", server_side=True),
-        "hub": Lazy("mograder.cli.hub.group:hub", server_side=True),
+        "hub": Lazy("mograder.cli.hub.group:hub"),
         "serve": Lazy("mograder.cli.serve:serve", server_side=True),
         "token": Lazy("mograder.cli.token:token", server_side=True),
         "moodle": Lazy("mograder.cli.moodle.group:moodle"),

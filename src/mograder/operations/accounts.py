@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mograder.core.errors import NotFound
 from mograder.core.names import INSTRUCTOR
 from mograder.core.settings import LoadedSettings
 from mograder.store.course.allowlist import Allowlist
@@ -15,11 +14,3 @@ def is_recorded(loaded: LoadedSettings, state: HubState, username: str) -> bool:
     listed = Allowlist(loaded.course_dir / "allowed_users.txt").listed() or ()
     named = (INSTRUCTOR, *settings.hub.instructors, *settings.marking.markers, *listed)
     return username in named or state.records(username)
-
-
-def unrecorded(username: str) -> NotFound:
-    """Return the error that says so, after the tokens of the name were revoked all the same."""
-    return NotFound(
-        f"This hub has no record of {username}.",
-        hint="Is the name spelt right? If there are tokens for it, they are void now.",
-    )

@@ -231,17 +231,21 @@ def test_the_details_of_a_command_that_cannot_be_loaded_are_shown(
 
 
 STUDENTS = [
-    *("new", "generate", "quality", "validate", "moodle", "https", "receipt", "student"),
+    *("new", "generate", "quality", "validate", "hub", "moodle", "https", "receipt", "student"),
     *("config", "completion"),
 ]
-OTHERS = ["autograde", "grader", "hub", "serve", "token", "node"]
+OTHERS = ["autograde", "grader", "serve", "token", "node"]
 NAMES = {"windows": "Windows", "macos": "macOS"}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("system", ["windows", "macos"])
 @pytest.mark.parametrize(
-    "command", [*OTHERS, "https export-web", "https upload-grades", "moodle sync", "moodle export"]
+    "command",
+    [
+        *(*OTHERS, "https export-web", "https upload-grades", "moodle sync", "moodle export"),
+        *("hub check", "hub generate-token", "hub install", "hub warm-cache", "hub nodes"),
+    ],
 )
 def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(
     system: Literal["windows", "macos"], command: str

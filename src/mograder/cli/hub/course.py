@@ -1,4 +1,4 @@
-"""``mograder hub sync-users``, ``visibility`` and ``schedule``.
+"""``mograder hub sync-users``, ``revoke-token``, ``visibility`` and ``schedule``.
 
 B35, B36; compatibility-0.3.16.md 10.
 """
@@ -13,15 +13,18 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from mograder.cli.shared.lazy import server_part
+from mograder.cli.shared.options import course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer, Rule
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import LAST_MINUTE, read_moment
 from mograder.core.name_lookup import Words, find_name, find_or_new
+from mograder.core.names import Username
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
 from mograder.store.course.allowlist import parse_users
 
@@ -52,6 +55,40 @@ def sync_users(
         return
     with address.client() as client:
         click.echo(f"Synced {hub_course.sync_users(client, users)} users to hub.")
+
+
+@click.command("revoke-token")
+@click.argument("username")
+@hub_address_options
+@course_dir_option
+@click.pass_context
+def revoke_token(
+    ctx: click.Context,
+    /,
+    *,
+    username: str,
+    address: Address,
+    course_dir: Path | None,
+) -> None:
+    """End all tokens and logins of a person.
+
+    With --url or --ssh the hub there does it; else the database of the course here is changed,
+    and a hub that runs on it notices within seconds. generate-token then makes a new one, where
+    the hub's database is at hand. The exit status is 3 for a name of which the hub has no record.
+    """
+    user = Username.of_account(username)
+    if address.given:
+        with address.client() as client:
+            known = hub_course.revoke_token(client, user)
+    else:
+        without = f"{ctx.command_path} without --url or --ssh"
+        known = server_part(without, "mograder.cli.hub.tokens:revoke_here")(user, course_dir)
+    if not known:
+        raise NotFound(
+            f"This hub has no record of {user}.",
+            hint="Is the name spelt right? If there are tokens for it, they are void now.",
+        )
+    click.echo(f"All tokens and logins of {user} are void.")
 
 
 @click.command("visibility")

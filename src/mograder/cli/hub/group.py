@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import click
 
-from mograder.cli.shared.lazy import Lazy, LazyGroup
+from mograder.cli.shared.lazy import Lazy, LazyGroup, server_part
 from mograder.cli.shared.options import Given, course_dir_option
 
 _SETTINGS: Mapping[str, str] = MappingProxyType(
@@ -31,6 +32,8 @@ _LISTS: Mapping[str, str] = MappingProxyType(
 
 _ITEMS, _PEOPLE = "Items", "People"
 _CARE, _SERVICE = "Looking after a hub", "Service and machines"
+_server = partial(Lazy, server_side=True)
+"""A command on the hub's machine; the others are clients of a hub and run on every system."""
 
 
 @click.group(
@@ -42,25 +45,25 @@ _CARE, _SERVICE = "Looking after a hub", "Service and machines"
         "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
         "rehearse": Lazy("mograder.cli.hub.rehearse:rehearse", section=_ITEMS),
         "warm": Lazy("mograder.cli.hub.warm:warm", section=_ITEMS),
-        "warm-cache": Lazy("mograder.cli.hub.warm:warm_cache", section=_ITEMS),
+        "warm-cache": _server("mograder.cli.hub.warm_cache:warm_cache", section=_ITEMS),
         "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
-        "login-link": Lazy("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
-        "generate-token": Lazy("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
-        "revoke-token": Lazy("mograder.cli.hub.tokens:revoke_token", section=_PEOPLE),
-        "lti": Lazy("mograder.cli.hub.lti:lti", section=_PEOPLE),
-        "check": Lazy("mograder.cli.hub.check:check", section=_CARE),
-        "routes": Lazy("mograder.cli.hub.routes:routes", section=_CARE),
-        "backup": Lazy("mograder.cli.hub.backup:backup", section=_CARE),
-        "restore": Lazy("mograder.cli.hub.backup:restore", section=_CARE),
-        "rotate-audit": Lazy("mograder.cli.hub.audit:rotate_audit", section=_CARE),
-        "prune": Lazy("mograder.cli.hub.prune:prune", section=_CARE),
-        "install": Lazy("mograder.cli.hub.install:install", section=_SERVICE),
-        "uninstall": Lazy("mograder.cli.hub.install:uninstall", section=_SERVICE),
-        "rollback": Lazy("mograder.cli.hub.install:rollback", section=_SERVICE),
-        "proxy-config": Lazy("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
-        "nodes": Lazy("mograder.cli.hub.nodes:nodes", section=_SERVICE),
-        "node-token": Lazy("mograder.cli.hub.nodes:node_token", section=_SERVICE),
-        "supervisor": Lazy("mograder.cli.hub.supervisor:supervisor", hidden=True),
+        "login-link": _server("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
+        "generate-token": _server("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
+        "revoke-token": Lazy("mograder.cli.hub.course:revoke_token", section=_PEOPLE),
+        "lti": _server("mograder.cli.hub.lti:lti", section=_PEOPLE),
+        "check": _server("mograder.cli.hub.check:check", section=_CARE),
+        "routes": _server("mograder.cli.hub.routes:routes", section=_CARE),
+        "backup": _server("mograder.cli.hub.backup:backup", section=_CARE),
+        "restore": _server("mograder.cli.hub.backup:restore", section=_CARE),
+        "rotate-audit": _server("mograder.cli.hub.audit:rotate_audit", section=_CARE),
+        "prune": _server("mograder.cli.hub.prune:prune", section=_CARE),
+        "install": _server("mograder.cli.hub.install:install", section=_SERVICE),
+        "uninstall": _server("mograder.cli.hub.install:uninstall", section=_SERVICE),
+        "rollback": _server("mograder.cli.hub.install:rollback", section=_SERVICE),
+        "proxy-config": _server("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
+        "nodes": _server("mograder.cli.hub.nodes:nodes", section=_SERVICE),
+        "node-token": _server("mograder.cli.hub.nodes:node_token", section=_SERVICE),
+        "supervisor": _server("mograder.cli.hub.supervisor:supervisor", hidden=True),
     },
     invoke_without_command=True,
 )
@@ -113,8 +116,7 @@ def hub(
     """
     ctx.obj = given = Given(course_dir, overrides_of(**options))
     if ctx.invoked_subcommand is None:
-        from mograder.cli.hub.run import run_hub  # noqa: PLC0415  # the server is heavy
-
+        run_hub = server_part(ctx.command_path, "mograder.cli.hub.run:run_hub")
         run_hub(given, dev=dev, headless=headless)
 
 

@@ -13,13 +13,11 @@ from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import no_hub, open_hub_state
 from mograder.cli.shared.options import course_dir_option
-from mograder.cli.shared.remote import Address, hub_address_options
-from mograder.clients import hub_course
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.operations.accounts import is_recorded, unrecorded
+from mograder.operations.accounts import is_recorded
 
 _HERE = "command line"
 _METRICS = "metrics"
@@ -68,37 +66,16 @@ def generate_token(username: str, role: str, course_dir: Path | None) -> None:
         click.echo(make_token(key, user, Role(role), epoch))
 
 
-@click.command("revoke-token")
-@click.argument("username")
-@hub_address_options
-@course_dir_option
-def revoke_token(
-    *,
-    username: str,
-    address: Address,
-    course_dir: Path | None,
-) -> None:
-    """End all tokens and logins of a person.
-
-    With --url or --ssh the hub there does it; else the database of the course here is changed,
-    and a hub that runs on it notices within seconds. generate-token then makes a new one, where
-    the hub's database is at hand. The exit status is 3 for a name of which the hub has no record.
-    """
-    user = Username.of_account(username)
-    if address.given:
-        with address.client() as client:
-            known = hub_course.revoke_token(client, user)
-    else:
-        loaded = load_course(course_dir)
-        with open_hub_state(loaded) as state:
-            if state is None:
-                raise no_hub(loaded)
-            known = is_recorded(loaded, state, user)
-            state.bump_epoch(user)
-            state.record(_now(), "", "revoke token", user, _HERE, "ok")
-    if not known:
-        raise unrecorded(user)
-    click.echo(f"All tokens and logins of {user} are void.")
+def revoke_here(user: Username, course_dir: Path | None) -> bool:
+    """Revoke in the database of the course here; return whether it has any record of the user."""
+    loaded = load_course(course_dir)
+    with open_hub_state(loaded) as state:
+        if state is None:
+            raise no_hub(loaded)
+        known = is_recorded(loaded, state, user)
+        state.bump_epoch(user)
+        state.record(_now(), "", "revoke token", user, _HERE, "ok")
+    return known
 
 
 @click.command("login-link")

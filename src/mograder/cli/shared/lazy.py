@@ -3,8 +3,8 @@
 ``mograder --help`` must not load a web framework (performance.md), so a group has only the import
 paths of its commands, and reads the first line of each docstring without an import.
 
-The commands of students and authors run on every system, those of the server side on Linux only
-(decision 51): elsewhere they are refused here, before an import of theirs could fail.
+The commands of students, authors and clients of a hub run on every system, those of the server side
+on Linux only (decision 51): elsewhere they are refused here, before an import of theirs could fail.
 """
 
 from __future__ import annotations
@@ -116,6 +116,16 @@ class LazyGroup(click.Group):
         if absent:
             with formatter.section("On Linux only"):
                 formatter.write_text(", ".join(absent))
+
+
+def server_part(command: str, target: str) -> Any:
+    """Import what only the server side of a command needs; ``target`` is ``module:attribute``.
+
+    Raises: :class:`Unsupported` on another system than Linux.
+    """
+    _demand_linux(command)
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _demand_linux(command: str) -> None:

@@ -1,0 +1,153 @@
+"""``mograder hub warm-cache``: prepare notebooks' environments on this machine (B100-B104)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import course_dir_option, verbose_option
+from mograder.cli.shared.output import reporting
+from mograder.cli.shared.remote import Address, hub_address_options
+from mograder.cli.shared.result import Result, json_option, tell
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.notebook.pep723 import Script
+from mograder.publishing.publish import Preparer
+from mograder.publishing.warm import local_environments, read_notebook_script
+
+_NOTHING = "No notebooks specified. Use --all or pass notebook paths."
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The outcome for one notebook; ``dependencies`` as in its header."""
+
+    path: str
+    dependencies: tuple[str, ...] = ()
+    status: str = ""
+    """``ok``, ``failed``, or empty if there was nothing to do."""
+    error: str = ""
+
+
+@click.command("warm-cache")
+@click.argument("notebooks", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--all", "every", is_flag=True, help="All notebooks that are published here.")
+@click.option("--dry-run", is_flag=True, help="Show the dependencies only.")
+@hub_address_options
+@json_option
+@verbose_option
+@course_dir_option
+def warm_cache(
+    *,
+    notebooks: tuple[Path, ...],
+    every: bool,
+    dry_run: bool,
+    address: Address,
+    course_dir: Path | None,
+) -> Result:
+    """Prepare the environments of notebooks.
+
+    NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
+    hub there prepares all that is published on it. It ends with 1 if one could not be prepared.
+    """
+    local = bool(notebooks) or dry_run
+    if address.given and local:
+        raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
+    if address.known and not local:
+        return _warm_remote(address)
+    loaded = load_course(course_dir)
+    paths = [*notebooks, *(_published(loaded) if every else ())]
+    if not paths:
+        release_dir = loaded.path(loaded.settings.hub.release_dir)
+        return Result([], [f"{release_dir} holds no notebooks." if every else _NOTHING])
+    outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run))
+    failed = any(each.status == "failed" for each in outcomes)
+    return Result([_as_json(each) for each in outcomes], status=int(failed))
+
+
+def _warm_remote(address: Address) -> Result:
+    """Have the hub prepare the environments (B103)."""
+    with address.client() as client, reporting() as report:
+        warmed = client.warm_cache(report)
+    lines = [f"Warmed {len(warmed.ready)} notebooks: {', '.join(warmed.ready)}"]
+    for name, error in warmed.failed.items():
+        lines += [f"  {name}", f"    failed: {error}"]
+    told = {"warmed": list(warmed.ready), "failed": dict(warmed.failed)}
+    return Result(told, lines, int(bool(warmed.failed)))
+
+
+def _published(loaded: LoadedSettings) -> list[Path]:
+    """Return every notebook of every release, except releases being staged (B101)."""
+    root = loaded.path(loaded.settings.hub.release_dir)
+    found = (path for path in root.glob("*/*.py") if path.is_file())
+    return sorted(path for path in found if not path.parent.name.startswith("."))
+
+
+async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool) -> list[_Outcome]:
+    """Prepare one notebook after the other, and print each outcome at once."""
+    scripts, unreadable = _read_all(paths)
+    needed = any(script.dependencies for script in scripts.values())
+    outcomes = []
+    async with AsyncExitStack() as stack:
+        environments: Preparer | None = None
+        if needed and not dry_run:
+            opening = local_environments(loaded, read_environ())
+            environments = await stack.enter_async_context(opening)
+        for path in paths:
+            outcome = unreadable.get(path)
+            if outcome is None:
+                outcome = await _prepare(path, scripts[path], environments)
+            _tell(outcome)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, _Outcome]]:
+    """Return the headers of the notebooks, and the outcomes of those that cannot be read."""
+    scripts: dict[Path, Script] = {}
+    unreadable: dict[Path, _Outcome] = {}
+    for path in paths:
+        try:
+            scripts[path] = read_notebook_script(path)
+        except InvalidInput as error:
+            unreadable[path] = _Outcome(str(path), status="failed", error=str(error))
+    return scripts, unreadable
+
+
+async def _prepare(path: Path, script: Script, environments: Preparer | None) -> _Outcome:
+    """Prepare one notebook; without ``environments`` only report its requirements."""
+    if environments is None or not script.dependencies:
+        return _Outcome(str(path), script.dependencies)
+    try:
+        with reporting() as report:
+            await environments.prepare(script, report)
+    except (MograderError, OSError) as error:
+        return _Outcome(str(path), script.dependencies, "failed", str(error))
+    return _Outcome(str(path), script.dependencies, "ok")
+
+
+def _tell(outcome: _Outcome) -> None:
+    """Print the lines of compatibility-0.3.16.md 10."""
+    if outcome.dependencies:
+        tell(f"  {outcome.path}: {', '.join(outcome.dependencies)}")
+    elif not outcome.error:
+        tell(f"  {outcome.path}: no PEP 723 deps")
+    else:
+        tell(f"  {outcome.path}")
+    if outcome.status:
+        tell(f"    {outcome.status}{f': {outcome.error}' if outcome.error else ''}")
+
+
+def _as_json(outcome: _Outcome) -> dict[str, object]:
+    return {
+        "path": outcome.path,
+        "dependencies": list(outcome.dependencies),
+        "status": outcome.status,
+        "error": outcome.error,
+    }
