@@ -393,24 +393,21 @@ def mark_used(environment: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _kept(environment: Path) -> Iterator[None]:
-    if sys.platform != "linux":  # nothing removes environments there
-        yield
-        return
-    held = keep(environment)
-    try:
-        yield
-    finally:
-        os.close(held)
-
-
 def is_whole(environment: Path) -> bool:
     """Return whether it has its record and an executable interpreter; cheap: called per start."""
     return (environment / RECORD).is_file() and os.access(python_of(environment / "env"), os.X_OK)
 
 
 if sys.platform == "linux":
+
+    @contextlib.contextmanager
+    def _kept(environment: Path) -> Iterator[None]:
+        """Keep an environment from being removed during the block."""
+        held = keep(environment)
+        try:
+            yield
+        finally:
+            os.close(held)
 
     def _let_all_read(top: Path) -> None:
         """Make files readable for all and writable only for their owner; packages vary in that.
@@ -430,6 +427,12 @@ if sys.platform == "linux":
         if not stat.S_ISLNK(mode):
             wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
             os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)
+
+else:
+
+    def _kept(environment: Path) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: nothing removes environments there."""
+        return contextlib.nullcontext()
 
 
 REQUESTS = "requests"
