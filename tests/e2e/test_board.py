@@ -245,7 +245,7 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     helping = await opened.value
     await helping.wait_for_url(f"**/edit/user/alice/{ITEM}/")
     theirs = await notebook(helping)
-    await expect(alice.get_by_text("prof is in your notebook")).to_be_visible()
+    await expect(alice.get_by_text("prof works in your notebook with you")).to_be_visible()
     await together(alice, theirs, helping, artifacts)
     saved = workspace(hub, "alice", ITEM) / f"{ITEM}.py"
     await saves(saved, "sign = 7")
