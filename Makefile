@@ -23,7 +23,7 @@ test-full: ## run all tests but load and chaos, or SHARD=1/3 of them
 	@scripts/test --full $(if $(SHARD),--shard $(SHARD))
 
 test-fast: setup ## run the unit tests that start no process
-	@$(PYTHON) -m pytest -n 2 --timeout 60 -m "not long and not full" tests/unit tests/test_house.py
+	@$(PYTHON) -m pytest -n 2 --timeout 60 -m "not long and not full" tests/unit
 
 test-long: ## run load and chaos, with random seeds that are printed
 	@scripts/test --long
@@ -46,13 +46,13 @@ test-deploy: ## deploy to a fresh Debian in a container, work there, back up and
 test-machines: ## run nodes under Docker Swarm and Slurm, on machines made of namespaces (an hour)
 	@scripts/test-machines
 
-lint: setup ## ruff, mypy (students' commands on every system), import contracts, house rules
+lint: setup ## ruff, mypy (students' commands on every system), import contracts, house rules, promises
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@$(PYTHON) -m tests.support.student_side --mypy
 	@.venv/bin/lint-imports
-	@$(PYTHON) -m pytest -p no:xdist tests/test_house.py
+	@$(PYTHON) -m pytest -p no:xdist tests/test_house.py tests/test_promises.py
 
 format: setup ## let ruff format and sort
 	@.venv/bin/ruff check --fix .

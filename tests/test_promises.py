@@ -12,6 +12,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.full  # `make lint` runs it
+
 TESTS = Path(__file__).parent
 PROMISES = TESTS.parent / "docs" / "reference" / "promises.md"
 _LINE = re.compile(r"- B(\d+): \S")
