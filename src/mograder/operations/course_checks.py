@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mograder.auth.identity import Network, trusted_peers
 from mograder.core.errors import MograderError
-from mograder.core.name_lookup import misnamed
+from mograder.core.name_lookup import counted, misnamed
 from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME, LoadedSettings
 from mograder.operations.gradebook_checks import gradebook_lines
@@ -212,7 +212,7 @@ def source_line(loaded: LoadedSettings) -> Line:
     waiting = [item for item in items if any((submitted / item).glob("*.py"))]
     missing = [item for item in waiting if not _has_source(item, loaded)]
     if not missing:
-        return ok("sources", f"sources: there for all {len(waiting)} items with submissions")
+        return ok("sources", f"sources: there for {counted(len(waiting), 'item')} with submissions")
     more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     text = f"sources: none for {', '.join(missing[:_SHOWN])}{more}, which have submissions"
     hint = "Their marks would be unprotected. Send it: mograder hub publish, or the item's page."

@@ -112,7 +112,7 @@ def test_a_course_without_submissions_lacks_no_source(tmp_path: Path) -> None:
 def test_a_source_is_found_in_the_course_or_as_it_was_sent(tmp_path: Path, place: str) -> None:
     put(tmp_path, "submitted/A1/alice.py", place)
     line = source_line(load_settings(tmp_path, environ={}))
-    assert (line.level, line.text) == (Level.OK, "sources: there for all 1 items with submissions")
+    assert (line.level, line.text) == (Level.OK, "sources: there for 1 item with submissions")
 
 
 def test_settings_of_an_item_by_a_part_of_its_name_are_told(tmp_path: Path) -> None:
