@@ -55,7 +55,7 @@ def similarity(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
     name = _named(loaded, assignment)
     source = open_sources(loaded, SystemClock()).find(name)
     work = compared_work(loaded, name, None if source is None else source.notebook)
-    with counting(len(work.students()), "Reading submissions") as tell:
+    with counting(len(work.files().students()), "Reading submissions") as tell:
         found = asyncio.run(similar_work(work, tell))
     verdicts = _verdicts(loaded, name)
     if file is not None:

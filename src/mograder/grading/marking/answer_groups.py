@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.grading.marking.graded_work import work_text
+from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.known_cells import KnownCells
 from mograder.grading.marking.question_sources import QuestionSources
 from mograder.grading.marking.shown_work import (
@@ -158,6 +158,7 @@ class _Reading:
 
     def __init__(self, work: AssignmentWork, works: dict[str, ShownWork]) -> None:
         self._work = work
+        self._files = WorkFiles(work.autograded, work.submitted)
         self._cells = KnownCells()
         self.works = works
         self.of: dict[str, str] = {}
@@ -166,7 +167,7 @@ class _Reading:
         """Read and parse all short submissions; return the texts of the others by digest."""
         large = {}
         for student in self._work.students:
-            text = _text(self._work, student)
+            text = self._text(student)
             digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             self.of[student] = digest
             if digest in self.works or digest in large:
@@ -176,6 +177,12 @@ class _Reading:
             else:
                 self.works[digest] = self._shown(text)
         return large
+
+    def _text(self, student: str) -> str:
+        try:
+            return self._files.graded_first(student)
+        except (MograderError, OSError):
+            return ""
 
     def _shown(self, text: str) -> ShownWork:
         try:
@@ -189,13 +196,6 @@ def _answers(parsed: _Parsed, question: str) -> Iterator[tuple[str, list[str]]]:
         codes = [cell.code for cell in parsed.works[digest].of(question) if cell.own]
         if sum(map(len, codes)) <= _LONGEST:
             yield student, codes
-
-
-def _text(work: AssignmentWork, student: str) -> str:
-    try:
-        return work_text(work.autograded, work.submitted, student)
-    except (MograderError, OSError):
-        return ""
 
 
 def _stamp(work: AssignmentWork) -> _Stamp:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.marking.graded_work import handed_in_text, students_with_work
+from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.similarity.fingerprints import Place
 from mograder.grading.similarity.pairs import SimilarPair, groups_of, similar_pairs
 from mograder.grading.similarity.terms import NotebookTerms, read_terms
@@ -39,20 +39,9 @@ class ComparedWork:
     submitted: Path
     given: tuple[Path, ...]
 
-    def students(self) -> tuple[str, ...]:
-        """Return the students with a file; blocks."""
-        return students_with_work(self.autograded, self.submitted)
-
-    def has_own(self, student: str) -> bool:
-        """Return whether there is the file that a student submitted, or else only a graded copy."""
-        return entry_named(self.submitted, f"{student}.py").is_file()
-
-    def text(self, student: str) -> str:
-        """Return what a student submitted; blocks.
-
-        Raises: as :func:`handed_in_text`.
-        """
-        return handed_in_text(self.autograded, self.submitted, student)
+    def files(self) -> WorkFiles:
+        """Return the students' files as they are now."""
+        return WorkFiles(self.autograded, self.submitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +98,11 @@ async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: No
     submissions: dict[str, NotebookTerms] = {}
     same: defaultdict[bytes, list[str]] = defaultdict(list)
     unread = []
-    for student in await asyncio.to_thread(work.students):
+    files = work.files()
+    for student in await asyncio.to_thread(files.students):
         try:
-            text = await asyncio.to_thread(work.text, student)
-            is_own = await asyncio.to_thread(work.has_own, student)
+            text = await asyncio.to_thread(files.handed_in_first, student)
+            is_own = await asyncio.to_thread(files.has_handed_in, student)
             # In a copy of ours, without the cells that grading added.
             own = partial(read_terms, text, _FILE, () if is_own else GRADERS_CELLS)
             submissions[student] = await apart.call(own, size=len(text))

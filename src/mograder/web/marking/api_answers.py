@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.marking.answer_names import question_address, question_of, question_title
-from mograder.grading.marking.graded_work import has_page, nameless_page, work_text
+from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
     NO_SOURCE,
     QuestionSources,
@@ -208,7 +208,8 @@ def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
     sources, trouble = sources_or_none(marking.source(item))
     text = ""
     try:
-        text = work_text(autograded_of(marking, item), submitted_of(marking, item), student)
+        files = WorkFiles(autograded_of(marking, item), submitted_of(marking, item))
+        text = files.graded_first(student)
     except MograderError as error:
         trouble = str(error)
     if last.problem:

@@ -164,7 +164,7 @@ def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:
 
 async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:
     work = await to_thread.run_sync(_work, marking, item)
-    if not await to_thread.run_sync(work.students):
+    if not await to_thread.run_sync(work.files().students):
         raise NotFound("There are no submissions of this assignment.")
     stamp = await to_thread.run_sync(stamp_of, (work.autograded, work.submitted, *work.given))
 
@@ -182,7 +182,7 @@ def _demand(found: SimilarWork, one: str, other: str) -> SimilarPair:
 
 
 def _known_pair(marking: MarkingApp, item: ItemName, one: str, other: str) -> tuple[str, str]:
-    students = _work(marking, item).students()
+    students = _work(marking, item).files().students()
     if one == other or one not in students or other not in students:
         raise NotFound("There are no such two submissions.")
     return one, other
@@ -206,11 +206,11 @@ def _count(pair: SimilarPair) -> int:
 def _shown(
     marking: MarkingApp, item: ItemName, pair: SimilarPair, verdicts: Sequence[GivenVerdict]
 ) -> ShownPair:
-    work = _work(marking, item)
+    files = _work(marking, item).files()
     matches = sorted(pair.matches, key=lambda each: (each.one, each.other))
     try:
-        one = marked_lines(work.text(pair.one), [each.one for each in matches])
-        other = marked_lines(work.text(pair.other), [each.other for each in matches])
+        one = marked_lines(files.handed_in_first(pair.one), [each.one for each in matches])
+        other = marked_lines(files.handed_in_first(pair.other), [each.other for each in matches])
     except MograderError as error:
         return ShownPair(pair, (), (), (), verdicts, str(error))
     parts = tuple(ShownMatch(_lines(one, each.one), _lines(other, each.other)) for each in matches)
