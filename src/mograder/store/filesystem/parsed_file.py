@@ -69,7 +69,7 @@ class ParsedFile(Generic[_T]):
         Raises: :class:`UnreadableFileError`, which is logged once for each reason.
         """
         try:
-            stamp = stamp_of(self._file.status(now=now))
+            stamp = _stamp(self._file.status(now=now))
             last = self._last
             if last is None or now or last.stamp != stamp:
                 last = self._last = again_if_stale(self._read)
@@ -87,7 +87,7 @@ class ParsedFile(Generic[_T]):
     def stamp(self) -> Stamp | None:
         """Return a value that differs after every change of the file; None without a file."""
         try:
-            return stamp_of(self._file.status())
+            return _stamp(self._file.status())
         except OSError:
             return None
 
@@ -95,7 +95,7 @@ class ParsedFile(Generic[_T]):
         fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             status = os.fstat(fd)
-            stamp = stamp_of(status)
+            stamp = _stamp(status)
             if not stat.S_ISREG(status.st_mode):
                 return _Reading(stamp, None, "it is not a file")
             content = file.read(self._limit + 1)
@@ -115,6 +115,5 @@ class ParsedFile(Generic[_T]):
         return UnreadableFileError(reason)
 
 
-def stamp_of(status: os.stat_result) -> Stamp:
-    """Return the stamp of a file by its status."""
+def _stamp(status: os.stat_result) -> Stamp:
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -102,6 +102,16 @@ class RecentProblems:
         """The number of those that last until they are repaired."""
         return len(self.current) + len(self.misnamed)
 
+    @property
+    def unsent(self) -> int:
+        """The number of letters that were not sent, with one more for a server that takes none."""
+        return len(self.letters) + bool(self.mail)
+
+    @property
+    def count(self) -> int:
+        """The number of all but refused actions, for the navigation and *Today*."""
+        return self.now + len(self.endings) + self.unsent
+
 
 def gather(app: HubApp) -> RecentProblems:
     """Return the machine's state, sessions that ended badly and refused actions; reads the disk."""

@@ -86,8 +86,7 @@ async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Respo
 def count_numbers(app: HubApp) -> Numbers:
     """Return the numbers in the navigation; blocks."""
     problems = gather(app)
-    wrong = problems.now + len(problems.endings) + len(failed_items(app))
-    wrong += len(problems.letters) + bool(problems.mail)
+    wrong = problems.count + len(failed_items(app))
     requests = len(_open_requests(app))
     return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
 
