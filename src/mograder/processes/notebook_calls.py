@@ -1,4 +1,4 @@
-"""What is done with untrusted notebooks in isolated processes: inspecting and merging them.
+"""Calls for isolated processes about untrusted notebooks: inspecting and merging them.
 
 Previews merge hundreds of copies, many to a process, since starting one takes longer than a merge.
 A copy on which a process fails costs its own line only: the others of its batch are merged again.

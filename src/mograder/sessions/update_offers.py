@@ -60,7 +60,7 @@ class UpdateOverview:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What undoing an update did: users whose copies have the text from before, and the others.
+    """The result of undoing an update: users whose copies have their former text, and the others.
 
     ``kept`` were edited since the merge, ``waiting`` are open at the moment and follow at their
     next start, ``failed`` are users with the reason.

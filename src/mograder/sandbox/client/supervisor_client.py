@@ -210,7 +210,9 @@ class Connection:
         try:
             answer = ANSWER.validate_json(line)
         except ValidationError as error:
-            _log.error("the connection is closed: the supervisor sent what is none: %.500s", error)
+            _log.error(
+                "the connection is closed: the supervisor sent no valid message: %.500s", error
+            )
             return False
         match answer:
             case Ended():

@@ -120,7 +120,7 @@ class CommandRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BuildFiles:
-    """What a build needs besides a lock: the project's text, and our wheel's name and bytes."""
+    """The inputs of a build besides a lock: the project's text, and our wheel's name and bytes."""
 
     project: str
     wheel: str

@@ -1,4 +1,4 @@
-"""What keeps a hub or a node from going on beyond its time: epochs of hubs, the lease of a node.
+"""Fences against a hub or a node that goes on beyond its time: epochs of hubs, a node's lease.
 
 Of several hubs only the one at work may use a supervisor: the one with the highest epoch. A hub
 that hung, and whose place another one has taken, may still send calls when it goes on, or have

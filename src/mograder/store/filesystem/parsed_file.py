@@ -27,7 +27,7 @@ class UnreadableFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Reading(Generic[_T]):
-    """What was read at a stamp: the content, or the reason why it cannot be used."""
+    """The result of reading at a stamp: the content, or the reason why it cannot be used."""
 
     stamp: Stamp
     content: _T | None

@@ -59,7 +59,7 @@ class Submitted(Done):
 
 
 class MissingWork(Body):
-    """What a student is told before handing in: sentences, none where nothing is missing.
+    """The sentences for a student before handing in, none where nothing is missing.
 
     ``closed`` says that submissions have ended, and is "" until then.
     """

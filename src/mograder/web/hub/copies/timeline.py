@@ -88,7 +88,7 @@ class LineEntry(Body):
 
 
 class CellChanges(Body):
-    """What became of one cell; ``before`` and ``after`` are its indexes in the two versions.
+    """The change of one cell; ``before`` and ``after`` are its indexes in the two versions.
 
     ``heading`` is the nearest one above it or in it.
     """

@@ -46,7 +46,7 @@ _TOLD_SECONDS = 0.5
 
 
 class UpdateLine(Body):
-    """What an update would do to one student's copy.
+    """The effect that an update would have on one student's copy.
 
     ``replaced``, ``added`` and ``removed`` count the author's cells. ``reason`` is why the copy
     cannot be merged, else "".
@@ -72,7 +72,7 @@ class UpdatePreview(Body):
 
 
 class UpdatedCopy(Body):
-    """What the last offer has done to one student's copy; ``at`` is a Unix time."""
+    """The effect of the last offer on one student's copy; ``at`` is a Unix time."""
 
     student: str
     state: UpdateState
@@ -98,7 +98,7 @@ class UpdateStatus(Body):
 
 
 class UpdateUndone(Done):
-    """What undoing an update did, by student.
+    """The result of undoing an update, by student.
 
     ``undone`` have their text from before. ``kept`` have worked on the merged copy since, and keep
     it unless they choose otherwise. ``waiting`` have it open, and follow when they open it next.
@@ -125,7 +125,7 @@ class UpdateConflict(Body):
 
 
 class CopyUpdated(Done):
-    """What was done to a copy; the lists describe the author's cells."""
+    """The changes made to a copy; the lists describe the author's cells."""
 
     state: Standing
     reason: str = ""

@@ -1,1 +1,1 @@
-"""What nearly every feature of the hub needs; it imports none of them."""
+"""The parts of the hub that nearly every feature needs; they import no feature."""

@@ -49,7 +49,7 @@ IDENTITY = "mograder.identity"
 
 @dataclass(frozen=True, slots=True)
 class PlatformFacts:
-    """What other features' pages show of learning platforms; the state of a hub that has some.
+    """Facts about learning platforms for other features' pages; the state of a hub that has some.
 
     ``courses`` returns the courses whose members are known, ``scores`` what is known of an item's
     marks there, for the item's template. Both block.
@@ -61,7 +61,7 @@ class PlatformFacts:
 
 @dataclass(frozen=True, slots=True)
 class HubApp:
-    """What nearly all features of the hub need, and what each of them keeps while it runs.
+    """The parts that nearly all features need, and the state of each feature while it runs.
 
     ``desk`` has the open requests for help, ``checks`` the checks and titles of items.
     """

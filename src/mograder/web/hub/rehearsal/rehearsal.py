@@ -150,7 +150,7 @@ def _is_cancelled() -> bool:
 
 
 class RehearsalPlan(Body):
-    """What is known before a rehearsal: memory in bytes, ``seconds`` about how long it takes.
+    """The facts known before a rehearsal: memory in bytes, ``seconds`` about how long it takes.
 
     ``memory_each`` is what a session will probably use; ``fits`` of the students there is memory
     for. ``running``: one runs at this hub at the moment.

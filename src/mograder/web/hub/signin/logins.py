@@ -18,7 +18,7 @@ from mograder.web.hub.core.hub_app import HubApp
 
 @dataclass(frozen=True, slots=True)
 class ProviderLink:
-    """What the sign-in page says of the provider of OpenID Connect, where the hub has one.
+    """The sign-in page's words about the provider of OpenID Connect, where the hub has one.
 
     ``sign_out`` returns where a person signs out there, "" if that is not known.
     """

@@ -1,1 +1,1 @@
-"""What there is to do today, what is wrong, and what was done: the audit log."""
+"""Today's work and problems, and the audit log."""
