@@ -19,11 +19,11 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
+from mograder.notebook.pep723 import ItemKind
 from mograder.publishing.local_release import LocalRelease, find_release, read_release
 from mograder.publishing.moodle_check import Differences
 from mograder.publishing.release_diff import Changes, changes, digests
 from mograder.store.filesystem.files import entry_named
-from mograder.store.releases.releases import ItemKind
 
 _NO_MOODLE = """\
 No Moodle URL configured, so the release cannot be compared with what Moodle hands out.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from mograder.core.errors import MograderError
+from mograder.core.files import open_flags
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
@@ -92,7 +93,7 @@ class ParsedFile(Generic[_T]):
             return None
 
     def _read(self) -> _Reading[_T]:
-        fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(self._path, os.O_RDONLY | open_flags.NONBLOCK | open_flags.CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             status = os.fstat(fd)
             stamp = _stamp(status)

@@ -24,7 +24,8 @@ from typing import BinaryIO, Self
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.core.files.atomic_file import fsync_directory
+from mograder.core.files import open_flags
+from mograder.core.files.atomic_file import fsync_directory, set_mode
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
@@ -415,9 +416,8 @@ def _clash(path: str, other: str) -> bool:
 
 
 def _create(path: Path, mode: int) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o600)
-    os.fchmod(fd, mode)
+    fd = os.open(path, open_flags.CREATE, 0o600)
+    set_mode(fd, mode)
     return fd
 
 
