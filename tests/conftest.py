@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.support.timings",
     "tests.support.flushing",
     "tests.support.new_tables",
+    "tests.support.compiled_statements",
 ]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
