@@ -250,24 +250,28 @@ def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
 def test_a_lecturer_on_another_system_looks_after_a_hub(
     served: Served, tmp_path: Path, system: Literal["windows", "macos"]
 ) -> None:
-    """Publish, schedule, hide, warm, update and rehearse; only what needs the server is refused."""
+    """Generate, publish, schedule, hide, warm and update; only what needs the server is refused."""
     token = make_token(SECRET, "dana", Role.INSTRUCTOR)
     extra = {"MOGRADER_HUB_URL": served.url, "MOGRADER_HUB_INSTRUCTOR_TOKEN": token}
     lecturer = OtherSystem(system, home=tmp_path / "home", extra=extra)
     (tmp_path / "home").mkdir()
     course = copy_example_course(tmp_path / "own")
-    release = course / "release" / "A7"
-    release.mkdir(parents=True)
-    (release / "A7.py").write_text(NOTEBOOK, encoding="utf-8")
+    source = course / "source" / "A7"
+    source.mkdir()
+    solved = "### BEGIN SOLUTION\n    1 + 1\n    ### END SOLUTION\n    return"
+    text = NOTEBOOK.replace("1 + 1\n    return", solved)
+    (source / "A7.py").write_text(text, encoding="utf-8")
     (course / "users.txt").write_text("bob\nalice\n", encoding="utf-8")
 
-    def run_there(*words: str, status: int = 0) -> str:
-        done = lecturer.mograder("hub", *words, cwd=course)
+    def run_there(*words: str, group: str = "hub", status: int = 0) -> str:
+        done = lecturer.mograder(group, *words, cwd=course)
         assert done.returncode == status, (words, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
+    run_there("A7", "--no-validate", group="generate")
     assert "A7" in run_there("publish", "A7", "--force", "--no-source")
-    assert (served.hub.course / "hub-release" / "A7" / "A7.py").is_file()
+    published = served.hub.course / "hub-release" / "A7" / "A7.py"
+    assert "1 + 1" not in published.read_text()
     due = ("--due", "2030-12-01T18:00", "--timezone", "Europe/Berlin")
     assert "Sun 01 Dec 2030, 18:00 CET" in run_there("schedule", "A7", *due)
     assert "hidden" in run_there("visibility", "A7", "--hide")

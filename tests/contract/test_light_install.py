@@ -175,6 +175,13 @@ def test_the_dashboard_starts_as_on_another_system(
         assert done.returncode == 0, done.stdout + done.stderr
     done = other.python("import mograder.web.student.server, sys; print('fastapi' in sys.modules)")
     assert done.stdout == "False\n", done.stderr
+    for command in (("gradebook", "show"), ("moodle", "sync"), ("https", "upload-grades", "A1")):
+        done = other.mograder(*command, cwd=tmp_path)
+        assert done.returncode == 78, done.stdout + done.stderr
+        assert "Install the rest: " in done.stderr
+        assert "Traceback" not in done.stderr
+    listed = other.mograder("moodle", "--help", cwd=tmp_path).stdout
+    assert "fetch-submissions" in listed.partition("With the extra [server] installed:")[2]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -188,6 +195,17 @@ def test_every_package_is_a_wheel_on_every_system(
     )
     assert {"marimo", "pydantic-core", "uv"} <= names
     assert SERVER_PACKAGES.isdisjoint(names)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_package_for_teachers_is_a_wheel_on_every_system(
+    platform: str, light: LightInstall
+) -> None:
+    names = _resolved(
+        f"mograder-hub[server] @ {light.wheel.as_uri()}",
+        *("--python-platform", platform, "--python-version", PYTHONS[-1]),
+    )
+    assert {"sqlalchemy", "alembic", "joserfc"} <= names
 
 
 def test_on_windows_for_arm_one_package_of_marimo_is_no_wheel(

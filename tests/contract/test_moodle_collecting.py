@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +14,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.clients.course_server import WouldReplaceOnTime
 from mograder.clients.moodle.transport import MoodleTransport
+from mograder.exchange.arrivals import arrivals
 from tests.support.moodle.teacher import SUBMITTED, CourseSetup, course_setup
 
 FETCH = ["moodle", "fetch-submissions"]
@@ -181,14 +180,8 @@ def test_a_killed_run_is_gone_on_with(teacher: CourseSetup, number: signal.Signa
 def test_two_runs_do_not_fetch_into_one_directory(
     teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    place = teacher.course / "submitted" / "A1-Introduction" / ".fetching"
-    place.mkdir(parents=True)
-    descriptor = os.open(place, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        assert run([*FETCH, "A1", *MAP]) != 0
-    finally:
-        os.close(descriptor)
+    with arrivals(teacher.course / "submitted" / "A1-Introduction"):
+        assert run([*FETCH, "A1", *MAP]) == 75
     assert "Another command is fetching into" in capfd.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""The modules of students' commands: every system can import them, and reads the same text.
+"""The modules of students' and teachers' commands: every system can import and read them.
 
 `make lint` checks their types as on Windows and on macOS, too.
 """
@@ -14,6 +14,8 @@ import pytest
 from tests.support.light_install import SERVER_PACKAGES
 from tests.support.other_system import OtherSystem
 from tests.support.student_side import (
+    ANYWHERE,
+    LIGHT,
     PLATFORMS,
     chain,
     closure,
@@ -29,12 +31,16 @@ LINUX_ONLY = {
     "mograder.cli.hub.warm_cache",
     "mograder.cli.serve",
     "mograder.cli.grader",
-    "mograder.cli.https.instructor",
+    "mograder.cli.autograde.command",
     "mograder.cli.https.export_web",
-    "mograder.cli.moodle.course",
     "mograder.sandbox.isolation.bwrap",
-    "mograder.store.gradebook.gradebook",
+    "mograder.store.filesystem.records",
     "mograder.web.hub.server",
+}
+TEACHERS = {
+    *("mograder.cli.https.instructor", "mograder.cli.moodle.collect", "mograder.cli.moodle.course"),
+    *("mograder.cli.moodle.upload_feedback", "mograder.cli.gradebook.mark"),
+    "mograder.store.gradebook.gradebook",
 }
 OPTIONAL = {"brotli"}
 """Packages that a module goes on without."""
@@ -53,12 +59,18 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
         *("mograder.cli.hub.publish", "mograder.cli.hub.update", "mograder.cli.hub.rehearse"),
         "mograder.cli.hub.warm",
     } < set(entries())
-    assert set(entries()).isdisjoint(LINUX_ONLY)
+    assert set(entries()).isdisjoint(LINUX_ONLY | TEACHERS)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_teachers_commands_are_kept_apart_from_those_of_the_light_install(platform: str) -> None:
+    assert set(closure(platform, ANYWHERE)) >= TEACHERS | set(closure(platform, LIGHT))
+    assert set(closure(platform, LIGHT)).isdisjoint(TEACHERS)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_nothing_of_linux_alone_is_imported_on_the_way(platform: str) -> None:
-    found = closure(platform)
+    found = closure(platform, ANYWHERE)
     assert [chain(each, found) for each in sorted(found) if each in LINUX_ONLY] == []
     missing = MISSING[platform]
     assert [
@@ -85,7 +97,8 @@ def test_no_package_of_the_server_is_imported_on_the_way() -> None:
 def test_every_module_is_imported_there(platform: str, system: Literal["windows", "macos"]) -> None:
     """In one process; what runs inside of a notebook's environment is no part of ours."""
     inside = ("mograder.sandbox.inside", "mograder.__main__")
-    modules = [each for each in sorted(closure(platform)) if not each.startswith(inside)]
+    found = closure(platform, ANYWHERE)
+    modules = [each for each in sorted(found) if not each.startswith(inside)]
     done = OtherSystem(system).python(
         f"import importlib\nfor each in {modules!r}: importlib.import_module(each)\nprint('done')"
     )
@@ -95,7 +108,7 @@ def test_every_module_is_imported_there(platform: str, system: Literal["windows"
 def test_text_files_name_their_encoding() -> None:
     """The default of Windows is a code page."""
     told = []
-    for module in sorted(closure("win32")):
+    for module in sorted(closure("win32", ANYWHERE)):
         path = path_of(module)
         assert path is not None
         for line, problem in _unclear(ast.parse(path.read_text("utf-8"))):

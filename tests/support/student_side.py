@@ -1,4 +1,7 @@
-"""The student's side: the modules of ours that the commands for every system import (decision 51).
+"""The modules of ours that the commands for every system import (decision 51).
+
+They are the student's side, which the light install has the packages for, and with it the teacher's
+side: commands that need the packages of the extra ``server``, too.
 
     python -m tests.support.student_side            # the modules, as `SYSTEM: module`
     python -m tests.support.student_side --mypy     # mypy over them, as on Windows and on macOS
@@ -12,14 +15,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 import click
 
 from mograder.cli.main import root
-from mograder.cli.shared.lazy import LazyGroup
+from mograder.cli.shared.lazy import LazyGroup, Needs
 from mograder.core.system import system_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,17 +31,24 @@ _SOURCE = REPOSITORY / "src"
 _PACKAGE = "mograder"
 
 
-def entries() -> tuple[str, ...]:
-    """Return the modules that the commands are loaded from, the root command's first."""
-    return tuple(dict.fromkeys(["mograder.cli.main", "mograder.__main__", *_targets(root)]))
+LIGHT = frozenset({Needs.NOTHING})
+"""What the commands of the student's side need."""
+
+ANYWHERE = LIGHT | {Needs.SERVER_PACKAGES}
+"""What the commands of both sides need."""
 
 
-def closure(platform: str) -> dict[str, str]:
+def entries(needs: Collection[Needs] = LIGHT) -> tuple[str, ...]:
+    """Return the modules that the commands with such needs are loaded from, the root's first."""
+    return tuple(dict.fromkeys(["mograder.cli.main", "mograder.__main__", *_targets(root, needs)]))
+
+
+def closure(platform: str, needs: Collection[Needs] = LIGHT) -> dict[str, str]:
     """Return the modules of ours that the commands import, each with a module that imports it.
 
     ``platform`` is a value of ``sys.platform``.
     """
-    found = dict.fromkeys(entries(), "the command line")
+    found = dict.fromkeys(entries(needs), "the command line")
     waiting = list(found)
     while waiting:
         importer = waiting.pop()
@@ -77,13 +87,13 @@ def chain(module: str, found: dict[str, str]) -> str:
     return " <- ".join(steps)
 
 
-def _targets(group: LazyGroup | click.Command) -> Iterator[str]:
+def _targets(group: LazyGroup | click.Command, needs: Collection[Needs]) -> Iterator[str]:
     if not isinstance(group, LazyGroup):
         return
     for lazy in group.table.values():
-        if not lazy.server_side:
+        if lazy.needs in needs:
             yield lazy.target.partition(":")[0]
-            yield from _targets(lazy.load())
+            yield from _targets(lazy.load(), needs)
 
 
 def _ours(importer: str, platform: str) -> set[str]:
@@ -155,13 +165,13 @@ class _Imports(ast.NodeVisitor):
 
 
 def files(platform: str) -> list[str]:
-    """Return the files of the student's side, relative to the repository, sorted."""
-    found = (path_of(module) for module in closure(platform))
+    """Return the files of both sides, relative to the repository, sorted."""
+    found = (path_of(module) for module in closure(platform, ANYWHERE))
     return sorted(str(path.relative_to(REPOSITORY)) for path in found if path is not None)
 
 
 def check(platform: str) -> int:
-    """Run mypy over the student's side as if on a platform; return its exit status."""
+    """Run mypy over both sides as if on a platform; return its exit status."""
     command = [sys.executable, "-m", "mypy", "--platform", platform]
     # A cache of its own: mypy keeps one platform's results at a time.
     command += ["--cache-dir", f".mypy_cache/{platform}", *files(platform)]
@@ -173,7 +183,7 @@ def main(arguments: list[str]) -> int:
     if "--mypy" in arguments:
         return max([check(platform) for platform in PLATFORMS])
     for platform in PLATFORMS:
-        for module in sorted(closure(platform)):
+        for module in sorted(closure(platform, ANYWHERE)):
             print(f"{system_of(platform)}: {module}")
     return 0
 

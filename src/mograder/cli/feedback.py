@@ -28,7 +28,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_facts import LateFacts, PolicyChange
 from mograder.store.gradebook.late_work import LateWork
-from mograder.store.submissions.history import reads_as_a_submission
+from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 _SUFFIX = ".py"
 _PRIVATE = 0o600

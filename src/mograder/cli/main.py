@@ -18,7 +18,7 @@ import click
 
 from mograder import __version__
 from mograder.cli.shared.console import colour_wanted, prepare_output
-from mograder.cli.shared.lazy import Lazy, LazyGroup
+from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -50,6 +50,8 @@ EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
 )
 """Exception class → exit status, looked up by ancestry; `web.problems` has the HTTP statuses."""
 
+_PACKAGES, _LINUX = Needs.SERVER_PACKAGES, Needs.LINUX
+
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -70,21 +72,21 @@ class _ErrorOptions:
         "generate": Lazy("mograder.cli.generate:generate"),
         "quality": Lazy("mograder.cli.quality:quality"),
         "validate": Lazy("mograder.cli.validate:validate_command"),
-        "autograde": Lazy("mograder.cli.autograde.command:autograde_command", server_side=True),
-        "feedback": Lazy("mograder.cli.feedback:feedback", server_side=True),
-        "gradebook": Lazy("mograder.cli.gradebook.group:gradebook", server_side=True),
-        "extension": Lazy("mograder.cli.extension.group:extension", server_side=True),
-        "grader": Lazy("mograder.cli.grader:grader", server_side=True),
-        "similarity": Lazy("mograder.cli.similarity:similarity", server_side=True),
-        "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", server_side=True),
+        "autograde": Lazy("mograder.cli.autograde.command:autograde_command", _LINUX),
+        "feedback": Lazy("mograder.cli.feedback:feedback", _PACKAGES),
+        "gradebook": Lazy("mograder.cli.gradebook.group:gradebook", _PACKAGES),
+        "extension": Lazy("mograder.cli.extension.group:extension", _PACKAGES),
+        "grader": Lazy("mograder.cli.grader:grader", _LINUX),
+        "similarity": Lazy("mograder.cli.similarity:similarity", _PACKAGES),
+        "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", _LINUX),
         "hub": Lazy("mograder.cli.hub.group:hub"),
-        "serve": Lazy("mograder.cli.serve:serve", server_side=True),
-        "token": Lazy("mograder.cli.token:token", server_side=True),
+        "serve": Lazy("mograder.cli.serve:serve", _LINUX),
+        "token": Lazy("mograder.cli.token:token", _LINUX),
         "moodle": Lazy("mograder.cli.moodle.group:moodle"),
         "https": Lazy("mograder.cli.https.group:https"),
         "receipt": Lazy("mograder.cli.https.receipt:receipt"),
         "student": Lazy("mograder.cli.student:student"),
-        "node": Lazy("mograder.cli.node.group:node", server_side=True),
+        "node": Lazy("mograder.cli.node.group:node", _LINUX),
         "config": Lazy("mograder.cli.config:config"),
         "completion": Lazy("mograder.cli.completion:completion"),
     },

@@ -8,7 +8,6 @@ in which everything arrived removes the directory.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,16 +16,15 @@ from pathlib import Path
 
 from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import Busy, InvalidInput
-from mograder.core.files import file_lock
+from mograder.core.files.file_lock import LockFile
 from mograder.store.filesystem.files import remove_tree
 
 _FETCHING = ".fetching"
 _GROWING = "new"
+_LOCK = ".fetching.lock"
 
 _OLD = (".fetching-*", ".collecting-*")
 """Directories that earlier versions left behind when they were killed."""
-
-_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +62,29 @@ def arrivals(directory: Path) -> Iterator[Arrivals]:
         Busy: Another run fetches into the same directory.
         InvalidInput: The directory cannot be written to.
     """
+    path, lock = directory / _FETCHING, LockFile(directory / _LOCK)
     try:
-        descriptor = _hold(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        if not lock.take():
+            raise Busy(
+                f"Another command is fetching into {directory}.",
+                hint="Wait for it to end, or give another directory.",
+            )
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
+        lock.drop()
         raise InvalidInput(f"{directory} cannot be written: {error.strerror}.") from error
     try:
         for old in _left_by_earlier_versions(directory):
             _remove(old)
-        yield Arrivals(directory / _FETCHING)
+        yield Arrivals(path)
     finally:
-        _remove(directory / _FETCHING / _GROWING)
+        _remove(path / _GROWING)
         with suppress(OSError):  # not empty: the next run continues from it
-            (directory / _FETCHING).rmdir()
-        os.close(descriptor)
+            path.rmdir()
+        lock.drop()
 
 
 def clean(directory: Path) -> None:
@@ -89,43 +97,6 @@ def clean(directory: Path) -> None:
 
 def _left_by_earlier_versions(directory: Path) -> list[Path]:
     return [path for pattern in _OLD for path in directory.glob(pattern)]
-
-
-def _hold(directory: Path) -> int:
-    """Make ``.fetching/`` and lock it; another run may remove it between the two.
-
-    Raises:
-        Busy: Another run holds it.
-    """
-    path = directory / _FETCHING
-    for _ in range(_TRIES):
-        directory.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        path.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
-            descriptor = _locked(path)
-            if descriptor is not None:
-                return descriptor
-    raise Busy(f"{directory} is in use.", hint="Wait for the other run to end.")
-
-
-def _locked(path: Path) -> int | None:
-    """Return a descriptor that holds the lock of a directory, None if it was removed meanwhile."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not file_lock.acquire(descriptor):
-            raise Busy(
-                f"Another command is fetching into {path.parent}.",
-                hint="Wait for it to end, or give another directory.",
-            )
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
 
 
 def _remove(path: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.exchange.arrivals import Arrivals
-from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
+from mograder.store.filesystem.own_dir import folder_of_files
+from mograder.store.filesystem.untrusted_dir import NewFile
 
 REPLACED = ".replaced"
 """Directory for what later submissions have replaced, one directory for each run."""
@@ -58,7 +59,7 @@ class CollectedFolder:
     def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
         """``now`` is when the run began, and names the directory for replaced files."""
         self._directory = directory
-        self._beneath = UntrustedDir(directory, staging=held.growing)
+        self._beneath = folder_of_files(directory, held.growing)
         self._stamp = _free(directory / REPLACED, f"{now.astimezone():%Y%m%dT%H%M%S}")
 
     def put(self, name: str, content: bytes, modified: datetime | None = None) -> Placed:

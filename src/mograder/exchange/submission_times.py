@@ -12,9 +12,13 @@ from pathlib import Path
 from mograder.core.clock import from_unix_or_none
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.store.submissions.history import reads_as_a_submission
 from mograder.store.submissions.submissions import Submissions
-from mograder.store.submissions.submitted_files import SubmittedFile, read_numbers, submitted_files
+from mograder.store.submissions.submitted_files import (
+    SubmittedFile,
+    read_numbers,
+    reads_as_a_submission,
+    submitted_files,
+)
 
 _RECEIPTS = "receipts"
 """The directory of an assignment server's records, in the program's own directory."""

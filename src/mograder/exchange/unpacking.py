@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.core.portable_names import local_paths
+from mograder.core.portable_names import local_name, local_paths
 from mograder.core.system import SYSTEM
 
 MAX_ENTRIES = 10_000
@@ -76,9 +76,16 @@ def visible_path(name: str) -> str:
     """Return a path for a file with an untrusted name: never hidden, never unsafe to write.
 
     A step that begins with a dot gets an underscore before it, so that tools of the teacher ignore
-    a student's ``.git`` or ``.envrc``. Characters that are not allowed become ``_``. It is for the
-    teacher's side, which has Linux.
+    a student's ``.git`` or ``.envrc``. Characters that are not allowed become ``_``; what only
+    Windows refuses is encoded there, see :mod:`mograder.core.portable_names`.
     """
+    path = _visible_path(name)
+    if SYSTEM != "windows":
+        return path
+    return "/".join(local_name(step, windows=True) for step in path.split("/"))
+
+
+def _visible_path(name: str) -> str:
     steps = [
         f"_{step}" if step.startswith(".") else step
         for step in unicodedata.normalize("NFC", name).split("/")

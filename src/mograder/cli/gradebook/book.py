@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
-import pwd
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import export_if_set
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
+
+if sys.platform != "win32":
+    import pwd
 
 
 @contextmanager
@@ -66,10 +70,13 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
 
 def account_name() -> str:
     """Return the name of this process's account, which is recorded as the marker."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"user {os.getuid()}"
+    if sys.platform == "win32":
+        return getpass.getuser()
+    else:  # noqa: RET505 - mypy would call what follows unreachable
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return f"user {os.getuid()}"
 
 
 def _first(names: Iterable[str], most: int = 20) -> list[str]:

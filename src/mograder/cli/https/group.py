@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from mograder.cli.shared.lazy import Lazy, LazyGroup
+from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs
 
 _STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructor"
+_PACKAGES = Needs.SERVER_PACKAGES
 
 
 @click.group(
@@ -19,11 +20,11 @@ _STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructo
         "submit": Lazy(f"{_STUDENT}:submit_command"),
         "feedback": Lazy(f"{_STUDENT}:feedback_command"),
         "receipt": Lazy("mograder.cli.https.receipt:receipt"),
-        "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", server_side=True),
-        "upload-grades": Lazy(f"{_TEACHER}:upload_grades", server_side=True),
-        "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", server_side=True),
-        "export-web": Lazy("mograder.cli.https.export_web:export_web", server_side=True),
-        "reset": Lazy(f"{_TEACHER}:reset", server_side=True),
+        "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", _PACKAGES),
+        "upload-grades": Lazy(f"{_TEACHER}:upload_grades", _PACKAGES),
+        "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", _PACKAGES),
+        "export-web": Lazy("mograder.cli.https.export_web:export_web", Needs.LINUX),
+        "reset": Lazy(f"{_TEACHER}:reset", _PACKAGES),
     },
 )
 def https() -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import click
 
-from mograder.cli.shared.lazy import Lazy, LazyGroup, server_part
+from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs, server_part
 from mograder.cli.shared.options import Given, course_dir_option
 
 _SETTINGS: Mapping[str, str] = MappingProxyType(
@@ -32,7 +32,7 @@ _LISTS: Mapping[str, str] = MappingProxyType(
 
 _ITEMS, _PEOPLE = "Items", "People"
 _CARE, _SERVICE = "Looking after a hub", "Service and machines"
-_server = partial(Lazy, server_side=True)
+_server = partial(Lazy, needs=Needs.LINUX)
 """A command on the hub's machine; the others are clients of a hub and run on every system."""
 
 

@@ -3,17 +3,21 @@
 ``mograder --help`` must not load a web framework (performance.md), so a group has only the import
 paths of its commands, and reads the first line of each docstring without an import.
 
-The commands of students, authors and clients of a hub run on every system, those of the server side
-on Linux only (decision 51): elsewhere they are refused here, before an import of theirs could fail.
+The table says what a command `Needs`: those of students, authors and clients of a hub run on every
+system from the light install, those of marks and of Moodle courses with the packages of the extra
+``server``, those of the server side and of grading on Linux only (decision 51). The last ones are
+refused here, before an import of theirs could fail; `missing_packages` tells what to install.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +31,29 @@ _SOURCES = Path(__file__).parents[3]
 """The directory that the package is in."""
 
 
+_SERVER_PACKAGE = "sqlalchemy"
+"""One of the extra ``server``, which no light install has."""
+
+
+class Needs(Enum):
+    """What a command needs besides the light install."""
+
+    NOTHING = "nothing"
+    SERVER_PACKAGES = "the packages of the extra server, on any system"
+    LINUX = "these packages, and Linux"
+
+
 @dataclass(frozen=True, slots=True)
 class Lazy:
     """A command that is not imported yet: ``target`` is ``module:attribute``.
 
-    ``server_side`` commands run on Linux only. ``section`` is the heading in ``--help`` below which
-    the command stands; the commands of one section follow each other.
+    ``section`` is the heading in ``--help`` below which the command stands; the commands of one
+    section follow each other.
     """
 
     target: str
+    needs: Needs = Needs.NOTHING
     hidden: bool = False
-    server_side: bool = False
     section: str = "Commands"
 
     @property
@@ -74,10 +90,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command.
 
-        Raises: :class:`Unsupported` for a server-side command on another system than Linux.
+        Raises: :class:`Unsupported` for a command of Linux on another system.
         """
         lazy = self.table.get(cmd_name)
-        if lazy is not None and lazy.server_side:
+        if lazy is not None and lazy.needs is Needs.LINUX:
             _demand_linux(f"{ctx.command_path} {cmd_name}")
         return lazy.load() if lazy else None
 
@@ -100,22 +116,25 @@ class LazyGroup(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands that run here from the table, without importing any."""
-        names = self.list_commands(ctx)
-        absent = [name for name in names if self.table[name].server_side and SYSTEM != "linux"]
-        here = [self.table[name] for name in names if name not in absent]
-        for section in dict.fromkeys(each.section for each in here):
+        """Write the commands that run here with their summaries, and the names of the others.
+
+        Nothing is imported for it.
+        """
+        here: dict[str, list[tuple[str, str]]] = {}
+        elsewhere: dict[str, list[str]] = {}
+        for name in self.list_commands(ctx):
+            lazy = self.table[name]
+            lacks = _lacks(lazy.needs)
+            if lacks:
+                elsewhere.setdefault(lacks, []).append(name)
+            else:
+                here.setdefault(lazy.section, []).append((name, lazy.summary))
+        for section, rows in here.items():
             with formatter.section(section):
-                formatter.write_dl(
-                    [
-                        (name, self.table[name].summary)
-                        for name in names
-                        if self.table[name].section == section and name not in absent
-                    ]
-                )
-        if absent:
-            with formatter.section("On Linux only"):
-                formatter.write_text(", ".join(absent))
+                formatter.write_dl(rows)
+        for lacks, names in elsewhere.items():
+            with formatter.section(lacks):
+                formatter.write_text(", ".join(names))
 
 
 def server_part(command: str, target: str) -> Any:
@@ -126,6 +145,15 @@ def server_part(command: str, target: str) -> Any:
     _demand_linux(command)
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _lacks(needs: Needs) -> str:
+    """Return the heading of the commands that do not run here for want of it; empty if they do."""
+    if needs is Needs.LINUX and SYSTEM != "linux":
+        return "On Linux only"
+    if needs is not Needs.NOTHING and importlib.util.find_spec(_SERVER_PACKAGE) is None:
+        return "With the extra [server] installed"
+    return ""
 
 
 def _demand_linux(command: str) -> None:

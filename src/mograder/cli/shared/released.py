@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import click
 from mograder.cli.shared.formatting import plain
 from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings
+from mograder.core.system import SYSTEM
 from mograder.exchange.grades_csv import reservations
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, differ
@@ -55,7 +57,7 @@ class ReleasedCourseMarks:
         Their pages are written from the released marks, unless ``as_they_are``.
         """
         with tempfile.TemporaryDirectory(prefix="mograder-feedback-") as made:
-            _link_files(directory, Path(made), self.marks)
+            _put_files(directory, Path(made), self.marks)
             if not as_they_are:
                 self._write_pages(Path(made))
             yield Path(made)
@@ -126,14 +128,23 @@ def _names(students: Sequence[str]) -> str:
     return ", ".join(students[:_SHOWN]) + more
 
 
-def _link_files(source: Path, target: Path, students: Collection[str]) -> None:
-    """Put links to the files and directories of some students into a directory."""
+def _put_files(source: Path, target: Path, students: Collection[str]) -> None:
+    """Put the files and directories of some students into a directory, as links.
+
+    They are copied on Windows, which makes links for administrators only.
+    """
     if not source.is_dir():
         return
     for entry in source.iterdir():
         name = entry.name if entry.is_dir() else entry.stem
         if name in students and not entry.name.startswith("."):
-            (target / entry.name).symlink_to(entry.absolute())
+            place = target / entry.name
+            if SYSTEM != "windows":
+                place.symlink_to(entry.absolute())
+            elif entry.is_dir():
+                shutil.copytree(entry, place)
+            else:
+                shutil.copy2(entry, place)
 
 
 def warn_of_reservations(assignment: str, grades: Sequence[StudentGrade]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mograder.core.closing import closing_fd
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.files import open_flags
 from mograder.grading.submissions.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
@@ -24,6 +25,8 @@ from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.integrity.integrity import describe_tampering
 from mograder.notebook.source.submit_cells import SUBMIT
 
+_READ = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
+_READ |= open_flags.NOCTTY | open_flags.BINARY
 _NOT_A_FILE = "A submission has to be a regular file."
 
 
@@ -34,9 +37,8 @@ def read_submission(path: Path) -> bytes:
         InvalidInput: It is no regular file, such as a link or a directory, or cannot be read.
         TooLarge: It is larger than a notebook may be.
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, _READ)
     except OSError as error:
         if path.is_symlink():
             raise InvalidInput(f"{path.name} is a link. {_NOT_A_FILE}") from error

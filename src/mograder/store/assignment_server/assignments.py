@@ -29,7 +29,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
-from mograder.store.submissions.history import reads_as_a_submission
+from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 MANIFEST_FILE = "assignments.json"
 _LIMIT = 16 * 1024 * 1024

@@ -43,10 +43,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.files import file_lock
+from mograder.core.files import file_lock, open_flags
 from mograder.core.files.atomic_file import move_file
 from mograder.core.files.disk import DISK
 from mograder.core.log import get_logger
+from mograder.core.system import SYSTEM
 from mograder.store.database.database_errors import in_words, no_answer
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -287,7 +288,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
         raise in_words(error, path) from error
-    with target.open("rb") as file:
+    with target.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
 
@@ -432,7 +433,7 @@ def _make_private(path: Path, *, mend: bool = True) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600))
     except FileExistsError:
         if mend and path.is_file() and stat.S_IMODE(path.stat().st_mode) != _PRIVATE:
             path.chmod(_PRIVATE)
@@ -452,7 +453,7 @@ def _set_journal(path: Path) -> None:
     A file lock serialises this: if two programs switch a new file at once, SQLite does not wait,
     and one of them fails with "database is locked".
     """
-    turn = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    turn = _open_turn(path)
     try:
         file_lock.acquire(turn, seconds=None)
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
@@ -462,6 +463,16 @@ def _set_journal(path: Path) -> None:
         raise in_words(error, path) from error
     finally:
         os.close(turn)
+
+
+def _open_turn(path: Path) -> int:
+    """Open what is locked while a database's journal is set: its directory.
+
+    Windows opens no directories, so a file beside the database is locked there.
+    """
+    if SYSTEM == "windows":
+        return file_lock.open_lock(path.with_name(f".{path.name}.journal-lock"))
+    return os.open(path.parent, os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -1,4 +1,4 @@
-"""Files in a folder of the person who runs the command.
+"""Files in a folder of the person who runs the command: a student's work, a teacher's course.
 
 Such a folder needs less than one that others write to (``store.filesystem.untrusted_dir``), so this
 works on every system. On Linux :func:`folder_of_files` takes the stricter one all the same: there
@@ -12,11 +12,12 @@ import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import open_flags
 from mograder.core.files.atomic_file import set_mode
 from mograder.core.files.disk import DISK, Place, explained_when_full
@@ -24,7 +25,7 @@ from mograder.core.files.held_files import unlink
 from mograder.core.files.long_paths import reachable
 from mograder.core.system import SYSTEM
 from mograder.store.filesystem.path_errors import REMEDY, checked, explained, too_large
-from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
+from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir
 
 _PLAIN = NewFile()
 
@@ -35,14 +36,22 @@ class FolderOfFiles(Protocol):
     def read(self, relative: str, limit: int) -> bytes:
         """Return a file's bytes, at most ``limit``."""
 
+    def stat(self, relative: str) -> FileInfo:
+        """Return facts about a regular file."""
+
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
         """Write a file; return False if one existed and was not to be replaced."""
 
     def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
         """Copy a stream to a file, as :meth:`write`."""
 
-    def replace_keeping(self, relative: str, kept: Iterable[str], source: BinaryIO) -> str | None:
+    def replace_keeping(
+        self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
+    ) -> str | None:
         """Replace a file, and keep the old one beside it under the first free name of ``kept``."""
+
+    def move(self, relative: str, target: str) -> bool:
+        """Rename a file or directory; return False if ``target`` exists already."""
 
     def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
         """Create a directory and its missing parents."""
@@ -72,6 +81,14 @@ class OwnDir:
             raise too_large(relative, limit)
         return data
 
+    def stat(self, relative: str) -> FileInfo:
+        """Return facts about a regular file, also a link's target."""
+        with explained(relative):
+            info = self._at(relative).stat()
+        if not stat.S_ISREG(info.st_mode):
+            raise InvalidInput(f"{relative!r} is no file.", hint=REMEDY)
+        return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
+
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
         """Write ``data`` to a file atomically; see :meth:`copy`."""
         return self.copy(relative, io.BytesIO(data), how)
@@ -90,7 +107,9 @@ class OwnDir:
             DISK.fsync_directory(Path(target.name).parent)
         return True
 
-    def replace_keeping(self, relative: str, kept: Iterable[str], source: BinaryIO) -> str | None:
+    def replace_keeping(
+        self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
+    ) -> str | None:
         """Replace a file, and keep a copy of the old one beside it.
 
         The copy is complete before the file is replaced. Return its name, None if there was no
@@ -100,17 +119,29 @@ class OwnDir:
         """
         target = self._at(relative)
         if not os.path.lexists(target):
-            self.copy(relative, source)
+            self.copy(relative, source, how)
             return None
         name = self._keep(target, kept)
         try:
-            self.copy(relative, source)
+            self.copy(relative, source, how)
         except BaseException:
             if target.exists():
                 with contextlib.suppress(OSError):
                     unlink(target.with_name(name))
             raise
         return name
+
+    def move(self, relative: str, target: str) -> bool:
+        """Rename a file or directory; return False if ``target`` exists already."""
+        old, new = self._at(relative), self._at(target)
+        with explained(relative), explained_when_full():
+            try:
+                DISK.place(Place.of(old), Place.of(new))
+            except FileExistsError:
+                return False
+            for each in {old.parent, new.parent}:
+                DISK.fsync_directory(each)
+        return True
 
     def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
         """Create a directory and its missing parents."""

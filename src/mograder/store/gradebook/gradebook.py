@@ -21,7 +21,8 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from mograder.core.clock import SystemClock
 from mograder.core.closing import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
-from mograder.core.files import file_lock
+from mograder.core.files import file_lock, open_flags
+from mograder.core.files.atomic_file import set_mode
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.names import Username
@@ -487,10 +488,10 @@ def _turn(lock: Path) -> Iterator[None]:
 def _open_lock(lock: Path) -> int:
     """Open the lock file; a new one gets the read and write permissions of the gradebook."""
     with contextlib.suppress(FileExistsError):
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.fchmod(fd, lock.with_suffix("").stat().st_mode & 0o666)
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600)
+        set_mode(fd, lock.with_suffix("").stat().st_mode & 0o666)
         return fd
-    return os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    return os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
 
 
 def _student_upsert(row: Mapping[str, str]) -> Insert:

@@ -8,11 +8,10 @@ of each; they may be missing, for submissions of 0.3.16 or after a power cut.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,9 +22,7 @@ from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import SharedFile
 from mograder.core.names import Username
 from mograder.store.filesystem.records import Records
-
-_STAMPED = re.compile(r"(?P<user>.+)_(?P<time>\d{8}T\d{6})(?:-(?P<number>\d{1,4}))?\.py")
-_SAME_SECOND = 1000
+from mograder.store.submissions.submitted_files import reads_as_a_submission, stamped_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +132,8 @@ class History:
 
     def find(self, filename: str) -> Submission | None:
         """Return a submission by its file name; ``<user>.py`` names the one that counts."""
-        stamped = _STAMPED.fullmatch(filename)
-        user = stamped["user"] if stamped else filename.removesuffix(".py")
+        stamped = stamped_name(filename)
+        user = stamped.user if stamped else filename.removesuffix(".py")
         person = self.people.get(user)
         if person is None:
             return None
@@ -169,9 +166,9 @@ class History:
         self.people = {}
         for user, received, filename in sorted(_stamped(names)):
             self._add(user, filename, received)
-        plain = (name.removesuffix(".py") for name in names if not _STAMPED.fullmatch(name))
-        for user in plain:
-            self._count(user)
+        for user in (name.removesuffix(".py") for name in names):
+            if not reads_as_a_submission(user):
+                self._count(user)
         for person in self.people.values():
             if person.counting is None and person.submissions:
                 # Without its link the newest one counts, so that no submission is ignored.
@@ -218,40 +215,6 @@ class History:
                 continue  # An incomplete line, left by a crash.
             self._known[record.filename] = record
             self._last[record.user] = max(self._last.get(record.user, 0), record.sequence)
-
-
-@dataclass(frozen=True, slots=True)
-class StampedName:
-    """The name of a submission's file: its user, its time, and its number within that second."""
-
-    user: str
-    received: datetime
-    number: int = 0
-
-
-def stamped_name(name: str) -> StampedName | None:
-    """Return the parts of a file name ``<user>_<time>.py``, None if it has another form."""
-    found = _STAMPED.fullmatch(name)
-    if found is None:
-        return None
-    try:
-        when = datetime.strptime(found["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return StampedName(found["user"], when, int(found["number"] or 0))
-
-
-def reads_as_a_submission(user: str) -> bool:
-    """Return whether ``<user>.py`` has the form of a submission's file name, with a time."""
-    return _STAMPED.fullmatch(f"{user}.py") is not None
-
-
-def names_for(user: str, when: datetime) -> Iterator[str]:
-    """Yield the file names that a submission of this second may have, unnumbered first."""
-    stem = f"{user}_{when.astimezone(UTC):%Y%m%dT%H%M%S}"
-    yield f"{stem}.py"
-    for number in range(1, _SAME_SECOND):
-        yield f"{stem}-{number}.py"
 
 
 def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], str]]:

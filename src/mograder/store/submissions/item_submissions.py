@@ -25,7 +25,8 @@ from mograder.core.names import Username
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.filesystem.records import Records, locked_directory
 from mograder.store.filesystem.tmpfile import Unnamed
-from mograder.store.submissions.history import RECORD, History, Person, Submission, names_for
+from mograder.store.submissions.history import RECORD, History, Person, Submission
+from mograder.store.submissions.submitted_files import names_for
 
 _MOST = 5000
 """Most submissions of one user to one item."""

@@ -27,10 +27,11 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.filesystem.records import Records, make_directories
 from mograder.store.filesystem.tmpfile import written
-from mograder.store.submissions.history import History, Person, Submission, reads_as_a_submission
+from mograder.store.submissions.history import History, Person, Submission
 from mograder.store.submissions.item_submissions import ItemSubmissions, Work
 from mograder.store.submissions.item_submissions import Kept as Kept
 from mograder.store.submissions.item_submissions import Terms as Terms
+from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 _PLAIN = Terms()
 _LEFT_BEHIND = re.compile(r"\.[0-9a-f]{16}\.tmp")

@@ -1,4 +1,4 @@
-"""The submissions in a directory, one for each student, however it was filled.
+"""The names of submissions' files, and the submissions in a directory, however it was filled.
 
 ``<student>.py`` is a plain file that was fetched, or a link to the submission that counts,
 ``<student>_<time>.py``, as a hub or an assignment server keeps it (compatibility-0.3.16.md 9). The
@@ -10,20 +10,56 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import listed, nfc
 from mograder.core.names import FileName
-from mograder.store.submissions.history import stamped_name
 
+_STAMPED = re.compile(r"(?P<user>.+)_(?P<time>\d{8}T\d{6})(?:-(?P<number>\d{1,4}))?\.py")
+_SAME_SECOND = 1000
 _SUFFIX = ".py"
 _REMEDY = "Put the notebook itself in its place."
+
+
+@dataclass(frozen=True, slots=True)
+class StampedName:
+    """The name of a submission's file: its user, its time, and its number within that second."""
+
+    user: str
+    received: datetime
+    number: int = 0
+
+
+def stamped_name(name: str) -> StampedName | None:
+    """Return the parts of a file name ``<user>_<time>.py``, None if it has another form."""
+    found = _STAMPED.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        when = datetime.strptime(found["time"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return StampedName(found["user"], when, int(found["number"] or 0))
+
+
+def reads_as_a_submission(user: str) -> bool:
+    """Return whether ``<user>.py`` has the form of a submission's file name, with a time."""
+    return _STAMPED.fullmatch(f"{user}.py") is not None
+
+
+def names_for(user: str, when: datetime) -> Iterator[str]:
+    """Yield the file names that a submission of this second may have, unnumbered first."""
+    stem = f"{user}_{when.astimezone(UTC):%Y%m%dT%H%M%S}"
+    yield f"{stem}.py"
+    for number in range(1, _SAME_SECOND):
+        yield f"{stem}-{number}.py"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mograder.auth.tokens import make_token
 from mograder.core.errors import Forbidden, InvalidInput
 from mograder.core.names import Username
 from mograder.store.assignment_server.name_registry import How, taken
-from mograder.store.submissions.history import reads_as_a_submission
+from mograder.store.submissions.submitted_files import reads_as_a_submission
 from mograder.web.context import client_address, context_of
 from mograder.web.request_body import read_body
 from mograder.web.server.access import RequestInfo, identify

@@ -16,8 +16,9 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
 from mograder.store.assignment_server.assignments import Assignment
 from mograder.store.assignment_server.grades import Mark
-from mograder.store.submissions.history import Submission, reads_as_a_submission
+from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Kept, Terms
+from mograder.store.submissions.submitted_files import reads_as_a_submission
 from mograder.web.receipts import receipt_of
 from mograder.web.request_body import MEGABYTE, announced_size, read_body, submitted_bytes
 from mograder.web.server.access import RequestInfo

@@ -83,6 +83,22 @@ def test_a_link_is_kept_as_a_link(folder: FolderOfFiles, tmp_path: Path) -> None
     assert (tmp_path / "lab.py").read_bytes() == b"new"
 
 
+def test_what_is_moved_takes_no_name_that_is_taken(folder: FolderOfFiles, tmp_path: Path) -> None:
+    folder.make_directory("old")
+    folder.write("old/x.csv", b"12", NewFile(modified_ns=10**18))
+    folder.write("taken", b"")
+    assert not folder.move("old", "taken")
+    assert folder.move("old", "new")
+    assert files(tmp_path) == {"new/x.csv": b"12", "taken": b""}
+    facts = folder.stat("new/x.csv")
+    assert (facts.size, facts.modified_ns) == (2, 10**18)
+    for act in (lambda: folder.move("old", "newer"), lambda: folder.stat("old")):
+        with pytest.raises(NotFound):
+            act()
+    with pytest.raises(InvalidInput):
+        folder.stat("new")
+
+
 @pytest.mark.parametrize("path", ["../out", "/etc/passwd", "a//b", "", "a/../../b"])
 def test_no_path_leads_out(folder: FolderOfFiles, path: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):

@@ -1,0 +1,245 @@
+"""Teachers' commands as on Windows and macOS: Moodle, an assignment server, the gradebook.
+
+`test_hub_course_commands.py` has the commands for a hub. What needs a sandbox is refused there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.support.moodle.replay import token_of as moodle_token
+from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
+from tests.support.other_system import OtherSystem
+from tests.support.released_course import ReleasedCourse, open_released_course
+from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
+
+pytestmark = pytest.mark.full
+
+System = Literal["windows", "macos"]
+SYSTEMS = pytest.mark.parametrize("system", ["windows", "macos"])
+GRADES = (
+    "student,mark,feedback,feedback_format\n"
+    'alice,"87,5","<p>Bien joué — <b>87.5</b> &amp; more</p>",html\n'
+    "bob@example.edu,55,,\n"
+    "carol,,only feedback,\n"
+)
+
+
+class Teacher:
+    """Runs commands in a course as on another system."""
+
+    def __init__(self, system: System, course: Path, **extra: str) -> None:
+        home = course.parent / "home"
+        home.mkdir(exist_ok=True)
+        self._system = OtherSystem(system, home=home, extra=extra)
+        self._course = course
+        self.err = ""
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        """Run a command and return what it printed; ``err`` is what it told besides."""
+        done = self._system.mograder(*words, cwd=self._course)
+        assert done.returncode == status, (words, done.stdout, done.stderr)
+        self.err = done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def moodle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    with course_setup(tmp_path / "course", monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Course]:
+    with serving_course(make_course(tmp_path / "server")) as course:
+        yield course
+
+
+@pytest.fixture
+def graded(tmp_path: Path) -> Iterator[ReleasedCourse]:
+    """A course whose hw1 was graded on Linux; carol's essay is not marked yet."""
+    with open_released_course(tmp_path / "graded", assignment="hw1") as course:
+        yield course
+
+
+@SYSTEMS
+def test_a_teacher_collects_from_moodle_and_sends_marks_back(
+    system: System, moodle: CourseSetup
+) -> None:
+    extra = {
+        "MOGRADER_MOODLE_URL": moodle.moodle.url,
+        "MOGRADER_MOODLE_TOKEN": moodle_token("teach1"),
+    }
+    run = Teacher(system, moodle.course, **extra)
+    for name in ("A1-Introduction", "A2-Optimisation"):
+        (moodle.course / "source" / name).mkdir(parents=True)
+    assert "  updated: A1. Introduction\n" in run("moodle", "sync")
+    assert "Wrote 4 users" in run("moodle", "sync-users", "--map", "students.csv")
+    fetch = ("moodle", "fetch-submissions", "A1")
+    assert "3 fetched, 1 skipped" in run(*fetch)
+    submitted = moodle.course / "submitted" / "A1-Introduction"
+    assert (submitted / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
+    assert (submitted / "alice.files" / "helper.py").read_bytes() == next(iter(SUPPLIED.values()))
+    assert "3 unchanged, 1 skipped" in run(*fetch)
+    (submitted / "alice.py").write_text("a teacher's own note")
+    assert "3 fetched, 1 skipped" in run(*fetch, "--force")
+    (kept,) = (submitted / ".replaced").glob("*/alice.py")
+    assert kept.read_text() == "a teacher's own note"
+    assert not list(submitted.glob(".fetching*"))
+
+    (moodle.course / "grades.csv").write_text(GRADES, encoding="utf-8")
+    folder = moodle.course / "feedback" / "A1-Introduction" / "alice"
+    folder.mkdir(parents=True)
+    (folder / "alice_feedback.html").write_text("<h1>Feedback é</h1>", encoding="utf-8")
+    told = run("moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv")
+    assert "A1. Introduction: 3 changed.\n" in told
+    assert "Moodle was asked again: it holds what is listed as changed." in told
+
+
+@SYSTEMS
+def test_work_under_the_name_of_a_participant_gets_its_students(
+    system: System, tmp_path: Path
+) -> None:
+    """Files and folders are renamed; what stands in the way goes to ``.replaced``."""
+    folder = tmp_path / "in"
+    (folder / "Participant-1.files").mkdir(parents=True)
+    (folder / "Participant-1.files" / "data.csv").write_text("1")
+    (folder / "Participant-1.py").write_text("one")
+    (folder / "alice.py").write_text("two")
+    code = """
+from datetime import UTC, datetime
+from pathlib import Path
+from mograder.exchange.arrivals import arrivals
+from mograder.exchange.collecting import CollectedFolder
+with arrivals(Path("in")) as held:
+    folder = CollectedFolder(Path("in"), held, datetime(2026, 11, 21, 12, tzinfo=UTC))
+    for end in (".py", ".files"):
+        folder.rename(f"Participant-1{end}", f"alice{end}")
+    print(folder.put("bob.files/a.csv", b"1"), folder.put("alice.files", b"a file").fate)
+"""
+    done = OtherSystem(system).python(code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("updated\n")
+    found = {
+        each.relative_to(folder).as_posix(): each.read_text()
+        for each in folder.rglob("*")
+        if each.is_file()
+    }
+    (beside,) = (name for name in found if name.startswith("alice.files.replaced-"))
+    (kept,) = (name for name in found if name.startswith(".replaced/"))
+    assert beside.endswith("/data.csv")
+    assert kept.endswith("/Participant-1.py")
+    assert found == {
+        "alice.py": "two",
+        kept: "one",
+        "bob.files/a.csv": "1",
+        "alice.files": "a file",
+        beside: "1",
+    }
+
+
+@SYSTEMS
+def test_two_runs_do_not_fetch_into_one_directory(system: System, tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from mograder.core.errors import Busy
+from mograder.exchange.arrivals import arrivals
+with arrivals(Path("in")):
+    try:
+        with arrivals(Path("in")):
+            print("both")
+    except Busy as error:
+        print(error.message)
+with arrivals(Path("in")):
+    print("free again")
+print(list(Path("in").iterdir()))
+"""
+    done = OtherSystem(system).python(code, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "Another command is fetching into in.",
+        "free again",
+        "[]",
+    ], done.stderr
+
+
+def test_names_that_windows_refuses_are_encoded_there(tmp_path: Path) -> None:
+    code = """
+from mograder.exchange.unpacking import visible_path
+print(*map(visible_path, ["data/aux.csv", "what?.txt", ".git/x", "end.", "plain.py"]), sep="\\n")
+"""
+    names = {
+        "windows": ["data/au%78.csv", "what%3F.txt", "_.git/x", "end%2E", "plain.py"],
+        "macos": ["data/aux.csv", "what?.txt", "_.git/x", "end.", "plain.py"],
+    }
+    for system, expected in names.items():
+        done = OtherSystem(system).python(code, cwd=tmp_path)  # type: ignore[arg-type]
+        assert done.stdout.splitlines() == expected, done.stderr
+
+
+@SYSTEMS
+def test_the_gradebook_is_read_marked_released_and_exported(
+    system: System, graded: ReleasedCourse
+) -> None:
+    course = graded.loaded.course_dir
+    run = Teacher(system, course)
+    assert "13.5" in run("gradebook", "show", "hw1")
+    assert "Essay" in run("gradebook", "statistics", "hw1")
+    assert "given by mia" in run("gradebook", "explain", "hw1", "alice")
+    run("gradebook", "mark", "hw1", "alice", "Essay=9")
+    assert _marks(run("gradebook", "export", "hw1"))["alice"] == "16.5"
+    assert "hw1: 2 students see their marks." in run("gradebook", "release", "hw1")
+    assert "taken back from 1" in run(
+        "gradebook", "withdraw", "hw1", "--student", "bob", "--note", "x"
+    )
+    run("gradebook", "check")
+    run("gradebook", "export-0316", "old.db")
+    run("gradebook", "import-0316", "old.db", "--dry-run")
+    run("extension", "add", "hw1", "alice", "--until", "2030-01-01")
+    assert "alice" in run("extension", "list")
+
+
+@SYSTEMS
+def test_released_marks_and_pages_go_to_an_assignment_server(
+    system: System, graded: ReleasedCourse, served: Course
+) -> None:
+    course = graded.loaded.course_dir
+    run = Teacher(system, course)
+    place = course / "feedback" / "hw1"
+    (place / "alice").mkdir(parents=True)
+    (place / "alice" / "notes.txt").write_text("a file of hers")
+    for name in ("alice", "bob"):
+        (place / f"{name}.html").write_text("of the present marks")
+    run("gradebook", "release", "hw1", "--student", "alice")
+    there = ("--url", served.url, "--token", token_of("__instructor__"))
+    (course / "homework.py").write_bytes(HOMEWORK)
+    hers = ("--url", served.url, "--token", token_of("alice"))
+    run("https", "submit", "hw1", "homework.py", *hers)
+    assert "Downloaded 1 submission(s)" in run("https", "fetch-submissions", "hw1", *there)
+    assert (course / "submitted" / "hw1" / "alice.py").read_bytes() == HOMEWORK
+    run("https", "upload-grades", "hw1", *there)
+    assert "Held back, as they are not released: bob." in run.err
+    run("https", "upload-feedback", "hw1", *there)
+    (page,) = (served.root / "hw1" / "feedback").glob("*.html")
+    assert page.stem == "alice"
+    assert "<strong>13.5</strong> of 20 marks" in page.read_text()
+    held = json.loads((served.root / "hw1" / "grades.json").read_text())
+    assert [(row["username"], row["grade"]) for row in held if row["grade"]] == [("alice", "13.5")]
+    assert "may register again" in run("https", "reset", "alice", *there)
+
+
+@SYSTEMS
+def test_grading_needs_linux_and_says_so(system: System, graded: ReleasedCourse) -> None:
+    run = Teacher(system, graded.loaded.course_dir)
+    run("autograde", "hw1", status=78)
+    assert "runs on Linux only" in run.err
+
+
+def _marks(text: str) -> Mapping[str, str]:
+    return {row["student"]: row["mark"] for row in csv.DictReader(io.StringIO(text))}
