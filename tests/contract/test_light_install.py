@@ -175,8 +175,8 @@ def test_the_dashboard_starts_as_on_another_system(
         assert done.returncode == 0, done.stdout + done.stderr
     done = other.python("import mograder.web.student.server, sys; print('fastapi' in sys.modules)")
     assert done.stdout == "False\n", done.stderr
-    for command in (("gradebook", "show"), ("moodle", "sync"), ("https", "upload-grades", "A1")):
-        done = other.mograder(*command, cwd=tmp_path)
+    for words in ("gradebook show", "moodle sync", "https upload-grades A1"):
+        done = other.mograder(*words.split(), cwd=tmp_path)
         assert done.returncode == 78, done.stdout + done.stderr
         assert "Install the rest: " in done.stderr
         assert "Traceback" not in done.stderr
