@@ -73,7 +73,7 @@ def _validated(label: str, conditions: list[tuple[bool, float]]) -> ValidatedChe
     )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings().max_examples)
 @given(_MARKS, _RESULTS)
 def test_the_notebook_and_its_validation_give_the_same_marks(
     marks: dict[str, float], results: dict[tuple[str, str], list[tuple[bool, float]]]

@@ -94,7 +94,7 @@ def test_nothing_acts_loads_or_hides(markup: str) -> None:
             assert not {"summary", "unseen", "note"} & set((value or "").split())
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.lists(
         st.sampled_from(

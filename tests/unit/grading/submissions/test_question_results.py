@@ -51,7 +51,7 @@ def check(state: GradingState, *labels: GradedLabel, reason: str = "") -> Graded
     return GradedCheck(cell=0, line=1, hidden=False, state=state, reason=reason, labels=labels)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings().max_examples)
 @given(QUESTIONS)
 def test_marks_are_those_of_the_one_function_and_of_the_notebooks_own_table(
     questions: dict[str, tuple[float, list[list[tuple[bool, float]]]]],

@@ -182,6 +182,7 @@ class Mute(FakeNode):
         return await super()._do(call)
 
 
+@pytest.mark.full  # ten seconds, in which nothing happens
 async def test_a_node_that_lists_no_sessions_delays_the_others_by_seconds(rig: NodeRig) -> None:
     async with pool_on(rig) as hub:
         sound = FakeNode("sound", zygotes={ENVIRONMENT})

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.store.database import database
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
@@ -272,12 +273,15 @@ def test_an_error_in_between_leaves_nothing_of_a_run(
     assert len(book.runs("A1", "alice")) == 1
 
 
-def test_a_gradebook_that_another_program_locks_is_named(book: Gradebook, path: Path) -> None:
-    with closing(sqlite3.connect(path)) as other:
+def test_a_gradebook_that_another_program_locks_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    with Gradebook(path) as book, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Busy, match=r"gradebook\.db is locked"):
             book.record_run(a_run(points=FAIR))
-    assert book.grades("A1") == ()
+        assert book.grades("A1") == ()
 
 
 def test_a_damaged_gradebook_is_named(book: Gradebook, path: Path) -> None:
