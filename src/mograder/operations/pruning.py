@@ -60,8 +60,11 @@ async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
     if not wheel:
         return None
     hub = loaded.settings.hub
-    published = await asyncio.to_thread(_scripts, loaded.path(hub.release_dir))
-    return await needed_environments(loaded.path(hub.environments_dir), wheel, published)
+    published = await asyncio.to_thread(published_scripts, loaded.path(hub.release_dir))
+    # The empty header is for copies whose item is no longer published; that of the trial session
+    # is included so that its environment is kept for the next run.
+    needed = {*published, Script(), read_script(NOTEBOOK)}
+    return await needed_environments(loaded.path(hub.environments_dir), wheel, needed)
 
 
 def _wheel_in_use(wheels: Path) -> str:
@@ -70,14 +73,10 @@ def _wheel_in_use(wheels: Path) -> str:
     return found[-1].name if found else ""
 
 
-def _scripts(releases: Path) -> frozenset[Script]:
-    """Return the headers of the notebooks that sessions can be started with.
-
-    The empty header is for copies whose item is no longer published; that of the trial session
-    is included so that its environment is kept for the next run.
-    """
-    scripts = {Script()}
-    for text in (NOTEBOOK, *_published(releases)):
+def published_scripts(releases: Path) -> frozenset[Script]:
+    """Return the headers of the published notebooks; it changes nothing there."""
+    scripts = set()
+    for text in _published(releases):
         with suppress(MograderError):  # such a release starts no session
             scripts.add(read_script(text))
     return frozenset(scripts)

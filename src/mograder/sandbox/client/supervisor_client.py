@@ -477,6 +477,14 @@ class SupervisorClient:
             self._opening.add_done_callback(self._opened)
         return await asyncio.shield(self._opening)
 
+    async def begin(self, epoch: int) -> None:
+        """Tell the supervisor that the hub is at work now; ``epoch`` is the hub's.
+
+        Raises: :class:`Conflict` if a hub of a higher epoch uses it, and as :meth:`open`.
+        """
+        self._epoch = epoch
+        await (await self.open()).greet(epoch)
+
     async def _connect(self) -> Connection:
         if self._connection is not None:
             lost, self._connection = self._connection, None

@@ -9,6 +9,7 @@ import gc
 import secrets
 import socket
 import sys
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
@@ -22,7 +23,7 @@ from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
-from mograder.web.hub.app import create_app
+from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.services import Services
@@ -78,7 +79,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         # The port first: a hub that cannot listen must not touch a running one's sessions.
         listener = stack.enter_context(contextlib.closing(_listener(loaded, service)))
-        standby = functools.partial(standing_by, listener, service)
+        standby = functools.partial(_standby, listener, service)
         opening = open_services(loaded, read_environ(), secret=secret, dev=dev, wait=standby)
         services = await stack.enter_async_context(opening)
         if dev and not services.sandboxed:
@@ -99,6 +100,16 @@ async def _serve(
         gc.freeze()
         gc.enable()  # it was off for the start (``cli/hub/run.py``)
         await server.serve(sockets=[listener])
+
+
+@contextlib.asynccontextmanager
+async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[None]:
+    """Say that the hub waits, and make what needs no lock, during the block."""
+    async with standing_by(listener, service):
+        install_routes()
+        gc.collect()
+        gc.freeze()  # the collection before the hub serves is then a short one
+        yield
 
 
 def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> uvicorn.Config:

@@ -32,6 +32,7 @@ from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.active_hub import HubLock, Hubs, may_be_several
 from mograder.store.hub.hub_state import HubState
+from mograder.web.hub.opening.preparation import Preparation
 
 _TRY_SECONDS = 1.0
 _LOOK_EACH = 10
@@ -71,11 +72,13 @@ async def begin_work(
     loaded: LoadedSettings,
     environ: Environ,
     standby: Standby,
+    preparation: Preparation,
     stack: AsyncExitStack,
 ) -> HubAtWork:
     """Open the database when no other hub is at work; wait for that inside ``standby()``.
 
-    What is opened is closed with ``stack``.
+    What is opened is closed with ``stack``. A hub that waits for one on another machine prepares
+    what needs no lock.
 
     Raises: :class:`Conflict` while another hub works and this one cannot wait, and as
     :func:`~mograder.store.database.database.upgrade`.
@@ -93,7 +96,8 @@ async def begin_work(
     lock = HubLock(engine)
     stack.push_async_callback(asyncio.to_thread, lock.close)
     if not await to_its_end(lock.take):
-        await _wait(loaded, Hubs(engine), lock, place, standby)
+        async with standby():
+            await _wait(loaded, Hubs(engine), lock, place, preparation)
     with contextlib.suppress(Conflict):  # a hub that hangs on this machine may have it still
         stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
     await asyncio.to_thread(upgrade, engine)
@@ -110,18 +114,18 @@ async def _wait(
     hubs: Hubs,
     lock: HubLock,
     place: str,
-    standby: Standby,
+    preparation: Preparation,
 ) -> None:
-    """Wait until this hub has the lock."""
+    """Wait until this hub has the lock. Raises: as :func:`_demand_nodes`."""
     _log.info("another hub is at work on this course; this one waits")
     gc.enable()  # it is off for a start, which is short (``cli/hub/run.py``)
-    async with standby():
-        for attempt in itertools.count():
-            if attempt % _LOOK_EACH == 0 and not loaded.settings.nodes.enabled:
-                await _see_place(hubs, place)
-            await asyncio.sleep(_TRY_SECONDS)
-            if await _takes(lock):
-                break
+    for attempt in itertools.count():
+        if attempt % _LOOK_EACH == 0 and (other := await _other_place(hubs, place)):
+            _demand_nodes(loaded, other)
+            preparation.look()
+        await asyncio.sleep(_TRY_SECONDS)
+        if await _takes(lock):
+            break
     gc.disable()
     _log.info("the hub at work has ended; this one takes its place")
 
@@ -135,14 +139,19 @@ async def _takes(lock: HubLock) -> bool:
         return False
 
 
-async def _see_place(hubs: Hubs, place: str) -> None:
-    """See that a hub without nodes can take over. Raises: :class:`Conflict` if it cannot."""
+async def _other_place(hubs: Hubs, place: str) -> str:
+    """Return where the hub at work is, "" if that is ``place`` or cannot be read."""
     try:
         other = await asyncio.to_thread(hubs.place)
     except MograderError as error:
         _log.debug("the hubs of this course cannot be read: %s", error)
-        return
-    if other and other != place:
+        return ""
+    return "" if other == place else other
+
+
+def _demand_nodes(loaded: LoadedSettings, other: str) -> None:
+    """See that this hub can wait for one that is elsewhere. Raises: :class:`Conflict` if not."""
+    if not loaded.settings.nodes.enabled:
         raise Conflict(
             f"Another hub works on this course, on another machine ({other}).",
             hint="Only a hub with nodes ([nodes] enabled) can wait for that one's end: the "

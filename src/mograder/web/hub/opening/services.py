@@ -26,7 +26,7 @@ from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
-from mograder.sandbox.client.bootstrap import asset_url_of, open_sandbox, supervisor_config
+from mograder.sandbox.client.bootstrap import asset_url_of
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.pruning import prune_environments
@@ -49,8 +49,9 @@ from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hosting import Hosting, own_machine
-from mograder.web.hub.opening.hub_at_work import Standby, begin_work
+from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
 from mograder.web.hub.opening.hub_grading import Hands, open_grading
+from mograder.web.hub.opening.preparation import HubSandbox, Preparation
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     pass
@@ -68,9 +69,10 @@ async def open_services(
     student code could not be confined, and as :func:`begin_work`.
     """
     async with AsyncExitStack() as stack:
-        clock, work = SystemClock(), await begin_work(loaded, environ, wait, stack)
+        clock, sandbox = SystemClock(), HubSandbox(loaded, environ, dev=dev)
+        work = await _begin_work(loaded, environ, sandbox, wait, stack)
         state = work.state
-        supervisor, sandboxed = await _open_sandbox(loaded, environ, stack, work.epoch, dev=dev)
+        supervisor, sandboxed = await sandbox.at_work(work.epoch)
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
         opening = open_hosting(Course(loaded, state, clock, supervisor, work.epoch))
         hosting = await stack.enter_async_context(opening)
@@ -111,13 +113,20 @@ async def open_services(
         )
 
 
-async def _open_sandbox(
-    loaded: LoadedSettings, environ: Environ, stack: AsyncExitStack, epoch: int, *, dev: bool
-) -> tuple[SupervisorClient, bool]:
-    wanted, config = loaded.settings.security.use_bubblewrap, supervisor_config(loaded, environ)
-    opened = await open_sandbox(config, wanted, dev=dev, epoch=epoch)
-    stack.push_async_callback(opened[0].close)
-    return opened
+async def _begin_work(
+    loaded: LoadedSettings,
+    environ: Environ,
+    sandbox: HubSandbox,
+    wait: Standby,
+    stack: AsyncExitStack,
+) -> HubAtWork:
+    preparation = Preparation(loaded, sandbox)
+    try:
+        return await begin_work(loaded, environ, wait, preparation, stack)
+    finally:
+        await preparation.close()
+        # Ended before the lock is free: by then the next hub may use the supervisor.
+        stack.push_async_callback(sandbox.close)
 
 
 def _spawner(
