@@ -70,6 +70,11 @@ class TwoHubs:
         (token,) = node_tokens(self.hubs[0], name)
         return NodeProcess(self.url, token, self.place, self.place, log, self.shared.uv_cache)
 
+    def environments(self, hub: int) -> set[str]:
+        """The names of the finished environments of a hub that has its own."""
+        records = self.hubs[hub].course.parent.glob("environments/[!.]*/environment.json")
+        return {record.parent.name for record in records}
+
     def rows(self) -> list[SessionRow]:
         """The rows of all sessions."""
         engine = open_engine(database_url(self.database, self.place))
@@ -81,11 +86,16 @@ class TwoHubs:
 
 @contextmanager
 def two_hubs(
-    postgres: PostgresServer, shared: SharedCaches, prepare: Prepare = lambda _: None
+    postgres: PostgresServer,
+    shared: SharedCaches,
+    prepare: Prepare = lambda _: None,
+    *,
+    apart: bool = False,
 ) -> Iterator[TwoHubs]:
     """Start both hubs, the first one at work; no node is connected yet.
 
-    ``prepare`` may fill the share before.
+    ``prepare`` may fill the share before. ``apart``: each has its own environments, as on machines
+    of their own (:meth:`TwoHubs.environments`).
     """
     place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     logs = REPOSITORY / "artifacts"
@@ -113,6 +123,8 @@ def two_hubs(
                 "nodes.enabled": True,
                 "nodes.lease_seconds": LEASE_SECONDS,
             }
+            if apart:
+                settings["hub.environments_dir"] = str(place / name / "environments")
             made = kind(course, log, HubConfig(settings=settings, start_seconds=120))
             hubs.append(stack.enter_context(made))
         one, two = hubs

@@ -293,8 +293,9 @@ class HubSettings(Section):
     collect: bool = False
     """Whether the dashboard has a Submit button, which puts submissions into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"
-    """The directory for the packages of this hub's notebooks. Hubs must not share it: each removes
-    the environments that it does not need."""
+    """The directory for the packages of this hub's notebooks, on a disk of its machine. Hubs on
+    several machines must not share it: each builds its own, also while it waits, and removes those
+    that it does not need."""
     unused_environments_mb: Count = 4096
     """Disk space for environments that no item needs, in MiB. Above it the hub removes the least
     recently used ones; `mograder hub prune` removes all of them."""

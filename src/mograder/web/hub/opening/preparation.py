@@ -28,16 +28,20 @@ _log = get_logger(__name__)
 
 
 class HubSandbox:
-    """The hub's supervisor: opened once, by :meth:`at_work` if nothing has opened it before."""
+    """The hub's supervisor: opened once, by :meth:`at_work` if nothing has opened it before.
+
+    ``confines`` is whether its sessions are sandboxed, once it is open.
+    """
 
     def __init__(self, loaded: LoadedSettings, environ: Environ, *, dev: bool) -> None:
         self._config = supervisor_config(loaded, environ)
         self._wanted = loaded.settings.security.use_bubblewrap
         self._dev = dev
         self._opening: asyncio.Task[tuple[SupervisorClient, bool]] | None = None
+        self.confines = False
 
-    async def open(self, epoch: int = 0) -> tuple[SupervisorClient, bool]:
-        """Return its client, and whether its sessions are sandboxed; callers share one attempt.
+    async def open(self, epoch: int = 0) -> SupervisorClient:
+        """Return its client; callers share one attempt.
 
         ``epoch`` is that of the hub at work, 0 while it waits. An attempt goes on if its callers
         are cancelled, because what it starts would have no owner.
@@ -47,16 +51,17 @@ class HubSandbox:
         if self._opening is None or _failed(self._opening):
             opening = open_sandbox(self._config, self._wanted, dev=self._dev, epoch=epoch)
             self._opening = asyncio.create_task(opening)
-        return await asyncio.shield(self._opening)
+        client, self.confines = await asyncio.shield(self._opening)
+        return client
 
-    async def at_work(self, epoch: int) -> tuple[SupervisorClient, bool]:
-        """Return what :meth:`open` does, for the hub that begins to work.
+    async def at_work(self, epoch: int) -> SupervisorClient:
+        """Return its client for the hub that begins to work.
 
         Raises: as :meth:`open`; :class:`Conflict` if a hub of a higher epoch uses the supervisor.
         """
-        client, sandboxed = await self.open(epoch)
+        client = await self.open(epoch)
         await client.begin(epoch)
-        return client, sandboxed
+        return client
 
     async def close(self) -> None:
         """Disconnect from the supervisor, and end it if it is the hub's own."""
@@ -101,7 +106,7 @@ class Preparation:
     async def _prepare(self) -> None:
         try:
             if self._environments is None:
-                client, _ = await self._sandbox.open()
+                client = await self._sandbox.open()
                 self._environments = await asyncio.to_thread(self._open, client)
             directory = self._loaded.path(self._loaded.settings.hub.release_dir)
             for script in await asyncio.to_thread(published_scripts, directory):

@@ -70,9 +70,8 @@ async def open_services(
     """
     async with AsyncExitStack() as stack:
         clock, sandbox = SystemClock(), HubSandbox(loaded, environ, dev=dev)
-        work = await _begin_work(loaded, environ, sandbox, wait, stack)
+        work, supervisor = await _begin_work(loaded, environ, sandbox, wait, stack)
         state = work.state
-        supervisor, sandboxed = await sandbox.at_work(work.epoch)
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
         opening = open_hosting(Course(loaded, state, clock, supervisor, work.epoch))
         hosting = await stack.enter_async_context(opening)
@@ -82,7 +81,7 @@ async def open_services(
         validations = await _open_validations(loaded, hosting, stack)
         hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
         revocations = CachedRevocations(state, clock)
-        policy = _policy(loaded, secret, sandboxed=sandboxed, dev=dev)
+        policy = _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
         await stack.enter_async_context(_upkeep(loaded, releases, environments, state))
         yield Services(
             loaded=loaded,
@@ -102,7 +101,7 @@ async def open_services(
             allowances=Allowances(releases, loaded.settings.items),
             validations=validations,
             grading=await asyncio.to_thread(open_grading, loaded, hands),
-            sandboxed=sandboxed,
+            sandboxed=sandbox.confines,
             dev=dev,
             oidc_secret=_text(environ.oidc_secret),
             mail_password=_text(environ.mail_password),
@@ -119,14 +118,16 @@ async def _begin_work(
     sandbox: HubSandbox,
     wait: Standby,
     stack: AsyncExitStack,
-) -> HubAtWork:
+) -> tuple[HubAtWork, SupervisorClient]:
+    """Return the hub at work, and the client of its supervisor; both are closed with ``stack``."""
     preparation = Preparation(loaded, sandbox)
     try:
-        return await begin_work(loaded, environ, wait, preparation, stack)
+        work = await begin_work(loaded, environ, wait, preparation, stack)
     finally:
         await preparation.close()
         # Ended before the lock is free: by then the next hub may use the supervisor.
         stack.push_async_callback(sandbox.close)
+    return work, await sandbox.at_work(work.epoch)
 
 
 def _spawner(
