@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from mograder.core.sections import external_settings, node_settings, settings_model
+from mograder.core.sections import external_settings, settings_model
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.sections.settings_model import (
     NO_EFFECT,
@@ -141,7 +141,7 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 
 def _notes() -> dict[str, dict[str, str]]:
     """Return the strings that stand below keys, by class and key."""
-    modules = (settings_model, external_settings, node_settings)
+    modules = (settings_model, external_settings)
     trees = [ast.parse(inspect.getsource(each)) for each in modules]
     classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     return {node.name: _notes_of(node) for node in classes}

@@ -74,19 +74,19 @@ class _ErrorOptions:
         "validate": Lazy("mograder.cli.validate:validate_command"),
         "autograde": Lazy("mograder.cli.autograde.command:autograde_command", _LINUX),
         "feedback": Lazy("mograder.cli.feedback:feedback", _PACKAGES),
-        "gradebook": Lazy("mograder.cli.gradebook.group:gradebook", _PACKAGES),
-        "extension": Lazy("mograder.cli.extension.group:extension", _PACKAGES),
+        "gradebook": Lazy("mograder.cli.groups:gradebook", _PACKAGES),
+        "extension": Lazy("mograder.cli.groups:extension", _PACKAGES),
         "grader": Lazy("mograder.cli.grader:grader", _LINUX),
         "similarity": Lazy("mograder.cli.similarity:similarity", _PACKAGES),
         "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", _LINUX),
         "hub": Lazy("mograder.cli.hub.group:hub"),
         "serve": Lazy("mograder.cli.serve:serve", _LINUX),
         "token": Lazy("mograder.cli.token:token", _LINUX),
-        "moodle": Lazy("mograder.cli.moodle.group:moodle"),
-        "https": Lazy("mograder.cli.https.group:https"),
+        "moodle": Lazy("mograder.cli.groups:moodle"),
+        "https": Lazy("mograder.cli.groups:https"),
         "receipt": Lazy("mograder.cli.https.receipt:receipt"),
         "student": Lazy("mograder.cli.student:student"),
-        "node": Lazy("mograder.cli.node.group:node", _LINUX),
+        "node": Lazy("mograder.cli.groups:node", _LINUX),
         "config": Lazy("mograder.cli.config:config"),
         "completion": Lazy("mograder.cli.completion:completion"),
     },
@@ -185,7 +185,7 @@ def _tell(error: Exception, *, debug: bool) -> None:
 
 def _tell_what_is_missing(error: ModuleNotFoundError, *, debug: bool) -> int:
     """Print which package a command lacks, and how to install it; return the exit status."""
-    from mograder.cli.shared.missing_packages import missing_package  # noqa: PLC0415
+    from mograder.cli.shared.failures import missing_package  # noqa: PLC0415
 
     failure = missing_package(error)
     _tell(failure or error, debug=debug)

@@ -15,7 +15,7 @@ import click
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import sandbox_options
-from mograder.cli.shared.progress_bars import counting
+from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ

@@ -11,7 +11,7 @@ import click
 from mograder.cli.files import write_private
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.progress_bars import counting
+from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import write_table

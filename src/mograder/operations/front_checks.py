@@ -13,8 +13,7 @@ from pathlib import Path
 import httpx
 
 from mograder.clients.certificate import look_at_certificate, trusting
-from mograder.clients.front_probe import FrontSeen, look_at_front
-from mograder.clients.header_spoofing import Spoof, try_spoof
+from mograder.clients.front_probe import FrontSeen, Spoof, look_at_front, try_spoof
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import HubSettings

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from mograder.clients.header_spoofing import Spoof, try_spoof
+from mograder.clients.front_probe import Spoof, try_spoof
 from mograder.core.errors import InvalidInput, NotFound, RemoteFailed
 
 Answer = Callable[[str | None], httpx.Response]

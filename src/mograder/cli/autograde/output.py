@@ -16,8 +16,7 @@ import click
 from mograder.cli.autograde.selection import Chosen
 from mograder.cli.shared.console import print_json
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.output import reporting
-from mograder.cli.shared.progress_bars import counting
+from mograder.cli.shared.output import counting, reporting
 from mograder.cli.shared.result import Result, tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
+from mograder.cli.moodle.sheets import ZipOfSubmissions
 from mograder.cli.shared.named_assignments import (
     assignment_named,
     directories_in,

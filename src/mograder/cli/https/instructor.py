@@ -24,8 +24,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound, RemoteFailed
 from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
-from mograder.exchange.assignment_server.collect import Collected, collect, problems
-from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
+from mograder.exchange.assignment_server import Collected, batches, collect, find_pages, problems
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows, server_rows_of
 from mograder.grading.late.course_late import CourseLate

@@ -15,7 +15,7 @@ import click
 from mograder.cli.shared.connection import first, gathered
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import insecure_option
-from mograder.cli.shared.progress_bars import Transfers, transferring
+from mograder.cli.shared.output import Transfers, transferring
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.token_store import HTTPS, TokenStore, server_key

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from mograder.cli.shared.progress_bars import counting
+from mograder.cli.shared.output import counting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from mograder.cli.moodle.sheets import ZipOfSubmissions
 from mograder.cli.moodle.site import Site, item_name, site_options
-from mograder.cli.moodle.submissions_zip import ZipOfSubmissions
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.output import reporting

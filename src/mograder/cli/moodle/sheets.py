@@ -1,19 +1,26 @@
-"""The downloaded grading worksheet, and the people that its rows mean."""
+"""What is downloaded from Moodle by hand: the grading worksheet, and the zip of submissions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.cli.files import read_bytes
 from mograder.clients.moodle.address import parse_moodle_url
 from mograder.clients.moodle.worksheet import Worksheet, parse_worksheet
+from mograder.clients.moodle.zips import Submitted, read_submissions
+from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.identities import Person, people_of
+from mograder.exchange.moodle.submitted_work import Target, Work, plan_zip, unpack_zip
 from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import Identity, existing_gradebook
+
+_MOST_BYTES = 2_000_000_000
+"""The largest zip with all submissions, in bytes."""
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
@@ -70,3 +77,45 @@ def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str
     with gradebook:
         url = loaded.settings.moodle.url
         return gradebook.identities(parse_moodle_url(url)) if url else (), gradebook.students()
+
+
+@dataclass(frozen=True, slots=True)
+class ZipOfSubmissions:
+    """The files of a zip, the people of its worksheet, and those usernames that are known."""
+
+    files: tuple[Submitted, ...]
+    people: tuple[Person, ...]
+    usernames: Mapping[int, Username]
+
+    @classmethod
+    def read(
+        cls, archive: Path, worksheet: Path | None, loaded: LoadedSettings, *names: str
+    ) -> ZipOfSubmissions:
+        """Read a zip, and its worksheet: the one given, else ``import/NAME.csv``, if it exists.
+
+        Raises:
+            MograderError: One of them cannot be read.
+        """
+        files = read_submissions(read_bytes(archive, _MOST_BYTES))
+        return cls(files, *worksheet_people(loaded, worksheet, *names))
+
+    def plan(self, target: Target) -> tuple[Work, ...]:
+        """Return where each person's files go.
+
+        Raises:
+            NotFound: There are none.
+        """
+        works = plan_zip(self.files, self.people, self.usernames, target)
+        if not works:
+            raise NotFound(
+                "The zip holds no submissions.", hint="Is it the zip of this assignment?"
+            )
+        return works
+
+    def unpack(self, target: Target) -> tuple[Work, ...]:
+        """Put the files into their places, and return the outcome for each person.
+
+        Raises:
+            NotFound: There are none.
+        """
+        return unpack_zip(self.files, self.plan(target), target, SystemClock().now())

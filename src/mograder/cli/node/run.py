@@ -1,9 +1,10 @@
-"""``mograder node run``: run sessions for a hub on another machine."""
+"""``mograder node run`` and ``drain``."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mograder.cli.node.options import (
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
 from mograder.operations.share_checks import refuse_squashed_root
-from mograder.sandbox.nodes.node_config import NodeConfig, held, node_config
+from mograder.sandbox.nodes.node_config import NodeConfig, held, node_config, send
 from mograder.sandbox.nodes.node_supervisor import serve_node
 
 _log = logging.getLogger("mograder.node")
@@ -117,3 +118,17 @@ def _demand_shares(config: NodeConfig) -> None:
                 hint="Mount it here at the same path as on the hub's machine.",
             )
     refuse_squashed_root(*config.shares)
+
+
+@click.command("drain")
+@click.option("--cancel", is_flag=True, help="Take new sessions again.")
+@state_option
+def drain(cancel: bool, state: Path | None) -> None:
+    """Start no new sessions on this machine's node, which ends with its last one.
+
+    To drain it without ending it, use `mograder hub nodes drain` on the hub.
+    """
+    config = node_config(node_environ_of(state=state))
+    send(config.state, signal.SIGUSR2 if cancel else signal.SIGUSR1)
+    done = "takes new sessions again" if cancel else "takes no new sessions, and ends with the last"
+    click.echo(f"The node {done}.")

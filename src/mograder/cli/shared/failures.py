@@ -1,15 +1,26 @@
-"""The messages for failed commands; loaded only on failure."""
+"""The messages for failed commands; loaded only on failure.
+
+The distribution alone installs what students and authors need, the extra ``server`` the rest.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 import traceback
-from pathlib import Path
+from importlib import metadata
+from pathlib import Path, PurePath
 
 import click
 
 from mograder.cli.shared.console import colour_wanted, coloured
-from mograder.core.errors import MograderError, is_disk_full
+from mograder.core.errors import MograderError, Unsupported, is_disk_full
+from mograder.core.wheel import PROGRAM
+
+_OTHER_EXTRAS = {"psycopg": "postgresql"}
+_UVX = ("archive-v0", "environments-v2")
+"""Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""
 
 
 def tell(error: Exception, *, debug: bool) -> None:
@@ -47,3 +58,42 @@ def reference(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = [f"{Path(each.filename).name}:{each.name}" for each in frames]
     return hashlib.sha256("\n".join([type(error).__name__, *place]).encode()).hexdigest()[:8]
+
+
+def missing_package(error: ModuleNotFoundError) -> Unsupported | None:
+    """Return the failure of a command whose package is not installed; None if it is a bug.
+
+    Its hint is the line that installs the rest into the environment that runs.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in {"", "mograder"} or package in sys.stdlib_module_names:
+        return None
+    return Unsupported(
+        f"This command needs more than a student's install of mograder: {package} is missing.",
+        hint=f"Install the rest: {_line(_OTHER_EXTRAS.get(package, 'server'))}",
+    )
+
+
+def _line(extra: str) -> str:
+    requirement = f'"{PROGRAM}[{extra}] @ {_origin()}"'
+    if any(part in _UVX for part in PurePath(sys.prefix).parts):
+        return f"uvx --from {requirement} mograder"
+    return f"{_quoted(sys.executable)} -m uv pip install {requirement}"
+
+
+def _origin() -> str:
+    """Return the address that this mograder was installed from, as pip and uv record it.
+
+    An install from an index has none, and no line of ours installs from one (decision 5).
+    """
+    wheel = "./mograder_hub-VERSION-py3-none-any.whl"
+    try:
+        recorded = metadata.distribution(PROGRAM).read_text("direct_url.json")
+        url = str(json.loads(recorded or "{}").get("url", ""))
+    except (metadata.PackageNotFoundError, ValueError):
+        return wheel
+    return url or wheel
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if " " in path else path

@@ -35,11 +35,10 @@ from mograder.exchange.student.drafts import (
     take,
     unseen,
 )
-from mograder.exchange.student.feedback import Returned, read_feedback
 from mograder.exchange.student.fetch import Change, FetchedFile
 from mograder.exchange.student.fetch import fetch as fetch_files
 from mograder.exchange.student.receipts import keep
-from mograder.exchange.student.submit import Submission, read_notebook
+from mograder.exchange.student.submit import Returned, Submission, read_feedback, read_notebook
 from mograder.exchange.student.submit import submit as submit_file
 from mograder.store.course.course import shown
 

@@ -21,7 +21,6 @@ from pydantic import (
 
 from mograder.core.files.disk import DiskReserve
 from mograder.core.sections.external_settings import LtiSettings, MailSettings, OidcSettings
-from mograder.core.sections.node_settings import NodesSettings
 from mograder.core.sections.settings_values import (
     Present,
     Section,
@@ -475,6 +474,19 @@ class BackupSettings(Section):
     """`hub check` reports a newest backup that is older than this."""
     least_percent: Annotated[int, Field(ge=0, le=100)] = 50
     """`hub check` reports a newest backup below this percentage of the largest earlier one."""
+
+
+class NodesSettings(Section):
+    """``[nodes]``: nodes, which run sessions, validations and grading on other machines."""
+
+    enabled: bool = False
+    """Whether sessions run on nodes, which connect at the hub's own address. False: they run on
+    the hub's own machine."""
+    lease_seconds: Annotated[int, Field(ge=6, le=300)] = 9
+    """Seconds for which a node may run sessions after it was last in touch with a hub. A node that
+    is cut off ends its sessions before then, and afterwards they may be started on another one."""
+    runs_dir: Present = "hub-runs"
+    """The directory of the copies that are validated and graded, which nodes must reach."""
 
 
 class Settings(Section):

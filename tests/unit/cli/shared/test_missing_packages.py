@@ -10,7 +10,7 @@ import click
 import pytest
 
 from mograder.cli.main import EXIT_BUG, run
-from mograder.cli.shared.missing_packages import missing_package
+from mograder.cli.shared.failures import missing_package
 
 
 class _Installed:

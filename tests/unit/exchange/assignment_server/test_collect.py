@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.exchange.assignment_server.collect import Collected, collect, problems
+from mograder.exchange.assignment_server import Collected, collect, problems
 from mograder.exchange.collecting import CollectOutcome
 from tests.support.fake_course import FakeCourse
 

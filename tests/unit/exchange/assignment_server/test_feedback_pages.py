@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.exchange.assignment_server.feedback_pages import batches, find_pages
+from mograder.exchange.assignment_server import batches, find_pages
 
 
 def test_the_pages_of_a_directory_are_those_of_people(tmp_path: Path) -> None:

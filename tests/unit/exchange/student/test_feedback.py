@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.exchange.student.feedback import read_feedback
+from mograder.exchange.student.submit import read_feedback
 from tests.support.fake_course import FakeCourse
 
 

@@ -1,10 +1,11 @@
-"""``mograder hub rotate-audit``: keep the audit log short without losing a line of it."""
+"""What grows on a hub: ``mograder hub rotate-audit`` and ``prune``."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -12,10 +13,13 @@ from typing import IO
 import click
 
 from mograder.cli.shared.course_settings import course_option
-from mograder.core.clock import SystemClock
+from mograder.cli.shared.result import Result, json_option
+from mograder.core.clock import SystemClock, from_unix
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.settings import LoadedSettings
+from mograder.operations.pruning import prune as prune_course
+from mograder.sandbox.environments.pruning import Pruned
 from mograder.store.database.database import database_url, open_engine, schema_version
 from mograder.store.hub.audit_rotation import rotate_audit as rotate
 from mograder.store.hub.hub_tables import AuditRow
@@ -76,3 +80,45 @@ def _keep(target: IO[str], rows: Sequence[AuditRow]) -> None:
         target.write(json.dumps(line, ensure_ascii=False) + "\n")
     target.flush()
     os.fsync(target.fileno())
+
+
+@click.command("prune")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+@course_option
+def prune(*, dry_run: bool, loaded: LoadedSettings) -> Result:
+    """Remove the environments that nothing needs.
+
+    The hub may run. Those of published items stay, and those that a session or a process prepared
+    for one uses, and those that were used within the last hour. An environment that is needed
+    again later is built again. Run it as the hub's user, with the hub's environment.
+    """
+    pruned = asyncio.run(prune_course(loaded, dry_run=dry_run))
+    return Result(_as_json(pruned, dry_run=dry_run), _lines(pruned, dry_run=dry_run))
+
+
+def _lines(pruned: Pruned, *, dry_run: bool) -> Iterator[str]:
+    for each in pruned.removed:
+        last = from_unix(each.used).astimezone()
+        yield f"  {each.path.name}: {_megabytes(each.size)}, used last {last:%Y-%m-%d}"
+    if pruned.in_use:
+        yield f"Kept, since sessions use them: {', '.join(pruned.in_use)}"
+    verb = "Would free" if dry_run else "Freed"
+    yield f"{verb} {_megabytes(pruned.freed)}: {len(pruned.removed)} environments"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.1f} MB"
+
+
+def _as_json(pruned: Pruned, *, dry_run: bool) -> dict[str, object]:
+    removed = [
+        {"name": each.path.name, "bytes": each.size, "used": round(each.used)}
+        for each in pruned.removed
+    ]
+    return {
+        "dry_run": dry_run,
+        "removed": removed,
+        "in_use": list(pruned.in_use),
+        "freed": pruned.freed,
+    }

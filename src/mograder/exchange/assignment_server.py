@@ -1,4 +1,4 @@
-"""Collect the latest submission of each person from an assignment server (B153)."""
+"""Submissions from an assignment server (B153), and pages of feedback to send there."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Protocol
 
 from mograder.clients.assignment_server.answers import RemoteSubmission
 from mograder.clients.course_server import RemoteAssignment, RemoteFile
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.arrivals import Arrivals, arrivals
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.store.submissions.submitted_files import METADATA, read_numbers
+
+_PAGE = ".html"
+_ONE_UPLOAD = 20_000_000
+"""Bytes of one upload."""
 
 
 class Source(Protocol):
@@ -115,3 +119,38 @@ class _Collecting:
     def _is_current(self, name: str, at: datetime | None, path: Path) -> bool:
         """Return whether the local file is the server's; False without a time of submission."""
         return at is not None and path.is_file() and self._times.get(name) == at.timestamp()
+
+
+def find_pages(directory: Path) -> tuple[Path, ...]:
+    """Return the feedback pages in a directory: ``<user>.html``, one for each person.
+
+    Raises:
+        NotFound: There is no such directory, or no page in it.
+        InvalidInput: The name of a page is not a valid username.
+    """
+    if not directory.is_dir():
+        raise NotFound(f"There is no directory {directory}.", hint="Give it by --feedback-dir.")
+    pages = sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix == _PAGE and path.is_file() and not path.name.startswith(".")
+    )
+    if not pages:
+        raise NotFound(f"{directory} holds no feedback pages.", hint="They are called USER.html.")
+    for page in pages:
+        Username.parse(page.stem)
+    return tuple(pages)
+
+
+def batches(pages: Sequence[Path], most: int = _ONE_UPLOAD) -> tuple[tuple[Path, ...], ...]:
+    """Split pages into uploads of at most ``most`` bytes, or one page: web servers limit bodies."""
+    parts: list[list[Path]] = []
+    left = 0
+    for page in pages:
+        size = page.stat().st_size
+        if not parts or size > left:
+            parts.append([])
+            left = most
+        parts[-1].append(page)
+        left -= size
+    return tuple(map(tuple, parts))

@@ -1,0 +1,389 @@
+"""``mograder extension``: extensions, exemptions, and the rule for late work."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mograder.cli.files import print_file, read_bytes, write_private
+from mograder.cli.gradebook.book import account_name, changed_book
+from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.formatting import iso, plain
+from mograder.cli.shared.result import Result, json_option
+from mograder.core.clock import SystemClock, parse_given_time
+from mograder.core.csv_table import number_text
+from mograder.core.item_dates import given_zone
+from mograder.core.name_lookup import Words, find_name, listed
+from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_late import ComparedGrade, CourseLate
+from mograder.grading.late.explanation import late_sentence, moment
+from mograder.grading.late.late_changes import (
+    RULE_KEYS,
+    described,
+    extension,
+    known_assignments,
+    membership,
+    policy_change,
+    read_changes,
+    removal,
+    unknown_students,
+    write_changes,
+)
+from mograder.grading.release.late_preview import (
+    LatePreview,
+    due_sentence,
+    preview_late,
+    told_sentences,
+)
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
+from mograder.store.gradebook.late_work import LateWork
+
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Tell whose marks would change, and record nothing."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The gradebook of a command, its late work, and the assignments that it may name."""
+
+    loaded: LoadedSettings
+    book: Gradebook
+    assignments: tuple[str, ...]
+
+    def named(self, typed: str) -> str:
+        """Return the assignment that an argument means; ``all`` is the course.
+
+        Raises:
+            MograderError: None or several match.
+        """
+        if typed == "all":
+            return ALL_ASSIGNMENTS
+        return find_name(typed, self.assignments, Words())
+
+    def facts(self) -> LateFacts:
+        """Return the extensions, groups and policies in force."""
+        return LateWork(self.book).facts()
+
+    def note_early(self, assignment: str, until: datetime | None) -> None:
+        """Tell of a due date that is not later than the general one, or of one without that."""
+        due = CourseLate(self.loaded).terms(assignment, self.facts()).due.general
+        if until is not None and due is None:
+            text = f"{assignment} has no due date, and so nothing is late there"
+            click.echo(plain(f"WARNING: {text}."), err=True)
+        elif until is not None and due is not None and until <= due:
+            text = f"{moment(until)} is not after the due date, {moment(due)}"
+            click.echo(f"WARNING: {text}, which stays.", err=True)
+
+    def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
+        """Tell what the changes do, and record them."""
+        unknown = unknown_students(self.book, changes)
+        if unknown:
+            names = plain(listed(unknown))
+            click.echo(f"WARNING: the gradebook does not know {names} yet.", err=True)
+        now = SystemClock().now()
+        preview = preview_late(self.loaded, self.book, changes, now)
+        for line in _preview(preview):
+            click.echo(plain(line))
+        if dry_run:
+            click.echo("Dry run — nothing was recorded.")
+            return
+        late, version = CourseLate(self.loaded), preview.version
+        late.record(self.book, changes, by=account_name(), at=now, version=version)
+        for change in changes:
+            click.echo(plain(f"Recorded: {described(change)}."))
+
+    def show_rule(self, assignment: str) -> None:
+        """Print the rule in force, and where each key comes from."""
+        late, facts = CourseLate(self.loaded), self.facts()
+        rule = late.rule(assignment, facts)
+        for key in RULE_KEYS:
+            if key != "late_days" or assignment == ALL_ASSIGNMENTS:
+                value, origin = getattr(rule, key), late.origin_of(key, assignment, facts)
+                click.echo(plain(f"{key} = {_shown(value)}  ({origin})"))
+        if assignment != ALL_ASSIGNMENTS:
+            due = late.terms(assignment, facts).due.general
+            click.echo(f"Due: {'no due date' if due is None else moment(due)}")
+
+
+@contextlib.contextmanager
+def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
+    """Open the course's gradebook; extensions may be recorded before anything is graded.
+
+    Without ``writes`` no gradebook is made, and one of 0.3.16 is left as it is.
+    """
+    with contextlib.ExitStack() as opened:
+        if writes:
+            book = opened.enter_context(changed_book(loaded))
+        elif loaded.gradebook_path.is_file():
+            book = opened.enter_context(viewed_gradebook(loaded.gradebook_path))
+        else:
+            empty = opened.enter_context(tempfile.TemporaryDirectory(prefix="mograder-gradebook-"))
+            book = opened.enter_context(Gradebook(Path(empty) / "gradebook.db"))
+        yield Extensions(loaded, book, known_assignments(loaded, book))
+
+
+def _preview(preview: LatePreview) -> Iterator[str]:
+    yield from (f"  {due_sentence(each)}" for each in preview.dues)
+    yield from (f"  {_line(each)}" for each in preview.differing)
+    count = len(preview.differing)
+    yield f"{count} {'mark changes' if count == 1 else 'marks change'}."
+    if preview.is_released:
+        yield "Students see released marks as they were until you release them again."
+    for told in preview.told:
+        yield from told_sentences(told)
+
+
+def _line(each: ComparedGrade) -> str:
+    before, after = each.before.grade, each.after
+    name = f"{before.assignment}, {before.student}"
+    marks = f"{_mark(before.final)} -> {_mark(after.grade.final)}"
+    told = late_sentence(after.grade, after.deduction)
+    return f"{name}: {marks}{f'   {told}' if told else ''}"
+
+
+def _mark(value: float | None) -> str:
+    return number_text(value) or "no mark"
+
+
+def _shown(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+_GROUP = click.option("--group", help="The group, instead of students.")
+
+
+@click.command("add")
+@click.argument("assignment")
+@click.argument("students", nargs=-1)
+@_GROUP
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="The new due date: as 2026-11-22T18:00+01:00 (without an offset: in the course's "
+    "timezone, else UTC), or seconds since 1970.",
+)
+@click.option("--exempt", is_flag=True, help="No deduction, however late the work is.")
+@click.option("--reason", default="", help="The reason, for instructors only.")
+@dry_run_option
+@course_option
+def add(
+    *,
+    assignment: str,
+    students: tuple[str, ...],
+    group: str | None,
+    until: str | None,
+    exempt: bool,
+    reason: str,
+    dry_run: bool,
+    loaded: LoadedSettings,
+) -> None:
+    """Give a later due date, or an exemption.
+
+    Of several extensions of a student the latest counts, and none makes a due date earlier. A new
+    one for the same student or group replaces the one before. ASSIGNMENT is a name, or `all` for an
+    exemption from all.
+    """
+    whose = _whose(students, group)
+    with opened(loaded, writes=not dry_run) as extensions:
+        name = extensions.named(assignment)
+        time = None if until is None else parse_given_time(until, given_zone(loaded.settings))
+        changes = [
+            extension(name, student, of, until=time, exempt=exempt, reason=reason)
+            for student, of in whose
+        ]
+        extensions.note_early(name, time)
+        extensions.apply(changes, dry_run=dry_run)
+
+
+@click.command("remove")
+@click.argument("assignment")
+@click.argument("students", nargs=-1)
+@_GROUP
+@dry_run_option
+@course_option
+def remove(
+    *,
+    assignment: str,
+    students: tuple[str, ...],
+    group: str | None,
+    dry_run: bool,
+    loaded: LoadedSettings,
+) -> None:
+    """Withdraw extensions and exemptions."""
+    whose = _whose(students, group)
+    with opened(loaded, writes=not dry_run) as extensions:
+        name = extensions.named(assignment)
+        changes = [removal(extensions.facts(), name, student, of) for student, of in whose]
+        extensions.apply(changes, dry_run=dry_run)
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--assignment", default="", help="The assignment of rows that name none.")
+@dry_run_option
+@course_option
+def import_csv(*, file: Path, assignment: str, dry_run: bool, loaded: LoadedSettings) -> None:
+    """Take extensions from a CSV file.
+
+    The columns are assignment, student, group, until, exempt and reason, as `export` writes them.
+    A row with a student and a group, and without a time, puts the student into the group. All rows
+    are checked first; extensions that the file does not name stay.
+    """
+    with opened(loaded, writes=not dry_run) as extensions:
+        zone, data = given_zone(loaded.settings), read_bytes(file)
+        changes = read_changes(data, str(file), extensions.assignments, assignment, zone)
+        extensions.apply(changes, dry_run=dry_run)
+
+
+@click.command("group")
+@click.argument("name")
+@click.argument("students", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Take the students out of the group.")
+@dry_run_option
+@course_option
+def group_command(
+    *,
+    name: str,
+    students: tuple[str, ...],
+    remove: bool,
+    dry_run: bool,
+    loaded: LoadedSettings,
+) -> None:
+    """Add students to a group, or remove them.
+
+    STUDENTS enter it, or leave it with --remove. Its extensions count for those in it now.
+    """
+    with opened(loaded, writes=not dry_run) as extensions:
+        changes = [membership(name, student, removed=remove) for student in students]
+        extensions.apply(changes, dry_run=dry_run)
+
+
+@click.command("policy")
+@click.argument("assignment", required=False)
+@click.argument("entries", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--default", "is_default", is_flag=True, help="Return to the settings.")
+@dry_run_option
+@course_option
+def policy(
+    *,
+    assignment: str | None,
+    entries: tuple[str, ...],
+    is_default: bool,
+    dry_run: bool,
+    loaded: LoadedSettings,
+) -> None:
+    """Show or store the rule for late work.
+
+    ASSIGNMENT is a name, or `all` for the course. Without KEY=VALUE the rule in force is shown, and
+    where each key comes from. A stored key counts before the one in mograder.toml, a key of an
+    assignment before one of the course; `none` as its value withdraws it. The keys are those of
+    [penalties].
+    """
+    writes = not dry_run and (is_default or bool(entries))
+    with opened(loaded, writes=writes) as extensions:
+        name = extensions.named(assignment or "all")
+        facts = extensions.facts()
+        if is_default:
+            extensions.apply([facts.with_rule(name, None)], dry_run=dry_run)
+        elif entries:
+            news = policy_change(facts, name, dict(map(_entry, entries)))
+            extensions.apply([news], dry_run=dry_run)
+        else:
+            extensions.show_rule(name)
+
+
+def _entry(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text!r} is not KEY=VALUE; the keys: {', '.join(RULE_KEYS)}.")
+    return key.strip(), value
+
+
+def _whose(students: Sequence[str], group: str | None) -> list[tuple[str, str]]:
+    """Return pairs of a student and a group, one of which is empty."""
+    if bool(students) == (group is not None):
+        raise click.UsageError("Name students, or --group.")
+    return [("", group)] if group is not None else [(each, "") for each in students]
+
+
+@click.command("list")
+@click.argument("assignment", required=False)
+@click.option("--history", is_flag=True, help="Also list what was replaced or withdrawn.")
+@json_option
+@course_option
+def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Result:
+    """List extensions, exemptions and groups.
+
+    ASSIGNMENT is a name; without it those of all assignments are listed.
+    """
+    with opened(loaded, writes=False) as extensions:
+        facts = extensions.facts()
+        names = None if assignment is None else (extensions.named(assignment), "")
+        found = LateWork(extensions.book).history() if history else facts.extensions.values()
+        rows = [each for each in found if names is None or each.assignment in names]
+    if not history:
+        rows.sort(key=lambda each: each.entry)
+    groups = facts.groups()
+    told = {
+        "extensions": [_as_json(each) for each in rows],
+        "groups": {name: list(students) for name, students in groups.items()},
+    }
+    lines = [_told(each) for each in rows]
+    lines += [f"Group {name}: {', '.join(students)}" for name, students in groups.items()]
+    lines += [] if rows else ["There are no extensions."]
+    return Result(told, map(plain, lines))
+
+
+@click.command("export")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write.  [default: standard output]",
+)
+@course_option
+def export(*, output: Path | None, loaded: LoadedSettings) -> None:
+    """Write all extensions into a CSV file.
+
+    Exemptions and groups are in it too, as `import` reads them.
+    """
+    with opened(loaded, writes=False) as extensions:
+        text = write_changes(extensions.facts())
+    if output is None:
+        print_file(text)
+    else:
+        write_private(output, text)
+
+
+def _told(each: Extension) -> str:
+    whose = each.student or f"group {each.group}"
+    until = "" if each.until is None else f"until {moment(each.until)}"
+    what = "withdrawn" if each.removed else until or "exempt from deductions"
+    why = f": {each.reason}" if each.reason else ""
+    return f"{each.assignment or 'all'}, {whose}: {what}{why} (by {each.by}, {each.at[:16]})"
+
+
+def _as_json(each: Extension) -> dict[str, object]:
+    return {
+        "assignment": each.assignment,
+        "student": each.student,
+        "group": each.group,
+        "until": iso(each.until),
+        "exempt": each.exempt,
+        "removed": each.removed,
+        "reason": each.reason,
+        "by": each.by,
+        "at": each.at,
+    }

@@ -1,1 +1,0 @@
-"""``mograder extension``: later due dates, exemptions and policies for late work."""

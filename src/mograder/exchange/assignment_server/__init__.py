@@ -1,1 +1,0 @@
-"""An instructor's side of an assignment server: collect submissions, send pages of feedback."""
