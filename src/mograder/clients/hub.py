@@ -11,13 +11,20 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import Server, bounded_body, check_token, family_of, make_client
@@ -65,6 +72,12 @@ def messages(progress: Progress) -> Event:
     return lambda line: progress(str(line.get("message", "")))
 
 
+Natural = Annotated[int, Field(ge=0)]
+_Kind = Annotated[
+    str, BeforeValidator(lambda kind: "" if kind is None else kind), Field(validation_alias="type")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A published release; ``warmed``: its environment is prepared as well.
@@ -72,18 +85,10 @@ class Published:
     ``copies`` is how many students have a copy of the item, 0 from an older hub.
     """
 
-    files: tuple[str, ...]
-    kind: str
-    warmed: bool
-    copies: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Warmed:
-    """Items whose environments are prepared on the hub, and the reasons of failures by item."""
-
-    ready: tuple[str, ...]
-    failed: Mapping[str, str]
+    files: tuple[str, ...] = ()
+    kind: _Kind = ""
+    warmed: bool = False
+    copies: Natural = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +97,16 @@ class Held:
 
     ``kind`` is empty if the hub does not give it (0.3.16), or holds nothing; ``complete``: there is
     nothing on the hub that ``files`` does not name. ``most_mb`` (of 2**20 bytes) and ``most_files``
-    are the hub's limits for one release, 0 if it does not give them.
+    are the hub's limits for one release, 0 if it does not give them. ``own``: the hub has a source
+    in its course directory and takes no other.
     """
 
-    files: Mapping[str, str]
-    kind: str
-    complete: bool
-    most_mb: int = 0
-    most_files: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    kind: _Kind = ""
+    complete: bool = True
+    most_mb: Natural = 0
+    most_files: Natural = 0
+    own: bool = False
 
     def check(self, size: int, count: int) -> None:
         """Check that the hub accepts a release of ``size`` bytes and ``count`` files.
@@ -174,16 +181,10 @@ class HubClient(Closing):
                 files=[("files", part) for part in parts],
             )
             with self._sent(request) as response:
-                return self._published(response, progress)
-
-    def warm_cache(self, progress: Progress = lambda _: None) -> Warmed:
-        """Have the hub prepare all items' environments; a hub of 0.3.16 fetches their packages.
-
-        Raises:
-            MograderError: The hub refused or could not be reached.
-        """
-        answer = self.follow(dict[str, object], "POST", "/warm-cache", messages(progress))
-        return Warmed(_texts(answer.get("warmed")), _words_by_name(answer.get("failed")))
+                answer = self._follow(response, messages(progress))
+                warmed = _media_type(response) == _STREAM
+        with self._known():
+            return replace(TypeAdapter(Published).validate_python(answer), warmed=warmed)
 
     def held(self, name: str, files: Sequence[str]) -> Held:
         """Return the files that the hub holds of an item; 0.3.16 is asked for each of ``files``.
@@ -192,15 +193,12 @@ class HubClient(Closing):
             MograderError: The hub refused or could not be reached.
         """
         url = f"{self.url}/release/{quote(name, safe='')}"
+        held = self._held(url)
+        if held is not None:
+            return held
         with self._server.errors():
-            with self._sent(self._client.build_request("GET", url)) as response:
-                if response.status_code not in _NO_SUCH_ROUTE:
-                    answer = self._answer(response)
-                    digests = _words_by_name(answer.get("files"))
-                    most = (_count(answer.get(name)) for name in ("most_mb", "most_files"))
-                    return Held(digests, str(answer.get("type") or ""), True, *most)
             found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
-            return Held({file: digest for file, digest in found if digest}, "", complete=False)
+            return Held({file: digest for file, digest in found if digest}, complete=False)
 
     def held_source(self, name: str) -> Held | None:
         """Return what the hub holds as an item's source; None if it takes none.
@@ -210,15 +208,8 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        request = self._client.build_request("GET", self._source_url(name))
-        with self._server.errors(), self._sent(request) as response:
-            if response.status_code in _NO_SUCH_ROUTE:
-                return None
-            answer = self._answer(response)
-        if answer.get("own"):
-            return None
-        most = (_count(answer.get(name)) for name in ("most_mb", "most_files"))
-        return Held(_words_by_name(answer.get("files")), "", True, *most)
+        held = self._held(self._source_url(name))
+        return None if held is None or held.own else held
 
     def send_source(self, name: str, files: Sequence[Upload], progress: Progress) -> None:
         """Replace the hub's source of an item.
@@ -231,6 +222,16 @@ class HubClient(Closing):
             request = self._client.build_request("PUT", self._source_url(name), files=sent)
             with self._sent(request) as response:
                 self._answer(response)
+
+    def _held(self, url: str) -> Held | None:
+        """Return what the hub tells at a URL that it holds; None if it has no such route."""
+        request = self._client.build_request("GET", url)
+        with self._server.errors(), self._sent(request) as response:
+            if response.status_code in _NO_SUCH_ROUTE:
+                return None
+            answer = self._answer(response)
+        with self._known():
+            return TypeAdapter(Held).validate_python(answer)
 
     def _source_url(self, name: str) -> str:
         return f"{self.url}/source/{quote(name, safe='')}"
@@ -305,15 +306,6 @@ class HubClient(Closing):
             yield response
         finally:
             response.close()
-
-    def _published(self, response: httpx.Response, progress: Progress) -> Published:
-        answer = self._result(response, progress)
-        warmed = _media_type(response) == _STREAM
-        copies = _count(answer.get("copies"))
-        return Published(_texts(answer.get("files")), str(answer.get("type", "")), warmed, copies)
-
-    def _result(self, response: httpx.Response, progress: Progress) -> dict[str, object]:
-        return self._follow(response, messages(progress))
 
     def _follow(self, response: httpx.Response, progress: Event) -> dict[str, object]:
         """Return the answer, from the end of a stream of progress or from a plain body."""
@@ -413,20 +405,6 @@ def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from (line for line in lines if line.strip())
     if rest.strip():
         yield rest
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(str(each) for each in value) if isinstance(value, list) else ()
-
-
-def _words_by_name(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {str(name): str(text)[:_MAX_DETAIL] for name, text in value.items()}
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _status(value: object) -> int:

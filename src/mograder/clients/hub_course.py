@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
 from urllib.parse import quote
 
 from pydantic import AwareDatetime, Field
 
-from mograder.clients.hub import Event, HubAnswer, HubClient, messages
+from mograder.clients.hub import Event, HubAnswer, HubClient, Natural, messages
 from mograder.core.tasks.single_flight import Progress
 
 
@@ -172,16 +171,13 @@ def _path(item: str) -> str:
     return f"/updates/{quote(item, safe='')}"
 
 
-_Natural = Annotated[int, Field(ge=0)]
-
-
 class Plan(HubAnswer):
     """The facts that a hub knows before a rehearsal; see its route. Memory is in bytes."""
 
-    memory_each: _Natural
-    memory_total: _Natural
-    memory_used: _Natural
-    fits: _Natural
+    memory_each: Natural
+    memory_total: Natural
+    memory_used: Natural
+    fits: Natural
     seconds: float
 
 
@@ -196,23 +192,23 @@ class Durations(HubAnswer):
 class Rehearsed(HubAnswer):
     """The result of a rehearsal; see the hub's route. Memory is in bytes."""
 
-    students: _Natural
-    finished: _Natural
-    warm: _Natural
-    failed: _Natural
+    students: Natural
+    finished: Natural
+    warm: Natural
+    failed: Natural
     failures: dict[str, int]
-    wait: _Natural
-    gave_way: _Natural
+    wait: Natural
+    gave_way: Natural
     started: Durations | None
     first_output: Durations | None
     all_cells: Durations | None
-    memory_each: _Natural
-    memory_largest: _Natural
-    memory_together: _Natural
-    memory_total: _Natural
-    holds: _Natural
-    holds_now: _Natural
-    errors: _Natural
+    memory_each: Natural
+    memory_largest: Natural
+    memory_together: Natural
+    memory_total: Natural
+    holds: Natural
+    holds_now: Natural
+    errors: Natural
     seconds: float
 
 
@@ -256,6 +252,11 @@ def warm(client: HubClient, items: Sequence[str], progress: Progress) -> Warmth:
     """Prepare items now."""
     body = {"items": list(items)}
     return client.follow(Warmth, "POST", "/warm", messages(progress), body)
+
+
+def warm_cache(client: HubClient, progress: Progress = lambda _: None) -> Warmth:
+    """Prepare all items; a hub of 0.3.16 fetches their packages, and leaves out those that fail."""
+    return client.follow(Warmth, "POST", "/warm-cache", messages(progress))
 
 
 def warm_at(client: HubClient, items: Sequence[str], moment: datetime) -> Warmth:

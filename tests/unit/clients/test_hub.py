@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.file_upload import Upload
-from mograder.clients.hub import HubClient, Published, Warmed
+from mograder.clients.hub import HubClient, Published
+from mograder.clients.hub_course import Warmth, warm_cache
 from mograder.clients.server_url import is_loopback, parse_hub_url
 from mograder.core.errors import (
     Busy,
@@ -92,7 +93,7 @@ def test_a_hub_of_0_3_16_answers_once_and_is_asked_to_warm(
     assert published == Published(("A1.py", "x.png"), "lecture", warmed=False)
     assert told == []
     with HubClient(hub.url, "t:1") as client:
-        assert client.warm_cache() == Warmed(("A1", "L1"), {})
+        assert warm_cache(client) == Warmth(warmed=("A1", "L1"))
 
 
 def test_a_large_upload_tells_how_far_it_is(hub: FakeHub, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from mograder.cli.shared.options import verbose_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell
+from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import counted
@@ -280,7 +281,7 @@ def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: boo
         )
     if not published.warmed and warm:
         tell("Warming uv cache...")
-        ready = client.warm_cache().ready
+        ready = hub_course.warm_cache(client).warmed
         tell(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
 
 

@@ -15,6 +15,7 @@ from mograder.cli.shared.options import course_dir_option, verbose_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell
+from mograder.clients import hub_course
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.notebook.pep723 import Script
@@ -74,12 +75,12 @@ def warm_cache(
 def _warm_remote(address: Address) -> Result:
     """Have the hub prepare the environments (B103)."""
     with address.client() as client, reporting() as report:
-        warmed = client.warm_cache(report)
-    lines = [f"Warmed {len(warmed.ready)} notebooks: {', '.join(warmed.ready)}"]
-    for name, error in warmed.failed.items():
+        done = hub_course.warm_cache(client, report)
+    lines = [f"Warmed {len(done.warmed)} notebooks: {', '.join(done.warmed)}"]
+    for name, error in done.failed.items():
         lines += [f"  {name}", f"    failed: {error}"]
-    told = {"warmed": list(warmed.ready), "failed": dict(warmed.failed)}
-    return Result(told, lines, int(bool(warmed.failed)))
+    told = {"warmed": list(done.warmed), "failed": done.failed}
+    return Result(told, lines, int(bool(done.failed)))
 
 
 def _published(loaded: LoadedSettings) -> list[Path]:
