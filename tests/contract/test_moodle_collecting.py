@@ -14,7 +14,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.clients.course_server import WouldReplaceOnTime
 from mograder.clients.moodle.transport import MoodleTransport
-from mograder.exchange.arrivals import arrivals
+from mograder.exchange.collecting import arrivals
 from tests.support.moodle.teacher import SUBMITTED, CourseSetup, course_setup
 
 FETCH = ["moodle", "fetch-submissions"]

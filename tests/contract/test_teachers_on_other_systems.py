@@ -116,7 +116,7 @@ def test_work_under_the_name_of_a_participant_gets_its_students(
     code = """
 from datetime import UTC, datetime
 from pathlib import Path
-from mograder.exchange.arrivals import arrivals
+from mograder.exchange.collecting import arrivals
 from mograder.exchange.collecting import CollectedFolder
 with arrivals(Path("in")) as held:
     folder = CollectedFolder(Path("in"), held, datetime(2026, 11, 21, 12, tzinfo=UTC))
@@ -150,7 +150,7 @@ def test_two_runs_do_not_fetch_into_one_directory(system: System, tmp_path: Path
     code = """
 from pathlib import Path
 from mograder.core.errors import Busy
-from mograder.exchange.arrivals import arrivals
+from mograder.exchange.collecting import arrivals
 with arrivals(Path("in")):
     try:
         with arrivals(Path("in")):

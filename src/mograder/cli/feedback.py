@@ -17,7 +17,7 @@ from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_export import assignment_csv
+from mograder.exchange.gradebook_files import assignment_csv
 from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
 from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.grading.late.late_work import NO_DEDUCTION, Basis, Terms

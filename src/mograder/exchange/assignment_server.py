@@ -13,8 +13,7 @@ from mograder.clients.course_server import RemoteAssignment, RemoteFile
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.tasks.single_flight import Progress
-from mograder.exchange.arrivals import Arrivals, arrivals
-from mograder.exchange.collecting import CollectedFolder, CollectOutcome
+from mograder.exchange.collecting import Arrivals, CollectedFolder, CollectOutcome, arrivals
 from mograder.store.submissions.submitted_files import METADATA, read_numbers
 
 _PAGE = ".html"

@@ -3,34 +3,126 @@
 ``<user>.py`` is the latest notebook of each person, named as 0.3.16 names it. The one that it
 replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` has the time of each
 submission, from which penalties are computed (compatibility-0.3.16.md 4, 9).
+
+Files arrive in ``.fetching/`` below the directory. A run that is interrupted, by a signal or by the
+network, leaves the files that had arrived there, and the next run continues from them; a run in
+which everything arrived removes the directory.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
-from mograder.core.errors import InvalidInput, NotFound
-from mograder.exchange.arrivals import Arrivals
+from mograder.clients.course_server import RemoteFile
+from mograder.core.errors import Busy, InvalidInput, NotFound
+from mograder.core.files.file_lock import LockFile
+from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.own_dir import folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile
 
 REPLACED = ".replaced"
 """Directory for what later submissions have replaced, one directory for each run."""
-
 _TRIES = 10
 _LARGEST = 4 << 30
 _MODE = 0o600
 _PRIVATE = NewFile(mode=_MODE)
 _OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
 """The name of a submission in the history of a hub or assignment server: ``<user>_<time>.py``."""
+_FETCHING = ".fetching"
+_GROWING = "new"
+_LOCK = ".fetching.lock"
+
+_OLD = (".fetching-*", ".collecting-*")
+"""Directories that earlier versions left behind when they were killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """The directory for files being downloaded, locked by one run."""
+
+    path: Path
+
+    @property
+    def growing(self) -> Path:
+        """The directory where files are written before they are renamed into their places."""
+        return self.path / _GROWING
+
+    def place(self, owner: str, file: RemoteFile, modified: datetime | None) -> Path:
+        """Return the path where a file arrives: the same in the next run if it is unchanged."""
+        told = (owner, file.address, file.name, file.size, file.digest, modified)
+        return self.path / hashlib.sha256(repr(told).encode()).hexdigest()[:40]
+
+    def keep_only(self, places: Sequence[Path]) -> None:
+        """Remove leftovers of an interrupted run that this run does not need.
+
+        If nothing is missing, remove all; ``places`` are those of files that are still missing.
+        """
+        kept = {name for place in places for name in (place.name, f".{place.name}.part")}
+        for entry in self.path.iterdir():
+            if entry.name not in kept:
+                _remove(entry)
+
+
+@contextmanager
+def arrivals(directory: Path) -> Iterator[Arrivals]:
+    """Lock the directory for arriving files below a target directory; remove it if it is empty.
+
+    Raises:
+        Busy: Another run fetches into the same directory.
+        InvalidInput: The directory cannot be written to.
+    """
+    path, lock = directory / _FETCHING, LockFile(directory / _LOCK)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not lock.take():
+            raise Busy(
+                f"Another command is fetching into {directory}.",
+                hint="Wait for it to end, or give another directory.",
+            )
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        lock.drop()
+        raise InvalidInput(f"{directory} cannot be written: {error.strerror}.") from error
+    try:
+        for old in _left_by_earlier_versions(directory):
+            _remove(old)
+        yield Arrivals(path)
+    finally:
+        _remove(path / _GROWING)
+        with suppress(OSError):  # not empty: the next run continues from it
+            path.rmdir()
+        lock.drop()
+
+
+def clean(directory: Path) -> None:
+    """Remove leftovers of interrupted runs below a target directory, unless a run is active."""
+    if not (directory / _FETCHING).is_dir() and not _left_by_earlier_versions(directory):
+        return
+    with suppress(Busy), arrivals(directory) as held:
+        held.keep_only(())
+
+
+def _left_by_earlier_versions(directory: Path) -> list[Path]:
+    return [path for pattern in _OLD for path in directory.glob(pattern)]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class CollectOutcome(StrEnum):

@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.lti_services import LtiServices, Score
-from mograder.clients.lti_tokens import AccessTokens
+from mograder.clients.lti_services import AccessTokens, LtiServices, Score
 from mograder.core.errors import RemoteFailed
 from tests.support.clock import ManualClock
 from tests.support.lti.tokens import RECORDED_PLATFORM, recording

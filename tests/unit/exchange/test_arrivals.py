@@ -9,7 +9,7 @@ import pytest
 
 from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import Busy
-from mograder.exchange.arrivals import arrivals, clean
+from mograder.exchange.collecting import arrivals, clean
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FILE = RemoteFile("a.py", "https://m/1/a.py", 3)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.exchange.arrivals import arrivals
-from mograder.exchange.collecting import CollectedFolder, CollectOutcome, Placed
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome, Placed, arrivals
 from mograder.store.submissions.submitted_files import read_numbers
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.csv_table import number_text
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_export import as_json as grade_json
+from mograder.exchange.gradebook_files import as_json as grade_json
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key

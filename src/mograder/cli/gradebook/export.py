@@ -15,7 +15,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_export import (
+from mograder.exchange.gradebook_files import (
     as_json,
     assignment_csv,
     course_csv,

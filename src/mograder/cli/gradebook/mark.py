@@ -19,7 +19,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_import import FilledMarks, filled_marks
+from mograder.exchange.gradebook_files import FilledMarks, filled_marks
 from mograder.grading.pages.page_templates import readable
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,

@@ -14,7 +14,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_export import as_json, course_rows, question_keys
+from mograder.exchange.gradebook_files import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.statistics.course_statistics import course_statistics

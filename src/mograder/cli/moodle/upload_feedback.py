@@ -33,16 +33,17 @@ from mograder.core.settings import LoadedSettings
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.grade_upload import (
     Draft,
+    SummaryRow,
     UploadOptions,
     draft,
     feedback_files,
     gather,
     scale_of,
     send,
+    summary,
 )
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
-from mograder.exchange.moodle.summary import SummaryRow, summary
 from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 

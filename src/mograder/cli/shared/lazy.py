@@ -6,7 +6,7 @@ paths of its commands, and reads the first line of each docstring without an imp
 The table says what a command `Needs`: those of students, authors and clients of a hub run on every
 system from the light install, those of marks and of Moodle courses with the packages of the extra
 ``server``, those of the server side and of grading on Linux only (decision 51). The last ones are
-refused here, before an import of theirs could fail; `missing_packages` tells what to install.
+refused here, before an import of theirs could fail; `failures` tells what to install.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ from mograder.clients.moodle.zips import FILE, Submitted
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import nfc
 from mograder.core.names import Username
-from mograder.exchange.arrivals import arrivals
-from mograder.exchange.collecting import CollectedFolder, CollectOutcome
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arrivals
 from mograder.exchange.moodle.identities import Person, participant_name
 from mograder.exchange.unpacking import visible_path
 

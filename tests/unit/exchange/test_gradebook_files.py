@@ -20,7 +20,7 @@ from hypothesis import settings
 
 from mograder.core.csv_table import number_text, read_table, write_table
 from mograder.core.settings import load_settings
-from mograder.exchange.gradebook_export import (
+from mograder.exchange.gradebook_files import (
     as_json,
     assignment_csv,
     course_csv,
