@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -364,3 +365,51 @@ async def test_code_in_unsaved_work_stays_in_its_cell(hub: Hub) -> None:
     outside = re.sub(r'r?"""\n.*?\n    """|"""\n.*?\n"""', "", kept, flags=re.DOTALL)
     assert "os.abort" not in outside
     assert "import os" not in outside
+
+
+STANDING = "/standing/alice/A1?session=alice-A1"
+
+
+async def asked(hub: Hub) -> dict[str, str]:
+    """Wait until alice's open page is asked to put a cell back."""
+    async with asyncio.timeout(20):
+        while "cell" not in (answer := (await ask(hub, "GET", STANDING)).json()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    cell: dict[str, str] = answer["cell"]
+    return cell
+
+
+async def putting(hub: Hub) -> tuple[Path, asyncio.Task[httpx.Response], dict[str, str]]:
+    """Alice has her notebook open, and puts a cell back."""
+    notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
+    hub.start("alice", "A1").connections = 1
+    restore = asyncio.create_task(ask(hub, "POST", "/timeline/alice/A1/1/restore/0"))
+    return notebook, restore, await asked(hub)
+
+
+async def test_an_open_page_puts_a_cell_back_and_the_editor_stays_open(hub: Hub) -> None:
+    notebook, restore, cell = await putting(hub)
+    assert (cell["index"], cell["before"], cell["after"]) == (0, "2 + 2", "1 + 1")
+    theirs = (await ask(hub, "GET", STANDING, "prof")).json()
+    assert "cell" not in theirs
+    answer = f"{STANDING}&done=true&mark="
+    assert (await ask(hub, "POST", answer + cell["mark"], "prof")).status_code == 403
+    assert (await ask(hub, "POST", f"{answer}other")).status_code == 404
+    notebook.write_text(text("1 + 1"))
+    assert (await ask(hub, "POST", answer + cell["mark"])).status_code == 200
+    result = (await restore).json()
+    assert (result["running"], result["archive"]) == (True, None)
+    assert hub.pool.running
+    assert (await ask(hub, "POST", answer + cell["mark"])).status_code == 404
+
+
+@pytest.mark.parametrize("says", ["true", "false"])
+async def test_a_page_that_did_not_put_a_cell_back_is_closed_whatever_it_says(
+    hub: Hub, says: str
+) -> None:
+    notebook, restore, cell = await putting(hub)
+    await ask(hub, "POST", f"{STANDING}&done={says}&mark={cell['mark']}")
+    result = (await restore).json()
+    assert result["running"] is False
+    assert not hub.pool.running
+    assert notebook.read_text() == text("1 + 1")

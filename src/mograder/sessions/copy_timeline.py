@@ -15,7 +15,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
-from mograder.notebook.versions.cell_put_back import PutBack, put_back_cell
+from mograder.notebook.versions.cell_put_back import CodeChange, PutBack, put_back_cell
 from mograder.notebook.versions.version_diff import (
     VersionDifference,
     lines_changed,
@@ -132,17 +132,33 @@ class CopyTimelines:
         :meth:`Copies.upload`.
         """
         earlier = await asyncio.to_thread(self._text, copy, number)
-        then = decode_notebook(earlier, copy.notebook)
         made: list[PutBack] = []
 
         async def make(present: bytes) -> bytes:
-            now = decode_notebook(present, copy.notebook)
-            put_back = partial(put_back_cell, now, then, cell, copy.notebook)
-            made.append(await self._apart.call(put_back, size=len(now) + len(then)))
+            made.append(await self._with_cell(copy, present, earlier, cell))
             return made[-1].text.encode()
 
         archive = await self._copies.rewrite(copy, make, Origin.RESTORE)
         return CellPutBack(archive, made[-1])
+
+    async def preview_cell(self, copy: CopyOf, number: int, cell: int) -> PutBack:
+        """Return what :meth:`put_back_cell` would make of the present notebook.
+
+        Raises: as it.
+        """
+        earlier = await asyncio.to_thread(self._text, copy, number)
+        present = (await self._copies.export(copy)).data
+        return await self._with_cell(copy, present, earlier, cell)
+
+    async def has_cell(self, copy: CopyOf, change: CodeChange) -> bool:
+        """Return whether the present notebook has the cell that an editor was to put back."""
+        text = decode_notebook((await self._copies.export(copy)).data, copy.notebook)
+        return await self._apart.call(partial(change.is_in, text, copy.notebook), size=len(text))
+
+    async def _with_cell(self, copy: CopyOf, present: bytes, earlier: bytes, cell: int) -> PutBack:
+        now, then = (decode_notebook(each, copy.notebook) for each in (present, earlier))
+        put_back = partial(put_back_cell, now, then, cell, copy.notebook)
+        return await self._apart.call(put_back, size=len(now) + len(then))
 
     async def keep_unsaved(self, copy: CopyOf, body: str) -> KeptWork | None:
         """Record work that marimo's page could not save, from the body of its request, once.

@@ -25,16 +25,31 @@ _BETWEEN = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
+class CodeChange:
+    """The same as a change that an open editor can make: the code of the cell at ``index``."""
+
+    index: int
+    before: str
+    after: str
+
+    def is_in(self, text: str, filename: str) -> bool:
+        """Return whether a notebook has a cell with the new code."""
+        return any(cell.code == self.after for cell in _parsed(text, filename).cells)
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack:
     """A notebook's text with one cell put back.
 
     ``replaced`` is whether it took the place of a present cell; ``twice`` are the names that it
-    and another cell define, so that marimo runs neither until one of them is changed.
+    and another cell define, so that marimo runs neither until one of them is changed. ``change`` is
+    None if more than a cell's code changes.
     """
 
     text: str
     replaced: bool
     twice: tuple[str, ...] = ()
+    change: CodeChange | None = None
 
 
 def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBack:
@@ -65,7 +80,16 @@ def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBa
     result = _parsed(text, filename)
     if len(result.cells) != len(now.cells) + (place is None):
         raise InvalidInput("This cell cannot be put back alone.", hint=_WHOLE)
-    return PutBack(text, replaced=place is not None, twice=_twice(wanted, result))
+    change = None if place is None else _change(now, now.cells[place], then, wanted)
+    return PutBack(text, place is not None, _twice(wanted, result), change)
+
+
+def _change(now: NotebookText, cell: Cell, then: NotebookText, wanted: Cell) -> CodeChange | None:
+    """Return the change of the code, if the cell keeps its kind, name and options."""
+    kept = cell.name == wanted.name and now.lines[cell.first - 1] == then.lines[wanted.first - 1]
+    if not kept or CellKind.UNPARSABLE in (cell.kind, wanted.kind):
+        return None
+    return CodeChange(cell.index, cell.code, wanted.code)
 
 
 def _parsed(text: str, filename: str) -> NotebookText:

@@ -50,6 +50,7 @@ async function look() {
   tell_saved(now);
   if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
   if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
+  if (now.cell) import("./frame-cell.js").then(({ pass }) => pass(now.cell, order));
   if (now.help || now.messages || in_class) {
     in_class ??= import("./frame-class.js");
     in_class.then(({ tell }) => tell(now, order));
@@ -164,6 +165,7 @@ const asks = new Map([
   ["kept-name", () => say(word("name"), true)],
   ["offline", () => at.offline !== undefined && say(word("offline"), true)],
   ["unsaved", ({ body: text }) => at.unsaved && typeof text === "string" && (keeping = keep_unsaved(text))],
+  ["cell-put", (said) => import("./frame-cell.js").then(({ answer }) => answer(said))],
   ["handed-over", () => handed_over()],
   ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],

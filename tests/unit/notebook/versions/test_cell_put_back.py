@@ -89,3 +89,22 @@ def test_any_cell_comes_back_and_no_other_changes(present: str, earlier: str, in
     old, new = ([each.code for each in text.cells] for text in (before, after))
     assert len(new) == len(old) + (not found.replaced)
     assert sum(code not in new for code in set(old)) <= int(found.replaced)
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "possible"),
+    [
+        (BETTER, cell("def mean(xs):\n    return 1", "first"), True),
+        (BETTER, cell("def mean(xs):\n    return 1", "second"), False),
+        (BETTER.replace("app.cell", "app.cell(hide_code=True)"), MEAN, False),
+    ],
+)
+def test_an_open_editor_is_given_changes_of_code_only(
+    now: str, then: str, *, possible: bool
+) -> None:
+    change = put_back_cell(notebook(PLOT, now), notebook(PLOT, then), 1, "A1.py").change
+    assert (change is not None) == possible
+    if change is not None:
+        assert change.index == 1
+        assert change.is_in(notebook(then), "A1.py")
+        assert not change.is_in(notebook(now), "A1.py")

@@ -27,6 +27,7 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.tasks.periodic import repeat, running, set_within
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.versions.cell_put_back import PutBack
 from mograder.notebook.versions.version_diff import (
     CellChange,
     CellDifference,
@@ -40,6 +41,8 @@ from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
 from mograder.web.hub.copies.copies import Restored, file_status, send_notebook
+from mograder.web.hub.copies.open_editor import ROUTES as EDITOR_ROUTES
+from mograder.web.hub.copies.open_editor import OpenEditors, has_page
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
@@ -121,12 +124,13 @@ class CellRestored(Done):
     """One cell of a version is in the notebook again; ``archive`` is the file with the one before.
 
     ``replaced`` is whether it took a present cell's place, ``twice`` are the names that two cells
-    define now.
+    define now. ``running`` is whether the editor stayed open.
     """
 
     archive: str | None
     replaced: bool
     twice: list[str]
+    running: bool
 
 
 class Unsaved(Done):
@@ -291,23 +295,56 @@ async def restore(
 async def restore_cell(
     copy: KnownCopy, number: Number, cell: CellIndex, request: Request, app: CurrentApp
 ) -> Annotated[Response, CellRestored]:
-    """Put one cell of a version into the present notebook, whose editor is closed."""
+    """Put one cell of a version into the present notebook.
+
+    Its editor puts back a cell whose code was changed, if it is open, and is closed otherwise.
+    """
 
     async def job(report: Report) -> CellRestored:
-        report(_STOPPING)
-        found = await app.of(CopyTimelines).put_back_cell(copy, number, cell)
+        put_back = await _put_in_editor(app, copy, number, cell, report)
+        running, archive = put_back is not None, None
+        if put_back is None:
+            report(_STOPPING)
+            found = await app.of(CopyTimelines).put_back_cell(copy, number, cell)
+            put_back, archive = found.put_back, found.archive
         await app.results.forget(copy.user, copy.item)
-        put_back = found.put_back
         return CellRestored(
-            archive=found.archive, replaced=put_back.replaced, twice=list(put_back.twice)
+            archive=archive,
+            replaced=put_back.replaced,
+            twice=list(put_back.twice),
+            running=running,
         )
 
     def next_page(result: CellRestored) -> str:
-        if result.twice:
-            return with_outcome(_page_of(copy), "cell-twice", ", ".join(result.twice))
-        return with_outcome(_page_of(copy), "cell-restored")
+        done = ("cell-twice" if result.twice else "cell-restored") + ("-open" * result.running)
+        return with_outcome(_page_of(copy), done, ", ".join(result.twice))
 
     return await deliver(request, job, next_page)
+
+
+async def _put_in_editor(
+    app: HubApp, copy: CopyOf, number: int, cell: int, report: Report
+) -> PutBack | None:
+    """Have the open editor put a cell back; None if none is open, or it cannot.
+
+    Raises: as :meth:`CopyTimelines.put_back_cell`.
+    """
+    live, editors, timelines = (
+        app.services.pool.find(copy.key),
+        app.of(OpenEditors),
+        app.of(CopyTimelines),
+    )
+    if live is None or not await has_page(app, live):
+        return None
+    async with editors.turn(live.id):
+        put_back = await timelines.preview_cell(copy, number, cell)
+        if put_back.change is None:
+            return None
+        report("Putting the cell back in the open editor")
+        told = partial(app.notifier.notify, copy.user, Part.COPIES)
+        if not await editors.replace(live.id, put_back.change, told):
+            return None
+        return put_back if await timelines.has_cell(copy, put_back.change) else None
 
 
 async def keep_unsaved(
@@ -475,6 +512,7 @@ def open_versions(hub: HubApp) -> Run:
     """Make the timelines of copies, whose old versions are thinned during the block."""
     services = hub.services
     hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
+    hub.add(OpenEditors())
     upkeep = VersionUpkeep(Thinning(services.state.engine), services.clock)
     return partial(running, {"old versions": upkeep.keep_on})
 
@@ -489,4 +527,5 @@ ROUTES = (
     Route("POST", "/timeline/{user}/{a}/{number}/restore/{cell}", restore_cell, SELF, "Copies"),
     Route("POST", "/unsaved/{user}/{a}", keep_unsaved, SELF, "Copies"),
     Route("POST", "/unsaved/{user}/{a}/put", put_unsaved, SELF, "Copies"),
+    *EDITOR_ROUTES,
 )

@@ -21,6 +21,7 @@ from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
 from mograder.web.hub.copies.copy_update import NotebookUpdate, in_bar
 from mograder.web.hub.copies.hand_in import hand_in_of
 from mograder.web.hub.copies.hub_updates import HubUpdates
+from mograder.web.hub.copies.open_editor import CellToPut, asked_of_page
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
@@ -89,6 +90,8 @@ class NotebookState(Body):
 
     update: Annotated[NotebookUpdate | None, Field(exclude_if=lambda update: update is None)] = None
     """The author's update of the notebook; left out where there is nothing to say of one."""
+    cell: Annotated[CellToPut | None, Field(exclude_if=lambda cell: cell is None)] = None
+    """A cell that this page is to put back; left out without one."""
 
 
 async def standing(
@@ -114,13 +117,15 @@ async def standing(
         work = await to_thread.run_sync(_work, app, copy)
         update = in_bar(await app.of(HubUpdates).copies.standing(copy))
     if live is not None:
+        same = live.id == session
         return NotebookState(
-            state="running" if live.id == session else "replaced",
+            state="running" if same else "replaced",
             **work,
             machine=_machine(app, live.endpoint.node),
             update=update,
             help=help_of(app, copy) if mode is Mode.EDIT else None,
             messages=_messages(app, copy.item),
+            cell=asked_of_page(app, caller, live) if same else None,
         )
     words = _words(app, key, session)
     return NotebookState(state="ended", title=words.title, text=words.text, **work)

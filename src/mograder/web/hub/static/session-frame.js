@@ -208,9 +208,10 @@
     addEventListener("beforeunload", handOver);
   });
 
+  const kernels = new Set(); // marimo's open connections to its kernel
+
   part("knowing how its session is", () => {
     const Native = window.WebSocket;
-    const kernels = new Set(); // marimo's open connections to its kernel
     class Watched extends Native {
       constructor(...given) {
         super(...given);
@@ -341,6 +342,36 @@
     else setTimeout(join, 250);
   };
 
+  // A cell that its owner puts back. marimo's page hears of it as of another page's change, and saves it
+  // as if it had been typed; other cells keep what is typed in them. Where the page's state cannot be
+  // read, or the cell is not as it was saved, nothing is done.
+  const PUT_MS = 8000;
+  const putCell = ({ index, before: old, after }) => {
+    const codeOf = (id) => look()?.cellData[id]?.code;
+    const ids = look()?.cellIds.inOrderIds ?? [];
+    const same = ids.filter((id) => codeOf(id)?.trim() === old.trim());
+    const cellId = same.includes(ids[index]) ? ids[index] : same.length === 1 ? same[0] : null;
+    const [kernel] = kernels;
+    if (!work.wanted || cellId === null || !kernel || shared()) return null;
+    const op = "notebook-document-transaction";
+    const transaction = { changes: [{ type: "set-code", cellId, code: after }], source: "mograder" };
+    const message = JSON.stringify({ op, data: { op, transaction } });
+    kernel.dispatchEvent(new MessageEvent("message", { data: message }));
+    return () => JSON.parse(work.saved ?? "null")?.[look()?.cellIds.inOrderIds.indexOf(cellId)]?.trim() === after.trim();
+  };
+  const answerPut = async (asked) => {
+    let done = false;
+    try {
+      const isSaved = putCell(asked);
+      for (let left = PUT_MS; isSaved && !(done = isSaved()) && left > 0; left -= 100) {
+        await new Promise((next) => setTimeout(next, 100));
+      }
+    } catch (error) {
+      console.debug("mograder: the cell could not be put back here", error);
+    }
+    tell("cell-put", { mark: asked.mark, done });
+  };
+
   addEventListener("message", ({ source, origin, data }) => {
     if (source !== around || origin !== hub || typeof data !== "object" || data === null) return;
     if (data.mograder === "hello") {
@@ -354,6 +385,7 @@
       handOver();
       tell("handed-over");
     } else if (data.mograder === "cell") show(data.name, data.index);
+    else if (data.mograder === "put-cell") answerPut(data);
     else if (data.mograder === "print") print();
     else if (data.mograder === "together" && !joining && !shared()) join();
   });
