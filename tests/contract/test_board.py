@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -148,13 +149,34 @@ async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: 
     link = re.search(r'href="\.\./(look/alice/A1\?check=[^"]+)"', await page(taught))
     assert link is not None
     assert "?check=" not in await page(taught, "?names=no")
+    taught.pool.running.clear()
     async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
         text = (await client.get(f"/{link[1]}")).text
     about = text.split('id="about-title"')[1].split("</section>", maxsplit=1)[0]
     assert SIGN in about
     assert "&lt;b&gt;mine&lt;/b&gt;" in about
+    assert "Without outputs: the notebook is not open now" in about
     async with taught.client("bob", browser=True) as client:
         assert (await client.get(f"/{link[1]}")).status_code == 403
+
+
+async def test_the_cells_of_an_open_notebook_are_shown_in_an_inert_frame(taught: Hub) -> None:
+    await ask(taught, "POST", "/download/A1")
+    taught.start("alice", "A1")
+    async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        shown = await client.get("/look/alice/A1?check=Q1%3A+the+sign")
+        found = re.search(r'<iframe [^>]*src="([^"]+)" sandbox ', shown.text)
+        assert found is not None
+        assert "frame-src 'self'" in shown.headers["Content-Security-Policy"]
+        address = html.unescape(found[1])
+        inside = await client.get(address)
+    assert "The editor shows no output of this cell" in inside.text
+    assert "sandbox;" in inside.headers["Content-Security-Policy"]
+    async with taught.client("bob", browser=True) as client:
+        assert (await client.get(address)).status_code == 403
+    taught.pool.running.clear()
+    async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
+        assert (await client.get(address)).status_code == 404
 
 
 async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -370,16 +371,16 @@ async def test_code_in_unsaved_work_stays_in_its_cell(hub: Hub) -> None:
 STANDING = "/standing/alice/A1?session=alice-A1"
 
 
-async def asked(hub: Hub) -> dict[str, str]:
+async def asked(hub: Hub) -> dict[str, Any]:
     """Wait until alice's open page is asked to put a cell back."""
     async with asyncio.timeout(20):
         while "cell" not in (answer := (await ask(hub, "GET", STANDING)).json()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    cell: dict[str, str] = answer["cell"]
+    cell: dict[str, Any] = answer["cell"]
     return cell
 
 
-async def putting(hub: Hub) -> tuple[Path, asyncio.Task[httpx.Response], dict[str, str]]:
+async def putting(hub: Hub) -> tuple[Path, asyncio.Task[httpx.Response], dict[str, Any]]:
     """Alice has her notebook open, and puts a cell back."""
     notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
     hub.start("alice", "A1").connections = 1

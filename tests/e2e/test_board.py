@@ -213,6 +213,24 @@ def line_of(board: Page, name: str) -> Locator:
     return board.locator("#lines tr").filter(has_text=name)
 
 
+async def test_a_red_cell_of_the_board_shows_the_students_cells_with_their_outputs(
+    hub: HubProcess, people: People, artifacts: Path
+) -> None:
+    await work(hub, await a_person(people, "erin"))
+    prof = await a_person(people, "prof")
+    board = await prof.open(f"{hub.url}/board/{ITEM}")
+    await line_of(board, "erin").locator("td.failed a").first.click()
+    inside = board.frame_locator("iframe")
+    await expect(inside.get_by_text("sign = 0")).to_be_visible()
+    await expect(inside.get_by_text("The sign is wrong.", exact=True)).to_be_visible()
+    await expect(inside.get_by_text("It is too small.")).to_have_count(0)
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        await board.set_viewport_size({"width": width, "height": 900})
+        await board.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await board.screenshot(path=artifacts / f"red-cell-{width}-{scheme}.png", full_page=True)
+        assert await board.evaluate("document.documentElement.scrollWidth") <= width
+
+
 async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     hub: HubProcess, people: People, artifacts: Path
 ) -> None:

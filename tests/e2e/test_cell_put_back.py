@@ -85,7 +85,7 @@ def hub(
             until(lambda: nodes.warm() == {"one"}, 300)
             yield nodes.hub
         return
-    settings: dict[str, object] = ORIGIN_EACH if request.param == "origin-each" else {}
+    settings = ORIGIN_EACH if request.param == "origin-each" else None
     with module_hub("cell", caches, prepare=_prepare, settings=settings) as hub:
         yield hub
 

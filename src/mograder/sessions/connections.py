@@ -1,10 +1,10 @@
 """How the hub connects to a session's server, and its own requests to one.
 
 On its own machine it connects by a Unix socket. It asks whether the server answers, how many of its
-pages are open, and switches on that several pages edit one notebook (marimo's ``rtc_v2``). marimo
-reads that setting when a page connects: a page that was loaded before must be loaded again. Student
-code may send the answers: they are limited in size and time, redirects are not followed, and they
-count for nothing but the page that the server serves anyway.
+pages are open, and what their outputs are; and it switches on that several pages edit one notebook
+(marimo's ``rtc_v2``). marimo reads that setting when a page connects: a page that was loaded before
+must be loaded again. Student code may send the answers: they are limited in size and time,
+redirects are not followed, and they count for nothing but the page that the server serves anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Endpoint
@@ -109,7 +109,7 @@ async def connections(
         ):
             if response.status != 200:
                 return None
-            return _Connections.model_validate_json(await _read(response)).active
+            return _Connections.model_validate_json(await _whole(response, _CENSUS_BYTES)).active
     except (aiohttp.ClientError, OSError, ValidationError):
         return None
 
@@ -123,20 +123,12 @@ def _client(via: Connections, endpoint: Endpoint, seconds: float | None) -> aioh
     )
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return a body of at most 1024 bytes, and b"" for a longer one."""
-    body = b""
-    async for chunk in response.content.iter_chunked(_CENSUS_BYTES):
-        body += chunk
-        if len(body) > _CENSUS_BYTES:
-            return b""
-    return body
-
-
 _SECONDS = 10.0
-_PAGE_BYTES = 4 << 20
+_PAGE_BYTES, _EXPORT_BYTES = 4 << 20, 16 << 20
 _TOKEN = re.compile(rb'"serverToken":\s*"([A-Za-z0-9_.+/=-]{0,200})"')
 _SHARED = re.compile(rb'"rtc_v2":\s*true')
+_EXPORT = {"download": False, "files": [], "includeCode": False}
+_IDS = TypeAdapter(dict[str, object])
 _CHANGE = {"config": {"experimental": {"rtc_v2": True}}}
 _log = get_logger(__name__)
 
@@ -146,29 +138,56 @@ async def share_editing(endpoint: Endpoint, base_url: str, via: Connections) -> 
 
     False for a marimo that does not know the setting, or does not answer.
     """
-    base = f"http://session{base_url}"
-    client = aiohttp.ClientSession(
+    try:
+        async with _patient(via, endpoint) as client:
+            return await _share(client, f"http://session{base_url}")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        _log.info("a session could not be shared: %r", error)
+        return False
+
+
+async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> bytes:
+    """Return marimo's export of an open notebook as HTML, with the outputs that it shows now.
+
+    b"" where the server gives none, or a page of more than 16 MiB.
+    """
+    try:
+        async with _patient(via, endpoint) as client:
+            return await _export(client, f"http://session{base_url}")
+    except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
+        _log.info("the outputs of a session could not be read: %r", error)
+        return b""
+
+
+async def _export(client: aiohttp.ClientSession, base: str) -> bytes:
+    async with client.get(f"{base}/api/sessions", allow_redirects=False) as answer:
+        ids = _IDS.validate_json(await _whole(answer, _PAGE_BYTES))
+    headers = {"Marimo-Session-Id": next(iter(ids), ""), **_token_in(await _page(client, base))}
+    url = f"{base}/api/export/html"
+    async with client.post(url, json=_EXPORT, headers=headers, allow_redirects=False) as answer:
+        return await _whole(answer, _EXPORT_BYTES) if answer.status == 200 else b""
+
+
+def _patient(via: Connections, endpoint: Endpoint) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
         connector=via.connector(endpoint),
         timeout=aiohttp.ClientTimeout(total=_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers={"Accept-Encoding": "identity"},
     )
-    try:
-        async with client:
-            return await _share(client, base)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        _log.info("a session could not be shared: %r", error)
-        return False
+
+
+def _token_in(page: bytes) -> dict[str, str]:
+    token = _TOKEN.search(page)
+    return {"Marimo-Server-Token": token[1].decode() if token else ""}
 
 
 async def _share(client: aiohttp.ClientSession, base: str) -> bool:
     page = await _page(client, base)
     if _SHARED.search(page):
         return True
-    token = _TOKEN.search(page)
-    headers = {"Marimo-Server-Token": token[1].decode() if token else ""}
-    url = f"{base}/api/kernel/save_user_config"
+    headers, url = _token_in(page), f"{base}/api/kernel/save_user_config"
     async with client.post(url, json=_CHANGE, headers=headers, allow_redirects=False) as answer:
         if answer.status != 200:
             _log.info("a session refused to be shared: %d", answer.status)
@@ -178,10 +197,20 @@ async def _share(client: aiohttp.ClientSession, base: str) -> bool:
 
 async def _page(client: aiohttp.ClientSession, base: str) -> bytes:
     """Return the session's page, at most 4 MiB of it."""
-    body = bytearray()
     async with client.get(f"{base}/", allow_redirects=False) as answer:
-        async for chunk in answer.content.iter_chunked(1 << 16):
-            body += chunk
-            if len(body) > _PAGE_BYTES:
-                break
-    return bytes(body)
+        return await _beginning(answer, _PAGE_BYTES)
+
+
+async def _whole(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return a body, b"" for one of more bytes."""
+    body = await _beginning(answer, most + 1)
+    return body if len(body) <= most else b""
+
+
+async def _beginning(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) >= most:
+            break
+    return bytes(body[:most])

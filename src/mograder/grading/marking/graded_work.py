@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.name_lookup import nfc
 from mograder.core.names import FileName
-from mograder.grading.pages.notebook_page import cells_of_page
+from mograder.grading.pages.notebook_page import AS_IT_RAN, cells_of_page
 from mograder.grading.pages.page_templates import render_page
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
 from mograder.store.filesystem.files import entry_named
@@ -111,7 +111,14 @@ def nameless_page(autograded: Path, student: str) -> bytes:
     cells = cells_of_page(graded_page(autograded, student).decode("utf-8", "replace"))
     if not cells:
         raise NotFound("This result cannot be shown.", hint="Grade it again.")
-    page = render_page("notebook.html.j2", filename="Notebook", markup=cells, notebook=None)
+    page = render_page(
+        "notebook.html.j2",
+        filename="Notebook",
+        heading=AS_IT_RAN,
+        quiet=False,
+        markup=cells,
+        notebook=None,
+    )
     return page.encode("utf-8", "replace")
 
 

@@ -32,6 +32,9 @@ from mograder.grading.pages.page_templates import readable, render_page
 from mograder.notebook.cells import Cell, parse_cells, parse_python
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 
+AS_IT_RAN = "The notebook as it ran"
+"""The heading of a page of the whole notebook."""
+
 _LONGEST_CODE, _ALL_CODE = 40_000, 400_000
 """Characters of a cell, and of a notebook, whose code is coloured."""
 
@@ -109,7 +112,14 @@ def render_notebook_page(text: str, filename: str, cells: Sequence[CellResult]) 
     A text that is no notebook is shown as it is.
     """
     view = view_notebook(text, filename, cells)
-    return render_page("notebook.html.j2", filename=filename, notebook=view, markup="")
+    return render_page(
+        "notebook.html.j2",
+        filename=filename,
+        heading=AS_IT_RAN,
+        quiet=False,
+        notebook=view,
+        markup="",
+    )
 
 
 def cells_of_page(page: str) -> str:

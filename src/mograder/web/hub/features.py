@@ -11,6 +11,7 @@ from types import MappingProxyType
 from mograder.store.external.lti_presence import has_platforms
 from mograder.web.hub.board import board, class_board, help_requests
 from mograder.web.hub.copies import (
+    checked_work,
     copies,
     copy_pages,
     copy_update,
@@ -43,6 +44,7 @@ _COPIES = (*copies.ROUTES, *copy_pages.ROUTES, *validation.ROUTES, *hand_in.ROUT
 FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
     Feature((*_COPIES, *submissions.ROUTES)),
+    Feature(checked_work.ROUTES, checked_work.open_checked_work),
     Feature(timeline.ROUTES, timeline.open_versions),
     Feature((*copy_update.ROUTES, *updates.ROUTES), hub_updates.open_updates),
     Feature((*sessions.ROUTES, *notebook_state.ROUTES)),

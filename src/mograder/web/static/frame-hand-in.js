@@ -15,7 +15,16 @@ function element(tag, text, act) {
 }
 
 // Returns the address to hand in at, or null if the student rather does not.
-export async function decide({ check, action }, panel, opened) {
+export async function hand_in(button, panel, say, open) {
+  const where = await decide(button.dataset, panel, () => {
+    say("");
+    open();
+  });
+  say(where ? button.dataset.doing : "");
+  return where;
+}
+
+async function decide({ check, action }, panel, opened) {
   const answer = await fetch(check, { headers: { Accept: "application/json" }, cache: "no-store" });
   if (!answer.ok) throw new Error(await reason(answer));
   const { words, closed } = await answer.json();

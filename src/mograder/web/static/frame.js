@@ -249,13 +249,9 @@ on("stop", async (button) => {
 });
 
 on("submit", async (button) => {
-  const { decide } = await import("./frame-hand-in.js");
-  const where = await decide(button.dataset, panel, () => {
-    say("");
-    open_panel();
-  });
-  if (!where) return say("");
-  say(button.dataset.doing);
+  const { hand_in } = await import("./frame-hand-in.js");
+  const where = await hand_in(button, panel, say, open_panel);
+  if (!where) return;
   await post(button, "application/json", where);
   await ask();
   say(button.dataset.done, true);

@@ -10,22 +10,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Query, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
-from mograder.grading.marking.question_sources import sources_or_none
-from mograder.grading.marking.shown_work import WorkCell, WorkToShow
-from mograder.notebook.points import key_of
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.student_copies import CopyOf
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
+from mograder.web.context import request_context
+from mograder.web.headers import content_security_policy
+from mograder.web.hub.copies.checked_work import CheckedWork, Label, checked_work
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, find_release
@@ -53,16 +51,6 @@ class Extract:
     total: int
     before: int
     following: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedWork:
-    """A student's cells that a check is about, and the last validation's words ``at`` a time."""
-
-    check: str
-    cells: tuple[WorkCell, ...]
-    said: tuple[str, ...] = ()
-    at: datetime | None = None
 
 
 async def reset_page(
@@ -93,12 +81,12 @@ async def look(
     request: Request,
     app: CurrentApp,
     caller: Caller,
-    check: Annotated[str, Query(max_length=300)] = "",
+    check: Label = "",
 ) -> Response:
     """Show a copy's text as last saved; with the label of a check, first what it is about."""
     saved = await app.copies.export(copy)
     await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
-    about = await _about(app, copy, saved, check) if check else None
+    about = await checked_work(app, copy, saved, check) if check else None
     return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
 
 
@@ -191,7 +179,7 @@ def _shown(
     text = saved.data.decode("utf-8", "replace")
     asked = request.query_params.get("from", "1")
     first = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
-    return page(
+    response = page(
         request,
         "look.html",
         copy=copy,
@@ -202,20 +190,10 @@ def _shown(
         about=about,
         mine=mine,
     )
-
-
-async def _about(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
-    """Return the cells that a check uses, as marking shows them, and what validation said of it."""
-    marking = app.marking
-    sources, _ = await to_thread.run_sync(sources_or_none, marking.source(copy.item))
-    text = saved.data.decode("utf-8", "replace")
-    work = await marking.works.show(WorkToShow(text, copy.notebook, sources))
-    cells = tuple(each for each in work.of(key_of(check)) if each.own)
-    result = app.results.of(copy.user, copy.item)
-    if result is None:
-        return CheckedWork(check, cells)
-    said = [each.details for each in result.answer.checks if each.label == check]
-    return CheckedWork(check, cells, said[0] if said else (), result.at if said else None)
+    if about is not None and about.running:
+        own = content_security_policy(request_context(request))
+        response.headers["Content-Security-Policy"] = f"{own}; frame-src 'self'"
+    return response
 
 
 async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:

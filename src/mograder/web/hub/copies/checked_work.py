@@ -1,0 +1,105 @@
+"""What a check is about in a student's notebook: the cells, with what the editor shows below them.
+
+The outputs come from the student's open session. They are shown as an inert page in a frame of an
+opaque origin, as the notebook as it ran is in marking (``grading.pages``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from mograder.core.errors import NotFound
+from mograder.grading.marking.question_sources import sources_or_none
+from mograder.grading.marking.shown_work import WorkCell, WorkToShow
+from mograder.grading.pages.editor_outputs import render_editor_outputs
+from mograder.notebook.points import key_of
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sessions.connections import exported_page
+from mograder.sessions.session import LiveSession
+from mograder.sessions.student_copies import CopyOf
+from mograder.store.copies.workspaces import Saved
+from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.items import KnownCopy
+from mograder.web.inert_page import inert_page
+from mograder.web.route import VISITOR, Route
+
+Label = Annotated[str, Query(max_length=300)]
+"""A handler's parameter: the label of a check."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWork:
+    """A student's cells that a check is about, and the last validation's words ``at`` a time.
+
+    ``running`` is whether the notebook is open, so that its outputs can be shown.
+    """
+
+    check: str
+    cells: tuple[WorkCell, ...]
+    running: bool
+    said: tuple[str, ...] = ()
+    at: datetime | None = None
+
+
+class EditorOutputs:
+    """Makes pages of outputs. Large ones are parsed in another process, two at a time."""
+
+    def __init__(self) -> None:
+        self._apart = IsolatedCall()
+
+    async def page(self, app: HubApp, live: LiveSession, text: str, work: CheckedWork) -> bytes:
+        """Return a check's cells with what the editor shows below them now."""
+        via, filename = app.services.connections, f"{live.key.item}.py"
+        exported = await exported_page(live.endpoint, live.base_url, via)
+        indexes = frozenset(each.index for each in work.cells)
+        render = partial(render_editor_outputs, text, filename, exported, indexes, work.check)
+        page = await self._apart.call(render, size=len(text) + len(exported))
+        return page.encode("utf-8", "replace")
+
+
+async def checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
+    """Return the cells that a check uses, as marking shows them, and what validation said of it."""
+    sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
+    work = await app.marking.works.show(WorkToShow(_text(saved), copy.notebook, sources))
+    cells = tuple(each for each in work.of(key_of(check)) if each.own)
+    found = CheckedWork(check, cells, app.services.pool.find(copy.key) is not None)
+    result = app.results.of(copy.user, copy.item)
+    for each in () if result is None else result.answer.checks:
+        if result is not None and each.label == check:
+            return replace(found, said=each.details, at=result.at)
+    return found
+
+
+async def outputs(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller, check: Label
+) -> Response:
+    """Return a check's cells with their outputs in the editor, for an opaque frame of ours."""
+    saved = await app.copies.export(copy)
+    live = app.services.pool.find(copy.key)
+    if live is None:
+        raise NotFound("The notebook is not open, so there are no outputs.")
+    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    work = await checked_work(app, copy, saved, check)
+    page = await app.of(EditorOutputs).page(app, live, _text(saved), work)
+    return inert_page(page, framed=True)
+
+
+def _text(saved: Saved) -> str:
+    return saved.data.decode("utf-8", "replace")
+
+
+def open_checked_work(hub: HubApp) -> Run:
+    """Make what makes pages of outputs."""
+    hub.add(EditorOutputs())
+    return NOTHING
+
+
+ROUTES = (Route("GET", "/look/{user}/{a}/-/outputs", outputs, VISITOR),)
