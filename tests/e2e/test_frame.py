@@ -24,7 +24,7 @@ from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
 
 pytestmark = pytest.mark.full
 
-MOST_BYTES = 24_000
+MOST_BYTES = 25_000
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
 _SEEN = """state => {
     Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
@@ -192,7 +192,16 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         assert not (scene.hub.course / "submitted").exists()
         await hand_in.click()
         await panel.get_by_role("button", name="Hand in all the same").click()
-        await expect(tab.page.locator("#saved")).to_contain_text("60 minutes late, −5 %")
+        saved = tab.page.locator("#saved")
+        await expect(saved).to_contain_text("60 minutes late, −5 %")
+        copy = scene.hub.course / "hub-notebooks" / "alice" / ITEM / f"{ITEM}.py"
+        copy.write_text(copy.read_text().replace("import marimo", "import marimo  # changed", 1))
+        await tab.frame.evaluate("parent.postMessage({ mograder: 'saved' }, '*')")
+        await expect(saved).to_contain_text("edited since handed in ")
+        await tab.page.set_viewport_size({"width": 1280, "height": 800})
+        await tab.said.click()
+        await tab.page.screenshot(path=artifacts / "handed-in-1280.png")
+        assert await tab.page.locator("#bar").evaluate("bar => bar.clientHeight") < 45, "one row"
 
 
 async def test_a_failure_is_a_sentence(scene: Framed) -> None:
@@ -409,6 +418,8 @@ async def test_an_instructor_sees_whose_it_is_and_is_led_to_the_course(scene: Fr
     await expect(tab.page.get_by_role("button", name="Hand in")).to_have_count(0)
     scene.hub.end("alice", ITEM, EndReason.IDLE)
     link = tab.page.get_by_role("link", name="Back to the course")
+    await expect(tab.ended).to_contain_text("What was saved stays.")
+    await expect(tab.ended).not_to_contain_text("Open it again")
     assert await link.get_attribute("href") == "/course/students/alice"
 
 

@@ -115,6 +115,22 @@ def describe(ending: Ending, limits: Limits) -> Explanation:
     return Explanation(explanation.title.format(notebook=notebook), " ".join(text.split()))
 
 
+def describe_to_others(ending: Ending, *, helps: bool) -> Explanation:
+    """Return the explanation for somebody else who was in the session: a helper, or an instructor.
+
+    Only its student can open it again by the link that the pages have.
+    """
+    owner, notebook = ending.key.user, "lecture" if ending.key.mode is Mode.RUN else "notebook"
+    title = _EXPLANATIONS[ending.reason].title.format(notebook=notebook)
+    if ending.reason is EndReason.REMOVED:
+        title = f"{owner} is not on the course's list any more."
+    elif title.startswith("Your "):
+        title = f"{owner}’s {title.removeprefix('Your ')}"
+    words = f"Its last words were: {ending.detail}" if ending.detail else ""
+    where = f"{owner} can ask for help again once it is open." if helps else ""
+    return Explanation(title, " ".join(filter(None, (words, "What was saved stays.", where))))
+
+
 _EXPLANATIONS = {
     EndReason.STOPPED: Explanation(
         "The {notebook} was stopped.",

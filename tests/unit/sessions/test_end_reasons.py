@@ -11,7 +11,14 @@ import pytest
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import Ended, LimitReason
-from mograder.sessions.end_reasons import Ending, EndReason, describe, last_words, reason_of
+from mograder.sessions.end_reasons import (
+    Ending,
+    EndReason,
+    describe,
+    describe_to_others,
+    last_words,
+    reason_of,
+)
 from mograder.sessions.session import SessionKey
 from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress
 
@@ -200,3 +207,13 @@ async def test_a_lecture_published_again_says_so_to_the_page_that_was_open(rig: 
         ending = pool.history.of_session(first.id)
         assert ending is not None
         assert ending.reason is EndReason.REPLACED
+
+
+@pytest.mark.parametrize("reason", EndReason)
+def test_others_who_were_in_a_session_are_not_told_to_open_it_again(reason: EndReason) -> None:
+    explained = describe_to_others(Ending(ALICE, "s", reason, NOW, "boom"), helps=True)
+    words = f"{explained.title} {explained.text}"
+    assert "pen it again" not in words
+    assert "Your " not in words
+    assert "{" not in words
+    assert "Its last words were: boom" in words

@@ -68,12 +68,12 @@ function tell_saved(now = told) {
   const cut = ended.hidden && (away > 0 || !joined), place = of("saved"), words = [];
   if (cut) words.push(word(unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
-  if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
   const kept = [moment(now.submitted), now.late || (now.due && word("onTime"))].filter(Boolean).join(", ");
   if (now.submitted) words.push(word(now.edited ? "changed" : "submitted", kept));
+  if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
   place.ariaLive = cut ? "polite" : "off";
   place.className = cut ? "cut" : "";
-  place.textContent = words.join(" · ");
+  place.title = place.textContent = words.join(" · ");
   tell_due(now);
   for (const button of document.querySelectorAll(".acts button")) button.disabled = away > 0;
 }
@@ -81,7 +81,7 @@ function tell_saved(now = told) {
 function tell_due({ due: by, closes, submitted, late, hand_in }) {
   const past = (seconds) => seconds && seconds * 1000 < Date.now(), words = [];
   if (past(closes)) words.push(word("closed", moment(closes, true)));
-  else if (by) words.push(word(past(by) ? "wasDue" : "due", moment(by, true)));
+  else if (by && !(submitted && past(by))) words.push(word(past(by) ? "wasDue" : "due", moment(by, true)));
   if (!submitted && late && !past(closes)) words.push(word("lateNow", late));
   of("due").textContent = words.join(": ");
   of("due").className = late && !submitted ? "cut" : "";

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.end_reasons import Explanation
+from mograder.sessions.end_reasons import Explanation, describe_to_others
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import CopyOf
 from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
@@ -127,7 +127,7 @@ async def standing(
             messages=_messages(app, copy.item),
             cell=asked_of_page(app, caller, live) if same else None,
         )
-    words = _words(app, key, session)
+    words = _words(app, caller, key, session, helps=together)
     return NotebookState(state="ended", title=words.title, text=words.text, **work)
 
 
@@ -144,10 +144,15 @@ def _messages(app: HubApp, item: str) -> list[NotebookMessage]:
     ]
 
 
-def _words(app: HubApp, key: SessionKey, session: str) -> Explanation:
+def _words(
+    app: HubApp, caller: Caller, key: SessionKey, session: str, *, helps: bool
+) -> Explanation:
     ending = app.services.pool.history.of_session(session)
+    mine = caller.username == key.user
     if ending is None or ending.key != key:
-        return UNKNOWN
+        return UNKNOWN if mine else Explanation(UNKNOWN.title, "What was saved stays.")
+    if not mine:
+        return describe_to_others(ending, helps=helps)
     return explain(ending, app.services.loaded.settings)
 
 
