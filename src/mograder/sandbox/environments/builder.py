@@ -45,6 +45,7 @@ from mograder.core.errors import (
 )
 from mograder.core.files.atomic_file import write_file
 from mograder.core.files.held_files import when_free
+from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM, python_of
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.core.wheel import OURS
@@ -436,8 +437,41 @@ else:
 
 
 REQUESTS = "requests"
+_log = get_logger(__name__)
+_LOCK_SECONDS = 400 * 86_400
 _KEY_LENGTH = 20
 _MOST_TROUBLES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLocks:
+    """The lock of each request, for all hubs of a course: they lock it at different times.
+
+    With the same packages their environments have the same key, and notebooks the same results.
+    Without ``writes``, for a hub that waits, :meth:`keep` does nothing.
+    """
+
+    directory: Path
+    writes: bool
+
+    def find(self, request: str) -> str:
+        """Return the lock of a request, "" if there is none."""
+        with contextlib.suppress(OSError):
+            return (self.directory / request).read_text("utf-8")
+        return ""
+
+    def keep(self, request: str, environment: Path) -> None:
+        """Keep the lock of a request; remove those that have not been kept again for a year."""
+        if not self.writes:
+            return
+        try:
+            self.directory.mkdir(exist_ok=True)
+            write_file(self.directory / request, (environment / LOCK).read_bytes())
+            for path in self.directory.iterdir():
+                if time.time() - path.stat().st_mtime > _LOCK_SECONDS:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("the lock of %s is not kept for other hubs: %s", environment.name, error)
 
 
 class Environments:
@@ -456,9 +490,14 @@ class Environments:
         marimo: str,
         timeout: float,
         on_ready: Callable[[Path], None] = lambda _: None,
+        locks: SharedLocks | None = None,
     ) -> None:
-        """``on_ready`` is called with the directory of each environment that becomes ready."""
+        """``on_ready`` is called with the directory of each environment that becomes ready.
+
+        ``locks`` are those of all hubs, where several may work on the course.
+        """
         self._on_ready = on_ready
+        self._locks = locks
         self._root = EnvironmentRoot(root)
         self._runner = runner
         self._wheel = wheel
@@ -539,8 +578,10 @@ class Environments:
         request = self._request(script, interpreter)
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
-            environment = await self._lock_and_build(script, interpreter, tell)
+            environment = await self._lock_and_build(script, interpreter, request.name, tell)
             await asyncio.to_thread(_keep_key, request, environment.key)
+        if self._locks is not None:
+            await asyncio.to_thread(self._locks.keep, request.name, environment.directory)
         self._known[script] = environment
         self._on_ready(environment.directory)
         return environment
@@ -556,11 +597,11 @@ class Environments:
             return None
 
     async def _lock_and_build(
-        self, script: Script, interpreter: Interpreter, tell: Progress
+        self, script: Script, interpreter: Interpreter, request: str, tell: Progress
     ) -> Environment:
         workshop = self._root.path / f".building-{secrets.token_hex(8)}"
         try:
-            files = await asyncio.to_thread(self._furnish, workshop, script)
+            files = await asyncio.to_thread(self._furnish, workshop, script, request)
             job = BuildJob(self._runner, workshop, interpreter, self._timeout, tell)
             tell("Resolving the notebook's requirements")
             lock = await job.lock()
@@ -576,7 +617,7 @@ class Environments:
         finally:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
-    def _furnish(self, workshop: Path, script: Script) -> BuildFiles:
+    def _furnish(self, workshop: Path, script: Script, request: str) -> BuildFiles:
         """Make the directory of a build. Raises: :class:`SandboxUnavailable`."""
         try:
             self._root.sweep()
@@ -585,7 +626,8 @@ class Environments:
             content = self._wheel.read_bytes()
             files = BuildFiles(lock_project(script), self._wheel.name, content)
             # uv keeps the versions of an existing lock file where they fit.
-            files.write(workshop, f"marimo=={self._marimo}\n")
+            kept = "" if self._locks is None else self._locks.find(request)
+            files.write(workshop, kept or f"marimo=={self._marimo}\n")
         except OSError as error:
             raise self._root.unwritable(error) from error
         return files

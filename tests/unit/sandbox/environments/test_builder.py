@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +19,13 @@ import pytest
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment, Environments
+from mograder.sandbox.environments.builder import Environment, Environments, SharedLocks
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
 
 UV_SAYS = ("  × No solution found when resolving dependencies:", "  ╰─▶ Because nope was not found")
+PREFERRED = "marimo==0.25.2\n"
 NUMPY = Script(dependencies=("numpy",))
 
 
@@ -59,7 +61,8 @@ class Uv:
     def _do(self, what: str, directory: Path) -> list[str]:
         if what == "compile":
             assert (directory / "pyproject.toml").is_file()
-            (directory / "lock.txt").write_text(self.lock)
+            if (directory / "lock.txt").read_text() == PREFERRED:  # else it fits already
+                (directory / "lock.txt").write_text(self.lock)
         elif what == "sed":
             return (directory / "lock.txt").read_text().splitlines()
         elif what == "venv":
@@ -106,11 +109,15 @@ def environments(root: Path, uv: Uv, tmp_path: Path) -> Environments:
 
 
 def make(
-    root: Path, uv: Uv, place: Path, wheel: str = "mograder-1-py3-none-any.whl"
+    root: Path,
+    uv: Uv,
+    place: Path,
+    wheel: str = "mograder-1-py3-none-any.whl",
+    locks: SharedLocks | None = None,
 ) -> Environments:
     """Environments below ``root``, as the next hub's would be."""
     (place / wheel).touch()
-    return Environments(root, uv, wheel=place / wheel, marimo="0.25.2", timeout=60)
+    return Environments(root, uv, wheel=place / wheel, marimo="0.25.2", timeout=60, locks=locks)
 
 
 def ignore_progress(_: str) -> None:
@@ -128,6 +135,21 @@ async def test_it_is_built_once_and_known_from_then_on(
     assert (first.directory / "lock.txt").read_text() == uv.lock
     assert first.marimo == "0.25.2"
     assert uv.builds() == 1
+
+
+async def test_a_hub_that_waits_locks_what_the_one_at_work_has_locked(tmp_path: Path) -> None:
+    at_work, waits = (SharedLocks(tmp_path / "locks", writes=writes) for writes in (True, False))
+    earlier = make(tmp_path / "one", Uv(), tmp_path, locks=at_work)
+    built = await earlier.prepare(NUMPY, ignore_progress)
+    later = Uv(lock="marimo==0.26.0\nnumpy==2.2\n")  # an index that has moved on
+    other = make(tmp_path / "two", later, tmp_path, locks=waits)
+    assert (await other.prepare(NUMPY, ignore_progress)).key == built.key
+    await other.prepare(Script(dependencies=("scipy",)), ignore_progress)
+    (kept,) = (tmp_path / "locks").iterdir()
+    long_ago = time.time() - 500 * 86_400
+    os.utime(kept, (long_ago, long_ago))
+    await earlier.prepare(Script(dependencies=("scipy",)), ignore_progress)
+    assert kept not in (tmp_path / "locks").iterdir()
 
 
 async def test_all_who_ask_at_once_share_one_build_and_hear_of_it(

@@ -2,8 +2,8 @@
 
 Hubs with nodes have an environments directory and a supervisor each. Without this a hub that takes
 over would first have to start its supervisor, and to build each environment that only the other
-hub's machine has. It changes nothing that the hubs share: it reads the releases, and writes below
-its own environments directory.
+hub's machine has. It changes nothing that the hubs share: it reads the releases and the locks of
+the hub at work, and writes below its own environments directory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mograder.notebook.pep723 import Script
 from mograder.operations.pruning import published_scripts
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.builder import Environments
+from mograder.sandbox.environments.builder import Environments, SharedLocks
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 
 _FAILED_SECONDS = 600.0
@@ -76,6 +76,13 @@ def _failed(opening: asyncio.Task[tuple[SupervisorClient, bool]]) -> bool:
     return opening.done() and (opening.cancelled() or opening.exception() is not None)
 
 
+def shared_locks(loaded: LoadedSettings, *, writes: bool) -> SharedLocks | None:
+    """Return the locks of the hubs of a course; None if they have their environments in common."""
+    if not loaded.settings.nodes.enabled:
+        return None
+    return SharedLocks(loaded.state_dir / "locks", writes)
+
+
 class Preparation:
     """Builds the environments of the published items in the background.
 
@@ -126,6 +133,7 @@ class Preparation:
             wheel=build_runtime_wheel(root / "wheels"),
             marimo=metadata.version("marimo"),
             timeout=limits.build_timeout,
+            locks=shared_locks(self._loaded, writes=False),
         )
 
     async def _build(self, environments: Environments, script: Script) -> None:

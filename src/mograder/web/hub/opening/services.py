@@ -51,7 +51,7 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hosting import Hosting, own_machine
 from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
 from mograder.web.hub.opening.hub_grading import Hands, open_grading
-from mograder.web.hub.opening.preparation import HubSandbox, Preparation
+from mograder.web.hub.opening.preparation import HubSandbox, Preparation, shared_locks
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     pass
@@ -169,6 +169,7 @@ def _environments(
         marimo=metadata.version("marimo"),
         timeout=loaded.settings.limits.build_timeout,
         on_ready=machines.warm_later,
+        locks=shared_locks(loaded, writes=True),
     )
     stack.push_async_callback(environments.close)
     return environments
