@@ -9,21 +9,25 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from tests.support.graded_courses import SETTINGS, put
 from tests.support.moodle.replay import token_of as moodle_token
-from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
+from tests.support.moodle.teacher import ATTACHED, SUPPLIED, CourseSetup, course_setup
 from tests.support.other_system import OtherSystem
 from tests.support.released_course import ReleasedCourse, open_released_course
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
+from tests.support.similar_submissions import a_class
 
 pytestmark = pytest.mark.full
 
 System = Literal["windows", "macos"]
 SYSTEMS = pytest.mark.parametrize("system", ["windows", "macos"])
+WORKSHEET = Path(__file__).parent.parent / "data/moodle/raw/worksheet-A1-identity.csv"
 GRADES = (
     "student,mark,feedback,feedback_format\n"
     'alice,"87,5","<p>Bien joué — <b>87.5</b> &amp; more</p>",html\n'
@@ -101,6 +105,57 @@ def test_a_teacher_collects_from_moodle_and_sends_marks_back(
     told = run("moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv")
     assert "A1. Introduction: 3 changed.\n" in told
     assert "Moodle was asked again: it holds what is listed as changed." in told
+
+
+@SYSTEMS
+def test_files_for_a_moodle_without_web_services_are_written(
+    system: System, moodle: CourseSetup
+) -> None:
+    run = Teacher(system, moodle.course, MOGRADER_MOODLE_URL=moodle.moodle.url)
+    (moodle.course / "import").mkdir()
+    (moodle.course / "import" / "A1.csv").write_bytes(WORKSHEET.read_bytes())
+    (moodle.course / "g.csv").write_text("student,mark,feedback\nalice,90.5,fine\n")
+    (moodle.course / "feedback" / "A1").mkdir(parents=True)
+    (moodle.course / "feedback" / "A1" / "bob.html").write_text("<p>b")
+    told = run("moodle", "export", "A1", "--grades-csv", "g.csv")
+    assert "Wrote export/A1.csv: 1 rows changed, 0 unchanged.\n" in told
+    assert "Wrote export/A1-feedback.zip: 1 feedback files.\n" in told
+    assert b",90.50,100.00,Yes," in (moodle.course / "export" / "A1.csv").read_bytes()
+
+
+@SYSTEMS
+def test_a_release_is_compared_with_what_moodle_hands_out(
+    system: System, moodle: CourseSetup
+) -> None:
+    # Reading the files of an assignment needs no teacher; the recordings have them by a student.
+    extra = {"URL": moodle.moodle.url, "TOKEN": moodle_token("alice")}
+    extra = {f"MOGRADER_MOODLE_{name}": value for name, value in extra.items()}
+    run = Teacher(system, moodle.course, **extra)
+    release = moodle.course / "release" / "A1-Introduction"
+    release.mkdir(parents=True)
+    (release / "A1-Introduction.py").write_bytes(b"import marimo\n")
+    assert "content differs" in run("moodle", "upload", "A1", "--no-open", status=1)
+    moodle.moodle.supplied[ATTACHED] = b"import marimo\n"
+    assert "hands out exactly these files" in run("moodle", "upload", "A1", "--no-open")
+
+
+@SYSTEMS
+def test_pages_of_feedback_are_written_and_similar_work_is_found(
+    system: System, tmp_path: Path
+) -> None:
+    course = tmp_path / "course"
+    (course / "submitted" / "A1").mkdir(parents=True)
+    (course / "mograder.toml").write_text(SETTINGS)
+    texts, copies = a_class(4, 1)
+    for name, text in texts.items():
+        (course / "submitted" / "A1" / f"{name}.py").write_text(text, encoding="utf-8")
+    put(course, "alice", timedelta(hours=15))
+    run = Teacher(system, course)
+    assert "1/1 notebooks have been graded" in run("feedback", "A1", "--grades-csv", "grades.csv")
+    page = (course / "feedback" / "A1" / "alice.html").read_text(encoding="utf-8")
+    assert "<strong>64.1</strong> of 100 marks" in page
+    found = json.loads(run("similarity", "A1", "--json"))
+    assert {tuple(each["students"]) for each in found["pairs"]} == copies
 
 
 @SYSTEMS
