@@ -4,7 +4,8 @@ A copy of the example course is graded, marked in Chromium, given an extension a
 the same commands and pages as in ``docs/how-to/mark-a-course.md``. Names and dates are invented.
 ``--only sign-in`` takes those of signing in by other systems, ``--only timeline`` those of
 versions, ``--only updates`` those of updates, ``--only board`` that of a board, ``--only machines``
-that of the page of machines, ``--only marking`` the others.
+that of the page of machines, ``--only hub`` those of a student's first page and of a notebook with
+two people in it, ``--only marking`` the others.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def main() -> int:
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
     parser.add_argument(
         "--only",
-        choices=("marking", "sign-in", "timeline", "updates", "board", "machines"),
+        choices=("marking", "sign-in", "timeline", "updates", "board", "machines", "hub"),
         help="some of them only",
     )
     given = parser.parse_args()
@@ -107,6 +108,7 @@ def main() -> int:
         ("updates", "update"),
         ("board", "board"),
         ("machines", "machines"),
+        ("hub", "hub"),
     )
     for name, rig in rigs:
         if given.only in (None, name):

@@ -1,8 +1,7 @@
 """The screenshot of a board in the guides.
 
 ``python -m tests.support.board_pictures DIRECTORY`` writes it, as the script
-``scripts.docs_screenshots`` does with ``--only board``. That of two people in one notebook is
-an artefact of ``tests/e2e/test_board.py``, where marimo is real.
+``scripts.docs_screenshots`` does with ``--only board``.
 """
 
 from __future__ import annotations
