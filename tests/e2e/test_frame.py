@@ -265,6 +265,9 @@ async def test_a_result_stands_over_the_notebook_and_goes_at_a_click(scene: Fram
     await tab.page.get_by_role("button", name="Validate").click()
     await expect(tab.said).to_contain_text("checks pass")
     assert await tab.page.evaluate(top) == before, "it pushes the notebook down"
+    edges = "[document.querySelector('#said').getBoundingClientRect().right, panel.offsetLeft]"
+    right, panel = await tab.page.evaluate(edges)
+    assert right <= panel, "it covers the result"
     await tab.said.click()
     await expect(tab.said).to_have_text("")
 
