@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def _lines(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> Iterator[str
 def _as_json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> dict[str, object]:
     return {
         "course_dir": str(loaded.course_dir),
-        "settings": [asdict(row) for row in rows],
+        "settings": rows,
         "warnings": loaded.warnings,
     }
 

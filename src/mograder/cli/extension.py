@@ -14,7 +14,7 @@ import click
 from mograder.cli.files import print_file, read_bytes, write_private
 from mograder.cli.gradebook.book import account_name, changed_book
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import iso, plain
+from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.csv_table import number_text
@@ -337,8 +337,8 @@ def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Re
         rows.sort(key=lambda each: each.entry)
     groups = facts.groups()
     told = {
-        "extensions": [_as_json(each) for each in rows],
-        "groups": {name: list(students) for name, students in groups.items()},
+        "extensions": rows,
+        "groups": groups,
     }
     lines = [_told(each) for each in rows]
     lines += [f"Group {name}: {', '.join(students)}" for name, students in groups.items()]
@@ -373,17 +373,3 @@ def _told(each: Extension) -> str:
     what = "withdrawn" if each.removed else until or "exempt from deductions"
     why = f": {each.reason}" if each.reason else ""
     return f"{each.assignment or 'all'}, {whose}: {what}{why} (by {each.by}, {each.at[:16]})"
-
-
-def _as_json(each: Extension) -> dict[str, object]:
-    return {
-        "assignment": each.assignment,
-        "student": each.student,
-        "group": each.group,
-        "until": iso(each.until),
-        "exempt": each.exempt,
-        "removed": each.removed,
-        "reason": each.reason,
-        "by": each.by,
-        "at": each.at,
-    }

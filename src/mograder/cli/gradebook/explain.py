@@ -56,7 +56,7 @@ def explain(*, assignment: str, student: str, loaded: LoadedSettings) -> Result:
         "late": late_sentence(grade, deduction),
         "result": last.result.model_dump(mode="json") if last.result else None,
         "problem": last.problem,
-        "history": [_mark_json(each) for each in history],
+        "history": history,
     }
     lines = _lines(grade, last, history, late_sentence(grade, deduction))
     return Result(told, (plain(line).rstrip() for line in lines))
@@ -168,16 +168,3 @@ def _told(mark: RecordedMark) -> str:
     points = "withdrawn" if mark.points is None else number_text(mark.points)
     said = f": {' '.join(mark.comment.split())}" if mark.comment else ""
     return f"{what}: {points}, {mark.marker}{_on(mark.at)}{said}"
-
-
-def _mark_json(mark: RecordedMark) -> dict[str, object]:
-    return {
-        "question": mark.question,
-        "points": mark.points,
-        "available": mark.available,
-        "state": mark.state,
-        "comment": mark.comment,
-        "marker": mark.marker,
-        "run": mark.run,
-        "at": mark.at,
-    }

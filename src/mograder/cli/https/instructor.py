@@ -226,11 +226,11 @@ def _collected_lines(
 def _collected_json(each: Collected) -> dict[str, object]:
     return {
         "username": each.username,
-        "path": None if each.problem else str(each.path),
+        "path": None if each.problem else each.path,
         "change": each.fate,
-        "submitted_at": each.submitted_at.isoformat() if each.submitted_at else None,
+        "submitted_at": each.submitted_at,
         "late": each.late,
-        "kept": None if each.kept is None else str(each.kept),
+        "kept": each.kept,
         "problem": each.problem or None,
     }
 

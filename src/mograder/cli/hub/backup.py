@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -71,7 +70,7 @@ def _verified(file: Path) -> Result:
         f"Whole: {verified.files} files with {verified.size} bytes, "
         f"{verified.databases} databases without damage; made {verified.made:%Y-%m-%d %H:%M} UTC"
     )
-    return Result(asdict(verified) | {"made": verified.made.isoformat()}, [line])
+    return Result(verified, [line])
 
 
 def _scheduled(loaded: LoadedSettings) -> Result:
@@ -135,9 +134,9 @@ def _as_json(made: Made) -> dict[str, object]:
         "files": made.files,
         "bytes": made.size,
         "sha256": made.sha256,
-        "left_out": list(made.left_out),
+        "left_out": made.left_out,
         "by_students": made.by_students,
-        "unsettled": list(made.unsettled),
+        "unsettled": made.unsettled,
         "external_database": made.external_database,
     }
 

@@ -247,9 +247,7 @@ def _as_json(published: Mapping[str, str], rules: Mapping[str, Rule]) -> list[di
             "name": name,
             "type": published.get(name),
             "hidden": rules.get(name, Rule()).hidden,
-            "visible_from": moment.isoformat()
-            if (moment := rules.get(name, Rule()).visible_from)
-            else None,
+            "visible_from": rules.get(name, Rule()).visible_from,
         }
         for name in dict.fromkeys((*published, *rules))
     ]

@@ -14,7 +14,7 @@ import click
 
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import iso, plain
+from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.clock import SystemClock
@@ -45,7 +45,7 @@ def nodes(ctx: click.Context, loaded: LoadedSettings) -> Result | None:
         view = NodesView(Nodes(state.engine), loaded.settings.nodes.lease_seconds)
         machines = view.read(_now())
     none = ["There is no node. Make a token for one with mograder hub node-token."]
-    return Result([_as_json(each) for each in machines], _lines(machines) if machines else none)
+    return Result(machines, _lines(machines) if machines else none)
 
 
 @nodes.command("drain")
@@ -124,24 +124,6 @@ def _lines(machines: Sequence[Machine]) -> Iterator[str]:
         shown = load if each.at_work else ("-", "-", "-")
         rows.append((each.name, each.state.value, *shown, plain(each.version) or "-", seen))
     return aligned(rows)
-
-
-def _as_json(machine: Machine) -> dict[str, object]:
-    return {
-        "name": machine.name,
-        "state": machine.state.value,
-        "version": machine.version,
-        "memory": machine.memory,
-        "used": machine.used,
-        "processors": machine.processors,
-        "load": machine.load,
-        "sessions": machine.sessions,
-        "runs": machine.runs,
-        "environments": machine.environments,
-        "warm": machine.warm,
-        "seen": iso(machine.seen),
-        "ends": iso(machine.ends),
-    }
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def warm_cache(
         return Result([], [f"{release_dir} holds no notebooks." if every else _NOTHING])
     outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run))
     failed = any(each.status == "failed" for each in outcomes)
-    return Result([_as_json(each) for each in outcomes], status=int(failed))
+    return Result(outcomes, status=int(failed))
 
 
 def _warm_remote(address: Address) -> Result:
@@ -143,12 +143,3 @@ def _tell(outcome: _Outcome) -> None:
         tell(f"  {outcome.path}")
     if outcome.status:
         tell(f"    {outcome.status}{f': {outcome.error}' if outcome.error else ''}")
-
-
-def _as_json(outcome: _Outcome) -> dict[str, object]:
-    return {
-        "path": outcome.path,
-        "dependencies": list(outcome.dependencies),
-        "status": outcome.status,
-        "error": outcome.error,
-    }

@@ -207,11 +207,11 @@ def _as_json(work: Work) -> dict[str, object]:
         "full_name": work.full_name,
         "result": work.fate.value,
         "why": work.why,
-        "submitted_at": work.modified.isoformat() if work.modified else None,
+        "submitted_at": work.modified,
         "late": work.late is not None,
         "late_by_seconds": int(work.late.total_seconds()) if work.late else 0,
         "team": work.team,
-        "team_mates": list(work.mates),
+        "team_mates": work.mates,
         "files": [{"name": file.name, "path": path} for file, path in work.places()],
         "previous_name": work.before,
     }

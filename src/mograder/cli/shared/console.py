@@ -12,6 +12,9 @@ import os
 import re
 import sys
 import unicodedata
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 
 import click
@@ -88,14 +91,27 @@ def prepare_output() -> None:
 
 
 def print_json(value: object, *, indent: int | None = None, err: bool = False) -> None:
-    """Print a value as JSON that is valid in the encoding of the output."""
+    """Print a value as JSON that is valid in the encoding of the output.
+
+    Records are objects of their fields, times are in ISO format, and paths are texts.
+    """
     readable = _shows_all(sys.stderr if err else sys.stdout)
-    click.echo(json.dumps(value, indent=indent, ensure_ascii=not readable), err=err)
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=not readable, default=_data), err=err)
 
 
 def similar(text: str) -> str:
     """Return a text in ASCII that is as similar as possible, "?" for what has no similar one."""
     return "".join(map(_in_ascii, text))
+
+
+def _data(value: object) -> object:
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a result has a {type(value).__name__}, which has no JSON")
 
 
 def _shows_all(stream: object) -> bool:

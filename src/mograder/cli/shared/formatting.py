@@ -12,11 +12,6 @@ def when(moment: datetime | None) -> str:
     return "No deadline" if moment is None else f"{moment.astimezone():{_MOMENT}}"
 
 
-def iso(moment: datetime | None) -> str | None:
-    """Return a time in ISO format, for programs."""
-    return None if moment is None else moment.isoformat()
-
-
 def plain(text: str) -> str:
     """Remove control characters from a server's text, so that they do not reach the terminal."""
     return "".join(each if each.isprintable() else " " for each in text)

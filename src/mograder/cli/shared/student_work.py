@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.formatting import iso, plain, when
+from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.result import Result, aligned
 from mograder.clients.course_server import (
     Acknowledgement,
@@ -74,8 +74,8 @@ class StudentWork:
         told = {
             "assignment": found.name,
             "directory": str(out),
-            "files": [_file_json(each) for each in files],
-            "newer_elsewhere": iso(news.at) if news else None,
+            "files": files,
+            "newer_elsewhere": news.at if news else None,
             "taken": str(taken.path) if taken else None,
         }
         return Result(told, _fetched_lines(found, files, news, taken))
@@ -140,7 +140,7 @@ class StudentWork:
             "user": self.transport.user,
             "submitted": submitted,
             "filename": handed.filename,
-            "submitted_at": iso(handed.submitted_at),
+            "submitted_at": handed.submitted_at,
             "late": handed.late,
             "repeated": handed.repeated,
         }
@@ -157,7 +157,7 @@ class StudentWork:
             "grade": status.grade,
             "feedback": status.feedback,
             "feedback_available": status.feedback_available,
-            "submitted_at": iso(status.submitted_at),
+            "submitted_at": status.submitted_at,
             "late": status.late,
             "can_submit": status.can_submit,
             "why_not": status.why_not,
@@ -215,8 +215,8 @@ def _assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
     return {
         "id": assignment.key if assignment.number is None else assignment.number,
         "name": assignment.name,
-        "due": iso(assignment.due),
-        "cutoff": iso(assignment.cutoff),
+        "due": assignment.due,
+        "cutoff": assignment.cutoff,
         "files": [file.name for file in assignment.files],
     }
 
@@ -226,15 +226,6 @@ def _row(assignment: RemoteAssignment) -> tuple[str, str, str, str]:
     names = ", ".join(file.name for file in assignment.files)
     files = f"{len(assignment.files)} ({names})" if names else "0"
     return plain(number), plain(assignment.name), when(assignment.due), plain(files)
-
-
-def _file_json(file: FetchedFile) -> dict[str, object]:
-    return {
-        "name": file.name,
-        "path": str(file.path),
-        "change": file.change,
-        "kept": None if file.kept is None else str(file.kept),
-    }
 
 
 def _fetched_lines(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,21 @@ def test_no_command_writes_its_json_past_the_encoding_of_the_console() -> None:
     sources = (Path(mograder.cli.__file__).parent).rglob("*.py")
     past = [path.name for path in sources if "echo(json.dumps(" in path.read_text("utf-8")]
     assert past == ["console.py"]
+
+
+def test_records_times_and_paths_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Handed:
+        path: Path
+        at: datetime | None
+
+    at = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    print_json({"files": (Handed(Path("a.py"), at), Handed(Path("b.py"), None))})
+    assert json.loads(capsys.readouterr().out) == {
+        "files": [
+            {"path": "a.py", "at": "2026-11-21T12:00:00+00:00"},
+            {"path": "b.py", "at": None},
+        ]
+    }
+    with pytest.raises(TypeError, match="a result has a set"):
+        print_json({"names": {"a"}})
