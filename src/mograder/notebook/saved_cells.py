@@ -122,7 +122,7 @@ def _list(read: Mapping[str, object], key: str) -> list[object]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput(_NOT_SAVED)
-    return value
+    return value.replace("\0", "\ufffd")  # Python reads no text with null characters
 
 
 def _name(name: str) -> str:

@@ -122,6 +122,13 @@ def test_work_is_put_into_no_text_that_cannot_be_read() -> None:
     assert (found.follows, found.lines) == (False, 1)
 
 
+def test_a_null_character_is_replaced_and_the_rest_of_the_cell_is_kept() -> None:
+    text = written(body(["x = 'a\0b'", "y = 2"]), PRESENT)
+    compile(text, "A1.py", "exec")
+    assert "x = 'a\ufffdb'" in text
+    assert "y = 2" in text
+
+
 @given(st.lists(TEXTS, max_size=4), st.one_of(TEXTS, st.just(PRESENT)))
 def test_any_codes_make_a_text_with_as_many_cells_or_are_refused(
     codes: list[str], present: str
