@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.support.flushing",
     "tests.support.new_tables",
     "tests.support.compiled_statements",
+    "tests.support.short_ticks",
 ]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""
