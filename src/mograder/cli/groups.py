@@ -51,8 +51,8 @@ def extension() -> None:
     "https",
     cls=LazyGroup,
     table={
-        "login": Lazy("mograder.cli.https.student:login"),
-        "register": Lazy("mograder.cli.https.student:register_command"),
+        "login": Lazy(f"{_STUDENT}:login"),
+        "register": Lazy(f"{_STUDENT}:register_command"),
         "fetch": Lazy(f"{_STUDENT}:fetch_command"),
         "submit": Lazy(f"{_STUDENT}:submit_command"),
         "feedback": Lazy(f"{_STUDENT}:feedback_command"),

@@ -30,13 +30,12 @@ from mograder.core.system import SYSTEM, SYSTEM_NAME
 _SOURCES = Path(__file__).parents[3]
 """The directory that the package is in."""
 
-
 _SERVER_PACKAGE = "sqlalchemy"
 """One of the extra ``server``, which no light install has."""
 
 
 class Needs(Enum):
-    """What a command needs besides the light install."""
+    """The things that the light install lacks and a command needs."""
 
     NOTHING = "nothing"
     SERVER_PACKAGES = "the packages of the extra server, on any system"
