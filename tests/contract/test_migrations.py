@@ -82,6 +82,25 @@ def test_an_upgrade_keeps_what_is_recorded(engine: Engine, next_migrations: Path
     assert HubState(engine).slot_of("alice") == 1
 
 
+def test_an_older_database_is_copied_and_upgraded_once_by_many_at_once(
+    url: str, next_migrations: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    engines = [open_engine(url) for _ in range(4)]
+    upgrade(engines[0])
+    assert HubState(engines[0]).slot_of("alice") == 1
+
+    def work(number: int) -> None:
+        upgrade(engines[number], migrations=next_migrations)
+
+    assert at_once(4, work) == [None] * 4
+    assert HubState(engines[0]).slot_of("alice") == 1
+    copies = [record for record in caplog.records if "was copied to" in record.message]
+    assert len(copies) == (engines[0].dialect.name == "sqlite")
+    for engine in engines:
+        engine.dispose()
+
+
 def test_an_upgrade_that_fails_changes_nothing(engine: Engine, next_migrations: Path) -> None:
     with (next_migrations / "versions" / "r9999_later.py").open("a") as file:
         file.write("    raise RuntimeError('the power is cut')\n")

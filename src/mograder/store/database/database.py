@@ -249,6 +249,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     """Upgrade the tables in one long transaction; copy an SQLite file first if they will change.
 
+    Programs that do so at once take turns: the first one copies and upgrades.
     Raises: :class:`Conflict` when a newer mograder wrote the database, or one before the first
     release; :class:`InvalidInput` when the file is not a database, :class:`Busy` when the database
     cannot be reached.
@@ -256,19 +257,29 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     config = _alembic_config(migrations)
     head = head_version(migrations)
     with _translated(engine):
-        current = schema_version(engine)
-        if current == head:
+        if schema_version(engine) == head:
             return
-        _refuse_unknown(current, migrations)
-        if current is not None or _has_tables(engine):
-            _back_up(engine, current or "0.3.16", head)
-        with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                lock = text("SELECT pg_advisory_xact_lock(:key)")
-                connection.execute(lock, {"key": _ADVISORY_LOCK})
-                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        with _upgrade_turn(engine):
+            current = schema_version(engine)
+            if current == head:
+                return
+            _refuse_unknown(current, migrations)
+            if current is not None or _has_tables(engine):
+                _back_up(engine, current or "0.3.16", head)
+            with engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    lock = text("SELECT pg_advisory_xact_lock(:key)")
+                    connection.execute(lock, {"key": _ADVISORY_LOCK})
+                    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+
+
+def _upgrade_turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
+    """Serialise upgrades of one SQLite file, with their copies; a server has its own lock."""
+    if engine.dialect.name != "sqlite":
+        return contextlib.nullcontext()
+    return _file_turn(Path(engine.url.database or ""))
 
 
 def copy_sqlite(path: Path, target: Path) -> None:
@@ -453,26 +464,32 @@ def _set_journal(path: Path) -> None:
     A file lock serialises this: if two programs switch a new file at once, SQLite does not wait,
     and one of them fails with "database is locked".
     """
-    turn = _open_turn(path)
     try:
-        file_lock.acquire(turn, seconds=None)
-        with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
-            wanted = "DELETE" if DISK.is_shared(turn) else "WAL"
+        with (
+            _file_turn(path),
+            contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection,
+        ):
+            wanted = "DELETE" if DISK.is_shared(path.parent) else "WAL"
             connection.execute(f"PRAGMA journal_mode = {wanted}")
     except sqlite3.Error as error:
         raise in_words(error, path) from error
-    finally:
-        os.close(turn)
 
 
-def _open_turn(path: Path) -> int:
-    """Open what is locked while a database's journal is set: its directory.
+@contextlib.contextmanager
+def _file_turn(path: Path) -> Iterator[None]:
+    """Lock the directory of an SQLite file, while its journal is set or its tables upgraded.
 
     Windows opens no directories, so a file beside the database is locked there.
     """
     if SYSTEM == "windows":
-        return file_lock.open_lock(path.with_name(f".{path.name}.journal-lock"))
-    return os.open(path.parent, os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC)
+        turn = file_lock.open_lock(path.with_name(f".{path.name}.journal-lock"))
+    else:
+        turn = os.open(path.parent, os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC)
+    try:
+        file_lock.acquire(turn, seconds=None)
+        yield
+    finally:
+        os.close(turn)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
