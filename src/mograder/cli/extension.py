@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 
 from mograder.cli.files import print_file, read_bytes, write_private
-from mograder.cli.gradebook.book import account_name, changed_book
+from mograder.cli.gradebook.book import changed_book, marker_name
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import EXISTING_FILE, output_file_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.csv_table import number_text
@@ -96,7 +97,7 @@ class Extensions:
             click.echo("Dry run — nothing was recorded.")
             return
         late, version = CourseLate(self.loaded), preview.version
-        late.record(self.book, changes, by=account_name(), at=now, version=version)
+        late.record(self.book, changes, by=marker_name(), at=now, version=version)
         for change in changes:
             click.echo(plain(f"Recorded: {described(change)}."))
 
@@ -230,7 +231,7 @@ def remove(
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--assignment", default="", help="The assignment of rows that name none.")
 @dry_run_option
 @course_option
@@ -347,12 +348,7 @@ def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Re
 
 
 @click.command("export")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write.  [default: standard output]",
-)
+@output_file_option
 @course_option
 def export(*, output: Path | None, loaded: LoadedSettings) -> None:
     """Write all extensions into a CSV file.

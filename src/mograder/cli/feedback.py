@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.gradebook.book import account_name, existing_book
+from mograder.cli.gradebook.book import existing_book, marker_name
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.named_assignments import assignment_named, path_named
+from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock, parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import counted, listed, nfc
@@ -50,15 +51,10 @@ class _Chosen:
 @click.command("feedback")
 @click.argument("assignments", nargs=-1, required=True)
 @click.option(
-    "-o",
-    "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the pages go.  [default: feedback/ASSIGNMENT]",
+    "-o", "--output-dir", type=DIRECTORY, help="Where the pages go.  [default: feedback/ASSIGNMENT]"
 )
 @click.option(
-    "--grades-csv",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the marks into this file, as the uploads read it.",
+    "--grades-csv", type=FILE, help="Write the marks into this file, as the uploads read it."
 )
 @click.option("--timeout", type=int, default=300, help="Has no effect: no notebook is run.")
 @click.option("-j", "--jobs", type=int, default=4, help="Has no effect.")
@@ -172,7 +168,7 @@ def _record_terms(
     held = facts.policy(assignment)
     change = PolicyChange(assignment, replace(held, due=due, off=off))
     if change.policy != held:
-        work.record([change], by=account_name(), at=SystemClock().now())
+        work.record([change], by=marker_name(), at=SystemClock().now())
     return facts.after([change])
 
 

@@ -13,7 +13,7 @@ import click
 from mograder.cli.shared.console import coloured, print_json
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.named_assignments import directories_in
-from mograder.cli.shared.options import sandbox_options, verbose_option
+from mograder.cli.shared.options import DIRECTORY, sandbox_options, verbose_option
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import listed
@@ -42,7 +42,7 @@ _LONGEST_JOBS = 64
 @click.option(
     "-o",
     "--output-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=DIRECTORY,
     help="Where releases are written.  [default: the course's release directory]",
 )
 @click.option("--dry-run", is_flag=True, help="Check the sources; run and write nothing.")

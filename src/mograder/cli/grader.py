@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.options import EXISTING_DIRECTORY
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_values import normalise_base_url
 from mograder.core.settings import load_settings, read_environ, split_list
 
-_course = click.argument(
-    "course_dir", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
-)
+_course = click.argument("course_dir", type=EXISTING_DIRECTORY, required=False)
 _port = click.IntRange(0, 65535)
 
 

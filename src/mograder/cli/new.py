@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import course_dir_option
+from mograder.cli.shared.options import DIRECTORY, course_dir_option
 from mograder.core.names import ItemName
 from mograder.grading.author.scaffold import (
     FIRST_ASSIGNMENT,
@@ -20,7 +20,7 @@ from mograder.store.course.course import shown
 
 
 @click.command("new")
-@click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", required=False, type=DIRECTORY)
 @click.option("--assignment", metavar="NAME", help="Start an assignment in an existing course.")
 @click.option("--lecture", metavar="NAME", help="Start a lecture in an existing course.")
 @course_dir_option

@@ -14,7 +14,7 @@ import click
 
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import sandbox_options
+from mograder.cli.shared.options import EXISTING_DIRECTORY, sandbox_options
 from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import MograderError, SandboxUnavailable
@@ -57,7 +57,7 @@ _MANY_RUNS = 100
 )
 @click.option(
     "--submissions",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=EXISTING_DIRECTORY,
     help="Judge the submissions in this directory, too: who passes what.",
 )
 @click.option(

@@ -11,6 +11,7 @@ import click
 from mograder.cli.files import write_private
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import FILE
 from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
@@ -35,12 +36,7 @@ _Verdicts = Mapping[tuple[str, str], tuple[GivenVerdict, ...]]
 
 @click.command("similarity")
 @click.argument("assignment")
-@click.option(
-    "--csv",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the pairs into this file, too.",
-)
+@click.option("--csv", "file", type=FILE, help="Write the pairs into this file, too.")
 @json_option
 @course_option
 def similarity(*, assignment: str, file: Path | None, loaded: LoadedSettings) -> Result:

@@ -12,6 +12,7 @@ import click
 
 from mograder.cli.shared.console import coloured
 from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import DIRECTORY
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
@@ -51,9 +52,7 @@ _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
     "-j", "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Run at a time."
 )
 @click.option(
-    "--html",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write each report as NOTEBOOK.html into this directory.",
+    "--html", type=DIRECTORY, help="Write each report as NOTEBOOK.html into this directory."
 )
 @click.option(
     "--no-sandbox", is_flag=True, help="Run without protection: they can do whatever you can."

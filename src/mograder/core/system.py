@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from pathlib import Path
 from typing import Final, Literal
+
+if sys.platform != "win32":
+    import pwd
 
 System = Literal["linux", "macos", "windows"]
 
@@ -27,6 +31,17 @@ SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windo
 def is_root() -> bool:
     """Return whether this process may do everything: False on Windows, which has no such user."""
     return sys.platform != "win32" and os.geteuid() == 0
+
+
+def account_name(uid: int | None = None) -> str:
+    """Return the name of a user id's account, or of this process's; empty if it has none."""
+    if sys.platform == "win32":
+        return getpass.getuser()
+    else:  # noqa: RET505 - mypy would call what follows unreachable
+        try:
+            return pwd.getpwuid(os.getuid() if uid is None else uid).pw_name
+        except KeyError:
+            return ""
 
 
 _PYTHONS = ("bin/python", "Scripts/python.exe")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import pwd
 import resource
 import socket
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from mograder import __version__
 from mograder.core.files.disk import space_of
 from mograder.core.settings import LoadedSettings
+from mograder.core.system import account_name
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.isolation.obstacles import (
     Surroundings,
@@ -75,10 +75,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
 
 def user_name(uid: int) -> str:
     """Return the name of a user id, or the number as text if it has no name."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    return account_name(uid) or str(uid)
 
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:

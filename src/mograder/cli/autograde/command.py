@@ -16,6 +16,7 @@ from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from
 from mograder.cli.gradebook.book import changed_book
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
@@ -50,25 +51,18 @@ class _How:
 @click.command("autograde")
 @click.argument("assignments", nargs=-1)
 @click.option(
-    "--source",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The notebook with the solutions.  [default: the course's]",
+    "--source", type=EXISTING_FILE, help="The notebook with the solutions.  [default: the course's]"
 )
-@click.option(
-    "--csv",
-    "csv_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a table of the results into this file.",
-)
+@click.option("--csv", "csv_file", type=FILE, help="Write a table of the results into this file.")
 @click.option(
     "--moodle-csv",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Moodle's grading worksheet, which says who is who in the zip.  "
     "[default: import/ASSIGNMENT.csv]",
 )
 @click.option(
     "--moodle-zip",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Grade Moodle's “Download all submissions” instead of what was collected.",
 )
 @click.option(
@@ -85,7 +79,7 @@ class _How:
 @click.option(
     "-o",
     "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Where results are written.  [default: autograded/ASSIGNMENT]",
 )
 @click.option("--progress", is_flag=True, hidden=True, help="Events as JSON lines on stderr.")

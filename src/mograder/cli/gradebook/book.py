@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,12 +10,10 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
+from mograder.core.system import account_name
 from mograder.grading.late.course_late import export_if_set
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-
-if sys.platform != "win32":
-    import pwd
 
 
 @contextmanager
@@ -68,15 +64,9 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
     )
 
 
-def account_name() -> str:
+def marker_name() -> str:
     """Return the name of this process's account, which is recorded as the marker."""
-    if sys.platform == "win32":
-        return getpass.getuser()
-    else:  # noqa: RET505 - mypy would call what follows unreachable
-        try:
-            return pwd.getpwuid(os.getuid()).pw_name
-        except KeyError:
-            return f"user {os.getuid()}"
+    return account_name() or f"user {os.getuid()}"
 
 
 def _first(names: Iterable[str], most: int = 20) -> list[str]:

@@ -13,6 +13,7 @@ import click
 from mograder.cli.gradebook.book import existing_book
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import EXISTING_FILE, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
@@ -26,9 +27,7 @@ _dry_run = click.option(
 
 
 @click.command("import-0316")
-@click.argument(
-    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("file", required=False, type=EXISTING_FILE)
 @click.option(
     "--replace",
     is_flag=True,
@@ -54,7 +53,7 @@ def import_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
 
 
 @click.command("export-0316")
-@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=FILE)
 @click.option(
     "--replace", is_flag=True, help="Write over what 0.3.16 has changed and is not imported."
 )

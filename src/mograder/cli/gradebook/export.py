@@ -12,6 +12,7 @@ import click
 from mograder.cli.files import print_file, write_private
 from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.options import output_file_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
@@ -56,12 +57,7 @@ _RENDERERS: Mapping[tuple[str, str], _Render] = MappingProxyType(
     show_default=True,
     help="moodle and https: the columns that the uploads to these need.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write.  [default: standard output]",
-)
+@output_file_option
 @course_option
 def export(
     *,

@@ -8,13 +8,14 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.gradebook.book import (
-    account_name,
     assignment_named,
     existing_book,
     grade_named,
+    marker_name,
 )
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import EXISTING_FILE
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
@@ -78,7 +79,7 @@ def mark(  # one argument per option
             name,
             grade_named(book.grades(name), student).student,
             entries,
-            marker=marker or account_name(),
+            marker=marker or marker_name(),
             at=SystemClock().now(),
             comment=comment,
         )
@@ -112,7 +113,7 @@ def confirm(
                 name,
                 grade.student,
                 entries,
-                marker=marker or account_name(),
+                marker=marker or marker_name(),
                 at=SystemClock().now(),
                 version=grade.version,
             )
@@ -163,7 +164,7 @@ def _told(grade: StudentGrade) -> str:
 
 @click.command("import")
 @click.argument("assignment")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @marker_option
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @course_option
@@ -185,7 +186,7 @@ def import_marks(
                     name,
                     each.grade.student,
                     each.marks,
-                    marker=marker or account_name(),
+                    marker=marker or marker_name(),
                     at=SystemClock().now(),
                     comment=each.comment,
                     version=each.grade.version,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from mograder.cli.gradebook.book import account_name, assignment_named, existing_book
+from mograder.cli.gradebook.book import assignment_named, existing_book, marker_name
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import together
@@ -66,7 +66,7 @@ def release(  # one argument per option
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
         warn_of_reservations(name, feedback.grades(chosen))
         done = release_marks(
-            feedback, chosen, at=at, by=by or account_name(), note=note, dry_run=dry_run
+            feedback, chosen, at=at, by=by or marker_name(), note=note, dry_run=dry_run
         )
     _tell(
         done,
@@ -98,7 +98,7 @@ def withdraw(
         now = SystemClock().now()
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
         chosen = chosen_students(book, students, groups)
-        done = take_back(feedback, chosen, by=by or account_name(), note=note, dry_run=dry_run)
+        done = take_back(feedback, chosen, by=by or marker_name(), note=note, dry_run=dry_run)
     _tell(
         done, f"{name}: taken back from {counted(len(done.students), 'student')}.", dry_run=dry_run
     )

@@ -11,6 +11,7 @@ from mograder.cli.files import write_private
 from mograder.cli.gradebook.book import assignment_named, grade_named
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import FILE
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.settings import LoadedSettings
@@ -128,12 +129,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 @click.command("statistics")
 @click.argument("assignment")
-@click.option(
-    "--csv",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the table of questions into this file, too.",
-)
+@click.option("--csv", "file", type=FILE, help="Write the table of questions into this file, too.")
 @course_option
 def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) -> None:
     """Tell how the questions of an assignment did.

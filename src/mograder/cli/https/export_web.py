@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.options import EXISTING_DIRECTORY
 from mograder.cli.shared.output import reporting
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName
@@ -13,7 +14,7 @@ from mograder.publishing.browser.export import export_page
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
 from mograder.web.server.services import ServerOptions, release_directory
 
-_Directory = click.Path(exists=True, file_okay=False, path_type=Path)
+_Directory = EXISTING_DIRECTORY
 
 
 @click.command("export-web")

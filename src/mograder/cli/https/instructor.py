@@ -10,7 +10,7 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
-from mograder.cli.shared.options import dry_run_option
+from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, dry_run_option
 from mograder.cli.shared.released import (
     released_files,
     released_of,
@@ -32,8 +32,8 @@ from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
-_Directory = click.Path(file_okay=False, path_type=Path)
-_File = click.Path(exists=True, dir_okay=False, path_type=Path)
+_Directory = DIRECTORY
+_File = EXISTING_FILE
 
 
 @click.command("fetch-submissions")

@@ -9,6 +9,7 @@ import click
 
 from mograder.cli.https.server import Server, server_options
 from mograder.cli.shared.lazy import Lazy, LazyGroup
+from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.core.errors import NotFound
@@ -26,7 +27,7 @@ _MOMENT = "%a %d %b %Y, %H:%M:%S"
 _directory_option = click.option(
     "--dir",
     "directory",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=EXISTING_DIRECTORY,
     default=Path(),
     show_default=True,
     help="Where the notebooks are: the receipts are in .mograder/ there, or one level below.",
@@ -62,11 +63,7 @@ def show(*, assignment: str, directory: Path) -> Result:
 
 @click.command("verify")
 @click.argument("receipt_or_assignment")
-@click.option(
-    "--file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A notebook that it should be for.",
-)
+@click.option("--file", type=EXISTING_FILE, help="A notebook that it should be for.")
 @_directory_option
 @json_option
 @server_options

@@ -11,7 +11,12 @@ from pathlib import Path
 import click
 
 from mograder.cli.https.server import Server, offered_assignment, server_options
-from mograder.cli.shared.options import dry_run_option, feedback_dir_option, what_to_fetch
+from mograder.cli.shared.options import (
+    EXISTING_FILE,
+    dry_run_option,
+    feedback_dir_option,
+    what_to_fetch,
+)
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.assignment_server.answers import Identity
@@ -136,7 +141,7 @@ def fetch_command(
 
 @click.command("submit")
 @click.argument("assignment")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--late", is_flag=True, help="Let it replace one that was on time, without asking.")
 @click.option("--yes", is_flag=True, help="Let it replace newer work, without asking.")
 @dry_run_option

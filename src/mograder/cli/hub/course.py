@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from mograder.cli.shared.lazy import server_part
-from mograder.cli.shared.options import course_dir_option
+from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course
@@ -29,7 +29,7 @@ from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_sched
 from mograder.store.course.allowlist import parse_users
 
 _MOMENT = "%a %d %b %Y, %H:%M"
-_Path = click.Path(exists=True, dir_okay=False, path_type=Path)
+_Path = EXISTING_FILE
 
 
 @click.command("sync-users")

@@ -13,6 +13,7 @@ from mograder.cli.moodle.sheets import ZipOfSubmissions
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients.moodle.client import MoodleClient
@@ -37,21 +38,18 @@ from mograder.store.gradebook.gradebook import Gradebook
 @click.argument("assignment")
 @site_options
 @click.option(
-    "-o",
-    "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where they go.  [default: submitted/ASSIGNMENT]",
+    "-o", "--output-dir", type=DIRECTORY, help="Where they go.  [default: submitted/ASSIGNMENT]"
 )
 @click.option("--force", is_flag=True, help="Fetch again what is here already.")
 @click.option(
     "--zip",
     "archive",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Take them from Moodle's “Download all submissions” instead of asking Moodle.",
 )
 @click.option(
     "--worksheet",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Grading worksheet that says who is who in the zip.  [default: import/ASSIGNMENT.csv]",
 )
 @naming_options

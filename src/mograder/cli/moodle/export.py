@@ -14,6 +14,7 @@ from mograder.cli.moodle.site import feedback_dir_of, item_name
 from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.options import DIRECTORY, EXISTING_DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
@@ -30,23 +31,23 @@ from mograder.store.filesystem.files import atomic_write
 @click.argument("assignment")
 @click.option(
     "--worksheet",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="Grading worksheet from Moodle.  [default: import/ASSIGNMENT.csv, or [moodle] csv]",
 )
 @click.option(
     "--grades-csv",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="CSV with student, mark, feedback.  [default: the gradebook]",
 )
 @click.option(
     "--feedback-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=EXISTING_DIRECTORY,
     help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
 )
 @click.option(
     "-o",
     "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path("export"),
     show_default=True,
     help="Where the two files go.",

@@ -10,7 +10,12 @@ import click
 
 from mograder.cli.moodle.site import Site, site_options
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import dry_run_option, feedback_dir_option, what_to_fetch
+from mograder.cli.shared.options import (
+    EXISTING_FILE,
+    dry_run_option,
+    feedback_dir_option,
+    what_to_fetch,
+)
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
 from mograder.cli.shared.student_work import StudentWork
@@ -52,7 +57,7 @@ def fetch(*, assignment: str | None, listed: bool, output_dir: Path, site: Site)
 
 @click.command("submit")
 @click.argument("assignment")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 @click.option(
     "--no-finalize",
     is_flag=True,

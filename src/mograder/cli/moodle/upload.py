@@ -16,6 +16,7 @@ import click
 
 from mograder.cli.moodle.check import differences, local_digests
 from mograder.cli.moodle.site import Site, item_name, site_options
+from mograder.cli.shared.options import EXISTING_FILE
 from mograder.cli.shared.result import Result, json_option, wants_json
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.records import Assignment
@@ -48,7 +49,7 @@ class _Checked:
 
 @click.command("upload")
 @click.argument("assignment")
-@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, type=EXISTING_FILE)
 @site_options
 @click.option("--dry-run", is_flag=True, help="Tell what is to be attached, and open nothing.")
 @click.option(

@@ -13,7 +13,7 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.formatting import plain
-from mograder.cli.shared.options import together
+from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE, together
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.released import (
     ReleasedCourseMarks,
@@ -69,12 +69,12 @@ comment_options = together(
 @site_options
 @click.option(
     "--feedback-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=EXISTING_DIRECTORY,
     help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
 )
 @click.option(
     "--grades-csv",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="CSV with student, mark, feedback.  [default: the gradebook]",
 )
 @click.option("--grades-only", is_flag=True, help="Send neither comments nor files.")

@@ -8,7 +8,7 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, site_options
-from mograder.cli.shared.options import insecure_option, together
+from mograder.cli.shared.options import EXISTING_FILE, insecure_option, together
 from mograder.cli.shared.remote import Address
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course
@@ -32,7 +32,7 @@ naming_options = together(
     click.option(
         "--map",
         "map_file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=EXISTING_FILE,
         help="CSV that says who is who: username, and email, idnumber or user_id.",
     ),
     click.option(

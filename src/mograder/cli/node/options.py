@@ -12,6 +12,7 @@ import click
 from pydantic import SecretStr
 
 from mograder.auth.node_tokens import NodeToken
+from mograder.cli.shared.options import DIRECTORY
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import Environ, read_environ
 from mograder.sandbox.nodes.node_dialer import Hub
@@ -21,7 +22,7 @@ _LARGEST_TOKEN = 65_536
 
 state_option = click.option(
     "--state",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Directory of the node's environments, on a local disk.  "
     "[env var: MOGRADER_NODE_STATE; default: ~/.local/state/mograder-node]",
 )

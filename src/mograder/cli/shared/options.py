@@ -15,6 +15,13 @@ Option = Callable[[Callable[..., object]], Callable[..., object]]
 """A decorator that adds options to a command."""
 
 
+FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+EXISTING_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+"""Types of options: what is there already has to be of this kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """The options of the command line; those that are given override the settings (B14-B17)."""
@@ -49,10 +56,13 @@ insecure_option = click.option(
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be sent, and send nothing."
 )
+output_file_option = click.option(
+    "-o", "--output", type=FILE, help="The file to write.  [default: standard output]"
+)
 feedback_dir_option = click.option(
     "-o",
     "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Save the pages of feedback in this directory.",
 )
 
@@ -97,7 +107,7 @@ what_to_fetch = together(
     click.option(
         "-o",
         "--output-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=DIRECTORY,
         default=Path(),
         show_default=True,
         help="Where the files go.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 import sysconfig
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
+from mograder.core.system import account_name
 from mograder.sandbox.environments.interpreters import roots_of
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 
@@ -24,11 +24,7 @@ def demand_own_interpreter() -> None:
     """
     if os.access(sys.executable, os.X_OK, effective_ids=True):
         return
-    uid = os.geteuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = f"uid {uid}"
+    user = account_name(os.geteuid()) or f"uid {os.geteuid()}"
     raise SandboxUnavailable(
         f"The hub runs as {user}, who cannot execute the hub's own Python ({sys.executable}).",
         hint="Install mograder where that user can read and execute it, for example in a virtual "
