@@ -95,22 +95,8 @@ def read_command_line(arguments: Sequence[str]) -> tuple[list[str], Options]:
         metavar="ROW",
         help=f"which of {', '.join(known)} (all but {', '.join(LONG)})",
     )
-    told = {
-        "rounds": "turns per comparison",
-        "students": "who comes to the lecture hall",
-        "within": "seconds in which they come",
-        "stay": "seconds for which they stay",
-        "submissions": "submissions graded in one batch",
-        "sessions": "sessions beside an idle hub",
-        "idle": "seconds for which the idle hub is watched",
-        "soakers": "students of the soak",
-        "minutes": "for which they work",
-        "seed": "what they decide by",
-        "quick": "a tenth of the nodes and of their sessions",
-        "record": f"append the rows to {HISTORY.name}, which is kept in git",
-    }
     for field in fields(Options):
-        kind, help_text = type(field.default), told[field.name]
+        kind, help_text = type(field.default), field.metadata["help"]
         if kind is bool:
             parser.add_argument(f"--{field.name}", action="store_true", help=help_text)
             continue

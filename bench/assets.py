@@ -47,22 +47,22 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
             Row(
                 f"editor opened a second time, {mode}: asset bytes",
                 "MiB",
-                "first time",
                 (second.bytes / MIB,),
-                (first.bytes / MIB,),
                 Budget(0, unit="MiB"),
                 f"{note} fetched again; {why}",
+                reference="first time",
+                theirs=(first.bytes / MIB,),
             )
         )
         rows.append(
             Row(
                 f"editor opened a second time, {mode}: all bytes",
                 "kB",
-                "first time",
                 (second.total / 1000,),
-                (first.total / 1000,),
                 Budget(100, unit="kB"),
                 "without what the WebSocket carries",
+                reference="first time",
+                theirs=(first.total / 1000,),
             )
         )
     return rows

@@ -29,19 +29,17 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             f"{STUDENTS} at once: until the last has the page",
             "s",
-            "plain marimos, cold",
             tuple(each.last_page for each in ours),
-            tuple(each.last_page for each in theirs),
             Budget(0.12),
             f"the median student's page after {_median_page(ours):.2f} s, "
             f"of a plain marimo after {_median_page(theirs):.2f} s",
+            reference="plain marimos, cold",
+            theirs=tuple(each.last_page for each in theirs),
         ),
         Row(
             f"{STUDENTS} at once: who failed",
             "students",
-            "",
             (failures,),
-            (),
             Budget(0, unit="students"),
             "".join(each.why() for each in ours).removeprefix("; "),
         ),

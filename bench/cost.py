@@ -37,12 +37,12 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             "processor time of a start with all cells run",
             "ms of CPU",
-            "plain marimo, cold",
             (hub + supervisor + sessions,),
-            tuple(plain),
             None,
             f"of {_STARTS}: hub {hub:.0f}, supervisor {supervisor:.0f}, sandbox, server and "
             f"kernel {sessions:.0f}; the client {client:.0f} besides",
+            reference="plain marimo, cold",
+            theirs=tuple(plain),
         )
     ]
 

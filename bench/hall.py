@@ -87,9 +87,7 @@ def _arrival_rows(crowd: Crowd, took: float, options: Options, starts: dict[str,
         Row(
             f"{name}: who failed",
             "students",
-            "",
             (len(crowd.failures),),
-            (),
             Budget(0, unit="students"),
             f"{starts.get('warm', 0)} starts warm, {starts.get('cold', 0)} cold; the last was "
             f"there after {took:.0f} s{crowd.why()}",
@@ -97,9 +95,7 @@ def _arrival_rows(crowd: Crowd, took: float, options: Options, starts: dict[str,
         Row(
             f"{name}: to the first output, p95",
             "s",
-            "",
             (percentile(outputs, 95),),
-            (),
             Budget(1, unit="s", goal=True),
             f"median {percentile(outputs, 50):.2f} s, slowest {max(outputs):.2f} s; to the page "
             f"p95 {percentile(pages, 95):.2f} s; to all cells p95 {percentile(cells, 95):.2f} s",
@@ -111,9 +107,7 @@ def _health(milliseconds: list[float]) -> Row:
     return Row(
         "hall: /health meanwhile, p99",
         "ms",
-        "",
         (percentile(milliseconds, 99),),
-        (),
         None,
         f"median {percentile(milliseconds, 50):.1f} ms, slowest {max(milliseconds):.0f} ms",
     )
@@ -135,11 +129,11 @@ def _cost(before: Spent, after: Spent, students: int) -> Row:
     return Row(
         "hall: processor time of hub and supervisor per student",
         "ms of CPU",
-        "the clients' own",
         (hub + supervisor,),
-        (clients,),
         None,
         f"hub {hub:.0f}, supervisor {supervisor:.0f}",
+        reference="the clients' own",
+        theirs=(clients,),
     )
 
 
@@ -148,9 +142,7 @@ def _weight(stage: Stage, sessions: int) -> Row:
     return Row(
         "hall: memory of everything below the supervisor",
         "GiB",
-        "",
         (total / _GIB,),
-        (),
         Budget(15e9 / _GIB, unit="GiB"),
         f"PSS, {total / MIB / max(1, sessions):.1f} MiB for each of {sessions} sessions",
     )
@@ -171,27 +163,21 @@ async def _stay(stage: Stage, crowd: Crowd, seconds: float) -> list[Row]:
         Row(
             f"hall: cut off within {seconds:.0f} s",
             "students",
-            "",
             (len(gone),),
-            (),
             Budget(0, unit="students"),
             f"first: {gone[0]}" if gone else "",
         ),
         Row(
             "hall: growth of the hub's memory while they stay",
             "MiB/min",
-            "",
             (60 * slope(memory),),
-            (),
             Budget(_FLAT_MIB_PER_MINUTE, unit="MiB/min"),
             f"from {memory[0][1]:.0f} to {memory[-1][1]:.0f} MiB",
         ),
         Row(
             "hall: growth of the hub's load while they stay",
             "% of a core/min",
-            "",
             (60 * slope(shares),),
-            (),
             Budget(_FLAT_CPU_PER_MINUTE, unit="% of a core/min"),
             f"median {percentile([share for _, share in shares], 50):.1f} % of a core",
         ),

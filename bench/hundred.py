@@ -26,18 +26,14 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             f"{STUDENTS} at once: who failed",
             "students",
-            "",
             (len(crowd.failures),),
-            (),
             Budget(0, unit="students"),
             crowd.why().removeprefix("; "),
         ),
         Row(
             f"{STUDENTS} at once: the longest wait for the page",
             "s",
-            "",
             (crowd.last_page,),
-            (),
             None,
             f"median {percentile(pages, 50):.2f} s; to the first output median "
             f"{percentile(outputs, 50):.2f} s, longest {max(outputs):.2f} s",
@@ -52,9 +48,7 @@ def _answers(what: str, milliseconds: list[float]) -> Row:
     return Row(
         f"{STUDENTS} at once: {what} meanwhile, p99",
         "ms",
-        "",
         (percentile(milliseconds, 99),),
-        (),
         Budget(_LIMIT_MS, unit="ms"),
         f"{len(milliseconds)} answers, median {percentile(milliseconds, 50):.1f} ms, slowest "
         f"{max(milliseconds):.0f} ms",

@@ -62,4 +62,4 @@ async def _watch(stage: Stage, seconds: float) -> tuple[float, float]:
 def _row(name: str, used: tuple[float, float], budget: Budget | None, note: str) -> Row:
     hub, supervisor = used
     shares = f"hub {hub:.2f} %, supervisor {supervisor:.2f} %"
-    return Row(name, "% of a core", "", (hub + supervisor,), (), budget, f"{note}{shares}")
+    return Row(name, "% of a core", (hub + supervisor,), budget, f"{note}{shares}")

@@ -66,18 +66,18 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             f"intake: {SIZE // 1000} KB notebooks over HTTP, fsynced, with receipts",
             "1/s",
-            "the disk's fsync and rename",
             tuple(ours),
-            tuple(disk),
             Budget(0.5, at_most=False),
+            reference="the disk's fsync and rename",
+            theirs=tuple(disk),
         ),
         Row(
             f"intake: the same with {_HISTORY} submissions there already",
             "1/s",
-            "with few",
             tuple(full),
-            tuple(empty),
             Budget(0.8, at_most=False),
+            reference="with few",
+            theirs=tuple(empty),
         ),
     ]
 

@@ -56,7 +56,7 @@ def _row(name: str, samples: list[float]) -> Row:
     bound = _BOUNDS.get(name, _PAGE_MS)
     title = f"marking: {name}, {_STUDENTS} students, {len(JUDGED) + len(BY_PEOPLE)} questions"
     note = f"slowest of {len(samples)}: {max(samples):.1f} ms"
-    return Row(title, "ms", "", tuple(samples), (), Budget(bound, unit="ms"), note)
+    return Row(title, "ms", tuple(samples), Budget(bound, unit="ms"), note)
 
 
 class _Marker:

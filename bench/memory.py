@@ -29,12 +29,12 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             f"memory of one session with its kernel, of {_MORE} more",
             "MiB",
-            "plain marimo",
             (ours / MIB,),
-            (theirs / MIB,),
             Budget(0.45),
             f"the first {_BESIDE} {first / MIB:.0f} MiB; before them the supervisor's processes "
             f"had {before / MIB:.0f} MiB",
+            reference="plain marimo",
+            theirs=(theirs / MIB,),
         )
     ]
 

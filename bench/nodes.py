@@ -105,7 +105,7 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
 
 def _share(scene: _Scene, when: str, watched: _Watched) -> Row:
     what = f"nodes: {len(scene.users)} idle sessions on {scene.nodes} nodes"
-    return Row(f"{what}, {when}", "% of a core", "", (watched.share,), (), _MOST_SHARE)
+    return Row(f"{what}, {when}", "% of a core", (watched.share,), _MOST_SHARE)
 
 
 def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watched) -> list[Row]:
@@ -115,28 +115,22 @@ def _rows(scene: _Scene, there: int, seconds: float, idle: _Watched, busy: _Watc
         Row(
             f"{what}, no page open",
             "% of a core",
-            "",
             (idle.share,),
-            (),
             _MOST_SHARE,
             f"the hub alone; its memory at the ends of {2 * _LOOKS} parts: {sizes} MiB; "
             f"started within {seconds:.0f} s",
         ),
-        Row(f"{what}, every page open", "% of a core", "", (busy.share,), (), None),
+        Row(f"{what}, every page open", "% of a core", (busy.share,), None),
         Row(
             f"{what}: growth of the hub's memory",
             "MiB",
-            "",
             (max(idle.growth, busy.growth),),
-            (),
             Budget(5, unit="MiB"),
         ),
         Row(
             f"{what}: sessions lost",
             "sessions",
-            "",
             (len(scene.users) - there,),
-            (),
             Budget(0, unit="sessions"),
         ),
     ]

@@ -142,12 +142,12 @@ def _compare(sheet: Sheet, readers: list[Reader], rounds: int) -> Row:
     return Row(
         f"pages: {sheet.name}, {SIZES[1]} students",
         "ms",
-        f"{SIZES[0]} students",
         tuple(many),
-        tuple(few),
         Budget(_FLAT),
         f"slope {climbs:+.2f} µs for each student more, with {ITEMS} copies and {LINES_EACH} lines "
         "of the log each",
+        reference=f"{SIZES[0]} students",
+        theirs=tuple(few),
     )
 
 
@@ -156,7 +156,7 @@ def _redirect(reader: Reader, rounds: int) -> Row:
     times = tuple(
         reader.send("/login", {"token": instructor_token()}) for _ in range(rounds * _TRIES)
     )
-    return Row("pages: a form that redirects", "ms", "", times, (), Budget(20, unit="ms"))
+    return Row("pages: a form that redirects", "ms", times, Budget(20, unit="ms"))
 
 
 def _until_counted(reader: Reader, size: int) -> None:

@@ -37,16 +37,7 @@ async def plain_marimo(stage: Stage) -> AsyncIterator[Plain]:
     port = free_port()
     options = ["--headless", "--no-token", "--no-sandbox", "--skip-update-check"]
     where = ["--host", "127.0.0.1", "-p", str(port)]
-    command = [
-        str(stage.python),
-        "-m",
-        "marimo",
-        "-q",
-        "edit",
-        *options,
-        *where,
-        str(notebook),
-    ]
+    command = [str(stage.python), "-m", "marimo", "-q", "edit", *options, *where, str(notebook)]
     server = ServerProcess("marimo", place / "log")
     asked = time.perf_counter()
     try:

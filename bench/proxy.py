@@ -101,11 +101,11 @@ async def _large(stage: Stage, ways: _Ways, path: str, rounds: int) -> Row:
     return Row(
         "proxy: 10 MB",
         "MB/s",
-        "direct",
         tuple(ours),
-        tuple(theirs),
         Budget(0.7, at_most=False),
-        note=f"the hub grew by {grown:.1f} MiB over {len(ours)} transfers",
+        f"the hub grew by {grown:.1f} MiB over {len(ours)} transfers",
+        reference="direct",
+        theirs=tuple(theirs),
     )
 
 
@@ -138,4 +138,4 @@ def _below(way: Target, path: str) -> Target:
 
 
 def _rate_row(name: str, ours: Sequence[float], direct: Sequence[float], budget: Budget) -> Row:
-    return Row(name, "requests/s", "direct", tuple(ours), tuple(direct), budget)
+    return Row(name, "requests/s", tuple(ours), budget, reference="direct", theirs=tuple(direct))

@@ -94,20 +94,18 @@ def _rows(alone: list[float], beside: list[float], told: dict[str, object]) -> l
         Row(
             f"rehearsal of {STUDENTS}: a cell of {WORKERS} students beside it, p95",
             "ms",
-            "alone",
             (percentile(beside, 95),),
-            (percentile(alone, 95),),
             Budget(_MOST),
             f"median {percentile(beside, 50):.0f} ms beside it, {percentile(alone, 50):.0f} alone; "
             f"slowest {max(beside):.0f} and {max(alone):.0f} ms; {len(beside)} and {len(alone)} "
             "runs of a cell",
+            reference="alone",
+            theirs=(percentile(alone, 95),),
         ),
         Row(
             f"rehearsal of {STUDENTS}: who did not run all cells",
             "students",
-            "",
             (STUDENTS - finished,),
-            (),
             Budget(0, unit="students"),
             f"{told['warm']} started warm; it took {told['seconds']:.0f} s; to the first output "
             f"median {first['median']:.2f} s, to the last cell median {cells['median']:.2f} s, "

@@ -68,11 +68,11 @@ class Row:
 
     name: str
     unit: str
-    reference: str
     ours: tuple[float, ...]
-    theirs: tuple[float, ...]
     budget: Budget | None
     note: str = ""
+    reference: str = ""
+    theirs: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -93,7 +93,7 @@ class Row:
 def broken(name: str, error: Exception) -> Row:
     """Return the row of a measurement that raised; its verdict is a failure."""
     why = f"{type(error).__name__}: {error}"[:_WHY_CHARACTERS]
-    return Row(f"{name}: could not be measured", "", "", (1,), (), Budget(0, unit="errors"), why)
+    return Row(f"{name}: could not be measured", "", (1,), Budget(0, unit="errors"), why)
 
 
 _HEADINGS = ("what", "unit", "ours min/med", "reference min/med", "ratio", "budget", "")

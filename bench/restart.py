@@ -43,19 +43,17 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             f"hub restart under {STUDENTS} tabs: sessions lost",
             "sessions",
-            "",
             (lost,),
-            (),
             Budget(0, unit="sessions"),
             crowd.why().removeprefix("; "),
         ),
         Row(
             f"hub restart under {STUDENTS} tabs: until the last runs again",
             "s",
-            "the hub alone",
             tuple(slowest),
-            tuple(starts),
             Budget(5, unit="s"),
+            reference="the hub alone",
+            theirs=tuple(starts),
         ),
     ]
 

@@ -121,9 +121,7 @@ def _none(what: str, found: list[str], note: str) -> Row:
     return Row(
         f"soak: {what}",
         "",
-        "",
         (len(found),),
-        (),
         Budget(0, unit="of them"),
         "; ".join(filter(None, (note, first))),
     )
@@ -139,7 +137,7 @@ def _left(before: Held, after: Held) -> list[Row]:
 
 
 def _count(what: str, count: int, most: int) -> Row:
-    return Row(f"soak: {what}", "", "", (max(0, count),), (), Budget(most, unit="of them"))
+    return Row(f"soak: {what}", "", (max(0, count),), Budget(most, unit="of them"))
 
 
 def _memory(memory: Memory) -> list[Row]:
@@ -153,9 +151,9 @@ def _flat(who: str, samples: list[float]) -> Row:
     return Row(
         f"soak: memory of the {who}, last third",
         "MiB",
-        "the middle third",
         tuple(last),
-        tuple(middle),
         Budget(_FLAT),
         f"{growth:+.1f} MiB from one to the other, {samples[0]:.0f} MiB at first",
+        reference="the middle third",
+        theirs=tuple(middle),
     )

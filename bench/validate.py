@@ -36,11 +36,11 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             "validate: request to report",
             "s",
-            "marimo export html",
             tuple(ours),
-            tuple(theirs),
             Budget(0.1),
             f"slowest {max(ours):.3f} s",
+            reference="marimo export html",
+            theirs=tuple(theirs),
         )
     ]
 

@@ -38,11 +38,11 @@ async def measure(stage: Stage, options: Options) -> list[Row]:
         Row(
             "WebSocket: a message and its echo",
             "ms",
-            "direct",
             tuple(ours),
-            tuple(theirs),
             Budget(0.5, unit="ms"),
-            note="client, proxy and echo share one process and its event loop",
+            "client, proxy and echo share one process and its event loop",
+            reference="direct",
+            theirs=tuple(theirs),
         )
     ]
 

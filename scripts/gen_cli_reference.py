@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.main import root
+from scripts.generated import write_or_check
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
 _OPENING = """\
@@ -25,18 +26,6 @@ allowed; 5 in conflict; 6 a backup that is not complete; 69 another server faile
 75 busy, try again; 78 no sandbox, or a command that needs Linux
 or further packages.
 """
-
-
-def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` return 1 when it is not current."""
-    page = render()
-    if "--check" not in arguments:
-        PAGE.write_text(page, "utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text("utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date: run make reference", file=sys.stderr)
-    return 1
 
 
 def render() -> str:
@@ -68,4 +57,4 @@ def _help(context: click.Context) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check({PAGE: render()}))

@@ -13,6 +13,7 @@ from mograder.core.settings import load_settings
 from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import FrontOptions, front_of
 from mograder.operations.fronts.nginx import nginx_config
+from scripts.generated import write_or_check
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SETTINGS = {
@@ -30,21 +31,5 @@ def files() -> dict[Path, str]:
     return {DEPLOY / "nginx.conf": nginx_config(front), DEPLOY / "Caddyfile": caddy_config(front)}
 
 
-def main() -> int:
-    """Write the files, or check them."""
-    stale = [path for path, text in files().items() if not _holds(path, text)]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(f"{path.name} is not what the command writes: run make reference")
-        return int(bool(stale))
-    for path, text in files().items():
-        path.write_text(text)
-    return 0
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text() == text
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(files()))

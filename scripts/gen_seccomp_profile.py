@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from scripts.generated import write_or_check
+
 PROFILE = Path(__file__).parent.parent / "deploy" / "image" / "seccomp.json"
 NEEDED = (
     "clone",
@@ -69,13 +71,7 @@ def main() -> int:
     given = [word for word in sys.argv[1:] if not word.startswith("-")]
     default = json.loads(Path(given[0]).read_text()) if given else debians_default()
     text = json.dumps(extended(default), indent=1) + "\n"
-    if "--check" in sys.argv[1:]:
-        fresh = PROFILE.is_file() and PROFILE.read_text() == text
-        if not fresh:
-            print(f"{PROFILE.name} is old: run python -m scripts.gen_seccomp_profile")
-        return int(not fresh)
-    PROFILE.write_text(text)
-    return 0
+    return write_or_check({PROFILE: text}, "python -m scripts.gen_seccomp_profile")
 
 
 if __name__ == "__main__":

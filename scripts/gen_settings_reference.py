@@ -28,6 +28,7 @@ from mograder.core.sections.settings_model import (
     LateRule,
     Settings,
 )
+from scripts.generated import write_or_check
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 _OPENING = """\
@@ -65,18 +66,6 @@ _ENVIRONMENT = """\
 | `MOGRADER_COURSE_DIR` | the course, when `-C` does not say |
 | `MOGRADER_<SECTION>_<KEY>` | any setting above, such as `MOGRADER_HUB_PORT`, but no item's |
 """
-
-
-def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` return 1 when it is not current."""
-    page = render()
-    if "--check" not in arguments:
-        PAGE.write_text(page, "utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text("utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date: run make reference", file=sys.stderr)
-    return 1
 
 
 def render() -> str:
@@ -159,4 +148,4 @@ def _notes_of(node: ast.ClassDef) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check({PAGE: render()}))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.full
 
 
 def _row(ours: tuple[float, ...], theirs: tuple[float, ...], budget: Budget | None) -> Row:
-    return Row("start", "s", "plain marimo", ours, theirs, budget)
+    return Row("start", "s", ours, budget, reference="plain marimo", theirs=theirs)
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_a_budget_bounds_the_ratio_of_medians_or_our_own_median(
 
 
 def test_what_has_no_reference_is_held_to_a_budget_with_a_unit() -> None:
-    lost = Row("restart", "sessions", "", (0,), (), Budget(0, unit="sessions"))
+    lost = Row("restart", "sessions", (0,), Budget(0, unit="sessions"))
     assert lost.ratio is None
     assert lost.verdict is Verdict.HOLDS
-    assert Row("restart", "s", "", (6,), (), Budget(5, unit="s")).verdict is Verdict.FAILS
+    assert Row("restart", "s", (6,), Budget(5, unit="s")).verdict is Verdict.FAILS
 
 
 def test_a_ratio_that_nobody_could_measure_holds_no_budget() -> None:
@@ -50,8 +50,16 @@ def test_a_ratio_that_nobody_could_measure_holds_no_budget() -> None:
 
 
 def test_the_table_shows_minimum_and_median_and_the_notes_below_it() -> None:
-    row = Row("start", "s", "plain marimo", (3.0, 1.0, 2.0), (4.0, 4.0, 2.0), Budget(0.1), "cold")
-    text = render([row, Row("who failed", "students", "", (7,), (), None)])
+    row = Row(
+        "start",
+        "s",
+        (3.0, 1.0, 2.0),
+        Budget(0.1),
+        "cold",
+        reference="plain marimo",
+        theirs=(4.0, 4.0, 2.0),
+    )
+    text = render([row, Row("who failed", "students", (7,), None)])
     assert "1/2" in text
     assert "2/4 plain marimo" in text
     assert "≤ 0.1 ×" in text
@@ -61,7 +69,7 @@ def test_the_table_shows_minimum_and_median_and_the_notes_below_it() -> None:
 
 def test_a_run_is_appended_to_the_history_with_a_line_for_each_row(tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
-    rows = [_row((1.0, 3.0), (4.0,), Budget(1)), Row("lost", "", "", (math.inf,), (), None)]
+    rows = [_row((1.0, 3.0), (4.0,), Budget(1)), Row("lost", "", (math.inf,), None)]
     for _ in range(2):
         append_history(rows, 0.25, history)
     lines = [json.loads(line) for line in history.read_text("utf-8").splitlines()]
