@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.support.new_tables",
     "tests.support.compiled_statements",
     "tests.support.short_ticks",
+    "tests.support.command_line",
 ]
 FAILED = pytest.StashKey[bool]()
 """Set on a test's node once one of its phases has failed."""

@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.store.database.database import database_url, open_engine, upgrade
+from tests.support.moodle.teacher import teacher
 from tests.support.oidc_provider import start_openid_provider
 from tests.support.postgres import PostgresServer, find_binaries, run_postgres
 from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop
 
 __all__ = ["client", "config", "runtime", "sessions", "start_openid_provider", "workshop"]
+__all__ += ["teacher"]
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 

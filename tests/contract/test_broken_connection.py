@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,6 @@ from tests.support.supervisors import (
     live_supervisor,
     make_config,
     shell_environment,
-    short_directory,
     until,
 )
 
@@ -102,12 +101,6 @@ async def _answers(endpoint: Endpoint, base_url: str) -> bool:
 
 async def _pages(endpoint: Endpoint, base_url: str) -> int | None:
     return 1
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @asynccontextmanager

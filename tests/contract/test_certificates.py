@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import ssl
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.clients.certificate import trusting
 from mograder.core.errors import InvalidInput
 from mograder.operations.front_checks import certificate_line
 from mograder.operations.report import Level
+from tests.support.command_line import cli
+from tests.support.http_server import Quiet, answering
 
 pytestmark = pytest.mark.full
 
@@ -62,12 +61,9 @@ def sign(authority: Path) -> Callable[[str, int], Path]:
     return sign
 
 
-class _Quiet(http.server.BaseHTTPRequestHandler):
+class _Nothing(Quiet):
     def do_GET(self) -> None:
         self.send_error(404)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing."""
 
 
 @contextmanager
@@ -75,15 +71,8 @@ def served(certificate: Path) -> Iterator[str]:
     """A web server with a certificate, at this address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Quiet) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield f"https://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            serving.join()
+    with answering(_Nothing, context) as url:
+        yield url
 
 
 HERE, ELSEWHERE = "IP:127.0.0.1", "DNS:elsewhere.test"
@@ -135,11 +124,7 @@ def test_d7_an_accepted_certificate_has_its_end_and_a_note_before_it(
 
 
 def test_from_another_machine_only_the_address_is_checked(
-    authority: Path,
-    sign: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    authority: Path, sign: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No word of a secret, a sandbox, or of the working directory as a course."""
     monkeypatch.chdir(tmp_path)
@@ -147,13 +132,12 @@ def test_from_another_machine_only_the_address_is_checked(
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     root = str(authority / "root.crt")
     with served(sign(HERE, -1)) as url:
-        assert run(["hub", "check", "--url", url, "--ca", root]) == 1
-        out = capfd.readouterr().out
+        out = cli("hub check --url", url, "--ca", root, status=1).out
         assert len(out.splitlines()) == 4, "one line, its remedy, and the sum"
         assert "has expired" in out
     with served(sign(HERE, 30)) as url:
-        assert run(["hub", "check", "--url", url, "--ca", root]) == 1
-        assert f"There is no hub at {url}: it answered 404." in capfd.readouterr().out
+        printed = cli("hub check --url", url, "--ca", root, status=1)
+        assert f"There is no hub at {url}: it answered 404." in printed.out
 
 
 def test_an_authority_that_is_none_is_refused_by_name(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mograder.sessions.check_reports import CheckReport, report_of
 from tests.support.check_news import Heard
 from tests.support.launchers import address_of, make_spec, open_local
 from tests.support.marimo import open_editor
+from tests.support.notebooks import notebook
 from tests.support.supervisors import (
     Sessions,
     make_config,
@@ -45,23 +46,15 @@ def json_quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebook(
+    """
     from mograder.runtime import Grader, check
     check("Q1: the mean", [(True, "fine"), (False, "not yet", 2)])
     return (Grader,)
-
-
-@app.cell
-def _(Grader):
-    Grader({"Q2": 5}).check("Q2", [(True, "fine")])
-    return
-"""
+    """,
+    'Grader({"Q2": 5}).check("Q2", [(True, "fine")])',
+    end="",
+)
 
 
 @pytest.mark.timeout(300)

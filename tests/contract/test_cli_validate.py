@@ -9,30 +9,17 @@ import pytest
 from click.testing import CliRunner
 
 from mograder.cli.main import root
+from tests.support.notebooks import notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebook(
+    """
     from mograder.runtime import check
     x = 1
-    return check, x
-
-
-@app.cell
-def _(check, x):
-    check("Q1: one", [(x == 1, "not one")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    'check("Q1: one", [(x == 1, "not one")])',
+)
 
 
 def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,30 +13,14 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.connections import connections
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import open_editor
-from tests.support.supervisors import real_config, real_environments, short_directory
+from tests.support.notebooks import notebook
+from tests.support.supervisors import real_config, real_environments
 
 pytestmark = pytest.mark.full
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    6 * 7
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
+NOTEBOOK = notebook(
+    "6 * 7",
+)
 
 
 @pytest.fixture

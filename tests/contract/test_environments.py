@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
 
@@ -26,17 +26,10 @@ from tests.support.supervisors import (
     real_config,
     real_environments,
     shell_environment,
-    short_directory,
     supervised,
 )
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @pytest.fixture

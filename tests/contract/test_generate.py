@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
 from mograder.grading.author.author_runs import CheckOutcome, Run
 from mograder.grading.author.open_runs import open_runs
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.source.leaks import CellOutput
+from tests.support.command_line import cli
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 NOTEBOOK = """\
@@ -168,16 +168,12 @@ async def test_packages_that_cannot_be_had_are_told_in_uvs_words(tmp_path: Path)
         pytest.param([], id="sandbox"),
     ],
 )
-def test_a_new_course_passes(
-    tmp_path: Path, uv_cache: Path, python: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["new", str(tmp_path / "course")]) == 0
+def test_a_new_course_passes(tmp_path: Path, uv_cache: Path, python: list[str]) -> None:
+    cli("new", str(tmp_path / "course"))
     with (tmp_path / "course" / "mograder.toml").open("a") as settings:
         settings.write(f'\n[hub]\nuv_cache_dir = "{uv_cache}"\n')
-    capfd.readouterr()
     course = ["-C", str(tmp_path / "course"), *python]
-    assert run(["generate", "A1", "--submit-url", "https://example.org", *course]) == 0
-    out = capfd.readouterr().out
+    out = cli("generate A1 --submit-url https://example.org", *course).out
     assert "VALID: " in out
     assert "runs without errors, 2 of 2 checks wait\n" in out
     told = [line for line in out.splitlines() if line.startswith("ANSWERS: ")]
@@ -202,18 +198,15 @@ async def test_where_no_sandbox_works_an_author_is_told_and_a_demand_is_kept(
             pass
 
 
-def test_an_authors_mistakes_are_found_and_nothing_is_written(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_authors_mistakes_are_found_and_nothing_is_written(tmp_path: Path) -> None:
     course = tmp_path / "course"
-    assert run(["new", str(course)]) == 0
+    cli("new", str(course))
     notebook = course / "source/A1-First-Steps/A1-First-Steps.py"
     text = notebook.read_text()
     text = text.replace("sum(range(1, 101))", "4", 1).replace("if unanswered(mean, [1])", "if 0")
     text = text.replace("    grader.scores()\n", "    total + 1\n    grader.scores()\n")
     notebook.write_text(text.replace("def _(grader):", "def _(grader, total):"))
-    assert run(["generate", "A1", "-C", str(course), "--own-python"]) == 1
-    told = capfd.readouterr().err
+    told = cli("generate A1 -C", str(course), "--own-python", status=1).err
     line = notebook.read_text().splitlines().index("    total + 1") + 1
     assert "the check 'Q1: The sum' does not pass: the sum is not right yet." in told
     assert f"A1-First-Steps.py:{line}: without the solutions, TypeError" in told

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.settings import load_settings, read_environ
 from mograder.grading.runs.grading_tools import open_grading_tools
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
+from tests.support.command_line import cli
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -100,26 +100,20 @@ def line_of(text: str, course: Path) -> int:
     return next(n for n, line in enumerate(lines, start=1) if text in line)
 
 
-def test_a_long_source_is_rehearsed_without_a_sandbox(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_long_source_is_rehearsed_without_a_sandbox(course: Path) -> None:
     """Its plan is longer than an argument of a program may be."""
     table = f'    _table = "{"x" * 140_000}"\n'
     marks = '    _marks = {"Q1": 10, "Q2": 5}\n'
-    assert run(written(course, SOURCE.replace(marks, marks + table))) == 0
-    told = capfd.readouterr()
+    told = cli(*written(course, SOURCE.replace(marks, marks + table)))
     assert "words: list; double(n) → number\n" in told.out
     assert "not rehearsed" not in told.out
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
-def test_a_sound_source_is_rehearsed_and_its_answers_are_told(
-    course: Path, sandbox: bool, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sound_source_is_rehearsed_and_its_answers_are_told(course: Path, sandbox: bool) -> None:
     command = written(course)
     command = command[:-1] if sandbox else command
-    assert run([*command, "--progress"]) == 0
-    told = capfd.readouterr()
+    told = cli(*command, "--progress")
     assert "A1.py: words: list; double(n) → number\n" in told.out
     assert "ADVICE" not in told.out
     events = [json.loads(line) for line in told.err.splitlines() if line.startswith("{")]
@@ -148,12 +142,9 @@ async def prepared_without_judging(course: Path) -> None:
     assert [each.label for each in assignment.labels] == ["Q1: Words", "Q2: Double"]
 
 
-def test_weak_checks_are_advice_with_their_lines(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_weak_checks_are_advice_with_their_lines(course: Path) -> None:
     weak = "all(a == b for a, b in zip(words, ['a', 'b'], strict=False))"
-    assert run(written(course, WORDS=weak, DOUBLE="double(2) >= 0")) == 0
-    out = capfd.readouterr().out
+    out = cli(*written(course, WORDS=weak, DOUBLE="double(2) >= 0")).out
     place = f"A1.py:{line_of('Q1: Words', course)}: the check 'Q1: Words' passes though `words` "
     assert f"ADVICE: source/A1/{place}is empty" in out or f"{place}is empty" in out
     assert "Compare the lengths as well." in out
@@ -161,11 +152,8 @@ def test_weak_checks_are_advice_with_their_lines(
     assert "'double(2) >= 0' holds" in out
 
 
-def test_9_a_check_that_any_true_value_passes_is_told(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(written(course, WORDS="words")) == 0
-    out = capfd.readouterr().out
+def test_9_a_check_that_any_true_value_passes_is_told(course: Path) -> None:
+    out = cli(*written(course, WORDS="words")).out
     assert f"A1.py:{line_of('Q1: Words', course)}: the check 'Q1: Words' passes though" in out
 
 
@@ -177,55 +165,48 @@ def test_9_a_check_that_any_true_value_passes_is_told(
     ],
 )
 def test_what_passes_in_the_notebook_only_is_refused(
-    course: Path, condition: str, said: str, capfd: pytest.CaptureFixture[str]
+    course: Path, condition: str, said: str
 ) -> None:
     text = SOURCE.replace("_n = 1", "_n = double(1)")
-    assert run(written(course, text, DOUBLE=condition)) == 1
-    told = capfd.readouterr().err
+    told = cli(*written(course, text, DOUBLE=condition), status=1).err
     place = f"A1.py:{line_of('Q2: Double', course)}: 'Q2: Double' passes in the notebook but not"
     assert place in told
     assert said in told
     assert not (course / "release/A1").exists()
 
 
-def test_a_hidden_test_that_passes_without_an_answer_is_refused(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_hidden_test_that_passes_without_an_answer_is_refused(course: Path) -> None:
     hidden = (
         "    ### BEGIN HIDDEN TESTS\n"
         '    check("Q2: More", [(callable(double), "it is a function")])\n'
         "    ### END HIDDEN TESTS\n"
     )
     text = SOURCE.replace('"doubled")])\n', '"doubled")])\n' + hidden)
-    assert run(written(course, text)) == 1
-    told = capfd.readouterr().err
+    told = cli(*written(course, text), status=1).err
     place = f"A1.py:{line_of('Q2: More', course)}: the check 'Q2: More' passes when it is judged, "
     assert f"{place}though nothing is answered yet ('it is a function')." in told
 
 
 @pytest.mark.parametrize("options", [["--dry-run"], ["--no-validate"]])
 def test_a_check_beside_its_answer_is_refused_unless_the_author_wants_it(
-    course: Path, options: list[str], capfd: pytest.CaptureFixture[str]
+    course: Path, options: list[str]
 ) -> None:
     text = SOURCE.replace(BESIDE, CHECKED).replace("def _():\n    ###", "def _(check):\n    ###")
     text = text.replace("return (words,)", "return more, words")
     text = text.replace("(check, words):\n", "(check, more, words):\n    more\n")
-    assert run([*written(course, text), *options]) == 1
+    printed = cli(*written(course, text), *options, status=1)
     line = line_of('check("Q1", ', course)
-    told = capfd.readouterr().err
+    told = printed.err
     assert f"A1.py:{line}: this check stands in one cell with the answer, and binds 'more'" in told
     assert not (course / "release/A1").exists()
     with (course / "mograder.toml").open("a") as settings:
         settings.write('\n[items.A1]\nunprotected = ["Q1"]\n')
-    assert run([*written(course, text), "--dry-run"]) == 0
+    cli(*written(course, text), "--dry-run")
 
 
-def test_without_marks_nothing_that_generated_before_is_refused(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_marks_nothing_that_generated_before_is_refused(course: Path) -> None:
     text = SOURCE.replace("# === MOGRADER: MARKS ===", "#").replace("_marks = {", "_points = {")
     text = text.replace("Grader(_marks)", "Grader(_points)")
-    assert run(written(course, text, DOUBLE="double(1) and open('seen.txt').read()")) == 0
-    out = capfd.readouterr().out
+    out = cli(*written(course, text, DOUBLE="double(1) and open('seen.txt').read()")).out
     assert "ADVICE: " in out
     assert "'Q2: Double' passes in the notebook but not when it is judged apart" in out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.front_checks import examine_front
@@ -23,6 +21,7 @@ from mograder.sandbox.client.selftest import look_from_inside, read_report
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_uploads import SentGrade
+from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, Reply, running_hub
 
 SECRET = "0123456789abcdef" * 4
@@ -55,15 +54,14 @@ def settings(course: Path, text: str) -> None:
 
 
 @pytest.mark.full
-def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_b46_a_sound_course_is_all_good(course: Path) -> None:
     """These lines in this order, and then our own.
 
     B81, B82, B84, B85; compatibility-0.3.16.md 10.
     """
     port = load_settings(course).settings.hub.port
     before = sorted(path.name for path in course.iterdir())
-    assert run(["hub", "check", str(course)]) == 0
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course)).out
     assert out.startswith(
         "  [ok] MOGRADER_HUB_SECRET is set\n"
         "  [ok] marimo available\n"
@@ -83,9 +81,7 @@ def test_b46_a_sound_course_is_all_good(course: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.full
-def test_problems_are_counted_and_end_with_1(
-    course: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_problems_are_counted_and_end_with_1(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """B81, B84, B85, and a file that the hub could not read."""
     monkeypatch.delenv("MOGRADER_HUB_SECRET")
     (course / "hub-notebooks").write_text("no directory")
@@ -93,8 +89,7 @@ def test_problems_are_counted_and_end_with_1(
     (course / "allowed_users.txt").mkdir()
     port = load_settings(course).settings.hub.port
     with socket.create_server(("127.0.0.1", port)):
-        assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+        out = cli("hub check", str(course), status=1).out
     assert "  [!!] MOGRADER_HUB_SECRET not set (use --dev or set env var)\n" in out
     assert f"  [!!] {course / 'hub-notebooks'} is not a directory\n" in out
     assert f"  [!!] port {port} is in use\n" in out
@@ -103,9 +98,8 @@ def test_problems_are_counted_and_end_with_1(
 
 
 @pytest.mark.full
-def test_json_is_for_programs(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "check", "-C", str(course), "--json"]) == 0
-    answer = json.loads(capfd.readouterr().out)
+def test_json_is_for_programs(course: Path) -> None:
+    answer = cli("hub check -C", str(course), "--json").json
     assert (answer["ok"], answer["problems"]) == (True, 0)
     levels = {each["check"]: each["level"] for each in answer["checks"]}
     assert levels["sandbox"] == levels["uv"] == levels["database"] == "ok"
@@ -114,39 +108,28 @@ def test_json_is_for_programs(course: Path, capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.full
 @pytest.mark.parametrize("secret", ["secret", "a" * 64])
 def test_a_secret_that_can_be_guessed_is_a_problem(
-    course: Path,
-    secret: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    course: Path, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOGRADER_HUB_SECRET", secret)
-    assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course), status=1).out
     assert "[!!] MOGRADER_HUB_SECRET can be guessed" in out
 
 
 @pytest.mark.full
 def test_b83_without_bubblewrap_there_is_a_note_and_the_sandbox_is_the_problem(
-    course: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course), status=1).out
     assert "  [--] bubblewrap not found (optional, recommended)\n" in out
     assert "  [!!] sandbox: bubblewrap (bwrap) is not installed" in out
 
 
 @pytest.mark.full
-def test_a_sandbox_that_is_switched_off_is_a_problem(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sandbox_that_is_switched_off_is_a_problem(course: Path) -> None:
     """security.md: a warning at start, in `hub check` and on the instructors' page."""
     settings(course, "trusted_proxies = ['127.0.0.1']\n[security]\nuse_bubblewrap = false\n")
-    assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course), status=1).out
     assert "  [!!] sandbox: [security] use_bubblewrap is false" in out
     assert "  [!!] trusted_proxies: without a sandbox student code" in out
 
@@ -179,48 +162,37 @@ def test_a_session_that_says_nothing_proves_nothing() -> None:
 
 
 @pytest.mark.full
-def test_a_kept_supervisor_that_does_not_answer_is_a_problem(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_kept_supervisor_that_does_not_answer_is_a_problem(course: Path) -> None:
     settings(course, "supervisor_socket = 'none.sock'\n")
-    assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course), status=1).out
     assert f"  [!!] supervisor: No session supervisor answers at {course / 'none.sock'}" in out
     assert "  [ok] sandbox: " in out
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("listed", ["0.0.0.0/0", "::/0", "8.0.0.0/8"])
-def test_a_proxy_list_that_trusts_everybody_is_a_problem(
-    course: Path, listed: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_proxy_list_that_trusts_everybody_is_a_problem(course: Path, listed: str) -> None:
     settings(course, f"trusted_proxies = ['{listed}']\n")
-    assert run(["hub", "check", str(course)]) == 1
-    assert f"  [!!] trusted_proxies: {listed} may name any user" in capfd.readouterr().out
+    printed = cli("hub check", str(course), status=1)
+    assert f"  [!!] trusted_proxies: {listed} may name any user" in printed.out
 
 
 @pytest.mark.full
-def test_a_database_that_opens_is_fine_and_one_of_a_newer_mograder_is_not(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_database_that_opens_is_fine_and_one_of_a_newer_mograder_is_not(course: Path) -> None:
     file = course / ".mograder" / "hub.db"
     engine = open_engine(f"sqlite:///{file}")
     upgrade(engine)
     engine.dispose()
-    assert run(["hub", "check", str(course)]) == 0
-    assert "  [ok] database: opens\n" in capfd.readouterr().out
+    assert "  [ok] database: opens\n" in cli("hub check", str(course)).out
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course), status=1).out
     assert "  [!!] database: The database was written by a newer mograder" in out
 
 
 @pytest.mark.full
-def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(course: Path) -> None:
     """The file opens, and the hub would not start on it."""
     file = course / ".mograder" / "hub.db"
     engine = open_engine(f"sqlite:///{file}")
@@ -229,7 +201,7 @@ def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
     with Gradebook(course / "gradebook.db") as book:
         rows = [SentGrade(number, "1.00", comment="x" * 50) for number in range(3000)]
         book.record_sent("https://moodle.test", 1, rows, datetime(2026, 9, 1, tzinfo=UTC))
-    assert run(["hub", "check", str(course)]) == 0
+    cli("hub check", str(course))
     for path, table in ((file, "audit"), (course / "gradebook.db", "uploads")):
         with closing(sqlite3.connect(path)) as database:
             wanted = "SELECT rootpage FROM sqlite_master WHERE name = ?"
@@ -237,8 +209,7 @@ def test_d5_damaged_pages_of_the_database_and_the_marks_are_a_problem(
         data = bytearray(path.read_bytes())
         data[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
         path.write_bytes(data)
-    assert run(["hub", "check", str(course)]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub check", str(course), status=1).out
     assert f"  [!!] database: {file} is damaged: " in out
     assert f"  [!!] gradebook: {course / 'gradebook.db'} is damaged: " in out
 
@@ -259,11 +230,9 @@ def test_the_forged_header_is_tried_through_the_public_address(course: Path, hub
 
 
 @pytest.mark.full
-def test_an_address_without_a_hub_is_a_problem(
-    course: Path, hub: FakeHub, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "check", str(course), "--url", hub.url]) == 1
-    assert f"  [!!] There is no hub at {hub.url}" in capfd.readouterr().out
+def test_an_address_without_a_hub_is_a_problem(course: Path, hub: FakeHub) -> None:
+    printed = cli("hub check", str(course), "--url", hub.url, status=1)
+    assert f"  [!!] There is no hub at {hub.url}" in printed.out
 
 
 def believing(hub: FakeHub, header: str) -> None:
@@ -282,17 +251,12 @@ def believing(hub: FakeHub, header: str) -> None:
 
 @pytest.mark.parametrize("told", ["by its settings", "by an option"])
 def test_n2_the_header_of_a_course_is_the_one_that_is_forged(
-    course: Path,
-    hub: FakeHub,
-    told: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    course: Path, hub: FakeHub, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The working directory is the course, if it has settings; elsewhere an option names it."""
     believing(hub, "remote-user")
     settings(course, "trusted_header = 'Remote-User'\n")
     monkeypatch.chdir(course if told == "by its settings" else tmp_path)
     option = [] if told == "by its settings" else ["--trusted-header", "Remote-User"]
-    assert run(["hub", "check", "--url", hub.url, *option]) == 1
-    assert "passes on a client's own Remote-User: anybody can come in" in capfd.readouterr().out
+    printed = cli("hub check --url", hub.url, *option, status=1)
+    assert "passes on a client's own Remote-User: anybody can come in" in printed.out

@@ -6,119 +6,91 @@ B35, B36; compatibility-0.3.16.md 10.
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import httpx
 import pytest
-import uvicorn
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.cli.main import run
 from mograder.store.releases.releases import ItemKind
+from tests.support.command_line import cli
 from tests.support.course import copy_example_course
-from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
+from tests.support.hub_app import NOTEBOOK, SECRET
+from tests.support.moodle.teacher import ServedHub, served_hub
 from tests.support.other_system import OtherSystem
 
 
-@dataclass(frozen=True)
-class Served:
-    """A hub, and where it is."""
-
-    hub: Hub
-    url: str
-
-
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedHub]:
     """A hub on a free port, with an instructor's token in the environment."""
-    hub = make_hub(tmp_path / "course")
-    hub.publish("A1")
-    hub.publish("L01", ItemKind.LECTURE)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(hub.app, log_config=None, proxy_headers=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    monkeypatch.setenv("MOGRADER_HUB_URL", url)
-    monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", make_token(SECRET, "dana", Role.INSTRUCTOR))
-    monkeypatch.delenv("MOGRADER_HUB_SSH", raising=False)
-    monkeypatch.chdir(tmp_path)
-    yield Served(hub, url)
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    hub.close()
+    with served_hub(tmp_path / "course") as served:
+        served.hub.publish("A1")
+        served.hub.publish("L01", ItemKind.LECTURE)
+        monkeypatch.setenv("MOGRADER_HUB_URL", served.url)
+        monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", served.token)
+        monkeypatch.delenv("MOGRADER_HUB_SSH", raising=False)
+        monkeypatch.chdir(tmp_path)
+        yield served
 
 
-def test_b35_b36_sync_users_sends_the_names_of_a_file(
-    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b35_b36_sync_users_sends_the_names_of_a_file(served: ServedHub, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("# the course\nbob\n\n  alice\n")
-    assert run(["hub", "sync-users", "users.txt"]) == 0
+    printed = cli("hub sync-users users.txt")
     told = "Read 2 users from users.txt\nSynced 2 users to hub.\n"
-    assert capfd.readouterr().out == told
+    assert printed.out == told
     listed = (served.hub.course / "allowed_users.txt").read_text().splitlines()
     assert listed[1:] == ["alice", "bob"]
 
 
-def test_b35_sync_users_takes_url_and_token(served: Served, tmp_path: Path) -> None:
+def test_b35_sync_users_takes_url_and_token(served: ServedHub, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("alice\n")
     student = make_token(SECRET, "bob")
-    assert run(["hub", "sync-users", "users.txt", "--url", served.url, "--token", student]) == 4
+    cli("hub sync-users users.txt --url", served.url, "--token", student, status=4)
     assert not (served.hub.course / "allowed_users.txt").exists()
 
 
-def test_a_dry_run_of_sync_users_changes_nothing(
-    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_of_sync_users_changes_nothing(served: ServedHub, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("alice\n")
-    assert run(["hub", "sync-users", "users.txt", "--dry-run"]) == 0
-    assert capfd.readouterr().out.endswith("  alice\n")
+    assert cli("hub sync-users users.txt --dry-run").out.endswith("  alice\n")
     assert not (served.hub.course / "allowed_users.txt").exists()
 
 
-def test_visibility_lists_every_item(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "visibility"]) == 0
-    assert capfd.readouterr().out == ("  A1   assignment  visible\n  L01  lecture     visible\n")
+def test_visibility_lists_every_item(served: ServedHub) -> None:
+    assert cli("hub visibility").out == ("  A1   assignment  visible\n  L01  lecture     visible\n")
 
 
-def test_visibility_is_changed_and_told(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "visibility", "L01", "A9", "--hide"]) == 0
-    assert capfd.readouterr().out == (
+def test_visibility_is_changed_and_told(served: ServedHub) -> None:
+    printed = cli("hub visibility L01 A9 --hide")
+    assert printed.out == (
         "  L01  lecture     hidden\n  A9   -           hidden  (not published)\n"
     )
-    assert run(["hub", "visibility", "A1", "--from", "2030-07-01T09:00"]) == 0
-    assert capfd.readouterr().out == "  A1  assignment  opens Mon 01 Jul 2030, 09:00\n"
-    assert run(["hub", "visibility", "A1", "--from", "2020-07-01", "--timezone", "UTC"]) == 0
-    assert capfd.readouterr().out == ("  A1  assignment  open (since Wed 01 Jul 2020, 00:00)\n")
-    assert run(["hub", "visibility", "L01", "A9", "--show"]) == 0
-    assert run(["hub", "visibility", "--json"]) == 0
-    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    shown = cli("hub visibility A1 --from 2030-07-01T09:00")
+    assert shown.out == "  A1  assignment  opens Mon 01 Jul 2030, 09:00\n"
+    output = cli("hub visibility A1 --from 2020-07-01 --timezone UTC")
+    assert output.out == ("  A1  assignment  open (since Wed 01 Jul 2020, 00:00)\n")
+    cli("hub visibility L01 A9 --show")
+    told = json.loads(cli("hub visibility --json").lines[-1])
     assert [(each["name"], each["hidden"]) for each in told] == [("A1", False), ("L01", False)]
 
 
 def test_a_part_of_a_name_means_the_item_and_anything_else_is_a_later_one(
-    served: Served, capfd: pytest.CaptureFixture[str]
+    served: ServedHub,
 ) -> None:
     """Floors 8.4: `hub visibility a1` set a rule for an item "a1", and A1 stayed visible."""
-    assert run(["hub", "visibility", "a1", "l-01", "--hide"]) == 0
-    assert capfd.readouterr().out == "  A1   assignment  hidden\n  L01  lecture     hidden\n"
-    assert run(["hub", "visibility", "L", "--hide"]) == 0
-    assert "  L  -           hidden  (not published)\n" in capfd.readouterr().out
+    printed = cli("hub visibility a1 l-01 --hide")
+    assert printed.out == "  A1   assignment  hidden\n  L01  lecture     hidden\n"
+    assert "  L  -           hidden  (not published)\n" in cli("hub visibility L --hide").out
 
 
 @pytest.mark.parametrize(
     "arguments",
     [["A1", "--hide", "--show"], ["--hide"], ["A1", "--from", "soon"], ["--timezone", "Mars/X"]],
 )
-def test_visibility_refuses_what_cannot_be_meant(served: Served, arguments: list[str]) -> None:
-    assert run(["hub", "visibility", *arguments]) == 2
+def test_visibility_refuses_what_cannot_be_meant(served: ServedHub, arguments: list[str]) -> None:
+    cli("hub visibility", *arguments, status=2)
 
 
 SCHEDULE = """
@@ -134,17 +106,13 @@ A2 = 2030-12-01
 """
 
 
-def test_a_schedule_replaces_all_that_was_set(
-    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run(["hub", "visibility", "A7", "--hide"])
+def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path) -> None:
+    cli("hub visibility A7 --hide")
     (tmp_path / "term.toml").write_text(SCHEDULE)
-    capfd.readouterr()
-    assert run(["hub", "schedule", "term.toml", "--dry-run"]) == 0
-    assert capfd.readouterr().out.endswith("Dry run — nothing was changed.\n")
+    assert cli("hub schedule term.toml --dry-run").out.endswith("Dry run — nothing was changed.\n")
     assert set(json.loads(_rules(served))) == {"A7"}
-    assert run(["hub", "schedule", "term.toml"]) == 0
-    assert capfd.readouterr().out == (
+    printed = cli("hub schedule term.toml")
+    assert printed.out == (
         "  A1   assignment  opens Mon 07 Oct 2030, 09:30\n"
         "  L01  lecture     hidden\n"
         "  A4   -           opens Mon 28 Oct 2030, 09:30  (not published)\n"
@@ -162,33 +130,28 @@ def test_a_schedule_replaces_all_that_was_set(
     "text", ["start = ", 'weeks = {1 = ["A1"]}', "start = 2030-01-01\nweeks = {0 = []}", "x = 1"]
 )
 def test_a_schedule_that_cannot_be_meant_changes_nothing(
-    served: Served, tmp_path: Path, text: str
+    served: ServedHub, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "term.toml").write_text(text)
-    assert run(["hub", "schedule", "term.toml"]) == 2
+    cli("hub schedule term.toml", status=2)
 
 
-def test_a_token_is_revoked_on_a_hub_elsewhere(
-    served: Served, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_token_is_revoked_on_a_hub_elsewhere(served: ServedHub) -> None:
     (served.hub.course / "allowed_users.txt").write_text("alice\n")
-    assert run(["hub", "revoke-token", "alice", "--url", served.url]) == 0
-    assert capfd.readouterr().out == "All tokens and logins of alice are void.\n"
+    printed = cli("hub revoke-token alice --url", served.url)
+    assert printed.out == "All tokens and logins of alice are void.\n"
     assert served.hub.services.revocations.epoch("alice") == 1
-    assert run(["hub", "revoke-token", "alcie", "--url", served.url]) == 3
-    assert "This hub has no record of alcie." in capfd.readouterr().err
+    shown = cli("hub revoke-token alcie --url", served.url, status=3)
+    assert "This hub has no record of alcie." in shown.err
 
 
-def _rules(served: Served) -> str:
+def _rules(served: ServedHub) -> str:
     return (served.hub.course / "hub-release" / ".visibility.json").read_text()
 
 
-def test_the_dates_of_an_item_are_set_by_the_command(
-    served: Served, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_dates_of_an_item_are_set_by_the_command(served: ServedHub) -> None:
     zone = ["--timezone", "Europe/Berlin"]
-    assert run(["hub", "schedule", "a1", "--due", "2030-12-01T18:00", *zone]) == 0
-    told = capfd.readouterr().out.splitlines()
+    told = cli("hub schedule a1 --due 2030-12-01T18:00", *zone).lines
     assert told == [
         "A1",
         "  opens   not set",
@@ -196,15 +159,12 @@ def test_the_dates_of_an_item_are_set_by_the_command(
         "  closes  not set",
     ]
     options = ["--opens", "2030-11-01", "--closes", "2030-12-08"]
-    assert run(["hub", "schedule", "A1", *options, *zone]) == 0
-    told = capfd.readouterr().out.splitlines()
+    told = cli("hub schedule A1", *options, *zone).lines
     assert told[1] == "  opens   Fri 01 Nov 2030, 00:00 CET  (set by an instructor)"
     assert told[2].startswith("  due     Sun 01 Dec 2030, 18:00 CET"), "what is not named stays"
     assert told[3].startswith("  closes  Sun 08 Dec 2030, 23:59 CET")
-    assert run(["hub", "schedule", "A1", "--due", "none", "--closes", "none", *zone]) == 0
-    assert "  due     not set" in capfd.readouterr().out
-    assert run(["hub", "schedule", "A1"]) == 0
-    assert "  due     not set" in capfd.readouterr().out
+    assert "  due     not set" in cli("hub schedule A1 --due none --closes none", *zone).out
+    assert "  due     not set" in cli("hub schedule A1").out
 
 
 @pytest.mark.parametrize(
@@ -218,14 +178,14 @@ def test_the_dates_of_an_item_are_set_by_the_command(
     ],
 )
 def test_dates_that_cannot_be_meant_are_refused(
-    served: Served, arguments: list[str], code: int
+    served: ServedHub, arguments: list[str], code: int
 ) -> None:
-    assert run(["hub", "schedule", *arguments]) == code
+    cli("hub schedule", *arguments, status=code)
     assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
 
 
 def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
-    served: Served, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    served: ServedHub, tmp_path: Path
 ) -> None:
     headers = {"Authorization": f"Bearer {make_token(SECRET, 'alice')}"}
     with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as alice:
@@ -236,19 +196,18 @@ def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
         )
     (tmp_path / "receipt.json").write_bytes(receipt)
     (tmp_path / "A1.py").write_bytes(work)
-    assert run(["receipt", "verify", "receipt.json", "--file", "A1.py"]) == 0
-    told = capfd.readouterr().out
+    told = cli("receipt verify receipt.json --file A1.py").out
     assert "A1, submission 1 of alice" in told
     assert "genuine, and the server holds the file, which counts." in told
     assert "A1.py is exactly what it is for." in told
     (tmp_path / "receipt.json").write_bytes(receipt.replace(b"alice", b"bobby"))
-    assert run(["receipt", "verify", "receipt.json"]) == 1
+    cli("receipt verify receipt.json", status=1)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("system", ["windows", "macos"])
 def test_a_lecturer_on_another_system_looks_after_a_hub(
-    served: Served, tmp_path: Path, system: Literal["windows", "macos"]
+    served: ServedHub, tmp_path: Path, system: Literal["windows", "macos"]
 ) -> None:
     """Generate, publish, schedule, hide, warm and update; only what needs the server is refused."""
     token = make_token(SECRET, "dana", Role.INSTRUCTOR)

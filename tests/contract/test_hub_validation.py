@@ -22,36 +22,18 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.store.releases.releases import ItemKind
 from tests.support.hub_app import Hub, hub
+from tests.support.notebooks import notebook
 
 __all__ = ["hub"]
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from mograder.runtime import check
-    return (check,)
-
-
-@app.cell
-def _():
+NOTEBOOK = notebook(
+    "from mograder.runtime import check",
+    """
     # YOUR CODE HERE
     x = ...
-    return (x,)
-
-
-@app.cell
-def _(check, x):
-    check("Q1: one", [(x == 1, "not one")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    'check("Q1: one", [(x == 1, "not one")])',
+)
 RAN = ExecutionResult(
     Outcome.FINISHED,
     tuple(CellResult(index, "_", CellStatus.OK) for index in range(3)),

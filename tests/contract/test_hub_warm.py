@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.sandbox.environments.record import RECORD
+from tests.support.command_line import cli
 
 pytestmark = pytest.mark.full
 
@@ -26,18 +26,14 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_b100_b104_what_a_notebook_needs_is_built_and_in_the_cache(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b100_b104_what_a_notebook_needs_is_built_and_in_the_cache(course: Path) -> None:
     """One that cannot be is told with uv's own words, ends with 1 and stops nobody else's."""
     (course / "mograder.toml").write_text("[hub]\nuv_cache_dir = 'cache'\n")
-    assert run(["hub", "warm-cache", "bad.py", "plain.py", "good.py"]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub warm-cache bad.py plain.py good.py", status=1).out
     assert out.startswith("  bad.py: mograder-no-such-package\n    failed: ")
     assert "mograder-no-such-package was not found" in out
     assert out.endswith("  plain.py: no PEP 723 deps\n  good.py: marimo\n    ok\n")
     built = list((course / ".mograder" / "environments").glob(f"*/{RECORD}"))
     assert len(built) == 1, "a hub of this course will find it"
     assert any((course / "cache").iterdir())
-    assert run(["hub", "warm-cache", "good.py"]) == 0
-    assert capfd.readouterr().out == "  good.py: marimo\n    ok\n"
+    assert cli("hub warm-cache good.py").out == "  good.py: marimo\n    ok\n"

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from mograder.cli.main import run
+from tests.support.command_line import cli
 from tests.support.recordings import (
     Command,
     Replay,
@@ -228,7 +229,7 @@ def test_b149_the_list_has_their_columns(command_runs: CommandRuns) -> None:
 
 
 def test_a_token_of_their_cache_is_good_for_our_commands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """compatibility-0.3.16.md 1: the file that 0.3.16 wrote at its login."""
     at_home(monkeypatch, tmp_path, tmp_path)
@@ -239,5 +240,5 @@ def test_a_token_of_their_cache_is_good_for_our_commands(
         entry = {"url": replay.url, "token": token_of("alice"), "user": "alice"}
         cached.write_text(json.dumps(entry))
         replay.learn([spoken for command in commands() for spoken in command.conversation])
-        assert run(["https", "submit", "hw1", "x.py", "--url", replay.url]) == 0
-    assert "Submitted 'x.py' to 'hw1'" in capfd.readouterr().out
+        printed = cli("https submit hw1 x.py --url", replay.url)
+    assert "Submitted 'x.py' to 'hw1'" in printed.out

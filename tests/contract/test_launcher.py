@@ -9,7 +9,7 @@ pytest's own directories, which nobody else may enter (0700), as a private home 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -31,23 +31,17 @@ from tests.support.launchers import (
     soon_healthy,
 )
 from tests.support.marimo import open_editor
+from tests.support.notebooks import notebook
 from tests.support.supervisors import (
     UID_BASE,
     real_config,
     real_environments,
-    short_directory,
 )
 
 REAL = [pytest.param(start, marks=pytest.mark.full) for start in ("cold", "warm")]
 
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 """A finished environment to use in place of one built here (``test_launcher_unprivileged``)."""
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @pytest.fixture
@@ -154,13 +148,8 @@ async def environment(local: Local, run_directory: Path) -> Path:
     return (await source.prepare(Script(), lambda _: None)).directory
 
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebook(
+    """
     from pathlib import Path
 
     try:
@@ -170,11 +159,8 @@ def _():
         tried = f"refused: {error.strerror}"
     tried
     return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 
 
 @pytest.mark.timeout(300)

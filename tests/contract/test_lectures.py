@@ -6,7 +6,7 @@ The notebook leaves traces wherever a process that students share would keep the
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,27 +17,20 @@ from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import EditorFailed, MarimoClient, open_editor
-from tests.support.supervisors import real_config, real_environments, short_directory
+from tests.support.notebooks import notebook
+from tests.support.supervisors import real_config, real_environments
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-LECTURE = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+LECTURE = notebook(
+    """
     import os, random, sys
     from pathlib import Path
     import marimo as mo
     slider = mo.ui.slider(0, 10)
     slider
-    return Path, mo, os, random, slider, sys
-
-
-@app.cell
-def _(Path, os, random, sys):
+    """,
+    """
     sys.visits = getattr(sys, "visits", 0) + 1
     os.environ["VISITS"] = os.environ.get("VISITS", "") + "x"
     with Path("/tmp/visits").open("a") as _file:
@@ -45,20 +38,10 @@ def _(Path, os, random, sys):
     random.seed(1)
     _numbers = [random.randint(0, 99) for _ in range(3)]
     f"traces {sys.visits} {os.environ['VISITS']} {Path('/tmp/visits').read_text()} {_numbers}"
-    return
-
-
-@app.cell
-def _(slider):
-    f"chosen: {slider.value * 100}"
-    return
-"""
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
+    """,
+    'f"chosen: {slider.value * 100}"',
+    end="",
+)
 
 
 @pytest.fixture(params=["cold", pytest.param("warm", marks=pytest.mark.long)])

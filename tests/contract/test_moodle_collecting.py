@@ -6,88 +6,66 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.clients.course_server import WouldReplaceOnTime
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.exchange.collecting import arrivals
-from tests.support.moodle.teacher import SUBMITTED, CourseSetup, course_setup
+from tests.support.command_line import cli
+from tests.support.moodle.teacher import SUBMITTED, CourseSetup
 
 FETCH = ["moodle", "fetch-submissions"]
 MAP = ["--map", "students.csv"]
 
 
-@pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        yield made
-
-
-def test_a_teacher_of_some_groups_collects_their_work(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_teacher_of_some_groups_collects_their_work(teacher: CourseSetup) -> None:
     """With separate groups, Moodle shows nobody unless asked for each group."""
     teacher.moodle.scene = "separate-groups"
-    assert run([*FETCH, "A1", *MAP]) == 0
-    told = capfd.readouterr()
+    told = cli(*FETCH, "A1", *MAP)
     assert "Moodle shows you only the students of G2." in told.err
-    assert told.out.splitlines()[-1].startswith("1 fetched, 1 skipped: ")
+    assert told.lines[-1].startswith("1 fetched, 1 skipped: ")
     submitted = teacher.course / "submitted" / "A1-Introduction"
     assert sorted(path.name for path in submitted.glob("*.py")) == ["carol.py"]
     (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
-    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
-    assert "carol" in capfd.readouterr().out
+    assert "carol" in cli("moodle upload-feedback A1 --grades-csv g.csv --dry-run").out
     (teacher.course / "g.csv").write_text("student,mark\ncarol,55\ndora,0\n")
-    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
-    assert "  dora   changed    - -> 0.00\n" in capfd.readouterr().out, "who did not submit"
+    printed = cli("moodle upload-feedback A1 --grades-csv g.csv --dry-run")
+    assert "  dora   changed    - -> 0.00\n" in printed.out, "who did not submit"
 
 
 @pytest.mark.parametrize(
     "words", [[*FETCH, "A1"], ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv"]]
 )
-def test_an_empty_list_of_participants_is_a_failure(
-    teacher: CourseSetup, words: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_empty_list_of_participants_is_a_failure(teacher: CourseSetup, words: list[str]) -> None:
     """It ended with 0."""
     teacher.moodle.scene = "no-group"
     (teacher.course / "g.csv").write_text("student,mark\ncarol,55\n")
-    assert run(words) == 3
-    told = capfd.readouterr().err
+    told = cli(*words, status=3).err
     assert "Moodle shows you no participants of this assignment." in told
     assert "moodle/site:accessallgroups" in told
     assert not (teacher.course / "submitted").exists()
 
 
-def test_the_students_of_some_groups_never_replace_the_list_of_all(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_students_of_some_groups_never_replace_the_list_of_all(teacher: CourseSetup) -> None:
     """A list of G2 would lock everybody else out of the hub."""
     teacher.moodle.scene = "separate-groups"
     config = teacher.course / "mograder.toml"
     config.write_text(config.read_text().replace("id = 1\n", "id = 1\ncmid = 3\n"))
-    assert run(["moodle", "sync-users", *MAP]) == 4
-    assert "only the students of G2" in capfd.readouterr().err
+    assert "only the students of G2" in cli("moodle sync-users", *MAP, status=4).err
     assert not (teacher.course / "allowed_users.txt").exists()
 
 
-def test_late_work_is_told_with_extensions_counted(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_late_work_is_told_with_extensions_counted(teacher: CourseSetup) -> None:
     """In the list, in --json and in a file beside the times of submission."""
     teacher.moodle.scene = "extension"
-    assert run([*FETCH, "A1", *MAP]) == 0
-    told = capfd.readouterr().out
+    told = cli(*FETCH, "A1", *MAP).out
     late = [line.split()[0] for line in told.splitlines() if "; late by 1 min" in line]
     assert late == ["alice", "bsmith"]
     assert "3 fetched, 1 skipped (2 late): " in told
     submitted = teacher.course / "submitted" / "A1-Introduction"
     assert json.loads((submitted / ".fetch_late.json").read_text()) == {"alice": 2, "bsmith": 4}
-    assert run([*FETCH, "A1", "--json"]) == 0
-    rows = {each["student"]: each for each in json.loads(capfd.readouterr().out)}
+    rows = {each["student"]: each for each in cli(*FETCH, "A1", "--json").json}
     assert {name: row["late"] for name, row in rows.items()} == {
         "alice": True,
         "bsmith": True,
@@ -99,25 +77,23 @@ def test_late_work_is_told_with_extensions_counted(
 
 
 def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup,
 ) -> None:
     """They were fetched and then dropped without a word."""
     teacher.moodle.scene = "dotted"
     folder = f"{SUBMITTED}/5"
     teacher.moodle.supplied |= {f"{folder}/..py": b"x", f"{folder}/.notes.txt": b"notes"}
-    assert run([*FETCH, "A1", *MAP]) == 0
-    told = capfd.readouterr().out
+    told = cli(*FETCH, "A1", *MAP).out
     assert ".notes.txt is kept as bsmith.files/_.notes.txt" in told
     submitted = teacher.course / "submitted" / "A1-Introduction"
     names = sorted(path.name for path in (submitted / "bsmith.files").iterdir())
     assert names == ["_..py", "_.notes.txt"]
-    assert run([*FETCH, "A1", "--json"]) == 0
-    rows = {each["student"]: each for each in json.loads(capfd.readouterr().out)}
+    rows = {each["student"]: each for each in cli(*FETCH, "A1", "--json").json}
     assert {"name": "..py", "path": "bsmith.files/_..py"} in rows["bsmith"]["files"]
 
 
 def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup,
 ) -> None:
     """It was fetched a second time, and feedback for Participant-1 was nobody's."""
     teacher.moodle.supplied |= {
@@ -125,16 +101,14 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
         for row, name in ((6, "A3-Blind.py"), (7, "A3-Blind.py"))
     }
     submitted = teacher.course / "submitted" / "A3. Blind & hidden"
-    assert run([*FETCH, "A3", "--dry-run"]) == 0
-    assert "Participant-1 " in capfd.readouterr().out
+    assert "Participant-1 " in cli(*FETCH, "A3", "--dry-run").out
     submitted.mkdir(parents=True)
     for name in ("Participant-1.py", "Participant-3.py", "bsmith.py"):
         (submitted / name).write_text(f"# {name}\n")
     times = {"Participant-1": 1795156305, "Participant-3": 1795156305, "bsmith": 1795156305}
     (submitted / ".fetch_metadata.json").write_text(json.dumps(times))
     teacher.moodle.scene = "revealed"
-    assert run([*FETCH, "A3", *MAP]) == 0
-    told = capfd.readouterr().out
+    told = cli(*FETCH, "A3", *MAP).out
     assert "was Participant-1" in told
     assert told.splitlines()[-1].startswith("2 unchanged, 2 skipped")
     assert (submitted / "alice.py").read_text() == "# Participant-1.py\n"
@@ -145,8 +119,7 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
     found = json.loads((submitted / ".fetch_metadata.json").read_text())
     assert found == {"alice": 1795156305, "bsmith": 1795156305}
     (teacher.course / "g.csv").write_text("student,mark\nParticipant-1,55\n")
-    assert run(["moodle", "upload-feedback", "A3", "--grades-csv", "g.csv", "--dry-run"]) == 0
-    assert "alice" in capfd.readouterr().out
+    assert "alice" in cli("moodle upload-feedback A3 --grades-csv g.csv --dry-run").out
 
 
 @pytest.mark.full
@@ -170,32 +143,27 @@ def test_a_killed_run_is_gone_on_with(teacher: CourseSetup, number: signal.Signa
     assert len(left) == 4
     assert (submitted / ".fetching").stat().st_mode & 0o777 == 0o700
     before = len(teacher.moodle.requests)
-    assert run([*FETCH, "A1", *MAP]) == 0
+    cli(*FETCH, "A1", *MAP)
     asked = [each.path for each in teacher.moodle.requests[before:]]
     assert not [path for path in asked if "pluginfile" in path], "they had arrived"
     assert (submitted / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
     assert not list(submitted.glob(".fetching*"))
 
 
-def test_two_runs_do_not_fetch_into_one_directory(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_two_runs_do_not_fetch_into_one_directory(teacher: CourseSetup) -> None:
     with arrivals(teacher.course / "submitted" / "A1-Introduction"):
-        assert run([*FETCH, "A1", *MAP]) == 75
-    assert "Another command is fetching into" in capfd.readouterr().err
+        printed = cli(*FETCH, "A1", *MAP, status=75)
+    assert "Another command is fetching into" in printed.err
 
 
-def test_an_account_that_moodle_refuses_is_told_why(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_account_that_moodle_refuses_is_told_why(teacher: CourseSetup) -> None:
     """It said "You have no course number 2" for an incomplete profile."""
     teacher.moodle.scene = "incomplete-profile"
-    assert run([*FETCH, "A1"]) == 4
-    assert "User not fully set-up" in capfd.readouterr().err
+    assert "User not fully set-up" in cli(*FETCH, "A1", status=4).err
 
 
 def test_late_work_names_the_option_that_submits_it(
-    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It said "Agree to that if you mean it", and not how."""
 
@@ -204,5 +172,4 @@ def test_late_work_names_the_option_that_submits_it(
 
     monkeypatch.setattr(MoodleTransport, "submit", refuse)
     (teacher.course / "A1.py").write_text("import marimo\n\napp = marimo.App()\n")
-    assert run(["moodle", "submit", "A1", "A1.py"]) == 5
-    assert "--late to let the late one count" in capfd.readouterr().err
+    assert "--late to let the late one count" in cli("moodle submit A1 A1.py", status=5).err

@@ -15,30 +15,22 @@ from typing import IO
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.cli.moodle import upload as upload_command
+from tests.support.command_line import cli
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of
 from tests.support.moodle.teacher import ATTACHED, CourseSetup, ServedHub, course_setup, served_hub
+from tests.support.notebooks import notebook
 
 NOTEBOOK = "A1-Introduction.py"
-SOURCE = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+SOURCE = notebook(
+    """
     ### BEGIN SOLUTION
     x = 1
     ### END SOLUTION
     return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 
 
 @pytest.fixture
@@ -79,16 +71,14 @@ def release(student: CourseSetup, content: bytes) -> Path:
 
 
 def test_login_keeps_a_token_that_the_other_commands_use(
-    student: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """compatibility-0.3.16.md 1: the cache, its mode and its keys."""
     monkeypatch.delenv("MOGRADER_MOODLE_TOKEN")
-    assert run(["moodle", "fetch", "--list"]) == 4
-    told = capfd.readouterr().err
+    told = cli("moodle fetch --list", status=4).err
     assert f"You are not signed in to {student.moodle.url}." in told
     assert f"mograder moodle login --url {student.moodle.url}" in told
-    assert run(["moodle", "login", "--token", token_of("teach1")]) == 0
-    said = capfd.readouterr()
+    said = cli("moodle login --token", token_of("teach1"))
     assert said.out.startswith("Signed in to ")
     assert said.out.endswith(" as Tea Cher.\n")
     assert "is not encrypted" not in said.err, "this machine needs no encryption"
@@ -96,17 +86,16 @@ def test_login_keeps_a_token_that_the_other_commands_use(
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     kept = json.loads(cache.read_text())
     assert (kept["token"], kept["fullname"]) == (token_of("teach1"), "Tea Cher")
-    assert run(["moodle", "sync", "--dry-run"]) == 0
+    cli("moodle sync --dry-run")
 
 
 def test_a_password_does_not_travel_unencrypted(
-    student: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused before anything is asked of the person or of Moodle."""
     typed = io.StringIO("PASSWORD\n")
     monkeypatch.setattr("sys.stdin", typed)
-    assert run(["moodle", "login", "--url", "http://moodle.invalid", "--username", "alice"]) == 2
-    err = capfd.readouterr().err
+    err = cli("moodle login --url http://moodle.invalid --username alice", status=2).err
     assert "Your password would travel unencrypted: http://moodle.invalid" in err
     assert "--insecure" in err
     assert "anyone on the way could read your token" in err
@@ -127,12 +116,10 @@ def test_login_with_a_password_takes_it_from_a_line_of_a_scripts_input(
     password: str,
     status: int,
     words: str,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Recordings 4, 12, 348: the password goes to Moodle and nowhere else."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
-    assert run(["moodle", "login", "--username", user]) == status
-    told = capfd.readouterr()
+    told = cli("moodle login --username", user, status=status)
     assert words in told.out + told.err
     cache = student.course.parent / ".config" / "mograder" / "token.json"
     assert cache.exists() is (status == 0)
@@ -140,73 +127,60 @@ def test_login_with_a_password_takes_it_from_a_line_of_a_scripts_input(
 
 
 def test_login_with_the_browser_says_where_a_site_does_not_offer_it(
-    student: CourseSetup, opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, opened: list[str]
 ) -> None:
     """Recording 348: this site signs people in by password."""
-    assert run(["moodle", "login", "--sso"]) == 69
-    assert "Use `mograder moodle login` with your password" in capfd.readouterr().err
+    printed = cli("moodle login --sso", status=69)
+    assert "Use `mograder moodle login` with your password" in printed.err
     assert opened == []
 
 
-def test_login_refuses_a_token_that_moodle_does_not_know(
-    student: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["moodle", "login", "--token", token_of("invalid")]) == 4
-    assert "Moodle does not know this token" in capfd.readouterr().err
+def test_login_refuses_a_token_that_moodle_does_not_know(student: CourseSetup) -> None:
+    printed = cli("moodle login --token", token_of("invalid"), status=4)
+    assert "Moodle does not know this token" in printed.err
     assert not (student.course.parent / ".config").exists()
 
 
-def test_a_student_lists_fetches_and_reads(
-    student: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_student_lists_fetches_and_reads(student: CourseSetup) -> None:
     """compatibility-0.3.16.md 4: the columns of the list."""
-    assert run(["moodle", "fetch", "--list"]) == 0
-    first, *rows = capfd.readouterr().out.splitlines()
+    first, *rows = cli("moodle fetch --list").lines
     assert first.split() == ["ID", "Name", "Due", "date", "Files"]
     assert rows[0].startswith("1   A1. Introduction")
     assert NOTEBOOK in rows[0]
-    assert run(["moodle", "fetch", "A1", "-o", "a1"]) == 0
-    assert capfd.readouterr().out == (
+    printed = cli("moodle fetch A1 -o a1")
+    assert printed.out == (
         f"  Downloaded: a1/{NOTEBOOK}\nFetched 1 file(s) for 'A1. Introduction'\n"
     )
     assert (student.course / "a1" / NOTEBOOK).read_bytes() == recorded(137).body
     student.at(104)
-    assert run(["moodle", "feedback", "A1"]) == 0
-    assert "Status: submitted" in capfd.readouterr().out
+    assert "Status: submitted" in cli("moodle feedback A1").out
 
 
-def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(
-    student: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(student: CourseSetup) -> None:
     """Recordings 100, 101."""
     student.at(99)
     (student.course / NOTEBOOK).write_bytes(b"# alice\nx = 1       ")
     assert (student.course / NOTEBOOK).stat().st_size == 20
-    assert run(["moodle", "submit", "A1", NOTEBOOK, "--dry-run"]) == 0
-    assert "Dry run — nothing was sent.\n" in capfd.readouterr().out
+    assert "Dry run — nothing was sent.\n" in cli("moodle submit A1", NOTEBOOK, "--dry-run").out
     assert student.asked("mod_assign_save_submission") == []
-    assert run(["moodle", "submit", "A1", NOTEBOOK]) == 0
-    assert capfd.readouterr().out.startswith(f"Submitted '{NOTEBOOK}' to 'A1. Introduction'\n")
+    printed = cli("moodle submit A1", NOTEBOOK)
+    assert printed.out.startswith(f"Submitted '{NOTEBOOK}' to 'A1. Introduction'\n")
 
 
-def test_b86_publish_sends_what_moodle_hands_out(
-    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b86_publish_sends_what_moodle_hands_out(student: CourseSetup, hub: ServedHub) -> None:
     """B86: verified first, then published."""
     release(student, recorded(137).body)
-    assert run(["hub", "publish", "A1"]) == 0
-    assert "Moodle verification: OK\n" in capfd.readouterr().out
+    assert "Moodle verification: OK\n" in cli("hub publish A1").out
     assert (hub.hub.course / "hub-release" / "A1-Introduction" / NOTEBOOK).is_file()
 
 
 def test_b86_publish_says_exactly_what_differs_and_how_to_fix_it(
-    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub
 ) -> None:
     """B86; compatibility-0.3.16.md 10: on stderr, status 1, nothing sent."""
     directory = release(student, b"import marimo\n")
     (directory / "data.csv").write_text("1,2\n")
-    assert run(["hub", "publish", "A1"]) == 1
-    told = capfd.readouterr().err
+    told = cli("hub publish A1", status=1).err
     assert "Moodle verification: FAILED (A1. Introduction)\n" in told
     assert "  missing on Moodle: data.csv\n" in told
     assert f"  content differs: {NOTEBOOK}\n" in told
@@ -215,92 +189,63 @@ def test_b86_publish_says_exactly_what_differs_and_how_to_fix_it(
     assert not (hub.hub.course / "hub-release" / "A1-Introduction").exists()
 
 
-def test_b87_b88_force_asks_moodle_for_nothing(
-    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b87_b88_force_asks_moodle_for_nothing(student: CourseSetup, hub: ServedHub) -> None:
     """B87, B88."""
     release(student, recorded(137).body + b"# not on Moodle\n")
-    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
-    assert capfd.readouterr().out.endswith("Dry run — not publishing.\n")
+    assert cli("hub publish A1 --force --dry-run").out.endswith("Dry run — not publishing.\n")
     assert not (hub.hub.course / "hub-release" / "A1-Introduction").exists()
-    assert run(["hub", "publish", "A1", "--force"]) == 0
+    cli("hub publish A1 --force")
     assert student.moodle.requests == []
     assert (hub.hub.course / "hub-release" / "A1-Introduction" / NOTEBOOK).is_file()
 
 
-def test_b89_the_name_on_moodle_may_be_another_one(
-    student: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b89_the_name_on_moodle_may_be_another_one(student: CourseSetup, hub: ServedHub) -> None:
     """B89: default the same as ASSIGNMENT."""
     directory = student.course / "release" / "Darts"
     directory.mkdir(parents=True)
     (directory / "Darts.py").write_bytes(recorded(137).body)
-    assert run(["hub", "publish", "Darts"]) == 1
-    told = capfd.readouterr().err
+    told = cli("hub publish Darts", status=1).err
     assert "There is no assignment 'Darts' on Moodle." in told
     assert "Nothing was sent." in told
-    assert run(["hub", "publish", "Darts", "--moodle-assignment", "A1. Introduction"]) == 1
-    told = capfd.readouterr().err
+    told = cli("hub publish Darts --moodle-assignment", "A1. Introduction", status=1).err
     assert "missing on Moodle: Darts.py" in told
     assert f"extra on Moodle (not local): {NOTEBOOK}" in told
 
 
-def test_publish_without_a_moodle_says_how_to_go_on(
-    student: CourseSetup,
-    hub: ServedHub,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    release(student, b"import marimo\n")
-    (student.course / "mograder.toml").write_text("[moodle]\ncourse_id = 3\n")
-    monkeypatch.delenv("MOGRADER_MOODLE_URL")
-    assert run(["hub", "publish", "A1"]) == 1
-    told = capfd.readouterr().err
-    assert "No Moodle URL configured" in told
-    assert "--force" in told
-
-
 def test_b112_generate_then_upload_to_moodle_then_publish_to_the_hub(
-    student: CourseSetup, hub: ServedHub, opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, hub: ServedHub, opened: list[str]
 ) -> None:
     """B112: Moodle lets only a person attach files; what it then serves is verified."""
     source = student.course / "source" / "A1-Introduction"
     source.mkdir(parents=True)
     (source / NOTEBOOK).write_text(SOURCE)
-    assert run(["generate", "A1", "--no-validate"]) == 0
+    cli("generate A1 --no-validate")
     built = student.course / "release" / "A1-Introduction" / NOTEBOOK
-    capfd.readouterr()
 
-    assert run(["moodle", "upload", "A1"]) == 1
-    told = capfd.readouterr().out
+    told = cli("moodle upload A1", status=1).out
     assert opened == [f"{student.moodle.url}/course/modedit.php?update=3"]
     assert f"content differs: {NOTEBOOK}" in told
     assert f"       {built}\n" in told
-    assert run(["hub", "publish", "A1"]) == 1
+    cli("hub publish A1", status=1)
     assert not (hub.hub.course / "hub-release" / "A1-Introduction").exists()
-    capfd.readouterr()
 
     student.moodle.supplied[ATTACHED] = built.read_bytes()  # A person attaches it.
-    assert run(["moodle", "upload", "A1", "--no-open"]) == 0
-    assert capfd.readouterr().out == (
-        "Moodle hands out exactly these files for A1. Introduction.\n"
-    )
-    assert run(["hub", "publish", "A1"]) == 0
+    printed = cli("moodle upload A1 --no-open")
+    assert printed.out == ("Moodle hands out exactly these files for A1. Introduction.\n")
+    cli("hub publish A1")
     assert (hub.hub.course / "hub-release" / "A1-Introduction" / NOTEBOOK).is_file()
     assert len(opened) == 1
 
 
 def test_b112_upload_builds_one_zip_of_a_release_with_several_files(
-    student: CourseSetup, opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, opened: list[str]
 ) -> None:
     """B112."""
     directory = release(student, b"import marimo\n")
     (directory / "data.csv").write_text("1,2\n")
-    assert run(["moodle", "upload", "A1", "--dry-run"]) == 0
+    cli("moodle upload A1 --dry-run")
     assert not (directory / "A1-Introduction.zip").exists()
-    capfd.readouterr()
-    assert run(["moodle", "upload", "A1", "--no-open", "--json"]) == 1
-    told = json.loads(capfd.readouterr().out)
+    told = cli("moodle upload A1 --no-open --json", status=1).json
     assert told["attach"] == [str(directory / "A1-Introduction.zip")]
     assert told["files"] == [NOTEBOOK, "data.csv"]
     assert not told["verified"]
@@ -318,10 +263,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
 
 
 def test_b112_upload_waits_for_the_person_and_looks_again(
-    student: CourseSetup,
-    typed: IO[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    student: CourseSetup, typed: IO[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B112: after Enter Moodle is asked whether it now hands out what was built."""
     directory = release(student, b"import marimo\n")
@@ -333,17 +275,15 @@ def test_b112_upload_waits_for_the_person_and_looks_again(
     monkeypatch.setattr(upload_command, "open_page", attach)
     typed.write("\n")
     typed.flush()
-    assert run(["moodle", "upload", "A1"]) == 0
-    assert "Moodle hands out exactly these files" in capfd.readouterr().out
+    assert "Moodle hands out exactly these files" in cli("moodle upload A1").out
 
 
 def test_b112_upload_says_what_still_differs_until_the_person_stops(
-    student: CourseSetup, typed: IO[str], opened: list[str], capfd: pytest.CaptureFixture[str]
+    student: CourseSetup, typed: IO[str], opened: list[str]
 ) -> None:
     """B112."""
     release(student, b"import marimo\n")
     typed.write("\nq\n")
     typed.flush()
-    assert run(["moodle", "upload", "A1"]) == 1
-    assert capfd.readouterr().out.count(f"  content differs: {NOTEBOOK}\n") == 2
+    assert cli("moodle upload A1", status=1).out.count(f"  content differs: {NOTEBOOK}\n") == 2
     assert len(opened) == 1

@@ -9,18 +9,17 @@ import json
 import sqlite3
 import stat
 import tomllib
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.store.gradebook import gradebook
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty
+from tests.support.command_line import cli
 from tests.support.gradebooks import AT, a_run, put_penalty
-from tests.support.moodle.teacher import SUPPLIED, CourseSetup, course_setup
+from tests.support.moodle.teacher import SUPPLIED, CourseSetup
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
 GRADES = (
@@ -37,42 +36,29 @@ CHANGES = (
 )
 
 
-@pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        yield made
-
-
-def test_an_ordinary_teachers_way_from_sync_to_verified_grades(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_ordinary_teachers_way_from_sync_to_verified_grades(teacher: CourseSetup) -> None:
     """Sync, sync-users, fetch-submissions, upload-feedback, verify."""
     for name in ("A1-Introduction", "A2-Optimisation"):
         (teacher.course / "source" / name).mkdir(parents=True)
-    assert run(["moodle", "sync"]) == 0
-    assert "  updated: A1. Introduction\n" in capfd.readouterr().out
+    assert "  updated: A1. Introduction\n" in cli("moodle sync").out
     text = (teacher.course / "mograder.toml").read_text()
     assert text.startswith('# Our course.\ntitle = "SciML 101"  # for students\n')
     assert tomllib.loads(text)["moodle"] == {"course_id": 2, "url": teacher.moodle.url}
 
-    assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
-    assert "Wrote 4 users" in capfd.readouterr().out
-    assert run(["moodle", "fetch-submissions", "A1"]) == 0
-    fetched(teacher, capfd.readouterr().out)
+    assert "Wrote 4 users" in cli("moodle sync-users --map students.csv").out
+    fetched(teacher, cli("moodle fetch-submissions A1").out)
 
     write_feedback(teacher)
     upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
-    assert run([*upload, "--dry-run"]) == 0
-    assert capfd.readouterr().out == f"{CHANGES}Dry run — nothing was sent.\n"
+    assert cli(*upload, "--dry-run").out == f"{CHANGES}Dry run — nothing was sent.\n"
     assert teacher.asked("mod_assign_save_grade") == []
-    assert run(upload) == 0
-    assert capfd.readouterr().out == (
+    printed = cli(*upload)
+    assert printed.out == (
         f"{CHANGES}Moodle was asked again: it holds what is listed as changed.\n"
     )
 
     teacher.sign_in("alice")
-    assert run(["moodle", "feedback", "A1", "-o", "mine"]) == 0
-    told = capfd.readouterr().out
+    told = cli("moodle feedback A1 -o mine").out
     assert "Grade: 87.50 / 100.00\nFeedback:\n  Bien joué — 87.5 & more\n" in told
     assert (teacher.course / "mine" / "alice_feedback.html").read_text() == "<h1>Feedback é</h1>"
 
@@ -100,35 +86,29 @@ def write_feedback(teacher: CourseSetup) -> None:
     (folder / "alice_feedback.html").write_text("<h1>Feedback é</h1>", encoding="utf-8")
 
 
-def test_sync_is_repeatable_and_tells_what_it_did(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["moodle", "sync", "--dry-run"]) == 0
-    assert capfd.readouterr().out.endswith("Dry run — nothing was changed.\n")
+def test_sync_is_repeatable_and_tells_what_it_did(teacher: CourseSetup) -> None:
+    assert cli("moodle sync --dry-run").out.endswith("Dry run — nothing was changed.\n")
     assert "cmid" not in (teacher.course / "mograder.toml").read_text()
-    assert run(["moodle", "sync", "--include", "A1.,a2*"]) == 0
-    assert capfd.readouterr().out == (
+    printed = cli("moodle sync --include A1.,a2*")
+    assert printed.out == (
         "  new: A2. Optimisation\n"
         "  updated: A1. Introduction\n"
         "Synced 2 assignments to mograder.toml.\n"
     )
     before = (teacher.course / "mograder.toml").read_text()
     assert "A3. Blind & hidden" in before
-    assert run(["moodle", "sync", "--include", "A1.,a2*", "--json"]) == 0
-    told = json.loads(capfd.readouterr().out)
+    told = cli("moodle sync --include A1.,a2* --json").json
     assert (told["new"], told["updated"]) == ([], [])
     assert [each["id"] for each in told["assignments"]] == [1, 2]
     assert (teacher.course / "mograder.toml").read_text() == before
-    assert run(["moodle", "sync", "--include", "exam"]) == 3
+    cli("moodle sync --include exam", status=3)
 
 
-def test_sync_begins_a_course_that_has_no_file_yet(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_sync_begins_a_course_that_has_no_file_yet(teacher: CourseSetup) -> None:
     """A teacher of one course on Moodle need not look up its number (recording 56)."""
     (teacher.course / "mograder.toml").unlink()
-    assert run(["moodle", "sync"]) == 0
-    assert capfd.readouterr().out.endswith(
+    printed = cli("moodle sync")
+    assert printed.out.endswith(
         "  hidden from students, not added: A6. Hidden draft\n"
         "Synced 6 assignments to mograder.toml.\n"
     )
@@ -146,26 +126,26 @@ def test_sync_keeps_a_hidden_assignment_that_is_in_the_file_and_adds_it_if_asked
         read = tomllib.loads((teacher.course / "mograder.toml").read_text())
         return {each["id"]: each.get("title", "") for each in read["assignments"] if "id" in each}
 
-    assert run(["moodle", "sync", "--hidden"]) == 0
+    cli("moodle sync --hidden")
     assert set(synced()) == {1, 2, 3, 4, 5, 6, 7}
     file = teacher.course / "mograder.toml"
     file.write_text(file.read_text().replace("id = 6\n", 'id = 6\ntitle = "Mine"\n'))
-    assert run(["moodle", "sync"]) == 0
+    cli("moodle sync")
     assert synced()[6] == "Mine"
 
 
 def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup,
 ) -> None:
-    assert run(["moodle", "fetch-submissions", "A1", "-o", "in", "--map", "students.csv"]) == 0
-    capfd.readouterr()
+    cli("moodle fetch-submissions A1 -o in --map students.csv")
     alice = teacher.course / "in" / "alice.py"
     alice.write_text("a teacher's own note")
-    assert run(["moodle", "fetch-submissions", "A1", "-o", "in"]) == 0
-    assert capfd.readouterr().out.endswith("3 unchanged, 1 skipped: in\n")
+    assert cli("moodle fetch-submissions A1 -o in").out.endswith("3 unchanged, 1 skipped: in\n")
     assert alice.read_text() == "a teacher's own note"
-    assert run(["moodle", "fetch-submissions", "A1", "-o", "in", "--force", "--json"]) == 0
-    told = {each["student"]: each["result"] for each in json.loads(capfd.readouterr().out)}
+    told = {
+        each["student"]: each["result"]
+        for each in cli("moodle fetch-submissions A1 -o in --force --json").json
+    }
     assert told == {"alice": "fetched", "bsmith": "fetched", "carol": "fetched", "dora": "skipped"}
     assert alice.read_bytes().startswith(b"# alice v2")
     (kept,) = (teacher.course / "in" / ".replaced").glob("*/alice.py")
@@ -174,58 +154,50 @@ def test_fetching_again_fetches_what_has_changed_and_keeps_what_was_there(
 
 
 def test_without_usernames_files_are_called_by_email_and_a_note_says_so(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup,
 ) -> None:
     """Works for an ordinary teacher; grades find their way back by the same name."""
-    assert run(["moodle", "fetch-submissions", "A1"]) == 0
-    told = capfd.readouterr()
+    told = cli("moodle fetch-submissions A1")
     assert "  alice@example.edu  fetched" in told.out
     assert "moodle/user:viewalldetails" in told.err
     submitted = teacher.course / "submitted" / "A1-Introduction"
     assert (submitted / "carol@example.edu.py").is_file()
     (teacher.course / "g.csv").write_text("student,mark,feedback\nbob@example.edu,55,\n")
-    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--dry-run"]) == 0
-    assert "  bob@example.edu  changed    - -> 55.00\n" in capfd.readouterr().out
+    printed = cli("moodle upload-feedback A1 --grades-csv g.csv --dry-run")
+    assert "  bob@example.edu  changed    - -> 55.00\n" in printed.out
 
 
-def test_anonymous_work_is_called_by_participant(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_anonymous_work_is_called_by_participant(teacher: CourseSetup) -> None:
     """Recordings 129, 134: blind marking shows real ids, and we do not."""
-    assert run(["moodle", "fetch-submissions", "A3", "--dry-run"]) == 0
-    told = capfd.readouterr()
+    told = cli("moodle fetch-submissions A3 --dry-run")
     assert "  Participant-1  fetched" in told.out
     assert "alice" not in told.out + told.err
     assert not (teacher.course / "submitted").exists()
 
 
 @pytest.mark.parametrize(
-    ("grades", "told"),
+    ("grades", "told", "status"),
     [
-        ("student,mark\nalice,abc\n", "line 2 (alice): 'abc' is not a mark"),
-        ("student,mark\nalice,-1\n", "line 2 (alice): '-1' is not a mark"),
-        ("a,b\n", "is not a file of grades"),
-        ("student,mark\nzoe,5\n", "Nobody on Moodle matches: zoe."),
+        ("student,mark\nalice,abc\n", "line 2 (alice): 'abc' is not a mark", 2),
+        ("student,mark\nalice,-1\n", "line 2 (alice): '-1' is not a mark", 2),
+        ("a,b\n", "is not a file of grades", 2),
+        ("student,mark\nzoe,5\n", "Nobody on Moodle matches: zoe.", 3),
     ],
 )
 def test_grades_that_cannot_be_meant_are_refused_before_anything_is_sent(
-    teacher: CourseSetup, grades: str, told: str, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, grades: str, told: str, status: int
 ) -> None:
     """Recordings 160 to 173: Moodle would drop them without a word."""
     (teacher.course / "g.csv").write_text(grades)
-    assert run(["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv"]) in (2, 3)
-    assert told in capfd.readouterr().err
+    assert told in cli("moodle upload-feedback A1 --grades-csv g.csv", status=status).err
     assert teacher.asked("mod_assign_save_grade") == []
 
 
-def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(teacher: CourseSetup) -> None:
     """Recording 160: 150 of 100 is answered null, the grade dropped, the comment kept."""
     (teacher.course / "g.csv").write_text("student,mark,feedback\nalice,150,x\nzoe,1,\n")
     upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--map", "students.csv"]
-    assert run([*upload, "--json"]) == 1
-    alice, zoe = json.loads(capfd.readouterr().out)
+    alice, zoe = cli(*upload, "--json", status=1).json
     assert (alice["student"], alice["result"]) == ("alice", "skipped")
     assert "above the maximum" in alice["why"]
     assert (zoe["result"], zoe["why"]) == (
@@ -240,46 +212,40 @@ def test_what_moodle_holds_already_is_not_sent_again(teacher: CourseSetup) -> No
     write_feedback(teacher)
     upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
     upload += ["--map", "students.csv"]
-    assert run(upload) == 0
+    cli(*upload)
     with Gradebook(teacher.course / "gradebook.db") as book:
         sent = book.sent(teacher.moodle.url, 1)
     assert {user: each.grade for user, each in sent.items()} == {4: "87.50", 5: "55.00", 6: ""}
 
 
 def test_nothing_is_sent_before_it_can_be_noted_down(
-    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a note an interrupted upload is taken for another person's change."""
-    assert run(["moodle", "sync-users", "--map", "students.csv"]) == 0
+    cli("moodle sync-users --map students.csv")
     write_feedback(teacher)
-    capfd.readouterr()
     monkeypatch.setattr(gradebook, "_WAIT_SECONDS", 0.0)
     with (teacher.course / "gradebook.db.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
-        assert run(upload) == 75
-    assert "Another program holds gradebook.db.lock." in capfd.readouterr().err
+        printed = cli("moodle upload-feedback A1 --grades-csv grades.csv", status=75)
+    assert "Another program holds gradebook.db.lock." in printed.err
     assert teacher.asked("mod_assign_save_grade") == []
 
 
-def test_export_fills_the_worksheet_and_packs_the_feedback(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_export_fills_the_worksheet_and_packs_the_feedback(teacher: CourseSetup) -> None:
     """import/<a>.csv, Full name_PID_assignsubmission_file_/<student>.html.
 
     See compatibility-0.3.16.md 9.
     """
     (teacher.course / "import").mkdir()
     worksheet = teacher.course / "import" / "A1.csv"
-    assert run(["moodle", "export", "A1"]) == 3
-    assert "Download grading worksheet" in capfd.readouterr().err
+    assert "Download grading worksheet" in cli("moodle export A1", status=3).err
     worksheet.write_bytes((RAW / "worksheet-A1-identity.csv").read_bytes())
     (teacher.course / "g.csv").write_text("student,mark,feedback\nalice,90.5,fine\nzoe,1,\n")
     pages = teacher.course / "feedback" / "A1"
     pages.mkdir(parents=True)
     (pages / "bob.html").write_text("<p>b")
-    assert run(["moodle", "export", "A1", "--grades-csv", "g.csv"]) == 0
-    told = capfd.readouterr().out
+    told = cli("moodle export A1 --grades-csv g.csv").out
     assert "  skipped: zoe: not in the worksheet\n" in told
     assert "Wrote export/A1.csv: 1 rows changed, 0 unchanged.\n" in told
     assert "Wrote export/A1-feedback.zip: 1 feedback files.\n" in told
@@ -290,17 +256,13 @@ def test_export_fills_the_worksheet_and_packs_the_feedback(
     assert teacher.moodle.requests == []
 
 
-def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(teacher: CourseSetup) -> None:
     """211: "No submission yet." hid the mark and the feedback."""
     teacher.at(210)
     teacher.sign_in("bob")
-    assert run(["moodle", "feedback", "A1"]) == 0
-    told = capfd.readouterr().out
+    told = cli("moodle feedback A1").out
     assert "Grade: 40.00 / 100.00 (attempt 1)\nFeedback:\n  try again\n" in told
-    assert run(["moodle", "feedback", "A1", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["graded_attempt"] == 1
+    assert cli("moodle feedback A1 --json").json["graded_attempt"] == 1
 
 
 @pytest.mark.parametrize(
@@ -324,47 +286,40 @@ def test_exported_files_are_called_as_the_item_or_its_label(
     config.write_text(config.read_text().replace("[moodle]", more))
     (teacher.course / "g.csv").write_text("student,mark\nalice,12\n")
     worksheet = str(RAW / "worksheet-A1-identity.csv")
-    assert run(["moodle", "export", typed, "--worksheet", worksheet, "--grades-csv", "g.csv"]) == 0
+    cli("moodle export", typed, "--worksheet", worksheet, "--grades-csv", "g.csv")
     assert [path.name for path in (teacher.course / "export").iterdir()] == [f"{name}.csv"]
 
 
-def test_export_leaves_and_erases_comments_as_upload_feedback_does(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_export_leaves_and_erases_comments_as_upload_feedback_does(teacher: CourseSetup) -> None:
     """An empty cell erased, and text in angle brackets was lost."""
     worksheet = str(RAW / "worksheet-A1-identity.csv")
     (teacher.course / "g.csv").write_text(
         'student,mark,feedback\nalice,90.5,\nbob,12,"if a<b and c>d: x"\n'
     )
     export = ["moodle", "export", "A1", "--worksheet", worksheet, "--grades-csv", "g.csv"]
-    assert run(export) == 0
+    printed = cli(*export)
     text = (teacher.course / "export" / "A1.csv").read_text("utf-8-sig")
     rows = {row["Username"]: row for row in csv.DictReader(text.splitlines())}
     assert (rows["alice"]["Grade"], rows["alice"]["Feedback comments"]) == ("90.50", "89   ")
     assert rows["bob"]["Feedback comments"] == "if a&lt;b and c&gt;d: x"
-    assert "erases" not in capfd.readouterr().out
-    assert run([*export, "--clear-comments"]) == 0
-    assert "  erases the comment of Alice Ångström: “89   ”\n" in capfd.readouterr().out
-    assert run([*export, "--clear-comments", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["erased_comments"] == {"Alice Ångström": "89   "}
+    assert "erases" not in printed.out
+    shown = cli(*export, "--clear-comments")
+    assert "  erases the comment of Alice Ångström: “89   ”\n" in shown.out
+    output = cli(*export, "--clear-comments", "--json")
+    assert output.json["erased_comments"] == {"Alice Ångström": "89   "}
 
 
-def test_export_matches_by_whatever_column_names_the_students(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_export_matches_by_whatever_column_names_the_students(teacher: CourseSetup) -> None:
     export = ["moodle", "export", "A1", "--worksheet", str(RAW / "worksheet-A1.csv")]
     (teacher.course / "g.csv").write_text("student,mark\nbsmith,12\n")
-    assert run([*export, "--grades-csv", "g.csv"]) == 2
-    assert "--match-column" in capfd.readouterr().err
+    assert "--match-column" in cli(*export, "--grades-csv", "g.csv", status=2).err
     (teacher.course / "g.csv").write_text("student,mark\nbob@example.edu,12\n")
     columns = ["--match-column", "Email address", "-o", "out", "--json"]
-    assert run([*export, "--grades-csv", "g.csv", *columns]) == 0
-    assert json.loads(capfd.readouterr().out)["changed"] == ["Bob Smith"]
+    printed = cli(*export, "--grades-csv", "g.csv", *columns)
+    assert printed.json["changed"] == ["Bob Smith"]
 
 
-def test_the_gradebook_gives_the_marks_where_no_file_does(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_gradebook_gives_the_marks_where_no_file_does(teacher: CourseSetup) -> None:
     """Fractional marks are not cut to whole ones, and penalties count.
 
     See compatibility-0.3.16.md 9.
@@ -380,15 +335,12 @@ def test_the_gradebook_gives_the_marks_where_no_file_does(
         )
         connection.commit()
     upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
-    assert run(upload) == 0
-    told = capfd.readouterr().out
+    told = cli(*upload).out
     assert "  alice   changed    - -> 78.75\n" in told
     assert "  bsmith  changed    - -> 12.125\n" in told
 
 
-def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(teacher: CourseSetup) -> None:
     """0.3.16 sends the raw mark for a zero, and the sum of all assignments."""
     points = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
     with Gradebook(teacher.course / "gradebook.db") as book:
@@ -402,8 +354,7 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
         late = Penalty(100, 0, 1_795_292_502)
         put_penalty(book, "alice", late, assignment="A1-Introduction")
     upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
-    assert run(upload) == 0
-    said = capfd.readouterr()
+    said = cli(*upload)
     assert "  alice   changed    - -> 0.00, comment\n" in said.out
     assert "  bsmith  changed    - -> 34.6" in said.out
     assert "carol" not in said.out
@@ -411,8 +362,7 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
     (teacher.course / "import").mkdir()
     worksheet = (RAW / "worksheet-A1-identity.csv").read_bytes()
     (teacher.course / "import" / "A1.csv").write_bytes(worksheet)
-    assert run(["moodle", "export", "A1"]) == 0
-    assert "1 rows changed" in capfd.readouterr().out
+    assert "1 rows changed" in cli("moodle export A1").out
     filled = (teacher.course / "export" / "A1.csv").read_text("utf-8-sig")
     (alice,) = (row for row in csv.DictReader(io.StringIO(filled)) if "Alice" in row["Full name"])
     assert float(alice["Grade"]) == 0
@@ -420,16 +370,15 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(
 
 @pytest.mark.parametrize("form", ["submissions-A1.zip", "submissions-A1-flat.zip"])
 def test_a_zip_that_was_downloaded_by_hand_becomes_the_same_files(
-    teacher: CourseSetup, form: str, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, form: str
 ) -> None:
     """README, Zip: both forms, without web services; the worksheet tells the students apart."""
     fetch = ["moodle", "fetch-submissions", "A1", "--zip", str(RAW / form)]
-    assert run([*fetch, "-o", "unknown", "--dry-run"]) == 0
-    assert "  Participant-8  fetched" in capfd.readouterr().out
+    assert "  Participant-8  fetched" in cli(*fetch, "-o", "unknown", "--dry-run").out
     assert not (teacher.course / "unknown").exists()
     sheet = ["--worksheet", str(RAW / "worksheet-A1-identity.csv")]
-    assert run([*fetch, *sheet, "-o", "in"]) == 0
-    assert capfd.readouterr().out == "  alice  fetched\n  carol  fetched\n2 fetched: in\n"
+    printed = cli(*fetch, *sheet, "-o", "in")
+    assert printed.out == "  alice  fetched\n  carol  fetched\n2 fetched: in\n"
     found = sorted(str(p.relative_to("in")) for p in Path("in").rglob("*") if p.is_file())
     assert found == ["alice.files/helper.py", "alice.py", "carol.py"]
     assert (teacher.course / "in" / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.store.gradebook.gradebook import Gradebook, Identity
-from tests.support.moodle.teacher import CourseSetup, ServedHub, course_setup, served_hub
+from tests.support.command_line import cli
+from tests.support.moodle.teacher import CourseSetup, ServedHub, served_hub
 
 NAMES = {
     "alice": "Alice Ångström",
@@ -19,12 +18,6 @@ NAMES = {
     "dora": "Dora O'Connor",
 }
 MAP = ["--map", "students.csv"]
-
-
-@pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture
@@ -39,12 +32,11 @@ def names_in(teacher: CourseSetup) -> dict[str, str]:
 
 
 def test_b28_b30_b31_the_participants_may_use_the_hub_and_graders_see_their_names(
-    teacher: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, hub: ServedHub
 ) -> None:
     """B28, B30, B31: the list is on the hub, and full names in the gradebook."""
     arguments = ["--hub-url", hub.url, "--hub-token", hub.token, *MAP]
-    assert run(["moodle", "sync-users", *arguments]) == 0
-    told = capfd.readouterr().out
+    told = cli("moodle sync-users", *arguments).out
     assert told == "Found 4 enrolled users on Moodle.\nSynced 4 users to hub.\n"
     listed = (hub.hub.course / "allowed_users.txt").read_text().splitlines()
     assert listed == ["# Allowed users — managed by mograder sync-users", *NAMES]
@@ -57,54 +49,47 @@ def test_b28_the_hub_and_its_token_may_come_from_the_environment(
 ) -> None:
     """B28; compatibility-0.3.16.md 9: MOGRADER_HUB_URL and MOGRADER_HUB_INSTRUCTOR_TOKEN."""
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
-    assert run(["moodle", "sync-users", *MAP]) == 1
+    cli("moodle sync-users", *MAP, status=1)
     assert not (teacher.course / "gradebook.db").exists()
     monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", hub.token)
-    assert run(["moodle", "sync-users", *MAP]) == 0
+    cli("moodle sync-users", *MAP)
     assert (hub.hub.course / "allowed_users.txt").exists()
 
 
-def test_b28_a_hub_that_refuses_is_told_as_such(
-    teacher: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b28_a_hub_that_refuses_is_told_as_such(teacher: CourseSetup, hub: ServedHub) -> None:
     """B28."""
     arguments = ["--hub-url", hub.url, "--hub-token", "dana:00"]
-    assert run(["moodle", "sync-users", *arguments, *MAP]) == 4
-    assert "does not accept this token" in capfd.readouterr().err
+    assert "does not accept this token" in cli("moodle sync-users", *arguments, *MAP, status=4).err
     assert not (hub.hub.course / "allowed_users.txt").exists()
 
 
 def test_b29_the_first_configured_assignment_that_is_on_moodle_counts(teacher: CourseSetup) -> None:
     """B29; compatibility-0.3.16.md 9: the first with id > 0."""
-    assert run(["moodle", "sync-users", *MAP]) == 0
+    cli("moodle sync-users", *MAP)
     (asked,) = teacher.asked("mod_assign_list_participants")
     assert (asked["assignid"], asked["groupid"], asked["filter"]) == ("1", "0", "")
 
 
-def test_an_anonymous_assignment_that_comes_first_is_passed_over(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_anonymous_assignment_that_comes_first_is_passed_over(teacher: CourseSetup) -> None:
     """Sync keeps Moodle's order, in which an anonymous one may be the first."""
     anonymous = '[[assignments]]\nname = "A3"\nid = 3\n'
     config = teacher.course / "mograder.toml"
     config.write_text(f'{anonymous}[[assignments]]\nname = "A1"\nid = 1\n')
-    assert run(["moodle", "sync-users", *MAP]) == 0
+    cli("moodle sync-users", *MAP)
     assert [each["assignid"] for each in teacher.asked("mod_assign_list_participants")] == [
         "3",
         "1",
     ]
     config.write_text(anonymous)
-    assert run(["moodle", "sync-users", *MAP]) == 5
-    assert "Every assignment in mograder.toml is marked anonymously" in capfd.readouterr().err
+    printed = cli("moodle sync-users", *MAP, status=5)
+    assert "Every assignment in mograder.toml is marked anonymously" in printed.err
 
 
-def test_b32_without_sync_there_is_no_assignment_to_ask_for(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b32_without_sync_there_is_no_assignment_to_ask_for(teacher: CourseSetup) -> None:
     """B32."""
     (teacher.course / "mograder.toml").write_text('[[assignments]]\nname = "On paper"\n')
-    assert run(["moodle", "sync-users", *MAP]) == 3
-    assert capfd.readouterr().err == (
+    printed = cli("moodle sync-users", *MAP, status=3)
+    assert printed.err == (
         "Error: mograder.toml names no assignment on Moodle yet.\n"
         "Run `mograder moodle sync` first.\n"
     )
@@ -112,13 +97,13 @@ def test_b32_without_sync_there_is_no_assignment_to_ask_for(
 
 
 def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
-    teacher: CourseSetup, hub: ServedHub, capfd: pytest.CaptureFixture[str]
+    teacher: CourseSetup, hub: ServedHub
 ) -> None:
     """B33; compatibility-0.3.16.md 9: its lines."""
     arguments = ["--hub-url", hub.url, "--dry-run", *MAP]
-    assert run(["moodle", "sync-users", *arguments]) == 0
+    printed = cli("moodle sync-users", *arguments)
     lines = [f"  {user}  ({name})" for user, name in NAMES.items()]
-    assert capfd.readouterr().out.splitlines() == ["Found 4 enrolled users on Moodle.", *lines]
+    assert printed.lines == ["Found 4 enrolled users on Moodle.", *lines]
     assert not (hub.hub.course / "allowed_users.txt").exists()
     assert sorted(path.name for path in teacher.course.iterdir()) == [
         "mograder.toml",
@@ -126,24 +111,18 @@ def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
     ]
 
 
-def test_b34_without_a_hub_the_list_is_written_into_the_course(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b34_without_a_hub_the_list_is_written_into_the_course(teacher: CourseSetup) -> None:
     """B34; compatibility-0.3.16.md 9: the text and the heading."""
     (teacher.course / "allowed_users.txt").write_text("mallory\n")
-    assert run(["moodle", "sync-users", *MAP]) == 0
-    assert capfd.readouterr().out.endswith("Wrote 4 users to allowed_users.txt.\n")
+    assert cli("moodle sync-users", *MAP).out.endswith("Wrote 4 users to allowed_users.txt.\n")
     assert (teacher.course / "allowed_users.txt").read_text() == (
         "# Allowed users — synced from Moodle\nalice\nbsmith\ncarol\ndora\n"
     )
 
 
-def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(teacher: CourseSetup) -> None:
     """Which right, or a mapping file; nothing has changed."""
-    assert run(["moodle", "sync-users"]) == 4
-    told = capfd.readouterr()
+    told = cli("moodle sync-users", status=4)
     assert told.out == "Found 4 enrolled users on Moodle.\n"
     assert "Moodle does not show you any usernames" in told.err
     assert "moodle/user:viewalldetails" in told.err
@@ -154,9 +133,9 @@ def test_a_teacher_who_sees_no_usernames_is_told_what_solves_it(
 
 def test_who_was_matched_once_needs_no_mapping_again(teacher: CourseSetup) -> None:
     """The local mapping is kept in the gradebook."""
-    assert run(["moodle", "sync-users", *MAP]) == 0
+    cli("moodle sync-users", *MAP)
     (teacher.course / "allowed_users.txt").unlink()
-    assert run(["moodle", "sync-users"]) == 0
+    cli("moodle sync-users")
     assert (teacher.course / "allowed_users.txt").read_text().split("\n")[1:5] == list(NAMES)
     with Gradebook(teacher.course / "gradebook.db") as book:
         alice, bob, *_ = book.identities(teacher.moodle.url)
@@ -164,35 +143,26 @@ def test_who_was_matched_once_needs_no_mapping_again(teacher: CourseSetup) -> No
     assert (bob.user_id, bob.username) == (5, "bsmith")
 
 
-def test_usernames_that_are_email_addresses_need_no_file(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["moodle", "sync-users", "--username-from", "email-name", "--json"]) == 0
-    told = json.loads(capfd.readouterr().out)
+def test_usernames_that_are_email_addresses_need_no_file(teacher: CourseSetup) -> None:
+    told = cli("moodle sync-users --username-from email-name --json").json
     assert [each["username"] for each in told["users"]] == ["alice", "bob", "carol", "dora"]
     assert told["to"] == "file"
 
 
-def test_usernames_that_moodle_shows_are_used(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_usernames_that_moodle_shows_are_used(teacher: CourseSetup) -> None:
     """Recording 275: the teacher has moodle/user:viewalldetails."""
     teacher.at(274, "details-shown")
-    assert run(["moodle", "sync-users"]) == 0
-    assert "Wrote 4 users" in capfd.readouterr().out
+    assert "Wrote 4 users" in cli("moodle sync-users").out
     assert names_in(teacher) == {
         **{n: v for n, v in NAMES.items() if n != "bsmith"},
         "bob": "Bob Smith",
     }
 
 
-def test_an_anonymous_assignment_names_nobody_and_changes_nothing(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_anonymous_assignment_names_nobody_and_changes_nothing(teacher: CourseSetup) -> None:
     """Recording 134: under blind marking people are "Participant N"."""
     (teacher.course / "mograder.toml").write_text(
         '[[assignments]]\nname = "A3. Blind & hidden"\nid = 3\n'
     )
-    assert run(["moodle", "sync-users", *MAP]) == 5
-    assert "is marked anonymously" in capfd.readouterr().err
+    assert "is marked anonymously" in cli("moodle sync-users", *MAP, status=5).err
     assert not (teacher.course / "allowed_users.txt").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -17,11 +16,11 @@ import psutil
 import pytest
 
 from mograder.auth.node_tokens import NodeToken
-from mograder.cli.main import run
 from mograder.core.settings import read_environ
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.protocol import StopSession
 from mograder.sandbox.supervisor.lease import boot_time
+from tests.support.command_line import Printed, cli
 from tests.support.node_agents import LeasingHub, next_hub, start_request
 from tests.support.node_wire import WireHub, wire_hub
 from tests.support.supervisors import (
@@ -164,72 +163,57 @@ async def test_sigterm_drains_it_tells_the_hub_and_leaves_no_process(
     await until_gone(family)
 
 
+async def ran(*words: str, status: int = 0) -> Printed:
+    """Run a command of the node's in a thread, while the hub's loop goes on."""
+    return await asyncio.to_thread(cli, "node", *words, status=status)
+
+
 async def test_the_drain_command_waits_for_the_last_session(
     hub: LeasingHub,
     node: NodeProcess,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     session_id = await start(hub, node, "last")
     monkeypatch.setenv("MOGRADER_NODE_STATE", node.variables["MOGRADER_NODE_STATE"])
-    assert await asyncio.to_thread(run, ["node", "drain"]) == 0
-    assert "takes no new sessions" in capsys.readouterr().out
+    assert "takes no new sessions" in (await ran("drain")).out
     assert (await hub.status()).draining
-    assert await asyncio.to_thread(run, ["node", "drain", "--cancel"]) == 0
+    await ran("drain", "--cancel")
     while (await hub.status()).draining:
         pass
-    assert await asyncio.to_thread(run, ["node", "drain"]) == 0
+    await ran("drain")
     while not (await hub.status()).draining:
         pass
     await hub.link.connection.call(StopSession(session_id=session_id))
     assert await asyncio.to_thread(node.process.wait, PATIENCE) == 0
-    assert await asyncio.to_thread(run, ["node", "drain"]) == 3
-    assert "No node is at work" in capsys.readouterr().err
+    assert "No node is at work" in (await ran("drain", status=3)).err
 
 
-def test_joining_is_gone_and_says_what_takes_its_place(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run(["node", "join", "--token-file", "x"]) == 2
-    assert "mograder hub node-token NAME" in capsys.readouterr().err
+def test_joining_is_gone_and_says_what_takes_its_place() -> None:
+    assert "mograder hub node-token NAME" in cli("node join --token-file x", status=2).err
 
 
 def test_a_node_without_share_hub_or_token_does_not_start(
-    variables: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     set_all(monkeypatch, variables)
-    assert run(["node", "run"]) == 2
-    assert "--hub" in capsys.readouterr().err
-    assert run(["node", "run", "--hub", "http://192.0.2.1"]) == 2
-    assert "without TLS" in capsys.readouterr().err
+    assert "--hub" in cli("node run", status=2).err
+    assert "without TLS" in cli("node run --hub http://192.0.2.1", status=2).err
     monkeypatch.setenv("MOGRADER_NODE_HUB", "https://hub.example.edu")
-    assert run(["node", "run"]) == 3
-    assert "mograder hub node-token" in capsys.readouterr().err
+    assert "mograder hub node-token" in cli("node run", status=3).err
     token = tmp_path / "token"
     token.write_text("node-7:secret")
     token.chmod(0o644)
-    assert run(["node", "run", "--token-file", str(token)]) == 2
-    assert "chmod 600" in capsys.readouterr().err
+    assert "chmod 600" in cli("node run --token-file", str(token), status=2).err
     token.chmod(0o600)
-    assert run(["node", "run", "--token-file", str(token)]) == 2
-    assert "not the token of a node" in capsys.readouterr().err
+    assert "not the token of a node" in cli("node run --token-file", str(token), status=2).err
     monkeypatch.delenv("MOGRADER_NODE_SHARE")
-    assert run(["node", "run"]) == 2
-    assert "--share" in capsys.readouterr().err
-    assert run(["node", "run", "--share", "/"]) == 2
+    assert "--share" in cli("node run", status=2).err
+    cli("node run --share /", status=2)
 
 
-def test_the_check_passes_here(
-    variables: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_check_passes_here(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, variables)
-    assert run(["node", "check", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    report = cli("node check --json").json
     levels = {each["check"]: each["level"] for each in report["checks"]}
     wanted = ("sandbox", "warm", "uv", "namespaces", "share-write", "share-flock", "capacity")
     assert {name: levels[name] for name in wanted} == dict.fromkeys(wanted, "ok")
@@ -240,7 +224,6 @@ async def test_the_check_tells_whether_the_hub_accepts_the_node(
     wire: WireHub,
     variables: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     set_all(monkeypatch, variables)
@@ -249,29 +232,24 @@ async def test_the_check_tells_whether_the_hub_accepts_the_node(
     # Without a sandbox the rest is told all the same.
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    check = ["node", "check", "--hub", wire.url]
-    assert await asyncio.to_thread(run, check) == 1
-    said = capsys.readouterr().out
+    said = (await ran("check", "--hub", wire.url, status=1)).out
     assert f"[ok] hub {wire.url}: answers, and accepts this machine as node-7" in said
     assert "[!!] sandbox: bubblewrap (bwrap) is not installed" in said
-    assert await asyncio.to_thread(run, ["node", "check", "--hub", "http://127.0.0.1:9"]) == 1
-    assert "[!!] hub http://127.0.0.1:9: " in capsys.readouterr().out
+    assert (
+        "[!!] hub http://127.0.0.1:9: "
+        in (await ran("check", "--hub", "http://127.0.0.1:9", status=1)).out
+    )
     del wire.rows.secret_hashes["node-7"]
-    assert await asyncio.to_thread(run, check) == 1
-    said = capsys.readouterr().out
+    said = (await ran("check", "--hub", wire.url, status=1)).out
     assert f"[!!] hub {wire.url}: it does not accept this node" in said
     assert "mograder hub node-token" in said
 
 
 def test_a_node_whose_directory_cannot_be_written_does_not_start(
-    variables: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     set_all(monkeypatch, variables)
     monkeypatch.setenv("MOGRADER_NODE_HUB", "https://hub.example.edu")
     monkeypatch.setenv("MOGRADER_NODE_TOKEN", NodeToken.new("node-7").text)
     (tmp_path / "state/agent.lock").mkdir(parents=True)
-    assert run(["node", "run"]) == 2
-    assert f"{tmp_path}/state cannot be written: Is a directory" in capsys.readouterr().err
+    assert f"{tmp_path}/state cannot be written: Is a directory" in cli("node run", status=2).err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.notebook.source.release import make_release
+from tests.support.command_line import cli
 
 REPOSITORY = Path(__file__).parents[2]
 PLANTED = REPOSITORY / "tests" / "data" / "quality" / "planted_faults.py"
@@ -30,11 +29,10 @@ def course(tmp_path: Path, uv_cache: Path) -> Path:
     return tmp_path
 
 
-def examined(capfd: pytest.CaptureFixture[str], *command: str) -> tuple[int, list[Report]]:
-    """Return the exit status and the reports."""
-    capfd.readouterr()
-    status = run(["quality", *command, "--json"])
-    return status, json.loads(capfd.readouterr().out)["notebooks"]
+def examined(*command: str, status: int) -> list[Report]:
+    """Return the reports of a command."""
+    reports: list[Report] = cli("quality --json", *command, status=status).json["notebooks"]
+    return reports
 
 
 def texts_of(course: Path, report: Report) -> Iterator[tuple[str, str]]:
@@ -44,7 +42,7 @@ def texts_of(course: Path, report: Report) -> Iterator[tuple[str, str]]:
         yield finding["fault"], lines[finding["line"] - 1].strip()
 
 
-def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_planted_fault_is_found(course: Path) -> None:
     submissions = course / "submissions"
     submissions.mkdir()
     text = (course / "source/F1/F1.py").read_text()
@@ -54,8 +52,7 @@ def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture
         answered = release.text.replace("price = ...", "price = 2 if age < 18 else 4")
         (submissions / f"{name}.py").write_text(answered)
     command = ["F1", "-C", str(course), "--submissions", str(submissions)]
-    status, (report,) = examined(capfd, *command)
-    assert status == 1
+    (report,) = examined(*command, status=1)
     assert report["complete"]
     found = list(texts_of(course, report))
     for fault, fragment in (
@@ -80,15 +77,12 @@ def test_every_planted_fault_is_found(course: Path, capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("name", ["A1", "A2", "A3"])
-def test_the_examples_are_clean(
-    tmp_path: Path, uv_cache: Path, name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_examples_are_clean(tmp_path: Path, uv_cache: Path, name: str) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "course")
     with (tmp_path / "course" / "mograder.toml").open("a") as settings:
         settings.write(f'uv_cache_dir = "{uv_cache}"\n')
-    status, (report,) = examined(capfd, name, "-C", str(tmp_path / "course"))
+    (report,) = examined(name, "-C", str(tmp_path / "course"), status=0)
     assert report["findings"] == []
-    assert status == 0
     assert report["complete"]
     tried = report["mutants"]["tried"]
     assert tried >= 12

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from asyncio import to_thread
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
+from tests.support.command_line import cli
 from tests.support.marking_course import SOURCE, A, MarkingCourse, open_marking_course
 from tests.support.similar_submissions import copied, honest
 
@@ -167,21 +166,17 @@ async def test_a_page_that_takes_long_says_so_and_looks_again(
     assert told not in await page(copies, path)
 
 
-async def test_the_commands_tell_the_same(
-    copies: MarkingCourse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_commands_tell_the_same(copies: MarkingCourse, tmp_path: Path) -> None:
     await copies.ask("POST", f"{PAGES}/similarity/alice/eve", "prof", data={"verdict": "allowed"})
     where = ["--course-dir", str(copies.hub.course)]
-    assert await to_thread(run, ["similarity", A, "--csv", str(tmp_path / "p.csv"), *where]) == 0
-    told = capsys.readouterr().out
+    told = (await to_thread(cli, "similarity", A, "--csv", str(tmp_path / "p.csv"), *where)).out
     assert "alice and eve: " in told
     assert "[allowed: no note]" in told
     assert "A share proves nothing" in told
     assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("alice,eve,")
-    assert await to_thread(run, ["similarity", A, "--json", *where]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = (await to_thread(cli, "similarity --json", A, *where)).json
     assert [pair["students"] for pair in found["pairs"]] == [["alice", "eve"]]
     csv = str(tmp_path / "s.csv")
-    assert await to_thread(run, ["gradebook", "statistics", A, "--csv", csv, *where]) == 0
-    assert "Essay" not in capsys.readouterr().out  # no mark yet
+    shown = (await to_thread(cli, "gradebook statistics", A, "--csv", csv, *where)).out
+    assert "Essay" not in shown  # no mark yet
     assert (tmp_path / "s.csv").read_text().startswith("question,available,students")

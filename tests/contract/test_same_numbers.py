@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
+from tests.support.command_line import cli
 from tests.support.course import copy_example_course
 from tests.support.course_server import CourseServer
 from tests.support.hub import Answer, run_mograder, write_settings
-from tests.support.moodle.derive import ALICE, BOB, CAROL, M1
+from tests.support.moodle.derived import ALICE, BOB, CAROL, M1
 from tests.support.moodle.recordings import tape
 from tests.support.moodle.teacher import CourseSetup, course_setup
 from tests.support.pretend_submissions import (
@@ -204,7 +204,7 @@ def on_moodle(
 ) -> Iterator[CourseSetup]:
     """The marks in a course that is on the recorded Moodle, where bob is bsmith."""
     with course_setup(tmp_path / "moodle", monkeypatch) as setup:
-        first = next(each for each in tape() if each.by and each.function == SAVE)
+        first = next(each for each in tape() if each.is_derived and each.function == SAVE)
         setup.at(first.number - 1)
         for name in ("gradebook.db", ".mograder/grading-secret"):
             (setup.course / name).parent.mkdir(exist_ok=True)
@@ -216,28 +216,22 @@ def on_moodle(
         yield setup
 
 
-def test_moodle_would_be_sent_the_mark_that_counts(
-    on_moodle: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_moodle_would_be_sent_the_mark_that_counts(on_moodle: CourseSetup) -> None:
     words = ("moodle", "upload-feedback", "A3", "--map", "students.csv", "--dry-run", "--json")
-    run([*words])
-    told = {each["student"]: each for each in json.loads(capfd.readouterr().out)}
+    told = {each["student"]: each for each in cli(*words).json}
     there = {"alice", "bob", "carol"}
     assert {name: float(told[name]["after"]) for name in there} == {
         name: FINAL[name] for name in there
     }
 
 
-def test_moodle_is_sent_the_marks_of_people(
-    on_moodle: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_moodle_is_sent_the_marks_of_people(on_moodle: CourseSetup) -> None:
     """Sums for which the recorded Moodle has answers: 11, 22 and 23."""
     for student, marks in FOR_MOODLE.items():
-        assert run(["gradebook", "mark", "A3", student, *marks, "--comment", "one", *WHY]) == 0
+        cli("gradebook mark A3", student, *marks, "--comment", "one", *WHY)
     for student in ("dan", "erin", "frank"):
-        assert run(["gradebook", "mark", "A3", student, "Analysis=none"]) == 0
-    capfd.readouterr()
-    run(["moodle", "upload-feedback", "A3", "--map", "students.csv"])
+        cli("gradebook mark A3", student, "Analysis=none")
+    cli("moodle upload-feedback A3 --map students.csv")
     text = "plugindata[assignfeedbackcomments_editor][text]"
     sent = {each["userid"]: (each["grade"], each[text]) for each in on_moodle.asked(SAVE)}
     assert sent == {

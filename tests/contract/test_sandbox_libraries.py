@@ -14,7 +14,7 @@ import json
 import platform
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support import filter_probe, library_probe
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import MarimoClient, open_editor
-from tests.support.supervisors import real_config, real_environments, short_directory
+from tests.support.supervisors import real_config, real_environments
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -64,12 +64,6 @@ NUMBERS = {**FORBIDDEN, **HIDDEN}
 UNKNOWN_FAMILIES = ("packet", "packet raw", "vsock", "alg", "bluetooth", "xdp")
 TORCH = "torch==2.13.0"
 ARM = platform.machine() == "aarch64"
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ REFUSAL = "bwrap: No permissions to create new namespace, likely because the ker
 
 
 @pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
-
-
-@pytest.fixture
 def config(runtime: Path, tmp_path: Path) -> SupervisorConfig:
     return make_config(runtime, tmp_path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,26 +10,15 @@ import pytest
 from mograder.notebook.pep723 import Script
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import EditorFailed, open_editor
-from tests.support.supervisors import real_config, real_environments, short_directory
+from tests.support.notebooks import notebook
+from tests.support.supervisors import real_config, real_environments
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    1
-    return
-"""
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
+NOTEBOOK = notebook(
+    "1",
+    end="",
+)
 
 
 @pytest.fixture(params=[0, 1], ids=["cold", "warm"])

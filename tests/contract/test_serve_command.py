@@ -19,10 +19,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.cli.main import run
 from mograder.clients.front_probe import look_at_front
 from mograder.clients.hub import HubClient
 from mograder.core.errors import RemoteFailed
+from tests.support.command_line import cli
 from tests.support.course_server import CourseServer, make_served_course, notebook
 from tests.support.hub import run_mograder
 from tests.support.slow_body import refused_body
@@ -121,34 +121,31 @@ def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path:
             assert answer.json()["token"] == server.token(f"student{number}")
             assert "our phrase" not in server.log_text()
     both = ["serve", str(root), "--enrollment-code", "a", "--enrollment-code-file", str(file)]
-    assert run(both) == 2
+    cli(*both, status=2)
     given = {"MOGRADER_ENROLLMENT_CODE": "a"}
     told = run_mograder("serve", str(root), "--enrollment-code-file", str(file), env=given)
     assert (told.status, "not both" in told.errors) == (2, True)
-    assert run(["serve", str(root), "--enrollment-code", " "]) == 2
+    cli("serve", str(root), "--enrollment-code", " ", status=2)
 
 
-def test_b144_tokens_for_a_file_of_names(
-    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b144_tokens_for_a_file_of_names(root: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("alice\n\n  bob  \n")
-    assert run(["serve", str(root), "--generate-tokens", str(names)]) == 0
+    printed = cli("serve", str(root), "--generate-tokens", str(names))
     secret = (root / ".mograder-secret").read_text().strip()
-    assert capfd.readouterr().out == (
+    assert printed.out == (
         f"alice: {_token(secret, 'alice')}\n"
         f"bob: {_token(secret, 'bob')}\n"
         "\n"
         f"instructor: {_token(secret, '__instructor__')}\n"
     )
     names.write_text("alice\na b\n")
-    assert run(["serve", str(root), "--generate-tokens", str(names)]) == 2
-    assert "Line 2" in capfd.readouterr().err
+    assert "Line 2" in cli("serve", str(root), "--generate-tokens", str(names), status=2).err
 
 
 @pytest.mark.parametrize("way", ["cwd", "file", "stdin", "option"])
 def test_b142_b143_tokens_from_a_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     """B142, B143: from the working directory, a file, standard input, or the option."""
     options: list[str] = []
@@ -163,54 +160,46 @@ def test_b142_b143_tokens_from_a_secret(
     if way == "option":
         options = ["--secret", SECRET]
     monkeypatch.chdir(tmp_path)
-    assert run(["token", *options, "alice", "bob", "carol"]) == 0
+    printed = cli("token", *options, "alice", "bob", "carol")
     people = "".join(f"{name}: {_token(SECRET, name)}\n" for name in ("alice", "bob", "carol"))
     instructor = f"\ninstructor: {_token(SECRET, '__instructor__')}\n"
-    assert capfd.readouterr().out == people + instructor
+    assert printed.out == people + instructor
 
 
 def test_b142_without_a_secret_or_with_two_it_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(["token", "alice"]) == 2
-    assert "no secret" in capfd.readouterr().err
-    assert run(["token", "--secret", SECRET, "--secret-stdin", "alice"]) == 2
-    assert run(["token", "--secret", SECRET]) == 2
-    assert run(["token", "--secret", SECRET, "a b"]) == 2
+    assert "no secret" in cli("token alice", status=2).err
+    cli("token --secret", SECRET, "--secret-stdin", "alice", status=2)
+    cli("token --secret", SECRET, status=2)
+    cli("token --secret", SECRET, "a b", status=2)
 
 
 def test_a_token_can_be_revoked_and_a_name_given_free(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
     names = root.parent / "names.txt"
     names.write_text("alice\n")
-    assert run(["serve", ".", "--generate-tokens", str(names)]) == 0
-    first = capfd.readouterr().out
-    assert run(["token", "--revoke", "alice"]) == 0
-    assert capfd.readouterr().out == "All tokens of alice are void.\n"
-    assert run(["token", "alice"]) == 0
-    second = capfd.readouterr().out
+    first = cli("serve . --generate-tokens", str(names)).out
+    assert cli("token --revoke alice").out == "All tokens of alice are void.\n"
+    second = cli("token alice").out
     assert first.splitlines()[0] != second.splitlines()[0]
     assert first.splitlines()[2] == second.splitlines()[2]
-    assert run(["token", "--revoke", "__instructor__"]) == 0
-    capfd.readouterr()
-    assert run(["token", "alice"]) == 0
-    third = capfd.readouterr().out
+    cli("token --revoke __instructor__")
+    third = cli("token alice").out
     assert third.splitlines()[0] == second.splitlines()[0]
     assert third.splitlines()[2] != second.splitlines()[2]
-    assert run(["token", "--reset", "__instructor__"]) == 2
-    assert run(["token", "--reset", "--revoke", "alice"]) == 2
-    assert run(["token", "--reset", "--secret", SECRET, "alice"]) == 2
+    cli("token --reset __instructor__", status=2)
+    cli("token --reset --revoke alice", status=2)
+    cli("token --reset --secret", SECRET, "alice", status=2)
 
 
-def test_b145_no_auth_keeps_to_this_machine_unless_forced(
-    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_b145_no_auth_keeps_to_this_machine_unless_forced(root: Path, tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.test"):
-        assert run(["serve", str(root), "--no-auth", "--host", host, "-p", "0"]) == 2
-        assert "--force" in capfd.readouterr().err
+        printed = cli("serve", str(root), "--no-auth", "--host", host, "-p", "0", status=2)
+        assert "--force" in printed.err
     told = run_mograder("serve", str(root), "--no-auth", env={"PORT": "0"})
     assert (told.status, "--force" in told.errors) == (2, True)
     for number, options in enumerate((["--no-auth"], ["--no-auth", "--force", "--host=0.0.0.0"])):
@@ -230,11 +219,11 @@ def test_b135_the_port_and_the_address_of_a_hosting_platform(root: Path, tmp_pat
     assert (told.status, "$PORT" in told.errors) == (2, True)
 
 
-def test_a_port_in_use_is_told(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_told(root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert run(["serve", str(root), "-p", port]) == 5
-    assert f"Port {port} is in use" in capfd.readouterr().err
+        printed = cli("serve", str(root), "-p", port, status=5)
+    assert f"Port {port} is in use" in printed.err
 
 
 @contextmanager
@@ -274,15 +263,13 @@ def test_who_does_not_know_its_authority_is_told_what_to_do(root: Path, tmp_path
 
 
 @pytest.mark.parametrize("spoilt", ["half", "missing", "garbage"])
-def test_a_certificate_that_cannot_be_used_is_told(
-    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], spoilt: str
-) -> None:
+def test_a_certificate_that_cannot_be_used_is_told(root: Path, tmp_path: Path, spoilt: str) -> None:
     cert = tmp_path / "cert.pem"
     if spoilt == "garbage":
         cert.write_text("no certificate")
     key = [] if spoilt == "half" else ["--tls-key", str(cert)]
-    assert run(["serve", str(root), "-p", "0", "--tls-cert", str(cert), *key]) == 2
-    assert "certificate" in capfd.readouterr().err or spoilt == "half"
+    printed = cli("serve", str(root), "-p", "0", "--tls-cert", str(cert), *key, status=2)
+    assert "certificate" in printed.err or spoilt == "half"
 
 
 async def test_the_connection_of_a_refused_submission_is_closed(root: Path, tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ import httpx
 import psutil
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
 from mograder.processes import ssh_tunnel as tunnel
 from mograder.processes.ssh_tunnel import ssh_tunnel
 from tests.support import fake_ssh
+from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, running_hub
 
 pytestmark = pytest.mark.full
@@ -125,7 +125,7 @@ def test_publish_goes_through_it(
     monkeypatch.setenv("MOGRADER_HUB_SSH_OPTIONS", "-i 'my key'")
     hub.streams("/publish/A1", {"event": "done", "files": ["A1.py"], "type": "assignment"})
     options = ["--ssh", "ann@hub", "--ssh-port", str(port_of(hub))]
-    assert run(["hub", "publish", "A1", "--force", *options]) == 0
+    cli("hub publish A1 --force", *options)
     assert hub.received[0].headers["authorization"] == "Bearer ann:0"
     words = words_in(notes)
     assert words[-2:] == ["--", "ann@hub"]
@@ -139,7 +139,7 @@ def test_warm_cache_goes_through_the_host_in_the_environment(
     """MOGRADER_HUB_SSH."""
     monkeypatch.setenv("MOGRADER_HUB_SSH", "hub")
     hub.answers("/warm-cache", status="ok", warmed=["A1"])
-    assert run(["hub", "warm-cache", "--ssh-port", str(port_of(hub))]) == 0
+    cli("hub warm-cache --ssh-port", str(port_of(hub)))
     assert words_in(notes)[-1] == "hub"
 
 
@@ -148,5 +148,5 @@ def test_a_url_on_the_command_line_wins_over_a_host_in_the_environment(
 ) -> None:
     monkeypatch.setenv("MOGRADER_HUB_SSH", "hub")
     hub.answers("/warm-cache", status="ok", warmed=[])
-    assert run(["hub", "warm-cache", "--url", hub.url]) == 0
+    cli("hub warm-cache --url", hub.url)
     assert not notes.exists()

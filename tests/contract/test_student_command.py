@@ -12,7 +12,8 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from mograder.cli.main import root, run
+from mograder.cli.main import root
+from tests.support.command_line import cli
 from tests.support.slow_body import refused_body
 from tests.support.student_dashboard import StudentProcess
 
@@ -57,8 +58,7 @@ async def test_the_connection_of_a_refused_form_is_closed(tmp_path: Path) -> Non
 def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        status = run(["student", str(tmp_path), "--headless", "--port", str(port)])
-    assert status == 5
+        cli("student --headless --port", str(port), str(tmp_path), status=5)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_cannot_be_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(["student", *arguments]) == status
+    cli("student", *arguments, status=status)
 
 
 def test_the_options_are_those_of_0_3_16() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from mograder.clients.http import RetryPolicy
 from mograder.core.errors import NotFound
 from mograder.exchange.student.course import StudentCourse
 from mograder.store.copies.student_folder import StudentFolder
-from tests.support.assignment_server import Course, Handler
+from tests.support.assignment_server import Course, serving
 from tests.support.clock import ManualClock
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
@@ -25,15 +24,8 @@ NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
 @pytest.fixture
 def server() -> Iterator[tuple[Course, str]]:
     course = Course(files={"hw 1": {"hw 1.py": NOTEBOOK, "data.csv": b"x\n"}, "hw2": {}})
-    own = type("Own", (Handler,), {"course": course})
-    with ThreadingHTTPServer(("127.0.0.1", 0), own) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield course, f"http://127.0.0.1:{running.server_address[1]}"
-        finally:
-            running.shutdown()
-            thread.join()
+    with serving(course) as url:
+        yield course, url
 
 
 @pytest.fixture

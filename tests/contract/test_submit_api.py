@@ -17,38 +17,18 @@ from mograder.store.submissions.submissions import Submissions
 from tests.support.fake_disks import FailingDisk, Unplugged
 from tests.support.hub_app import Hub, hub
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder
+from tests.support.notebooks import notebook
 
 __all__ = ["hub"]
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
-CHECKED = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from mograder.runtime import check
-    return (check,)
-
-
-@app.cell
-def _(check):
-    check("Q1: sums", [(True, "")])
-    return
-
-
-@app.cell
-def _(check):
-    check("Q2: products", [(True, "")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+CHECKED = notebook(
+    "from mograder.runtime import check",
+    'check("Q1: sums", [(True, "")])',
+    'check("Q2: products", [(True, "")])',
+)
 
 
 async def test_b157_a_submission_is_kept_and_the_link_leads_to_it(hub: Hub) -> None:

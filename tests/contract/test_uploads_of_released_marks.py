@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.regrade_requests import RegradeRequests, RequestState
-from tests.support.moodle.derive import ALICE, M1, TITLES
+from tests.support.command_line import Printed, cli
+from tests.support.moodle.derived import ALICE, M1, M1_TITLE
 from tests.support.moodle.recordings import recorded, tape
 from tests.support.moodle.replay import Reply, Request
 from tests.support.moodle.teacher import CourseSetup, course_setup
@@ -46,8 +46,8 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Released
         yield course
 
 
-def https(served: Course, *words: str) -> None:
-    assert run(["https", *words, "--url", served.url, "--token", TEACHER]) == 0
+def https(served: Course, *words: str) -> Printed:
+    return cli("https", *words, "--url", served.url, "--token", TEACHER)
 
 
 def grades_of(served: Course) -> dict[str, str]:
@@ -62,26 +62,24 @@ def pages_of(served: Course) -> dict[str, str]:
 
 
 def test_an_assignment_without_a_release_is_sent_as_before(
-    course: ReleasedCourse, served: Course, capfd: pytest.CaptureFixture[str]
+    course: ReleasedCourse, served: Course
 ) -> None:
-    https(served, "upload-grades", "hw1")
+    assert "Held back" not in https(served, "upload-grades", "hw1").err
     assert grades_of(served)["alice"] == "13.5"
     assert grades_of(served)["bob"] == "16.5"
-    assert "Held back" not in capfd.readouterr().err
 
 
 def test_the_server_gets_released_marks_and_pages_only(
-    course: ReleasedCourse, served: Course, capfd: pytest.CaptureFixture[str]
+    course: ReleasedCourse, served: Course
 ) -> None:
     place = course.loaded.course_dir / "feedback" / "hw1"
     place.mkdir(parents=True)
     for name in ("alice", "bob"):
         (place / f"{name}.html").write_text("of the present marks")
-    assert run(["gradebook", "release", "hw1", "--student", "alice", "--by", "prof"]) == 0
-    assert capfd.readouterr().out == "  alice\nhw1: 1 student sees their marks.\n"
+    released = cli("gradebook release hw1 --student alice --by prof")
+    assert released.out == "  alice\nhw1: 1 student sees their marks.\n"
     course.mark("alice", 9)
-    https(served, "upload-grades", "hw1")
-    said = capfd.readouterr()
+    said = https(served, "upload-grades", "hw1")
     assert HELD in said.err
     assert "Changed since the release; what was released is sent: alice.\n" in said.err
     assert grades_of(served)["alice"] == "13.5"
@@ -109,21 +107,15 @@ def test_a_decision_is_in_the_next_upload(course: ReleasedCourse, served: Course
     assert "8.5 of 10 marks" in pages_of(served)["alice"]
 
 
-def test_what_is_taken_back_is_not_sent_again(
-    course: ReleasedCourse, served: Course, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["gradebook", "release", "hw1"]) == 0
-    assert "left out: carol: Essay is not marked yet" in capfd.readouterr().out
-    withdraw = ["gradebook", "withdraw", "hw1", "--student", "bob", "--note", "A mistake."]
-    assert run([*withdraw, "--dry-run"]) == 0
-    assert "nothing was changed" in capfd.readouterr().out
+def test_what_is_taken_back_is_not_sent_again(course: ReleasedCourse, served: Course) -> None:
+    assert "left out: carol: Essay is not marked yet" in cli("gradebook release hw1").out
+    withdraw = ["gradebook withdraw hw1 --student bob --note", "A mistake."]
+    assert "nothing was changed" in cli(*withdraw, "--dry-run").out
     https(served, "upload-grades", "hw1")
     assert "bob" in grades_of(served)
-    assert run(withdraw) == 0
-    assert "hw1: taken back from 1 student." in capfd.readouterr().out
+    assert "hw1: taken back from 1 student." in cli(*withdraw).out
     course.mark("bob", 1)
-    https(served, "upload-grades", "hw1")
-    assert HELD in capfd.readouterr().err
+    assert HELD in https(served, "upload-grades", "hw1").err
     assert grades_of(served)["bob"] == "16.5", "what the server has stays there"
 
 
@@ -133,32 +125,30 @@ def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseS
         yield made
 
 
-def test_moodle_gets_released_marks_and_pages_only(
-    teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_moodle_gets_released_marks_and_pages_only(teacher: CourseSetup) -> None:
     students = ("alice", "bsmith", "carol")
     item = "A1-Introduction"
     upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run", "--json"]
     with open_released_course(teacher.course, assignment=item, students=students) as course:
-        assert uploaded(upload, capfd) == {"alice": "13.50", "bsmith": "16.50"}
+        assert uploaded(upload) == {"alice": "13.50", "bsmith": "16.50"}
         course.release("alice")
-        assert uploaded(upload, capfd, held="bsmith") == {"alice": "13.50"}
+        assert uploaded(upload, held="bsmith") == {"alice": "13.50"}
         marks = (item, "alice", "Essay")
         number = ask(course.book, RequestRules(14, "marker"), marks, "Why?", later(1))
         request = RegradeRequests(course.book).find(number)
         decide(course.feedback(2), request, Decision("mia", "Yes.", 8.5, request.last))
-        assert uploaded(upload, capfd, held="bsmith") == {"alice": "16.00"}
-        everything = uploaded([*upload, "--unreleased"], capfd)
+        assert uploaded(upload, held="bsmith") == {"alice": "16.00"}
+        everything = uploaded([*upload, "--unreleased"])
         assert everything == {"alice": "16.00", "bsmith": "16.50"}
 
 
 @pytest.fixture
 def moodle(teacher: CourseSetup) -> Iterator[ReleasedCourse]:
     """The teacher's course with alice's released marks, 11 of 50; Moodle has no grades yet."""
-    first = next(each for each in tape() if each.by and each.function == SAVE)
+    first = next(each for each in tape() if each.is_derived and each.function == SAVE)
     teacher.at(first.number - 1)
     with (teacher.course / "mograder.toml").open("a") as file:
-        file.write(f'\n[[assignments]]\nname = "{TITLES[M1]}"\nid = {M1}\ndir = "M1"\n')
+        file.write(f'\n[[assignments]]\nname = "{M1_TITLE}"\nid = {M1}\ndir = "M1"\n')
     students = ("alice", "bsmith", "carol")
     with open_released_course(teacher.course, assignment="M1", students=students) as course:
         essay = ESSAY.model_copy(update={"available": 40.0})
@@ -211,47 +201,41 @@ UPLOAD = [
 
 
 def test_a_decision_is_saved_by_moodle_with_the_next_upload(
-    moodle: ReleasedCourse, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+    moodle: ReleasedCourse, teacher: CourseSetup
 ) -> None:
     """The replayed Moodle answers only the exact requests, and shows what it saved when asked."""
     (teacher.course / "none").mkdir()
-    assert run(UPLOAD) == 0
-    assert "  alice  changed    - -> 11.00, comment\n" in capfd.readouterr().out
+    assert "  alice  changed    - -> 11.00, comment\n" in cli(*UPLOAD).out
     the_others_are_graded(teacher)
     alice_asks_and_gets_more(moodle)
-    assert run(UPLOAD) == 0
-    said = capfd.readouterr()
+    said = cli(*UPLOAD)
     assert said.out == (
         "  alice  changed    11.00 -> 21.00, comment\n"
         "M1. Interrupted: 1 changed.\n"
         "Moodle was asked again: it holds what is listed as changed.\n"
     )
     assert saved(teacher) == [FIRST, SECOND]
-    assert run(UPLOAD) == 0
-    assert "  alice  unchanged  21.00\n" in capfd.readouterr().out
+    assert "  alice  unchanged  21.00\n" in cli(*UPLOAD).out
     assert len(saved(teacher)) == 2
 
 
 def test_a_decision_that_moodle_refuses_is_named_and_sent_again(
-    moodle: ReleasedCourse, teacher: CourseSetup, capfd: pytest.CaptureFixture[str]
+    moodle: ReleasedCourse, teacher: CourseSetup
 ) -> None:
     """The refusal is recording 178: Moodle could not write to its database."""
     (teacher.course / "none").mkdir()
-    assert run(UPLOAD) == 0
+    cli(*UPLOAD)
     the_others_are_graded(teacher)
     alice_asks_and_gets_more(moodle)
-    capfd.readouterr()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(teacher.moodle, "answer", refusing(teacher))
-        assert run(UPLOAD) == 1
-    told = capfd.readouterr().out
+        told = cli(*UPLOAD, status=1).out
     assert "  alice  failed " in told
     assert "Error writing to database" in told
     assert moodle.book.sent(teacher.moodle.url, M1)[ALICE].grade == "11.00"
     (request,) = RegradeRequests(moodle.book).of("M1", "alice")
     assert request.state is RequestState.DECIDED
-    assert run(UPLOAD) == 0
-    assert "  alice  changed    11.00 -> 21.00, comment\n" in capfd.readouterr().out
+    assert "  alice  changed    11.00 -> 21.00, comment\n" in cli(*UPLOAD).out
     assert saved(teacher) == [FIRST, SECOND, SECOND]
 
 
@@ -268,14 +252,9 @@ def refusing(teacher: CourseSetup) -> Callable[[Request], Reply]:
     return answer
 
 
-def uploaded(
-    command: list[str], capfd: pytest.CaptureFixture[str], held: str = ""
-) -> dict[str, str]:
+def uploaded(command: list[str], held: str = "") -> dict[str, str]:
     """Return the grades that an upload would send, by student."""
-    capfd.readouterr()
-    assert run(command) == 0
-    said = capfd.readouterr()
+    said = cli(*command)
     assert ("Held back" in said.err) == bool(held)
     assert held in said.err
-    lines = json.loads(said.out)
-    return {each["student"]: f"{float(each['after']):.2f}" for each in lines if each["after"]}
+    return {each["student"]: f"{float(each['after']):.2f}" for each in said.json if each["after"]}

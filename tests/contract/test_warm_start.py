@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,12 +52,6 @@ NEWEST_FIRST = pytest.mark.parametrize(
 ENVIRONMENT = os.environ.get("MOGRADER_TEST_ENVIRONMENT", "")
 OLDEST = "marimo==0.23.9"
 """The oldest marimo that warm starts are supported for; said in docs/explanation/sessions.md."""
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import ast
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tests.support.launchers import (
     zygotes_of,
 )
 from tests.support.marimo import open_editor
-from tests.support.supervisors import real_config, real_environments, short_directory
+from tests.support.supervisors import real_config, real_environments
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -116,12 +116,6 @@ sys.stdout.flush()
 for child in found_children():
     os.kill(child, signal.SIGKILL)
 """
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ posted to it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.support.http_server import Quiet, answering
 from tests.support.two_sites import strict_profile
 
 pytestmark = pytest.mark.full
@@ -26,7 +25,7 @@ KINDS = {
 }
 
 
-class Tool(BaseHTTPRequestHandler):
+class Tool(Quiet):
     """``/begin`` sets the cookies and goes back to the other site, whose form posts to ``/end``."""
 
     seen: dict[str, str]
@@ -72,15 +71,8 @@ class Tool(BaseHTTPRequestHandler):
 @contextmanager
 def tool(seen: dict[str, str]) -> Iterator[int]:
     """Serve the pages of both sites on one port; give it."""
-    handler = type("Handler", (Tool,), {"seen": seen})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Tool, seen=seen) as url:
+        yield int(url.rpartition(":")[2])
 
 
 async def test_a_partitioned_cookie_alone_comes_back_in_a_frame(tmp_path: Path) -> None:

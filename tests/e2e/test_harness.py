@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,32 +12,24 @@ import httpx
 import pytest
 
 from tests.support.browser import People
+from tests.support.http_server import Quiet, answering
 from tests.support.hub import outside, write_settings
 from tests.support.marimo import Address, open_editor
+from tests.support.notebooks import notebook
 from tests.support.prefix_proxy import FrontConfig, PrefixProxy
 from tests.support.process import ServerProcess, accepts, free_port
 
 pytestmark = pytest.mark.full
 
-NOTEBOOK = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebook(
+    """
     answer = 6 * 7
     answer
-    return (answer,)
+    """,
+)
 
 
-if __name__ == "__main__":
-    app.run()
-"""
-
-
-class _Echo(http.server.BaseHTTPRequestHandler):
+class _Echo(Quiet):
     """Answers with the path and headers that arrived."""
 
     def do_GET(self) -> None:
@@ -48,19 +38,11 @@ class _Echo(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
 
 @pytest.fixture
 def echo_port() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(_Echo) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @pytest.mark.parametrize("strips", [True, False])

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.support.browser import People
+from tests.support.http_server import Quiet, answering
 from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 
@@ -115,17 +115,9 @@ async def test_a_notebook_in_a_browser_fetches_submits_and_asks(
 @contextmanager
 def files_of(directory: Path) -> Iterator[str]:
     """Serve a directory on a free port while the context lasts."""
-    handler = partial(_Quiet, directory=str(directory))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(partial(_Files, directory=str(directory))) as url:
+        yield f"{url}/"
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Log nothing to the tests' stderr."""
+class _Files(Quiet, SimpleHTTPRequestHandler):
+    """Serves a directory."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.support.browser import People
+from tests.support.http_server import Quiet, answering
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import PI, DashboardSetup, register, served_course
 
@@ -51,24 +50,15 @@ def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
 def page_on_another_port(html: str) -> Iterator[int]:
     """A web page that another program serves on this machine."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("content-type", "text/html")
             self.end_headers()
             self.wfile.write(html.encode())
 
-        def log_message(self, *args: object) -> None:
-            """Log nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield int(server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as url:
+        yield int(url.rpartition(":")[2])
 
 
 async def test_a_page_of_another_port_can_neither_read_nor_press_anything(

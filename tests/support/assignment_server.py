@@ -9,17 +9,17 @@ import http.client
 import json
 import re
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from mograder import remote
+from tests.support.http_server import Quiet, answering
 
 Listing = list[dict[str, object]]
 Answer = tuple[int, bytes]
@@ -96,7 +96,7 @@ def _first_file(kind: str, body: bytes) -> bytes:
     return content.removesuffix(b"\r\n")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Answers with what ``course`` holds; a subclass names the course."""
 
     course: Course
@@ -119,9 +119,6 @@ class Handler(BaseHTTPRequestHandler):
         code, body = route([unquote(s) for s in path.strip("/").split("/")], parse_qs(parts.query))
         reply(self, code, body)
 
-    def log_message(self, *args: object) -> None:
-        """Log nothing."""
-
 
 def reply(handler: BaseHTTPRequestHandler, code: int, body: bytes, **headers: str) -> None:
     """Send a whole answer."""
@@ -135,15 +132,8 @@ def reply(handler: BaseHTTPRequestHandler, code: int, body: bytes, **headers: st
 @contextmanager
 def serving(course: Course) -> Iterator[str]:
     """Serve a course on a free port of this machine, and yield its address."""
-    handler = type("Handler", (Handler,), {"course": course})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(Handler, course=course) as url:
+        yield url
 
 
 class BrowserError(Exception):

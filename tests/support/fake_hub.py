@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import policy
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests.support.http_server import Quiet, answering
 
 NDJSON = "application/x-ndjson"
 
@@ -59,50 +59,37 @@ class FakeHub:
 @contextmanager
 def running_hub() -> Iterator[FakeHub]:
     """Serve a fake hub on a free port while the context lasts."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        hub = FakeHub(f"http://127.0.0.1:{server.server_address[1]}")
-        server.RequestHandlerClass = _handler(hub)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield hub
-        finally:
-            server.shutdown()
-            thread.join()
+    hub = FakeHub("")
+    with answering(_Handler, hub=hub) as hub.url:
+        yield hub
 
 
-def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._serve(hub.asked)
+class _Handler(Quiet):
+    hub: FakeHub
 
-        def do_POST(self) -> None:
-            self._serve(hub.received)
+    def do_GET(self) -> None:
+        self._serve(self.hub.asked)
 
-        def do_PUT(self) -> None:
-            self._serve(hub.received)
+    def do_POST(self) -> None:
+        self._serve(self.hub.received)
 
-        def _serve(self, requests: list[ReceivedRequest]) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            url = urlsplit(self.path)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            files = _files(headers.get("content-type", ""), body)
-            requests.append(ReceivedRequest(url.path, url.query, headers, files))
-            self._answer(hub.replies.get(url.path, Reply(404, b'{"detail":"Not Found"}')))
+    def do_PUT(self) -> None:
+        self._serve(self.hub.received)
 
-        def _answer(self, reply: Reply) -> None:
-            self.send_response(reply.status)
-            self.send_header("content-type", reply.media_type)
-            self.send_header("content-length", str(len(reply.body)))
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(reply.body)
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing to the tests' stderr."""
-
-    return Handler
+    def _serve(self, requests: list[ReceivedRequest]) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        url = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        files = _files(headers.get("content-type", ""), body)
+        requests.append(ReceivedRequest(url.path, url.query, headers, files))
+        reply = self.hub.replies.get(url.path, Reply(404, b'{"detail":"Not Found"}'))
+        self.send_response(reply.status)
+        self.send_header("content-type", reply.media_type)
+        self.send_header("content-length", str(len(reply.body)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.body)
 
 
 def _files(content_type: str, body: bytes) -> dict[str, bytes]:

@@ -19,21 +19,11 @@ from mograder.grading.results.grading_result import (
     GradingState,
 )
 from tests.support.graded_results import graded_result
+from tests.support.notebooks import notebook
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    x = 1
-    return (x,)
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+NOTEBOOK = notebook(
+    "x = 1",
+)
 
 FORGED = """import marimo
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from tests.support.http_server import Quiet, answering
 
 DATA = Path(__file__).parents[1] / "data" / "https"
 _SECRET = "0123456789abcdef" * 4
@@ -109,19 +109,11 @@ def without_detail(path: str) -> str:
 def replaying() -> Iterator[Replay]:
     """Serve recordings on a free port while the context lasts."""
     replay = Replay()
-    handler = type("Handler", (_Handler,), {"replay": replay})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        replay.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield replay
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(_Handler, replay=replay) as replay.url:
+        yield replay
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     replay: Replay
 
     def do_GET(self) -> None:
@@ -140,9 +132,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing to the tests' stderr."""
 
 
 def _spoken(each: Mapping[str, Any]) -> Spoken:

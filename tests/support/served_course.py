@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -62,9 +63,9 @@ def serving_course(
 
 
 @contextmanager
-def serving_app(app: ASGIApp) -> Iterator[str]:
+def serving_app(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """Serve an application on a free port of this machine, and yield its address."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, proxy_headers=False)
+    config = uvicorn.Config(app, lifespan=lifespan, log_config=None, proxy_headers=False)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

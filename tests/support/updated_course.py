@@ -10,65 +10,44 @@ from mograder.core.names import ItemName, Username
 from mograder.store.releases.releases import ItemKind
 from mograder.store.versions.kept_releases import KeptReleases
 from tests.support.hub_app import Hub
+from tests.support.notebooks import notebook
 
 ITEM = "A1"
-OLD = '''import marimo
-
-__generated_with = "0.23.9"
-app = marimo.App()
-
-
-@app.cell(hide_code=True)
-def _():
+OLD = notebook(
+    """
+    @app.cell(hide_code=True)
     import marimo as mo
 
     return (mo,)
-
-
-@app.cell(hide_code=True)
-def _(mo):
+    """,
+    '''
+    @app.cell(hide_code=True)
     mo.md("""
     Compute the area of a circle of radius 2.
     """)
-    return
-
-
-@app.cell
-def _():
+    ''',
+    """
     from mograder.runtime import check
 
     return (check,)
-
-
-@app.cell
-def _():
+    """,
+    """
     # YOUR ANSWER
     area = 0
-    return (area,)
-
-
-@app.cell
-def _(area, check):
-    check("Q1: the area", [(area == 12, "The area is wrong.")])
-    return
-
-
-@app.cell
-def _():
+    """,
+    'check("Q1: the area", [(area == 12, "The area is wrong.")])',
+    """
     # YOUR ANSWER
     around = 0
-    return (around,)
+    """,
+    'check("Q2: the circumference", [(abs(around - 12.566) < 0.01, "It is wrong.")])',
+    head="""\
+import marimo
 
-
-@app.cell
-def _(around, check):
-    check("Q2: the circumference", [(abs(around - 12.566) < 0.01, "It is wrong.")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-'''
+__generated_with = "0.23.9"
+app = marimo.App()
+""",
+)
 """As marimo itself writes it: opening it in the editor changes no more than the version."""
 
 WRONG, RIGHT = "(area == 12", "(abs(area - 12.566) < 0.01"

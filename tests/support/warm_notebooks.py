@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-SLIDER = """import marimo
+from tests.support.notebooks import notebook
 
-app = marimo.App()
-
-
-@app.cell
-def _():
+SLIDER = notebook(
+    """
     import marimo as mo
     slider = mo.ui.slider(1, 10)
     slider
     return (slider,)
-
-
-@app.cell
-def _(slider):
-    f"chosen: {slider.value * 100}"
-    return
-"""
+    """,
+    'f"chosen: {slider.value * 100}"',
+    end="",
+)
 PLOT = """import marimo
 
 app = marimo.App()

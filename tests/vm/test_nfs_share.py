@@ -41,6 +41,7 @@ from mograder.store.releases.releases import ItemKind, Release, Releases
 from mograder.store.releases.visibility import Visibility, VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.course import REPOSITORY
+from tests.support.notebooks import notebook
 from tests.support.supervisors import PATIENCE, short_directory
 from tests.vm.nfs_share import EXPORT, LEASE_SECONDS, UID, Client, acting_as, serve
 
@@ -49,16 +50,10 @@ pytestmark = pytest.mark.full
 A1 = ItemName.parse("A1")
 ALICE, BOB = Username.parse("alice"), Username.parse("bob")
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    1
-    return
-"""
+NOTEBOOK = notebook(
+    "1",
+    end="",
+)
 SOON = 5.0
 """Seconds that are nothing in the slow machine, and less than any cache of NFS's."""
 

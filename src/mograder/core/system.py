@@ -33,15 +33,16 @@ def is_root() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0
 
 
-def account_name(uid: int | None = None) -> str:
-    """Return the name of a user id's account, or of this process's; empty if it has none."""
+def account_name(uid: int | None = None, nameless: str = "{}") -> str:
+    """Return the name of a user id's account, or of this process's; ``nameless`` if it has none."""
     if sys.platform == "win32":
         return getpass.getuser()
     else:  # noqa: RET505 - mypy would call what follows unreachable
+        number = os.getuid() if uid is None else uid
         try:
-            return pwd.getpwuid(os.getuid() if uid is None else uid).pw_name
+            return pwd.getpwuid(number).pw_name
         except KeyError:
-            return ""
+            return nameless.format(number)
 
 
 _PYTHONS = ("bin/python", "Scripts/python.exe")

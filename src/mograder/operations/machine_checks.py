@@ -75,7 +75,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
 
 def user_name(uid: int) -> str:
     """Return the name of a user id, or the number as text if it has no name."""
-    return account_name(uid) or str(uid)
+    return account_name(uid)
 
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,44 +207,6 @@ def test_a_download_goes_on_where_the_connection_broke(
     assert (tmp_path / "a1.py").read_bytes() == CONTENT
     assert [request.range for request in moodle.requests] == ["", "bytes=10-"]
     assert "going on" in told[-1]
-
-
-def leave_part(moodle: Replay, to: Path, content: bytes) -> None:
-    """Leave what a command that was killed leaves."""
-    digest = hashlib.sha1(CONTENT).hexdigest()
-    to.with_name(f".{to.name}.part").write_bytes(content)
-    memory = json.dumps({"address": a1(moodle).address, "etag": f'"{digest}"'})
-    to.with_name(f".{to.name}.part.json").write_text(memory)
-
-
-def test_a_later_command_goes_on_with_what_an_earlier_one_left(
-    sign_in: SignIn, moodle: Replay, tmp_path: Path
-) -> None:
-    leave_part(moodle, tmp_path / "a1.py", CONTENT[:100])
-    sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
-    assert (tmp_path / "a1.py").read_bytes() == CONTENT
-    assert moodle.requests[0].range == "bytes=100-"
-
-
-def test_a_part_without_its_etag_is_not_continued(
-    sign_in: SignIn, moodle: Replay, tmp_path: Path
-) -> None:
-    """Without an ETag only the size could be compared, and another file has it too."""
-    moodle.between = lambda reply: replace(reply, headers={})
-    leave_part(moodle, tmp_path / "a1.py", b"?" * 100)
-    sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
-    assert (tmp_path / "a1.py").read_bytes() == CONTENT
-    assert [request.range for request in moodle.requests] == ["bytes=100-", ""]
-
-
-@pytest.mark.parametrize("left", [b"of an older version", CONTENT + b"and more"])
-def test_what_an_earlier_command_left_of_another_file_is_dropped(
-    left: bytes, sign_in: SignIn, moodle: Replay, tmp_path: Path
-) -> None:
-    leave_part(moodle, tmp_path / "a1.py", left)
-    sign_in("alice").download(a1(moodle), tmp_path / "a1.py")
-    assert (tmp_path / "a1.py").read_bytes() == CONTENT
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_several_downloads_go_at_once_and_tell_how_far_they_are(

@@ -13,7 +13,7 @@ from tests.support.moodle.state import World
 
 pytestmark = pytest.mark.full
 
-RECORDED = [each for each in tape() if not each.by]
+RECORDED = [each for each in tape() if not each.is_derived]
 SERVABLE = [each for each in RECORDED if each.is_servable]
 REISSUED = {"/login/token.php", "/webservice/upload.php"}
 """Where the replay gives tokens and draft numbers of its own."""

@@ -6,9 +6,10 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Protocol
 
+from tests.support.http_server import Quiet
 from tests.support.lti.exchange import (
     CLOSED,
     HTML,
@@ -71,7 +72,7 @@ def _running(server: ThreadingHTTPServer) -> Iterator[None]:
         thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     """One connection."""
 
     platform: Answering
@@ -88,9 +89,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         self._answer()
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing to the tests' stderr."""
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))

@@ -1,7 +1,7 @@
 """The recordings of a real Moodle, with the person of each request and the site's configuration.
 
-The recordings contain no names of persons: every token is ``TOKEN``. The person of each request
-follows from the order, the names and the answers, and is listed here by hand.
+Every token in the recordings is ``TOKEN``: the person of each request follows from the order, the
+names and the answers, and was added to the lines by hand.
 """
 
 from __future__ import annotations
@@ -21,102 +21,6 @@ REST = "/webservice/rest/server.php"
 PEOPLE = {3: "teach1", 4: "alice", 5: "bob", 6: "carol", 7: "dora", 8: "erik", 9: "tutor"}
 NUMBERS = {name: number for number, name in PEOPLE.items()}
 
-_ASKED: tuple[tuple[int, int, str], ...] = (
-    (2, 2, "invalid"),
-    (21, 21, "teach1"),
-    (22, 22, "alice"),
-    (23, 23, "teach1@autograder"),
-    (24, 26, "alice"),
-    (28, 29, "invalid"),
-    (33, 33, "expired"),
-    (34, 34, "wrong-ip"),
-    (35, 35, "restricted"),
-    (37, 38, "teach1"),
-    (44, 49, "alice"),
-    (50, 52, "teach1"),
-    (53, 55, "alice"),
-    (56, 56, "teach1"),
-    (57, 57, "alice"),
-    (58, 59, "teach1"),
-    (60, 60, "alice"),
-    (61, 62, "teach1"),
-    (63, 64, "alice"),
-    (66, 75, "teach1"),
-    (76, 79, "alice"),
-    (80, 81, "teach1"),
-    (82, 90, "alice"),
-    (91, 91, "invalid"),
-    (93, 93, "no-files"),
-    (94, 98, "alice"),
-    (100, 108, "alice"),
-    (109, 115, "bob"),
-    (116, 116, "carol"),
-    (117, 127, "alice"),
-    (128, 136, "teach1"),
-    (137, 138, "alice"),
-    (139, 139, "teach1"),
-    (140, 140, "alice"),
-    (141, 141, "teach1"),
-    (142, 142, "bob"),
-    (143, 143, "invalid"),
-    (145, 145, "expired"),
-    (146, 146, "no-files"),
-    (147, 154, "alice"),
-    (155, 190, "teach1"),
-    (191, 191, "teach1@autograder"),
-    (192, 195, "teach1"),
-    (196, 196, "bob"),
-    (198, 200, "teach1"),
-    (201, 201, "bob"),
-    (203, 207, "teach1"),
-    (209, 209, "alice"),
-    (210, 214, "teach1"),
-    (215, 216, "bob"),
-    (218, 233, "teach1"),
-    (234, 234, "teach1@autograder"),
-    (235, 237, "teach1"),
-    (238, 238, "alice"),
-    (239, 239, "bob"),
-    (240, 241, "alice"),
-    (242, 242, "teach1"),
-    (243, 248, "teach1@autograder"),
-    (262, 277, "teach1"),
-    (281, 281, "teach1"),
-    (282, 282, "invalid"),
-    (283, 283, "wrong-ip"),
-    (286, 286, "invalid"),
-    (287, 287, "teach1"),
-    (289, 303, "alice"),
-    (304, 304, "teach1"),
-    (306, 309, "alice"),
-    (311, 314, "teach1"),
-    (315, 318, "alice"),
-    (319, 321, "teach1"),
-    (322, 324, "erik"),
-    (325, 326, "tutor"),
-    (327, 332, "teach1"),
-    (334, 334, "teach1"),
-    (336, 336, "teach1"),
-    (338, 341, "teach1"),
-    (349, 352, "alice"),
-    (353, 357, "teach1"),
-    (359, 359, "teach1"),
-    (360, 360, "alice"),
-    (362, 364, "teach1"),
-)
-
-_MOODS: tuple[tuple[int, int, str], ...] = (
-    (1, 2, "web-services-off"),
-    (95, 96, "small-uploads"),
-    (260, 265, "identity-shown"),
-    (275, 277, "details-shown"),
-    (278, 288, "debugging"),
-    (289, 293, "down"),
-    (294, 298, "maintenance"),
-    (301, 302, "rest-off"),
-    (349, 351, "other-host"),
-    (366, 366, "passwords"),
-)
 NORMAL = "normal"
 
 _CUSTOM = (27, 151, 152, 361)
@@ -141,8 +45,11 @@ class Recording:
     answer: object = field(hash=False)
     query: Mapping[str, str] = field(default_factory=dict)
     """The query parameters of a POST."""
-    by: str = ""
-    """The person, where the line has one: only derived lines do."""
+    actor: str = NOBODY
+    """The person of the request, which the recorder did not note; added by hand."""
+    mood: str = NORMAL
+    """The site's configuration at that time."""
+    is_derived: bool = False
 
     @property
     def number(self) -> int:
@@ -153,27 +60,8 @@ class Recording:
         return self.params.get("wsfunction", "")
 
     @property
-    def actor(self) -> str:
-        """The person of the request; a student's status contains it."""
-        if self.by:
-            return self.by
-        if self.function == "mod_assign_get_submission_status" and "userid" not in self.params:
-            own = _whose(self.answer)
-            if own:
-                return PEOPLE[own]
-        if self.path.startswith(("/login/", "/lib/", "/admin/", "/mod/")):
-            return NOBODY
-        if not self.has_token:
-            return NOBODY
-        return _in(_ASKED, self.number) or ANYBODY
-
-    @property
     def has_token(self) -> bool:
         return bool({"wstoken", "token"} & (set(self.params) | set(self.query)))
-
-    @property
-    def mood(self) -> str:
-        return _in(_MOODS, self.number) or NORMAL
 
     @property
     def assignment(self) -> int:
@@ -236,7 +124,9 @@ def _recording(place: int, line: dict[str, object], functions: object) -> Record
         body=_body(str(headers["content-type"]), answer),
         answer=answer,
         query=_texts(request.get("query")),
-        by=str(line.get("by", "")),
+        actor=str(line.get("by") or line.get("actor", NOBODY)),
+        mood=str(line.get("mood", NORMAL)),
+        is_derived="by" in line,
     )
 
 
@@ -253,14 +143,3 @@ def _texts(params: object) -> dict[str, str]:
     if not isinstance(params, dict):
         return {} if params is None else {"": str(params)}
     return {str(name): str(value) for name, value in params.items()}
-
-
-def _in(table: tuple[tuple[int, int, str], ...], number: int) -> str:
-    return next((who for first, last, who in table if first <= number <= last), "")
-
-
-def _whose(answer: object) -> int:
-    """Return the person whose work a status shows, who is the one of the request."""
-    last = answer.get("lastattempt") if isinstance(answer, dict) else None
-    row = last.get("submission") if isinstance(last, dict) else None
-    return int(row["userid"]) if isinstance(row, dict) else 0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.support.http_server import Quiet, answering
 from tests.support.moodle.recordings import NORMAL
 from tests.support.moodle.replay import Replay, Reply, Request
 
@@ -28,24 +27,11 @@ def replaying(after: int = 99, mood: str = NORMAL) -> Iterator[Replay]:
 @contextmanager
 def serving(replay: Replay) -> Iterator[None]:
     """Serve a replay at ``replay.url`` on a free port of this machine."""
-
-    class Handler(_Handler):
-        site = replay
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    replay.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(_Handler, site=replay) as replay.url:
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet):
     """One connection; ``site`` answers."""
 
     site: Replay
@@ -56,9 +42,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._answer("POST")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing."""
 
     def _answer(self, method: str) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))

@@ -169,7 +169,7 @@ def _of_function(recording: Recording) -> tuple[Scope, ...]:
             return tuple(Scope(each, number) for number in listed for each in _MARKING)
         case "mod_assign_get_grades":
             # A new attempt takes the grade out of the list (214); of what was derived this counts.
-            attempts = _work(listed[0], 0) if recording.by else ()
+            attempts = _work(listed[0], 0) if recording.is_derived else ()
             return (*(scope for number in listed for scope in _grade(number, 0)), *attempts)
         case "mod_assign_list_participants" | "mod_assign_get_participant":
             return (*_all(recording.assignment, 0), *_PEOPLE)

@@ -7,8 +7,6 @@ request that was not recorded fails the test.
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,6 @@ from hashlib import sha1
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
@@ -24,6 +21,7 @@ from tests.support.hub_app import SECRET, Hub, make_hub
 from tests.support.moodle.recordings import DATA, NORMAL, REST, SITE
 from tests.support.moodle.replay import Replay, Reply, Request, token_of
 from tests.support.moodle.server import serving
+from tests.support.served_course import serving_app
 
 DERIVED = DATA / "derived_collecting.jsonl"
 FILES = "/webservice/pluginfile.php"
@@ -149,6 +147,13 @@ def course_setup(course: Path, environment: pytest.MonkeyPatch) -> Iterator[Cour
     assert not moodle.problems, moodle.problems
 
 
+@pytest.fixture
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+    """The course, and its teacher at the command line."""
+    with course_setup(tmp_path / "course", monkeypatch) as made:
+        yield made
+
+
 @dataclass(frozen=True)
 class ServedHub:
     """A real hub, where it is, and an instructor's token for it."""
@@ -162,15 +167,8 @@ class ServedHub:
 def served_hub(course: Path) -> Iterator[ServedHub]:
     """Serve a hub with a course of its own on a free port."""
     hub = make_hub(course)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(hub.app, log_config=None, proxy_headers=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
     try:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        yield ServedHub(hub, url, make_token(SECRET, "dana", Role.INSTRUCTOR))
+        with serving_app(hub.app, lifespan="on") as url:
+            yield ServedHub(hub, url, make_token(SECRET, "dana", Role.INSTRUCTOR))
     finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
         hub.close()

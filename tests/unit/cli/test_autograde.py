@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.autograde.output import table
-from mograder.cli.main import run
 from mograder.grading.results.grading_result import GradingState
 from mograder.grading.results.result_row import row_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.autograde_desk import Desk, open_desk
+from tests.support.command_line import Printed, cli
 from tests.support.graded_results import graded_result
 from tests.support.grading_course import (
     HALF,
@@ -52,24 +52,26 @@ CSV written to out.csv
 """
 
 
-def test_the_lines_are_those_of_0_3_16(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["autograde", "hw1", "--csv", "out.csv"]) == 0
-    assert capfd.readouterr().out == TABLE
+def test_the_lines_are_those_of_0_3_16(desk: Desk) -> None:
+    assert cli("autograde hw1 --csv out.csv").out == TABLE
     rows = list(csv.reader(io.StringIO((desk.root / "out.csv").read_text())))
     assert rows[0] == ["notebook", "Q1", "Q2", "cell_errors", "export_error", "auto_mark"]
     assert rows[2] == ["bob", "PARTIAL", "PARTIAL", "0", "", "7.5"]
-    assert run(["autograde", "hw1"]) == 0
-    assert capfd.readouterr().out.splitlines()[1:] == [
+    printed = cli("autograde hw1")
+    assert printed.lines[1:] == [
         "Skipping 3 up-to-date submissions (use --force to re-grade all)",
         "All submissions are up to date — nothing to do.",
     ]
 
 
-def test_the_events_are_those_of_0_3_16(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_events_are_those_of_0_3_16(desk: Desk) -> None:
     desk.submit("dave.py").unlink()
     (desk.root / "submitted/hw1/dave.py").mkdir()
-    assert run(["autograde", "hw1", "--progress", "-j", "1"]) == 1
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    lines = [
+        line
+        for line in cli("autograde hw1 --progress -j 1", status=1).err.splitlines()
+        if line.startswith("{")
+    ]
     events = [json.loads(line) for line in lines]
     assert [each["event"] for each in events] == [
         *("start", "sandbox_start", "sandbox_done", "check", "check"),
@@ -97,12 +99,10 @@ def test_the_events_are_those_of_0_3_16(desk: Desk, capfd: pytest.CaptureFixture
     assert events[-1]["rows"][3]["checks"] == {"Q1": "EXPORT_FAILED", "Q2": "EXPORT_FAILED"}
 
 
-def test_json_tells_each_submission(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
-    run(["autograde", "hw1", "--student", "bob"])
-    capfd.readouterr()
+def test_json_tells_each_submission(desk: Desk) -> None:
+    cli("autograde hw1 --student bob")
     desk.submit("bo\u0308b.py", "not a notebook")
-    assert run(["autograde", "hw1", "--json"]) == 0
-    answer = json.loads(capfd.readouterr().out)
+    answer = cli("autograde hw1 --json").json
     assert answer["version"] == 1
     (told,) = answer["assignments"]
     assert told["assignment"] == "hw1"
@@ -125,31 +125,27 @@ def test_json_tells_each_submission(desk: Desk, capfd: pytest.CaptureFixture[str
     assert set(desk.results()) == {"alice", "bob", "carol", "böb"}
 
 
-def test_a_submission_without_a_result_is_status_1(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_submission_without_a_result_is_status_1(desk: Desk) -> None:
     desk.submit("dave.py", HALF + f"# {desk.judges.broken}\n")
-    assert run(["autograde", "hw1"]) == 1
-    assert "hw1: no result that counts for dave." in capfd.readouterr().err
+    assert "hw1: no result that counts for dave." in cli("autograde hw1", status=1).err
     assert desk.results()["dave"].auto_mark is None
     desk.judges.asked.clear()
-    assert run(["autograde", "hw1", "--failed"]) == 1
+    cli("autograde hw1 --failed", status=1)
     assert len(desk.judges.asked) == 1
 
 
-def test_students_are_chosen_by_name(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_students_are_chosen_by_name(desk: Desk) -> None:
     desk.submit(f"{unicodedata.normalize('NFD', 'Jörg Müller')}.py")
-    assert run(["autograde", "hw1", "--student", "Jörg Müller", "--student", "bob"]) == 0
+    cli("autograde hw1 --student", "Jörg Müller", "--student", "bob")
     assert set(desk.results()) == {"bob", "Jörg Müller"}
-    assert run(["autograde", "hw1", "--student", "bo"]) == 3
-    assert "There is no submission of bo to hw1." in capfd.readouterr().err
+    assert "There is no submission of bo to hw1." in cli("autograde hw1 --student bo", status=3).err
 
 
 @pytest.mark.parametrize(
     "argument", ["hw", "HW1", "submitted/hw1", "submitted/hw1/", "./submitted/hw1/../hw1"]
 )
 def test_an_assignment_is_named_or_a_directory(desk: Desk, argument: str) -> None:
-    assert run(["autograde", argument]) == 0
+    cli("autograde", argument)
     assert set(desk.results()) == {"alice", "bob", "carol"}
 
 
@@ -158,7 +154,7 @@ def test_single_files_and_several_assignments(desk: Desk) -> None:
     (desk.root / "source/hw2").mkdir()
     (desk.root / "source/hw2/hw2.py").write_text(SOURCE)
     files = ["submitted/hw1/alice.py", "submitted/hw1/carol.py", "hw2"]
-    assert run(["autograde", *files]) == 0
+    cli("autograde", *files)
     assert set(desk.results()) == {"alice", "carol"}
     assert set(desk.results("autograded/hw2")) == {"dave"}
 
@@ -167,9 +163,9 @@ def test_submissions_beside_another_courses_source_go_to_its_results(
     desk: Desk, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = make_course(tmp_path_factory.mktemp("other"), {"eve": RIGHT})
-    assert run(["autograde", str(other / "submitted" / "hw1")]) == 0
+    cli("autograde", str(other / "submitted" / "hw1"))
     assert (other / "autograded/hw1/eve.json").is_file()
-    assert run(["autograde", "hw1", "-o", str(tmp_path / "out")]) == 0
+    cli("autograde hw1 -o", str(tmp_path / "out"))
     assert (tmp_path / "out" / "alice.json").is_file()
 
 
@@ -208,71 +204,57 @@ def _two_that_begin_so(desk: Desk) -> list[str]:
         (lambda _: ["hw1", "--csv", "out/rows.csv"], "there is no directory out. Make it first."),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(
-    desk: Desk, capfd: pytest.CaptureFixture[str], arrange: object, told: str
-) -> None:
+def test_what_cannot_be_meant_is_a_usage_error(desk: Desk, arrange: object, told: str) -> None:
     assert callable(arrange)
-    assert run(["autograde", *arrange(desk)]) == 2
-    assert told in capfd.readouterr().err
+    assert told in cli("autograde", *arrange(desk), status=2).err
     assert desk.opened == []
 
 
-def test_a_notebook_of_jupyter_is_told_with_the_remedy(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_notebook_of_jupyter_is_told_with_the_remedy(desk: Desk) -> None:
     desk.submit("dave.ipynb", "{}")
-    assert run(["autograde", "hw1"]) == 0
+    printed = cli("autograde hw1")
     note = "Not graded, since they are notebooks of Jupyter: dave.ipynb. Convert each by `marimo"
-    assert note in capfd.readouterr().out
+    assert note in printed.out
     _without_submissions(desk)
     desk.submit("dave.ipynb", "{}")
-    assert run(["autograde", "hw1"]) == 2
-    told = capfd.readouterr().err
+    told = cli("autograde hw1", status=2).err
     assert "No .py files in submitted/hw1" in told
     assert note in told
 
 
-def test_a_lecture_is_not_listed_among_the_assignments(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lecture_is_not_listed_among_the_assignments(desk: Desk) -> None:
     lecture = desk.root / "source" / "L1-Intro" / "L1-Intro.py"
     lecture.parent.mkdir()
     lecture.write_text('# /// script\n# mograder-type = "lecture"\n# ///\n' + SOURCE)
-    assert run(["autograde", "nothing"]) == 2
-    told = capfd.readouterr().err
+    told = cli("autograde nothing", status=2).err
     assert "There are: hw1." in told
 
 
-def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(desk: Desk) -> None:
     source = desk.root / "source/hw1/hw1.py"
     source.write_text('# /// script\n# mograder-type = "lecture"\n# ///\n' + SOURCE)
-    assert run(["autograde", "hw1"]) == 2
-    assert "this is a lecture, which has no marks." in capfd.readouterr().err
+    assert "this is a lecture, which has no marks." in cli("autograde hw1", status=2).err
     source.write_text(SOURCE)
 
     desk.refusal = "The package nosuchpackage cannot be installed."
-    assert run(["autograde", "hw1"]) == 2
-    told = capfd.readouterr().err.strip().splitlines()
+    told = cli("autograde hw1", status=2).err.strip().splitlines()
     assert told == ["Error: The package nosuchpackage cannot be installed."]
     assert not (desk.root / "autograded").exists()
 
 
-def test_sandboxes_are_started_only_for_what_is_to_be_graded(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_sandboxes_are_started_only_for_what_is_to_be_graded(desk: Desk) -> None:
+    ran: list[Printed] = []
+
     def starts(*options: str) -> int:
         desk.opened.clear()
-        assert run(["autograde", "hw1", *options]) == 0
+        ran.append(cli("autograde hw1", *options))
         return len(desk.opened)
 
     assert starts() == 1
     assert starts() == starts("--failed") == starts("--student", "bob", "--safety-check") == 0
     assert starts("--force", "--student", "bob") == 1
-    capfd.readouterr()
     assert starts("--json") == 0
-    (answer,) = json.loads(capfd.readouterr().out)["assignments"]
+    (answer,) = ran[-1].json["assignments"]
     assert [each["up_to_date"] for each in answer["submissions"]] == [True] * 3
     desk.submit("bob.py", RIGHT)
     assert starts() == 1
@@ -280,33 +262,30 @@ def test_sandboxes_are_started_only_for_what_is_to_be_graded(
     assert starts() == 1
     (desk.root / "autograded/hw1/carol.json").write_text("{")
     assert starts() == 1
-    assert capfd.readouterr().err.count("carol.json") == 1  # told once, by the run that grades
     assert starts() == 0
+    told = [each.err.count("carol.json") for each in ran]
+    assert sum(told) == told[-2] == 1  # told once, by the run that grades
 
 
 def test_a_source_without_checks_leaves_everything_to_people(desk: Desk) -> None:
     text = SOURCE.replace("check(", "print(").replace("_marks = {", "_marks = {'Essay': 5, ")
     (desk.root / "source/hw1/hw1.py").write_text(text)
-    assert run(["autograde", "hw1"]) == 0
+    cli("autograde hw1")
     assert {each.state for each in desk.results()["alice"].questions} == {"manual"}
 
 
-def test_a_damaged_or_locked_gradebook_is_told_before_anything_runs(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_or_locked_gradebook_is_told_before_anything_runs(desk: Desk) -> None:
     book = desk.root / "gradebook.db"
     book.write_bytes(b"not a database" * 100)
-    assert run(["autograde", "hw1"]) == 2
-    assert "gradebook.db" in capfd.readouterr().err
+    assert "gradebook.db" in cli("autograde hw1", status=2).err
     book.unlink()
     book.mkdir()
-    assert run(["autograde", "hw1"]) == 2
-    assert "is a directory" in capfd.readouterr().err
+    assert "is a directory" in cli("autograde hw1", status=2).err
     assert desk.opened == []
 
 
 def test_the_gradebook_has_what_the_files_have(desk: Desk) -> None:
-    assert run(["autograde", "hw1"]) == 0
+    cli("autograde hw1")
     with Gradebook(desk.root / "gradebook.db") as book:
         found = {each.student: each.auto for each in book.grades("hw1")}
     assert found == {name: result.auto_mark for name, result in desk.results().items()}
@@ -318,7 +297,7 @@ def test_53_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None
     (directory / ".fetch_metadata.json").write_text('{"alice": 1773000000, "bob": 1e300}')
     (directory / "carol.py").rename(directory / "carol_20260102T030405.py")
     (directory / "carol.py").symlink_to("carol_20260102T030405.py")
-    assert run(["autograde", "hw1"]) == 0
+    cli("autograde hw1")
     assert {name: each.received for name, each in desk.results().items()} == {
         "alice": "2026-03-08T20:00:00.000Z",
         "bob": "",
@@ -326,19 +305,14 @@ def test_53_the_time_of_submission_is_never_that_of_the_file(desk: Desk) -> None
     }
 
 
-def test_verify_runs_nothing_and_tells_what_does_not_fit(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run(["autograde", "hw1"])
-    capfd.readouterr()
+def test_verify_runs_nothing_and_tells_what_does_not_fit(desk: Desk) -> None:
+    cli("autograde hw1")
     desk.submit("bob.py", RIGHT)
-    assert run(["autograde", "hw1", "--verify"]) == 1
-    told = capfd.readouterr().out
+    told = cli("autograde hw1 --verify", status=1).out
     # The secret of the real course signs here, which has not signed these results.
     assert "autograded/hw1: 0 of 3 results fit." in told
     assert len(desk.opened) == 1
-    assert run(["autograde", "hw1", "--verify", "--json"]) == 1
-    (answer,) = json.loads(capfd.readouterr().out)["assignments"]
+    (answer,) = cli("autograde hw1 --verify --json", status=1).json["assignments"]
     assert [each["student"] for each in answer["results"]] == ["alice", "bob", "carol"]
     assert all("changed after it was signed" in each["problems"][0] for each in answer["results"])
 
@@ -365,47 +339,44 @@ Participant 103,Grace Hopper,grace,,,,,
 
 
 @pytest.mark.parametrize("named", ["hw1", "--source=source/hw1/hw1.py"])
-def test_a_zip_of_moodle_is_graded(
-    desk: Desk, capfd: pytest.CaptureFixture[str], named: str
-) -> None:
+def test_a_zip_of_moodle_is_graded(desk: Desk, named: str) -> None:
     archive = _moodle_zip(desk.root / "all.zip", ENTRIES)
     sheet = desk.root / "sheet.csv"
     sheet.write_text(WORKSHEET)
     arguments = [named, "--moodle-zip", str(archive), "--moodle-csv", str(sheet)]
-    assert run(["autograde", *arguments]) == 1
+    printed = cli("autograde", *arguments, status=1)
     assert {name: each.auto_mark for name, each in desk.results().items()} == {
         "ada": 15.0,
         "alan": 7.5,
     }
-    assert "no result that counts for grace" in capfd.readouterr().err
+    assert "no result that counts for grace" in printed.err
     assert list((desk.root / "submitted/hw1").glob("ada*")) == []
 
 
 def test_a_zip_without_a_worksheet_names_participants(desk: Desk) -> None:
     archive = _moodle_zip(desk.root / "all.zip", dict(list(ENTRIES.items())[:1]))
-    assert run(["autograde", "hw1", str(archive)]) == 0
+    cli("autograde hw1", str(archive))
     assert set(desk.results()) == {"Participant-101"}
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "told", "status"),
     [
-        ({}, "The zip holds no submissions."),
-        ({"../../evil.py": "x"}, "does not look like a submission"),
-        ({"A_1_assignsubmission_file_/../../../evil.py": "x"}, ""),
+        ({}, "The zip holds no submissions.", 3),
+        ({"../../evil.py": "x"}, "does not look like a submission", 2),
+        ({"A_1_assignsubmission_file_/../../../evil.py": "x"}, "", 0),
     ],
 )
 def test_a_zip_writes_nothing_outside(
-    desk: Desk, capfd: pytest.CaptureFixture[str], entries: dict[str, str], told: str
+    desk: Desk, entries: dict[str, str], told: str, status: int
 ) -> None:
     archive = _moodle_zip(desk.root / "all.zip", entries)
-    run(["autograde", "hw1", str(archive)])
-    assert told in capfd.readouterr().err
+    assert told in cli("autograde hw1", str(archive), status=status).err
     assert list(desk.root.rglob("evil*")) == []
     assert list(desk.root.parent.glob("evil*")) == []
 
 
-def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_zip_bomb_is_refused(desk: Desk) -> None:
     path = desk.root / "all.zip"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -413,8 +384,7 @@ def test_a_zip_bomb_is_refused(desk: Desk, capfd: pytest.CaptureFixture[str]) ->
     ):
         for _ in range(501):
             entry.write(b"#" * 1_000_000)
-    assert run(["autograde", "hw1", str(path)]) == 2
-    assert "unpacks to more than" in capfd.readouterr().err
+    assert "unpacks to more than" in cli("autograde hw1", str(path), status=2).err
 
 
 def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
@@ -428,10 +398,8 @@ def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
     assert len(list(table([row_of(graded_result())], ()))) == 3
 
 
-def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run(["autograde", "hw1"])
+def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(desk: Desk) -> None:
+    cli("autograde hw1")
     with Gradebook(desk.root / "gradebook.db") as book:
         marks = {"Q1": MarkEntry(5, "A good idea.")}
         at = datetime(2026, 11, 20, tzinfo=UTC)
@@ -441,9 +409,8 @@ def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(
     desk.submit("carol.py", RIGHT)
     before = {path: path.read_bytes() for path in (desk.root / "autograded").rglob("*.*")}
     runs = _runs(desk)
-    capfd.readouterr()
-    assert run(["autograde", "hw1", "--preview"]) == 0
-    assert capfd.readouterr().out.splitlines()[-8:] == [
+    printed = cli("autograde hw1 --preview")
+    assert printed.lines[-8:] == [
         "  alice  Q1: 10 -> 0 (-10)",
         "  alice  Q2: 5 -> 0 (-5)",
         "  bob    Q1: 5 -> 10 (+5)",
@@ -455,29 +422,22 @@ def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(
     ]
     assert {path: path.read_bytes() for path in before} == before
     assert _runs(desk) == runs
-    assert run(["autograde", "hw1", "--preview", "--json"]) == 0
-    (told,) = json.loads(capfd.readouterr().out)["preview"]
+    (told,) = cli("autograde hw1 --preview --json").json["preview"]
     assert (told["judged"], len(told["changes"])) == (3, 6)
     assert told["changes"][4]["counts_instead"] == "mia"
-    assert run(["autograde", "hw1"]) == 0
+    cli("autograde hw1")
     assert _runs(desk) == runs + 3
-    capfd.readouterr()
-    assert run(["autograde", "hw1", "--preview"]) == 0
-    assert "0 gain marks, 0 lose marks, 3 keep theirs." in capfd.readouterr().out
+    assert "0 gain marks, 0 lose marks, 3 keep theirs." in cli("autograde hw1 --preview").out
 
 
 @pytest.mark.parametrize("other", ["--failed", "--verify", "--csv=out.csv"])
-def test_a_preview_is_of_all_and_writes_nothing(
-    desk: Desk, capfd: pytest.CaptureFixture[str], other: str
-) -> None:
-    assert run(["autograde", "hw1", "--preview", other]) == 2
-    assert "--preview grades all" in capfd.readouterr().err
+def test_a_preview_is_of_all_and_writes_nothing(desk: Desk, other: str) -> None:
+    assert "--preview grades all" in cli("autograde hw1 --preview", other, status=2).err
     assert desk.opened == []
 
 
-def test_a_preview_needs_a_gradebook(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["autograde", "hw1", "--preview"]) == 3
-    assert "There is no gradebook" in capfd.readouterr().err
+def test_a_preview_needs_a_gradebook(desk: Desk) -> None:
+    assert "There is no gradebook" in cli("autograde hw1 --preview", status=3).err
     assert desk.opened == []
 
 
@@ -496,8 +456,7 @@ def _runs(desk: Desk) -> int:
     ],
 )
 def test_without_submissions_the_way_of_this_course_is_told(
-    desk: Desk, capfd: pytest.CaptureFixture[str], settings: str, told: str
+    desk: Desk, settings: str, told: str
 ) -> None:
     (desk.root / "mograder.toml").write_text(settings)
-    assert run(["autograde", *_without_submissions(desk)]) == 2
-    assert told in capfd.readouterr().err
+    assert told in cli("autograde", *_without_submissions(desk), status=2).err

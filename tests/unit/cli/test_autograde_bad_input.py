@@ -5,7 +5,6 @@ A full disk and locked gradebooks, which take processes, are in ``tests/contract
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import unicodedata
@@ -15,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.grading.results.grading_result import GradingState
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.autograde_desk import Desk, open_desk
-from tests.support.grading_course import RIGHT, SOURCE
+from tests.support.command_line import cli
+from tests.support.grading_course import RIGHT
 
 OTHERS = {"alice": 15.0, "bob": 7.5, "carol": 0.0}
 HERE = Path("submitted/hw1")
@@ -95,12 +94,11 @@ def whole(desk: Desk) -> dict[str, float | None]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_cannot_be_graded_is_one_line_and_others_are_judged(
-    desk: Desk, capfd: pytest.CaptureFixture[str], name: str
+    desk: Desk, name: str
 ) -> None:
     make, said, state = FILES[name]
     make(HERE / "dave.py")
-    assert run(["autograde", "hw1"]) == (1 if state == "needs attention" else 0)
-    told = capfd.readouterr()
+    told = cli("autograde hw1", status=1 if state == "needs attention" else 0)
     assert said in told.out + told.err
     assert "Traceback" not in told.out + told.err
     found = whole(desk)
@@ -114,106 +112,69 @@ def test_a_file_that_cannot_be_graded_is_one_line_and_others_are_judged(
 
 
 @pytest.mark.parametrize("other", ["BOB.py", "J\u00f6.py"])
-def test_two_files_of_one_student_are_told_and_none_of_them_counts(
-    desk: Desk, capfd: pytest.CaptureFixture[str], other: str
-) -> None:
+def test_two_files_of_one_student_are_told_and_none_of_them_counts(desk: Desk, other: str) -> None:
     desk.submit(other, RIGHT)
     if other != "BOB.py":
         desk.submit(unicodedata.normalize("NFD", other))
-    assert run(["autograde", "hw1"]) == 1
-    told = capfd.readouterr()
+    told = cli("autograde hw1", status=1)
     assert "look like files of one student: none of them is graded." in told.out + told.err
     assert "Keep one, under the student's right name." in told.out + told.err
     twice = {"bob"} if other == "BOB.py" else set()
     assert whole(desk) == {name: mark for name, mark in OTHERS.items() if name not in twice}
 
 
-def test_the_file_of_the_student_whose_submission_was_fetched_keeps_its_mark(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_file_of_the_student_whose_submission_was_fetched_keeps_its_mark(desk: Desk) -> None:
     desk.submit("BOB.py", RIGHT)
     desk.submit(".fetch_metadata.json", '{"bob": 1767344400}')
-    assert run(["autograde", "hw1"]) == 1
-    told = "".join(capfd.readouterr())
+    told = "".join(cli("autograde hw1", status=1))
     assert "'BOB.py' is not graded, since it looks like 'bob.py', whose submission is" in told
     assert whole(desk) == OTHERS
 
 
-def test_naming_a_file_grades_it_no_sooner_than_the_one_that_looks_the_same(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_naming_a_file_grades_it_no_sooner_than_the_one_that_looks_the_same(desk: Desk) -> None:
     named = desk.submit("BOB.py", RIGHT)
-    assert run(["autograde", str(named)]) == 1
-    assert "'BOB.py', 'bob.py' look like files of one student" in "".join(capfd.readouterr())
+    printed = cli("autograde", str(named), status=1)
+    assert "'BOB.py', 'bob.py' look like files of one student" in "".join(printed)
     assert desk.judges.asked == []
 
 
 def test_names_with_spaces_and_umlauts_are_names(desk: Desk) -> None:
     for name in ("J\u00f6rg M\u00fcller", "\u674e \u660e", "O'Neil, Se\u00e1n"):
         desk.submit(f"{unicodedata.normalize('NFD', name)}.py")
-    assert run(["autograde", "hw1"]) == 0
+    cli("autograde hw1")
     assert whole(desk) == OTHERS | dict.fromkeys(
         ("J\u00f6rg M\u00fcller", "\u674e \u660e", "O'Neil, Se\u00e1n"), 7.5
     )
 
 
 @pytest.mark.parametrize("name", ["a\nb.py", "=1+1\x1b[31m.py", "CON .py ", "-x\u202e.py"])
-def test_a_name_that_cannot_be_a_students_is_told_in_plain_text(
-    desk: Desk, capfd: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_a_name_that_cannot_be_a_students_is_told_in_plain_text(desk: Desk, name: str) -> None:
     (HERE / name).write_text(RIGHT)
-    status = run(["autograde", "hw1"])
-    told = "".join(capfd.readouterr())
+    told = "".join(cli("autograde hw1", status=int(name.endswith(".py"))))
     assert whole(desk) == OTHERS
     if name.endswith(".py"):
-        assert status == 1
         assert "is no name for a student's files. Rename it." in told
     assert not {"\x1b", "\u202e"} & set(told)
 
 
-def _json(desk: Desk, capfd: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
-    capfd.readouterr()
-    assert run(["autograde", "hw1", "--json", "--force"]) == 0
-    (answer,) = json.loads(capfd.readouterr().out)["assignments"]
-    found: list[dict[str, object]] = answer["submissions"]
-    return found
-
-
-def test_a_source_without_checks_has_no_marks_of_ours(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
-    text = SOURCE.replace("check(", "print(")
-    (desk.root / "source/hw1/hw1.py").write_text(text)
-    assert run(["autograde", "hw1"]) == 0
-    assert {each.auto_mark for each in desk.results().values()} <= {None, 0.0}
-    assert {each["student"] for each in _json(desk, capfd)} == set(OTHERS)
-
-
-def test_a_release_of_another_source_is_told_and_not_compared_with(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_release_of_another_source_is_told_and_not_compared_with(desk: Desk) -> None:
     other = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    y = 1\n    return\n"
     (desk.root / "release/hw1/hw1.py").write_text(other)
-    assert run(["autograde", "hw1"]) == 0
-    assert "does not belong to" in "".join(capfd.readouterr())
+    assert "does not belong to" in "".join(cli("autograde hw1"))
     assert whole(desk) == OTHERS
     assert {each.tampered for each in desk.results().values()} == {()}
 
 
 @pytest.mark.parametrize("damage", ["half", "zeros", "text"])
-def test_a_damaged_gradebook_is_told_and_kept(
-    desk: Desk, capfd: pytest.CaptureFixture[str], damage: str
-) -> None:
-    assert run(["autograde", "hw1"]) == 0
+def test_a_damaged_gradebook_is_told_and_kept(desk: Desk, damage: str) -> None:
+    cli("autograde hw1")
     book = desk.root / "gradebook.db"
     data = book.read_bytes()
     damaged = {"half": data[: len(data) // 2], "zeros": data[:4096] + bytes(len(data) - 4096)}
     book.write_bytes(damaged.get(damage, b"not a database" * 100))
     before, results = book.read_bytes(), desk.results()
     desk.judges.asked.clear()
-    capfd.readouterr()
-    assert run(["autograde", "hw1", "--force"]) == 2
-    told = capfd.readouterr().err
+    told = cli("autograde hw1 --force", status=2).err
     assert "gradebook.db" in told
     assert "Traceback" not in told
     assert "is damaged or is no database" in told

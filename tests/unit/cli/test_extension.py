@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.clock import SystemClock
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -17,6 +15,7 @@ from mograder.grading.release.releasing import release
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
+from tests.support.command_line import cli
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, SETTINGS, grades, loaded, put
 
@@ -25,194 +24,160 @@ LATER = (DUE + timedelta(days=2)).isoformat()
 
 
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    (tmp_path / "mograder.toml").write_text(SETTINGS)
-    put(tmp_path, "alice", timedelta(hours=15))
-    put(tmp_path, "bob", timedelta(hours=-1))
-    put(tmp_path, "cleo", timedelta(days=3))
-    return tmp_path
+def course(here: Path) -> Path:
+    (here / "mograder.toml").write_text(SETTINGS)
+    put(here, "alice", timedelta(hours=15))
+    put(here, "bob", timedelta(hours=-1))
+    put(here, "cleo", timedelta(days=3))
+    return here
 
 
-def marks(capsys: pytest.CaptureFixture[str]) -> dict[str, float | None]:
+def marks() -> dict[str, float | None]:
     """Return what `gradebook show` tells."""
-    capsys.readouterr()
-    assert run(["gradebook", "show", "A1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = cli("gradebook show A1 --json").json
     return {each["student"]: each["mark"] for each in told["A1"]}
 
 
-def test_an_extension_after_judging_changes_the_mark_everywhere(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_extension_after_judging_changes_the_mark_everywhere(course: Path) -> None:
     """Without judging again: gradebook, explain, exports, pages, and the columns for 0.3.16."""
-    assert marks(capsys) == {"alice": 64.1, "bob": 67.5, "cleo": 57.4}
-    assert run(["extension", "add", "A1", "alice", "cleo", "--until", LATER, "--reason=ill"]) == 0
-    told = capsys.readouterr().out
+    assert marks() == {"alice": 64.1, "bob": 67.5, "cleo": 57.4}
+    told = cli("extension add A1 alice cleo --until", LATER, "--reason=ill").out
     assert "A1, alice: 64.1 -> 67.5   Submitted in time: due" in told
     assert "by an extension" in told
     assert "A1, cleo: 57.4 -> 64.1   67.5 − 5 % (1 day late after 5 min grace; due" in told
     assert "2 marks change." in told
     assert f"A1, alice: due {moment(DUE + timedelta(days=2))}; before: {moment(DUE)}" in told
     assert f"Recorded: alice, A1: until {moment(DUE + timedelta(days=2))}." in told
-    assert {name: each.final for name, each in grades(course).items()} == marks(capsys)
-    assert marks(capsys) == {"alice": 67.5, "bob": 67.5, "cleo": 64.1}
-    assert run(["gradebook", "explain", "A1", "cleo"]) == 0
-    assert "Late work: 67.5 − 5 % (1 day late after 5 min grace; due" in capsys.readouterr().out
-    assert run(["gradebook", "export", "A1", "--format", "moodle"]) == 0
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {name: each.final for name, each in grades(course).items()} == marks()
+    assert marks() == {"alice": 67.5, "bob": 67.5, "cleo": 64.1}
+    printed = cli("gradebook explain A1 cleo")
+    assert "Late work: 67.5 − 5 % (1 day late after 5 min grace; due" in printed.out
+    rows = list(csv.DictReader(cli("gradebook export A1 --format moodle").lines))
     assert {row["student"]: row["mark"] for row in rows}["cleo"] == "64.1"
-    assert run(["feedback", "A1"]) == 0
+    cli("feedback A1")
     page = (course / "feedback/A1/cleo.html").read_text()
     assert "67.5 − 5 %" in page
     assert "ill" not in page.split("<h2", 1)[1].split("</section>")[0], "a reason is for staff"
 
 
-def test_a_dry_run_tells_and_records_nothing(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_tells_and_records_nothing(course: Path) -> None:
     before = (course / "gradebook.db").read_bytes()
-    assert run(["extension", "add", "A1", "cleo", "--exempt", "--dry-run"]) == 0
-    told = capsys.readouterr().out
+    told = cli("extension add A1 cleo --exempt --dry-run").out
     assert "A1, cleo: 57.4 -> 67.5   No deduction: exempt; received" in told
     assert "nothing was recorded" in told
     assert (course / "gradebook.db").read_bytes() == before
-    assert run(["extension", "list"]) == 0
-    assert "There are no extensions." in capsys.readouterr().out
+    assert "There are no extensions." in cli("extension list").out
 
 
-def test_what_is_withdrawn_stays_in_the_history(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["extension", "add", "all", "cleo", "--exempt", "--reason", "long illness"]) == 0
-    assert marks(capsys)["cleo"] == 67.5
-    assert run(["extension", "remove", "all", "cleo"]) == 0
-    assert marks(capsys)["cleo"] == 57.4
-    assert run(["extension", "remove", "all", "cleo"]) == 2
-    assert "has no extension" in capsys.readouterr().err
-    assert run(["extension", "list", "--history", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["extensions"]
+def test_what_is_withdrawn_stays_in_the_history() -> None:
+    cli("extension add all cleo --exempt --reason", "long illness")
+    assert marks()["cleo"] == 67.5
+    cli("extension remove all cleo")
+    assert marks()["cleo"] == 57.4
+    assert "has no extension" in cli("extension remove all cleo", status=2).err
+    told = cli("extension list --history --json").json["extensions"]
     assert [each["removed"] for each in told] == [False, True]
     assert told[0]["reason"] == "long illness"
 
 
-def test_the_extension_of_a_group_is_for_those_in_it_now(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run(["extension", "group", "B", "alice", "cleo"]) == 0
-    assert run(["extension", "add", "A1", "--group", "B", "--until", LATER]) == 0
-    assert marks(capsys) == {"alice": 67.5, "bob": 67.5, "cleo": 64.1}
-    assert run(["extension", "group", "B", "alice", "--remove"]) == 0
-    assert marks(capsys) == {"alice": 64.1, "bob": 67.5, "cleo": 64.1}
+def test_the_extension_of_a_group_is_for_those_in_it_now() -> None:
+    cli("extension group B alice cleo")
+    cli("extension add A1 --group B --until", LATER)
+    assert marks() == {"alice": 67.5, "bob": 67.5, "cleo": 64.1}
+    cli("extension group B alice --remove")
+    assert marks() == {"alice": 64.1, "bob": 67.5, "cleo": 64.1}
 
 
-def test_csv_files_are_read_as_they_are_written(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["extension", "group", "B", "alice"]) == 0
-    assert run(["extension", "add", "A1", "--group", "B", "--until", LATER]) == 0
-    assert run(["extension", "add", "all", "cleo", "--exempt", "--reason", "=1+1, ill"]) == 0
-    assert run(["extension", "export", "-o", "out.csv"]) == 0
-    before = marks(capsys)
+def test_csv_files_are_read_as_they_are_written(course: Path) -> None:
+    cli("extension group B alice")
+    cli("extension add A1 --group B --until", LATER)
+    cli("extension add all cleo --exempt --reason", "=1+1, ill")
+    cli("extension export -o out.csv")
+    before = marks()
     for name in ("gradebook.db", "gradebook.db-wal", "gradebook.db-shm"):
         (course / name).unlink(missing_ok=True)
     put(course, "alice", timedelta(hours=15))
     put(course, "cleo", timedelta(days=3))
-    assert run(["extension", "import", "out.csv"]) == 0
-    assert marks(capsys) == {name: before[name] for name in ("alice", "cleo")}
-    assert run(["extension", "export"]) == 0
-    assert capsys.readouterr().out == (course / "out.csv").read_text()
+    cli("extension import out.csv")
+    assert marks() == {name: before[name] for name in ("alice", "cleo")}
+    assert cli("extension export").out == (course / "out.csv").read_text()
 
 
-def test_a_csv_with_a_mistake_changes_nothing(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_csv_with_a_mistake_changes_nothing(course: Path) -> None:
     (course / "x.csv").write_text(
         "assignment,student,until,exempt\nA1,alice,soon,\nA9,bob,,yes\nA1,cleo,,yes\nA1,dan,,\n"
     )
-    assert run(["extension", "import", "x.csv"]) == 2
-    told = capsys.readouterr().err
+    told = cli("extension import x.csv", status=2).err
     assert "line 2: 'soon' is no time." in told
     assert "line 3: There is no assignment 'A9'" in told
     assert "line 5: An extension has a new due date, or it is an exemption." in told
-    assert marks(capsys)["cleo"] == 57.4
+    assert marks()["cleo"] == 57.4
 
 
 def test_times_without_an_offset_are_in_the_zone_of_the_course(course: Path) -> None:
     (course / "mograder.toml").write_text(f'timezone = "Asia/Kolkata"\n{SETTINGS}')
     (course / "x.csv").write_text("assignment,student,until\nA1,bob,2030-01-02T18:00\n")
-    assert run(["extension", "add", "A1", "alice", "--until", "2030-01-02T18:00"]) == 0
-    assert run(["extension", "import", "x.csv"]) == 0
+    cli("extension add A1 alice --until 2030-01-02T18:00")
+    cli("extension import x.csv")
     with Gradebook(course / "gradebook.db") as book:
         given = {each.student: each.until for each in LateWork(book).history()}
     assert given == dict.fromkeys(("alice", "bob"), datetime(2030, 1, 2, 12, 30, tzinfo=UTC))
 
 
-def test_a_stored_rule_counts_before_the_settings(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
     settings = SETTINGS + "[items.A1.penalties]\nper_day = 10\n"
     (course / "mograder.toml").write_text(settings)
-    assert marks(capsys)["cleo"] == 47.2
-    assert run(["extension", "policy", "all", "per_day=1", "late_days=1"]) == 0
-    assert marks(capsys) == {"alice": 67.5, "bob": 67.5, "cleo": 54.0}
-    assert run(["extension", "policy", "A1", "per_day=20", "max=30", "--dry-run"]) == 0
-    assert "A1, cleo: 54 -> 47.2" in capsys.readouterr().out
-    assert run(["extension", "policy", "A1"]) == 0
-    told = capsys.readouterr().out
+    assert marks()["cleo"] == 47.2
+    cli("extension policy all per_day=1 late_days=1")
+    assert marks() == {"alice": 67.5, "bob": 67.5, "cleo": 54.0}
+    assert "A1, cleo: 54 -> 47.2" in cli("extension policy A1 per_day=20 max=30 --dry-run").out
+    told = cli("extension policy A1").out
     assert "per_day = 10  ([items.A1.penalties])" in told
     assert "max = 100  (default)" in told
-    assert run(["extension", "policy", "all", "--default"]) == 0
-    assert marks(capsys)["cleo"] == 47.2
-    assert run(["extension", "policy", "A1", "late_days=1"]) == 2
-    assert run(["extension", "policy", "A1", "per_week=1"]) == 2
-    assert run(["extension", "policy", "A1", "per_day=-1"]) == 2
+    cli("extension policy all --default")
+    assert marks()["cleo"] == 47.2
+    cli("extension policy A1 late_days=1", status=2)
+    cli("extension policy A1 per_week=1", status=2)
+    cli("extension policy A1 per_day=-1", status=2)
 
 
-def test_a_mistyped_student_is_told_and_an_early_time_too(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_mistyped_student_is_told_and_an_early_time_too() -> None:
     early = (DUE - timedelta(days=2)).isoformat()
-    assert run(["extension", "add", "A1", "alcie", "--until", early]) == 0
-    told = capsys.readouterr().err
+    told = cli("extension add A1 alcie --until", early).err
     assert "the gradebook does not know alcie yet" in told
     assert "is not after the due date" in told
-    assert run(["extension", "add", "A1", "alice"]) == 2
-    assert run(["extension", "add", "A1", "--until", LATER]) == 2
+    cli("extension add A1 alice", status=2)
+    cli("extension add A1 --until", LATER, status=2)
 
 
-def test_a_deduction_of_0_3_16_stays_until_something_is_known(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_deduction_of_0_3_16_stays_until_something_is_known(course: Path) -> None:
     for name in ("gradebook.db", "gradebook.db-wal", "gradebook.db-shm"):
         (course / name).unlink(missing_ok=True)
     (course / "mograder.toml").write_text("")
     put_recorded(course / "gradebook.db")
-    assert marks(capsys)["alice"] == 60
-    assert run(["extension", "add", "A1", "alice", "--exempt"]) == 0
-    assert marks(capsys)["alice"] == 60, "deductions are not switched on, so 0.3.16's stays"
+    assert marks()["alice"] == 60
+    cli("extension add A1 alice --exempt")
+    assert marks()["alice"] == 60, "deductions are not switched on, so 0.3.16's stays"
     (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")
-    assert run(["extension", "add", "A1", "alice", "--exempt"]) == 0
-    assert marks(capsys)["alice"] == 67
+    cli("extension add A1 alice --exempt")
+    assert marks()["alice"] == 67
     assert grades(course)["alice"].final == 67
-    assert run(["extension", "remove", "A1", "alice"]) == 0
-    assert marks(capsys)["alice"] == 60
+    cli("extension remove A1 alice")
+    assert marks()["alice"] == 60
     assert (grades(course)["alice"].penalty_pct, grades(course)["alice"].final) == (10, 60)
 
 
-def test_an_extension_tells_whose_marks_wait_for_it_and_whose_are_seen(
-    course: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_extension_tells_whose_marks_wait_for_it_and_whose_are_seen(course: Path) -> None:
     """A1 has hidden tests; its due date passed long ago, and the extension has not ended."""
     until = SystemClock().now().replace(microsecond=0) + timedelta(days=2)
     with Gradebook(course / "gradebook.db") as book:
         feedback = CourseFeedback(loaded(course), book, "A1", grading_key(loaded(course)), LONG_AGO)
         release(feedback, ["alice"], at=None, by="prof")
-    assert run(["extension", "add", "A1", "bob", "--until", until.isoformat(), "--dry-run"]) == 0
-    told = capsys.readouterr().out
+    told = cli("extension add A1 bob --until", until.isoformat(), "--dry-run").out
     tell = f"A1: marks that tell results of hidden tests are told after {moment(until)}"
     assert f"{tell}; before: at once." in told
     assert "Seen already, and so not hidden again: the marks of alice." in told
     assert "Released, and told then" not in told
     (course / "mograder.toml").write_text("")
-    assert run(["extension", "add", "A1", "bob", "--until", until.isoformat()]) == 0
-    assert "A1 has no due date, and so nothing is late there." in capsys.readouterr().err
+    printed = cli("extension add A1 bob --until", until.isoformat())
+    assert "A1 has no due date, and so nothing is late there." in printed.err

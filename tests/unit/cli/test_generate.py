@@ -7,25 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.notebook.source.templates import assignment_text, lecture_text
+from tests.support.command_line import cli
 
 TEXT = assignment_text("A1", marimo="0.25.2")
 
 
 @pytest.fixture
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path) -> Path:
     """A course with two assignments and a lecture, which is also the working directory."""
     for name, text in {
         "A1-Sums": TEXT,
         "A2-Means": TEXT,
         "L01-Sums": lecture_text("L1", marimo="0.25.2", assignment="A1-Sums"),
     }.items():
-        (tmp_path / "source" / name).mkdir(parents=True)
-        (tmp_path / "source" / name / f"{name}.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    return tmp_path
+        (here / "source" / name).mkdir(parents=True)
+        (here / "source" / name / f"{name}.py").write_text(text)
+    return here
 
 
 def released(course: Path, directory: str = "release") -> set[str]:
@@ -33,27 +31,23 @@ def released(course: Path, directory: str = "release") -> set[str]:
     return {path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file()}
 
 
-def test_several_names_are_made_and_told_in_their_order(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_several_names_are_made_and_told_in_their_order(course: Path) -> None:
     """B112."""
-    assert run(["generate", "A2", "A1", "--no-validate"]) == 0
-    assert capfd.readouterr().out == (
+    printed = cli("generate A2 A1 --no-validate")
+    assert printed.out == (
         "OK: source/A2-Means/A2-Means.py -> release/A2-Means/A2-Means.py\n"
         "OK: source/A1-Sums/A1-Sums.py -> release/A1-Sums/A1-Sums.py\n"
     )
     assert released(course) == {"A1-Sums/A1-Sums.py", "A2-Means/A2-Means.py"}
 
 
-def test_a_lecture_is_made_from_a_path_and_links_to_the_hub(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lecture_is_made_from_a_path_and_links_to_the_hub(course: Path) -> None:
     """B70, B113."""
-    assert run(["generate", "--lecture", "source/L01-Sums/L01-Sums.py"]) == 0
+    printed = cli("generate --lecture source/L01-Sums/L01-Sums.py")
     text = (course / "release/L01-Sums/L01-Sums.py").read_text()
     assert "](../../../../edit/A1-Sums/)" in text
     assert 'mograder-type = "lecture"' in text
-    assert capfd.readouterr().out.startswith("OK: source/L01-Sums/L01-Sums.py -> ")
+    assert printed.out.startswith("OK: source/L01-Sums/L01-Sums.py -> ")
 
 
 def test_another_output_directory_and_another_course_directory(
@@ -61,7 +55,7 @@ def test_another_output_directory_and_another_course_directory(
 ) -> None:
     (course / "elsewhere").mkdir()
     monkeypatch.chdir(course / "elsewhere")
-    assert run(["generate", "A1", "-C", "..", "-o", "out", "--no-validate"]) == 0
+    cli("generate A1 -C .. -o out --no-validate")
     assert released(course, "elsewhere/out") == {"A1-Sums/A1-Sums.py"}
     assert released(course) == set()
 
@@ -69,47 +63,42 @@ def test_another_output_directory_and_another_course_directory(
 def test_the_courses_own_directories_are_used(course: Path) -> None:
     (course / "mograder.toml").write_text('[dirs]\nsource = "src"\nrelease = "out"\n')
     (course / "source").rename(course / "src")
-    assert run(["generate", "A1", "--no-validate"]) == 0
+    cli("generate A1 --no-validate")
     assert released(course, "out") == {"A1-Sums/A1-Sums.py"}
 
 
-def test_a_dry_run_writes_nothing(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["generate", "A1", "--dry-run"]) == 0
-    assert capfd.readouterr().out.startswith("DRY-RUN: source/A1-Sums/A1-Sums.py -> release/")
+def test_a_dry_run_writes_nothing(course: Path) -> None:
+    printed = cli("generate A1 --dry-run")
+    assert printed.out.startswith("DRY-RUN: source/A1-Sums/A1-Sums.py -> release/")
     assert not (course / "release").exists()
 
 
 @pytest.mark.parametrize("name", ["B", "A3", "source/A9/A9.py"])
-def test_a_name_without_a_source_is_a_mistake_of_the_command_line(
-    course: Path, name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_name_without_a_source_is_a_mistake_of_the_command_line(course: Path, name: str) -> None:
     """compatibility-0.3.16.md 7: 2."""
-    assert run(["generate", name]) == 2
-    assert "There is no" in capfd.readouterr().err
+    assert "There is no" in cli("generate", name, status=2).err
     assert not (course / "release").exists()
 
 
-def test_one_mistake_ends_with_1_and_does_not_stop_the_others(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_one_mistake_ends_with_1_and_does_not_stop_the_others(course: Path) -> None:
     notebook = course / "source/A1-Sums/A1-Sums.py"
     notebook.write_text(TEXT.replace("    ### END SOLUTION\n", "", 1))
-    assert run(["generate", "A1", "A2", "--no-validate"]) == 1
-    assert "source/A1-Sums/A1-Sums.py:" in capfd.readouterr().err
+    assert "source/A1-Sums/A1-Sums.py:" in cli("generate A1 A2 --no-validate", status=1).err
     assert released(course) == {"A2-Means/A2-Means.py"}
 
 
 def test_a_form_is_added_for_an_assignment_server(course: Path) -> None:
     url = "https://example.org:8443"
-    assert run(["generate", "A1", "--no-validate", "--submit-url", url]) == 0
+    cli("generate A1 --no-validate --submit-url", url)
     text = (course / "release/A1-Sums/A1-Sums.py").read_text()
     assert f'_submit("{url}", "A1-Sums", __file__, _user, token' in text
 
 
-def test_progress_is_json_lines_on_stderr(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_json_lines_on_stderr(course: Path) -> None:
     """As compatibility-0.3.16.md 9 has it for autograding."""
-    assert run(["generate", "A1", "A2", "--no-validate", "--progress"]) == 0
-    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    events = [
+        json.loads(line) for line in cli("generate A1 A2 --no-validate --progress").err.splitlines()
+    ]
     assert events[0] == {"event": "start", "assignments": ["A1-Sums", "A2-Means"]}
     assert {
         "event": "progress",
@@ -119,9 +108,8 @@ def test_progress_is_json_lines_on_stderr(course: Path, capfd: pytest.CaptureFix
     assert events[-1] == {"event": "results", "results": {"A1-Sums": "ok", "A2-Means": "ok"}}
 
 
-def test_the_same_item_twice_is_made_once(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["generate", "A1", "source/A1-Sums", "--no-validate"]) == 0
-    assert capfd.readouterr().out.count("OK:") == 1
+def test_the_same_item_twice_is_made_once(course: Path) -> None:
+    assert cli("generate A1 source/A1-Sums --no-validate").out.count("OK:") == 1
 
 
 @pytest.mark.parametrize(
@@ -129,24 +117,22 @@ def test_the_same_item_twice_is_made_once(course: Path, capfd: pytest.CaptureFix
     [("aux", "Windows reserves the name AUX"), ("a1-sums", "there is 'A1-Sums' already")],
 )
 def test_a_new_name_that_some_students_could_not_store_is_refused(
-    course: Path, capfd: pytest.CaptureFixture[str], name: str, told: str
+    course: Path, name: str, told: str
 ) -> None:
-    assert run(["generate", "A1-Sums", "--no-validate"]) == 0
+    cli("generate A1-Sums --no-validate")
     (course / "source" / name).mkdir()
     (course / "source" / name / f"{name}.py").write_text(TEXT)
-    assert run(["generate", name, "--no-validate"]) == 1
-    assert told in capfd.readouterr().err
+    assert told in cli("generate", name, "--no-validate", status=1).err
     assert released(course) == {"A1-Sums/A1-Sums.py"}
 
 
 @pytest.mark.parametrize("arguments", [["A1-Sums", "--no-validate"], ["L01-Sums", "--lecture"]])
 def test_a_new_file_that_some_students_could_not_store_is_refused(
-    course: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+    course: Path, arguments: list[str]
 ) -> None:
     for name in ("nul.csv", "Data.csv", "data.csv"):
         (course / "source" / arguments[0] / name).write_text("1\n")
-    assert run(["generate", *arguments]) != 0
-    told = capfd.readouterr().err
+    told = cli("generate", *arguments, status=1).err
     assert "nul.csv: Windows reserves the name NUL for a device." in told
     assert "Data.csv and data.csv: on Windows and macOS they are one file." in told
     assert released(course) == set()
@@ -154,28 +140,24 @@ def test_a_new_file_that_some_students_could_not_store_is_refused(
 
 @pytest.mark.parametrize("arguments", [["A1-Sums", "--no-validate"], ["L01-Sums", "--lecture"]])
 def test_a_file_that_students_have_already_is_warned_of_only(
-    course: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+    course: Path, arguments: list[str]
 ) -> None:
     for base in ("source", "release"):
         (course / base / arguments[0]).mkdir(parents=True, exist_ok=True)
         (course / base / arguments[0] / "nul.csv").write_text("1\n")
-    assert run(["generate", *arguments]) == 0
-    assert f"ADVICE: {arguments[0]}: nul.csv: Windows reserves" in capfd.readouterr().out
+    assert f"ADVICE: {arguments[0]}: nul.csv: Windows reserves" in cli("generate", *arguments).out
 
 
-def test_packages_that_do_not_run_in_the_browser_are_told(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_packages_that_do_not_run_in_the_browser_are_told(course: Path) -> None:
     source = course / "source" / "A1-Sums" / "A1-Sums.py"
     source.write_text(TEXT.replace('"marimo', '"numpy<2",\n#   "marimo', 1))
-    assert run(["generate", "A1", "A2", "--dry-run"]) == 0
-    lines = capfd.readouterr().out.splitlines()
+    lines = cli("generate A1 A2 --dry-run").lines
     (told,) = [line for line in lines if "Pyodide" in line]
     assert told.startswith("ADVICE: source/A1-Sums/A1-Sums.py:")
     assert "numpy<2, but Pyodide" in told
 
 
-def test_generate_alone_lists_the_sources(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["generate"]) == 2
+def test_generate_alone_lists_the_sources(course: Path) -> None:
+    printed = cli("generate", status=2)
     held = "source holds: A1-Sums, A2-Means, L01-Sums.\n"
-    assert capfd.readouterr().err.endswith(f"Error: Name what to generate. {held}")
+    assert printed.err.endswith(f"Error: Name what to generate. {held}")

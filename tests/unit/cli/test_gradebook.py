@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.settings import load_settings
 from mograder.grading.results.grading_result import (
     GradedCheck,
@@ -26,6 +25,7 @@ from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, Penalty
 from mograder.store.marking.mark_reasons import read_mark_reasons
+from tests.support.command_line import cli
 from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, put_recorded
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
@@ -33,11 +33,9 @@ BIDI = "\u202egnirts\x1b[31m"
 
 
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    (tmp_path / "mograder.toml").write_text("")
-    return tmp_path
+def course(here: Path) -> Path:
+    (here / "mograder.toml").write_text("")
+    return here
 
 
 @pytest.fixture
@@ -110,13 +108,8 @@ def signed_run(course: Path) -> GradingRun:
     )
 
 
-def out(capfd: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
-    assert run(["gradebook", *words]) == status
-    return capfd.readouterr().out
-
-
-def test_show_lists_students_by_questions(graded: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert out(capfd, "show", "A1").splitlines() == [
+def test_show_lists_students_by_questions(graded: Path) -> None:
+    assert cli("gradebook show A1").lines == [
         "Student  Q1 /10  Q2 /15  Q3 /15  Analysis /60  Checks  Manual  Total /100  Mark",
         "alice       7.1      15       0           45*    22.1      45        67.1  60.4",
         "bob         7.1    15!?       5            -?    27.1       -           -     -",
@@ -127,30 +120,25 @@ def test_show_lists_students_by_questions(graded: Path, capfd: pytest.CaptureFix
     ]
 
 
-def test_show_lists_students_by_assignments_and_one_student(
-    graded: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert out(capfd, "show").splitlines() == [
+def test_show_lists_students_by_assignments_and_one_student(graded: Path) -> None:
+    assert cli("gradebook show").lines == [
         "Student    A1",
         "alice    60.4",
         "bob         -",
     ]
-    only = out(capfd, "show", "a1", "--student", "bob")
+    only = cli("gradebook show a1 --student bob").out
     assert "alice" not in only
-    told = json.loads(out(capfd, "show", "--json"))
+    told = cli("gradebook show --json").json
     assert [(each["student"], each["mark"]) for each in told["A1"]] == [
         ("alice", 60.4),
         ("bob", None),
     ]
     assert told["A1"][0]["questions"][3]["marker"] == "mia"
-    assert run(["gradebook", "show", "A1", "--student", "zoe"]) == 3
-    assert "It has none of any student" in capfd.readouterr().err
+    assert "It has none of any student" in cli("gradebook show A1 --student zoe", status=3).err
 
 
-def test_explain_tells_conditions_markers_and_the_penalty(
-    graded: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    said = out(capfd, "explain", "A1", "alice")
+def test_explain_tells_conditions_markers_and_the_penalty(graded: Path) -> None:
+    said = cli("gradebook explain A1 alice").out
     lines = said.splitlines()
     assert lines[:5] + lines[14:17] == [
         "A1, alice: 60.4 of 100",
@@ -167,54 +155,50 @@ def test_explain_tells_conditions_markers_and_the_penalty(
     assert "  Total: 22.1 + 45 = 67.1\n  Late work: 67.1 − 10 % (by mograder 0.3.16" in said
     assert "\x1b" not in said
     assert "\u202e" not in said
-    told = json.loads(out(capfd, "explain", "A1", "alice", "--json"))
+    told = cli("gradebook explain A1 alice --json").json
     assert told["result"]["checks"][0]["labels"][0]["label"] == "Q1: area"
     assert [each["marker"] for each in told["history"]][-2:] == ["mia", "mia"]
-    assert run(["gradebook", "explain", "A1", "zoe"]) == 3
+    cli("gradebook explain A1 zoe", status=3)
 
 
 def test_explain_shows_no_conditions_of_a_result_that_was_changed(
-    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
+    graded: Path, course: Path
 ) -> None:
     better = render_result(result({**FAIR, "Q3": 15.0}))
     with Gradebook(graded) as book:
         book.record_run(replace(signed_run(course), result=better))
-    said = out(capfd, "explain", "A1", "alice")
+    said = cli("gradebook explain A1 alice").out
     assert "  No conditions are shown: its result was changed after it was signed. Grade" in said
     assert "area of a square" not in said
-    told = json.loads(out(capfd, "explain", "A1", "alice", "--json"))
+    told = cli("gradebook explain A1 alice --json").json
     assert (told["result"], told["problem"]) == (None, "its result was changed after it was signed")
 
 
-def test_explain_tells_of_marks_of_0_3_16(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_explain_tells_of_marks_of_0_3_16(course: Path) -> None:
     put_recorded(course / "gradebook.db")
-    said = out(capfd, "explain", "A1", "alice")
+    said = cli("gradebook explain A1 alice").out
     assert "  Q1: its marks are in the sum of the checks, which 0.3.16 graded\n" in said
     assert "  All questions without checks: 42 of 60, given by mograder 0.3.16 on " in said
     assert "  Total: 25 + 42 = 67\n  Late work: 67 − 10 % (by mograder 0.3.16" in said
     assert ") = 60\n" in said
 
 
-def test_marks_are_given_confirmed_and_withdrawn(
-    graded: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    said = out(capfd, "mark", "A1", "bob", "Analysis=30,5", "--comment", "Fine.", "--marker", "mia")
+def test_marks_are_given_confirmed_and_withdrawn(graded: Path) -> None:
+    said = cli("gradebook mark A1 bob Analysis=30,5 --comment Fine. --marker mia").out
     assert said == "A1, bob: no total yet: Q2 is not confirmed yet\n"
-    assert out(capfd, "confirm", "A1", "--marker", "ole") == "Confirmed the marks of 1 student.\n"
-    assert out(capfd, "confirm", "A1") == "Confirmed the marks of 0 students.\n"
+    assert cli("gradebook confirm A1 --marker ole").out == "Confirmed the marks of 1 student.\n"
+    assert cli("gradebook confirm A1").out == "Confirmed the marks of 0 students.\n"
     with Gradebook(graded) as book:
         bob = book.grades("A1")[1]
     assert (bob.total, bob.comment) == (57.6, "Fine.")
     assert {q.key: q.marker for q in bob.questions if q.marker} == {"Q2": "ole", "Analysis": "mia"}
-    assert "no total yet" in out(capfd, "mark", "A1", "bob", "Analysis=none")
-    assert out(capfd, "mark", "A1", "bob", "--whole", "20") == "A1, bob: 47.1 of 100\n"
+    assert "no total yet" in cli("gradebook mark A1 bob Analysis=none").out
+    assert cli("gradebook mark A1 bob --whole 20").out == "A1, bob: 47.1 of 100\n"
 
 
-def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(
-    graded: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    out(capfd, "mark", "A1", "bob", "Q1=7.1")
-    out(capfd, "mark", "A1", "bob", "Q1=9", "--reason", "The check was too strict.")
+def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -> None:
+    cli("gradebook mark A1 bob Q1=7.1")
+    cli("gradebook mark A1 bob Q1=9 --reason", "The check was too strict.")
     with Gradebook(graded) as book:
         (now, *_) = book.grades("A1")[1].questions
         reasons = read_mark_reasons(book, "A1")["bob"]["Q1"]
@@ -239,41 +223,32 @@ def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(
         (["export", "--by", "question"], 2, "--by question is for the marks of one"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    graded: Path, capfd: pytest.CaptureFixture[str], words: list[str], status: int, said: str
-) -> None:
-    assert run(["gradebook", *words]) == status
-    assert said in " ".join(capfd.readouterr().err.split())
+def test_what_cannot_be_is_refused(graded: Path, words: list[str], status: int, said: str) -> None:
+    assert said in " ".join(cli("gradebook", *words, status=status).err.split())
 
 
 @pytest.mark.parametrize("command", ["show", "check", "export", "explain A1 x", "mark A1 x Q1=1"])
-def test_without_a_gradebook_nothing_is_made(
-    course: Path, capfd: pytest.CaptureFixture[str], command: str
-) -> None:
-    assert run(["gradebook", *command.split()]) == 3
-    assert "There is no gradebook" in capfd.readouterr().err
+def test_without_a_gradebook_nothing_is_made(course: Path, command: str) -> None:
+    assert "There is no gradebook" in cli("gradebook", *command.split(), status=3).err
     assert not (course / "gradebook.db").exists()
 
 
-def test_export_writes_what_the_uploads_read(
-    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_export_writes_what_the_uploads_read(graded: Path, course: Path) -> None:
     head = "student,mark,auto_mark,feedback,penalty_pct,penalised_mark"
     comment, late = f"Well {BIDI}", "Late penalty: -10%. Raw mark: 67.1."
-    assert out(capfd, "export", "A1") == (
+    assert cli("gradebook export A1").out == (
         f"{head},Q1,Q2,Q3,Analysis\nalice,67.1,22.1,{comment},10,60.4,7.1,15,0,45\n"
         "bob,,27.1,,,,7.1,15,5,\n"
     )
-    assert out(capfd, "export", "A1", "--by", "assignment").splitlines()[0] == head
-    assert out(capfd, "export", "A1", "--format", "moodle") == (
+    assert cli("gradebook export A1 --by assignment").lines[0] == head
+    assert cli("gradebook export A1 --format moodle").out == (
         f'student,mark,feedback\nalice,60.4,"{late}\n\n{comment}"\nbob,,\n'
     )
-    assert out(capfd, "export", "A1", "--format", "https") == (
+    assert cli("gradebook export A1 --format https").out == (
         f"username,grade,feedback\nalice,60.4,{comment}\n"
     )
-    assert out(capfd, "export") == "student,A1\nalice,60.4\nbob,\n"
-    assert run(["gradebook", "export", "A1", "--format", "json", "-o", "marks.json"]) == 0
-    said = capfd.readouterr().err
+    assert cli("gradebook export").out == "student,A1\nalice,60.4\nbob,\n"
+    said = cli("gradebook export A1 --format json -o marks.json").err
     waits = "Q2 is not confirmed yet, Analysis is not marked yet"
     assert f"Warning: A1: bob has no mark: {waits}." in said
     assert "Wrote marks.json: the marks of 2 submissions." in said
@@ -282,26 +257,24 @@ def test_export_writes_what_the_uploads_read(
     assert (course / "marks.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_check_ends_with_1_for_damage_only(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_check_ends_with_1_for_damage_only(course: Path) -> None:
     put_recorded(course / "gradebook.db")
-    said = out(capfd, "check")
+    said = cli("gradebook check").out
     assert "  [--] gradebook: A1, bob: 0.3.16 graded again" in said
-    assert "A1" not in out(capfd, "check", "A3")
-    assert run(["gradebook", "check", "A9"]) == 3
+    assert "A1" not in cli("gradebook check A3").out
+    cli("gradebook check A9", status=3)
 
 
-def test_check_verifies_the_signatures_of_results(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_check_verifies_the_signatures_of_results(course: Path) -> None:
     signed = signed_run(course)
     with Gradebook(course / "gradebook.db") as book:
         book.record_run(signed)
-        assert "was changed" not in out(capfd, "check")
+        assert "was changed" not in cli("gradebook check").out
         better = render_result(result({**FAIR, "Q3": 15.0}))
         book.record_run(replace(signed, student="bob", result=better))
         book.record_run(replace(signed, student="carol", result="{}"))
         book.record_run(replace(signed, student="dan"))
-    said = out(capfd, "check", status=1)
+    said = cli("gradebook check", status=1).out
     assert [line for line in said.splitlines() if "was changed" in line] == [
         "  [!!] gradebook: A1, bob: result 2 was changed",
         "  [!!] gradebook: A1, carol: result 3 was changed",
@@ -309,34 +282,29 @@ def test_check_verifies_the_signatures_of_results(
     ]
 
 
-def test_an_exported_file_is_filled_in_and_taken_back(
-    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path) -> None:
     file = course / "marks.csv"
-    assert run(["gradebook", "export", "A1", "-o", str(file)]) == 0
-    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 students changed.\n"
+    cli("gradebook export A1 -o", str(file))
+    assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
     text = file.read_text("utf-8").replace("bob,,27.1,,,,7.1,15,5,", "bob,,27.1,Hm,,,7.1,12,5,40,5")
     file.write_text(text.replace("40,5", '"40,5"'), "utf-8")
     told = "  bob: Q2 15 -> 12, Analysis - -> 40.5, comment\nA1: 1 student changed.\n"
-    dry = out(capfd, "import", "A1", "marks.csv", "--dry-run")
+    dry = cli("gradebook import A1 marks.csv --dry-run").out
     assert dry == f"{told}Dry run — nothing was recorded.\n"
-    assert out(capfd, "import", "A1", "marks.csv", "--marker", "mia") == told
+    assert cli("gradebook import A1 marks.csv --marker mia").out == told
     with Gradebook(graded) as book:
         alice, bob = book.grades("A1")
     assert (bob.total, bob.comment) == (64.6, "Hm")
     assert {q.key for q in bob.questions if q.marker == "mia"} == {"Q2", "Analysis"}
     assert alice.total == 67.1
-    assert out(capfd, "import", "A1", "marks.csv") == "A1: 0 students changed.\n"
+    assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
 
 
-def test_a_file_with_one_wrong_row_changes_nothing(
-    graded: Path, course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_with_one_wrong_row_changes_nothing(graded: Path, course: Path) -> None:
     (course / "m.csv").write_text(
         "student,Q2,Q9\nbob,12,1\nzoe,1,\nbob,2,\nalice,16,\n,1,\n", "utf-8"
     )
-    assert run(["gradebook", "import", "A1", "m.csv"]) == 2
-    said = capfd.readouterr().err
+    said = cli("gradebook import A1 m.csv", status=2).err
     assert "m.csv cannot be used; no mark was changed." in said
     assert "  line 3 (zoe): the gradebook has no submission of this student." in said
     assert "  line 4 (bob): there is another row for this student." in said
@@ -345,5 +313,4 @@ def test_a_file_with_one_wrong_row_changes_nothing(
     with Gradebook(graded) as book:
         assert [m for m in book.history("A1", "bob") if m.marker] == []
     (course / "m.csv").write_text("student,mark\nbob,12\n", "utf-8")
-    assert run(["gradebook", "import", "A1", "m.csv"]) == 2
-    assert "m.csv has no marks by question." in capfd.readouterr().err
+    assert "m.csv has no marks by question." in cli("gradebook import A1 m.csv", status=2).err

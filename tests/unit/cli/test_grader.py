@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.web.grader import server
 from mograder.web.grader.access import ProxyRules
 from mograder.web.grader.server import GraderOptions, ProxiedGraderOptions
+from tests.support.command_line import cli
 
 _VARIABLES = {
     "MOGRADER_INSTRUCTORS": "prof, tutor",
@@ -34,7 +34,7 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> list[ProxiedGraderOptions]:
 def test_the_defaults_are_those_of_0_3_16(
     tmp_path: Path, proxied: list[ProxiedGraderOptions]
 ) -> None:
-    assert run(["grader-asgi", str(tmp_path)]) == 0
+    cli("grader-asgi", str(tmp_path))
     [options] = proxied
     assert (options.host, options.port, options.base_url) == ("0.0.0.0", 2718, "")
     assert options.loaded.course_dir == tmp_path
@@ -47,7 +47,7 @@ def test_0_3_16s_variables_are_read(
 ) -> None:
     for name, value in _VARIABLES.items():
         monkeypatch.setenv(name, value)
-    assert run(["grader-asgi", str(tmp_path)]) == 0
+    cli("grader-asgi", str(tmp_path))
     [options] = proxied
     assert options.base_url == "/live/grader"
     assert options.rules.instructors == {"prof", "tutor"}
@@ -61,10 +61,10 @@ def test_options_override_variables_and_these_the_settings(
 ) -> None:
     toml = '[hub]\ninstructors = ["set"]\n[marking]\nmarkers = ["listed"]\n'
     (tmp_path / "mograder.toml").write_text(toml)
-    assert run(["grader-asgi", str(tmp_path)]) == 0
+    cli("grader-asgi", str(tmp_path))
     monkeypatch.setenv("MOGRADER_INSTRUCTORS", "prof")
-    assert run(["grader-asgi", str(tmp_path), "--markers", "marta,max"]) == 0
-    assert run(["grader-asgi", str(tmp_path), "--instructors", "lecturer"]) == 0
+    cli("grader-asgi", str(tmp_path), "--markers", "marta,max")
+    cli("grader-asgi", str(tmp_path), "--instructors", "lecturer")
     found = [(sorted(each.rules.instructors), sorted(each.rules.markers)) for each in proxied]
     assert found == [
         (["set"], ["listed"]),
@@ -85,7 +85,7 @@ def test_options_override_variables_and_these_the_settings(
 def test_an_option_with_a_mistake_is_refused_before_anything_is_served(
     tmp_path: Path, proxied: list[ProxiedGraderOptions], wrong: list[str]
 ) -> None:
-    assert run(["grader-asgi", str(tmp_path), *wrong]) == 2
+    cli("grader-asgi", str(tmp_path), *wrong, status=2)
     assert proxied == []
 
 
@@ -94,7 +94,7 @@ def test_the_local_grader_takes_its_options(
 ) -> None:
     served: list[GraderOptions] = []
     monkeypatch.setattr(server, "serve_grader", served.append)
-    assert run(["grader", str(tmp_path), "--headless", "-p", "0", "--base-url", "/here"]) == 0
-    assert run(["grader", str(tmp_path / "nowhere")]) == 2
+    cli("grader", str(tmp_path), "--headless", "-p", "0", "--base-url", "/here")
+    cli("grader", str(tmp_path / "nowhere"), status=2)
     [options] = served
     assert (options.port, options.headless, options.base_url) == (0, True, "/here")

@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 from marimo._convert.converters import MarimoConvert
 
-from mograder.cli.main import run
 from mograder.core.settings import load_settings
+from tests.support.command_line import cli
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def files(directory: Path) -> set[str]:
@@ -24,11 +19,8 @@ def files(directory: Path) -> set[str]:
     return {path.relative_to(directory).as_posix() for path in found}
 
 
-def test_a_new_course_has_settings_an_assignment_and_a_lecture(
-    here: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["new", 'Sums "and" means']) == 0
-    assert capfd.readouterr().out.startswith('Wrote Sums "and" means/mograder.toml\n')
+def test_a_new_course_has_settings_an_assignment_and_a_lecture(here: Path) -> None:
+    assert cli("new", 'Sums "and" means').out.startswith('Wrote Sums "and" means/mograder.toml\n')
     course = here / 'Sums "and" means'
     (wheel,) = (course / ".mograder/runtime").iterdir()
     assert files(course) == {
@@ -42,15 +34,15 @@ def test_a_new_course_has_settings_an_assignment_and_a_lecture(
 
 
 def test_what_is_written_is_as_marimo_writes_it(here: Path) -> None:
-    run(["new", "."])
+    cli("new .")
     for path in (here / "source").rglob("*.py"):
         assert MarimoConvert.from_py(path.read_text()).to_py() == path.read_text()
 
 
 def test_a_new_course_generates(here: Path) -> None:
-    run(["new", "."])
-    assert run(["generate", "A1", "--no-validate"]) == 0
-    assert run(["generate", "L01", "--lecture"]) == 0
+    cli("new .")
+    cli("generate A1 --no-validate")
+    cli("generate L01 --lecture")
     text = (here / "release/L01-Welcome/L01-Welcome.py").read_text()
     assert "](../../../../edit/A1-First-Steps/)" in text
 
@@ -58,7 +50,7 @@ def test_a_new_course_generates(here: Path) -> None:
 @pytest.mark.parametrize("option", ["--assignment", "--lecture"])
 def test_an_item_is_added_where_the_course_has_its_sources(here: Path, option: str) -> None:
     (here / "mograder.toml").write_text('[dirs]\nsource = "src"\n')
-    assert run(["new", option, "X7-Sorting"]) == 0
+    cli("new", option, "X7-Sorting")
     text = (here / "src/X7-Sorting/X7-Sorting.py").read_text()
     assert "# X7 Sorting\n" in text
     assert ('mograder-type = "lecture"' in text) == (option == "--lecture")
@@ -68,14 +60,11 @@ def test_an_item_is_added_where_the_course_has_its_sources(here: Path, option: s
 
 
 @pytest.mark.parametrize("there", ["mograder.toml", "source/L01-Welcome/L01-Welcome.py"])
-def test_nothing_is_overwritten_and_then_nothing_is_written(
-    here: Path, there: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_overwritten_and_then_nothing_is_written(here: Path, there: str) -> None:
     path = here / "course" / there
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    assert run(["new", "course"]) == 5
-    assert "exists already" in capfd.readouterr().err
+    assert "exists already" in cli("new course", status=5).err
     assert (files(here / "course"), path.read_text()) == ({there}, "mine")
 
 
@@ -84,13 +73,13 @@ def test_nothing_is_overwritten_and_then_nothing_is_written(
     [[], ["course", "--assignment", "A1"], ["--assignment", "A1", "--lecture", "L1"]],
 )
 def test_one_thing_is_started_at_a_time(here: Path, arguments: list[str]) -> None:
-    assert run(["new", *arguments]) == 2
+    cli("new", *arguments, status=2)
     assert files(here) == set()
 
 
 @pytest.mark.parametrize("name", ["../A1", ".A1", "", "a/b"])
 def test_a_name_that_is_no_items_is_refused(here: Path, name: str) -> None:
-    assert run(["new", "--assignment", name]) == 2
+    cli("new --assignment", name, status=2)
     assert files(here) == set()
 
 
@@ -99,9 +88,8 @@ def test_a_name_that_is_no_items_is_refused(here: Path, name: str) -> None:
 )
 @pytest.mark.parametrize("option", ["--assignment", "--lecture"])
 def test_a_name_that_some_students_could_not_store_is_refused(
-    here: Path, capfd: pytest.CaptureFixture[str], option: str, name: str, told: str
+    here: Path, option: str, name: str, told: str
 ) -> None:
     (here / "source" / "A1").mkdir(parents=True)
-    assert run(["new", option, name]) == 2
-    assert told in capfd.readouterr().err
+    assert told in cli("new", option, name, status=2).err
     assert files(here) == set()

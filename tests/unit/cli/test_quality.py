@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.notebook.source.templates import assignment_text
+from tests.support.command_line import cli
 
 NOTHING = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    return\n"
 
 
 @pytest.fixture
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path) -> Path:
     """A course with an assignment, and with notebooks that have nothing to examine."""
     texts = {
         "A1-Sums": assignment_text("A1", marimo="0.25.2"),
@@ -22,43 +21,33 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "A3-Broken": f"{NOTHING}### BEGIN SOLUTION\n",
     }
     for name, text in texts.items():
-        (tmp_path / "source" / name).mkdir(parents=True)
-        (tmp_path / "source" / name / f"{name}.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    return tmp_path
+        (here / "source" / name).mkdir(parents=True)
+        (here / "source" / name / f"{name}.py").write_text(text)
+    return here
 
 
-def test_a_notebook_without_solutions_is_clean_and_told(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["quality", "A2", "--own-python"]) == 0
-    assert capfd.readouterr().out == (
+def test_a_notebook_without_solutions_is_clean_and_told(course: Path) -> None:
+    printed = cli("quality A2 --own-python")
+    assert printed.out == (
         "source/A2-Empty/A2-Empty.py: It has no solution block, so nothing was looked at.\n"
         "source/A2-Empty/A2-Empty.py: clean; 0 checks\n"
     )
-    assert run(["quality", "A2", "--own-python", "--json"]) == 0
-    (report,) = json.loads(capfd.readouterr().out)["notebooks"]
+    (report,) = cli("quality A2 --own-python --json").json["notebooks"]
     assert report["complete"]
     assert report["findings"] == []
     assert sorted(path.name for path in course.iterdir()) == [".mograder", "source"]
 
 
-def test_what_cannot_be_read_is_told_after_the_reports_before_it(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["quality", "A2", "A3", "--own-python"]) == 2
-    told = capfd.readouterr()
+def test_what_cannot_be_read_is_told_after_the_reports_before_it(course: Path) -> None:
+    told = cli("quality A2 A3 --own-python", status=2)
     assert "A2-Empty.py: clean" in told.out
     assert "A3-Broken.py: not finished" in told.out
     assert "A3-Broken.py:9: " in told.err
 
 
-def test_sources_and_submissions_have_to_fit(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["quality", "A9"]) == 2
-    assert run(["quality", "A1", "A2", "--submissions", str(course)]) == 2
-    assert "--submissions belong to one notebook" in capfd.readouterr().err
-    assert run(["quality", "A1", "--own-python", "--submissions", str(course)]) == 78
-    assert "in sandboxes only" in capfd.readouterr().err
+def test_sources_and_submissions_have_to_fit(course: Path) -> None:
+    cli("quality A9", status=2)
+    printed = cli("quality A1 A2 --submissions", str(course), status=2)
+    assert "--submissions belong to one notebook" in printed.err
+    shown = cli("quality A1 --own-python --submissions", str(course), status=78)
+    assert "in sandboxes only" in shown.err

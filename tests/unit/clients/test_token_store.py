@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.clients.token_store import HTTPS, TokenStore
+from mograder.clients.token_store import HTTPS, MOODLE, TokenStore
 from mograder.core.errors import InvalidInput
 
 ONE, TWO = "https://one.example.org", "https://two.example.org/course"
@@ -60,6 +60,7 @@ def test_b148_both_files_are_readable_by_their_owner_alone(
     cache.save(ONE, "alice:2", "alice")
     for path in (cache.path, old_file(tmp_path)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(cache.path.parent.stat().st_mode) == 0o700
     assert {path.name for path in cache.path.parent.iterdir()} == {
         "https_tokens.json",
         "https_token.json",
@@ -123,3 +124,20 @@ def test_a_home_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / ".config").write_text("a file where the directory should be")
     with pytest.raises(InvalidInput, match="cannot be kept"):
         TokenStore(tmp_path, HTTPS).save(ONE, "alice:1", "alice")
+
+
+def test_moodles_have_files_of_their_own_with_the_persons_full_name(tmp_path: Path) -> None:
+    """0.3.16 stores no user name there, which stays known beside its file."""
+    moodle, old = TokenStore(tmp_path, MOODLE), old_file(tmp_path).with_name("token.json")
+    saved = moodle.save("https://ONE.example.edu/my/", "t1", "alice", "Alice Ångström")
+    assert moodle.find("https://one.example.edu") == saved
+    assert (saved.user, saved.full_name, "t1" in repr(saved)) == ("alice", "Alice Ångström", False)
+    assert json.loads(old.read_text("utf-8")) == {
+        "url": "https://ONE.example.edu/my",
+        "token": "t1",
+        "fullname": "Alice Ångström",
+    }
+    assert not old_file(tmp_path).exists()
+    for content in ('["a"]', '{"url": "ftp://x"}', '{"url": "ftp://x", "token": "t3"}'):
+        old.write_text(content)
+        assert moodle.find("https://one.example.edu") == saved

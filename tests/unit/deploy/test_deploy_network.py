@@ -11,7 +11,6 @@ import http.server
 import ssl
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.course import REPOSITORY
+from tests.support.http_server import Quiet, answering
 from tests.unit.deploy.test_deploy_script import deploy, step
 
 pytestmark = pytest.mark.full
@@ -36,9 +36,8 @@ openssl x509 -req -in request.pem -CA ca.crt -CAkey ca.key -CAcreateserial -days
 """
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+class _Files(Quiet, http.server.SimpleHTTPRequestHandler):
+    """Serves a directory."""
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +60,10 @@ def mirror(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         wheel.writestr(f"{info}/METADATA", _METADATA)
         wheel.writestr(f"{info}/WHEEL", _WHEEL)
         wheel.writestr(f"{info}/RECORD", "")
-    handler = functools.partial(_Quiet, directory=str(root))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / "cert.pem", authority / "key.pem")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"https://127.0.0.1:{server.server_address[1]}/simple/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(functools.partial(_Files, directory=str(root)), context) as url:
+        yield f"{url}/simple/"
 
 
 _LOCAL = """\

@@ -7,8 +7,11 @@ from marimo._ast.parse import parse_notebook
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.syntax import check_notebook
+from tests.support.notebooks import notebook
 
-NOTEBOOK = """\
+NOTEBOOK = notebook(
+    "answer = 42",
+    head="""\
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["marimo"]
@@ -18,17 +21,8 @@ import marimo
 
 __generated_with = "0.25.2"
 app = marimo.App(width="medium")
-
-
-@app.cell
-def _():
-    answer = 42
-    return (answer,)
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+""",
+)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from typing import Any
 import pytest
 from typing_extensions import Buffer
 
-from mograder.cli.main import run
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.operations.archive import HEADER, MANIFEST, verify
@@ -33,6 +32,7 @@ from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
 from mograder.store.database.database import open_engine, sqlite_url, upgrade
 from mograder.store.hub.hub_state import HubState
+from tests.support.command_line import cli
 
 NOTEBOOK = "import marimo\napp = marimo.App()\n"
 
@@ -200,7 +200,7 @@ def ordinary_user() -> Iterator[Path]:
         yield place
     else:
         os.chown(place, 65534, 65534)
-        run(["hub", "backup", "--help"])  # an ordinary user may not read what it imports
+        cli("hub backup --help")  # an ordinary user may not read what it imports
         os.seteuid(65534)
         try:
             yield place
@@ -222,7 +222,7 @@ def test_d2_a_directory_that_cannot_be_read_is_named_and_the_rest_is_in(
     (course / "hub-notebooks/file").chmod(0)
     backup = ordinary_user / "hub-1.tar.gz"
     try:
-        assert run(["hub", "backup", str(backup), "-C", str(course)]) == 6
+        cli("hub backup", str(backup), "-C", str(course), status=6)
         made = back_up(loaded(course), ordinary_user / "again", quiet)
     finally:
         for path in ("alice/A1/closed", "bob"):
@@ -238,12 +238,9 @@ def test_d2_a_directory_that_cannot_be_read_is_named_and_the_rest_is_in(
         assert "course/hub-notebooks/alice/A1/open/in" in tar.getnames()
 
 
-def test_d2_a_full_backup_ends_with_0_and_is_read_back(
-    course: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "backup", str(tmp_path / "b"), "-C", str(course)]) == 0
-    assert run(["hub", "backup", "--verify", str(tmp_path / "b")]) == 0
-    said = capfd.readouterr().out
+def test_d2_a_full_backup_ends_with_0_and_is_read_back(course: Path, tmp_path: Path) -> None:
+    cli("hub backup", str(tmp_path / "b"), "-C", str(course))
+    said = cli("hub backup --verify", str(tmp_path / "b")).out
     assert re.search(r"Whole: \d+ files with \d+ bytes, 2 databases without damage", said)
 
 
@@ -401,7 +398,7 @@ def test_d2_reading_back_finds_what_is_damaged(
 ) -> None:
     back_up(loaded(course), tmp_path / "backup", quiet)
     (tmp_path / "harmed").write_bytes(harm((tmp_path / "backup").read_bytes()))
-    assert run(["hub", "backup", "--verify", str(tmp_path / "harmed")]) == 2
+    cli("hub backup --verify", str(tmp_path / "harmed"), status=2)
     with pytest.raises(InvalidInput, match=r"damaged"):
         verify(tmp_path / "harmed", quiet)
 

@@ -10,10 +10,10 @@ from typing import NoReturn
 
 import pytest
 
-from mograder.cli.main import run
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.operations.kept_backups import back_up_scheduled, backup_lines, list_backups
 from mograder.operations.report import Level
+from tests.support.command_line import cli
 
 
 def quiet(_: str) -> None:
@@ -61,12 +61,12 @@ def test_the_job_writes_reads_back_and_removes_the_oldest(
 
 
 def test_one_that_is_much_smaller_is_a_fault_and_nothing_older_is_removed(
-    loaded: LoadedSettings, place: Path, capfd: pytest.CaptureFixture[str]
+    loaded: LoadedSettings, place: Path
 ) -> None:
     for day in (1, 2, 3):
         earlier(place, f"0{day}", 100_000, days=day)
-    assert run(["hub", "backup", "--scheduled", "-C", str(loaded.course_dir)]) == 6
-    assert "less than 50 % of the 100000 bytes of one before" in capfd.readouterr().err
+    printed = cli("hub backup --scheduled -C", str(loaded.course_dir), status=6)
+    assert "less than 50 % of the 100000 bytes of one before" in printed.err
     assert len(list_backups(place)) == 4
     ((level, text),) = said(loaded)
     assert level is Level.PROBLEM
@@ -96,13 +96,11 @@ def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
     assert "cannot be listed (No such file or directory)" in text
 
 
-def test_without_a_directory_it_is_only_a_note_and_the_job_refuses(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_directory_it_is_only_a_note_and_the_job_refuses(tmp_path: Path) -> None:
     ((level, _),) = said(load_settings(tmp_path, environ={}))
     assert level is Level.NOTE
-    assert run(["hub", "backup", "--scheduled", "-C", str(tmp_path)]) == 2
-    assert "[backup] directory is not set" in capfd.readouterr().err
+    printed = cli("hub backup --scheduled -C", str(tmp_path), status=2)
+    assert "[backup] directory is not set" in printed.err
 
 
 def unreadable(course: Path) -> Path:
@@ -140,7 +138,7 @@ def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
 
 
 def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
-    loaded: LoadedSettings, place: Path, capfd: pytest.CaptureFixture[str]
+    loaded: LoadedSettings, place: Path
 ) -> None:
     """Else one student could let the alarm sound every night, and keep old backups for ever."""
     home = loaded.course_dir / "hub-notebooks/alice/A1"
@@ -150,8 +148,7 @@ def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
     for _ in range(70):
         deep = deep / "d"
         deep.mkdir()
-    assert run(["hub", "backup", "--scheduled", "-C", str(loaded.course_dir)]) == 0
-    err = capfd.readouterr().err
+    err = cli("hub backup --scheduled -C", str(loaded.course_dir)).err
     assert "Left out: course/hub-notebooks/alice/A1/hole: a large file that is nearly empty" in err
     assert "nested too deeply" in err
     assert "2 left out were made by students; this is not an error" in err

@@ -25,27 +25,17 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import FakeRuns
+from tests.support.notebooks import notebook
 
 apart = pytest.mark.full
 pytestmark = pytest.mark.timeout(120)
 
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from mograder.runtime import check
-    return (check,)
-
-
-@app.cell
-def _(check):
-    check("Q1: one", [(True, "no")])
-    return
-"""
+NOTEBOOK = notebook(
+    "from mograder.runtime import check",
+    'check("Q1: one", [(True, "no")])',
+    end="",
+)
 RAN = ExecutionResult(
     Outcome.FINISHED,
     (CellResult(0, "_", CellStatus.OK), CellResult(1, "_", CellStatus.OK)),

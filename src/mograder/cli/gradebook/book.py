@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -66,7 +65,7 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
 
 def marker_name() -> str:
     """Return the name of this process's account, which is recorded as the marker."""
-    return account_name() or f"user {os.getuid()}"
+    return account_name(nameless="user {}")
 
 
 def _first(names: Iterable[str], most: int = 20) -> list[str]:

@@ -24,7 +24,7 @@ def demand_own_interpreter() -> None:
     """
     if os.access(sys.executable, os.X_OK, effective_ids=True):
         return
-    user = account_name(os.geteuid()) or f"uid {os.geteuid()}"
+    user = account_name(os.geteuid(), "uid {}")
     raise SandboxUnavailable(
         f"The hub runs as {user}, who cannot execute the hub's own Python ({sys.executable}).",
         hint="Install mograder where that user can read and execute it, for example in a virtual "

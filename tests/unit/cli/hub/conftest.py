@@ -9,6 +9,7 @@ import pytest
 
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.hub_state import HubState
+from tests.support.fake_hub import FakeHub, running_hub
 
 
 @pytest.fixture
@@ -18,3 +19,10 @@ def state(course: Path) -> Iterator[HubState]:
     upgrade(engine)
     yield HubState(engine)
     engine.dispose()
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    """A hub that answers as the test says."""
+    with running_hub() as hub:
+        yield hub

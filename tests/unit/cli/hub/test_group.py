@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 import pytest
 
 from mograder.cli.hub.group import hub, overrides_of
-from mograder.cli.main import run
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
+from tests.support.command_line import cli
 
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings from outside; the working directory is an empty course."""
-    for name in ("MOGRADER_HUB_SECRET", "MOGRADER_COURSE_DIR", "MOGRADER_HUB_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
+"""No settings from outside; the working directory is an empty course."""
 
 
 def given(*arguments: str) -> Given:
@@ -108,12 +102,9 @@ def test_what_the_settings_ignore_is_told(
     assert capfd.readouterr().err.startswith("Warning: ")
 
 
-def test_a_hub_without_a_secret_says_so_and_ends_with_1(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_hub_without_a_secret_says_so_and_ends_with_1() -> None:
     """B49, compatibility-0.3.16.md 1: the first line is fixed. The next has the remedy."""
-    assert run(["hub"]) == 1
-    first, hint = capfd.readouterr().err.splitlines()
+    first, hint = cli("hub", status=1).err.splitlines()
     assert first == "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
     _, found, command = hint.partition(": export MOGRADER_HUB_SECRET=")
     assert found
@@ -131,19 +122,13 @@ def test_a_hub_without_a_secret_says_so_and_ends_with_1(
         ["-C", "missing"],
     ],
 )
-def test_an_option_that_no_setting_accepts_ends_with_2(
-    arguments: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "--dev", "--headless", *arguments]) == 2
-    assert capfd.readouterr().err.startswith("Error: ")
+def test_an_option_that_no_setting_accepts_ends_with_2(arguments: list[str]) -> None:
+    assert cli("hub --dev --headless", *arguments, status=2).err.startswith("Error: ")
 
 
-def test_a_broken_settings_file_is_told_with_its_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_settings_file_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mograder.toml").write_text("[hub]\nport = \n")
-    assert run(["hub", "--dev", "--headless"]) == 2
-    assert "mograder.toml:2" in capfd.readouterr().err
+    assert "mograder.toml:2" in cli("hub --dev --headless", status=2).err
 
 
 def test_the_group_starts_no_server_for_a_subcommand() -> None:
@@ -181,14 +166,10 @@ def test_the_markers_of_the_command_line_override_those_of_the_course(tmp_path: 
     assert loaded("--markers", "marta, mia").settings.marking.markers == ("marta", "mia")
 
 
-def test_the_routes_of_a_hub_are_printed_with_their_access(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run(["hub", "routes"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+def test_the_routes_of_a_hub_are_printed_with_their_access() -> None:
+    lines = [line.split() for line in cli("hub routes").lines]
     assert ["GET", "/export/{user}/{a}", "owner", "hub.copies.copies.export"] in lines
-    assert run(["hub", "routes", "--json"]) == 0
-    told = {(each["method"], each["path"]): each for each in json.loads(capsys.readouterr().out)}
+    told = {(each["method"], each["path"]): each for each in cli("hub routes --json").json}
     assert len(told) == len(lines)
     assert told["GET", "/nodes"] == {
         "method": "GET",

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.login_links import hash_code
-from mograder.cli.main import run
 from mograder.core.clock import SystemClock
 from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
@@ -15,28 +14,24 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 from mograder.store.external.lti_presence import has_platforms
 from mograder.store.hub.hub_state import HubState
+from tests.support.command_line import cli
 
 MOODLE = "https://moodle.example.org"
 HUB = "https://hub.example.org/live"
 
 
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A course with a public address that is the working directory, and the hub's secret."""
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     monkeypatch.setenv("MOGRADER_HUB_SECRET", "0123456789abcdef" * 4)
-    monkeypatch.chdir(tmp_path)
     settings = '[hub]\npublic_url = "https://hub.example.org"\nbase_url = "/live"\n'
-    (tmp_path / "mograder.toml").write_text(settings)
-    return tmp_path
+    (here / "mograder.toml").write_text(settings)
+    return here
 
 
-def test_register_prints_the_address_of_what_it_stored(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_register_prints_the_address_of_what_it_stored(state: HubState) -> None:
     options = ("--course", "4", "--course", "7", "--roster", "show", "--scores", "--same-names")
-    assert run(["hub", "lti", "register", f"{MOODLE}/", *options]) == 0
-    (line,) = capfd.readouterr().out.splitlines()
+    (line,) = cli("hub lti register", f"{MOODLE}/", *options).lines
     start = f"{HUB}/lti/register/"
     assert line.startswith(start)
     code = line.removeprefix(start)
@@ -55,45 +50,34 @@ def test_register_prints_the_address_of_what_it_stored(
 
 
 @pytest.mark.parametrize("address", ["http://moodle.example.org", "moodle", f"{MOODLE}/?a=b"])
-def test_register_refuses_what_is_no_platforms_address(
-    state: HubState, address: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "lti", "register", address, "--course", "4"]) == 2
-    assert "PLATFORM must be an address such as https://" in capfd.readouterr().err
+def test_register_refuses_what_is_no_platforms_address(state: HubState, address: str) -> None:
+    printed = cli("hub lti register", address, "--course", "4", status=2)
+    assert "PLATFORM must be an address such as https://" in printed.err
     assert not has_platforms(state.engine, SystemClock().now())
 
 
-def test_register_names_the_option_for_a_platform_with_a_private_address(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_register_names_the_option_for_a_platform_with_a_private_address(state: HubState) -> None:
     command = ["hub", "lti", "register", "https://10.1.2.3", "--course", "4"]
-    assert run(command) == 2
-    assert "--private-network" in capfd.readouterr().err
+    assert "--private-network" in cli(*command, status=2).err
     assert not has_platforms(state.engine, SystemClock().now())
-    assert run([*command, "--private-network"]) == 0
+    cli(*command, "--private-network")
 
 
-def test_register_refuses_an_empty_course(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "lti", "register", MOODLE, "--course", " "]) == 2
-    assert "--course must not be empty" in capfd.readouterr().err
+def test_register_refuses_an_empty_course(state: HubState) -> None:
+    printed = cli("hub lti register", MOODLE, "--course", " ", status=2)
+    assert "--course must not be empty" in printed.err
 
 
 @pytest.mark.parametrize("url", ["", "http://hub.example.org"])
 def test_register_needs_an_https_address_of_the_hub(
-    state: HubState, course: Path, url: str, capfd: pytest.CaptureFixture[str]
+    state: HubState, course: Path, url: str
 ) -> None:
     (course / "mograder.toml").write_text(f'[hub]\npublic_url = "{url}"\n')
-    assert run(["hub", "lti", "register", MOODLE, "--course", "4"]) == 2
-    assert "public_url" in capfd.readouterr().err
+    assert "public_url" in cli("hub lti register", MOODLE, "--course", "4", status=2).err
 
 
-def test_without_a_hubs_database_nothing_is_made(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "lti", "register", MOODLE, "--course", "4"]) == 3
-    assert "No hub has run" in capfd.readouterr().err
+def test_without_a_hubs_database_nothing_is_made(course: Path) -> None:
+    assert "No hub has run" in cli("hub lti register", MOODLE, "--course", "4", status=3).err
     assert not (course / ".mograder").exists()
 
 
@@ -110,45 +94,35 @@ def stored(state: HubState) -> HubState:
 
 
 def test_platforms_prints_addresses_and_tables_that_the_settings_take(
-    stored: HubState, course: Path, capfd: pytest.CaptureFixture[str]
+    stored: HubState, course: Path
 ) -> None:
-    assert run(["hub", "lti", "platforms"]) == 0
-    told = capfd.readouterr().out
+    told = cli("hub lti platforms").out
     assert f"# Public keyset URL: {HUB}/lti/keys\n" in told
     assert f"# Initiate login URL: {HUB}/lti/login\n" in told
     assert "# registered\n[[lti.platform]]\n" in told
     with (course / "mograder.toml").open("a", encoding="utf-8") as file:
         file.write(told)
     assert load_settings(course).settings.lti.platform == (STORED,)
-    assert run(["hub", "lti", "platforms"]) == 0
-    again = capfd.readouterr().out
+    again = cli("hub lti platforms").out
     assert again.count("[[lti.platform]]") == 1
 
 
-def test_a_registered_platform_is_removed_by_its_client_id(
-    stored: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "lti", "platforms", "--remove", "client-2"]) == 3
-    assert "client-2" in capfd.readouterr().err
-    assert run(["hub", "lti", "platforms", "--remove", "client-1"]) == 0
+def test_a_registered_platform_is_removed_by_its_client_id(stored: HubState) -> None:
+    assert "client-2" in cli("hub lti platforms --remove client-2", status=3).err
+    cli("hub lti platforms --remove client-1")
     assert Platforms(stored.engine, LtiSettings()).all() == ()
     assert stored.recent_audit(1)[0].action == "remove platform"
 
 
-def test_keys_are_made_and_listed(
-    state: HubState, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(["hub", "lti", "keys"]) == 0
-    assert capfd.readouterr().out == ""
-    assert run(["hub", "lti", "keys", "--rotate"]) == 0
-    assert run(["hub", "lti", "keys", "--rotate"]) == 0
-    newest, retired = capfd.readouterr().out.splitlines()[-2:]
+def test_keys_are_made_and_listed(state: HubState, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("hub lti keys").out == ""
+    cli("hub lti keys --rotate")
+    newest, retired = cli("hub lti keys --rotate").lines[-2:]
     assert "retired" not in newest
     assert "retired" in retired
     assert stored_kid(state) == newest.split()[0]
     monkeypatch.delenv("MOGRADER_HUB_SECRET")
-    assert run(["hub", "lti", "keys", "--rotate"]) == 1
-    assert "MOGRADER_HUB_SECRET" in capfd.readouterr().err
+    assert "MOGRADER_HUB_SECRET" in cli("hub lti keys --rotate", status=1).err
     assert stored_kid(state) == newest.split()[0]
 
 
@@ -156,22 +130,17 @@ def stored_kid(state: HubState) -> str:
     return Keys(state.engine, "").facts()[0].kid
 
 
-def test_a_person_is_linked_listed_and_unlinked(
-    stored: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "lti", "link", MOODLE, "13", "alice"]) == 0
+def test_a_person_is_linked_listed_and_unlinked(stored: HubState) -> None:
+    cli("hub lti link", MOODLE, "13", "alice")
     assert ExternalPeople(stored.engine).username_of(MOODLE, "13") == "alice"
-    capfd.readouterr()
-    assert run(["hub", "lti", "people", "--issuer", MOODLE]) == 0
-    assert capfd.readouterr().out.split("\t")[:3] == ["alice", MOODLE, "13"]
-    assert run(["hub", "lti", "people", "--issuer", "https://other.example.org"]) == 0
-    assert capfd.readouterr().out == ""
+    assert cli("hub lti people --issuer", MOODLE).out.split("\t")[:3] == ["alice", MOODLE, "13"]
+    assert cli("hub lti people --issuer https://other.example.org").out == ""
     epoch = stored.epoch("alice")
-    assert run(["hub", "lti", "unlink", MOODLE, "alice"]) == 0
+    cli("hub lti unlink", MOODLE, "alice")
     assert ExternalPeople(stored.engine).people() == ()
     assert stored.epoch("alice") == epoch + 1
     assert [row.action for row in stored.recent_audit(2)] == ["unlink person", "link person"]
-    assert run(["hub", "lti", "unlink", MOODLE, "alice"]) == 3
+    cli("hub lti unlink", MOODLE, "alice", status=3)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +154,8 @@ def test_a_person_is_linked_listed_and_unlinked(
     ],
 )
 def test_a_link_of_an_unknown_system_or_to_a_bad_or_taken_name_is_refused(
-    stored: HubState,
-    arguments: tuple[str, ...],
-    status: int,
-    said: str,
-    capfd: pytest.CaptureFixture[str],
+    stored: HubState, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
-    assert run(["hub", "lti", "link", MOODLE, "12", "bob"]) == 0
-    assert run(["hub", "lti", "link", *arguments]) == status
-    assert said in capfd.readouterr().err
+    cli("hub lti link", MOODLE, "12", "bob")
+    assert said in cli("hub lti link", *arguments, status=status).err
     assert len(ExternalPeople(stored.engine).people()) == 1

@@ -6,14 +6,12 @@ B86-B99, compatibility-0.3.16.md 10.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
-from tests.support.fake_hub import FakeHub, Reply, running_hub
+from tests.support.command_line import cli
+from tests.support.fake_hub import FakeHub, Reply
 
 TOKEN = "ann:0123"
 DONE = {"event": "done", "status": "ok", "files": ["A1-Intro.py"], "type": "assignment"}
@@ -24,34 +22,23 @@ mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)
 """
 
 
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with running_hub() as hub:
-        yield hub
-
-
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A course with an assignment and a lecture; the environment names the hub and the token."""
     for name, kind in (("A1-Intro", ""), ("L01-Lines", '# mograder-type = "lecture"\n')):
-        directory = tmp_path / "release" / name
+        directory = here / "release" / name
         directory.mkdir(parents=True)
         (directory / f"{name}.py").write_text(
             f"# /// script\n# x = 1\n{kind}# ///\nimport marimo\n"
         )
         (directory / "data.csv").write_text("1,2\n")
-    (tmp_path / "release" / "A1-Intro" / "A1-Intro.html").write_text("<html>")
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    monkeypatch.delenv("MOGRADER_MOODLE_URL", raising=False)
+    (here / "release" / "A1-Intro" / "A1-Intro.html").write_text("<html>")
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
     monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", TOKEN)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return here
 
 
-def test_publish_sends_the_release_and_follows_its_environment(
-    hub: FakeHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_publish_sends_the_release_and_follows_its_environment(hub: FakeHub) -> None:
     """B87, B92, B94, B96-B98."""
     hub.streams(
         "/publish/A1-Intro",
@@ -60,8 +47,7 @@ def test_publish_sends_the_release_and_follows_its_environment(
         {"event": "progress", "message": "Installing [numpy]"},
         DONE,
     )
-    assert run(["hub", "publish", "A1", "--force"]) == 0
-    told = capfd.readouterr()
+    told = cli("hub publish A1 --force")
     assert told.out == (
         "Assignment: A1-Intro\n"
         "Local files: A1-Intro.py, data.csv\n"
@@ -88,23 +74,18 @@ UV = [
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_packages_are_one_line_unless_all_are_asked_for(
-    hub: FakeHub, capfd: pytest.CaptureFixture[str], verbose: bool
-) -> None:
+def test_packages_are_one_line_unless_all_are_asked_for(hub: FakeHub, verbose: bool) -> None:
     hub.streams("/publish/A1-Intro", *({"event": "progress", "message": each} for each in UV), DONE)
-    assert run(["hub", "publish", "A1", "--force", *["-v"][:verbose]]) == 0
-    told = capfd.readouterr().err.splitlines()
+    told = cli("hub publish A1 --force", *["-v"][:verbose]).err.splitlines()
     quiet = [UV[0], "2 packages, 0 s", UV[-1]]
     assert told == [f"  {each}" for each in ("Sending the files…", *(UV if verbose else quiet))]
 
 
-def test_a_lecture_is_detected_and_needs_no_force(
-    hub: FakeHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lecture_is_detected_and_needs_no_force(hub: FakeHub) -> None:
     """B90, B93, B113."""
     hub.streams("/publish/L01-Lines", {**DONE, "type": "lecture"})
-    assert run(["hub", "publish", "L01-Lines"]) == 0
-    assert capfd.readouterr().out.splitlines()[:3] == [
+    printed = cli("hub publish L01-Lines")
+    assert printed.lines[:3] == [
         "Lecture: L01-Lines",
         "Local files: L01-Lines.py, data.csv",
         "Auto-detected lecture from mograder-type metadata.",
@@ -112,13 +93,10 @@ def test_a_lecture_is_detected_and_needs_no_force(
     assert hub.received[0].query == "type=lecture"
 
 
-def test_lecture_makes_an_assignment_one_and_implies_force(
-    hub: FakeHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_lecture_makes_an_assignment_one_and_implies_force(hub: FakeHub) -> None:
     """B91."""
     hub.streams("/publish/A1-Intro", {**DONE, "type": "lecture"})
-    assert run(["hub", "publish", "release/A1-Intro", "--lecture"]) == 0
-    out = capfd.readouterr().out
+    out = cli("hub publish release/A1-Intro --lecture").out
     assert out.startswith("Lecture: A1-Intro\n")
     assert "Auto-detected" not in out
     assert hub.received[0].query == "type=lecture"
@@ -135,16 +113,11 @@ def test_lecture_makes_an_assignment_one_and_implies_force(
     ],
 )
 def test_in_a_course_on_moodle_an_assignment_without_force_is_not_sent(
-    course: Path,
-    hub: FakeHub,
-    settings: str,
-    more: list[str],
-    capfd: pytest.CaptureFixture[str],
+    course: Path, hub: FakeHub, settings: str, more: list[str]
 ) -> None:
     """B86, B89: what cannot be compared with Moodle is not sent."""
     (course / "mograder.toml").write_text(settings)
-    assert run(["hub", "publish", "A1", *more]) == 1
-    assert capfd.readouterr().err == UNVERIFIED
+    assert cli("hub publish A1", *more, status=1).err == UNVERIFIED
     assert hub.received == []
 
 
@@ -153,24 +126,22 @@ def test_in_a_course_on_moodle_an_assignment_without_force_is_not_sent(
     ["", 'transport = "https"\n', '[[assignments]]\nname = "A1"\nduedate = 1795176000\n'],
 )
 def test_a_course_that_is_not_on_moodle_needs_no_force(
-    course: Path, hub: FakeHub, settings: str, capfd: pytest.CaptureFixture[str]
+    course: Path, hub: FakeHub, settings: str
 ) -> None:
     """B86 has nothing to compare with where nothing in the settings is of a Moodle."""
     (course / "mograder.toml").write_text(settings)
     hub.streams("/publish/A1-Intro", DONE)
-    assert run(["hub", "publish", "A1"]) == 0
-    assert "not on Moodle" in capfd.readouterr().out
+    assert "not on Moodle" in cli("hub publish A1").out
 
 
 def test_a_dry_run_tells_what_would_go_and_needs_no_hub(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B88, B99."""
     monkeypatch.delenv("MOGRADER_HUB_URL")
     monkeypatch.delenv("MOGRADER_HUB_INSTRUCTOR_TOKEN")
-    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
-    told = capfd.readouterr()
-    assert told.out.splitlines()[-1] == "Dry run — not publishing."
+    told = cli("hub publish A1 --force --dry-run")
+    assert told.lines[-1] == "Dry run — not publishing."
     assert told.err == ""
     assert hub.received == []
 
@@ -186,16 +157,11 @@ def test_a_dry_run_tells_what_would_go_and_needs_no_hub(
     ],
 )
 def test_without_a_hub_or_a_token_nothing_is_sent(
-    hub: FakeHub,
-    variable: str,
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    hub: FakeHub, variable: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """compatibility-0.3.16.md 10: the messages are fixed."""
     monkeypatch.delenv(variable)
-    assert run(["hub", "publish", "A1", "--force"]) == 1
-    assert capfd.readouterr().err == message
+    assert cli("hub publish A1 --force", status=1).err == message
     assert hub.received == []
 
 
@@ -204,7 +170,7 @@ def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MOGRADER_HUB_URL", "http://127.0.0.1:1")
     hub.streams("/live/hub/publish/A1-Intro", DONE)
     options = ["--url", f"{hub.url}/live/hub/", "--token", "eve:9", "--force"]
-    assert run(["hub", "publish", "A1", *options]) == 0
+    cli("hub publish A1", *options)
     assert hub.received[0].headers["authorization"] == "Bearer eve:9"
 
 
@@ -212,13 +178,12 @@ def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatc
     ("more", "warms"), [([], ["/publish/A1-Intro", "/warm-cache"]), (["--no-warm"], [])]
 )
 def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
-    hub: FakeHub, more: list[str], warms: list[str], capfd: pytest.CaptureFixture[str]
+    hub: FakeHub, more: list[str], warms: list[str]
 ) -> None:
     """B96, compatibility-0.3.16.md 10."""
     hub.answers("/publish/A1-Intro", status="ok", files=["A1-Intro.py"], type="assignment")
     hub.answers("/warm-cache", status="ok", warmed=["A1-Intro", "L01-Lines"])
-    assert run(["hub", "publish", "A1", "--force", *more]) == 0
-    out = capfd.readouterr().out
+    out = cli("hub publish A1 --force", *more).out
     said = "Warming uv cache...\nWarmed 2 notebooks: A1-Intro, L01-Lines\n"
     assert out.endswith(f"Published 2 files to hub.\n{said if warms else ''}")
     assert [request.path for request in hub.received] == (warms or ["/publish/A1-Intro"])
@@ -232,23 +197,17 @@ def test_a_hub_of_0_3_16_is_asked_to_warm_its_cache(
         ("release", "has no notebook release.py."),
     ],
 )
-def test_what_cannot_be_found_ends_with_1(
-    argument: str, message: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_found_ends_with_1(argument: str, message: str) -> None:
     """compatibility-0.3.16.md 7: `hub publish` errors are rc 1."""
-    assert run(["hub", "publish", argument, "--force"]) == 1
-    assert message in capfd.readouterr().err
+    assert message in cli("hub publish", argument, "--force", status=1).err
 
 
-def test_an_ambiguous_name_lists_the_candidates(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_ambiguous_name_lists_the_candidates(course: Path) -> None:
     """B92."""
     more = course / "release" / "A1-More"
     more.mkdir()
     (more / "A1-More.py").write_text("import marimo\n")
-    assert run(["hub", "publish", "A1", "--force"]) == 1
-    assert "'A1' may mean A1-Intro, A1-More." in capfd.readouterr().err
+    assert "'A1' may mean A1-Intro, A1-More." in cli("hub publish A1 --force", status=1).err
 
 
 def test_names_are_looked_up_where_the_course_keeps_its_releases(
@@ -259,47 +218,11 @@ def test_names_are_looked_up_where_the_course_keeps_its_releases(
     (elsewhere / "mograder.toml").write_text("[dirs]\nrelease = 'out'\n")
     (course / "release").rename(elsewhere / "out")
     hub.streams("/publish/A1-Intro", DONE)
-    assert run(["hub", "publish", "A1", "--force", "-C", str(elsewhere)]) == 0
-    assert run(["hub", "-C", str(elsewhere), "publish", "A1", "--force"]) == 0
+    cli("hub publish A1 --force -C", str(elsewhere))
+    cli("hub -C", str(elsewhere), "publish", "A1", "--force")
 
 
-def test_uvs_own_words_are_printed_whole(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
-    words = "A1: No solution found:\n  ╰─▶ Because nunpy was not found …\n      [hint] look"
-    hub.streams("/publish/A1-Intro", {"event": "error", "status": 400, "detail": words})
-    assert run(["hub", "publish", "A1", "--force"]) == 2
-    told = capfd.readouterr()
-    assert told.err.endswith(f"Error: {words}\n")
-    assert "Published" not in told.out
-
-
-@pytest.mark.parametrize(
-    ("reply", "status", "words"),
-    [
-        (Reply(403, b"403 Forbidden", "text/plain"), 4, "does not accept this token"),
-        (Reply(502, b"<html>", "text/html"), 69, "502 Bad Gateway"),
-        (Reply(503, b'{"detail":"No sandbox here."}'), 75, "No sandbox here."),
-    ],
-)
-def test_a_refusal_is_one_line_a_remedy_and_a_status(
-    hub: FakeHub, reply: Reply, status: int, words: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    hub.replies["/publish/A1-Intro"] = reply
-    assert run(["hub", "publish", "A1", "--force"]) == status
-    err = capfd.readouterr().err
-    assert words in err
-    assert "Traceback" not in err
-    assert TOKEN not in err
-
-
-def test_a_token_never_leaves_for_another_machine_in_the_clear(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    options = ["--force", "--url", "http://hub.example.org"]
-    assert run(["hub", "publish", "A1", *options]) == 2
-    assert "not encrypted" in capfd.readouterr().err
-
-
-def test_json_is_all_that_a_script_reads(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+def test_json_is_all_that_a_script_reads(hub: FakeHub) -> None:
     hub.streams("/publish/A1-Intro", {"event": "progress", "message": "x"}, DONE)
     expected = {
         "name": "A1-Intro",
@@ -316,9 +239,8 @@ def test_json_is_all_that_a_script_reads(hub: FakeHub, capfd: pytest.CaptureFixt
         "source": "none",
     }
     for more, published in (["--dry-run"], False), ([], True):
-        assert run(["hub", "publish", "A1", "--force", "--json", *more]) == 0
-        told = capfd.readouterr()
-        assert json.loads(told.out) == {**expected, "published": published}
+        told = cli("hub publish A1 --force --json", *more)
+        assert told.json == {**expected, "published": published}
         assert told.err == ""
 
 
@@ -333,12 +255,10 @@ def holds(hub: FakeHub, course: Path, kind: str = "assignment", **other: bytes) 
     hub.answers("/release/A1-Intro", status="ok", files=digests, type=kind)
 
 
-def test_publishing_the_same_again_does_nothing_and_says_so(
-    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_publishing_the_same_again_does_nothing_and_says_so(hub: FakeHub, course: Path) -> None:
     holds(hub, course)
-    assert run(["hub", "publish", "A1", "--force"]) == 0
-    assert capfd.readouterr().out.endswith(
+    printed = cli("hub publish A1 --force")
+    assert printed.out.endswith(
         "data.csv\nLeft out: A1-Intro.html (a preview or an archive)\nUnchanged; nothing to do.\n"
     )
     assert hub.received == []
@@ -347,7 +267,7 @@ def test_publishing_the_same_again_does_nothing_and_says_so(
 def test_again_sends_what_the_hub_holds_already(hub: FakeHub, course: Path) -> None:
     holds(hub, course)
     hub.streams("/publish/A1-Intro", DONE)
-    assert run(["hub", "publish", "A1", "--force", "--again"]) == 0
+    cli("hub publish A1 --force --again")
     assert len(hub.received) == 1
 
 
@@ -361,18 +281,16 @@ def test_any_difference_is_sent(
     """A changed file, one that is to go, another type."""
     holds(hub, course, kind, **other)
     hub.streams("/publish/A1-Intro", DONE)
-    assert run(["hub", "publish", "A1", "--force"]) == 0
+    cli("hub publish A1 --force")
     assert len(hub.received) == 1
 
 
-def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(
-    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(hub: FakeHub, course: Path) -> None:
     """B88, B99."""
     (course / "release" / "A1-Intro" / "new.txt").write_text("new")
     holds(hub, course, "lecture", data_csv=b"old", gone_txt=b"")
-    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
-    assert capfd.readouterr().out.splitlines()[3:] == [
+    printed = cli("hub publish A1 --force --dry-run")
+    assert printed.lines[3:] == [
         "  type: lecture becomes assignment",
         "  new: new.txt",
         "  changed: data.csv",
@@ -384,34 +302,29 @@ def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(
 
 
 def test_a_dry_run_of_what_the_hub_holds_says_that_nothing_would_change(
-    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+    hub: FakeHub, course: Path
 ) -> None:
     holds(hub, course)
-    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
-    assert "Unchanged: the hub holds exactly this.\n" in capfd.readouterr().out
+    assert "Unchanged: the hub holds exactly this.\n" in cli("hub publish A1 --force --dry-run").out
 
 
-def test_a_hub_of_0_3_16_is_asked_for_each_file(
-    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_hub_of_0_3_16_is_asked_for_each_file(hub: FakeHub, course: Path) -> None:
     """It cannot tell what it holds besides, so what is the same is sent again."""
     hub.replies["/release/A1-Intro/data.csv"] = Reply(200, b"1,2\n", "text/csv")
-    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
-    out = capfd.readouterr().out
+    out = cli("hub publish A1 --force --dry-run").out
     assert "  new: A1-Intro.py\n  unchanged: data.csv\n" in out
     assert "does not tell which of its files would be removed" in out
 
 
-def test_a_demo_is_published_as_one(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_is_published_as_one(hub: FakeHub) -> None:
     """compatibility-0.3.16.md 11."""
     hub.streams("/publish/A1-Intro", {**DONE, "type": "demo"})
-    assert run(["hub", "publish", "A1", "--demo"]) == 0
-    assert capfd.readouterr().out.startswith("Demo: A1-Intro\n")
+    assert cli("hub publish A1 --demo").out.startswith("Demo: A1-Intro\n")
     assert hub.received[0].query == "type=demo"
 
 
 def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
-    assert run(["hub", "publish", "A1", "--demo", "--lecture"]) == 2
+    cli("hub publish A1 --demo --lecture", status=2)
     assert hub.received == []
 
 
@@ -424,42 +337,32 @@ def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_a_release_too_large_for_the_hub_is_not_sent(
-    hub: FakeHub,
-    course: Path,
-    capfd: pytest.CaptureFixture[str],
-    limits: dict[str, int],
-    told: str,
-    more: list[str],
+    hub: FakeHub, course: Path, limits: dict[str, int], told: str, more: list[str]
 ) -> None:
     hub.answers("/release/A1-Intro", files={}, type=None, **limits)
     (course / "release/A1-Intro/large.bin").write_bytes(bytes(2_000_000))
-    assert run(["hub", "publish", "A1", "--force", *more]) != 0
-    said = capfd.readouterr().err
+    said = cli("hub publish A1 --force", *more, status=2).err
     assert told in said
     assert "Nothing was sent." in said
     assert hub.received == []
 
 
 def test_imports_that_nothing_declares_and_the_wanted_python_are_told(
-    hub: FakeHub, course: Path, capfd: pytest.CaptureFixture[str]
+    hub: FakeHub, course: Path
 ) -> None:
     header = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["marimo"]\n# ///\n'
     notebook = course / "release/A1-Intro/A1-Intro.py"
     notebook.write_text(header + "import marimo\nimport pandas as pd\n")
-    assert run(["hub", "publish", "A1", "--force", "--dry-run"]) == 0
-    told = capfd.readouterr()
+    told = cli("hub publish A1 --force --dry-run")
     assert "Python: >=3.11\n" in told.out
     assert "Warning: A1-Intro.py:6: 'pandas' is imported, and the notebook's header" in told.err
     assert '"marimo", "pandas"' in told.err
 
 
-def test_a_markdown_notebook_is_told_to_be_converted(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_markdown_notebook_is_told_to_be_converted(course: Path) -> None:
     (course / "release/md").mkdir()
     (course / "release/md/md.md").write_text("---\nmarimo-version: 0.25.2\n---\n")
-    assert run(["hub", "publish", "release/md", "--force"]) == 1
-    assert "`marimo convert md.md -o md.py`" in capfd.readouterr().err
+    assert "`marimo convert md.md -o md.py`" in cli("hub publish release/md --force", status=1).err
 
 
 @pytest.fixture
@@ -478,19 +381,15 @@ def _holds(hub: FakeHub, files: dict[str, str], **more: object) -> None:
     hub.answers("/source/A1-Intro", **{**held, **more})
 
 
-def test_the_source_is_sent_after_the_release(
-    hub: FakeHub, source: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_source_is_sent_after_the_release(hub: FakeHub, source: Path) -> None:
     hub.streams("/publish/A1-Intro", DONE)
     _holds(hub, {})
-    assert run(["hub", "publish", "A1", "--force"]) == 0
+    printed = cli("hub publish A1 --force")
     release, sent = hub.received
     assert release.path == "/publish/A1-Intro"
     assert (sent.path, set(sent.files)) == ("/source/A1-Intro", {"A1-Intro.py", "truth.csv"})
     assert sent.files["A1-Intro.py"] == (source / "A1-Intro.py").read_bytes()
-    assert capfd.readouterr().out.endswith(
-        "Sent the source, for grading on the hub: A1-Intro.py, truth.csv\n"
-    )
+    assert printed.out.endswith("Sent the source, for grading on the hub: A1-Intro.py, truth.csv\n")
 
 
 @pytest.mark.parametrize("answer", ["old", "own"])
@@ -499,30 +398,26 @@ def test_a_hub_that_takes_no_source_gets_none(hub: FakeHub, source: Path, answer
     hub.streams("/publish/A1-Intro", DONE)
     if answer == "own":
         _holds(hub, {}, own=True)
-    assert run(["hub", "publish", "A1", "--force"]) == 0
+    cli("hub publish A1 --force")
     assert [each.path for each in hub.received] == ["/publish/A1-Intro"]
     assert source.is_dir()
 
 
-def test_a_source_that_the_hub_has_is_not_sent_again(
-    hub: FakeHub, source: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_source_that_the_hub_has_is_not_sent_again(hub: FakeHub, source: Path) -> None:
     hub.streams("/publish/A1-Intro", DONE)
     names = ("A1-Intro.py", "truth.csv")
     _holds(hub, {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in names})
-    assert run(["hub", "publish", "A1", "--force", "--json"]) == 0
+    printed = cli("hub publish A1 --force --json")
     assert [each.path for each in hub.received] == ["/publish/A1-Intro"]
-    assert json.loads(capfd.readouterr().out)["source"] == "unchanged"
+    assert printed.json["source"] == "unchanged"
 
 
 @pytest.mark.parametrize("more", [["--no-source"], ["--lecture"], ["--dry-run"]])
-def test_a_source_stays_here_if_it_is_to_stay(
-    hub: FakeHub, source: Path, more: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_source_stays_here_if_it_is_to_stay(hub: FakeHub, source: Path, more: list[str]) -> None:
     hub.streams("/publish/A1-Intro", DONE)
     _holds(hub, {})
-    assert run(["hub", "publish", "A1", "--force", *more]) == 0
+    printed = cli("hub publish A1 --force", *more)
     assert "/source/A1-Intro" not in {each.path for each in hub.received}
-    told = "Source: would be sent (A1-Intro.py, truth.csv)." in capfd.readouterr().out
+    told = "Source: would be sent (A1-Intro.py, truth.csv)." in printed.out
     assert told == (more == ["--dry-run"])
     assert source.is_dir()

@@ -11,96 +11,78 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, make_token, verify_metrics_token, verify_token
-from mograder.cli.main import run
 from mograder.core.clock import SystemClock
 from mograder.store.hub.hub_state import HubState
+from tests.support.command_line import cli
 
 SECRET = "0123456789abcdef" * 4
 
 
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty course that is the working directory, and the hub's secret."""
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
-    monkeypatch.delenv("MOGRADER_HUB_URL", raising=False)
     monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return here
 
 
-def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert run(["hub", *arguments]) == 0
-    told = capfd.readouterr()
+def printed(words: str, *more: str) -> str:
+    told = cli(f"hub {words}", *more)
     assert told.err == ""
     assert told.out.endswith("\n")
     assert told.out.count("\n") == 1
     return told.out.strip()
 
 
-def test_a_students_token_is_the_one_that_0_3_16_made(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_students_token_is_the_one_that_0_3_16_made() -> None:
     """B105: only the token and a newline."""
     expected = hmac.new(SECRET.encode(), b"alice", hashlib.sha256).hexdigest()
-    assert printed(capfd, "generate-token", "alice") == f"alice:{expected}"
+    assert printed("generate-token", "alice") == f"alice:{expected}"
 
 
-def test_an_instructors_token_names_its_instructor(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_instructors_token_names_its_instructor() -> None:
     """B47."""
-    token = printed(capfd, "generate-token", "--role", "instructor", "admin")
+    token = printed("generate-token", "--role", "instructor", "admin")
     assert verify_token(SECRET, token, lambda _: 0) == Claims("admin", Role.INSTRUCTOR)
 
 
-def test_a_metrics_token_is_no_persons_token(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    token = printed(capfd, "generate-token", "--role", "metrics", "prometheus")
+def test_a_metrics_token_is_no_persons_token(state: HubState) -> None:
+    token = printed("generate-token", "--role", "metrics", "prometheus")
     assert verify_token(SECRET, token, state.epoch) is None
     assert verify_metrics_token(SECRET, token, state.epoch)
     state.bump_epoch("prometheus")
     assert not verify_metrics_token(SECRET, token, state.epoch)
 
 
-def test_a_token_is_valid_after_earlier_ones_were_revoked(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    old = printed(capfd, "generate-token", "alice")
+def test_a_token_is_valid_after_earlier_ones_were_revoked(state: HubState) -> None:
+    old = printed("generate-token", "alice")
     state.bump_epoch("alice")
-    new = printed(capfd, "generate-token", "alice")
+    new = printed("generate-token", "alice")
     assert verify_token(SECRET, old, state.epoch) is None
     assert verify_token(SECRET, new, state.epoch) == Claims("alice", Role.STUDENT)
 
 
-def test_making_a_token_makes_no_database(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    printed(capfd, "generate-token", "alice")
+def test_making_a_token_makes_no_database(course: Path) -> None:
+    printed("generate-token", "alice")
     assert list(course.iterdir()) == []
 
 
-def test_without_the_secret_there_is_no_token(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_secret_there_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOGRADER_HUB_SECRET")
-    assert run(["hub", "generate-token", "alice"]) == 1
-    told = capfd.readouterr()
+    told = cli("hub generate-token alice", status=1)
     assert told.err.startswith("Error: MOGRADER_HUB_SECRET must be set")
     assert told.out == ""
 
 
 @pytest.mark.parametrize("command", ["generate-token", "login-link"])
 @pytest.mark.parametrize("name", ["__instructor__", "a:b", "a/b", ""])
-def test_a_name_outside_the_grammar_gets_nothing(
-    command: str, name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", command, name]) == 2
-    told = capfd.readouterr()
+def test_a_name_outside_the_grammar_gets_nothing(command: str, name: str) -> None:
+    told = cli("hub", command, name, status=2)
     assert "Invalid username" in told.err
     assert told.out == ""
 
 
-def test_a_link_signs_in_its_person_once(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    link = printed(capfd, "login-link", "alice")
+def test_a_link_signs_in_its_person_once(state: HubState) -> None:
+    link = printed("login-link", "alice")
     base, _, code = link.partition("/login/link?code=")
     assert base == "http://127.0.0.1:8080"
     assert len(code) >= 32
@@ -112,16 +94,14 @@ def test_a_link_signs_in_its_person_once(
     assert state.use_link(kept, now) is None
 
 
-def test_a_link_ends_by_itself(state: HubState, capfd: pytest.CaptureFixture[str]) -> None:
-    code = printed(capfd, "login-link", "alice").partition("code=")[2]
+def test_a_link_ends_by_itself(state: HubState) -> None:
+    code = printed("login-link", "alice").partition("code=")[2]
     kept = hashlib.sha256(code.encode()).hexdigest()
     assert state.use_link(kept, SystemClock().now() + timedelta(minutes=16)) is None
 
 
-def test_a_link_carries_its_role_and_is_written_down(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    code = printed(capfd, "login-link", "--role", "instructor", "ann").partition("code=")[2]
+def test_a_link_carries_its_role_and_is_written_down(state: HubState) -> None:
+    code = printed("login-link", "--role", "instructor", "ann").partition("code=")[2]
     row = state.use_link(hashlib.sha256(code.encode()).hexdigest(), SystemClock().now())
     assert row is not None
     assert row.role is Role.INSTRUCTOR
@@ -153,26 +133,20 @@ def test_a_link_leads_where_browsers_find_the_hub(
     options: list[str],
     base: str,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     (course / "mograder.toml").write_text(toml)
     monkeypatch.setenv("MOGRADER_HUB_URL", environ)
-    assert printed(capfd, "login-link", "alice", *options).startswith(f"{base}/login/link?code=")
+    assert printed("login-link", "alice", *options).startswith(f"{base}/login/link?code=")
 
 
-def test_a_course_without_a_hub_keeps_no_link(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "login-link", "alice"]) == 3
-    assert "No hub has run in" in capfd.readouterr().err
+def test_a_course_without_a_hub_keeps_no_link(course: Path) -> None:
+    assert "No hub has run in" in cli("hub login-link alice", status=3).err
     assert list(course.iterdir()) == []
 
 
-def test_revoking_ends_old_tokens_and_the_log_tells(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
-    old = printed(capfd, "generate-token", "alice")
-    assert printed(capfd, "revoke-token", "alice") == "All tokens and logins of alice are void."
+def test_revoking_ends_old_tokens_and_the_log_tells(state: HubState) -> None:
+    old = printed("generate-token", "alice")
+    assert printed("revoke-token", "alice") == "All tokens and logins of alice are void."
     assert verify_token(SECRET, old, state.epoch) is None
     told = [(row.action, row.what, row.origin) for row in state.recent_audit(2)]
     assert told == [
@@ -181,18 +155,15 @@ def test_revoking_ends_old_tokens_and_the_log_tells(
     ]
 
 
-def test_a_name_that_the_hub_does_not_know_is_told_and_void_all_the_same(
-    state: HubState, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_name_that_the_hub_does_not_know_is_told_and_void_all_the_same(state: HubState) -> None:
     """A token may have been made where the hub's database is not at hand."""
     elsewhere = make_token(SECRET, "alcie", Role.STUDENT)
-    assert run(["hub", "revoke-token", "alcie"]) == 3
-    told = capfd.readouterr()
+    told = cli("hub revoke-token alcie", status=3)
     assert told.out == ""
     assert "This hub has no record of alcie." in told.err
     assert verify_token(SECRET, elsewhere, state.epoch) is None
 
 
 def test_revoking_without_a_hub_makes_no_database(course: Path) -> None:
-    assert run(["hub", "revoke-token", "alice"]) == 3
+    cli("hub revoke-token alice", status=3)
     assert list(course.iterdir()) == []

@@ -2,60 +2,49 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mograder.cli.main import run
-from tests.support.fake_hub import FakeHub, running_hub
+from tests.support.command_line import cli
+from tests.support.fake_hub import FakeHub
 
 HEADER = '# /// script\n# dependencies = ["numpy>=2", "marimo"]\n# ///\nimport marimo\n'
 
 
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A course in which a notebook is published, one is being so, and two lie about."""
     for name in ("A1", ".staging"):
-        directory = tmp_path / "hub-release" / name
+        directory = here / "hub-release" / name
         directory.mkdir(parents=True)
         (directory / "A1.py").write_text(HEADER)
-    (tmp_path / "nb.py").write_text(HEADER)
-    (tmp_path / "plain.py").write_text("import marimo\n")
+    (here / "nb.py").write_text(HEADER)
+    (here / "plain.py").write_text("import marimo\n")
     for name in ("MOGRADER_COURSE_DIR", "MOGRADER_HUB_URL", "MOGRADER_HUB_SSH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", "ann:0")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return here
 
 
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with running_hub() as hub:
-        yield hub
-
-
-def test_b102_a_dry_run_shows_the_dependencies_and_builds_nothing(
-    course: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["hub", "warm-cache", "--dry-run", "nb.py", "plain.py"]) == 0
-    assert capfd.readouterr().out == "  nb.py: numpy>=2, marimo\n  plain.py: no PEP 723 deps\n"
+def test_b102_a_dry_run_shows_the_dependencies_and_builds_nothing(course: Path) -> None:
+    printed = cli("hub warm-cache --dry-run nb.py plain.py")
+    assert printed.out == "  nb.py: numpy>=2, marimo\n  plain.py: no PEP 723 deps\n"
     assert not (course / ".mograder").exists()
 
 
-def test_b101_all_means_what_is_published(course: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_b101_all_means_what_is_published(course: Path) -> None:
     """Without what the hub is just staging."""
-    assert run(["hub", "warm-cache", "--all", "--dry-run"]) == 0
+    printed = cli("hub warm-cache --all --dry-run")
     path = course / "hub-release" / "A1" / "A1.py"
-    assert capfd.readouterr().out == f"  {path}: numpy>=2, marimo\n"
+    assert printed.out == f"  {path}: numpy>=2, marimo\n"
 
 
-def test_without_notebooks_it_says_how_to_name_them(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_notebooks_it_says_how_to_name_them() -> None:
     """compatibility-0.3.16.md 10."""
-    assert run(["hub", "warm-cache"]) == 0
+    printed = cli("hub warm-cache")
     expected = "No notebooks specified. Use --all or pass notebook paths.\n"
-    assert capfd.readouterr().out == expected
+    assert printed.out == expected
 
 
 @pytest.mark.parametrize(
@@ -67,21 +56,20 @@ def test_without_notebooks_it_says_how_to_name_them(capfd: pytest.CaptureFixture
     ],
 )
 def test_a_notebook_that_cannot_be_read_fails_and_the_others_do_not(
-    course: Path, content: bytes | None, words: str, capfd: pytest.CaptureFixture[str]
+    course: Path, content: bytes | None, words: str
 ) -> None:
     if content is not None:
         (course / "bad.py").write_bytes(content)
-    assert run(["hub", "warm-cache", "--dry-run", "bad.py", "nb.py"]) == 1
-    out = capfd.readouterr().out
+    out = cli("hub warm-cache --dry-run bad.py nb.py", status=1).out
     assert out.startswith("  bad.py\n    failed: ")
     assert words in out
     assert out.endswith("  nb.py: numpy>=2, marimo\n")
 
 
-def test_b103_a_hub_is_asked_to_do_it(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+def test_b103_a_hub_is_asked_to_do_it(hub: FakeHub) -> None:
     hub.answers("/warm-cache", status="ok", warmed=["A1", "L1"])
-    assert run(["hub", "warm-cache", "--url", hub.url, "--token", "eve:1"]) == 0
-    assert capfd.readouterr().out == "Warmed 2 notebooks: A1, L1\n"
+    printed = cli("hub warm-cache --url", hub.url, "--token", "eve:1")
+    assert printed.out == "Warmed 2 notebooks: A1, L1\n"
     assert hub.received[0].headers["authorization"] == "Bearer eve:1"
 
 
@@ -90,28 +78,25 @@ def test_b97_the_environment_names_the_hub_too(
 ) -> None:
     monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
     hub.answers("/warm-cache", status="ok", warmed=[])
-    assert run(["hub", "warm-cache"]) == 0
+    cli("hub warm-cache")
     assert len(hub.received) == 1
-    assert run(["hub", "warm-cache", "--dry-run", "nb.py"]) == 0
+    cli("hub warm-cache --dry-run nb.py")
     assert len(hub.received) == 1, "named notebooks are prepared here"
 
 
-def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(
-    hub: FakeHub, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(hub: FakeHub) -> None:
     hub.streams(
         "/warm-cache",
         {"event": "progress", "message": "Preparing A2"},
         {"event": "done", "status": "ok", "warmed": ["A1"], "failed": {"A2": "no nunpy"}},
     )
-    assert run(["hub", "warm-cache", "--url", hub.url]) == 1
-    told = capfd.readouterr()
+    told = cli("hub warm-cache --url", hub.url, status=1)
     assert told.out == "Warmed 1 notebooks: A1\n  A2\n    failed: no nunpy\n"
     assert told.err == "  Preparing A2\n"
-    assert run(["hub", "warm-cache", "--url", hub.url, "--json"]) == 1
-    assert json.loads(capfd.readouterr().out) == {"warmed": ["A1"], "failed": {"A2": "no nunpy"}}
+    printed = cli("hub warm-cache --url", hub.url, "--json", status=1)
+    assert printed.json == {"warmed": ["A1"], "failed": {"A2": "no nunpy"}}
 
 
 def test_notebooks_are_not_sent_to_a_hub(hub: FakeHub) -> None:
-    assert run(["hub", "warm-cache", "nb.py", "--url", hub.url]) == 2
+    cli("hub warm-cache nb.py --url", hub.url, status=2)
     assert hub.received == []

@@ -18,6 +18,7 @@ from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_
 from mograder.grading.results.grading_result import GradingState
 from mograder.sandbox.execution.judging import JudgedCondition
 from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
+from tests.support.notebooks import notebook
 
 _SECRET = "canary"
 
@@ -240,23 +241,17 @@ def test_51_a_page_with_everything_is_inert() -> None:
     assert not {"script", "iframe", "form", "link", "svg"} & elements
 
 
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebook(
+    """
     x = 1
     return
-
-
-@app.cell
-def _():
+    """,
+    """
     # === MOGRADER: MARKER FEEDBACK ===
     _mark = 100
-    return
-"""
+    """,
+    end="",
+)
 
 
 def test_the_cells_of_our_own_page_are_taken_over_and_of_no_other() -> None:

@@ -23,51 +23,25 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.protocol import Limits
+from tests.support.notebooks import notebook
 
 LIMITS = Limits(processes=1, open_files=1, file_size_mb=1, tmp_mb=1)
 ANSWER, FIRST, SECOND = 2, 3, 4
 Status = Literal["success", "partial", "danger", "warn"]
 
-RELEASE = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from mograder.runtime import check
-    return (check,)
-
-
-@app.cell
-def _():
+RELEASE = notebook(
+    "from mograder.runtime import check",
+    """
     # === MOGRADER: MARKS ===
     _marks = {"Q1": 10, "Q2": 5}
-    return
-
-
-@app.cell
-def _():
+    """,
+    """
     # YOUR CODE HERE
     x = 0
-    return (x,)
-
-
-@app.cell
-def _(check, x):
-    check("Q1: one", [(x == 1, "not one")])
-    return
-
-
-@app.cell
-def _(check, x):
-    check("Q2: two", [(x == 2, "not two")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    'check("Q1: one", [(x == 1, "not one")])',
+    'check("Q2: two", [(x == 2, "not two")])',
+)
 
 
 @dataclass

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from mograder.cli.main import run
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState
+from tests.support.command_line import cli
 
 NOW = datetime.now(UTC)
 
@@ -35,8 +35,7 @@ def actions(engine: Engine) -> list[str]:
 
 def test_old_lines_go_to_a_file_of_their_own(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
-    status = run(["hub", "rotate-audit", str(file), "--keep-days", "400", "-C", str(tmp_path)])
-    assert status == 0
+    cli("hub rotate-audit", str(file), "--keep-days", "400", "-C", str(tmp_path))
     moved = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["action"] for line in moved] == ["3 years ago", "2 years ago"]
     assert [line["number"] for line in moved] == [1, 2]
@@ -46,6 +45,6 @@ def test_old_lines_go_to_a_file_of_their_own(engine: Engine, tmp_path: Path) -> 
 
 def test_a_file_that_is_there_is_kept(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "audit.jsonl").write_text("before")
-    assert run(["hub", "rotate-audit", str(tmp_path / "audit.jsonl"), "-C", str(tmp_path)]) == 5
+    cli("hub rotate-audit", str(tmp_path / "audit.jsonl"), "-C", str(tmp_path), status=5)
     assert (tmp_path / "audit.jsonl").read_text() == "before"
     assert len(actions(engine)) == 4
