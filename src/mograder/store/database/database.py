@@ -254,25 +254,28 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     release; :class:`InvalidInput` when the file is not a database, :class:`Busy` when the database
     cannot be reached.
     """
-    config = _alembic_config(migrations)
-    head = head_version(migrations)
     with _translated(engine):
-        if schema_version(engine) == head:
+        if schema_version(engine) == head_version(migrations):
             return
         with _upgrade_turn(engine):
-            current = schema_version(engine)
-            if current == head:
-                return
-            _refuse_unknown(current, migrations)
-            if current is not None or _has_tables(engine):
-                _back_up(engine, current or "0.3.16", head)
-            with engine.begin() as connection:
-                if connection.dialect.name == "postgresql":
-                    lock = text("SELECT pg_advisory_xact_lock(:key)")
-                    connection.execute(lock, {"key": _ADVISORY_LOCK})
-                    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+            _upgrade(engine, migrations)
+
+
+def _upgrade(engine: Engine, migrations: Path) -> None:
+    current, head = schema_version(engine), head_version(migrations)
+    if current == head:  # another program has upgraded it meanwhile
+        return
+    _refuse_unknown(current, migrations)
+    if current is not None or _has_tables(engine):
+        _back_up(engine, current or "0.3.16", head)
+    config = _alembic_config(migrations)
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            lock = text("SELECT pg_advisory_xact_lock(:key)")
+            connection.execute(lock, {"key": _ADVISORY_LOCK})
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def _upgrade_turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
