@@ -54,7 +54,7 @@ def install() -> Path:
     if not command.exists():
         uv = Path(sys.executable).with_name("uv")
         python = sys.executable
-        subprocess.run([uv, "venv", "--python", python, _PLACE], check=True)
+        subprocess.run([uv, "venv", "--relocatable", "--python", python, _PLACE], check=True)
         wanted = f"mograder=={RELEASE}"
         target = _PLACE / "bin" / "python"
         subprocess.run([uv, "pip", "install", "--python", target, wanted], check=True)

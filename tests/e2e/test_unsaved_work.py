@@ -25,7 +25,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 from tests.e2e.test_accessibility import violations
-from tests.support.browser import People, insert, notebook
+from tests.support.browser import People, insert, notebook, until
 from tests.support.course import put_release
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 from tests.support.hub import HubProcess
@@ -72,10 +72,7 @@ def kept(scene: Framed) -> list[str]:
 
 async def stored(tab: Tab, count: int) -> None:
     """Wait until the browser keeps so many pieces of work."""
-    # The page's policy refuses the string that Playwright's own waiting evaluates.
-    async with asyncio.timeout(20):
-        while await tab.page.evaluate(f"{_STORED}.length") != count:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until(tab.page, f"{_STORED}.length === {count}")
 
 
 def copy_of(scene: Framed, user: str = "alice") -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +14,7 @@ from playwright.async_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Error,
     Frame,
     Page,
     async_playwright,
@@ -139,6 +141,22 @@ _PASTE = """text => {
   const kind = { clipboardData, bubbles: true, cancelable: true };
   document.activeElement.dispatchEvent(new ClipboardEvent("paste", kind));
 }"""
+
+
+async def until(page: Page, condition: str) -> None:
+    """Wait at most 20 s until an expression is true in a page of the hub, which may load again.
+
+    The policy of these pages refuses the text that Playwright's ``wait_for_function`` evaluates.
+    """
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                if await page.evaluate(condition):
+                    return
+            except Error as error:
+                if "context was destroyed" not in str(error):
+                    raise
+            await asyncio.sleep(0.05)
 
 
 async def insert(frame: Frame, text: str) -> None:
