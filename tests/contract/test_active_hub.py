@@ -161,6 +161,7 @@ def pooler(server: str) -> Iterator[int]:
                 if place >= 0:
                     data = data[: place + 5] + b"\x00\x00\x00\x07" + data[place + 9 :]
                 target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
     def serve() -> None:
         while True:
@@ -170,15 +171,19 @@ def pooler(server: str) -> Iterator[int]:
                 return
             backend = socket.socket(socket.AF_UNIX)
             backend.connect(server)
+            opened.extend((client, backend))
             for pair, replace in (((client, backend), False), ((backend, client), True)):
                 work = threading.Thread(
                     target=carry, args=pair, kwargs={"replace": replace}, daemon=True
                 )
                 work.start()
 
+    opened: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=serve, daemon=True).start()
         yield listening.getsockname()[1]
+    for each in opened:
+        each.close()
 
 
 @pytest.mark.full

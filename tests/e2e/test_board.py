@@ -213,24 +213,6 @@ def line_of(board: Page, name: str) -> Locator:
     return board.locator("#lines tr").filter(has_text=name)
 
 
-async def test_a_red_cell_of_the_board_shows_the_students_cells_with_their_outputs(
-    hub: HubProcess, people: People, artifacts: Path
-) -> None:
-    await work(hub, await a_person(people, "erin"))
-    prof = await a_person(people, "prof")
-    board = await prof.open(f"{hub.url}/board/{ITEM}")
-    await line_of(board, "erin").locator("td.failed a").first.click()
-    inside = board.frame_locator("iframe")
-    await expect(inside.get_by_text("sign = 0")).to_be_visible()
-    await expect(inside.get_by_text("The sign is wrong.", exact=True)).to_be_visible()
-    await expect(inside.get_by_text("It is too small.")).to_have_count(0)
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        await board.set_viewport_size({"width": width, "height": 900})
-        await board.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await board.screenshot(path=artifacts / f"red-cell-{width}-{scheme}.png", full_page=True)
-        assert await board.evaluate("document.documentElement.scrollWidth") <= width
-
-
 async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     hub: HubProcess, people: People, artifacts: Path
 ) -> None:
@@ -272,6 +254,24 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     await expect(helping.get_by_text("You are not in this notebook any more.")).to_be_visible()
     await expect(board.locator("#queue")).to_contain_text("Nobody asks for help.")
     await expect(line_of(board, "alice").locator("td.passed")).to_have_count(1)
+
+
+async def test_a_red_cell_of_the_board_shows_the_students_cells_with_their_outputs(
+    hub: HubProcess, people: People, artifacts: Path
+) -> None:
+    await work(hub, await a_person(people, "erin"))
+    prof = await a_person(people, "prof")
+    board = await prof.open(f"{hub.url}/board/{ITEM}")
+    await line_of(board, "erin").locator("td.failed a").first.click()
+    inside = board.frame_locator("iframe")
+    await expect(inside.get_by_text("sign = 0")).to_be_visible()
+    await expect(inside.get_by_text("The sign is wrong.", exact=True)).to_be_visible()
+    await expect(inside.get_by_text("It is too small.")).to_have_count(0)
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        await board.set_viewport_size({"width": width, "height": 900})
+        await board.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await board.screenshot(path=artifacts / f"red-cell-{width}-{scheme}.png", full_page=True)
+        assert await board.evaluate("document.documentElement.scrollWidth") <= width
 
 
 async def saves(copy: Path, text: str) -> None:
@@ -342,19 +342,23 @@ async def test_the_students_file_is_what_the_two_of_them_typed(
     text = await asyncio.to_thread(copy.read_text)
     board = await asks(student, page, prof, f"{hub.url}/board/{WORDS}")
     typed = ""
+    typing: asyncio.Task[None] | None = None
     if first == "helper":
         await page.close()
+    elif first == "both":
+        # The student types before the helper comes and goes on; the helper's page waits for that.
+        await alone.locator(".cm-content", has_text="total = 0").click()
+        await page.keyboard.press("ControlOrMeta+End")
+        typed = " + 1 + 2 + 3 + 4 + 5"
+        typing = asyncio.create_task(page.keyboard.type(typed, delay=100))
     async with prof.context.expect_page() as opened:
         await board.get_by_role("button", name=f"together with {student.name}").click()
     helping = await opened.value
     await helping.wait_for_url(address)
     if first == "student":
         await helping.close()  # it comes back when the student's page has loaded again
-    elif first == "both":
-        # The student goes on for a while; the helper's page waits for that.
-        await alone.locator(".cm-content", has_text="total = 0").click()
-        await page.keyboard.press("ControlOrMeta+End")
-        await page.keyboard.type(typed := " + 1 + 2 + 3", delay=100)
+    elif typing is not None:
+        await typing
     else:
         await begins(helping)
         page = await student.open(address)

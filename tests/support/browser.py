@@ -149,14 +149,17 @@ async def until(page: Page, condition: str) -> None:
     The policy of these pages refuses the text that Playwright's ``wait_for_function`` evaluates.
     """
     async with asyncio.timeout(20):
-        while True:
-            try:
-                if await page.evaluate(condition):
-                    return
-            except Error as error:
-                if "context was destroyed" not in str(error):
-                    raise
+        while not await _is_true(page, condition):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def _is_true(page: Page, condition: str) -> bool:
+    try:
+        return bool(await page.evaluate(condition))
+    except Error as error:
+        if "context was destroyed" not in str(error):
+            raise
+        return False
 
 
 async def insert(frame: Frame, text: str) -> None:
