@@ -229,8 +229,12 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     assert time.monotonic() - began < LATEST_SECONDS
     await expect(board.locator("#heads")).to_contain_text("1 of 3 passed")
     # One asks for help, with the keyboard alone.
-    alice = pages[0][0]
-    await alice.get_by_role("button", name="Ask for help").press("Enter")
+    alice, notebook_of_alice = pages[0]
+    button = alice.get_by_role("button", name="Ask for help")
+    await button.focus()
+    # Chromium sends keys to the frame until it has heard of the new focus.
+    await notebook_of_alice.wait_for_function("!document.hasFocus()")
+    await button.press("Enter")
     await expect(alice.get_by_label("What is it about?")).to_be_focused()
     await alice.get_by_label("In a few words").fill("What is a <b>sign</b>?")
     await alice.get_by_label("In a few words").press("Enter")
@@ -309,8 +313,7 @@ async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -
 
 async def asks(student: Person, page: Page, prof: Person, url: str) -> Page:
     """Have a student ask for help and an instructor take the request; return the board."""
-    await page.get_by_role("button", name="Ask for help").press("Enter")
-    await expect(page.get_by_label("What is it about?")).to_be_focused()
+    await page.get_by_role("button", name="Ask for help").click()
     await page.get_by_label("In a few words").press("Enter")
     await expect(page.get_by_text("You asked for help")).to_be_visible()
     board = await prof.open(url)
@@ -347,10 +350,8 @@ async def test_the_students_file_is_what_the_two_of_them_typed(
         await page.close()
     elif first == "both":
         # The student types before the helper comes and goes on; the helper's page waits for that.
-        await alone.locator(".cm-content", has_text="total = 0").click()
-        await page.keyboard.press("ControlOrMeta+End")
         typed = " + 1 + 2 + 3 + 4 + 5"
-        typing = asyncio.create_task(page.keyboard.type(typed, delay=100))
+        typing = asyncio.create_task(append(alone, "total = 0", typed, delay=100))
     async with prof.context.expect_page() as opened:
         await board.get_by_role("button", name=f"together with {student.name}").click()
     helping = await opened.value
@@ -373,12 +374,17 @@ async def test_the_students_file_is_what_the_two_of_them_typed(
     assert await asyncio.to_thread(copy.read_text) == expected
     await page.screenshot(path=artifacts / f"words-{first}.png")
     await answers(own, page, copy)
-    await theirs.locator(".cm-content", has_text="total = 7").click()
-    await helping.keyboard.press("ControlOrMeta+End")
-    await helping.keyboard.type(" + 8")
+    await append(theirs, "total = 7", " + 8")
     await saves(copy, " + 8")
     expected = expected.replace(f"7{typed}", f"7{typed} + 8").replace("Double", "Twice")
     assert await asyncio.to_thread(copy.read_text) == expected
+
+
+async def append(frame: Frame, cell: str, text: str, *, delay: float = 0) -> None:
+    """Type at the end of a cell that holds some code, with so many milliseconds between keys."""
+    await frame.locator(".cm-content", has_text=cell).click()
+    await frame.page.keyboard.press("ControlOrMeta+End")
+    await frame.page.keyboard.type(text, delay=delay)
 
 
 async def answers(own: Frame, page: Page, copy: Path) -> None:
