@@ -14,9 +14,9 @@ import pytest
 from mograder.auth.node_tokens import NodeToken
 from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.nodes.node_link import MOST_PARKED
 from mograder.sandbox.nodes.transports import CONTROL, SESSION
 from mograder.sandbox.protocol import LINE_LIMIT
+from mograder.sessions.nodes.node_link import MOST_PARKED
 from tests.support.node_wire import (
     client_of,
     knock,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.sandbox.nodes.node_config import NodeConfig
-from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.protocol import Ended, GrantLease, News, NodeStatus, StartSession, Subscribe
+from mograder.sessions.nodes.node_link import NodeLink
 from tests.support.course import REPOSITORY
 from tests.support.node_wire import WireHub
 from tests.support.supervisors import LIMITS, PATIENCE, make_config, shell_environment

@@ -26,10 +26,9 @@ from starlette.types import Receive, Scope, Send
 from mograder.auth.node_tokens import NodeToken
 from mograder.core.clock import SystemClock
 from mograder.sandbox.nodes.node_dialer import Control, Hub, NodeDialer
-from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.transports import DOOR
 from mograder.sandbox.protocol import CALL, Call, Done, Endpoint, encode
-from mograder.sessions.node_connections import NodeConnections
+from mograder.sessions.nodes.node_link import NodeConnections, NodeLink
 from mograder.store.hub.hub_tables import NodeRow
 from mograder.store.hub.nodes import Nodes
 from mograder.web.context import ContextMiddleware, context_of

@@ -24,7 +24,7 @@ from mograder.grading.runs.workbench import (
 )
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
-from mograder.sandbox.environments.own_interpreter import make_own_environment
+from mograder.sandbox.environments.interpreters import make_own_environment
 from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor

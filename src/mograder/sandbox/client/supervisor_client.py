@@ -1,7 +1,7 @@
 """The client of a supervisor, for a hub or a command, and the connection that it keeps.
 
 A hub starts its own supervisor, and connects again after a lost connection. The hub's connections
-to nodes are of the same kind (:mod:`mograder.sandbox.nodes.node_link`).
+to nodes are of the same kind (:mod:`mograder.sessions.nodes.node_link`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.single_flight import Progress
-from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
 from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,
@@ -58,7 +57,7 @@ from mograder.sandbox.protocol import (
     Warm,
     encode,
 )
-from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sandbox.supervisor.config import SupervisorConfig, demand_own_interpreter
 
 _log = logging.getLogger(__name__)
 

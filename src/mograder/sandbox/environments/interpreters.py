@@ -1,4 +1,7 @@
-"""The Python interpreter of an environment, and the directories that must be mounted for it."""
+"""The Python interpreter of an environment, and the directories that must be mounted for it.
+
+An environment can also be made of the Python that runs mograder.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 import platform
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.system import SYSTEM
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 
 _SECONDS = 60.0
 _HERE = "the hub" if SYSTEM == "linux" else "this computer"
@@ -73,6 +78,25 @@ def roots_of(*prefixes: str) -> tuple[Path, ...]:
     paths = {Path(prefix) for prefix in prefixes} | {Path(prefix).resolve() for prefix in prefixes}
     # `/bin/python3` with a merged /usr may report the prefix `/`; its files are below /usr.
     return tuple(sorted(p for p in paths if p != Path("/") and not p.is_relative_to("/usr")))
+
+
+def make_own_environment(directory: Path) -> None:
+    """Make an environment whose packages are those of the Python that runs mograder.
+
+    Nothing is installed: it has links to them.
+    """
+    packages = sysconfig.get_path("purelib")
+    base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    env = directory / "env"
+    library = env / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for each in (env / "bin", library, directory / "caches"):
+        each.mkdir(parents=True)
+    (env / "bin" / "python").symlink_to(base)
+    (env / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+    (library / "site-packages").symlink_to(packages)
+    roots = roots_of(sys.base_prefix, sys.base_exec_prefix, packages)
+    record = EnvironmentRecord(key=directory.name, python="", marimo="", interpreter_roots=roots)
+    (directory / RECORD).write_text(record.model_dump_json())
 
 
 async def _output(*argv: str) -> tuple[int, str]:

@@ -19,6 +19,7 @@ import os
 import shutil
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
@@ -31,6 +32,7 @@ from uv import find_uv_bin
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import file_lock
 from mograder.core.log import QuietHandler
+from mograder.core.system import account_name
 from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
@@ -224,6 +226,23 @@ def cgroups_of(config: SupervisorConfig, **where: Path) -> SessionGroups | None:
     if not config.divide_cgroups:
         return None
     return SessionGroups.find(runtime_name(config.runtime), **where)
+
+
+def demand_own_interpreter() -> None:
+    """Check that this user may execute the Python that this process runs in.
+
+    A process that was started as root may run in an interpreter that it cannot start again, for
+    example in a virtual environment below ``/root``.
+    Raises: :class:`SandboxUnavailable` with the remedy.
+    """
+    if os.access(sys.executable, os.X_OK, effective_ids=True):
+        return
+    user = account_name(os.geteuid(), "uid {}")
+    raise SandboxUnavailable(
+        f"The hub runs as {user}, who cannot execute the hub's own Python ({sys.executable}).",
+        hint="Install mograder where that user can read and execute it, for example in a virtual "
+        "environment below /opt or in the user's home; not below another user's private directory.",
+    )
 
 
 def prepare_runtime(runtime: Path) -> int:

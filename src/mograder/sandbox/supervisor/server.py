@@ -32,7 +32,6 @@ from mograder.core.errors import Conflict, MograderError, NotFound, SandboxUnava
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
-from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
     Runner,
@@ -76,6 +75,7 @@ from mograder.sandbox.supervisor.config import (
     LogFile,
     SupervisorConfig,
     cgroups_of,
+    demand_own_interpreter,
     prepare_runner,
     prepare_runtime,
     refresh_resolver,

@@ -12,9 +12,9 @@ import pytest
 from mograder.core.errors import Forbidden, InvalidInput, RemoteFailed
 from mograder.sandbox.nodes import transports
 from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer, probe
-from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.transports import CONTROL, HeadReader
 from mograder.sandbox.protocol import Done, ListSessions, encode
+from mograder.sessions.nodes.node_link import NodeLink
 from tests.support.node_wire import (
     LARGE,
     SESSION,

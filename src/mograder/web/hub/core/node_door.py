@@ -23,8 +23,8 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.sandbox.nodes.node_link import NodeLink
 from mograder.sandbox.nodes.transports import CONTROL, DOOR, RELEASE, SESSION
+from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes

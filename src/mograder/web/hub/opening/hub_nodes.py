@@ -11,9 +11,9 @@ from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sessions.node_connections import NodeConnections
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_link import NodeConnections
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry, node_capacity
 from mograder.store.filesystem.files import remove_tree

@@ -47,7 +47,7 @@ class Upstream:
     Mutable state: ``_cuts``, the callbacks of everything open. ``GET`` and ``HEAD`` reuse
     connections (aiohttp repeats them once on a stale one); all other methods open their own, since
     marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
-    reuse connections, too: :mod:`mograder.sessions.node_connections` tells why they can.
+    reuse connections, too: :mod:`mograder.sessions.nodes.node_link` tells why they can.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.environments.own_interpreter import demand_own_interpreter
+from mograder.sandbox.supervisor.config import demand_own_interpreter
 
 
 def test_a_python_that_the_hubs_user_cannot_execute_is_said_with_the_remedy(
@@ -35,7 +35,7 @@ def test_a_python_below_a_private_directory_of_roots_is_noticed(tmp_path: Path) 
     (private / "python").symlink_to(sys.executable)
     code = (
         "import os, sys\n"
-        "from mograder.sandbox.environments.own_interpreter import demand_own_interpreter as ask\n"
+        "from mograder.sandbox.supervisor.config import demand_own_interpreter as ask\n"
         "os.setresuid(65534, 65534, 65534); ask()"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
