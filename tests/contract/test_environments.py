@@ -158,7 +158,7 @@ async def test_a_node_builds_the_same_by_the_lock(
     built = await environments.prepare(Script(), lambda _: None)
     order = order_of(built.directory)
     assert "--hash=sha256:" in order.lock
-    builds = LockedBuilds(tmp_path / "node", client, wheels=tmp_path / "wheels", seconds=240)
+    builds = LockedBuilds(tmp_path / "node", client, seconds=240)
     again = await builds.prepare(order, lambda _: None)
     assert again.directory == tmp_path / "node" / built.key
     assert again.assets == built.assets

@@ -16,7 +16,7 @@ import asyncio
 import re
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.names import Username, is_rehearsal, rehearsal_user
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks.background_tasks import completed, to_its_end
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import Kind, Obstacle
@@ -408,7 +408,7 @@ class Rehearsal:
 
 async def clear(pool: SessionManager, keys: Iterable[SessionKey], copies: RehearsalCopies) -> None:
     """End sessions of a rehearsal, and remove their copies; also if the caller is cancelled."""
-    await _to_the_end(_clear(pool, tuple(keys), copies))
+    await completed(_clear(pool, tuple(keys), copies))
 
 
 def left_over(pool: SessionManager) -> tuple[SessionKey, ...]:
@@ -434,13 +434,3 @@ async def _clear(
         await asyncio.to_thread(copies.remove_all)
     except (MograderError, OSError) as error:
         _log.warning("the copies of a rehearsal could not be removed: %s", error)
-
-
-async def _to_the_end(work: Awaitable[None]) -> None:
-    """Wait for work that goes on when the caller is cancelled, and is then waited for as well."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

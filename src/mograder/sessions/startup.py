@@ -236,11 +236,11 @@ class Reconciler:
                 except Exception:  # noqa: BLE001 - the loop must go on after an error
                     _log.exception("the sessions could not be matched with the launcher's")
 
-    async def reconcile(self, stops: asyncio.TaskGroup | None = None) -> None:
+    async def reconcile(self, stops: asyncio.TaskGroup) -> None:
         """Match the sessions known here with the launcher's, after a connection broke or was made.
 
         Sessions that the launcher still runs are kept. Those that it lacks have ended as lost.
-        Those that are unknown here are stopped, in ``stops`` if it is given: their start or stop
+        Those that are unknown here are stopped, in ``stops``: their start or stop
         was in progress at the break.
         """
         while True:
@@ -259,17 +259,15 @@ class Reconciler:
             gone = lost(session_id, nodes.get(session_id, ""))
             await self.sessions.note_exit(gone, EndReason.LOST)
         unknown = running.keys() - {*self._ids(), *self.starter.ids(), *self.sessions.ending()}
-        await self._stop({each: running[each] for each in unknown}, stops)
+        self._stop({each: running[each] for each in unknown}, stops)
         _log.info("connected: %d sessions run", len(running))
 
-    async def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup | None) -> None:
-        """Stop sessions, given with their machines; do not wait for them if there is ``stops``."""
+    def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup) -> None:
+        """Have sessions stopped, given with their machines."""
         for machine in set(machines.values()):
             begun = machine in self._unknown
             self._unknown[machine] = {each for each, on in machines.items() if on == machine}
-            if stops is None:
-                await self._stop_on(machine)
-            elif not begun:
+            if not begun:
                 stops.create_task(self._stop_on(machine))
 
     async def _stop_on(self, machine: str) -> None:

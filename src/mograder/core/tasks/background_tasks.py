@@ -57,13 +57,18 @@ async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
     A thread cannot be stopped: it would write the row of a start that was given up meanwhile.
     """
-    calling = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    return await completed(asyncio.to_thread(call, *args, **kwargs))
+
+
+async def completed(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``; a cancellation takes effect only when it has ended."""
+    working = asyncio.create_task(work)
     try:
-        return await asyncio.shield(calling)
+        return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait({calling})
-        if not calling.cancelled():
-            calling.exception()  # read, or asyncio would log that it never was
+        await asyncio.wait({working})
+        if not working.cancelled():
+            working.exception()  # read, or asyncio would log that it never was
         raise
 
 

@@ -57,7 +57,7 @@ from mograder.sandbox.protocol import RunCommand
 
 if sys.platform == "linux":
     from mograder.sandbox.environments.record import keep
-    from mograder.sandbox.environments.static_assets import is_current, keep_assets
+    from mograder.sandbox.environments.static_assets import is_complete, keep_assets
 
 NO_MOGRADER = "".join(f"{name} ; python_version < '0'\n" for name in sorted(OURS))
 """uv overrides that remove ``mograder`` and ``mograder-hub`` from all requirements.
@@ -280,8 +280,8 @@ class EnvironmentRoot:
     if sys.platform == "linux":
 
         def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-            """Collect the static files again if the set is missing or old; return its name."""
-            if not is_current(self.path / ASSETS, record.assets):
+            """Collect the static files again if the set is missing; return its name."""
+            if not is_complete(self.path / ASSETS, record.assets):
                 assets = self._keep_assets(directory / "env", record.python, record.marimo)
                 if assets != record.assets:  # this release selects other files
                     changed = record.model_copy(update={"assets": assets})

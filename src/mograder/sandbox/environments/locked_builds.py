@@ -31,7 +31,6 @@ from mograder.sandbox.environments.builder import (
 )
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
 from mograder.sandbox.environments.record import RECORD, read_record
-from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import LONGEST_LOCK, PrepareEnvironment
 
 
@@ -43,8 +42,8 @@ def order_of(environment: Path, *, warm: bool = False) -> PrepareEnvironment:
     record = read_record(environment)
     try:
         lock = (environment / LOCK).read_text()
-        project = (environment / PROJECT).read_text() if record.wheel else ""
-        wheel = (environment / record.wheel).read_bytes() if record.wheel else b""
+        project = (environment / PROJECT).read_text()
+        wheel = (environment / record.wheel).read_bytes()
     except OSError as error:
         raise NotFound(f"The environment {record.key} is not whole.") from error
     if len(lock) > LONGEST_LOCK:
@@ -65,11 +64,10 @@ def order_of(environment: Path, *, warm: bool = False) -> PrepareEnvironment:
 class LockedBuilds:
     """Builds environments by their locks; concurrent callers share one build per key."""
 
-    def __init__(self, root: Path, runner: CommandRunner, *, wheels: Path, seconds: float) -> None:
-        """``wheels`` is a directory for our own wheel; ``seconds`` limits each build command."""
+    def __init__(self, root: Path, runner: CommandRunner, *, seconds: float) -> None:
+        """``seconds`` limits each build command."""
         self._root = EnvironmentRoot(root)
         self._runner = runner
-        self._wheels = wheels
         self._seconds = seconds
         self._builds: SingleFlight[str, Environment] = SingleFlight()
 
@@ -123,11 +121,7 @@ class LockedBuilds:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
     def _furnish(self, workshop: Path, order: PrepareEnvironment) -> BuildFiles:
-        name, content = order.wheel, _decoded(order.content)
-        if not (name and content):
-            own = build_runtime_wheel(self._wheels)
-            name, content = own.name, own.read_bytes()
-        files = BuildFiles(order.project, name, content)
+        files = BuildFiles(order.project, order.wheel, _decoded(order.content))
         try:
             self._root.sweep()
             files.write(workshop, order.lock)

@@ -42,8 +42,6 @@ from mograder.core.marimo_scripts import imports_of, other_form, pack_script, pa
 from mograder.sandbox.environments.record import ASSETS as ASSETS
 from mograder.sandbox.environments.record import SET_NAME as SET_NAME
 
-FORM = 1
-"""The form of packs; a set of another form is written again."""
 START = "mograder-start.pack"
 REST = "mograder-rest.pack"
 
@@ -182,19 +180,14 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     files: dict[str, AssetFile]
-    form: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AssetSet:
-    """A complete set; ``files`` lists all its files by path.
-
-    ``form`` is that of its packs, 0 if a release wrote it that had none.
-    """
+    """A complete set; ``files`` lists all its files by path."""
 
     directory: Path
     files: Mapping[str, AssetFile]
-    form: int = 0
 
     def read(self, name: str, suffix: str = "") -> bytes:
         """Return a listed file's content, compressed if ``suffix`` is ``.br`` or ``.gz``."""
@@ -234,7 +227,7 @@ def read_assets(root: Path, name: str) -> AssetSet:
             _check_whole(directory / _FILES / path, file)
     except (OSError, ValidationError) as error:
         raise NotFound(f"There are no editor files {name[:60]!r}.") from error
-    return AssetSet(directory, manifest.files, manifest.form)
+    return AssetSet(directory, manifest.files)
 
 
 def _check_whole(path: Path, file: AssetFile) -> None:
@@ -250,17 +243,18 @@ def _keep(top: int, marimo: str, root: Path) -> str:
     whole = hashlib.sha256("".join(f"{p}\0{d}\n" for p, d in sorted(found.items())).encode())
     version = re.sub(r"[^0-9A-Za-z.+_]", "", marimo)[:40].lstrip(".+_") or "unknown"
     name = f"{version}-{whole.hexdigest()[:16]}"
-    if not is_current(root, name):
+    if not is_complete(root, name):
         _write_set(top, found, root, name)
     return name
 
 
-def is_current(root: Path, name: str) -> bool:
-    """Return whether there is such a set, and this release would write it alike."""
+def is_complete(root: Path, name: str) -> bool:
+    """Return whether there is such a set, complete."""
     try:
-        return read_assets(root, name).form == FORM
+        read_assets(root, name)
     except NotFound:
         return False
+    return True
 
 
 def _digests(top: int) -> Iterator[tuple[str, str]]:
@@ -336,7 +330,7 @@ def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> Non
         for path, content in _packs(contents, name).items():
             digest = hashlib.sha256(content).hexdigest()
             files[path] = _write_file(staged / _FILES / path, content, digest, _PACK_QUALITY)
-        manifest = _Manifest(files=files, form=FORM)
+        manifest = _Manifest(files=files)
         (staged / _MANIFEST).write_text(manifest.model_dump_json(), "utf-8")
         _name_set(staged, root, name)
     finally:
@@ -373,9 +367,9 @@ def _name_set(staged: Path, root: Path, name: str) -> None:
     try:
         staged.rename(root / name)
     except OSError:
-        # Another build has written it meanwhile (equal names are equal sets), or it is of an
-        # earlier release, or incomplete after a power cut.
-        if not is_current(root, name):
+        # Another build has written it meanwhile (equal names are equal sets), or it is incomplete
+        # after a power cut.
+        if not is_complete(root, name):
             broken = root / f".broken-{secrets.token_hex(8)}"
             (root / name).rename(broken)
             staged.rename(root / name)

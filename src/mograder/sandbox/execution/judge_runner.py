@@ -18,10 +18,10 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import (
@@ -44,7 +44,6 @@ from mograder.sandbox.execution.report import (
 from mograder.sandbox.execution.runner import (
     FolderCopy,
     PrivateCopies,
-    in_thread_to_its_end,
     killed_for_overflow,
     needed_files,
 )
@@ -292,7 +291,7 @@ class JudgeFolders:
         async with self._turn:
             if name not in self._users:
                 await self._make_room()
-                await in_thread_to_its_end(partial(self._make, files, name))
+                await to_its_end(self._make, files, name)
             self._users[name] = self._users.pop(name, 0) + 1
         try:
             yield self._place / name
@@ -323,7 +322,7 @@ class JudgeFolders:
         unused = [name for name, users in self._users.items() if not users]
         for name in unused[: max(0, len(self._users) + 1 - _KEPT)]:
             del self._users[name]
-            await in_thread_to_its_end(partial(self._discard, name))
+            await to_its_end(self._discard, name)
 
     def _discard(self, name: str) -> None:
         removed = self._beside(name)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import (
     BoundedLines,
@@ -132,7 +133,7 @@ class PrivateCopies:
         writing = partial(write_copy, directory, notebook, self._bounds, notebooks=notebooks)
         async with self._turn:
             try:
-                await in_thread_to_its_end(writing)
+                await to_its_end(writing)
                 yield name, directory
             finally:
                 await asyncio.to_thread(self._remove, directory)
@@ -156,21 +157,6 @@ def write_copy(
     target.unlink(missing_ok=True)
     # Unchanged, including line ends: checks may compare its bytes.
     target.write_text(notebook.text, encoding="utf-8", newline="", errors="surrogatepass")
-
-
-async def in_thread_to_its_end(work: Callable[[], None]) -> None:
-    """Call a function in a thread and wait until it has ended, also when cancelled meanwhile.
-
-    The files that it writes can then be removed. Raises: as the function, unless cancelled.
-    """
-    working = asyncio.create_task(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait({working})
-        if not working.cancelled():
-            working.exception()  # asyncio would log it as never retrieved
-        raise
 
 
 def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:

@@ -266,8 +266,7 @@ class NodeSupervisor(Supervisor):
         super().__init__(config.supervisor, runner, host, service)
         self._node = config
         self._paths = NodePaths(config.shares, config.environments)
-        wheels, seconds = config.state / "runtime", config.build_seconds
-        self._builds = LockedBuilds(config.environments, self, wheels=wheels, seconds=seconds)
+        self._builds = LockedBuilds(config.environments, self, seconds=config.build_seconds)
         self._statuses = Statuses()
         self.lease = self._session_table.lease
         self.drain = Drain(config.drain_seconds)

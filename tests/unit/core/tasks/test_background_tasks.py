@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
+from mograder.core.errors import TooLarge
+from mograder.core.tasks.background_tasks import BackgroundTasks, Paced, to_its_end
 
 
 async def test_an_owner_that_closes_ends_its_tasks_and_waits_for_them() -> None:
@@ -73,3 +75,30 @@ async def test_a_call_now_is_the_one_that_was_waited_for() -> None:
     paced.close()
     paced.close()
     assert len(made) == 2
+
+
+async def test_a_cancelled_call_returns_after_the_end_of_its_thread() -> None:
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        go_on.wait()
+        ended.set()
+
+    working = asyncio.create_task(to_its_end(work))
+    await asyncio.to_thread(began.wait)
+    working.cancel()
+    done, _ = await asyncio.wait({working}, timeout=0)
+    assert not done
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert ended.is_set()
+
+
+async def test_an_error_in_the_thread_is_raised() -> None:
+    def work() -> None:
+        raise TooLarge("too many files")
+
+    with pytest.raises(TooLarge):
+        await to_its_end(work)

@@ -32,7 +32,7 @@ async def order(place: Path, uv: Uv) -> PrepareEnvironment:
 
 
 def builds_of(place: Path, uv: Uv) -> LockedBuilds:
-    return LockedBuilds(place / "node", uv, wheels=place / "wheels", seconds=60)
+    return LockedBuilds(place / "node", uv, seconds=60)
 
 
 def changed(order: PrepareEnvironment, lock: str) -> PrepareEnvironment:

@@ -6,7 +6,6 @@ sessions.md, "The editor's files"; security.md, "The sandbox".
 from __future__ import annotations
 
 import gzip
-import json
 import os
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from mograder.core.errors import NotFound
 from mograder.sandbox.environments import static_assets
 from mograder.sandbox.environments.static_assets import (
     SET_NAME,
-    is_current,
     keep_assets,
     read_assets,
 )
@@ -148,16 +146,8 @@ def test_without_brotli_the_files_are_shared_with_gzip_alone(
     assert gzip.decompress(found.read("assets/index-Ab_1.js", ".gz")) == SCRIPT
 
 
-def test_a_set_of_an_earlier_release_gets_its_packs(environment: Path, root: Path) -> None:
+def test_a_set_has_packs(environment: Path, root: Path) -> None:
     (static_of(environment) / "assets" / "index-Ab_1.js").write_bytes(b"import.meta.resolve\n")
     name = keep_assets(environment, PYTHON, "0.25.2", root)
-    manifest = root / name / "manifest.json"
-    written = json.loads(manifest.read_bytes())
-    assert {"mograder-start.pack", "mograder-rest.pack"} <= set(written["files"])
-    del written["form"]
-    manifest.write_text(json.dumps(written))
-    assert not is_current(root, name)
-    assert read_assets(root, name).files, "an earlier release's pages go on loading it"
-    assert keep_assets(environment, PYTHON, "0.25.2", root) == name
-    assert is_current(root, name)
-    assert [each.name for each in root.iterdir()] == [name]
+    packs = {"mograder-start.pack", "mograder-rest.pack"}
+    assert packs <= read_assets(root, name).files.keys()

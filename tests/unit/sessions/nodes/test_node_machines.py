@@ -477,9 +477,10 @@ def finished_environment(path: Path) -> Path:
     """The files of an environment that orders to nodes are made of."""
     path.mkdir()
     (path / "lock.txt").write_text("marimo==0.25.2\n")
-    (path / "environment.json").write_text(
-        f'{{"key": "{path.name}", "python": "3.12.1", "marimo": "0.25.2", "interpreter_roots": []}}'
-    )
+    (path / "pyproject.toml").write_text("")
+    (path / "ours.whl").write_text("")
+    record = {"key": path.name, "python": "3.12.1", "marimo": "0.25.2", "interpreter_roots": []}
+    (path / "environment.json").write_text(json.dumps({**record, "wheel": "ours.whl"}))
     return path
 
 
