@@ -92,11 +92,11 @@ def make_own_environment(directory: Path) -> None:
     for each in (env / "bin", library, directory / "caches"):
         each.mkdir(parents=True)
     (env / "bin" / "python").symlink_to(base)
-    (env / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+    (env / "pyvenv.cfg").write_text(f"home = {base.parent}\n", "utf-8")
     (library / "site-packages").symlink_to(packages)
     roots = roots_of(sys.base_prefix, sys.base_exec_prefix, packages)
     record = EnvironmentRecord(key=directory.name, python="", marimo="", interpreter_roots=roots)
-    (directory / RECORD).write_text(record.model_dump_json())
+    (directory / RECORD).write_text(record.model_dump_json(), "utf-8")
 
 
 async def _output(*argv: str) -> tuple[int, str]:
