@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mograder.grading.pages.page_images import image_url
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.report import (
     CellOutput,
     ExecutionRequest,
@@ -19,7 +18,7 @@ from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import open_local
-from tests.support.supervisors import real_config, real_environments
+from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -49,11 +48,7 @@ async def run(
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"warm_environments": request.param})
     async with open_local(config, tmp_path) as local:
-        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
-        script = Script(dependencies=("matplotlib",))
-        directory = (await source.prepare(script, lambda _: None)).directory
-        if request.param:
-            await local.warm(directory)
+        directory = await local.environment(run_directory, "matplotlib")
         executor = Executor(local.launcher, tmp_path / "copies", remove_tree)
 
         async def run(*cells: str) -> ExecutionResult:

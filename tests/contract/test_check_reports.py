@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.check_reports import CheckReport, report_of
 from tests.support.check_news import Heard
@@ -20,7 +19,6 @@ from tests.support.supervisors import (
     Sessions,
     make_config,
     real_config,
-    real_environments,
     supervised,
     supervisor_process,
     until,
@@ -65,11 +63,7 @@ async def test_both_kinds_of_check_report_from_marimo(
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"warm_environments": int(warm)})
     async with open_local(config, tmp_path) as local:
-        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
-        script = Script(dependencies=("marimo", "mograder"))
-        environment = (await source.prepare(script, lambda _: None)).directory
-        if warm:
-            await local.warm(environment)
+        environment = await local.environment(run_directory, "marimo", "mograder")
         heard = Heard(local.launcher)
         spec = make_spec("a", tmp_path, environment, notebook=NOTEBOOK)
         endpoint = (await local.launcher.start(spec)).endpoint

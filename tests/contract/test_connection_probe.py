@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Mode
-from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.connections import connections
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import open_editor
 from tests.support.notebooks import notebook
-from tests.support.supervisors import real_config, real_environments
+from tests.support.supervisors import real_config
 
 pytestmark = pytest.mark.full
 
@@ -24,21 +22,14 @@ NOTEBOOK = notebook(
 
 
 @pytest.fixture
-def config(runtime: Path, tmp_path: Path, uv_cache: Path) -> SupervisorConfig:
-    return real_config(runtime, tmp_path, uv_cache)
-
-
-@pytest.fixture
-async def local(config: SupervisorConfig, tmp_path: Path) -> AsyncIterator[Local]:
-    async with open_local(config, tmp_path) as local:
+async def local(runtime: Path, tmp_path: Path, uv_cache: Path) -> AsyncIterator[Local]:
+    async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
         yield local
 
 
 @pytest.fixture
 async def environment(local: Local, run_directory: Path) -> Path:
-    """marimo and nothing else, built once in a run."""
-    source = real_environments(run_directory / "environments", local.launcher, local.place)
-    return (await source.prepare(Script(), lambda _: None)).directory
+    return await local.environment(run_directory)
 
 
 @pytest.mark.timeout(300)

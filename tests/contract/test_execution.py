@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.report import (
     CellStatus,
     ExecutionRequest,
@@ -21,7 +20,7 @@ from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits, Measured, News
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
-from tests.support.supervisors import inside_of, real_config, real_environments, until
+from tests.support.supervisors import inside_of, real_config, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -69,10 +68,7 @@ async def rig(
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"warm_environments": request.param})
     async with open_local(config, tmp_path) as local:
-        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
-        directory = (await source.prepare(Script(), lambda _: None)).directory
-        if request.param:
-            await local.warm(directory)
+        directory = await local.environment(run_directory)
         copies = tmp_path / "copies"
         rig = Rig(local, Executor(local.launcher, copies, remove_tree), directory, copies)
         yield rig

@@ -72,7 +72,7 @@ async def rig(
 ) -> AsyncIterator[JudgingRig]:
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"warm_environments": request.param})
-    async with open_rig(config, tmp_path, run_directory / "environments") as rig:
+    async with open_rig(config, tmp_path, run_directory) as rig:
         yield rig
         assert await rig.is_clean()
         assert not await rig.local.launcher.sessions()
@@ -126,8 +126,7 @@ async def test_judges_are_the_same_cold_and_forked_after_the_template(
     with short_directory() as directory:
         config = real_config(directory, tmp_path / "cold", uv_cache)
         config = config.model_copy(update={"warm_environments": 0})
-        environments = run_directory / "environments"
-        async with open_rig(config, tmp_path / "cold", environments) as other:
+        async with open_rig(config, tmp_path / "cold", run_directory) as other:
             cold = await other.judge(TEMPLATE, wrong, contract)
     assert _without_times(again) == _without_times(cold)
     (hidden,) = (each for each in of(cold, "Q2: hidden").labels if each.label == "Q2: hidden")
@@ -313,7 +312,7 @@ async def test_without_a_sandbox_nothing_is_protected(
 ) -> None:
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"sandbox": "none", "warm_environments": 0})
-    async with open_rig(config, tmp_path, run_directory / "environments") as rig:
+    async with open_rig(config, tmp_path, run_directory) as rig:
         contract = await rig.contract(SOURCE)
         result = await rig.judge(SOURCE, submission(), contract)
         (kept,) = (rig.copies / "judges").glob("*/contract.json")

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import EditorFailed, MarimoClient, open_editor
 from tests.support.notebooks import notebook
-from tests.support.supervisors import real_config, real_environments
+from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -58,10 +57,7 @@ async def local(
 @pytest.fixture
 async def lecture(local: Local, run_directory: Path) -> StartSession:
     """One release for all students."""
-    source = real_environments(run_directory / "environments", local.launcher, local.place)
-    environment = (await source.prepare(Script(), lambda _: None)).directory
-    if local.kept:
-        await local.warm(environment)
+    environment = await local.environment(run_directory)
     return make_spec("lecture", local.place, environment, mode=Mode.RUN, notebook=LECTURE)
 
 

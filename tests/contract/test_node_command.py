@@ -136,21 +136,6 @@ async def test_the_sessions_of_a_node_that_is_killed_or_stopped_end_with_the_lea
     assert await asyncio.to_thread(node.process.wait, PATIENCE) == -signal.SIGKILL
 
 
-async def test_a_node_that_is_cut_off_ends_its_sessions_and_goes_on(
-    hub: LeasingHub, node: NodeProcess, wire: WireHub
-) -> None:
-    await start(hub, node, "cut")
-    await until(lambda: len(node.sleepers()) == 1)
-    inside = node.sleepers()
-    hub.seconds = 6.0
-    await hub.status()
-    hub.silent = True
-    await until_gone(inside)
-    again = await next_hub(wire)
-    assert (await again.status()).sessions == ()
-    assert node.process.poll() is None
-
-
 async def test_sigterm_drains_it_tells_the_hub_and_leaves_no_process(
     hub: LeasingHub, node: NodeProcess
 ) -> None:

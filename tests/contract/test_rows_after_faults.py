@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
-from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import SessionRow, SessionState
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, people
@@ -202,17 +201,6 @@ async def test_no_session_is_given_up_while_its_machine_cannot_be_reached(
 # ---- the next hub ----
 
 
-async def test_sessions_outlive_the_hub_that_started_them(
-    url: str, hub: Hub, sandboxes: Sandboxes
-) -> None:
-    live = await hub.pool.get_or_start(ALICE, ignore_progress)
-    hub.kill()
-    async with hub_on(url, sandboxes) as following:
-        assert following.pool.by_id(live.id) is not None
-        assert (await following.pool.get_or_start(ALICE, ignore_progress)).id == live.id
-    assert sandboxes.starts == 1
-
-
 @pytest.mark.parametrize("launched", [False, True], ids=["before", "after"])
 async def test_a_start_of_a_hub_that_died_is_cleared_before_another_one(
     url: str, hub: Hub, sandboxes: Sandboxes, launched: bool
@@ -233,17 +221,3 @@ async def test_a_start_of_a_hub_that_died_is_cleared_before_another_one(
         await asyncio.gather(*sandboxes.tasks, return_exceptions=True)
         assert list(sandboxes.live) == [live.id]
         assert not sandboxes.faults
-
-
-async def test_a_session_that_ended_while_no_hub_ran_is_lost_and_says_so(
-    url: str, hub: Hub, sandboxes: Sandboxes
-) -> None:
-    live = await hub.pool.get_or_start(ALICE, ignore_progress)
-    hub.kill()
-    del sandboxes.live[live.id]
-    async with hub_on(url, sandboxes) as following:
-        ending = following.pool.history.of_session(live.id)
-        assert ending is not None
-        assert ending.reason is EndReason.LOST
-        await no_rows(following)
-        await opens_again(following, sandboxes)

@@ -84,12 +84,7 @@ async def local(
 @pytest.fixture
 async def environment(local: Local, run_directory: Path) -> Path:
     """numpy, pandas and matplotlib; built once in a run."""
-    source = real_environments(run_directory / "environments", local.launcher, local.place)
-    script = Script(dependencies=("marimo", "numpy", "pandas", "matplotlib"))
-    directory = (await source.prepare(script, lambda _: None)).directory
-    if local.kept:
-        await local.warm(directory)
-    return directory
+    return await local.environment(run_directory, "marimo", "numpy", "pandas", "matplotlib")
 
 
 @asynccontextmanager

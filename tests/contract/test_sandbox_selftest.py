@@ -26,11 +26,6 @@ from tests.support.supervisors import make_config, short_directory
 REFUSAL = "bwrap: No permissions to create new namespace, likely because the kernel does not allow"
 
 
-@pytest.fixture
-def config(runtime: Path, tmp_path: Path) -> SupervisorConfig:
-    return make_config(runtime, tmp_path)
-
-
 @contextmanager
 def supervisor_with(config: SupervisorConfig, path: Path) -> Iterator[subprocess.Popen[str]]:
     """A supervisor whose PATH is one directory; the hub finds it there already."""

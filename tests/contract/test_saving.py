@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.pep723 import Script
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import EditorFailed, open_editor
 from tests.support.notebooks import notebook
-from tests.support.supervisors import real_config, real_environments
+from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -36,11 +35,8 @@ async def test_a_save_puts_a_whole_notebook_in_the_old_ones_place(
     local: Local, run_directory: Path
 ) -> None:
     """Who had the old file open, a backup or an export, still reads all of it."""
-    source = real_environments(run_directory / "environments", local.launcher, local.place)
-    environment = await source.prepare(Script(), lambda _: None)
-    if local.kept:
-        await local.warm(environment.directory)
-    made = make_spec("alice", local.place, environment.directory, notebook=NOTEBOOK)
+    environment = await local.environment(run_directory)
+    made = make_spec("alice", local.place, environment, notebook=NOTEBOOK)
     limits = made.limits.model_copy(update={"file_size_mb": 1})
     spec = made.model_copy(update={"limits": limits})
     notebook = spec.directory / spec.notebook

@@ -44,9 +44,7 @@ from tests.support.supervisors import (
 pytestmark = pytest.mark.full
 
 IS_ROOT = os.geteuid() == 0
-HOST_NETWORK = str(Path("/proc/self/ns/net").readlink())
 SLEEPER = "touch up; exec sleep 600"
-SESSION_LOG_BYTES = 16_384
 
 
 # --- who speaks to it -----------------------------------------------------------------------

@@ -10,14 +10,13 @@ import pytest
 
 from mograder.grading.validation.report import CheckStatus, ValidationReport
 from mograder.grading.validation.validate import Submission, validate
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.report import Outcome
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer
 from tests.support.launchers import open_local
-from tests.support.supervisors import real_config, real_environments
+from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -52,9 +51,8 @@ async def rig(
     runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
 ) -> AsyncIterator[Rig]:
     async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
-        source = real_environments(run_directory / "environments", local.launcher, tmp_path)
-        environment = await source.prepare(Script(), lambda _: None)
-        yield Rig(Executor(local.launcher, tmp_path / "copies", remove_tree), environment.directory)
+        environment = await local.environment(run_directory)
+        yield Rig(Executor(local.launcher, tmp_path / "copies", remove_tree), environment)
 
 
 async def test_an_honest_answer_earns_what_it_is_worth(rig: Rig) -> None:

@@ -63,7 +63,7 @@ async def rig(
 ) -> AsyncIterator[JudgingRig]:
     config = real_config(runtime, tmp_path, uv_cache)
     config = config.model_copy(update={"warm_environments": request.param})
-    async with open_rig(config, tmp_path, run_directory / "environments") as rig:
+    async with open_rig(config, tmp_path, run_directory) as rig:
         yield rig
         assert await rig.is_clean()
 

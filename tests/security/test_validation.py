@@ -10,14 +10,13 @@ import pytest
 
 from mograder.grading.validation.report import CheckStatus, ValidationReport
 from mograder.grading.validation.validate import Submission, validate
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.report import Outcome
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer
 from tests.support.launchers import open_local
-from tests.support.supervisors import real_config, real_environments, short_directory
+from tests.support.supervisors import real_config, short_directory
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -54,10 +53,8 @@ class Rig:
 async def rig(tmp_path: Path, uv_cache: Path, run_directory: Path) -> AsyncIterator[Rig]:
     with short_directory() as runtime:
         async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
-            source = real_environments(run_directory / "environments", local.launcher, tmp_path)
-            environment = await source.prepare(Script(), lambda _: None)
-            copies = tmp_path / "copies"
-            yield Rig(Executor(local.launcher, copies, remove_tree), environment.directory)
+            environment, copies = await local.environment(run_directory), tmp_path / "copies"
+            yield Rig(Executor(local.launcher, copies, remove_tree), environment)
             assert not list(copies.iterdir())
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
@@ -22,7 +21,6 @@ from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
-from tests.support.supervisors import real_environments
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 DEADLINES = Deadlines(call=20.0, check=60.0, submission=200.0, notebook=100.0)
@@ -93,14 +91,11 @@ class JudgingRig:
 
 @asynccontextmanager
 async def open_rig(
-    config: SupervisorConfig, place: Path, environments: Path
+    config: SupervisorConfig, place: Path, run_directory: Path
 ) -> AsyncIterator[JudgingRig]:
     """A rig with a supervisor of its own, gone afterwards."""
     async with open_local(config, place) as local:
-        source = real_environments(environments, local.launcher, place)
-        directory = (await source.prepare(Script(), lambda _: None)).directory
-        if config.warm_environments:
-            await local.warm(directory)
+        directory = await local.environment(run_directory)
         copies = place / "judging"
         yield JudgingRig(local, JudgeRunner(local.launcher, copies, remove_tree), directory, copies)
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import psutil
 
 from mograder.core.sections.settings_model import LimitsSettings
+from mograder.notebook.pep723 import Script
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.record import RECORD
 from mograder.sandbox.execution.item_limits import limits_of
@@ -23,7 +24,12 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sessions.connections import answers
 from tests.support.fake_launcher import InMemoryLauncher
 from tests.support.marimo import Address, MarimoClient
-from tests.support.supervisors import PATIENCE, live_supervisor, shell_environment
+from tests.support.supervisors import (
+    PATIENCE,
+    live_supervisor,
+    real_environments,
+    shell_environment,
+)
 
 OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac
 while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
@@ -117,6 +123,14 @@ class Local:
     async def warm(self, environment: Path) -> None:
         """Have the next session of an environment start warm."""
         assert await self.launcher.warm(environment)
+
+    async def environment(self, run_directory: Path, *dependencies: str) -> Path:
+        """Return an environment that is built once in a run; warm where zygotes are kept."""
+        source = real_environments(run_directory / "environments", self.launcher, self.place)
+        made = await source.prepare(Script(dependencies=dependencies), lambda _: None)
+        if self.kept:
+            await self.warm(made.directory)
+        return made.directory
 
     async def starts(self) -> dict[str, int]:
         """How sessions started so far."""

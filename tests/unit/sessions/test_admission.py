@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mograder.core.errors import Busy, Conflict
+from mograder.core.errors import Conflict
 from mograder.sandbox.protocol import Endpoint, Measured, Mode
 from mograder.sessions.admission import (
     AdmissionQueue,
@@ -252,19 +252,6 @@ def test_the_time_to_ask_again_follows_the_pace_of_the_line_within_reason() -> N
 # --- the order ------------------------------------------------------------------------------
 
 
-async def test_those_who_came_first_are_let_in_first() -> None:
-    queue = Queue(terms(starts=2))
-    for number in (1, 2, 3, 4):
-        await queue.come(number)
-    assert queue.inside == [1, 2]
-    await queue.answer(2)
-    assert queue.inside == [1, 2, 3]
-    await queue.answer(1)
-    assert queue.inside == [1, 2, 3, 4]
-    assert queue.tally.queue_length == 0
-    await queue.close()
-
-
 async def test_who_asked_first_stands_first_even_if_its_software_took_longer() -> None:
     queue = Queue(terms(starts=1))
     for number in (1, 3, 4, 2):
@@ -283,17 +270,6 @@ async def test_a_small_start_does_not_overtake_a_large_one() -> None:
     assert queue.inside == [1]
     await queue.end(1)
     assert queue.inside == [1, 2, 3]
-    await queue.close()
-
-
-async def test_one_who_goes_away_leaves_the_line_to_the_others() -> None:
-    queue = Queue(terms(starts=1))
-    for number in (1, 2, 3):
-        await queue.come(number)
-    await queue.leave(2)
-    assert len(queue.line.waiting()) == 1
-    await queue.answer(1)
-    assert queue.inside == [1, 3]
     await queue.close()
 
 
@@ -331,17 +307,6 @@ async def test_one_who_is_told_to_leave_hears_why() -> None:
         await queue.tasks[2]
     await queue.answer(1)
     assert queue.inside == [1, 3]
-    await queue.close()
-
-
-async def test_a_full_line_says_when_to_ask_again() -> None:
-    queue = Queue(terms(starts=1, line=2))
-    for number in (1, 2, 3, 4):
-        await queue.come(number)
-    with pytest.raises(Busy) as refused:
-        await queue.tasks[4]
-    assert refused.value.retry_after == 60
-    assert queue.tally.starts["unknown", "refused"] == 1
     await queue.close()
 
 

@@ -51,13 +51,6 @@ async def test_a_session_is_started_once_and_found_again(rig: Rig) -> None:
         assert rig.rows() == [("alice", "A1", "running")]
 
 
-async def test_each_person_has_a_session_of_their_own(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB, LECTURE)]
-        assert len({session.id for session in sessions}) == 3
-        assert len({session.endpoint for session in sessions}) == 3
-
-
 async def test_those_who_ask_while_it_starts_wait_for_the_same_one(rig: Rig) -> None:
     rig.server.up.clear()
     told: list[str] = []
@@ -238,31 +231,6 @@ async def test_a_crash_is_noticed_and_cleaned_up_once(rig: Rig) -> None:
         second = await pool.get_or_start(ALICE, ignore_progress)
         assert second.id != session.id
         assert calls == [1]
-        assert rig.rows() == [("alice", "A1", "running")]
-
-
-async def test_a_lost_launcher_takes_its_sessions_along(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
-        ends = [gone(session) for session in sessions]
-        rig.launcher.requests.clear()
-        rig.launcher.lose()
-        await asyncio.gather(*ends)
-        assert pool.all() == []
-        again = await pool.get_or_start(ALICE, ignore_progress)
-        assert ("alice", "A1", "running") in rig.rows()
-        assert again.id not in {session.id for session in sessions}
-
-
-async def test_sessions_go_on_after_a_break_in_the_connection(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, ignore_progress)
-        for times in (1, 2):
-            rig.launcher.lose()
-            await soon(rig.launcher.matched(times))
-        assert pool.find(ALICE) is session
-        assert await pool.get_or_start(ALICE, ignore_progress) is session
-        assert pool.history.of_key(ALICE) is None
         assert rig.rows() == [("alice", "A1", "running")]
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
-from mograder.sandbox.protocol import Ended, Endpoint
-from mograder.sessions.idle_culler import idle
-from mograder.sessions.session import LiveSession
+from mograder.sandbox.protocol import Ended
 from mograder.store.hub.hub_state import SessionRow, SessionState
 from tests.support.session_pools import (
     ALICE,
@@ -79,16 +76,6 @@ async def test_websockets_count_as_activity_when_they_open_and_close(rig: Rig) -
         assert (session.connections, session.last_seen) == (0, rig.clock.now())
 
 
-def test_idle_names_the_longest_idle_first(rig: Rig) -> None:
-    now = rig.clock.now()
-    rig.clock.advance(TTL)
-    sessions = [_live("new", rig.clock.now()), _live("old", now), _live("edge", now)]
-    rig.clock.advance(1)
-    older = _live("older", now.replace(year=2020))
-    found = idle([*sessions, older], rig.clock.now(), timedelta(seconds=TTL))
-    assert [session.id for session in found] == ["older", "old", "edge"]
-
-
 # --- a hub's restart ------------------------------------------------------------------------
 
 
@@ -116,15 +103,6 @@ async def test_the_next_hub_adopts_what_runs(rig: Rig) -> None:
             assert (adopted.base_url, adopted.version) == (old.base_url, old.version)
             assert adopted.last_seen == rig.clock.now(), "the hub was away, not the student"
             assert await pool.get_or_start(key, ignore_progress) is adopted
-
-
-async def test_the_next_hub_forgets_what_ended_meanwhile(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, ignore_progress)
-    rig.launcher.die(session.id)
-    async with rig.pool() as pool:
-        assert pool.all() == []
-        await until(lambda: rig.rows() == [])
 
 
 async def test_the_next_hub_ends_what_nobody_can_reach(rig: Rig) -> None:
@@ -160,21 +138,6 @@ async def test_closing_waits_for_a_stop_under_way(rig: Rig) -> None:
         stop.cancel()
         asyncio.get_running_loop().call_later(0.05, rig.launcher.go_on.set)
     assert (rig.launcher.requests, rig.rows()) == ({}, [])
-
-
-async def test_closing_ends_starts_under_way(rig: Rig) -> None:
-    rig.server.up.clear()
-    async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
-    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], BaseException)
-    assert rig.launcher.requests == {}
-    assert rig.rows() == []
-
-
-def _live(name: str, last_seen: datetime) -> LiveSession:
-    endpoint = Endpoint(Path("/nowhere"))
-    return LiveSession(name, ALICE, endpoint, "/edit/user/alice/A1", "", last_seen, last_seen)
 
 
 def _row(session_id: str, state: SessionState, now: datetime) -> SessionRow:

@@ -225,16 +225,6 @@ async def test_sessions_that_grow_keep_the_next_one_out(rig: Rig) -> None:
         await second
 
 
-async def test_one_start_is_always_let_in_where_nothing_runs(rig: Rig) -> None:
-    async with rig.pool(terms(memory_mb=1)) as pool:
-        session = await pool.get_or_start(ALICE, ignore_progress)
-        measure(rig, (session, 50))
-        second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
-        await pool.stop(ALICE)
-        await second
-
-
 async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) -> None:
     async with rig.pool() as pool:
         for key in (ALICE, BOB):

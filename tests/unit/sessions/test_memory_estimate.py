@@ -55,15 +55,6 @@ def test_a_young_session_counts_with_what_is_expected_until_it_uses_more() -> No
     assert (ledger.used(), len(ledger)) == (7, 0)
 
 
-def test_a_session_that_was_never_measured_counts_with_what_is_expected_for_ever() -> None:
-    """An older supervisor measures nothing."""
-    clock = ManualClock()
-    ledger = MemoryLedger(clock)
-    ledger.open("a", 100)
-    clock.advance(10 * YOUNG_SECONDS)
-    assert ledger.used() == 100
-
-
 def test_what_counts_for_all_is_kept_while_sessions_are_measured_and_end() -> None:
     """Also for one that was reserved before it started, and one that has ended."""
     clock = ManualClock()

@@ -79,14 +79,12 @@ class JudgeRunner(Judges):
         *,
         at_once: int = 2,
         bounds: CopyBounds | None = None,
-        margin_seconds: float = _MARGIN_SECONDS,
     ) -> None:
         """Keep copies below ``place`` (:class:`~mograder.sandbox.execution.runner.PrivateCopies`),
         and the directories of judges.
         """
         bounds = bounds or CopyBounds()
         self._runs = runs
-        self._margin_seconds = margin_seconds
         self._copies = PrivateCopies(place / _COPIES, remove, at_once=at_once, bounds=bounds)
         self._folders = JudgeFolders(place / _FOLDERS, remove, bounds)
 
@@ -104,9 +102,7 @@ class JudgeRunner(Judges):
             self._copies.copy(request) as (name, directory),
             self._folders.folder(request.files) as folder,
         ):
-            seconds = longest(
-                request.deadlines, rehearse=request.rehearse, margin_seconds=self._margin_seconds
-            )
+            seconds = longest(request.deadlines, rehearse=request.rehearse)
             asked = _asked(request, name, directory, folder, seconds)
             started = time.monotonic()
             judging = self._runs.judge(asked, report.add)
@@ -145,15 +141,13 @@ class _Reports:
         return judged
 
 
-def longest(
-    deadlines: Deadlines, *, rehearse: bool, margin_seconds: float = _MARGIN_SECONDS
-) -> float:
+def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
     """Return the seconds after which a judge is ended, which observes its deadlines itself.
 
     A rehearsal judges all checks once more, and tries them for as long as all of that has taken.
     """
     seconds = deadlines.notebook + deadlines.submission
-    return (3 if rehearse else 1) * seconds + margin_seconds
+    return (3 if rehearse else 1) * seconds + _MARGIN_SECONDS
 
 
 def contract_of(text: str | None) -> Contract | None:

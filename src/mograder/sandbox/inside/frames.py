@@ -58,7 +58,7 @@ def pack(head: list[Any], buffers: Sequence[bytes | bytearray] = ()) -> bytes:
         raise FrameError(f"the head cannot be written: {error}") from None
     lengths = [len(each) for each in buffers]
     rest = 4 * len(lengths) + len(text) + sum(lengths)
-    _check_lengths(rest, len(text), len(lengths), rules.FRAME_BYTES)
+    _check_lengths(rest, len(text), len(lengths))
     _check_items(text)
     table = struct.pack(f"<{len(lengths)}I", *lengths)
     return b"".join((_FIXED.pack(rest, len(text), len(lengths)), table, text, *buffers))
@@ -69,15 +69,15 @@ def unpack(data: bytes | bytearray) -> Frame:
     if len(data) < _FIXED.size:
         raise FrameError("half a frame")
     rest, head, count = _FIXED.unpack_from(data)
-    _check_lengths(rest, head, count, rules.FRAME_BYTES)
+    _check_lengths(rest, head, count)
     if len(data) != _FIXED.size + rest:
         raise FrameError("half a frame, or bytes after it")
     return _split(memoryview(data)[_FIXED.size :], head, count)
 
 
-def _check_lengths(rest: int, head: int, count: int, most: int) -> None:
-    if rest > most:
-        raise FrameError(f"a frame of {rest} bytes, more than {most}")
+def _check_lengths(rest: int, head: int, count: int) -> None:
+    if rest > rules.FRAME_BYTES:
+        raise FrameError(f"a frame of {rest} bytes, more than {rules.FRAME_BYTES}")
     if head > rules.HEAD_BYTES or count > rules.BUFFERS or head + 4 * count > rest:
         raise FrameError(f"a head of {head} bytes and {count} buffers, more than a frame may have")
 
@@ -139,15 +139,8 @@ class _End:
 class FrameReader(_End):
     """Reads frames from a descriptor, at most ``total_bytes`` in its life."""
 
-    def __init__(
-        self,
-        descriptor: int,
-        *,
-        frame_bytes: int = rules.FRAME_BYTES,
-        total_bytes: int = rules.SUBMISSION_BYTES,
-    ) -> None:
+    def __init__(self, descriptor: int, *, total_bytes: int = rules.SUBMISSION_BYTES) -> None:
         super().__init__(descriptor, select.POLLIN)
-        self._frame_bytes = frame_bytes
         self._left = total_bytes
 
     def read(self, seconds: float) -> Frame:
@@ -155,7 +148,7 @@ class FrameReader(_End):
         end = self._begin(seconds)
         rest, head, count = _FIXED.unpack(self._fill(_FIXED.size, end))
         try:
-            _check_lengths(rest, head, count, self._frame_bytes)
+            _check_lengths(rest, head, count)
             return _split(memoryview(self._fill(rest, end)), head, count)
         except (FrameError, MemoryError) as error:
             self._fail(str(error) or "no memory for a frame")
