@@ -203,9 +203,7 @@ class FakeNode:
                 done = Done(id=call.id, sandbox="none")
                 return done.model_copy(update={"version": self.version})  # not cut
             case _:  # a list, or a call whose answer is empty
-                used = tuple(map(Path, sorted(self.zygotes)))
-                sessions = tuple(map(_info, self.sessions))
-                return Done(id=call.id, sessions=sessions, environments=used)
+                return Done(id=call.id, sessions=tuple(map(_info, self.sessions)))
 
     def _stop(self, call_id: int, operation: StopSession) -> Done:
         lives = operation.session_id in self.sessions

@@ -401,7 +401,6 @@ class Done(Message):
     status: int = 0
     sessions: tuple[SessionInfo, ...] = Field(default=(), max_length=MOST)
     warm: bool = False
-    environments: tuple[Path, ...] = Field(default=(), max_length=MOST)
     executed: Executed | None = None
     judged: Judged | None = None
     starts: dict[str, int] = Field(default_factory=dict, max_length=MOST)

@@ -120,6 +120,7 @@ def _client(via: Connections, endpoint: Endpoint, seconds: float | None) -> aioh
         timeout=aiohttp.ClientTimeout(total=seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # a thousand compressed bytes can expand to a million
+        headers={"Accept-Encoding": "identity"},
     )
 
 
@@ -139,7 +140,7 @@ async def share_editing(endpoint: Endpoint, base_url: str, via: Connections) -> 
     False for a marimo that does not know the setting, or does not answer.
     """
     try:
-        async with _patient(via, endpoint) as client:
+        async with _client(via, endpoint, _SECONDS) as client:
             return await _share(client, f"http://session{base_url}")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         _log.info("a session could not be shared: %r", error)
@@ -152,7 +153,7 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
     b"" where the server gives none, or a page of more than 16 MiB.
     """
     try:
-        async with _patient(via, endpoint) as client:
+        async with _client(via, endpoint, _SECONDS) as client:
             return await _export(client, f"http://session{base_url}")
     except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
         _log.info("the outputs of a session could not be read: %r", error)
@@ -166,16 +167,6 @@ async def _export(client: aiohttp.ClientSession, base: str) -> bytes:
     url = f"{base}/api/export/html"
     async with client.post(url, json=_EXPORT, headers=headers, allow_redirects=False) as answer:
         return await _whole(answer, _EXPORT_BYTES) if answer.status == 200 else b""
-
-
-def _patient(via: Connections, endpoint: Endpoint) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=via.connector(endpoint),
-        timeout=aiohttp.ClientTimeout(total=_SECONDS),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        headers={"Accept-Encoding": "identity"},
-    )
 
 
 def _token_in(page: bytes) -> dict[str, str]:

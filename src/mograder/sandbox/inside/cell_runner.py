@@ -18,9 +18,9 @@ this is not a security boundary (docs/explanation/validation.md): a determined s
 around it. But an answer that replaces ``check`` or ``all``, deliberately or by mistake, gains
 nothing.
 
-It needs ``cell_output.py`` and ``own_modules.py`` beside it, and internals of marimo (tested with
-0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once: its checks
-belong to no cell then, and are not counted.
+It needs ``cell_output.py``, ``own_modules.py`` and ``serve.py`` beside it, and internals of marimo
+(tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once:
+its checks belong to no cell then, and are not counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ import json
 import os
 import pathlib
 import runpy
-import shutil
 import sys
 import tempfile
 import time
@@ -49,6 +48,7 @@ from typing import Any
 
 import cell_output  # type: ignore[import-not-found]  # in this file's directory
 import own_modules  # type: ignore[import-not-found]
+import serve  # type: ignore[import-not-found]
 
 _OURS = ("mograder.judging", "mograder.runtime")
 _BENEATH = ("builtins", "json", "json.encoder", "math", "os")
@@ -166,26 +166,9 @@ def prepare(
 def prepare_process(options: dict[str, Any]) -> None:
     """Hide our modules, set the rlimits, and copy the environment's caches."""
     own_modules.hide()
-    _set_rlimits(options["rlimits"])
+    serve.set_limits(options["rlimits"])
     if options["caches"]:
-        _copy_caches(options["caches"])
-
-
-def _set_rlimits(wanted: dict[str, int]) -> None:
-    """Set this process's limits by their names, none above its present hard limit."""
-    if not wanted:
-        return
-    resource: Any = importlib.import_module("resource")  # Windows has none, and no limits
-    for name, most in wanted.items():
-        kind = getattr(resource, name)
-        hard = resource.getrlimit(kind)[1]
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (value, value))
-
-
-def _copy_caches(directory: str) -> None:
-    with contextlib.suppress(OSError, shutil.Error):  # only a slower start
-        shutil.copytree(directory, os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
+        serve.copy_caches(options["caches"])
 
 
 class CheckLines:

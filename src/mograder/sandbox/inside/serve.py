@@ -52,8 +52,7 @@ _SHARED = re.compile(r"(\brtc_v2[\"']?\s*=\s*)true\b")
 def main(argv: list[str]) -> None:
     """Set the rlimits, prepare the home directory, then run marimo."""
     options, arguments = json.loads(argv[0]), argv[2:]
-    for name, value in options["rlimits"].items():
-        _limit(name, value)
+    set_limits(options["rlimits"])
     _prepare_configuration(options["config"])
     copy_caches(options["caches"])
     if "fd" in options:
@@ -80,13 +79,14 @@ def main(argv: list[str]) -> None:
     _run_marimo(arguments)
 
 
-def _limit(name: str, wanted: int) -> None:
-    """Set an rlimit, or the supervisor's hard limit if that is lower: it cannot be raised here."""
-    resource: Any = importlib.import_module("resource")  # Windows has none, and no rlimits
-    kind = getattr(resource, name)
-    hard = resource.getrlimit(kind)[1]
-    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(kind, (value, value))
+def set_limits(wanted: dict[str, int]) -> None:
+    """Set rlimits by their names, none above its hard limit, which cannot be raised here."""
+    for name, most in wanted.items():
+        resource: Any = importlib.import_module("resource")  # Windows has none, and no rlimits
+        kind = getattr(resource, name)
+        hard = resource.getrlimit(kind)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (value, value))
 
 
 def _tell_port(listener: socket.socket) -> int:

@@ -403,7 +403,7 @@ class NodeSupervisor(Supervisor):
 
         built = await self._builds.prepare(order, progress)
         warm = order.warm and await self._warm(built.directory)
-        return Done(id=call_id, environments=(built.directory,), warm=warm)
+        return Done(id=call_id, warm=warm)
 
     # ---- what the node does by itself ----
 

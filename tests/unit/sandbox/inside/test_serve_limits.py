@@ -18,7 +18,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 sys.path.insert(0, sys.argv[1])
 import serve
-serve._limit("RLIMIT_NOFILE", {wanted})
+serve.set_limits({{"RLIMIT_NOFILE": {wanted}}})
 print(resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 

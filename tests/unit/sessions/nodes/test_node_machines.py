@@ -87,18 +87,6 @@ async def test_the_administrators_wish_to_drain_reaches_the_node(rig: NodeRig) -
     assert not await rig.launcher.answers()
 
 
-async def test_a_node_that_fails_a_start_is_passed_over(rig: NodeRig) -> None:
-    broken = FakeNode("broken", zygotes={KEY})
-    broken.failure = Failed(id=0, family="SandboxUnavailable", message="no bubblewrap")
-    sound = FakeNode("sound")
-    for node in (broken, sound):
-        await rig.connect(node)
-    assert await rig.start("a") == "sound"
-    calls = len(broken.calls)
-    assert await rig.start("b") == "sound", "it is not tried again at once"
-    assert len(broken.calls) == calls
-
-
 async def test_the_error_of_the_only_node_is_told(rig: NodeRig) -> None:
     broken = FakeNode("broken")
     broken.failure = Failed(id=0, family="SandboxUnavailable", message="no bubblewrap")
