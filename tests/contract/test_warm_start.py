@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -227,35 +226,6 @@ async def test_a_killed_zygote_takes_no_session_along_and_is_replaced(
     assert await local.launcher.sessions() == ()
 
 
-@LONG
-async def test_a_start_right_after_the_zygotes_death_works(local: Local, environment: Path) -> None:
-    (zygote,) = await zygotes_of(local)
-    zygote.kill()
-    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
-    endpoint = (await local.launcher.start(spec)).endpoint
-    async with open_editor(address_of(endpoint, spec)) as editor:
-        assert "42" in (await editor.edit(0, "6 * 7")).data
-    await local.launcher.stop(spec.session_id)
-
-
-@LONG
-async def test_a_stopped_zygote_costs_its_time_and_nothing_else(
-    local: Local, environment: Path
-) -> None:
-    """It answers nobody: the start falls back, and the zygote is ended for a better one."""
-    (zygote,) = await zygotes_of(local)
-    zygote.send_signal(signal.SIGSTOP)
-    spec = make_spec("alice", local.place, environment, notebook=EMPTY)
-    endpoint = (await local.launcher.start(spec)).endpoint
-    await soon_healthy(endpoint, spec)
-    await local.launcher.stop(spec.session_id)
-    assert await local.starts() == {"cold": 1, "fallback: zygote silent": 1}
-    await until_gone([zygote])
-    await local.warm(environment)
-    async with session(local, environment, "bob", EMPTY) as bob:
-        assert "42" in (await bob.edit(0, "6 * 7")).data
-
-
 async def test_a_crash_inside_is_told_with_its_status(local: Local, environment: Path) -> None:
     local.launcher.watch(local.recorder.ended, local.recorder.lose)
     spec = make_spec("alice", local.place, environment, notebook=EMPTY)
@@ -285,22 +255,6 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
         "python",
     ]  # the namespace helper, the zygote group and its zygote
     await until(lambda: names_below(supervisor) == left)
-
-
-@LONG
-async def test_the_least_used_zygote_makes_room(
-    local: Local, environment: Path, tmp_path: Path
-) -> None:
-    """Its zygote group stays while a session is in it."""
-    other = _copy_of(environment, tmp_path)
-    async with session(local, environment, "alice", EMPTY) as alice:
-        (first,) = await zygotes_of(local)
-        await local.warm(other)
-        await until_gone([first])
-        assert len(await zygotes_of(local)) == 1
-        assert "42" in (await alice.edit(0, "6 * 7")).data
-    supervisor = await live_supervisor(local.launcher)
-    await until(lambda: len(supervisor.children(recursive=True)) == 5)
 
 
 @LONG
@@ -334,20 +288,6 @@ async def test_a_package_that_starts_threads_is_left_to_the_sessions(
     async with session(local, place, "alice", EMPTY) as alice:
         said = (await alice.edit(0, "import sys; 'in' if 'plotly' in sys.modules else 'out'")).data
         assert "out" in said
-
-
-@LONG
-async def test_an_environment_that_cannot_be_warm_is_cold(
-    local: Local, environment: Path, tmp_path: Path
-) -> None:
-    place = _copy_of(environment, tmp_path)
-    (_packages(place) / "sitecustomize.py").write_text(THREAD)
-    assert not await local.launcher.warm(place)
-    spec = make_spec("alice", local.place, place, notebook=EMPTY)
-    endpoint = (await local.launcher.start(spec)).endpoint
-    await soon_healthy(endpoint, spec)
-    assert await local.starts() == {"cold": 1, "fallback: threads": 1}
-    await local.launcher.stop(spec.session_id)
 
 
 @NEWEST_FIRST

@@ -67,7 +67,7 @@ def is_failing(rig: NodeRig, name: str) -> bool:
     return rig.registry.get(name).load().failing
 
 
-@pytest.mark.parametrize("family", ["Conflict", "NotFound", "Busy"])
+@pytest.mark.parametrize("family", ["Conflict", "NotFound", "Busy", "SandboxUnavailable"])
 async def test_a_start_goes_on_elsewhere_whatever_a_node_calls_its_failure(
     rig: NodeRig, family: str
 ) -> None:
