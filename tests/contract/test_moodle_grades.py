@@ -21,7 +21,6 @@ from tests.support.moodle.derived import (
     C1,
     E1,
     E2,
-    F1,
     M1,
     R1,
     S1,
@@ -218,18 +217,6 @@ def test_a_second_attempt_is_graded_without_force(teacher: CourseSetup) -> None:
     assert "  bsmith  changed    - -> 45.00, comment, for attempt 2\n" in out
 
 
-def test_the_mark_of_the_first_attempt_is_not_sent_for_the_second(teacher: CourseSetup) -> None:
-    """M4: the same list again gave the new attempt the old mark, and nothing told it."""
-    grades = "student,mark,feedback\nbsmith,40,try again\n"
-    upload(R1, grades)
-    (handed_in,) = (each for each in tape() if each.actor == "bob" and each.assignment == R1)
-    teacher.moodle.world.apply(handed_in)
-    printed = upload(R1, grades, status=1)
-    assert "this is the mark of attempt 1; attempt 2 has none yet" in printed.out
-    assert len(sent(teacher)) == 1
-    upload(R1, grades, "--force", "--dry-run")
-
-
 def test_a_scale_is_sent_by_name_or_number(teacher: CourseSetup) -> None:
     err = upload(S1, "student,mark\nalice,excellent\nbsmith,4\n", status=2).err
     assert "line 2 (alice): 'excellent' is not an item of the scale" in err
@@ -250,19 +237,6 @@ def test_a_scale_whose_names_are_hidden_is_sent_by_number(teacher: CourseSetup) 
     printed = upload(S1, "student,mark\nalice,good\n", status=2)
     assert "numbers from 1 to 3 (Moodle does not tell you the names)" in printed.err
     assert "  alice   changed    - -> 2.00\n" in upload(S1, "student,mark\nalice,2\nbsmith,3\n").out
-
-
-def test_a_feedback_file_that_somebody_added_is_not_removed(teacher: CourseSetup) -> None:
-    """H3: saving files replaces all that were there."""
-    folder = teacher.course / "feedback" / str(F1)
-    folder.mkdir(parents=True)
-    page = folder / "alice.html"
-    page.write_text("one")
-    upload(F1, "student,mark\nalice,50\n")
-    tutor_saves(teacher, F1)
-    page.write_text("two")
-    alice = told(upload(F1, "student,mark\nalice,50\n", "--json", status=1))["alice"]
-    assert (alice["result"], alice["changed_on_moodle"]) == ("skipped", ["feedback files"])
 
 
 FIRST = "student,mark,feedback\nalice,11,one\nbsmith,22,one\ncarol,23,one\n"
