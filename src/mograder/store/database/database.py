@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    insert,
     inspect,
     literal_column,
     text,
@@ -184,6 +185,12 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
             connection.execution_options(**{_FLEETING: True})
         with connection.begin():
             yield connection
+
+
+def add_row(connection: Connection, table: Table, **values: object) -> int:
+    """Insert a row into a table with an integer key; return the key that the database gives it."""
+    key = connection.execute(insert(table), values).inserted_primary_key
+    return int(key[0]) if key else 0
 
 
 def upsert(

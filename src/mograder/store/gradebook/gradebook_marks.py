@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, RowMapping, Select, Table, case, func, insert, select
+from sqlalchemy import Connection, Row, Select, Table, case, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
-from mograder.store.database.database import upsert
+from mograder.store.database.database import add_row, upsert
 from mograder.store.gradebook.gradebook_rows import (
     SHORT_COLUMNS,
     WORK_COLUMNS,
@@ -55,6 +55,14 @@ _Students: TypeAlias = str | Collection[str] | None
 _NEWER = 1_000_000_000_000
 """More than the number of runs: a run with marks counts before any that needs attention."""
 
+_RUN_COLUMNS = (
+    "assignment",
+    "student",
+    "submission_sha256",
+    "problem",
+    "result",
+    "signature",
+)
 _RUN_FACTS = ("student", "id", "submission_sha256", "state", "problem")
 MARK_COLUMNS = (
     "student",
@@ -90,14 +98,24 @@ def read_assignments(connection: Connection) -> tuple[AssignmentRow, ...]:
 
 
 def read_rows(
-    connection: Connection, assignment: str, student: _Students = None
+    connection: Connection,
+    assignment: str,
+    student: _Students = None,
+    *,
+    question: str | None = None,
 ) -> tuple[StudentRows, ...]:
-    """Return what is known of all students, of some or of one, ordered by username."""
+    """Return what is known of all students, of some or of one, ordered by username.
+
+    With ``question``, only what :func:`question_grade` needs of it: the marks of grading for other
+    questions are left out, which are most of a large course's.
+    """
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     own = _where(student_work, assignment, student)
     held = connection.execute(_selected(student_work, WORK_COLUMNS).where(own))
     works = {row.student: work_from_row(row) for row in held}
     own = _where(question_marks, assignment, student)
+    if question is not None:
+        own &= (question_marks.c.question == question) | (question_marks.c.marker != MACHINE)
     marks = by_student(_columns(connection, question_marks, MARK_COLUMNS, own), RecordedMark)
     own = _where(grading_runs, assignment, student)
     runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
@@ -140,7 +158,14 @@ def read_runs(
     connection: Connection, assignment: str, student: str | None
 ) -> tuple[RecordedRun, ...]:
     """Return the grading runs of a student's submissions, or of all, oldest first."""
-    return tuple(map(_run, _of(connection, grading_runs, assignment, student)))
+    return tuple(
+        RecordedRun(*row)
+        for row in connection.execute(
+            select(grading_runs)
+            .where(_where(grading_runs, assignment, student))
+            .order_by(grading_runs.c.id)
+        )
+    )
 
 
 def read_run(
@@ -148,8 +173,8 @@ def read_run(
 ) -> RecordedRun | None:
     """Return a grading run of a student's submissions, None without it."""
     own = _where(grading_runs, assignment, student) & (grading_runs.c.id == number)
-    row = connection.execute(select(grading_runs).where(own)).mappings().first()
-    return None if row is None else _run(row)
+    row = connection.execute(select(grading_runs).where(own)).first()
+    return None if row is None else RecordedRun(*row)
 
 
 def read_run_facts(connection: Connection, assignment: str, student: str) -> Sequence[RunFacts]:
@@ -173,21 +198,7 @@ def read_explaining_runs(
     )
     grouped = newest.group_by(runs.student).subquery()
     wanted = select(grading_runs).where(runs.id.in_(select(grouped.c.newest % _NEWER)))
-    return tuple(map(_run, connection.execute(wanted).mappings()))
-
-
-def _run(row: RowMapping) -> RecordedRun:
-    return RecordedRun(
-        row["id"],
-        row["assignment"],
-        row["student"],
-        row["submission_sha256"],
-        row["state"],
-        row["problem"],
-        row["result"],
-        row["signature"],
-        row["at"],
-    )
+    return tuple(RecordedRun(*row) for row in connection.execute(wanted))
 
 
 def students_with_runs(connection: Connection, assignment: str) -> tuple[str, ...]:
@@ -209,55 +220,27 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
     if run.questions or read_assignment(connection, run.assignment) is None:
         _write_assignment(connection, run)
     before = read_student(connection, run.assignment, run.student)
-    number = _insert(
+    at = utc_iso(run.at)
+    number = add_row(
         connection,
         grading_runs,
-        assignment=run.assignment,
-        student=run.student,
-        submission_sha256=run.submission_sha256,
+        **{name: getattr(run, name) for name in _RUN_COLUMNS},
         state=str(run.state),
-        problem=run.problem,
-        result=run.result,
-        signature=run.signature,
-        at=utc_iso(run.at),
+        at=at,
     )
     for question in _changed(before, run):
-        insert_mark(
-            connection,
-            run.assignment,
-            run.student,
-            RecordedMark(
-                0,
-                question.key,
-                question.points,
-                question.available,
-                str(question.state),
-                question.reason,
-                MACHINE,
-                number,
-                utc_iso(run.at),
-            ),
-        )
+        key, state = question.key, str(question.state)
+        values = question.points, question.available, state, question.reason, MACHINE, number, at
+        mark = RecordedMark(0, key, *values)
+        insert_mark(connection, run.assignment, run.student, mark)
     _put_graded(connection, before, run)
     return number
 
 
 def insert_mark(connection: Connection, assignment: str, student: str, mark: RecordedMark) -> int:
     """Add a row to the history of marks; return the number that the database gives it."""
-    return _insert(
-        connection,
-        question_marks,
-        assignment=assignment,
-        student=student,
-        question=mark.question,
-        points=mark.points,
-        available=mark.available,
-        state=mark.state,
-        comment=mark.comment,
-        marker=mark.marker,
-        run=mark.run,
-        at=mark.at,
-    )
+    values = {name: getattr(mark, name) for name in MARK_COLUMNS[2:]}
+    return add_row(connection, question_marks, assignment=assignment, student=student, **values)
 
 
 def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
@@ -321,14 +304,6 @@ def _put_graded(connection: Connection, before: StudentRows, run: GradingRun) ->
     put_work(connection, replace(rows, work=work))
 
 
-def _of(
-    connection: Connection, table: Table, assignment: str, student: _Students
-) -> Iterable[RowMapping]:
-    wanted = select(table).where(_where(table, assignment, student))
-    order = table.c.id if "id" in table.c else table.c.student
-    return connection.execute(wanted.order_by(order)).mappings()
-
-
 def _where(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
     named: ColumnElement[bool] = table.c.assignment == assignment
     if student is None:
@@ -346,11 +321,6 @@ def _columns(
 
 def _selected(table: Table, names: Iterable[str]) -> Select[Any]:
     return select(*(table.c[name] for name in names))
-
-
-def _insert(connection: Connection, table: Table, **values: object) -> int:
-    key = connection.execute(insert(table), values).inserted_primary_key
-    return int(key[0]) if key else 0
 
 
 def put(

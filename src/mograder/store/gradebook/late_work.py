@@ -11,12 +11,13 @@ from datetime import datetime
 from operator import itemgetter
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     read_assignments,
@@ -235,26 +236,18 @@ def _insert(connection: Connection, change: Change, by: str, at: datetime) -> No
     made = {"by": by, "at": utc_iso(at)}
     match change:
         case Extension():
-            row = insert(extensions).values(
-                assignment=change.assignment,
-                student=change.student,
-                student_group=change.group,
-                until=None if change.until is None else utc_iso(change.until),
-                exempt=change.exempt,
-                removed=change.removed,
-                reason=change.reason,
-                **made,
+            columns = ("assignment", "student", "exempt", "removed", "reason")
+            values = {name: getattr(change, name) for name in columns}
+            until = None if change.until is None else utc_iso(change.until)
+            add_row(
+                connection, extensions, **values, student_group=change.group, until=until, **made
             )
-        case Membership():
-            row = insert(group_members).values(
-                student_group=change.group,
-                student=change.student,
-                removed=change.removed,
-                **made,
-            )
+        case Membership(group, student, removed):
+            values = {"student_group": group, "student": student, "removed": removed}
+            add_row(connection, group_members, **values, **made)
         case PolicyChange():
             told = _Policy.model_validate(change.policy, from_attributes=True)
             text = told.model_dump_json(exclude_defaults=True)
             policy = None if text == "{}" else text
-            row = insert(late_policies).values(assignment=change.assignment, policy=policy, **made)
-    connection.execute(row)
+            values = {"assignment": change.assignment, "policy": policy}
+            add_row(connection, late_policies, **values, **made)

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, insert, select, tuple_
+from sqlalchemy import Connection, Select, func, insert, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -150,7 +150,7 @@ class MarkReleases:
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
         wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)
         with self._book.reading() as connection:
-            return tuple(map(_row, connection.execute(wanted).mappings()))
+            return tuple(map(_row, connection.execute(wanted)))
 
 
 def _last_releases(assignment: str) -> Select[Any]:
@@ -243,15 +243,8 @@ def _grouped(rows: Iterable[ReleaseRow], by: str) -> Mapping[str, Sequence[Relea
     return found
 
 
-def _row(row: RowMapping) -> ReleaseRow:
-    visible = row["visible_from"]
-    return ReleaseRow(
-        row["id"],
-        row["assignment"],
-        row["student"],
-        None if visible is None else datetime.fromisoformat(visible),
-        row["note"],
-        row["grade"],
-        row["by"],
-        datetime.fromisoformat(row["at"]),
-    )
+def _row(row: Sequence[Any]) -> ReleaseRow:
+    number, assignment, student, visible, note, grade, by, at = row
+    begins = None if visible is None else datetime.fromisoformat(visible)
+    made = by, datetime.fromisoformat(at)
+    return ReleaseRow(number, assignment, student, begins, note, grade, *made)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs, student_work
 from mograder.store.gradebook.rubrics import Rubric, read_rubric
@@ -227,23 +228,11 @@ def _annotation(row: Row[Any]) -> Annotation:
 def _insert(
     connection: Connection, owner: tuple[str, str], news: Annotation, *, removed: bool = False
 ) -> Annotation:
-    row = {
-        "annotation": news.annotation,
-        "assignment": owner[0],
-        "student": owner[1],
-        "submission_sha256": news.submission_sha256,
-        "question": news.place.question,
-        "cell": news.place.cell,
-        "first_line": news.place.first_line,
-        "last_line": news.place.last_line,
-        "text": news.text,
-        "saved_comment": news.saved_comment,
-        "removed": removed,
-        "by": news.by,
-        "at": news.at,
-    }
-    made = connection.execute(insert(answer_annotations).values(row)).inserted_primary_key
-    return replace(news, version=int(made[0]) if made else 0)
+    own = ("annotation", "submission_sha256", "text", "saved_comment", "by", "at")
+    values = {name: getattr(news, name) for name in own}
+    values |= {"assignment": owner[0], "student": owner[1], "removed": removed}
+    number = add_row(connection, answer_annotations, **values, **asdict(news.place))
+    return replace(news, version=number)
 
 
 def _order(annotation: Annotation) -> tuple[int, int, int]:

@@ -1,31 +1,16 @@
-"""The state of all answers to a question, and of all questions of an assignment, at a glance.
-
-The answers to one question are read without the marks of other questions, results and lists of
-checks, which would take too long for a page of a large course.
-"""
+"""The state of all answers to a question, and of all questions of an assignment, at a glance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, func, select
 
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import MARK_COLUMNS, read_assignment
-from mograder.store.gradebook.gradebook_rows import (
-    SHORT_COLUMNS,
-    AssignmentRow,
-    Work,
-    by_student,
-)
-from mograder.store.gradebook.gradebook_tables import (
-    grading_runs,
-    question_marks,
-    student_work,
-)
+from mograder.store.gradebook.gradebook_marks import MARK_COLUMNS, read_assignment, read_rows
+from mograder.store.gradebook.gradebook_rows import AssignmentRow
+from mograder.store.gradebook.gradebook_tables import question_marks
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
@@ -35,12 +20,7 @@ from mograder.store.gradebook.grading_records import (
     RecordedMark,
     StudentGrade,
 )
-from mograder.store.gradebook.mark_counting import (
-    RunFacts,
-    StudentRows,
-    question_grade,
-    whole_ungraded,
-)
+from mograder.store.gradebook.mark_counting import question_grade, whole_ungraded
 
 AUTOMATIC = "automatic"
 """The state of a question that grading marks."""
@@ -77,9 +57,7 @@ class AnswerStates:
         Students whose work has no such question are left out.
         """
         with self._book.reading() as connection:
-            known = read_assignment(connection, assignment) or AssignmentRow(assignment)
-            wanted = question_marks.c.question.in_([question, WHOLE])
-            rows = _rows(connection, known, wanted)
+            rows = read_rows(connection, assignment, question=question)
         found = ((each.student, question_grade(each, question)) for each in rows)
         return {student: grade for student, grade in found if grade is not None}
 
@@ -110,71 +88,6 @@ def last_given(
     columns = (question_marks.c[name] for name in MARK_COLUMNS)
     found = connection.execute(select(*columns).where(question_marks.c.id.in_(last)))
     return {row[0]: RecordedMark(*row[1:]) for row in found}
-
-
-def _rows(
-    connection: Connection, known: AssignmentRow, wanted: ColumnElement[bool]
-) -> list[StudentRows]:
-    """Return the students' records with the wanted marks, and the newest other ones by people."""
-    of, marks = known.name, question_marks.c
-    facts = [student_work.c[name] for name in SHORT_COLUMNS]
-    held = connection.execute(select(*facts).where(student_work.c.assignment == of)).all()
-    columns = [marks[name] for name in MARK_COLUMNS]
-    own = (marks.assignment == of) & wanted
-    wanted_marks = connection.execute(select(*columns).where(own).order_by(marks.id))
-    found = by_student(wanted_marks, RecordedMark)
-    for student, question, number in connection.execute(_newest_single(of)):
-        if question not in {each.question for each in found[student]}:
-            found[student].append(_number_only(number, question))
-    runs = by_student(connection.execute(_graded(of)), RunFacts)
-    return [
-        StudentRows(
-            known,
-            row.student,
-            Work(*row[1:]),
-            found.get(row.student, ()),
-            runs.get(row.student, ()),
-        )
-        for row in held
-    ]
-
-
-def _number_only(number: int, question: str) -> RecordedMark:
-    """Return a mark by a person of which only the number is known.
-
-    :func:`whole_mark` compares it with that of the mark for the whole.
-    """
-    return RecordedMark(
-        number,
-        question,
-        points=None,
-        available=None,
-        state=MANUAL,
-        comment="",
-        marker=EARLIER_MARKER,
-        run=None,
-        at="",
-    )
-
-
-def _newest_single(assignment: str) -> Select[Any]:
-    """Select the newest number of a question's marks by people, of students with one for the whole.
-
-    The newer of the two counts.
-    """
-    marks = question_marks.c
-    own = (marks.assignment == assignment) & (marks.marker != MACHINE)
-    whole = select(marks.student).where(own & (marks.question == WHOLE))
-    wanted = select(marks.student, marks.question, func.max(marks.id))
-    single = own & (marks.question != WHOLE) & marks.student.in_(whole)
-    return wanted.where(single).group_by(marks.student, marks.question)
-
-
-def _graded(assignment: str) -> Select[Any]:
-    names = ("student", "id", "submission_sha256", "state", "problem")
-    wanted = (grading_runs.c[name] for name in names)
-    ordered = select(*wanted).order_by(grading_runs.c.id)
-    return ordered.where(grading_runs.c.assignment == assignment)
 
 
 def _summaries(known: AssignmentRow, grades: Sequence[StudentGrade]) -> Iterator[QuestionStates]:

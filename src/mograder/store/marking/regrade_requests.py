@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import regrade_messages, regrade_requests
 from mograder.store.gradebook.mark_release import NewRelease, insert_releases
@@ -141,15 +142,9 @@ class RegradeRequests:
                     )
                 _insert(connection, known.number, message)
                 return known.number
-            values = {
-                "assignment": assignment,
-                "student": student,
-                "question": question,
-                "by": message.by,
-                "at": utc_iso(message.at),
-            }
-            key = connection.execute(insert(regrade_requests).values(values)).inserted_primary_key
-            number = int(key[0]) if key else 0
+            owner = {"assignment": assignment, "student": student, "question": question}
+            made = {"by": message.by, "at": utc_iso(message.at)}
+            number = add_row(connection, regrade_requests, **owner, **made)
             _insert(connection, number, message)
             return number
 
@@ -217,15 +212,11 @@ def _of(assignment: str | None, student: str | None, question: str | None) -> Co
 
 def _read(connection: Connection, where: ColumnElement[bool]) -> tuple[RegradeRequest, ...]:
     wanted = select(regrade_requests).where(where).order_by(regrade_requests.c.id)
-    found = connection.execute(wanted).mappings().all()
+    found = connection.execute(wanted).all()
     threads = _threads(connection, where) if found else {}
     return tuple(
         RegradeRequest(
-            row["id"],
-            row["assignment"],
-            row["student"],
-            row["question"],
-            tuple(threads.get(row["id"], ())),
+            row.id, row.assignment, row.student, row.question, tuple(threads.get(row.id, ()))
         )
         for row in found
     )
@@ -238,33 +229,24 @@ def _threads(connection: Connection, where: ColumnElement[bool]) -> dict[int, Se
         .where(regrade_messages.c.request.in_(select(regrade_requests.c.id).where(where)))
         .order_by(regrade_messages.c.id)
     )
-    for row in connection.execute(wanted).mappings():
-        threads[row["request"]].append(_message(row))
+    for row in connection.execute(wanted):
+        _, request, kind, text, assignee, before, after, by, at = row
+        moment = datetime.fromisoformat(at)
+        message = Message(MessageKind(kind), by, moment, text, assignee, before, after, row.id)
+        threads[request].append(message)
     return dict(threads)
 
 
-def _message(row: RowMapping) -> Message:
-    return Message(
-        MessageKind(row["kind"]),
-        row["by"],
-        datetime.fromisoformat(row["at"]),
-        row["text"],
-        row["assignee"],
-        row["points_before"],
-        row["points_after"],
-        row["id"],
-    )
-
-
 def _insert(connection: Connection, request: int, message: Message) -> None:
-    values = {
-        "request": request,
-        "kind": message.kind.value,
-        "text": message.text,
-        "assignee": message.assignee,
-        "points_before": message.before,
-        "points_after": message.after,
-        "by": message.by,
-        "at": utc_iso(message.at),
-    }
-    connection.execute(insert(regrade_messages).values(values))
+    add_row(
+        connection,
+        regrade_messages,
+        request=request,
+        kind=message.kind.value,
+        text=message.text,
+        assignee=message.assignee,
+        points_before=message.before,
+        points_after=message.after,
+        by=message.by,
+        at=utc_iso(message.at),
+    )

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
@@ -186,7 +187,7 @@ class SavedComments:
             if read_rubric(connection, assignment, question).starts_at is starts_at:
                 return 0
             row = {"assignment": assignment, "question": question, "starts_at": str(starts_at)}
-            connection.execute(insert(rubrics).values(**row, **author.columns()))
+            add_row(connection, rubrics, **row, **author.columns())
             return _recalculate(connection, assignment, question, author)
 
     def preview(
@@ -233,18 +234,11 @@ def _insert(
     connection: Connection, assignment: str, question: str, news: SavedComment, author: Author
 ) -> SavedComment:
     made_by = author.columns()
-    row = {
-        "comment": news.comment,
-        "assignment": assignment,
-        "question": question,
-        "text": news.text,
-        "points": news.points,
-        "position": news.position,
-        "retired": news.retired,
-        **made_by,
-    }
-    made = connection.execute(insert(saved_comments).values(row)).inserted_primary_key
-    return replace(news, version=int(made[0]) if made else 0, by=made_by["by"], at=made_by["at"])
+    own = ("comment", "text", "points", "position", "retired")
+    values = {name: getattr(news, name) for name in own}
+    values |= {"assignment": assignment, "question": question}
+    number = add_row(connection, saved_comments, **values, **made_by)
+    return replace(news, version=number, by=made_by["by"], at=made_by["at"])
 
 
 def _recalculate(connection: Connection, assignment: str, question: str, author: Author) -> int:

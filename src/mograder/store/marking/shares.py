@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
     answer_separations,
@@ -171,18 +172,12 @@ class Separations:
             Busy: The gradebook is locked, or the disk is full.
         """
         held = student_work.c
-        row = {
-            "assignment": assignment,
-            "question": question,
-            "student": student,
-            "separate": separate,
-            "by": by,
-            "at": utc_iso(at),
-        }
+        owner = {"assignment": assignment, "question": question, "student": student}
         known = select(held.student).where(
             (held.assignment == assignment) & (held.student == student)
         )
         with self._book.writing() as connection:
             if connection.execute(known).first() is None:
                 raise NotFound(f"The gradebook has no submission of this student for {assignment}.")
-            connection.execute(insert(answer_separations).values(row))
+            made = {"separate": separate, "by": by, "at": utc_iso(at)}
+            add_row(connection, answer_separations, **owner, **made)

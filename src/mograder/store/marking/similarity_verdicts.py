@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import similarity_verdicts
 
@@ -76,17 +77,10 @@ class SimilarityVerdicts:
         if len(note) > LONGEST_NOTE:
             raise InvalidInput(f"note: it has at most {LONGEST_NOTE} characters.")
         one, other = sorted(pair)
-        row = {
-            "assignment": assignment,
-            "one": one,
-            "other": other,
-            "verdict": verdict,
-            "note": note,
-            "by": by,
-            "at": utc_iso(at),
-        }
+        said = {"assignment": assignment, "one": one, "other": other, "verdict": verdict}
+        made = {"note": note, "by": by, "at": utc_iso(at)}
         with self._book.writing() as connection:
-            connection.execute(insert(similarity_verdicts).values(row))
+            add_row(connection, similarity_verdicts, **said, **made)
 
 
 def last_verdict(given: tuple[GivenVerdict, ...]) -> GivenVerdict | None:
