@@ -277,12 +277,6 @@ class Terms:
     policy: LatePolicy
     is_set: bool = True
 
-    @property
-    def may_deduct(self) -> bool:
-        """Whether any submission can be late: deductions are on, and there is a date."""
-        dated = self.due.general is not None or self.policy.hard_limit is not None
-        return self.policy.enabled and dated
-
 
 @dataclass(frozen=True, slots=True)
 class Deduction:

@@ -310,10 +310,3 @@ class _Judging:
 def _line_of(code: str, number: int) -> str:
     lines = code.split("\n")
     return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
-
-
-def _weights(result: CheckResult, status: CheckStatus) -> Weights:
-    """Return the weights that a status allows: the notebook's process may write other numbers."""
-    total = result.total_weight
-    earned = {CheckStatus.SUCCESS: total, CheckStatus.PARTIAL: result.earned_weight}
-    return Weights(earned.get(status, 0.0), total, status is CheckStatus.SUCCESS)
