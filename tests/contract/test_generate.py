@@ -12,9 +12,8 @@ import pytest
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.author.author_runs import CheckOutcome, Run
+from mograder.grading.author.author_runs import AuthorRuns
 from mograder.grading.author.open_runs import open_runs
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.source.leaks import CellOutput
 from tests.support.command_line import cli
 
@@ -80,7 +79,7 @@ def write(directory: Path, text: str) -> Path:
 
 
 @asynccontextmanager
-async def runs_in(course: Path, settings: str, *, sandbox: bool) -> AsyncIterator[Run]:
+async def runs_in(course: Path, settings: str, *, sandbox: bool) -> AsyncIterator[AuthorRuns]:
     """How a course's notebooks are run; without a sandbox by our own Python."""
     course.mkdir()  # noqa: ASYNC240 - a test
     (course / "mograder.toml").write_text(settings)
@@ -94,30 +93,30 @@ async def runs_in(course: Path, settings: str, *, sandbox: bool) -> AsyncIterato
         own_python=not sandbox,
     )
     async with opening as found:
-        yield found.run
+        yield found
     assert warnings == []
 
 
 @pytest.fixture(params=["sandboxed", "trusted"])
-async def run_notebook(
+async def runs(
     request: pytest.FixtureRequest, tmp_path: Path, uv_cache: Path
-) -> AsyncIterator[Run]:
+) -> AsyncIterator[AuthorRuns]:
     """Both ways to run an author's notebook; their reports must be equal."""
     settings = f'[hub]\nuv_cache_dir = "{uv_cache}"\n'
     sandbox = request.param == "sandboxed"
-    async with runs_in(tmp_path / "course", settings, sandbox=sandbox) as run_notebook:
-        yield run_notebook
+    async with runs_in(tmp_path / "course", settings, sandbox=sandbox) as runs:
+        yield runs
 
 
 async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
-    run_notebook: Run, notebook: Path
+    runs: AuthorRuns, notebook: Path
 ) -> None:
-    report = await run_notebook(notebook, notebook.parent, lambda _: None)
+    report = await runs.run(notebook, notebook.parent, lambda _: None)
     assert report.problem == ""
-    assert report.checks == (
-        CheckOutcome("Q1: one", CheckStatus.SUCCESS),
-        CheckOutcome("Q2: two", CheckStatus.PARTIAL, ("no & never",)),
-    )
+    assert [(each.label, each.status, each.details) for each in report.checks] == [
+        ("Q1: one", "success", ()),
+        ("Q2: two", "partial", ("no & never",)),
+    ]
     (error,) = report.cell_errors
     assert (error.line, error.message) == (LINE, "ZeroDivisionError: division by zero")
     texts = {output.index: output.text for output in report.outputs}
@@ -129,13 +128,13 @@ async def test_a_run_tells_checks_errors_and_outputs_and_leaves_nothing_behind(
 
 
 async def test_a_module_beside_the_notebook_can_be_imported_and_hides_no_installed_one(
-    run_notebook: Run, tmp_path: Path
+    runs: AuthorRuns, tmp_path: Path
 ) -> None:
     text = NOTEBOOK.replace("1 / zero", "import helper\n    print(helper.WORD, zero)")
     notebook = write(tmp_path / "A3", text)
     (notebook.parent / "helper.py").write_text('WORD = "from beside"')
     (notebook.parent / "mograder.py").write_text("raise SystemExit")
-    report = await run_notebook(notebook, notebook.parent, lambda _: None)
+    report = await runs.run(notebook, notebook.parent, lambda _: None)
     assert (report.problem, report.cell_errors) == ("", ())
     assert "from beside 0" in {output.index: output.text for output in report.outputs}[4]
     assert len(report.checks) == 2
@@ -144,8 +143,8 @@ async def test_a_module_beside_the_notebook_can_be_imported_and_hides_no_install
 async def test_a_notebook_that_does_not_end_is_ended(tmp_path: Path) -> None:
     notebook = write(tmp_path / "A2", NOTEBOOK.replace("1 / zero", "while True: pass"))
     settings = "[defaults]\ntimeout = 4\n"
-    async with runs_in(tmp_path / "course", settings, sandbox=False) as run_notebook:
-        report = await run_notebook(notebook, notebook.parent, lambda _: None)
+    async with runs_in(tmp_path / "course", settings, sandbox=False) as runs:
+        report = await runs.run(notebook, notebook.parent, lambda _: None)
     assert report.problem.startswith("it was still running after 4 s")
 
 

@@ -18,7 +18,7 @@ from mograder.cli.shared.output import reporting
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author.author_runs import AuthorRuns, CheckOutcome
+from mograder.grading.author.author_runs import AuthorRuns
 from mograder.grading.author.generate import generate as generate_items
 from mograder.grading.author.generate_output import (
     Generated,
@@ -32,6 +32,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.integrity.screening import denied_by
 from mograder.publishing.browser.availability import advise_browser
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
+from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import SourceItem, find_source, read_notebook, shown
 
 _LONGEST_JOBS = 64
@@ -142,7 +143,7 @@ class _Progress(Watch):
         self.event("progress", assignment=name, message=message)
         self.report(f"{name}: {message}")
 
-    def check(self, name: str, check: CheckOutcome) -> None:
+    def check(self, name: str, check: CheckResult) -> None:
         self.event("check", assignment=name, label=check.label, status=check.status)
 
     def answers(self, name: str, notebook: str, answers: Mapping[str, str]) -> None:
@@ -200,7 +201,7 @@ async def _generate(
         # The index may be asked meanwhile.
         wanted = [] if options.lecture else items
         asked = [group.create_task(asyncio.to_thread(_advice, item)) for item in wanted]
-        made = await generate_items(items, runs.run, options, output, runs.judging)
+        made = await generate_items(items, runs, options, output)
     told = [task.result() for task in asked] or [()] * len(made)
     return tuple(
         replace(each, lines=(*each.lines, *lines)) if each.ok and each.lines else each

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mograder.core.tasks.single_flight import Progress
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.source.leaks import CellOutput
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
-from mograder.sandbox.execution.report import CellStatus, ExecutionResult, Outcome
+from mograder.sandbox.execution.report import CellStatus, CheckResult, ExecutionResult, Outcome
 
 _LOG = 2000
 _TAGS = re.compile(r"<[^>]*>")
@@ -22,34 +21,13 @@ _HOW = "Open the notebook with `marimo edit` to see the cell fail."
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """The outcome of one check; ``messages`` are those of the conditions that failed.
-
-    ``weight`` is that of all conditions.
-    """
-
-    label: str
-    status: CheckStatus
-    messages: tuple[str, ...] = ()
-    weight: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run of a notebook; ``problem`` says why it did not run to its end, empty if it did."""
 
     cell_errors: tuple[Finding, ...] = ()
-    checks: tuple[CheckOutcome, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
     outputs: tuple[CellOutput, ...] = ()
     problem: str = ""
-
-
-Run = Callable[[Path, Path, Progress], Awaitable[RunReport]]
-"""Runs a notebook from its first cell to its last, with the files of a directory beside it.
-
-Neither of them is changed. Raises :class:`~mograder.core.errors.MograderError` if nothing can be
-run at all.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +49,6 @@ class AuthorTrial:
     header: str = ""
 
 
-Judge = Callable[[AuthorTrial, Progress], Awaitable[JudgingResult]]
-"""Judges an author's notebook in two processes.
-
-Raises :class:`~mograder.core.errors.MograderError` if it cannot be judged at all.
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class NotebookVariant:
     """A text to run as an author's notebook ``name``, with a copy of the files in ``folder``."""
@@ -88,40 +59,41 @@ class NotebookVariant:
     seconds: float
 
 
-RunVariant = Callable[[NotebookVariant, Progress], Awaitable[ExecutionResult]]
-"""Runs a variant of an author's notebook; raises as :data:`Run`."""
+class AuthorRuns(Protocol):
+    """Runs an author's notebooks, and judges them apart from their checks as grading does.
 
-
-@dataclass(frozen=True, slots=True)
-class AuthorJudging:
-    """Judges an author's notebooks; ``keep`` keeps the contract of a trial for later grading."""
-
-    judge: Judge
-    keep: Callable[[AuthorTrial, str], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorRuns:
-    """The ways in which an author's notebooks are run and judged.
-
-    ``protected`` is whether that is in sandboxes, so that a student's work may be judged, too.
+    Each method raises :class:`~mograder.core.errors.MograderError` if nothing can be run at all.
     """
 
-    run: Run
-    judging: AuthorJudging
-    run_variant: RunVariant
-    protected: bool = False
+    @property
+    def protected(self) -> bool:
+        """Whether that is in sandboxes, so that a student's work may be judged, too."""
+
+    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
+        """Run a notebook from its first cell to its last, with the files of ``support`` beside it.
+
+        Neither of them is changed. In a sandbox it is run as a session would: without network and
+        with a session's limits, so that mistakes that show only on a hub are found before students
+        meet them.
+        """
+
+    async def run_variant(self, variant: NotebookVariant, progress: Progress, /) -> ExecutionResult:
+        """Run a variant of a notebook."""
+
+    async def judge(self, trial: AuthorTrial, progress: Progress, /) -> JudgingResult:
+        """Judge a notebook in two processes, as `mograder autograde` does."""
+
+    async def keep(self, trial: AuthorTrial, contract: str, /) -> None:
+        """Keep the contract of a trial for later grading.
+
+        None is kept of the Python that runs mograder: grading uses another environment.
+        """
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
     """Return the report of a run for the author; the last result of each check counts."""
     cells = parse_cells(text, filename).cells
-    last = {
-        check.label: CheckOutcome(
-            check.label, CheckStatus(check.status), check.details, check.total_weight
-        )
-        for check in result.checks
-    }
+    last = {check.label: check for check in result.checks}
     return RunReport(
         cell_errors=tuple(_failures(cells, filename, result)),
         checks=tuple(last.values()),

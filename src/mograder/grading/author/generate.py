@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.author.author_runs import AuthorJudging, Run, RunReport
+from mograder.grading.author.author_runs import AuthorRuns, RunReport
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Line, Step, Watch
 from mograder.grading.author.lecture import (
     copy_support,
@@ -31,7 +31,6 @@ from mograder.grading.author.release_checks import (
     judge_release,
     judge_source,
 )
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.grading_plan import GradingPlan
@@ -80,18 +79,17 @@ class _Run:
 
 async def generate(
     items: Sequence[SourceItem],
-    run: Run,
+    runs: AuthorRuns,
     options: GenerateOptions,
     watch: Watch,
-    judging: AuthorJudging | None = None,
 ) -> tuple[Generated, ...]:
     """Make the releases of several items, some in parallel; outcomes are in the items' order.
 
-    With ``judging``, grading by the checks of the sources is rehearsed. A failure of one item is
-    reported in its own outcome and does not stop the others.
+    Grading by the checks of the sources is rehearsed. A failure of one item is reported in its own
+    outcome and does not stop the others.
     """
     room = asyncio.Semaphore(max(1, options.jobs))
-    generators = [_Generator(item, run, options, watch, room, judging) for item in items]
+    generators = [_Generator(item, runs, options, watch, room) for item in items]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.outcome()) for each in generators]
     return tuple(task.result() for task in tasks)
@@ -103,15 +101,13 @@ class _Generator:
     def __init__(
         self,
         item: SourceItem,
-        run: Run,
+        runs: AuthorRuns,
         options: GenerateOptions,
         watch: Watch,
         room: asyncio.Semaphore,
-        judging: AuthorJudging | None,
     ) -> None:
-        self._judging = judging
         self._item = item
-        self._run_notebook = run
+        self._runs = runs
         self._options = options
         self._watch = watch
         self._room = room
@@ -279,7 +275,7 @@ class _Generator:
 
     async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Rehearsed:
         made, name = runs[0].made, self._item.name
-        if self._judging is None or made.plan is None or not made.plan.checks:
+        if made.plan is None or not made.plan.checks:
             return Rehearsed()
         async with self._room:
             told = f"Rehearsing the grading of {runs[0].filename}"
@@ -291,7 +287,7 @@ class _Generator:
                 Version(made.release.text, made.source.name, runs[1].support, reports[1]),
             )
             return await rehearse(
-                subject, self._judging, lambda each: self._watch.progress(name, each)
+                subject, self._runs, lambda each: self._watch.progress(name, each)
             )
 
     async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
@@ -308,7 +304,7 @@ class _Generator:
         async with self._room:
             self._watch.progress(name, f"Running {run.filename}")
             try:
-                report = await self._run_notebook(
+                report = await self._runs.run(
                     run.notebook, run.support, lambda told: self._watch.progress(name, told)
                 )
             except MograderError as error:
@@ -343,7 +339,7 @@ def _verdict(run: _Run, report: RunReport) -> Line:
     if not run.is_release:
         told = f"{run.filename}: {_checks(count)} passed" if count else run.filename
         return Line(Step.VALID, told)
-    waiting = sum(check.status is CheckStatus.WARN for check in report.checks)
+    waiting = sum(check.status == "warn" for check in report.checks)
     told = f"{run.filename}: runs without errors, {waiting} of {_checks(count)} wait"
     return Line(Step.RELEASE_CHECK, told if count else f"{run.filename}: runs without errors")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from mograder.grading.author.author_runs import CheckOutcome
 from mograder.notebook.integrity.denied_code import Denied
+from mograder.sandbox.execution.report import CheckResult
 
 
 class Step(StrEnum):
@@ -81,7 +81,7 @@ class Watch:
     def progress(self, name: str, message: str) -> None:
         """Handle a message about the step that begins."""
 
-    def check(self, name: str, check: CheckOutcome) -> None:
+    def check(self, name: str, check: CheckResult) -> None:
         """Handle the outcome of one check of the source."""
 
     def answers(self, name: str, notebook: str, answers: Mapping[str, str]) -> None:

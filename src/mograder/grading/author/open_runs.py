@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,30 +14,28 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.author.author_runs import (
-    AuthorJudging,
     AuthorRuns,
     AuthorTrial,
     NotebookVariant,
-    Run,
     RunReport,
-    RunVariant,
     run_report,
 )
 from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
+from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import Workbench, demand_no_sandbox
-from mograder.sandbox.execution.judging import JudgingResult
+from mograder.grading.submissions.contract_recording import Recording, keep_contract
+from mograder.notebook.grading.grading_plan import parse_plan
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
+from mograder.sandbox.inside.grading_contract import parse_contract
 from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
+from mograder.store.course.contracts import contracts_of
 from mograder.store.course.course import read_notebook
 
 if sys.platform == "linux":
-    from mograder.grading.author.author_judging import author_judging
-    from mograder.grading.runs.grading_tools import contracts_of
+    from mograder.sandbox.execution.runner import folder_digest
 
-
-_Use = Callable[[], Awaitable[Workbench]]
-"""Returns the workbench, which may be opened first."""
-
+_SEED = "rehearsal"
 _NO_LIMITS = Limits(processes=0, open_files=0, file_size_mb=0, tmp_mb=0)
 
 
@@ -63,14 +61,11 @@ async def open_runs(
     """
     if UNPROTECTED:  # before anything runs
         demand_no_sandbox(loaded)
-    seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
     opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
         plain = opening(sandbox=False, own_python=own_python)
-        use = _FirstUse(stack, plain, bench).bench
-        judging = _judging(use, loaded, seconds)
-        yield AuthorRuns(_run(use, seconds), judging, _variants(use), bench is not None)
+        yield _Runs(loaded, _FirstUse(stack, plain, bench), protected=bench is not None)
 
 
 class _FirstUse:
@@ -119,35 +114,25 @@ async def _sandboxed(
         return None
 
 
-def _judging(use: _Use, loaded: LoadedSettings, seconds: float) -> AuthorJudging:
-    if sys.platform == "linux":
-        return author_judging(use, Deadlines(notebook=seconds), contracts_of(loaded))
-    else:  # noqa: RET505 - mypy takes no other form for a choice by system
-        return AuthorJudging(_judge_nothing, _keep_nothing)
+class _Runs:
+    """Runs and judges notebooks on the workbench of ``use``."""
 
+    def __init__(self, loaded: LoadedSettings, use: _FirstUse, *, protected: bool) -> None:
+        self._use = use
+        self._seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
+        self._deadlines = Deadlines(notebook=self._seconds)
+        self._contracts = contracts_of(loaded)
+        self._slots = SandboxSlots()
+        self.protected = protected
 
-def _run(use: _Use, seconds: float) -> Run:
-    """Return a function that runs a notebook; in a sandbox as a session would.
-
-    That has no network, and a session's limits: mistakes that show only on a hub are found before
-    students meet them.
-    """
-    run_variant = _variants(use)
-
-    async def run(notebook: Path, support: Path, progress: Progress) -> RunReport:
+    async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
         text = await asyncio.to_thread(read_notebook, notebook)
-        variant = NotebookVariant(text, notebook.name, support, seconds)
-        result = await run_variant(variant, progress)
-        return await asyncio.to_thread(run_report, text, str(notebook), result, seconds)
+        variant = NotebookVariant(text, notebook.name, support, self._seconds)
+        result = await self.run_variant(variant, progress)
+        return await asyncio.to_thread(run_report, text, str(notebook), result, self._seconds)
 
-    return run
-
-
-def _variants(use: _Use) -> RunVariant:
-    """Return a function that runs variants of a notebook."""
-
-    async def run(variant: NotebookVariant, progress: Progress) -> ExecutionResult:
-        bench = await use()
+    async def run_variant(self, variant: NotebookVariant, progress: Progress) -> ExecutionResult:
+        bench = await self._use.bench()
         request = ExecutionRequest(
             variant.text,
             variant.name,
@@ -160,12 +145,40 @@ def _variants(use: _Use) -> RunVariant:
         )
         return await bench.executor.execute(request)
 
-    return run
+    async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
+        bench = await self._use.bench()
+        environment = await bench.environment(trial.header or trial.text, progress)
+        with self._slots.pair() as (worker, judge):
+            request = JudgingRequest(
+                text=trial.text,
+                name=trial.name,
+                files=trial.files,
+                environment=environment,
+                limits=bench.limits,
+                deadlines=self._deadlines,
+                interface=trial.interface,
+                skip=trial.skip,
+                seed=_SEED,
+                folder=trial.folder,
+                uid_slot=worker,
+                judge_slot=judge,
+                rehearse=trial.files.contract is None,
+            )
+            return await bench.judges.judge(request)
 
-
-async def _judge_nothing(trial: AuthorTrial, progress: Progress) -> JudgingResult:
-    raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
-
-
-async def _keep_nothing(trial: AuthorTrial, contract: str) -> None:
-    """Keep nothing: nothing is judged."""
+    async def keep(self, trial: AuthorTrial, contract: str) -> None:
+        bench = await self._use.bench()
+        if sys.platform != "linux" or bench.environments is None:
+            return
+        recording = Recording(
+            text=trial.text,
+            filename=trial.name,
+            plan=parse_plan(trial.files.plan),
+            environment=await bench.environment(trial.text, lambda _: None),
+            limits=bench.limits,
+            deadlines=self._deadlines,
+            folder=trial.folder.absolute(),
+            files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
+        )
+        news = parse_contract(contract)
+        await asyncio.to_thread(keep_contract, self._contracts, recording, news)

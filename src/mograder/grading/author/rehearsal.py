@@ -14,14 +14,13 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.tasks.single_flight import Progress
-from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial, RunReport
+from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial, RunReport
 from mograder.grading.author.release_checks import PASSES_TOO_SOON
 from mograder.grading.submissions.contract_recording import (
     check_digests,
     contract_problems,
     interface_of,
 )
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, PlannedLabel, render_plan
 from mograder.notebook.grading.grading_split import plan_source
@@ -98,7 +97,7 @@ def judge_empty(solution: Solution, release: RunReport, result: JudgingResult) -
 
     ``release`` is the notebook's own run, whose findings are told elsewhere.
     """
-    known = {each.label for each in release.checks if each.status is not CheckStatus.WARN}
+    known = {each.label for each in release.checks if each.status != "warn"}
     errors: list[Finding] = []
     advice: list[Finding] = []
     for planned, label in _labels(solution.plan, result):
@@ -162,8 +161,8 @@ def judged_otherwise(solution: Solution, result: JudgingResult) -> Iterator[tupl
             if not found.passed:
                 why = _why(found) or check.reason
                 yield found.key, _apart(solution, part, line, label, why)
-            elif label in own and abs(own[label].weight - found.total) > _LITTLE:
-                weights = f"{own[label].weight:g} in the notebook, but {found.total:g}"
+            elif label in own and abs(own[label].total_weight - found.total) > _LITTLE:
+                weights = f"{own[label].total_weight:g} in the notebook, but {found.total:g}"
                 message = f"the conditions of {label!r} weigh {weights} when judged apart."
                 yield found.key, Finding(solution.filename, line, message, _COMPARE)
 
@@ -292,33 +291,33 @@ class Rehearsed:
     answers: Mapping[str, str] = field(default_factory=dict)
 
 
-async def rehearse(subject: Subject, judging: AuthorJudging, progress: Progress) -> Rehearsed:
+async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Rehearsed:
     """Rehearse the grading of a source by its own solution, by junk, and by its empty release.
 
     The contract that the solution shows is kept, so that grading needs not record it, unless
     grading would refuse it. If the solution cannot be judged at all, that is advice.
     """
     try:
-        return await _rehearse(subject, judging, progress)
+        return await _rehearse(subject, runs, progress)
     except MograderError as error:
         message = f"grading was not rehearsed: {error}"
         return Rehearsed(advice=(Finding(subject.filename, 1, message),))
 
 
-async def _rehearse(subject: Subject, judging: AuthorJudging, progress: Progress) -> Rehearsed:
+async def _rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Rehearsed:
     plan = subject.plan
     trial = await asyncio.to_thread(trial_of, subject, subject.source)
-    own = await judging.judge(trial, progress)
+    own = await runs.judge(trial, progress)
     solution = Solution(subject.filename, plan, subject.source.report)
     found = await asyncio.to_thread(judge_solution, solution, own)
     answers = own.rehearsal.answers if own.rehearsal is not None else {}
     if found.errors or not own.contract:
         return Rehearsed(found.errors, found.advice, answers)
     release = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
-    result = await judging.judge(release, progress)
+    result = await runs.judge(release, progress)
     empty = judge_empty(solution, subject.release.report, result)
     if not empty.errors and not contract_problems(subject.filename, plan, own):
-        await judging.keep(trial, own.contract)
+        await runs.keep(trial, own.contract)
     advice = tuple(sorted((*found.advice, *empty.advice)))
     return Rehearsed(empty.errors, advice, answers)
 

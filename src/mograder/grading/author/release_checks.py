@@ -16,7 +16,6 @@ from mograder.core.names import ItemName
 from mograder.core.portable_names import changed_problems
 from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.generate_output import Line, Step
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.points import checks_in, key_of, marks_of
@@ -98,31 +97,29 @@ def in_source(
 def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
     lines = _lines_of_checks(text, filename)
     for check in report.checks:
-        if check.status is not CheckStatus.SUCCESS:
-            reason = "; ".join(check.messages) or "it waits for an answer"
+        if check.status != "success":
+            reason = "; ".join(check.details) or "it waits for an answer"
             message = f"the check {check.label!r} does not pass: {reason}."
             yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)
 
 
 def _early(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    for label, line in _counted(text, filename, report, CheckStatus.SUCCESS):
+    for label, line in _counted(text, filename, report, "success"):
         message = f"the check {label!r} passes though nothing is answered yet."
         yield Finding(filename, line, message, PASSES_TOO_SOON)
 
 
 def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    for label, line in _counted(text, filename, report, CheckStatus.PARTIAL):
+    for label, line in _counted(text, filename, report, "partial"):
         message = f"the check {label!r} passes in part though nothing is answered yet."
         yield Finding(filename, line, message, PASSES_TOO_SOON)
 
 
-def _counted(
-    text: str, filename: str, report: RunReport, status: CheckStatus
-) -> Iterator[tuple[str, int]]:
+def _counted(text: str, filename: str, report: RunReport, status: str) -> Iterator[tuple[str, int]]:
     """Yield label and line of the checks that earn marks and have this status."""
     lines, marks = _lines_of_checks(text, filename), marks_of(parse_cells(text, filename))
     for check in report.checks:
-        if check.status is status and (marks is None or key_of(check.label) in marks):
+        if check.status == status and (marks is None or key_of(check.label) in marks):
             yield check.label, lines.get(check.label, 1)
 
 

@@ -210,9 +210,8 @@ class _Examination:
     async def _judge(
         self, source: ExaminedSource, trials: Trials, plain: tuple[RunReport, RunReport]
     ) -> None:
-        judging = self._runs.judging
         async with trials.room:
-            contract = await judge_apart(source, plain, judging, self._report)
+            contract = await judge_apart(source, plain, self._runs, self._report)
         for _ in range(_JUDGED):
             self._watch.done()
         submissions = self._options.submissions
@@ -223,7 +222,7 @@ class _Examination:
             return
         if sys.platform == "linux":  # elsewhere there are no sandboxes to run them in
             done = self._watch.done
-            await tell_submissions(source, submissions, contract, judging, self._report, done)
+            await tell_submissions(source, submissions, contract, self._runs, self._report, done)
 
     def _over(self) -> bool:
         return time.monotonic() > self._end

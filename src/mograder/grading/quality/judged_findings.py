@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mograder.core.errors import MograderError
-from mograder.grading.author.author_runs import AuthorJudging, RunReport, run_report
+from mograder.grading.author.author_runs import AuthorRuns, RunReport, run_report
 from mograder.grading.author.rehearsal import (
     Solution,
     Subject,
@@ -48,34 +48,34 @@ def tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) 
 
 async def judge_apart(
     source: ExaminedSource,
-    runs: tuple[RunReport, RunReport],
-    judging: AuthorJudging,
+    plain: tuple[RunReport, RunReport],
+    runs: AuthorRuns,
     report: QualityReport,
 ) -> str:
     """Judge the solution, junk and the release; return the contract, empty if there is none.
 
-    ``runs`` are the plain runs of the source and its release.
+    ``plain`` are the plain runs of the source and its release.
     """
     text = source.notebook.text
     subject = Subject(
         source.filename,
         source.plan,
-        Version(text, source.name, source.folder, runs[0]),
-        Version(source.release, source.name, source.folder, runs[1]),
+        Version(text, source.name, source.folder, plain[0]),
+        Version(source.release, source.name, source.folder, plain[1]),
     )
     try:
         trial = await asyncio.to_thread(trial_of, subject, subject.source)
-        own = await judging.judge(trial, lambda _: None)
-        solution = Solution(source.filename, source.plan, runs[0])
+        own = await runs.judge(trial, lambda _: None)
+        solution = Solution(source.filename, source.plan, plain[0])
         await asyncio.to_thread(_tell_solution, source, solution, own, report)
         if not own.contract:
             return ""
         empty = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
-        result = await judging.judge(empty, lambda _: None)
+        result = await runs.judge(empty, lambda _: None)
     except MograderError as error:
         report.notes.append(f"Junk was not tried: {error}")
         return ""
-    found = await asyncio.to_thread(judge_empty, solution, runs[1], result)
+    found = await asyncio.to_thread(judge_empty, solution, plain[1], result)
     for finding in (*found.errors, *found.advice):
         _add(source, report, Fault.EMPTY, finding)
     return own.contract

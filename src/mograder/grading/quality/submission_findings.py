@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial
+from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial
 from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Submission, Submissions
 from mograder.grading.statistics.item_statistics import CheckStatistics
@@ -47,7 +47,7 @@ async def tell_submissions(
     source: ExaminedSource,
     submissions: Submissions,
     contract: str,
-    judging: AuthorJudging,
+    runs: AuthorRuns,
     report: QualityReport,
     done: Callable[[], None],
 ) -> None:
@@ -58,7 +58,7 @@ async def tell_submissions(
 
     async def judge(file: Submission) -> None:
         try:
-            labels = await _judged(source, submissions, file, contract, digests, judging)
+            labels = await _judged(source, submissions, file, contract, digests, runs)
         except MograderError as error:
             report.notes.append(f"The submission of {file.student} was not judged: {error}")
             labels = {}
@@ -106,7 +106,7 @@ async def _judged(
     file: Submission,
     contract: str,
     skip: tuple[str, ...],
-    judging: AuthorJudging,
+    runs: AuthorRuns,
 ) -> Mapping[str, bool]:
     """Return which labels pass for a submission; nothing if it has no result."""
     data = await asyncio.to_thread(read_submission, file.path)
@@ -119,5 +119,5 @@ async def _judged(
         skip=skip,
         header=source.notebook.text,
     )
-    result = await judging.judge(trial, lambda _: None)
+    result = await runs.judge(trial, lambda _: None)
     return {each.label: each.passed for check in result.checks for each in check.labels}

@@ -22,11 +22,10 @@ from mograder.grading.runs.sandboxed_runner import kept_environment, open_sandbo
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
-from mograder.store.course.contracts import ContractStore
+from mograder.store.course.contracts import ContractStore, contracts_of
 
 assert sys.platform == "linux"  # grading needs supervisors
 
-_CONTRACTS = "contracts"
 _MANY = 2
 """Runs from which a process is kept for each environment; recording and judging are that many."""
 
@@ -113,8 +112,3 @@ async def looking_tools(loaded: LoadedSettings, environ: Environ) -> GradingTool
         contracts=contracts_of(loaded),
         key=await asyncio.to_thread(grading_key, loaded),
     )
-
-
-def contracts_of(loaded: LoadedSettings) -> ContractStore:
-    """Return the contracts that a course keeps."""
-    return ContractStore(loaded.state_dir / _CONTRACTS)

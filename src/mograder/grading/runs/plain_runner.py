@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.runs.workbench import (
     AUTHORS_BOUNDS,
@@ -19,6 +20,7 @@ from mograder.grading.runs.workbench import (
     own_variables,
 )
 from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
 
 
@@ -38,13 +40,21 @@ async def open_plain(
     executor = PlainExecutor(variables, at_once=jobs, bounds=AUTHORS_BOUNDS)
     limits = limits_of(loaded.settings.limits)
     if own_python:
-        yield Workbench(executor, limits, None, _no_warm_start)
+        yield Workbench(executor, _NoJudges(), limits, None, _no_warm_start)
         return
     environments = await environments_of(loaded, environ, PlainCommands(variables))
     try:
-        yield Workbench(executor, limits, environments, _no_warm_start)
+        yield Workbench(executor, _NoJudges(), limits, environments, _no_warm_start)
     finally:
         await environments.close()
+
+
+class _NoJudges:
+    """Judges nothing: that needs two processes that cannot reach each other."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Raise :class:`SandboxUnavailable`."""
+        raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
 
 
 async def _no_warm_start(_: Path) -> None:

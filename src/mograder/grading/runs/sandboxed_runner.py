@@ -18,7 +18,7 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.runs.workbench import (
     AUTHORS_BOUNDS,
-    GradingBench,
+    Workbench,
     environments_of,
     places,
 )
@@ -67,7 +67,7 @@ async def open_sandboxed(
     trusted: bool = False,
     runs: int = 1,
     jobs: int = 2,
-) -> AsyncIterator[GradingBench]:
+) -> AsyncIterator[Workbench]:
     """Yield a workbench for ``runs`` runs, ``jobs`` at a time, with a supervisor of its own.
 
     With ``trusted``, the files beside a notebook may be as many and as large as an author's.
@@ -93,13 +93,13 @@ async def open_sandboxed(
         if own_python:
             await asyncio.to_thread(make_own_environment, own)
         try:
-            yield GradingBench(
+            yield Workbench(
                 Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
+                JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
                 limits_of(loaded.settings.limits),
                 environments,
                 client.warm,
                 own,
-                judges=JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
             )
         finally:
             if environments is not None:

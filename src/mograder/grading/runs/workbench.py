@@ -29,13 +29,14 @@ AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Runs notebooks, each in the environment that its header asks for.
+    """Runs and judges notebooks, each in the environment that its header asks for.
 
     ``warm`` prepares fast starts in an environment, where there are any. Without
     ``environments``, all notebooks have ``own``, the environment of the Python that runs mograder.
     """
 
     executor: Executes
+    judges: Judges
     limits: Limits
     environments: Environments | None
     warm: Callable[[Path], Awaitable[object]]
@@ -55,13 +56,6 @@ class Workbench:
         except MograderError as error:
             _log.warning("notebooks of %s start cold: %s", directory.name, error)
         return directory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GradingBench(Workbench):
-    """A workbench that judges submissions, too."""
-
-    judges: Judges
 
 
 def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:

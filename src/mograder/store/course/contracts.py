@@ -6,8 +6,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from mograder.core.settings import LoadedSettings
 from mograder.store.filesystem.files import atomic_write
 
+_PLACE = "contracts"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,3 +39,8 @@ class ContractStore:
         if not _DIGEST.fullmatch(digest):
             raise ValueError("not a SHA-256 in hex")
         return self._directory / f"{digest}.json"
+
+
+def contracts_of(loaded: LoadedSettings) -> ContractStore:
+    """Return the contracts that a course keeps."""
+    return ContractStore(loaded.state_dir / _PLACE)

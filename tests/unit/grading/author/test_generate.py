@@ -12,27 +12,29 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks.single_flight import Progress
-from mograder.grading.author.author_runs import CheckOutcome, RunReport
+from mograder.grading.author.author_runs import AuthorTrial, RunReport
 from mograder.grading.author.generate import generate
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
 from mograder.notebook.source.leaks import CellOutput
 from mograder.notebook.source.templates import assignment_text
+from mograder.sandbox.execution.judging import JudgingResult
 from mograder.store.course.course import find_source
+from tests.support.author_runs import NoRuns, said
+from tests.support.fake_judges import FINISHED
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "course"
 TEXT = assignment_text("A1", marimo="0.25.2")
 CHECK = 'check( "Q1: The sum",'
 """How :func:`place_of` tells the first check of that text."""
 
-GOOD = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.SUCCESS),))
-WAITS = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.WARN),))
+GOOD = RunReport(checks=(said("Q1: The sum", "success"),))
+WAITS = RunReport(checks=(said("Q1: The sum", "warn"),))
 
 
 @dataclass
-class Script:
+class Script(NoRuns):
     """Runs nothing: returns given results for a source and a release."""
 
     source: RunReport = GOOD
@@ -50,6 +52,9 @@ class Script:
         await asyncio.sleep(0)
         self.at_once -= 1
         return self.source if "source" in notebook.parts else self.release
+
+    async def judge(self, trial: AuthorTrial, _: object, /) -> JudgingResult:
+        return JudgingResult("", (), FINISHED, protected=True)
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def wishes(course: Path, **other: object) -> GenerateOptions:
 
 async def make(course: Path, runs: Script, *names: str, **other: object) -> tuple[Generated, ...]:
     items = [find_source(name, course / "source") for name in names or ("A1",)]
-    return await generate(items, runs.run, wishes(course, **other), Watch())
+    return await generate(items, runs, wishes(course, **other), Watch())
 
 
 def lines(outcome: Generated) -> list[str]:
@@ -177,7 +182,7 @@ async def test_a_source_without_solutions_is_skipped_and_no_failure(course: Path
 
 
 ERROR = RunReport(cell_errors=(Finding("elsewhere.py", 7, "NameError: a.", "Why."),))
-FAILS = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.DANGER, ("no",)),))
+FAILS = RunReport(checks=(said("Q1: The sum", "danger", "no"),))
 ENDLESS = RunReport(problem="it took too long.")
 SHOWS = RunReport(outputs=(CellOutput(0, "see /home/ada/data.csv"),))
 RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.'
@@ -210,13 +215,13 @@ async def test_a_run_that_fails_is_told_by_the_sources_line_and_the_old_release_
 
 
 async def test_a_check_without_marks_may_pass_from_the_start(course: Path) -> None:
-    both = RunReport(checks=(CheckOutcome("Packages", CheckStatus.SUCCESS),))
+    both = RunReport(checks=(said("Packages", "success"),))
     (outcome,) = await make(course, Script(source=both, release=both))
     assert outcome.ok
 
 
 async def test_credit_for_nothing_is_worth_a_look_and_no_failure(course: Path) -> None:
-    partly = RunReport(checks=(CheckOutcome("Q1: The sum", CheckStatus.PARTIAL),))
+    partly = RunReport(checks=(said("Q1: The sum", "partial"),))
     (outcome,) = await make(course, Script(release=partly))
     advice = lines(outcome)[-1].removeprefix("ADVICE: ")
     assert (outcome.ok, place_of(advice)) == (True, CHECK)

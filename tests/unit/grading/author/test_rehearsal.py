@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mograder.grading.author.author_runs import CheckOutcome, RunReport
+from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.rehearsal import (
     Findings,
     Solution,
@@ -14,7 +14,6 @@ from mograder.grading.author.rehearsal import (
     judge_empty,
     judge_solution,
 )
-from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
@@ -28,6 +27,7 @@ from mograder.sandbox.execution.judging import (
     UnsteadyLabel,
 )
 from mograder.sandbox.execution.report import ExecutionResult, Outcome
+from tests.support.author_runs import said
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, planned, solved
 
 ANSWERS = solved("err = 0", "x = 1", "def f(v): return v", "def g(v): return v")
@@ -57,7 +57,7 @@ def check(
 GOOD = (check(Q1, label("Q1")), check(Q2, label("Q2", total=2.0), label("Bonus")))
 OWN = RunReport(
     checks=tuple(
-        CheckOutcome(name, CheckStatus.SUCCESS, (), weight)
+        said(name, "success", weight=weight)
         for name, weight in (("Q1", 1.0), ("Q2", 2.0), ("Bonus", 1.0))
     )
 )
@@ -215,7 +215,7 @@ def test_a_release_that_earns_a_part_is_advice_and_told_once() -> None:
     errors, advice = told(judge_empty(solution(), RunReport(), empty))
     assert (errors, len(advice)) == ([], 1)
     assert "passes in part when it is judged" in advice[0]
-    known = RunReport(checks=(CheckOutcome("Q2", CheckStatus.PARTIAL),))
+    known = RunReport(checks=(said("Q2", "partial"),))
     assert told(judge_empty(solution(), known, empty)) == ([], [])
 
 

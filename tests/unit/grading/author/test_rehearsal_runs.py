@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.author.author_runs import AuthorJudging, AuthorTrial, RunReport
+from mograder.grading.author.author_runs import AuthorTrial, RunReport
 from mograder.grading.author.rehearsal import Subject, Version, rehearse
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgedCheck, JudgedState, JudgingResult
+from tests.support.author_runs import NoRuns
 from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 
 
@@ -21,30 +22,37 @@ def unanswered(check: JudgedCheck) -> JudgedCheck:
     return replace(check, labels=tuple(labels))
 
 
-async def kept_after(state: JudgedState, place: Path) -> list[str]:
-    """Return the contracts that are kept if the last check of the solution has a state."""
-    kept: list[str] = []
+class Judged(NoRuns):
+    """Judges nothing: the last check of the solution has a state, and all others pass."""
 
-    async def judge(trial: AuthorTrial, _: object) -> JudgingResult:
+    def __init__(self, state: JudgedState) -> None:
+        self.kept: list[str] = []
+        self._state = state
+
+    async def judge(self, trial: AuthorTrial, _: object, /) -> JudgingResult:
         checks = everything_passed(parse_plan(trial.files.plan))
         if trial.files.contract is None:
-            last = replace(checks[-1], state=state, reason="the worker has ended")
+            last = replace(checks[-1], state=self._state, reason="the worker has ended")
             checks = (*checks[:-1], last)
         else:
             checks = tuple(map(unanswered, checks))
         return JudgingResult("", checks, FINISHED, protected=True, contract="the contract")
 
-    async def keep(trial: AuthorTrial, contract: str) -> None:
-        kept.append(contract)
+    async def keep(self, trial: AuthorTrial, contract: str, /) -> None:
+        self.kept.append(contract)
 
+
+async def kept_after(state: JudgedState, place: Path) -> list[str]:
+    """Return the contracts that are kept if the last check of the solution has a state."""
+    judged = Judged(state)
     subject = Subject(
         "hw1.py",
         plan_source(SOURCE, "hw1.py").plan,
         Version(SOURCE, "hw1.py", place, RunReport()),
         Version(release_of(SOURCE), "hw1.py", place, RunReport()),
     )
-    assert not (await rehearse(subject, AuthorJudging(judge, keep), lambda _: None)).errors
-    return kept
+    assert not (await rehearse(subject, judged, lambda _: None)).errors
+    return judged.kept
 
 
 @pytest.mark.parametrize(

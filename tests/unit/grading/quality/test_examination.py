@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.grading.author.author_runs import (
-    AuthorJudging,
-    AuthorRuns,
-    AuthorTrial,
-    NotebookVariant,
-    RunReport,
-)
+from mograder.grading.author.author_runs import AuthorTrial, NotebookVariant
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
 from mograder.grading.quality.quality_report import Fault, QualityReport
 from mograder.grading.quality.trials import Submissions
@@ -28,6 +21,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
+from tests.support.author_runs import NoRuns
 
 SOURCE = """\
 import marimo
@@ -90,7 +84,7 @@ def waits(text: str) -> bool:
     return "YOUR CODE HERE" in text
 
 
-class Runs:
+class Runs(NoRuns):
     """Runs nothing: a rule tells what each check says; ``texts`` are those that were run."""
 
     def __init__(self, rule: Rule, *, ends: Callable[[str], Outcome] | None = None) -> None:
@@ -98,7 +92,7 @@ class Runs:
         self._rule = rule
         self._ends = ends or (lambda text: Outcome.FINISHED)
 
-    async def run(self, variant: NotebookVariant, _: object) -> ExecutionResult:
+    async def run_variant(self, variant: NotebookVariant, _: object, /) -> ExecutionResult:
         text = variant.text
         self.texts.append(text)
         checks = []
@@ -110,17 +104,8 @@ class Runs:
         cell = CellResult(0, "", CellStatus.OK, output_tail=printed)
         return ExecutionResult(self._ends(text), (cell,), tuple(checks), seconds=0.1)
 
-    def author_runs(self) -> AuthorRuns:
-        async def judge(trial: AuthorTrial, _: object) -> JudgingResult:
-            raise SandboxUnavailable("There is no judge.")
-
-        async def keep(trial: AuthorTrial, contract: str) -> None:
-            raise AssertionError
-
-        async def plain(*_: object) -> RunReport:
-            raise AssertionError
-
-        return AuthorRuns(plain, AuthorJudging(judge, keep), self.run)
+    async def judge(self, trial: AuthorTrial, _: object, /) -> JudgingResult:
+        raise SandboxUnavailable("There is no judge.")
 
 
 def passes(text: str, label: str) -> str:
@@ -136,7 +121,7 @@ async def examined(place: Path, runs: Runs, text: str = SOURCE, **options: objec
     path.write_text(text)
     report = QualityReport("A1.py")
     chosen = QualityOptions(**options)  # type: ignore[arg-type]
-    await examine(path, runs.author_runs(), chosen, QualityWatch(), report)
+    await examine(path, runs, chosen, QualityWatch(), report)
     return report
 
 
@@ -177,18 +162,17 @@ async def test_a_wrong_solution_that_does_not_end_is_noticed(tmp_path: Path) -> 
 
 
 async def test_what_was_found_before_a_cancellation_is_kept(tmp_path: Path) -> None:
-    runs = Runs(passes)
-
-    async def endless(variant: NotebookVariant, progress: object) -> ExecutionResult:
-        if "age <= 18" in variant.text:
-            await asyncio.Event().wait()
-        return await runs.run(variant, progress)
+    class Endless(Runs):
+        async def run_variant(self, variant: NotebookVariant, _: object, /) -> ExecutionResult:
+            if "age <= 18" in variant.text:
+                await asyncio.Event().wait()
+            return await super().run_variant(variant, _)
 
     path = tmp_path / "A1.py"
     path.write_text(SOURCE)
     report = QualityReport("A1.py")
-    every = replace(runs.author_runs(), run_variant=endless)
-    task = asyncio.create_task(examine(path, every, QualityOptions(), QualityWatch(), report))
+    runs = Endless(passes)
+    task = asyncio.create_task(examine(path, runs, QualityOptions(), QualityWatch(), report))
     while report.tried < 5:  # noqa: ASYNC110 - all but the endless one; a report has no event
         await asyncio.sleep(0.01)
     task.cancel()

@@ -27,7 +27,7 @@ from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, Grad
 from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.results.result_row import ResultRow
-from mograder.grading.runs.grading_tools import GradingTools, contracts_of
+from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.runs.run_limits import lowered
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
@@ -42,6 +42,7 @@ from mograder.sandbox.machines import Machines
 from mograder.sandbox.protocol import Limits
 from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.manager import SessionManager
+from mograder.store.course.contracts import contracts_of
 from mograder.store.course.sources import Sources, open_sources
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
