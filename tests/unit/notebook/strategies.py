@@ -6,6 +6,9 @@ import string
 
 from hypothesis import strategies as st
 
+from tests.unit.notebook.corpus import names, source
+
+CORPUS = [source(name) for name in names()]
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 INDENTS = st.sampled_from(["    ", "\t", "  "])
 NAMES = st.text(string.ascii_lowercase, min_size=2, max_size=5).map(lambda text: f"v_{text}")
@@ -144,7 +147,7 @@ TEXTS = st.one_of(
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
     """A notebook with a piece cut out, put in or put in twice."""
-    text = draw(notebooks(marked=draw(st.booleans())))
+    text = draw(notebooks(marked=draw(st.booleans())) | st.sampled_from(CORPUS))
     begin = draw(st.integers(0, len(text)))
     end = draw(st.integers(begin, min(len(text), begin + 60)))
     piece = draw(st.sampled_from(["", text[begin:end] * 2]) | FRAGMENTS)

@@ -6,17 +6,18 @@ A few examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
 from mograder.notebook.header_edit import ensure_kind, read_key, set_keys
 from mograder.notebook.integrity.denied_code import scan
-from mograder.notebook.integrity.integrity import check_integrity
+from mograder.notebook.integrity.integrity import check_integrity, find_tampering
 from mograder.notebook.integrity.screening import screen_source, screen_submission
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.points import cell_hashes, checks_in, marks_of
@@ -24,6 +25,7 @@ from mograder.notebook.source.leaks import CellOutput, find_leaks, hidden_values
 from mograder.notebook.source.lectures import mode_by_initial, to_lecture
 from mograder.notebook.source.release import make_release
 from mograder.notebook.source.solution_markers import find_blocks
+from mograder.notebook.syntax import check_notebook
 from tests.unit.notebook.strategies import (
     PIECES,
     REMARKS,
@@ -37,6 +39,7 @@ from tests.unit.notebook.strategies import (
 pytestmark = pytest.mark.timeout(1800)
 FEW = settings(max_examples=max(20, settings().max_examples // 5))
 ANYTHING = st.one_of(TEXTS, damaged())
+FRAME = "import marimo\n\napp = marimo.App()\n\n\n{}\n"
 T = TypeVar("T")
 
 
@@ -83,6 +86,31 @@ def test_no_text_breaks_the_search_for_cells(text: str) -> None:
         latest = cell.last
     attempt(lambda: marks_of(notebook))
     attempt(lambda: checks_in(notebook))
+
+
+@FEW
+@given(ANYTHING, st.one_of(notebooks(), damaged()))
+@example("@app.cell\nclass A:\n    x = 1", "")
+@example("@app.class_definition\ndef f(): pass", "")
+@example("@app.function\nclass A: pass", "")
+@example("@app.cell\nx = 1", "")
+@example("app._unparsable_cell()", "")
+@example("app._unparsable_cell(1)", "")
+@example("@app.cell(hide_code=)\ndef _(): return", "")
+@example("with app.setup: pass\nwith app.setup: pass", "")
+def test_no_text_breaks_the_parsers_in_another_way_than_said(text: str, release: str) -> None:
+    for each in (text, FRAME.format(text)):
+        attempt(partial(check_notebook, each, "x.py"))
+        attempt(partial(find_tampering, each, release, "x.py"))
+        attempt(partial(make_release, each, filename="x.py", assignment="A1"))
+        attempt(partial(to_lecture, each, filename="x.py", mode_of=mode_by_initial))
+
+
+@pytest.mark.parametrize("cell", ["class A: pass", "class A:\n    x = 1"])
+def test_a_class_in_a_cell_is_refused_with_its_file(cell: str) -> None:
+    text = FRAME.format(f"@app.cell\n{cell}")
+    with pytest.raises(InvalidInput, match=r"^x\.py:1: @app\.cell cannot be used on classes"):
+        check_notebook(text, "x.py")
 
 
 @FEW

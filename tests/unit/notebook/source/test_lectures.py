@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
@@ -11,7 +10,6 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.source.lectures import linked_items, mode_by_initial, to_lecture
 
-COURSE = Path(__file__).parents[4] / "examples" / "course"
 NOTEBOOK = """\
 # /// script
 # dependencies = []
@@ -36,12 +34,6 @@ def lecture(text: str) -> str:
 def link(markdown: str) -> str:
     made = lecture(NOTEBOOK.replace('"LINK"', f"'{markdown}'"))
     return next(line for line in made.split("\n") if "mo.md" in line).strip()[7:-2]
-
-
-def test_the_example_lecture_becomes_its_release_byte_for_byte() -> None:
-    name = "L01-Random-Numbers/L01-Random-Numbers.py"
-    source, release = (COURSE / where / name for where in ("source", "release"))
-    assert lecture(source.read_bytes().decode()) == release.read_bytes().decode()
 
 
 @pytest.mark.parametrize("base", ["https://hub.example", "https://example.org/~ada/hub"])

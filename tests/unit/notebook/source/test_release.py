@@ -10,7 +10,6 @@ from marimo._ast.parse import parse_notebook
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import cell_hash, cell_hashes, is_editable
-from mograder.notebook.source.leaks import find_leaks, hidden_values
 from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
 
 COURSE = Path(__file__).parents[4] / "examples" / "course"
@@ -27,21 +26,6 @@ def release(text: str) -> ReleaseText:
     made = make_release(text, filename="A1.py", assignment="A1")
     assert made is not None
     return made
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_becomes_its_release_byte_for_byte(name: str) -> None:
-    made = make_release(example("source", name), filename=f"{name}.py", assignment=name)
-    assert made is not None
-    assert made.text == example("release", name)
-    assert made.advice == ()
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_leaks_nothing(name: str) -> None:
-    source, released = example("source", name), example("release", name)
-    hidden = hidden_values(source, released, f"{name}.py")
-    assert find_leaks(released, f"{name}.py", hidden=hidden) == ()
 
 
 def test_a_release_says_what_was_taken_out() -> None:
