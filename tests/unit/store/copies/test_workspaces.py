@@ -9,7 +9,6 @@ import io
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from tests.support.fake_disks import FailingDisk, Unplugged, WatchedDisk
+from tests.support.threads import at_once
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")
@@ -113,20 +113,8 @@ def test_what_the_student_made_before_the_first_copy_is_kept(
 
 def test_many_first_visits_at_once_make_one_copy(root: Path, release: Release) -> None:
     spaces = [Workspaces(root), Workspaces(root)]
-    failures: list[Exception] = []
-
-    def visit(number: int) -> None:
-        try:
-            spaces[number % 2].ensure(ALICE, release)
-        except (OSError, InvalidInput) as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=visit, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    found = at_once(8, lambda number: spaces[number % 2].ensure(ALICE, release))
+    assert set(found) == {root / "alice" / "A1"}
     assert (root / "alice" / "A1" / "A1.py").read_bytes() == FILES["A1.py"]
     assert spaces[0].file_status(ALICE, A1) is FileStatus.UPLOADED
     assert list((root / ".staging").iterdir()) == []

