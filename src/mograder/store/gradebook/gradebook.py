@@ -11,12 +11,12 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, select
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy import Connection, Engine, Table, create_engine, func, select
 
 from mograder.core.clock import SystemClock
 from mograder.core.closing import Closing, closing_fd
@@ -29,10 +29,12 @@ from mograder.core.names import Username
 from mograder.store.database.database import (
     awaits_upgrade,
     copy_sqlite,
+    incoming,
     open_engine,
     reading,
     sqlite_url,
     upgrade,
+    upsert,
     writing,
 )
 from mograder.store.gradebook import gradebook_marks
@@ -127,8 +129,6 @@ class Gradebook(Closing):
         Marks of 0.3.16 are imported where there are none of ours yet, unless ``imports`` is false.
         With ``tells``, that is logged, and later changes by 0.3.16 are.
 
-
-
         Raises: :class:`InvalidInput` when it is not a database, :class:`Conflict` when a newer
         mograder wrote it, :class:`Busy` when another program locks it for over ten seconds.
         """
@@ -173,7 +173,7 @@ class Gradebook(Closing):
         rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
         with self.writing() as connection:
             for row in rows:
-                connection.execute(_student_upsert(row))
+                _put(connection, student_names, row)
 
     def addresses(self) -> Mapping[str, str]:
         """Return the mail addresses that Moodle has told, by username."""
@@ -208,7 +208,7 @@ class Gradebook(Closing):
                         f"{person.user_id}.",
                         hint="Correct the mapping file, so that each username is there once.",
                     )
-                connection.execute(_identity_upsert(site, person))
+                _put(connection, identities, {"site": site, **asdict(person)})
 
     def record_run(self, run: GradingRun) -> int:
         """Record the result of grading one submission, in one transaction; return its number.
@@ -280,7 +280,7 @@ class Gradebook(Closing):
 
     def students_with_runs(self, assignment: str) -> tuple[str, ...]:
         """Return the students of whose submissions there are results, sorted."""
-        with reading(self._engine) as connection:
+        with self.reading() as connection:
             return gradebook_marks.students_with_runs(connection, assignment)
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
@@ -494,20 +494,11 @@ def _open_lock(lock: Path) -> int:
     return os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
 
 
-def _student_upsert(row: Mapping[str, str]) -> Insert:
-    news = insert(student_names).values(row)
-    if not row["full_name"]:
-        return news.on_conflict_do_nothing()
-    return news.on_conflict_do_update(["username"], set_={"full_name": row["full_name"]})
-
-
-def _identity_upsert(site: str, person: Identity) -> Insert:
-    told = {"full_name": person.full_name, "email": person.email, "idnumber": person.idnumber}
-    news = insert(identities).values(
-        site=site, user_id=person.user_id, username=person.username, **told
-    )
-    # A field that Moodle did not show this time keeps its known value.
-    kept = {name: value for name, value in told.items() if value}
-    return news.on_conflict_do_update(
-        ["site", "user_id"], set_={"username": person.username, **kept}
-    )
+def _put(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
+    """Insert a row, or change the one of its key; an empty text does not replace a known value."""
+    known: dict[str, Any] = {
+        name: func.coalesce(func.nullif(incoming(name), ""), table.c[name])
+        for name in row
+        if name not in table.primary_key.columns
+    }
+    connection.execute(upsert(connection, table, row, **known), row)

@@ -95,14 +95,8 @@ def read_rubric(connection: Connection, assignment: str, question: str) -> Rubri
     start = newest(connection, rubrics, ("assignment", "question"), assignment, question)
     found = [
         SavedComment(
-            row.comment,
-            row.text,
-            row.points,
-            row.position,
-            row.id,
-            row.by,
-            row.at,
-            row.retired,
+            *(row.comment, row.text, row.points, row.position),
+            *(row.id, row.by, row.at, row.retired),
         )
         for row in newest(connection, saved_comments, ("comment",), assignment, question)
     ]
@@ -124,13 +118,9 @@ def newest(
 
 def insert_details(connection: Connection, mark: int, details: MarkDetails) -> None:
     """Record how a person's mark came about."""
-    row = {
-        "mark": mark,
-        "adjustment": details.adjustment,
-        "saved_comments": json.dumps(list(details.saved)),
-        "reason": details.reason,
-    }
-    connection.execute(insert(mark_details), row)
+    saved = json.dumps(details.saved)
+    values = {"mark": mark, "adjustment": details.adjustment, "reason": details.reason}
+    connection.execute(insert(mark_details), {**values, "saved_comments": saved})
 
 
 def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, MarkDetails]:
