@@ -96,8 +96,8 @@ class Extensions:
         if dry_run:
             click.echo("Dry run — nothing was recorded.")
             return
-        late, version = CourseLate(self.loaded), preview.version
-        late.record(self.book, changes, by=marker_name(), at=now, version=version)
+        work = LateWork(self.book)
+        work.record(changes, by=marker_name(), at=now, version=preview.version)
         for change in changes:
             click.echo(plain(f"Recorded: {described(change)}."))
 

@@ -74,7 +74,7 @@ class ComparedGrade:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The class before and after changes; give ``version`` to :meth:`CourseLate.record`."""
+    """The class before and after changes; give ``version`` to :meth:`LateWork.record`."""
 
     grades: tuple[ComparedGrade, ...]
     version: str
@@ -172,21 +172,6 @@ class CourseLate:
             for one, other in zip(before[name], after[name], strict=True)
         )
         return Preview(tuple(pairs), records.version)
-
-    def record(
-        self,
-        book: Gradebook,
-        changes: Sequence[Change],
-        *,
-        by: str,
-        at: datetime,
-        version: str | None = None,
-    ) -> None:
-        """Record changes.
-
-        Raises: as :meth:`LateWork.record`.
-        """
-        LateWork(book).record(changes, by=by, at=at, version=version)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the policy of an assignment."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mograder.core.clock import parse_time
-from mograder.core.item_dates import moodle_dates, written_dates
+from mograder.core.item_dates import NO_DATES, ItemDates, moodle_dates, written_dates
 from mograder.core.name_lookup import nfc
 from mograder.core.sections.settings_model import LateRule, PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -108,26 +108,22 @@ def due_dates(
     written, told, moodle = written_dates(settings, name), stored.told, moodle_dates(settings, name)
     deadline = served.deadline if served else None
     extensions = served.extensions if served else {}
-    due, due_from = _first(
-        (stored.due, "mograder feedback --due-date"),
-        (stored.set_due, "set by an instructor"),
-        (written.due, f'[items."{name}"]'),
-        (told.due, PLATFORM),
-        (moodle.due, MOODLE),
-        (deadline.due if deadline else None, "assignments.json"),
+    sources = (
+        (ItemDates(due=stored.due), "mograder feedback --due-date"),
+        (ItemDates(due=stored.set_due, closes=stored.closes), "set by an instructor"),
+        (written, f'[items."{name}"]'),
+        (told, PLATFORM),
+        (moodle, MOODLE),
+        (
+            ItemDates(None, deadline.due, deadline.cutoff) if deadline else NO_DATES,
+            "assignments.json",
+        ),
     )
-    closes, closes_from = _first(
-        (stored.closes, "set by an instructor"),
-        (written.closes, f'[items."{name}"]'),
-        (told.closes, PLATFORM),
-        (moodle.closes, MOODLE),
-        (deadline.cutoff if deadline else None, "assignments.json"),
-    )
+    due, due_from = _first((dates.due, origin) for dates, origin in sources)
+    closes, closes_from = _first((dates.closes, origin) for dates, origin in sources)
+    opens, opens_from = _first((dates.opens, origin) for dates, origin in sources)
     if due is not None and closes is not None and closes < due:
         closes, closes_from = due, due_from
-    opens, opens_from = _first(
-        (written.opens, f'[items."{name}"]'), (told.opens, PLATFORM), (moodle.opens, MOODLE)
-    )
     return DueDates(
         due,
         {nfc(user): each.due for user, each in extensions.items() if each.due is not None},
@@ -148,7 +144,7 @@ def openings(settings: Settings, facts: LateFacts) -> dict[str, datetime]:
     return {name: opens for name, opens in found.items() if opens is not None}
 
 
-def _first(*found: tuple[datetime | None, str]) -> tuple[datetime | None, str]:
+def _first(found: Iterable[tuple[datetime | None, str]]) -> tuple[datetime | None, str]:
     return next((each for each in found if each[0] is not None), (None, ""))
 
 

@@ -52,7 +52,7 @@ class ToldChange:
 
 @dataclass(frozen=True, slots=True)
 class LatePreview:
-    """The class before and after changes; give ``version`` to :meth:`CourseLate.record`.
+    """The class before and after changes; give ``version`` to :meth:`LateWork.record`.
 
     ``grades`` are all that the changes may concern. ``is_released`` is whether marks that change
     are of an assignment with releases, which show the old ones until the next release.

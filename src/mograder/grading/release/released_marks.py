@@ -17,6 +17,7 @@ from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.mark_release import ReleaseRow
 from mograder.store.marking.mark_reasons import MarkReasons
 
 
@@ -76,6 +77,14 @@ def parse_marks(text: str) -> ReleasedMarks:
         raise InvalidInput(
             "The released marks in the gradebook are damaged.", hint="Release them again."
         ) from error
+
+
+def readable_marks(row: ReleaseRow | None) -> ReleasedMarks | None:
+    """Return the marks of a release; None without one, or if they are damaged."""
+    try:
+        return None if row is None else parse_marks(row.grade)
+    except InvalidInput:
+        return None
 
 
 def differ(one: StudentGrade, other: StudentGrade) -> bool:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import InvalidInput
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import (
     ReleasedMarks,
     differ,
     marks_now,
-    parse_marks,
+    readable_marks,
     render_marks,
 )
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -24,7 +24,6 @@ from mograder.store.gradebook.mark_counting import waiting_for
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
     NewRelease,
-    ReleaseRow,
     Standing,
     standing,
 )
@@ -86,7 +85,7 @@ def release_states(
     found = []
     for grade in feedback.grades(students):
         stands = standing(rows.get(grade.student, ()), feedback.now)
-        found.append(StudentRelease(grade, stands, _parsed(stands.waiting or stands.shown)))
+        found.append(StudentRelease(grade, stands, readable_marks(stands.waiting or stands.shown)))
     return tuple(found)
 
 
@@ -209,16 +208,9 @@ def _why_none(grade: StudentGrade) -> str:
 def _is_same(stands: Standing, marks: ReleasedMarks, at: datetime | None) -> bool:
     """Return whether these marks are visible already, or will be from this time on."""
     last = stands.waiting or stands.shown
-    before = _parsed(last)
+    before = readable_marks(last)
     if last is None or before is None or differ(before.grade, marks.grade):
         return False
     if before.reasons != marks.reasons:
         return False
     return stands.waiting is None or (at is not None and last.visible_from == at)
-
-
-def _parsed(row: ReleaseRow | None) -> ReleasedMarks | None:
-    try:
-        return None if row is None else parse_marks(row.grade)
-    except MograderError:
-        return None

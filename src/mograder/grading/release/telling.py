@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 
-from mograder.core.errors import MograderError
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.release.released_marks import readable_marks
 from mograder.store.gradebook.late_facts import Change, LateFacts, Membership
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
@@ -111,11 +110,9 @@ def shown_with_hidden_tests(feedback: CourseFeedback) -> Mapping[str, Sequence[R
     Damaged marks are left out: no page shows them. Blocks.
     """
     found = MarkReleases(feedback.book).rows(feedback.assignment)
-    return {
-        student: found[student]
-        for student in sorted(found, key=str.casefold)
-        if (marks := _parsed(standing(found[student], feedback.now).shown)) and marks.hidden_tests
-    }
+    marks = {each: readable_marks(standing(found[each], feedback.now).shown) for each in found}
+    with_tests = (each for each, shown in marks.items() if shown and shown.hidden_tests)
+    return {each: found[each] for each in sorted(with_tests, key=str.casefold)}
 
 
 def _steps(
@@ -135,12 +132,5 @@ def _steps(
 
 
 def _is_same_work(row: ReleaseRow, other: ReleaseRow) -> bool:
-    one, two = _parsed(row), _parsed(other)
+    one, two = readable_marks(row), readable_marks(other)
     return one is not None and two is not None and one.run == two.run
-
-
-def _parsed(row: ReleaseRow | None) -> ReleasedMarks | None:
-    try:
-        return None if row is None else parse_marks(row.grade)
-    except MograderError:
-        return None

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import ClassVar
+
+from pydantic import AwareDatetime, ConfigDict
 
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
@@ -63,11 +66,13 @@ class StoredPolicy:
         told: The dates that a learning platform told at the last launch by one of its instructors.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # it is stored as JSON
+
     rule: CourseRule | None = None
-    due: datetime | None = None
+    due: AwareDatetime | None = None
     off: bool = False
-    set_due: datetime | None = None
-    closes: datetime | None = None
+    set_due: AwareDatetime | None = None
+    closes: AwareDatetime | None = None
     told: ItemDates = NO_DATES
 
 

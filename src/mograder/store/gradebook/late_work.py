@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.item_dates import NO_DATES, ItemDates
-from mograder.core.sections.settings_model import CourseRule
 from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
@@ -67,17 +65,7 @@ class LateRecords:
     version: str
 
 
-class _Policy(BaseModel):
-    """The JSON of a stored policy."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    rule: CourseRule | None = None
-    due: AwareDatetime | None = None
-    off: bool = False
-    set_due: AwareDatetime | None = None
-    closes: AwareDatetime | None = None
-    told: ItemDates = NO_DATES
+_POLICIES = TypeAdapter(StoredPolicy)
 
 
 class LateWork:
@@ -216,13 +204,12 @@ def _extensions(connection: Connection) -> tuple[Extension, ...]:
 
 def _policy(assignment: str, text: str | None) -> StoredPolicy:
     try:
-        told = _Policy.model_validate_json(text or "{}")
+        return _POLICIES.validate_json(text or "{}")
     except ValidationError as error:
         raise InvalidInput(
             f"The stored late policy of {assignment or 'the course'} is damaged.",
             hint="Store another one: mograder extension policy",
         ) from error
-    return StoredPolicy(told.rule, told.due, told.off, told.set_due, told.closes, told.told)
 
 
 def _insert(connection: Connection, change: Change, by: str, at: datetime) -> None:
@@ -239,8 +226,7 @@ def _insert(connection: Connection, change: Change, by: str, at: datetime) -> No
             values = {"student_group": group, "student": student, "removed": removed}
             add_row(connection, group_members, **values, **made)
         case PolicyChange():
-            told = _Policy.model_validate(change.policy, from_attributes=True)
-            text = told.model_dump_json(exclude_defaults=True)
+            text = _POLICIES.dump_json(change.policy, exclude_defaults=True).decode()
             policy = None if text == "{}" else text
             values = {"assignment": change.assignment, "policy": policy}
             add_row(connection, late_policies, **values, **made)

@@ -223,7 +223,7 @@ def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) 
     book, now = marking.book(), marking.clock.now()
     changes = _changes(marking, name, fields)
     version = fields.get("version", "")
-    CourseLate(marking.loaded).record(book, changes, by=by, at=now, version=version)
+    LateWork(book).record(changes, by=by, at=now, version=version)
     return [described(each) for each in changes]
 
 

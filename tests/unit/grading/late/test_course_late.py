@@ -160,7 +160,7 @@ class Course:
                 book.record_marks(step.assignment, step.student, given, marker="mia", at=AT)
             case _:
                 self.facts = self.facts.after([step])
-                self.late().record(book, [step], by="ina", at=AT)
+                LateWork(book).record([step], by="ina", at=AT)
 
     def _run(self, step: Submission) -> GradingRun:
         received: datetime | None = None
@@ -252,10 +252,11 @@ def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
         preview = late.preview(book, [change])
         assert [each.differs for each in preview.grades] == [True, False]
         assert late.preview(book, [replace(change, assignment="A2")]).grades == ()
-        late.record(book, [change], by="ina", at=AT, version=preview.version)
+        work = LateWork(book)
+        work.record([change], by="ina", at=AT, version=preview.version)
         assert late.counted(book, "A1") == tuple(each.after for each in preview.grades)
         with pytest.raises(Conflict, match="changed meanwhile"):
-            late.record(book, [change], by="ina", at=AT, version=preview.version)
+            work.record([change], by="ina", at=AT, version=preview.version)
 
 
 def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:

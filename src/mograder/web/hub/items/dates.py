@@ -233,11 +233,11 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
     """Record a change; return how many marks changed."""
     marks = 0
     if wanted.change is not None:
-        late, book = CourseLate(app.services.loaded), app.marking.book()
-        found = late.preview(book, [wanted.change])
+        found = _preview(app, wanted.change)
         marks = sum(each.differs for each in found.grades)
         now, version = app.services.clock.now(), wanted.version or found.version
-        late.record(book, [wanted.change], by=by, at=now, version=version)
+        work = LateWork(app.marking.book())
+        work.record([wanted.change], by=by, at=now, version=version)
     if wanted.rule is not None:
         app.visibility.change({wanted.name: wanted.rule})
     return marks
