@@ -168,17 +168,16 @@ class _Runs:
 
     async def keep(self, trial: AuthorTrial, contract: str) -> None:
         bench = await self._use.bench()
-        if sys.platform != "linux" or bench.environments is None:
-            return
-        recording = Recording(
-            text=trial.text,
-            filename=trial.name,
-            plan=parse_plan(trial.files.plan),
-            environment=await bench.environment(trial.text, lambda _: None),
-            limits=bench.limits,
-            deadlines=self._deadlines,
-            folder=trial.folder.absolute(),
-            files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
-        )
-        news = parse_contract(contract)
-        await asyncio.to_thread(keep_contract, self._contracts, recording, news)
+        if sys.platform == "linux" and bench.environments is not None:
+            recording = Recording(
+                text=trial.text,
+                filename=trial.name,
+                plan=parse_plan(trial.files.plan),
+                environment=await bench.environment(trial.text, lambda _: None),
+                limits=bench.limits,
+                deadlines=self._deadlines,
+                folder=trial.folder.absolute(),
+                files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
+            )
+            news = parse_contract(contract)
+            await asyncio.to_thread(keep_contract, self._contracts, recording, news)
