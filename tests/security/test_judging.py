@@ -6,7 +6,7 @@ Forgeries by values and calls are in ``tests/unit/sandbox/inside/test_forgeries.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import Outcome
 from mograder.sandbox.protocol import Deadlines
 from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
 from tests.support.processes import processes_now
-from tests.support.supervisors import real_config, short_directory
+from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(400)]
 
@@ -45,12 +45,6 @@ def submission(first: str = "import os", double: str = HONEST, last: str = "y = 
 def gained(result: JudgingResult) -> dict[str, float]:
     """Return the weight of each label; of a result that counts."""
     return {label: got for label, (got, _) in earned(result).items()}
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    with short_directory() as directory:
-        yield directory
 
 
 @pytest.fixture(params=[0, 1], ids=["cold", "warm"])

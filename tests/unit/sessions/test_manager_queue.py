@@ -168,9 +168,9 @@ async def test_closing_empties_the_line(rig: Rig) -> None:
             asyncio.create_task(pool.get_or_start(key, ignore_progress)) for key in (ALICE, BOB)
         ]
         await until(lambda: waiting(pool) == 1)
+    assert (rig.launcher.requests, rig.rows()) == ({}, [])
     ends = await asyncio.gather(*asking, return_exceptions=True)
     assert all(isinstance(end, BaseException) for end in ends)
-    assert (rig.launcher.requests, rig.rows()) == ({}, [])
 
 
 # --- memory ---------------------------------------------------------------------------------

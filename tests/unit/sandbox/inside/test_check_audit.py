@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +60,6 @@ ALLOWED = {
     "json": "json.loads(text) == 1",
     "literals": "__import__('ast').literal_eval(text) == 1",
 }
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[WarmPrograms]:
-    started = WarmPrograms()
-    yield started
-    started.stop()
 
 
 def run(

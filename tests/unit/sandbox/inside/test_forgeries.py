@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,6 @@ def earned(run: Judged) -> dict[str, float]:
 def totals(run: Judged) -> dict[str, float]:
     """Return the weight of each label."""
     return {each["label"]: each["total"] for check in run.checks for each in check["labels"]}
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[WarmPrograms]:
-    started = WarmPrograms()
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="module")

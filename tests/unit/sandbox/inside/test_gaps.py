@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +115,6 @@ WRONG = {
     "words = pd.Series(_c)",
     "no memory": "def squares(v): raise MemoryError('a fault of the judge?')",
 }
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[WarmPrograms]:
-    started = WarmPrograms()
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
@@ -94,15 +92,13 @@ def changed():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Judged, Judged]]:
-    programs = WarmPrograms()
+def runs(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> tuple[Judged, Judged]:
     checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in CHECKS.items()]
     source = notebook(HELPERS, CLASSES, LATE, *checks)
     places = [tmp_path_factory.mktemp(name) for name in ("recorded", "kept")]
     recorded = judged(places[0], source, source, programs=programs)
     contract = recorded.contract
-    yield recorded, judged(places[1], source, source, contract=contract, programs=programs)
-    programs.stop()
+    return recorded, judged(places[1], source, source, contract=contract, programs=programs)
 
 
 @pytest.mark.parametrize("name", CHECKS)
