@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -182,18 +182,6 @@ def _snapshot(place: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_a_token_of_the_old_kind_signs_a_program_in_without_a_cookie(hub: HubProcess) -> None:
-    with hub.client(student("alice")) as client:
-        answer = client.get("/assignments")
-    assert answer.status_code == 200
-    assert "set-cookie" not in answer.headers
-    with hub.client() as client:
-        for headers in ({}, {"Authorization": "Bearer alice:00"}, {"Authorization": "alice"}):
-            refused = client.get("/assignments", headers=headers)
-            assert (refused.status_code, refused.text) == (403, "403 Forbidden")
-            assert refused.headers["content-type"].startswith("text/plain")
-
-
 def test_a_login_by_header_is_kept_by_cookie_on_errors_too(hub: HubProcess) -> None:
     with hub.client() as client:
         first = client.post("/start-run/unknown", headers=from_proxy("erin"))
@@ -232,80 +220,6 @@ def test_a_session_lives_through_the_endpoints_in_the_old_shapes(hub: HubProcess
         assert client.get("/sessions").json() == []
 
 
-def test_a_lecture_runs_and_stops_in_the_old_shapes(hub: HubProcess) -> None:
-    """B124."""
-    with hub.client(student("hans")) as client:
-        started = client.post(f"/start-run/{TALK}")
-        assert started.json() == {"status": "ok", "url": f"run/user/hans/{TALK}/", "port": 0}
-        row = client.get("/sessions").json()[0]
-        assert (row["type"], row["mode"], row["url"]) == ("lecture", "run", started.json()["url"])
-        assert client.post(f"/stop-edit/hans/{TALK}").json()["terminated"] is False
-        ended = client.post(f"/stop-edit/hans/{TALK}?mode=run")
-        assert ended.json() == {"status": "ok", "terminated": True}
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "detail"),
-    [
-        ("/start-edit-deep/Nothing", 404, "Assignment not found"),
-        (f"/start-edit-deep/{DEMO}", 400, "Demos can only be run"),
-        (f"/start-edit-deep/{HIDDEN}", 404, "Not available"),
-        (f"/start-edit-deep/{LATER}", 404, "Not available until Tue 01 Jan 2030, 09:00"),
-        (f"/start-run/{TINY}", 400, "Not a lecture"),
-        ("/start-run/Nothing", 400, "Not a lecture"),
-        (f"/start-edit/alice/{PLAIN}", 403, "Cannot access another user's resources"),
-        (f"/stop-edit/alice/{PLAIN}", 403, "Cannot access another user's resources"),
-        (f"/publish/{PLAIN}", 403, "Instructor access required"),
-    ],
-)
-def test_refusals_have_the_old_words(hub: HubProcess, path: str, status: int, detail: str) -> None:
-    with hub.client(student("ivan")) as client:
-        assert refusal(client.post(path)) == (status, {"detail": detail})
-
-
-def test_an_unknown_path_is_not_found(hub: HubProcess) -> None:
-    with hub.client(student("ivan")) as client:
-        assert refusal(client.get("/no/such/path")) == (404, {"detail": "Not Found"})
-
-
-def test_release_files_are_sent_and_what_is_none_is_not(hub: HubProcess) -> None:
-    """0.3.16 also sent keys and files of the ``.venv``: that is a defect not to be copied."""
-    with hub.client(student("ivan")) as client:
-        sent = client.get(f"/release/{PLAIN}/data.csv")
-        assert (sent.status_code, sent.text) == (200, "x,y\n1,2\n")
-        assert "etag" in sent.headers
-        missing = (404, {"detail": "File not found"})
-        for name in ("files.json", "keys.json", "keys_all.json", ".venv/requirements.txt", "no"):
-            assert refusal(client.get(f"/release/{PLAIN}/{name}")) == missing, name
-        up = client.get(f"/release/{PLAIN}/%2e%2e%2f{TINY}%2f{TINY}.py")
-        assert refusal(up) == (400, {"detail": "Invalid filename"})
-        assert client.get(f"/release/{HIDDEN}/{HIDDEN}.py").status_code == 404
-
-
-def test_publishing_answers_in_the_old_shape(hub: HubProcess) -> None:
-    parts = [
-        ("files", (f"{SENT}.py", notebook().encode())),
-        ("files", ("b.txt", b"b")),
-        ("files", ("a.txt", b"a")),
-    ]
-    with hub.client(instructor()) as client:
-        done = client.post(f"/publish/{SENT}", files=parts)
-        assert done.json() == {
-            "status": "ok",
-            "files": [f"{SENT}.py", "a.txt", "b.txt"],
-            "type": "assignment",
-        }
-        lecture = client.post(f"/publish/{SENT}?type=lecture", files=parts[:1])
-        assert lecture.json() == {"status": "ok", "files": [f"{SENT}.py"], "type": "lecture"}
-        for path, detail in (
-            ("/publish/user", "'user' is reserved and cannot be used as a name"),
-            (f"/publish/{SENT}?type=zzz", "Unknown type 'zzz'"),
-        ):
-            assert refusal(client.post(path, files=parts)) == (400, {"detail": detail})
-    written = (hub.course / "hub-release" / SENT / "files.json").read_text()
-    assert json.loads(written) == {"files": [f"{SENT}.py"], "type": "lecture"}
-
-
 async def test_the_proxy_answers_in_the_old_words(hub: HubProcess) -> None:
     with hub.client(student("jane")) as client:
         assert client.get(f"/edit/user/jane/{TINY}").status_code == 307
@@ -320,34 +234,3 @@ async def test_the_proxy_answers_in_the_old_words(hub: HubProcess) -> None:
     url = f"ws://127.0.0.1:{hub.port}/edit/user/jane/{TINY}/ws?session_id=s_abcdef"
     with pytest.raises(websockets.InvalidStatus):
         await connect(url, additional_headers=student("jane"), proxy=None)
-
-
-def test_the_spinner_pages_answer_for_any_name(hub: HubProcess) -> None:
-    with hub.client(student("ivan")) as client:
-        for path in (f"/edit/{TINY}", f"/edit/{TINY}/", "/edit/Nothing", f"/run/{TALK}/"):
-            page = client.get(path)
-            assert page.status_code == 200
-            assert page.headers["content-type"].startswith("text/html")
-            assert f"<title>Starting {path.split('/')[2]}...</title>" in page.text
-
-
-def test_the_old_allowlist_is_read_at_every_request(
-    hub: HubProcess, fresh_name: Callable[[str], str]
-) -> None:
-    """B37-B44; last in this module's hub only for as long as the file is there."""
-    listed, other = fresh_name("listed"), fresh_name("other")
-    file = hub.course / "allowed_users.txt"
-    file.write_text(f"# Allowed users — managed by mograder sync-users\n\n  {listed}  \n")
-    try:
-        with hub.client() as client:
-            assert client.get("/assignments", headers=student(listed)).status_code == 200
-            assert client.get("/assignments", headers=instructor()).status_code == 200
-            kept_out = client.get("/assignments", headers=student(other))
-    finally:
-        file.unlink()
-    assert kept_out.status_code == 403
-    assert kept_out.headers["content-type"].startswith("text/html")
-    assert "Access Restricted" in kept_out.text
-    assert "instructor" in kept_out.text
-    with hub.client(student(other)) as client:
-        assert client.get("/assignments").status_code == 200

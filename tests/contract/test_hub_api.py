@@ -275,8 +275,9 @@ async def test_b127_no_other_file_leaves_the_release_directory(hub: Hub, name: s
     assert (response.status_code, response.json()) == (404, {"detail": "File not found"})
 
 
-async def test_b127_a_name_with_dots_is_invalid(hub: Hub) -> None:
-    response = await ask(hub, "GET", "/release/A1/a..b")
+@pytest.mark.parametrize("name", ["a..b", "%2e%2e%2fA2%2fA2.py"])
+async def test_b127_a_name_with_dots_is_invalid(hub: Hub, name: str) -> None:
+    response = await ask(hub, "GET", f"/release/A1/{name}")
     assert (response.status_code, response.json()) == (400, {"detail": "Invalid filename"})
 
 

@@ -379,13 +379,6 @@ async def test_words_that_are_too_long_are_refused(hub: Hub, course: ReleasedCou
     assert RegradeRequests(course.book).of() == ()
 
 
-@pytest.mark.parametrize("user", ["bob", "prof", MARKER])
-async def test_only_the_student_asks(hub: Hub, course: ReleasedCourse, user: str) -> None:
-    await release(hub)
-    assert (await ask(hub, user)).status_code == 403
-    assert RegradeRequests(course.book).of() == ()
-
-
 async def test_a_marker_of_another_item_reads_and_answers_nothing(
     hub: Hub, course: ReleasedCourse
 ) -> None:

@@ -113,15 +113,6 @@ async def test_a_copy_that_never_was_has_no_versions_and_says_so(hub: Hub) -> No
     assert "There are none." in (await see(hub, "/versions/alice/A1")).text
 
 
-@pytest.mark.parametrize("path", ["/versions/alice/A1", "/look/alice/A1", "/validation/alice/A1"])
-async def test_pages_of_a_copy_are_closed_to_fellows_and_open_to_instructors(
-    hub: Hub, path: str
-) -> None:
-    await begin(hub)
-    assert (await see(hub, path, user="bob")).status_code == 403
-    assert (await see(hub, path, user="prof")).status_code == 200
-
-
 async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub: Hub) -> None:
     (hub.course / "hub-release" / "A1" / "A1.py").write_text(GRADED)
     await begin(hub, GRADED)

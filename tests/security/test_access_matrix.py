@@ -1,7 +1,7 @@
 """The users who may pass each route, from the route table, so that no route goes untested.
 
-A new route for everyone has to be named in ``FOR_EVERYONE``, each other one is for few people
-(decision 18).
+A route has the access that its address tells here, or is named in ``FOR_EVERYONE`` or
+``FOR_ONESELF`` (decision 18).
 """
 
 from __future__ import annotations
@@ -107,18 +107,31 @@ FOR_EVERYONE = {
 }
 """The routes that are open to strangers or to every member; a new one has to be named here."""
 
-FOR_PEOPLE = {
-    "/marking": {Access.MARKER, Access.INSTRUCTOR},
-    "/board": {Access.HELPER, Access.INSTRUCTOR},
-    "/metrics": {Access.METRICS},
+FOR_ONESELF = {
+    "POST /submissions/{user}/{a}/{number}/restore": Access.SELF,
+    "POST /timeline/{user}/{a}/{number}/restore": Access.SELF,
+    "POST /timeline/{user}/{a}/{number}/restore/{cell}": Access.SELF,
+    "POST /unsaved/{user}/{a}": Access.SELF,
+    "POST /unsaved/{user}/{a}/put": Access.SELF,
+    "POST /standing/{user}/{a}": Access.SELF,
+    "POST /help/{user}/{a}": Access.SELF,
+    "DELETE /help/{user}/{a}": Access.SELF,
+    "POST /marks/{user}/{a}/requests": Access.SELF,
+    "GET /look/{user}/{a}": Access.VISITOR,
+    "GET /look/{user}/{a}/-/outputs": Access.VISITOR,
+    "GET /standing/{user}/{a}": Access.VISITOR,
 }
-"""The kinds of access below an address, other than those of everyone."""
+"""The routes of a person that are not just for that person and instructors."""
 
 FOR_INSTRUCTORS = (
     *("/course/", "/publish/", "/updates/", "/source/", "/autograde/", "/rehearsal/", "/warm"),
     *("/sync-users", "/dates", "/visibility", "/revoke-token/", "/audit", "/view-as"),
-    "/release/{name}",
+    *("/marking/{a}/open", "/marking/{a}/share", "/marking/{a}/late", "/marking/{a}/release"),
+    *("/marking/{a}/statistics", "/marking/{a}/similarity", "/marking/-/api/{a}/shares"),
+    *("/release/{name}", "/board/{name}/messages"),
 )
+FOR_STAFF = {"/marking": Access.MARKER, "/board": Access.HELPER, "/metrics": Access.METRICS}
+"""The access below an address, where it is not for instructors."""
 
 _VALUES = {
     "{a}": "A1",
@@ -190,22 +203,23 @@ async def _knock(hub: Hub, route: Route, who: Who) -> httpx.Response:
         return await client.request(route.method, _address(route), files=files)
 
 
-def _narrow(path: str) -> set[Access]:
-    """The kinds of access that a route may demand which is not for everyone."""
-    if path.startswith(FOR_INSTRUCTORS):
-        return {Access.INSTRUCTOR}
-    by_prefix = [found for prefix, found in FOR_PEOPLE.items() if path.startswith(prefix)]
-    return by_prefix[0] if by_prefix else {Access.OWNER, Access.SELF, Access.VISITOR}
+def _demanded(route: Route) -> Access:
+    """The access that a route must have."""
+    named = {**FOR_EVERYONE, **FOR_ONESELF}.get(_name(route))
+    if named is not None:
+        return named
+    if route.path.startswith(FOR_INSTRUCTORS):
+        return Access.INSTRUCTOR
+    found = [access for prefix, access in FOR_STAFF.items() if route.path.startswith(prefix)]
+    return found[0] if found else Access.OWNER
 
 
-def test_the_routes_for_everyone_are_known_and_every_other_one_is_narrow() -> None:
-    everyone = (Access.ANYONE, Access.GUEST, Access.MEMBER)
-    found = {_name(each): each.access for each in ROUTES if each.access in everyone}
-    assert found == FOR_EVERYONE
-    others = [each for each in ROUTES if _name(each) not in FOR_EVERYONE]
-    assert [_name(each) for each in others if each.access not in _narrow(each.path)] == []
+def test_each_route_has_the_access_that_is_written_here() -> None:
+    assert [_name(each) for each in ROUTES if each.access is not _demanded(each)] == []
+    assert {*FOR_EVERYONE, *FOR_ONESELF} <= {_name(each) for each in ROUTES}
     personal = (Access.OWNER, Access.SELF, Access.VISITOR)
-    assert [each for each in others if each.access in personal and "{user}" not in each.path] == []
+    unnamed = [each for each in ROUTES if each.access in personal and "{user}" not in each.path]
+    assert unnamed == []
 
 
 def _open_the_course(hub: Hub, opened: str | None = '["A1"]\n') -> None:
@@ -298,6 +312,7 @@ async def test_a_metrics_token_reads_the_metrics_and_is_nobody_elsewhere(hub: Hu
             nobody = await client.request(route.method, _address(route))
         if route.path == "/metrics":
             assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
             assert "mograder_sessions" in answer.text
         elif (answer.status_code, _verdict(answer)) != (nobody.status_code, _verdict(nobody)):
             wrong.append(f"{_name(route)}: {answer.status_code}, not {nobody.status_code}")

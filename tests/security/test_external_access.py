@@ -141,6 +141,7 @@ async def test_a_hub_without_other_systems_has_none_of_these_doors(hub: Hub) -> 
         for route in ROUTES:
             answer = await client.request(route.method, _address(route))
             assert answer.status_code == 404, _name(route)
+        assert "/auth/oidc" not in (await client.get("/login")).text
 
 
 NEEDED = ("joserfc", "mograder.auth.jose", "mograder.web.hub.lti.launch")

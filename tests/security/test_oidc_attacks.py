@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.oidc_hub import (
     BACK,
-    LOGOUT,
     NewRig,
     Rig,
     changed,
@@ -18,7 +17,6 @@ from tests.support.oidc_hub import (
     rig,
     strict,
 )
-from tests.support.oidc_provider import SECRET as CLIENT_SECRET
 from tests.support.oidc_provider import OpenIdProvider
 
 __all__ = ["generous", "rig", "strict"]
@@ -79,15 +77,6 @@ async def test_an_answer_counts_only_in_the_browser_that_began(
         state = parse_qs(urlsplit(way).query)["state"][0]
         mixed = await victim.get(changed(other, state=state))
         assert not logged_in(mixed)
-
-
-async def test_a_sign_in_takes_ten_minutes_at_most(rig: NewRig, strict: OpenIdProvider) -> None:
-    made = rig(strict)
-    async with made.browser() as browser:
-        way = made.answer(await made.begin(browser))
-        made.hub.clock.advance(600)
-        answer = await browser.get(way)
-    assert (answer.status_code, logged_in(answer)) == (403, "")
 
 
 @pytest.mark.parametrize(
@@ -163,22 +152,3 @@ async def test_a_flood_leaves_no_rows_and_few_cookies(rig: NewRig, strict: OpenI
     assert statuses.count(429) >= 9
     assert made.rows() == (1, 1)
     assert sum(line[3] == "refused" for line in made.hub.audit()) <= 2
-
-
-async def test_no_secret_is_logged_or_audited(
-    rig: NewRig, strict: OpenIdProvider, caplog: pytest.LogCaptureFixture
-) -> None:
-    made = rig(strict)
-    caplog.set_level("DEBUG", "mograder")
-    async with made.browser() as browser:
-        address = await made.begin(browser)
-        way = made.answer(address)
-        assert (await browser.get(changed(way, code="canary-code"))).status_code == 502
-        way = made.answer(await made.begin(browser))
-        await browser.get(way)
-        await browser.post(LOGOUT, data={"logout_token": "eyJ.canary-token.x"})
-    query = parse_qs(urlsplit(way).query)
-    secrets = ["canary", CLIENT_SECRET, query["code"][0], query["state"][0]]
-    told = caplog.text + repr(made.hub.audit())
-    assert "sign in" in told
-    assert [secret for secret in secrets if secret in told] == []

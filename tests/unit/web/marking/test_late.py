@@ -67,16 +67,6 @@ async def test_a_change_is_previewed_then_recorded(course: Path) -> None:
         assert grades(course)["alice"].final == 64.1
 
 
-@pytest.mark.parametrize("user", ["mia", "alice", "eve"])
-async def test_only_instructors_may_see_and_change_it(course: Path, user: str) -> None:
-    (course / "marking.json").write_text('["A1"]\n')
-    async with as_user(course, user) as client:
-        assert (await client.get(LATE)).status_code == FORBIDDEN
-        assert (await client.post(f"{LATE}/preview", data=ADD)).status_code == FORBIDDEN
-        assert (await client.post(LATE, data={**ADD, "version": "0.0.0"})).status_code == FORBIDDEN
-    assert grades(course)["alice"].final == 64.1
-
-
 async def test_the_rule_groups_and_files_have_previews_too(course: Path) -> None:
     async with as_user(course) as client:
         rule = {"action": "policy", "of": "item", "per_day": "20", "max": ""}

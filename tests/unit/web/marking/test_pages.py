@@ -36,11 +36,6 @@ async def test_the_page_names_no_student_and_frames_only_ours(
     assert 'data-marker="mia"' in answer.text
 
 
-async def test_an_address_that_names_no_question_is_not_found(course: MarkingCourse) -> None:
-    answer = await course.ask("GET", f"/marking/{A}/questions/~=A", headers={"Accept": "text/html"})
-    assert answer.status_code == 404
-
-
 async def test_a_key_with_any_characters_has_a_page(course: MarkingCourse) -> None:
     answer = await course.ask(
         "GET", f"/marking/{A}/questions/~=PGI-Jm9uZQ", headers={"Accept": "text/html"}

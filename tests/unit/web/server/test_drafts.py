@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import httpx
-import pytest
 
 from mograder.store.assignment_server.drafts import DRAFT_LIMIT
 from tests.support.assignment_app import Course, course
@@ -44,15 +43,6 @@ async def test_a_newer_version_is_never_overwritten_in_silence(course: Course) -
         assert (refused.json()["tag"], refused.json()["reason"]) == (first["tag"], "changed")
     assert (await put(course, b"x = 2\n", {})).status_code == 428
     assert (await course.ask("GET", PATH, "alice")).json()["text"] == "x = 1\n"
-
-
-@pytest.mark.parametrize(("user", "status"), [(None, 401), ("bob", 403), ("prof", 403)])
-async def test_a_draft_is_its_owners_alone(course: Course, user: str | None, status: int) -> None:
-    await put(course, b"secret = 1\n", FIRST)
-    read = await course.ask("GET", PATH, user)
-    written = await put(course, b"x = 2\n", FIRST, user)
-    assert (read.status_code, written.status_code) == (status, status)
-    assert "secret" not in read.text + written.text
 
 
 async def test_bounds(course: Course) -> None:

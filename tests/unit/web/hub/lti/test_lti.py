@@ -16,7 +16,7 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Platforms
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
-from tests.support.hub_app import Hub, make_hub
+from tests.support.hub_app import make_hub
 from tests.support.lti.state import ASSISTANT
 from tests.support.lti.tokens import LTI
 from tests.support.lti_hub import (
@@ -181,13 +181,6 @@ async def test_a_hub_below_a_path_is_launched_there(tmp_path: Path) -> None:
         assert 'href="/live/hub/lti/login?' in framed.text
 
 
-async def test_a_hub_without_platforms_has_none_of_these_addresses(hub: Hub) -> None:
-    async with hub.client() as client:
-        for path in ("/lti/login", "/lti/launch", "/lti/pick", "/lti/keys"):
-            assert (await client.get(path)).status_code == 404
-            assert (await client.post(path)).status_code == 404
-
-
 async def test_a_registered_platform_is_enough(tmp_path: Path) -> None:
     first = make_hub(tmp_path / "course", toml_of())
     platform = LtiPlatform(issuer="https://moodle.example.org", client_id="x")
@@ -261,27 +254,6 @@ async def test_teachers_and_assistants_have_their_roles_for_eight_hours(tmp_path
         assert await roles(rig, "teach1") == (Role.STUDENT, LIFETIME)
 
 
-async def test_a_role_ends_with_its_login(tmp_path: Path) -> None:
-    async with lti_hub(tmp_path / "course", teachers="all") as rig, rig.tab() as tab:
-        await tab.launch("teach1", rig.activity())
-        assert (await tab.browser.get("/course/people")).status_code == 200
-        rig.hub.clock.advance(8 * 3600 + 1)
-        assert (await tab.browser.get("/course/people")).status_code == 403
-
-
-async def test_roles_from_elsewhere_than_the_course_do_not_count(tmp_path: Path) -> None:
-    async with lti_hub(tmp_path / "course", teachers="all", assistants=True) as rig:
-        person = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#Instructor"
-        system = "http://purl.imsglobal.org/vocab/lis/v2/system/person#Administrator"
-        rig.platform.state.change("bob", roles=(person, system))
-        assert (await roles(rig, "bob"))[0] is Role.STUDENT
-        async with rig.tab() as tab:
-            wish = {"item": "A1", "role": "Instructor", "username": "prof", "roles": "Instructor"}
-            answer = await tab.launch("bob", rig.activity(), changed={f"{LTI}custom": wish})
-            login = login_of(rig, answer)
-            assert (login.username, login.role) == ("bob", Role.STUDENT)
-
-
 # --- pages --------------------------------------------------------------------------------------
 
 
@@ -313,12 +285,3 @@ async def test_markup_in_claims_is_shown_as_text(lti: LtiHub) -> None:
         refused(answer, "&lt;img src=x onerror")
         assert markup not in answer.text
     refused(await named(lti, "alice", markup), "&lt;img")
-
-
-async def test_the_allowed_users_are_asked_as_always(lti: LtiHub) -> None:
-    (lti.hub.course / "allowed_users.txt").write_text("alice\n")
-    async with lti.tab() as tab:
-        await tab.launch("bob", lti.activity("A1"))
-        page = await tab.browser.get("/edit/A1", headers={"Accept": "text/html"})
-        assert page.status_code == 403
-        assert "not enrolled" in page.text

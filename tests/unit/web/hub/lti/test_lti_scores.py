@@ -125,22 +125,6 @@ def _gone(lti: LtiHub) -> int:
     return 0 if found is None else sum(each.gone for each in found.activities)
 
 
-@pytest.mark.parametrize(
-    ("user", "role", "status"),
-    [
-        ("", Role.STUDENT, 403),
-        ("alice", Role.STUDENT, 403),
-        ("bob", Role.STUDENT, 403),
-        ("prof", Role.INSTRUCTOR, 303),
-    ],
-)
-async def test_only_instructors_send_marks_again(
-    lti: LtiHub, user: str, role: Role, status: int
-) -> None:
-    async with lti.hub.client(user, role=role) as client:
-        assert (await client.post(AGAIN)).status_code == status
-
-
 @pytest.mark.parametrize("number", ["-1", "x", "9" * 30, "٣"])
 async def test_a_number_that_is_none_is_refused(lti: LtiHub, number: str) -> None:
     async with lti.hub.client("prof", role=Role.INSTRUCTOR) as prof:
