@@ -41,6 +41,7 @@ def hide(hub: Hub, name: str, **rule: object) -> None:
 async def test_health_answers_without_a_login(hub: Hub) -> None:
     response = await ask(hub, "GET", "/health", user="")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert (await ask(hub, "HEAD", "/health", user="")).status_code == 200
 
 
 async def test_an_unknown_path_is_not_found(hub: Hub) -> None:

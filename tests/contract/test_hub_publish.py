@@ -1,152 +1,239 @@
-"""Publishing to the hub as 0.3.16's clients do it.
+"""Publishing to the hub: check, prepare, then replace, in this order; a refusal changes nothing.
 
-See compatibility-0.3.16.md 2.3, 2.7; B95, B96, B128.
+See compatibility-0.3.16.md 2.3, 2.7; security.md, "Input".
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, cast
 
+import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.core.names import INSTRUCTOR, ItemName
-from tests.support.hub_app import NOTEBOOK, Hub, events, hub
-
-__all__ = ["hub"]
+from mograder.core.names import INSTRUCTOR
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.store.releases.releases import ItemKind
+from tests.support.hub_app import NOTEBOOK, FakeEnvironments, Hub, events, make_hub
+from tests.support.hub_copies import ask
 
 NDJSON = {"Accept": "application/x-ndjson"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+LIMITS = '[hub]\ninstructors = ["prof"]\n[limits]\nupload_mb = 1\nupload_files = 3\n'
+MEGABYTE = 1024 * 1024
+LECTURE = f'# /// script\n# mograder-type = "lecture"\n# ///\n{NOTEBOOK}'
+UNBUILDABLE = f'# /// script\n# dependencies = ["no-such-package"]\n# ///\n{NOTEBOOK}'
+Files = dict[str, str | bytes]
 
 
-def upload(name: str, content: str = NOTEBOOK) -> list[tuple[str, tuple[str, bytes]]]:
-    """One notebook as the multipart field of a publish."""
-    return [("files", (f"{name}.py", content.encode()))]
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub with an assignment and a demo, which takes one megabyte in three files."""
+    made = make_hub(tmp_path / "course", LIMITS)
+    made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
+    made.publish("D1", ItemKind.DEMO)
+    yield made
+    made.close()
+
+
+async def publish(hub: Hub, path: str, files: Files, **more: Any) -> httpx.Response:
+    """Publish as an instructor."""
+    parts = [("files", (name, content)) for name, content in files.items()]
+    return await ask(hub, "POST", f"/publish/{path}", "prof", files=parts, **more)
+
+
+def published(hub: Hub) -> dict[str, bytes]:
+    """All files of all releases, and what is staged."""
+    root = hub.course / "hub-release"
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 async def test_b128_publishing_replaces_the_release(hub: Hub) -> None:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        files = [*upload("A1"), ("files", ("more.txt", b"more"))]
-        response = await client.post("/publish/A1", files=files)
-    assert response.json() == {
-        "status": "ok",
-        "files": ["A1.py", "more.txt"],
-        "type": "assignment",
-    }
+    answer = await publish(hub, "A1", {"A1.py": NOTEBOOK, "public/plot.svg": "<svg/>"})
+    told = {"files": ["A1.py", "public/plot.svg"], "type": "assignment"}
+    assert answer.json() == {"status": "ok", **told}
     manifest = json.loads((hub.course / "hub-release" / "A1" / "files.json").read_text())
-    assert manifest == {"files": ["A1.py", "more.txt"], "type": "assignment"}
+    assert manifest == told
     assert ("prof", "publish", "A1", "ok") in hub.audit()
-
-
-async def test_b95_b128_a_lecture_is_published_as_one(hub: Hub) -> None:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        response = await client.post("/publish/L02?type=lecture", files=upload("L02"))
-    assert response.json()["type"] == "lecture"
-    release = hub.services.releases.get(ItemName.parse("L02"))
-    assert release is not None
-    assert release.kind.value == "lecture"
+    picture = await ask(hub, "GET", "/release/A1/public/plot.svg")
+    assert picture.content == b"<svg/>"
+    assert picture.headers["content-disposition"].startswith("attachment")
 
 
 @pytest.mark.parametrize(
-    ("path", "filename", "detail"),
+    ("text", "query", "kind"),
     [
-        ("/publish/user", "user.py", "'user' is reserved and cannot be used as a name"),
-        ("/publish/A1?type=zzz", "A1.py", "Unknown type 'zzz'"),
-        ("/publish/A1", "../A1.py", "Invalid filename"),
-        ("/publish/A1", ".bashrc", "Invalid filename"),
+        (NOTEBOOK, "", "assignment"),
+        (LECTURE, "", "lecture"),
+        (LECTURE, "?type=demo", "demo"),
+        (NOTEBOOK, "?type=lecture", "lecture"),
     ],
 )
-async def test_b128_what_cannot_be_published_is_refused(
-    hub: Hub, path: str, filename: str, detail: str
+async def test_b95_the_publishers_word_comes_before_the_notebooks(
+    hub: Hub, text: str, query: str, kind: str
 ) -> None:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        response = await client.post(path, files=[("files", (filename, b"x"))])
-    assert (response.status_code, response.json()) == (400, {"detail": detail})
+    """B90, B91."""
+    assert (await publish(hub, f"L02{query}", {"L02.py": text})).json()["type"] == kind
+
+
+def _header(line: str) -> Files:
+    return {"A1.py": f"# /// script\n# [tool.mograder]\n# {line}\n# ///\n{NOTEBOOK}"}
+
+
+@pytest.mark.parametrize(
+    ("path", "files", "status", "detail"),
+    [
+        ("user", {"user.py": NOTEBOOK}, 400, "'user' is reserved and cannot be used as a name"),
+        (".hidden", {".hidden.py": NOTEBOOK}, 400, "'.hidden': it must not start with a dot"),
+        ("a..b", {"a..b.py": NOTEBOOK}, 400, "Invalid name 'a..b': it must not contain '..'"),
+        ("x" * 101, {"x.py": NOTEBOOK}, 400, "it is longer than 100 characters"),
+        ("a1", {"a1.py": NOTEBOOK}, 400, "there is 'A1' already"),
+        ("A1?type=zzz", {"A1.py": NOTEBOOK}, 400, "Unknown type 'zzz'"),
+        *(
+            ("A1", {name: NOTEBOOK}, 400, "Invalid filename")
+            for name in ("../A1.py", "..\\A1.py", ".bashrc", "sub/../../up.py")
+        ),
+        ("A1", {"other.py": NOTEBOOK}, 400, "The upload holds no A1.py."),
+        ("A1", {"A1.py": NOTEBOOK, "aux.csv": ""}, 400, "aux.csv: Windows reserves the name AUX"),
+        ("A1", {"A1.py": "import marimo\n\napp = marimo.App(\n"}, 400, "A1.py:3: '(' was never"),
+        ("A1", {"A1.py": "print('hello')\n"}, 400, "A1.py:1: this is not a marimo notebook."),
+        ("A1", {"A1.py": b"import marimo\n\xff\n"}, 400, "A1.py:2: the file is not UTF-8 text."),
+        ("A1", {"A1.py": ""}, 400, "A1.py:1: the notebook is empty."),
+        ("A1", _header("allow = ['shell']"), 400, "A1.py, line 3: allow 'shell' is not known."),
+        ("A1", _header("limit = 3"), 400, "A1.py, line 3: [tool.mograder] has no key 'limit'."),
+        ("A1", _header("limits.memory_mb = 0"), 400, "must be at least 1, not 0."),
+        ("A1", _header("limits = "), 400, "A1.py, line 3: the script block is not valid TOML"),
+        (
+            "A1",
+            {"A1.py": NOTEBOOK, "big.bin": b"x" * (MEGABYTE + 1000)},
+            413,
+            "An upload may have at most 1 MB.",
+        ),
+        (
+            "A1",
+            {"A1.py": NOTEBOOK, "big.bin": b"x" * (3 * MEGABYTE)},
+            413,
+            "An upload may have at most 1 MB.",
+        ),
+        (
+            "A1",
+            {"A1.py": NOTEBOOK, "a": "", "b": "", "c": ""},
+            413,
+            "An upload may have at most 3 files.",
+        ),
+    ],
+)
+async def test_what_cannot_be_published_is_refused_before_anything_is_built_or_replaced(
+    hub: Hub, path: str, files: Files, status: int, detail: str
+) -> None:
+    before = published(hub)
+    answer = await publish(hub, path, files)
+    assert answer.status_code == status
+    assert detail in answer.json()["detail"]
+    assert published(hub) == before
+    assert not (hub.course / "up.py").exists()
+    assert cast(FakeEnvironments, hub.services.environments).known == {}
 
 
 async def test_b96_an_environment_that_cannot_be_built_leaves_the_old_release(hub: Hub) -> None:
-    header = '# /// script\n# dependencies = ["no-such-package"]\n# ///\n'
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        response = await client.post("/publish/A1", files=upload("A1", header + NOTEBOOK))
-    assert response.status_code == 400
-    assert "no-such-package was not found" in response.json()["detail"]
-    assert (hub.course / "hub-release" / "A1" / "A1.py").read_text() == NOTEBOOK
-    assert (hub.course / "hub-release" / "A1" / "data.csv").is_file()
+    before = published(hub)
+    answer = await publish(hub, "A1", {"A1.py": UNBUILDABLE})
+    assert answer.status_code == 400
+    assert "no-such-package was not found" in answer.json()["detail"]
+    assert published(hub) == before
+
+
+async def test_a_notebook_has_a_bound(tmp_path: Path) -> None:
+    large = make_hub(tmp_path / "course")
+    answer = await publish(large, "A1", {"A1.py": NOTEBOOK + "#" * MAX_NOTEBOOK})
+    large.close()
+    assert answer.status_code == 413
+    assert "larger than 16 MB" in answer.json()["detail"]
+
+
+async def test_an_upload_without_a_length_is_bounded_too(hub: Hub) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="A1.py"\r\n\r\n'
+        while True:
+            sent += 65536
+            yield b"x" * 65536
+
+    answer = await ask(hub, "POST", "/publish/A1", "prof", content=endless(), headers=FORM)
+    assert answer.status_code == 413
+    # The bound, a megabyte that is read so that the answer arrives, and what was under way.
+    assert sent <= 3 * MEGABYTE
 
 
 @pytest.mark.parametrize(
-    ("lines", "detail"),
+    ("more", "detail"),
     [
-        ("# allow = ['shell']\n", "A1.py, line 3: allow 'shell' is not known."),
-        ("# limit = 3\n", "A1.py, line 3: [tool.mograder] has no key 'limit'."),
-        (
-            "# limits.memory_mb = 0\n",
-            "A1.py, line 3: memory_mb in [tool.mograder.limits] must be at least 1, not 0.",
-        ),
-        ("# limits = \n", "A1.py, line 3: the script block is not valid TOML"),
+        ({"data": {"x": "y"}}, "field 'files'"),
+        ({"files": [("other", ("A1.py", b""))]}, "Nothing was uploaded."),
+        ({"files": [("files", ("A1.py", NOTEBOOK))] * 2}, ""),
+        ({"content": b"x"}, "multipart"),
+        ({"content": b"garbage", "headers": FORM}, ""),
+        ({"content": b"", "headers": {"Content-Type": "multipart/form-data"}}, ""),
     ],
 )
-async def test_a_broken_table_of_ours_is_refused_with_its_line(
-    hub: Hub, lines: str, detail: str
+async def test_a_body_that_is_no_upload_is_refused(
+    hub: Hub, more: dict[str, Any], detail: str
 ) -> None:
-    header = f"# /// script\n# [tool.mograder]\n{lines}# ///\n"
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        response = await client.post("/publish/A1", files=upload("A1", header + NOTEBOOK))
-    assert response.status_code == 400
-    assert response.json()["detail"].startswith(detail)
-    assert (hub.course / "hub-release" / "A1" / "A1.py").read_text() == NOTEBOOK
+    before = published(hub)
+    answer = await ask(hub, "POST", "/publish/A1", "prof", **more)
+    assert answer.status_code == 400
+    assert detail in answer.json()["detail"]
+    assert published(hub) == before
 
 
 async def test_b99_an_instructor_sees_what_is_published(hub: Hub) -> None:
     """So that `--dry-run` can tell what would change, and publishing the same be no work."""
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        answer = (await client.get("/release/A1")).json()
-        none = (await client.get("/release/B7")).json()
-        refused = await client.get("/release/user")
+    answer = (await ask(hub, "GET", "/release/A1", "prof")).json()
     assert answer["type"] == "assignment"
     assert set(answer["files"]) == {"A1.py", "data.csv"}
     assert answer["files"]["A1.py"] == hashlib.sha256(NOTEBOOK.encode()).hexdigest()
-    most = {"most_mb": 100, "most_files": 200}
-    assert none == {"status": "ok", "files": {}, "type": None, **most}
-    assert refused.status_code == 400
+    none = (await ask(hub, "GET", "/release/B7", "prof")).json()
+    assert none == {"status": "ok", "files": {}, "type": None, "most_mb": 1, "most_files": 3}
+    assert (await ask(hub, "GET", "/release/user", "prof")).status_code == 400
 
 
-async def test_publishing_tells_its_progress(hub: Hub) -> None:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        response = await client.post("/publish/A1", files=upload("A1"), headers=NDJSON)
-    told = events(response)
-    assert told[0] == {"event": "progress", "message": "Received 1 file"}
-    assert {"event": "progress", "message": "Resolving"} in told
-    assert told[-1] == {"event": "done", "status": "ok", "files": ["A1.py"], "type": "assignment"}
+async def test_publishing_tells_its_progress_and_ends_as_the_plain_answer_would(hub: Hub) -> None:
+    told = events(await publish(hub, "A1", {"A1.py": LECTURE}, headers=NDJSON))
+    said = [each.get("message") for each in told]
+    assert said[0] == "Received 1 file"
+    assert "A1 was published as assignment and becomes lecture." in said
+    assert "Resolving" in said
+    assert told[-1] == {"event": "done", "status": "ok", "files": ["A1.py"], "type": "lecture"}
+    last = events(await publish(hub, "A1", {"A1.py": "def ("}, headers=NDJSON))[-1]
+    assert (last["event"], last["status"]) == ("error", 400)
+
+
+async def test_a_file_of_an_old_release_that_windows_refuses_is_warned_of(hub: Hub) -> None:
+    hub.publish("A1", files={"aux.csv": b""})
+    files: Files = {"A1.py": NOTEBOOK, "aux.csv": ""}
+    answer = await publish(hub, "A1", files, headers=NDJSON)
+    assert "Warning: aux.csv: Windows reserves the name AUX for a device." in answer.text
 
 
 async def test_the_old_instructor_token_still_publishes(hub: Hub) -> None:
     async with hub.client(INSTRUCTOR, role=Role.INSTRUCTOR) as client:
-        response = await client.post("/publish/A1", files=upload("A1"))
-    assert response.status_code == 200
+        answer = await client.post("/publish/A1", files=[("files", ("A1.py", NOTEBOOK))])
+    assert answer.status_code == 200
 
 
-async def test_b129_warm_cache_names_what_stands_ready_for_clients_of_0_3_16(hub: Hub) -> None:
-    """They ask for it right after publishing."""
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        await client.post("/publish/A1", files=upload("A1"))
-        listed = [entry["name"] for entry in (await client.get("/assignments")).json()]
-        answer = await client.post("/warm-cache")
-    assert answer.json()["status"] == "ok"
-    assert set(answer.json()["warmed"]) == {*listed, "D1"}, "demos, which nobody lists, as well"
-
-
-async def test_b129_warm_cache_tells_why_an_item_is_not_ready(hub: Hub) -> None:
-    header = '# /// script\n# dependencies = ["no-such-package"]\n# ///\n'
+async def test_b129_warm_cache_names_what_stands_ready_and_why_an_item_does_not(hub: Hub) -> None:
+    """Clients of 0.3.16 ask for it right after publishing."""
     hub.publish("A9", files={})
-    (hub.course / "hub-release" / "A9" / "A9.py").write_text(header + NOTEBOOK)
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        answer = (await client.post("/warm-cache")).json()
-    assert "A9" not in answer["warmed"]
+    (hub.course / "hub-release" / "A9" / "A9.py").write_text(UNBUILDABLE)
+    answer = (await ask(hub, "POST", "/warm-cache", "prof")).json()
+    assert answer["status"] == "ok"
+    assert set(answer["warmed"]) == {"A1", "D1"}, "demos, which nobody lists, as well"
     assert list(answer["failed"]) == ["A9"]
     assert "no-such-package was not found" in answer["failed"]["A9"]
-
-
-async def test_a_health_check_may_ask_with_head(hub: Hub) -> None:
-    async with hub.client("prof") as client:
-        assert (await client.head("/health")).status_code == 200

@@ -21,7 +21,6 @@ from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy, student
 from tests.support.marimo import EditorFailed, open_editor
 from tests.support.shared_hub import (
-    TALK,
     TINY,
     SharedCaches,
     editor,
@@ -330,35 +329,6 @@ async def _break_off_an_upload(hub: HubProcess, user: str) -> None:
     writer.close()
     await writer.wait_closed()
     assert reader is not None
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "detail"),
-    [
-        ("/start-edit-deep/never-published", 404, "Assignment not found"),
-        ("/start-edit-deep/.hidden", 404, "Assignment not found"),
-        ("/start-edit-deep/a:b", 404, "Assignment not found"),
-        ("/start-run/never-published", 400, "Not a lecture"),
-        (f"/start-run/{TINY}", 400, "Not a lecture"),
-        ("/start-edit/somebody/else", 403, "Cannot access another user's resources"),
-    ],
-)
-def test_what_cannot_be_opened_is_refused_in_the_words_that_clients_know(
-    hub: HubProcess, alice: str, path: str, status: int, detail: str
-) -> None:
-    with hub.client(student(alice)) as client:
-        answer = client.post(path)
-    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
-
-
-@pytest.mark.parametrize("page", ["/edit/never-published", "/run/never-published", f"/run/{TALK}"])
-def test_a_deep_link_to_anything_answers_with_the_page_that_tries(
-    hub: HubProcess, alice: str, page: str
-) -> None:
-    with hub.client(student(alice)) as client:
-        answer = client.get(page)
-    assert answer.status_code == 200
-    assert f"Starting {page.rpartition('/')[2]}..." in answer.text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.course import put_release
 from tests.support.hub import Answer, HubProcess, run_mograder
-from tests.support.identity import instructor, instructor_token, student, token
+from tests.support.identity import instructor, instructor_token, token
 from tests.support.marimo import open_editor
 from tests.support.shared_hub import (
     HEADER,
@@ -97,35 +97,6 @@ async def _still_opens(hub: HubProcess, user: str, item: str) -> None:
         assert tab.cells.codes == ["'the old one'"]
 
 
-@pytest.mark.parametrize(
-    ("content", "detail"),
-    [
-        ("import marimo\n\napp = marimo.App(\n", "{item}.py:3: '(' was never closed."),
-        ("print('hello')\n", "{item}.py:1: this is not a marimo notebook."),
-        (b"import marimo\n\xff\xfe\n", "{item}.py:2: the file is not UTF-8 text."),
-        ("", "{item}.py:1: the notebook is empty."),
-        (notebook().replace("# ///\n", "# dependencies = [\n# ///\n"), "{item}.py, line "),
-    ],
-    ids=["syntax", "no-notebook", "no-text", "empty", "header"],
-)
-def test_a_notebook_that_does_not_parse_is_told_with_its_line_and_changes_nothing(
-    hub: HubProcess, item: str, content: str | bytes, detail: str
-) -> None:
-    before = release_of(hub, item)
-    answer = publish(hub, item, upload(item, content, data=b"new"))
-    assert answer.status == 400
-    assert answer.errors.startswith(detail.format(item=item))
-    assert release_of(hub, item) == before
-    assert leavings(hub) == []
-
-
-async def test_after_a_refused_publish_the_old_release_still_opens(
-    hub: HubProcess, item: str, fresh_name: Callable[[str], str]
-) -> None:
-    assert publish(hub, item, upload(item, "def broken(:\n")).status == 400
-    await _still_opens(hub, fresh_name("alice"), item)
-
-
 async def test_an_environment_that_cannot_be_built_is_told_in_uvs_words_and_disturbs_nobody(
     hub: HubProcess, item: str, fresh_name: Callable[[str], str]
 ) -> None:
@@ -147,95 +118,6 @@ async def test_an_environment_that_cannot_be_built_is_told_in_uvs_words_and_dist
     assert release_of(hub, item) == before
     assert leavings(hub) == []
     await _still_opens(hub, fresh_name("bob"), item)
-
-
-def test_progress_ends_with_the_refusal_that_a_plain_answer_would_be(
-    hub: HubProcess, item: str
-) -> None:
-    with hub.client({**instructor(), **NDJSON}) as client:
-        answer = client.post(f"/publish/{item}", files=upload(item, "def broken(:\n"))
-    assert answer.status_code == 200
-    last = answer.text.splitlines()[-1]
-    assert '"event": "error"' in last
-    assert '"status": 400' in last
-    assert f"{item}.py:1:" in last
-
-
-@pytest.mark.parametrize(
-    ("path", "filename", "detail"),
-    [
-        ("user", "user.py", "'user' is reserved and cannot be used as a name"),
-        (f"{NEW}?type=zzz", f"{NEW}.py", "Unknown type 'zzz'"),
-        (NEW, "../up.py", "Invalid filename"),
-        (NEW, "..\\up.py", "Invalid filename"),
-        (NEW, ".bashrc", "Invalid filename"),
-        (NEW, "sub/../../up.py", "Invalid filename"),
-        (".hidden", ".hidden.py", "Invalid name '.hidden': it must not start with a dot or a dash"),
-        ("a..b", "a..b.py", "Invalid name 'a..b': it must not contain '..'"),
-        ("x" * 101, "x.py", f"Invalid name '{'x' * 57}...': it is longer than 100 characters"),
-        (NEW, "other.py", f"The upload holds no {NEW}.py."),
-    ],
-)
-def test_names_and_types_that_cannot_be_are_refused_before_anything_is_made(
-    hub: HubProcess, path: str, filename: str, detail: str
-) -> None:
-    answer = publish(hub, path, [("files", (filename, notebook().encode()))])
-    assert answer.status == 400
-    assert answer.errors.startswith(detail)
-    assert not (hub.course / "hub-release" / NEW).exists()
-    assert not (hub.course / "up.py").exists()
-    assert leavings(hub) == []
-
-
-def test_a_publish_without_files_is_refused(hub: HubProcess, item: str) -> None:
-    with hub.client(instructor()) as client:
-        nothing = client.post(f"/publish/{item}", files=[("other", ("a.py", b"x"))])
-        no_form = client.post(f"/publish/{item}", content=b"x")
-    assert (nothing.status_code, no_form.status_code) == (400, 400)
-    assert nothing.json()["detail"].startswith("Nothing was uploaded.")
-    assert "multipart" in no_form.json()["detail"]
-    assert release_of(hub, item)[f"{item}.py"] == notebook("'the old one'").encode()
-
-
-def test_only_instructors_publish(hub: HubProcess, item: str) -> None:
-    before = release_of(hub, item)
-    parts = upload(item, notebook("'from a student'"))
-    with hub.client() as client:
-        path = f"/publish/{item}"
-        as_student = client.post(path, files=parts, headers=student("mallory"))
-        forged = {"Authorization": f"Bearer {token('__instructor__', 'a-guess')}"}
-        wrong = client.post(path, files=parts, headers=forged)
-        nobody = client.post(path, files=parts)
-    assert as_student.status_code == 403
-    assert as_student.json() == {"detail": "Instructor access required"}
-    assert [(each.status_code, each.text) for each in (wrong, nobody)] == [
-        (403, "403 Forbidden")
-    ] * 2
-    assert release_of(hub, item) == before
-
-
-def _chunks(total: int) -> Iterator[bytes]:
-    yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="A.py"\r\n\r\n'
-    for _ in range(total // 65536):
-        yield b"x" * 65536
-    yield b"\r\n--b--\r\n"
-
-
-def test_an_upload_over_the_limit_is_refused_with_the_limit(hub: HubProcess, item: str) -> None:
-    before = release_of(hub, item)
-    large = publish(hub, item, upload(item, notebook(), data=b"x" * (3 << 20)))
-    assert (large.status, large.errors) == (413, "An upload may have at most 2 MB.")
-    form = {**instructor(), "Content-Type": "multipart/form-data; boundary=b"}
-    with hub.client(form) as client:
-        unannounced = client.post(f"/publish/{item}", content=_chunks(3 << 20))
-    assert unannounced.status_code == 413
-    assert unannounced.json()["detail"] == "An upload may have at most 2 MB."
-    many = {f"data{number}": b"x" for number in range(5)}
-    crowded = publish(hub, item, upload(item, notebook(), **many))
-    assert (crowded.status, crowded.errors) == (413, "An upload may have at most 5 files.")
-    assert release_of(hub, item) == before
-    assert leavings(hub) == []
-    assert publish(hub, item, upload(item, notebook(), data=b"x" * (1 << 20))).status == 200
 
 
 async def test_an_upload_that_breaks_off_leaves_the_old_release(hub: HubProcess, item: str) -> None:
