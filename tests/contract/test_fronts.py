@@ -1,7 +1,7 @@
 """The shipped nginx and Caddy before the real session proxy.
 
 The same tests for both: what the hub's proxy promises holds whatever is in front of it
-(security.md; B19, B20). Those of ``test_proxy`` are run through each once more.
+(security.md; B19, B20). Those of ``test_proxy*`` are run through each once more.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
-from websockets.asyncio.client import connect
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from mograder.core.session_header_policy import FROM_SESSION_NEVER
 from tests.contract.test_proxy import (
     POLICY,
     test_a_browser_gets_nothing_but_the_document_by_its_login,
@@ -27,15 +28,28 @@ from tests.contract.test_proxy import (
     test_an_unknown_capability_is_gone_and_a_browser_may_read_that,
     test_redirects_stay_within_the_hub_and_name_no_inner_host,
     test_signing_out_and_stopping_end_a_capability,
+    test_the_browser_sees_none_of_what_acts_on_the_hub,
     test_the_capability_alone_is_the_authority,
     test_the_frame_gets_the_sessions_page_by_its_capability,
     test_the_hub_answers_preflights_and_the_probe_itself,
     test_the_session_sees_none_of_the_hubs_credentials,
 )
-from tests.support.proxy_front import Standing, proxied, raw, standing
+from tests.contract.test_proxy_streaming import (
+    test_a_slow_reader_slows_the_server_down,
+    test_an_answer_that_breaks_off_does_not_look_complete,
+)
+from tests.contract.test_proxy_websocket import (
+    test_a_capability_in_another_sites_hands_opens_no_socket,
+    test_a_capability_opens_a_socket_from_the_opaque_page,
+    test_a_socket_to_nothing_is_refused,
+    test_a_strangers_or_a_browsers_socket_is_refused_by_login,
+    test_the_servers_close_is_told_to_the_client,
+)
+from tests.support.proxy_front import Standing, no_answer_is_lost, proxied, raw, standing
 from tests.support.proxy_session import A1, RunningProxy
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
+from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full
 
@@ -43,17 +57,25 @@ __all__ = [
     "proxied",
     "standing",
     "test_a_browser_gets_nothing_but_the_document_by_its_login",
+    "test_a_capability_in_another_sites_hands_opens_no_socket",
+    "test_a_capability_opens_a_socket_from_the_opaque_page",
     "test_a_file_in_a_tab_is_a_download",
     "test_a_form_of_a_hostile_page_runs_no_code",
     "test_a_frames_page_has_storage_and_tells_its_height",
     "test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames",
+    "test_a_slow_reader_slows_the_server_down",
+    "test_a_socket_to_nothing_is_refused",
+    "test_a_strangers_or_a_browsers_socket_is_refused_by_login",
     "test_a_tab_is_sent_from_a_capability_to_the_documents_own_address",
+    "test_an_answer_that_breaks_off_does_not_look_complete",
     "test_an_unknown_capability_is_gone_and_a_browser_may_read_that",
     "test_redirects_stay_within_the_hub_and_name_no_inner_host",
     "test_signing_out_and_stopping_end_a_capability",
+    "test_the_browser_sees_none_of_what_acts_on_the_hub",
     "test_the_capability_alone_is_the_authority",
     "test_the_frame_gets_the_sessions_page_by_its_capability",
     "test_the_hub_answers_preflights_and_the_probe_itself",
+    "test_the_servers_close_is_told_to_the_client",
     "test_the_session_sees_none_of_the_hubs_credentials",
 ]
 
@@ -169,60 +191,6 @@ async def test_sessions_on_one_connection_are_not_mixed_up(proxied: RunningProxy
 # ---- what crosses the border --------------------------------------------------------------------
 
 
-async def test_a_session_sees_of_a_pages_request_what_it_needs_and_no_more(
-    proxied: RunningProxy,
-) -> None:
-    headers = {
-        **cookie("alice"),
-        **bearer("alice"),
-        "X-Remote-User": "alice",
-        "X-Remote-Groups": "staff",
-        "X-Forwarded-For": "10.0.0.1",
-        "X-Forwarded-Host": "uni.example",
-        "Forwarded": "for=10.0.0.1",
-        "Referer": proxied.rig.url + "/",
-        "Origin": "null",
-        "Proxy-Authorization": "Basic eA==",
-        "OIDC_CLAIM_email": "a@b.c",
-        "Sec-Fetch-Dest": "empty",
-        "Sec-CH-UA": "x",
-        "Marimo-Session-Id": "s_1",
-        "Marimo-Server-Token": "t",
-        "Range": "bytes=0-1",
-    }
-    cap = await proxied.capability()
-    for extra in ({}, {"X-Whatever": "1"}, {"Whatever": "1"}):
-        answer = await proxied.http.get(cap + "x?a=%2F&b=c+d", headers={**headers, **extra})
-        said = answer.json()
-        names = {name for name, _ in said["headers"]}
-        expected = {"marimo-session-id", "marimo-server-token", "range", "host"}
-        assert expected <= names
-        # A connection of its own says how long it lasts.
-        assert names - expected <= {"accept", "accept-encoding", "user-agent", "connection"}
-        assert ["host", "session.invalid"] in said["headers"]
-        assert (said["path"], said["query"]) == (A1 + "/x", "a=%2F&b=c+d")
-
-
-async def test_a_browser_sees_of_a_sessions_answer_nothing_that_acts(proxied: RunningProxy) -> None:
-    """X-Accel-Redirect and the like, which nginx obeys, too."""
-    cap = await proxied.capability()
-    answer = await proxied.http.get(cap + "hostile")
-    assert (answer.status_code, answer.text) == (200, "boo")
-    headers = answer.headers
-    assert headers.get_list("content-security-policy") == [POLICY]
-    assert headers.get_list("access-control-allow-origin") == ["*"]
-    assert headers.get_list("x-content-type-options") == ["nosniff"]
-    assert headers.get_list("referrer-policy") == ["no-referrer"]
-    assert headers["x-harmless"] == "kept"
-    own = {"content-security-policy", "x-content-type-options", "referrer-policy", "server"}
-    own |= {"date", "transfer-encoding", "connection", "content-length", "x-request-id"}
-    assert not {name.lower() for name in headers} & (FROM_SESSION_NEVER - own)
-    for never in ("access-control-allow-credentials", "cross-origin-opener-policy"):
-        assert never not in headers
-    assert "x-mograder-session" not in headers
-    assert "x-mograder-socket" not in headers
-
-
 async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None:
     path = proxied.rig.directory / "none.sock"
     with socket.socket(socket.AF_UNIX) as bound:  # and closed: no process listens
@@ -238,3 +206,101 @@ async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None
         assert answer.headers.get_list("content-security-policy") == [POLICY]
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+# ---- bodies and times ---------------------------------------------------------------------------
+
+
+async def test_no_answer_to_a_post_is_lost(proxied: RunningProxy) -> None:
+    """B19, B20."""
+    await no_answer_is_lost(proxied)
+
+
+async def test_a_body_over_the_bound_is_refused(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    large = await proxied.http.post(cap + "api/x", content=b"x" * 4 * 2**20)
+    assert large.status_code == 413
+    fits = await proxied.http.post(cap + "api/x", content=b"x" * 3 * 2**20)
+    assert fits.json()["length"] == 3 * 2**20
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 1000
+
+    streamed = await proxied.http.post(cap + "api/x", content=chunks())
+    assert streamed.json()["length"] == 3000
+
+
+async def test_a_refusal_of_a_slow_body_arrives_and_ends_the_connection(
+    proxied: RunningProxy, standing: Standing
+) -> None:
+    """Both what the hub refuses and what the front refuses by itself."""
+    headers = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
+    path = A1 + "/api/kernel/execute"
+    within = await refused_body(
+        "127.0.0.1", standing.place.port, path, headers, announced=3 * 2**20, piece=2**13
+    )
+    assert within.status == 403
+    assert within.answer.endswith(b"Open this address in a tab of its own.")
+    beyond = await refused_body("127.0.0.1", standing.place.port, path, headers)
+    assert beyond.status in (403, 413), "nginx sees the length, Caddy passes some of it on"
+
+
+async def test_large_answers_arrive_whole(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    answer = await proxied.http.get(cap + "big")
+    assert len(answer.content) == 10485760
+
+
+# ---- WebSockets ---------------------------------------------------------------------------------
+
+
+async def test_b19_b20_messages_pass_both_ways(proxied: RunningProxy) -> None:
+    """B19, B20: WebSockets pass, by capability from the opaque page and by token."""
+    cap = await proxied.capability()
+    for path, headers in ((cap + "ws?session_id=s_1", {}), (A1 + "/ws", bearer("alice"))):
+        async with proxied.connect_websocket(path, additional_headers=headers) as line:
+            for message in ("hé", b"\x00\xff", "x" * 2_000_000, "", b""):
+                await line.send(message)
+                assert await line.recv() == message
+    names = {name for name, _ in proxied.upstream.seen[-2]["headers"]}
+    assert not names & {b"cookie", b"origin", b"authorization", b"x-forwarded-for"}
+
+
+async def test_another_protocol_than_websocket_is_not_switched_to(
+    proxied: RunningProxy, standing: Standing
+) -> None:
+    cap = await proxied.capability()
+    asked = ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk")
+    status, _ = await asyncio.to_thread(raw, standing.place.port, f"{cap}x", *asked)
+    assert status != 101
+
+
+async def test_sign_out_and_stop_close_what_is_open(proxied: RunningProxy) -> None:
+    """security.md: sign-out and stop revoke a capability and close its sockets."""
+    cap = await proxied.capability()
+    async with proxied.connect_websocket(cap + "ws") as first:
+        await first.send("x")
+        assert await first.recv() == "x"
+        proxied.rig.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+        assert await _ended(first) in (1008, 1006)
+    with pytest.raises(websockets.InvalidStatus):
+        await proxied.connect_websocket(cap + "ws")
+
+
+async def _ended(line: ClientConnection) -> int | None:
+    with pytest.raises(websockets.ConnectionClosed):
+        await asyncio.wait_for(line.recv(), 5)
+    return line.close_code
+
+
+async def test_requests_and_sockets_are_activity(proxied: RunningProxy) -> None:
+    """Idle accounting: each request is seen; what a page asks by itself does not count."""
+    cap = await proxied.capability()
+    before = proxied.rig.pool.touches
+    await proxied.http.get(cap + "x/y")
+    assert proxied.rig.pool.touches == before + 1
+    await proxied.http.get(cap + "api/usage")
+    assert proxied.rig.pool.touches == before + 1
+    async with proxied.connect_websocket(cap + "ws"):
+        assert proxied.rig.pool.touches > before + 1

@@ -6,52 +6,21 @@ compatibility-0.3.16.md 2.3; security.md, "The page is theirs as well".
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import aiohttp
-import httpx
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 
-from mograder.sessions.session import LiveSession
-from tests.support.proxy_upstream import Upstream
-from tests.support.session_proxy import DOCUMENT, Rig, bearer, cookie, running_rig, served_on_unix
-
-A1 = "/edit/user/alice/A1"
-
-
-@dataclass
-class RunningProxy:
-    """A running proxy with one session of alice's."""
-
-    rig: Rig
-    upstream: Upstream
-    session: LiveSession
-
-    def connect_websocket(self, path: str, **options: object) -> connect:
-        url = self.rig.url.replace("http", "ws", 1) + path
-        return connect(url, max_size=None, proxy=None, **options)  # type: ignore[arg-type]
-
-    async def capability(self) -> str:
-        async with httpx.AsyncClient(base_url=self.rig.url, trust_env=False) as http:
-            page = await http.get(A1 + "/", headers={**cookie("alice"), **DOCUMENT})
-        found = re.search(r'src="(/s/[^/]+/)"', page.text)
-        assert found
-        return found.group(1)
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.session_proxy import bearer, cookie
 
 
 @pytest.fixture
 async def proxied() -> AsyncIterator[RunningProxy]:
-    upstream = Upstream()
-    overrides: dict[str, object] = {"limits.request_mb": 64}
-    async with (
-        served_on_unix(upstream) as path,
-        running_rig(answer_seconds=2, overrides=overrides) as rig,
-    ):
-        yield RunningProxy(rig, upstream, rig.session(path))
+    async with open_proxy(request_mb=64) as opened:
+        yield opened
 
 
 async def test_text_and_binary_pass_both_ways_whatever_their_size(proxied: RunningProxy) -> None:

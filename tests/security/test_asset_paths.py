@@ -18,6 +18,10 @@ __all__ = ["hub"]
 SECRET = b"only for the instructors"
 SCRIPT = b"export const answer = 42;"
 _UP = ("..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%2f..", "..%5c..", "..\\..", "%c0%ae%c0%ae")
+_ODD = (
+    *("index.js.br", "INDEX.JS", "index%2ejs", "index.js%00", "index.js\x00.png", "index.js;x=1"),
+    *("index.js/", "./index.js", "files%2findex.js", "..%252f..%252flock.txt", ""),
+)
 _TARGETS = ("lock.txt", "environment.json", "manifest.json", "../mograder.toml", "etc/passwd")
 
 
@@ -69,7 +73,7 @@ async def test_no_path_leads_out_of_a_set(hub: Hub, name: str, start: str) -> No
     served = []
     bases = (f"{start}/{name}", f"{start}/{name}/files", start)
     ups = ("", *_UP, *("/".join([each] * 3) for each in _UP))
-    targets = (*_TARGETS, "index.html", "index.js")
+    targets = (*_TARGETS, *_ODD, "index.html", "index.js")
     for base, up, target in product(bases, ups, targets):
         sent = await ask(hub, f"{base}/{up}/{target}".replace("//", "/"))
         assert SECRET not in body_of(sent)

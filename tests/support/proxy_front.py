@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
 
 from tests.support.fronts import Place, shipped, two_ports
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
@@ -46,11 +45,6 @@ async def proxied(standing: Standing) -> AsyncIterator[RunningProxy]:
     place = standing.place
     async with open_proxy(port=place.hub_port, url=place.url) as opened:
         yield opened
-
-
-def connect_websocket(proxied: RunningProxy, path: str, **options: object) -> connect:
-    url = proxied.rig.url.replace("http", "ws", 1) + path
-    return connect(url, max_size=None, proxy=None, **options)  # type: ignore[arg-type]
 
 
 async def no_answer_is_lost(proxied: RunningProxy) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from websockets.asyncio.client import connect
 
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
@@ -35,17 +36,23 @@ class RunningProxy:
         assert found, page.text[:300]
         return found.group(1)
 
+    def connect_websocket(self, path: str, **options: object) -> connect:
+        url = self.rig.url.replace("http", "ws", 1) + path
+        return connect(url, max_size=None, proxy=None, **options)  # type: ignore[arg-type]
+
 
 @asynccontextmanager
-async def open_proxy(*, port: int = 0, url: str = "") -> AsyncIterator[RunningProxy]:
+async def open_proxy(
+    *, port: int = 0, url: str = "", request_mb: int = 3
+) -> AsyncIterator[RunningProxy]:
     """Start it with short times and a small bound, and a client that follows nothing.
 
     With a ``url``, that of a front, everything goes through there.
     """
-    upstream = Upstream()
+    upstream, bound = Upstream(), {"limits.request_mb": request_mb}
     async with (
         served_on_unix(upstream) as path,
-        running_rig(answer_seconds=2, overrides={"limits.request_mb": 3}, port=port) as rig,
+        running_rig(answer_seconds=2, overrides=bound, port=port) as rig,
         httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
     ):
         rig.url = url or rig.url
