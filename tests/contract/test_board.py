@@ -130,9 +130,8 @@ async def written(hub: Hub, before: Sequence[CheckRow] | None = None) -> None:
 
 
 async def test_a_message_of_several_lines_is_one_line_in_the_audit_log(taught: Hub) -> None:
-    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
-        sent = {"text": "Please\nlook\r\nhere"}
-        assert (await client.post("/board/A1/messages", data=sent)).status_code == 303
+    sent = {"text": "Please\nlook\r\nhere"}
+    assert (await ask(taught, "POST", "/board/A1/messages", "prof", data=sent)).status_code == 303
     [row] = [what for _, action, what, _ in taught.audit() if action == "send message"]
     assert row == "A1: Please look here"
 
@@ -234,17 +233,17 @@ async def test_the_board_of_another_item_hears_nothing_of_it(taught: Hub) -> Non
     async with stream(taught, item="A2") as board:
         say(taught, "bob", check(SIGN, "success", 1.0))
         await written(taught)
-        async with taught.client("prof", role=Role.INSTRUCTOR) as client:
-            assert (await client.post("/visibility", json={"items": {}})).status_code == 200
+        assert (
+            await ask(taught, "POST", "/visibility", "prof", json={"items": {}})
+        ).status_code == 200
         assert await board.change() == ["course"]
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])
 async def test_a_student_does_not_hear_of_a_board(taught: Hub, user: str) -> None:
-    async with taught.client(user) as client:
-        headers = {"Accept": "text/event-stream"}
-        assert (await client.get("/events?board=A1", headers=headers)).status_code == 403
-        assert (await client.get("/board/A1")).status_code == 403
+    headers = {"Accept": "text/event-stream"}
+    assert (await ask(taught, "GET", "/events?board=A1", user, headers=headers)).status_code == 403
+    assert (await ask(taught, "GET", "/board/A1", user)).status_code == 403
 
 
 async def test_a_stream_ends_with_the_login(taught: Hub) -> None:
@@ -279,9 +278,8 @@ async def test_a_validation_on_the_hub_counts_as_well(taught: Hub) -> None:
     result = CheckResult(SIGN, "success", (), 1.0, 1.0, 1)
     taught.runs.result = ExecutionResult(Outcome.FINISHED, checks=(result,))
     before = Board(taught.engine).checks("A1")
-    async with taught.client("alice") as client:
-        await client.post("/download/A1", headers=FORM)
-        assert (await client.post("/validate/alice/A1")).status_code == 200
+    await ask(taught, "POST", "/download/A1", headers=FORM)
+    assert (await ask(taught, "POST", "/validate/alice/A1")).status_code == 200
     await written(taught, before)
     assert "1 of 3 passed" in await page(taught)
 
@@ -291,9 +289,8 @@ async def test_a_validation_on_the_hub_counts_as_well(taught: Hub) -> None:
 
 async def asks(hub: Hub, user: str = "alice", **more: str) -> httpx.Response:
     """Have a student ask for help."""
-    async with hub.client(user) as client:
-        body = {"label": SIGN, "text": "I am lost.", **more}
-        return await client.post(f"/help/{user}/A1", json=body)
+    body = {"label": SIGN, "text": "I am lost.", **more}
+    return await ask(hub, "POST", f"/help/{user}/A1", user, json=body)
 
 
 async def act(hub: Hub, what: str, helper: str = "prof", user: str = "alice") -> httpx.Response:
@@ -305,8 +302,7 @@ async def act(hub: Hub, what: str, helper: str = "prof", user: str = "alice") ->
 
 async def standing(hub: Hub, user: str = "alice", query: str = "") -> dict[str, Any]:
     """What the page around a notebook is told."""
-    async with hub.client(user) as client:
-        answer = await client.get(f"/standing/alice/A1?session=alice-A1{query}")
+    answer = await ask(hub, "GET", f"/standing/alice/A1?session=alice-A1{query}", user)
     found: dict[str, Any] = answer.json()
     return found
 
@@ -336,9 +332,8 @@ async def test_a_request_is_shown_taken_and_closed(taught: Hub) -> None:
 async def test_a_student_withdraws_and_asks_again_but_not_twice(taught: Hub) -> None:
     await asks(taught)
     assert (await asks(taught, label="", text="again")).json()["asked"]["label"] == SIGN
-    async with taught.client("alice") as client:
-        assert (await client.delete("/help/alice/A1")).json()["asked"] is None
-        found = (await client.get("/help/alice/A1")).json()
+    assert (await ask(taught, "DELETE", "/help/alice/A1")).json()["asked"] is None
+    found = (await ask(taught, "GET", "/help/alice/A1")).json()
     assert found == {"asked": None, "labels": [SIGN, SIZE], "most": 300}
     assert (await asks(taught, label="", text="x" * 1999)).status_code == 200
     assert len(Board(taught.engine).requests(taught.clock.now())[0].text) == 300
@@ -356,15 +351,13 @@ async def test_a_request_is_about_a_question_of_the_release(
 
 
 async def test_nobody_asks_for_another_or_for_a_notebook_that_is_not_open(taught: Hub) -> None:
-    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
-        assert (await client.post("/help/alice/A1", json={})).status_code == 403
-        assert (await client.delete("/help/alice/A1")).status_code == 403
+    assert (await ask(taught, "POST", "/help/alice/A1", "prof", json={})).status_code == 403
+    assert (await ask(taught, "DELETE", "/help/alice/A1", "prof")).status_code == 403
     assert (await asks(taught, "dave")).status_code == 404
 
 
 async def test_a_marker_reads_the_copy_of_a_taken_request_and_no_other(taught: Hub) -> None:
-    async with taught.client("alice") as client:
-        await client.post("/download/A1", headers=FORM)
+    await ask(taught, "POST", "/download/A1", headers=FORM)
     await asks(taught)
     async with taught.client("marta", browser=True) as marta:
         assert (await marta.get("/look/alice/A1")).status_code == 403
@@ -388,10 +381,10 @@ async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taugh
     assert (await standing(taught))["help"]["state"] == "together"
     helper = await standing(taught, "marta", "&together=yes")
     assert helper["state"] == "running"
-    async with taught.client("alice") as client:
-        await client.delete("/help/alice/A1")
-    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
-        left = (await client.get("/standing/alice/A1?session=alice-A1&together=yes")).json()
+    await ask(taught, "DELETE", "/help/alice/A1")
+    left = (
+        await ask(taught, "GET", "/standing/alice/A1?session=alice-A1&together=yes", "prof")
+    ).json()
     assert (left["state"], left["title"]) == ("ended", "You are not in this notebook any more.")
 
 
@@ -400,8 +393,9 @@ async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taugh
 
 async def send(hub: Hub, text: str, minutes: str = "5") -> httpx.Response:
     """Have the instructor send a message to the notebooks of A1."""
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return await client.post("/board/A1/messages", data={"text": text, "minutes": minutes})
+    return await ask(
+        hub, "POST", "/board/A1/messages", "prof", data={"text": text, "minutes": minutes}
+    )
 
 
 async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> None:
@@ -417,8 +411,7 @@ async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> No
 async def test_a_message_is_taken_back(taught: Hub) -> None:
     await send(taught, "Wrong.")
     [message] = (await standing(taught))["messages"]
-    async with taught.client("prof", role=Role.INSTRUCTOR) as client:
-        await client.post(f"/board/A1/messages/{message['number']}")
+    await ask(taught, "POST", f"/board/A1/messages/{message['number']}", "prof")
     assert "messages" not in await standing(taught)
 
 

@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import re
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, Hub, hub
-from tests.support.hub_copies import FORM, WORK, begin
+from tests.support.hub_copies import WORK, ask, begin, press, see
 
 __all__ = ["hub"]
 
 COURSE = ("items", "sessions", "students", "students/alice", "people", "problems", "log")
 
 
-async def see(hub: Hub, path: str, user: str = "prof") -> httpx.Response:
-    """Look at a page with a browser."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        return await client.get(path)
-
-
-async def post(hub: Hub, path: str, **more: object) -> httpx.Response:
-    """Send a form as an instructor's browser does."""
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return await client.post(path, headers=FORM, **more)  # type: ignore[arg-type]  # httpx's own
-
-
 @pytest.mark.parametrize("name", COURSE)
 async def test_every_page_answers_and_says_in_the_bar_where_it_is(hub: Hub, name: str) -> None:
     await begin(hub)
     hub.start("alice", "A1")
-    page = await see(hub, f"/course/{name}")
+    page = await see(hub, f"/course/{name}", "prof")
     assert page.status_code == 200
     assert page.text.count('aria-current="page"') == 1
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", page.text)
@@ -50,8 +35,8 @@ async def test_items_tell_their_environment_and_who_has_begun(hub: Hub) -> None:
     )
     hub.publish("A9")
     (hub.course / "hub-release" / "A9" / "A9.py").write_text(bad)
-    await post(hub, "/warm-cache")
-    text = (await see(hub, "/course/items")).text
+    await press(hub, "/warm-cache", "prof")
+    text = (await see(hub, "/course/items", "prof")).text
     assert "environment ready" in text
     assert "environment failed" in text
     assert "no-such-package was not found" in text
@@ -60,16 +45,16 @@ async def test_items_tell_their_environment_and_who_has_begun(hub: Hub) -> None:
 
 async def test_who_sees_an_item_is_changed_by_a_form(hub: Hub) -> None:
     fields = {"name": "A1", "state": "from", "visible_from": "2099-10-05T09:00"}
-    answer = await post(hub, "/visibility", data={**fields, "timezone": "Europe/Berlin"})
+    answer = await press(hub, "/visibility", "prof", data={**fields, "timezone": "Europe/Berlin"})
     assert answer.headers["location"] == "/course/items?done=visibility&item=A1"
-    text = (await see(hub, answer.headers["location"])).text
+    text = (await see(hub, answer.headers["location"], "prof")).text
     assert "Who sees <strong>A1</strong> was changed" in text
     assert 'datetime="2099-10-05T09:00:00+02:00"' in text
 
 
 async def test_a_release_is_published_by_a_form_under_its_notebooks_name(hub: Hub) -> None:
     files = [("files", ("A7.py", NOTEBOOK.encode())), ("files", ("data.csv", b"x\n"))]
-    answer = await post(hub, "/course/publish", files=files, data={"name": "", "type": ""})
+    answer = await press(hub, "/course/publish", "prof", files=files, data={"name": "", "type": ""})
     assert answer.headers["location"] == "/course/items?done=published&item=A7"
     release = hub.course / "hub-release" / "A7"
     assert {path.name for path in release.iterdir()} == {"A7.py", "data.csv", "files.json"}
@@ -78,17 +63,17 @@ async def test_a_release_is_published_by_a_form_under_its_notebooks_name(hub: Hu
 
 async def test_a_form_with_two_notebooks_and_no_name_is_asked_for_one(hub: Hub) -> None:
     files = [("files", (name, NOTEBOOK.encode())) for name in ("A7.py", "A8.py")]
-    answer = await post(hub, "/course/publish", files=files)
+    answer = await press(hub, "/course/publish", "prof", files=files)
     assert answer.status_code == 400
     assert "It is not clear which item this is." in answer.text
 
 
 async def test_a_session_is_stopped_from_the_list_and_the_log_tells(hub: Hub) -> None:
     hub.start("alice", "A1")
-    text = (await see(hub, "/course/sessions")).text
+    text = (await see(hub, "/course/sessions", "prof")).text
     action = re.search(r'action="(/stop-edit/alice/A1[^"]+)"', text)
     assert action is not None
-    answer = await post(hub, action[1].replace("&amp;", "&"))
+    answer = await press(hub, action[1].replace("&amp;", "&"), "prof")
     assert answer.headers["location"] == "/course/sessions?done=stopped&item=A1"
     assert hub.pool.running == {}
     assert ("prof", "stop session", "alice/A1 (edit)", "ok") in hub.audit()
@@ -97,22 +82,22 @@ async def test_a_session_is_stopped_from_the_list_and_the_log_tells(hub: Hub) ->
 async def test_long_lists_come_a_page_at_a_time(hub: Hub) -> None:
     for number in range(120):
         hub.start(f"s{number:03}", "A1")
-    first = (await see(hub, "/course/sessions")).text
-    last = (await see(hub, "/course/sessions?page=3")).text
+    first = (await see(hub, "/course/sessions", "prof")).text
+    last = (await see(hub, "/course/sessions?page=3", "prof")).text
     assert (first.count("s000"), last.count("s000")) != (0, 1)
     assert "1 to 50 of 120" in first
     assert "101 to 120 of 120" in last
     assert "page=4" not in last
-    assert (await see(hub, "/course/sessions?page=99999")).status_code == 200
+    assert (await see(hub, "/course/sessions?page=99999", "prof")).status_code == 200
 
 
 async def test_students_are_found_and_those_who_are_here_come_first(hub: Hub) -> None:
     (hub.course / "allowed_users.txt").write_text("alice\nbob\nzoe\n")
     hub.start("zoe", "A1")
-    text = (await see(hub, "/course/students")).text
+    text = (await see(hub, "/course/students", "prof")).text
     assert text.index(">zoe<") < text.index(">alice<")
     assert "1 here now" in text
-    found = (await see(hub, "/course/students?q=BO")).text
+    found = (await see(hub, "/course/students?q=BO", "prof")).text
     assert ">bob<" in found
     assert ">alice<" not in found
 
@@ -120,7 +105,7 @@ async def test_students_are_found_and_those_who_are_here_come_first(hub: Hub) ->
 async def test_an_instructor_reads_a_students_notebook_and_none_of_it_counts(hub: Hub) -> None:
     """security.md: read-only, as text, with an entry in the audit log."""
     await begin(hub, WORK + "# <script>alert(1)</script>\n")
-    page = await see(hub, "/look/alice/A1")
+    page = await see(hub, "/look/alice/A1", "prof")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
     assert "2 + 2" in page.text
     assert ("prof", "read", "alice/A1", "ok") in hub.audit()
@@ -134,15 +119,15 @@ async def test_reading_ones_own_notebook_is_nobodys_business(hub: Hub) -> None:
 
 
 async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub: Hub) -> None:
-    page = (await see(hub, "/course/people")).text
+    page = (await see(hub, "/course/people", "prof")).text
     assert "everybody who can sign in may come in" in page
     stamp = re.search(r'name="stamp" value="([^"]*)"', page)
     assert stamp is not None
     fields = {"users": "bob\r\nalice\r\n", "stamp": stamp[1]}
-    answer = await post(hub, "/sync-users", data=fields)
+    answer = await press(hub, "/sync-users", "prof", data=fields)
     assert answer.headers["location"] == "/course/people?done=people"
-    assert "alice\nbob</textarea>" in (await see(hub, "/course/people")).text
-    again = await post(hub, "/sync-users", data=fields)
+    assert "alice\nbob</textarea>" in (await see(hub, "/course/people", "prof")).text
+    again = await press(hub, "/sync-users", "prof", data=fields)
     assert again.status_code == 409
     assert "was changed since you opened it" in again.text
 
@@ -153,9 +138,8 @@ async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
         row = EndingRow("alice", f"A{number + 1}", "edit", f"id{number}", reason, now, "")
         hub.services.state.save_ending(row, forget_before=now)
     await see(hub, "/start-edit/bob/A1", user="alice")
-    async with hub.client("alice") as client:
-        await client.post("/stop-edit/bob/A1")
-    text = (await see(hub, "/course/problems")).text
+    await ask(hub, "POST", "/stop-edit/bob/A1")
+    text = (await see(hub, "/course/problems", "prof")).text
     assert "The notebook used too much memory." in text
     assert text.count("/course/students/alice") == 1
     assert "asked for what is not theirs" in text
@@ -164,10 +148,10 @@ async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
 async def test_the_log_goes_back_page_by_page(hub: Hub) -> None:
     for number in range(60):
         hub.services.state.record(hub.clock.now(), "prof", "publish", f"item {number}", "", "ok")
-    first = (await see(hub, "/course/log")).text
+    first = (await see(hub, "/course/log", "prof")).text
     older = re.search(r'href="(/course/log\?before=\d+)"', first)
     assert older is not None
-    second = (await see(hub, older[1])).text
+    second = (await see(hub, older[1], "prof")).text
     assert "item 59" in first
     assert "item 9<" in second
     assert "item 10<" not in second
@@ -175,23 +159,23 @@ async def test_the_log_goes_back_page_by_page(hub: Hub) -> None:
 
 async def test_a_preview_shows_what_a_student_will_see_then(hub: Hub) -> None:
     fields = {"name": "A2", "state": "from", "visible_from": "2099-10-05T09:00"}
-    await post(hub, "/visibility", data=fields)
+    await press(hub, "/visibility", "prof", data=fields)
     await begin(hub)
-    now = (await see(hub, "/?as=student")).text
-    then = (await see(hub, "/?as=student&at=2099-10-05T10:00")).text
+    now = (await see(hub, "/?as=student", "prof")).text
+    then = (await see(hub, "/?as=student&at=2099-10-05T10:00", "prof")).text
     assert 'href="/edit/A2"' not in now
     assert 'href="/edit/A2"' in then
     assert "Log</a>" in now
     assert "as a student sees it" not in (await see(hub, "/?as=student", user="alice")).text
-    assert (await see(hub, "/?as=student&at=whenever")).status_code == 400
+    assert (await see(hub, "/?as=student&at=whenever", "prof")).status_code == 400
 
 
 async def test_tokens_are_ended_from_a_persons_page(hub: Hub) -> None:
-    answer = await post(hub, "/revoke-token/alice")
+    answer = await press(hub, "/revoke-token/alice", "prof")
     assert answer.headers["location"] == "/course/students/alice?done=revoked&item=alice"
     assert (
         "All tokens and logins of alice have ended"
-        in (await see(hub, answer.headers["location"])).text
+        in (await see(hub, answer.headers["location"], "prof")).text
     )
 
 
@@ -202,10 +186,10 @@ async def test_pages_of_an_item_say_its_title_beside_its_name(hub: Hub) -> None:
     await begin(hub)
     with Gradebook(hub.course / "gradebook.db") as book:
         book.record_run(a_run("alice", FAIR))
-    await see(hub, "/")
+    await see(hub, "/", "prof")
     shown = 'Measuring pi <span class="soft">A1</span>'
     for path in ("/", "/versions/alice/A1", "/submissions/alice/A1"):
         assert shown in (await see(hub, path, "alice")).text, path
     marking = ("", "/A1", "/A1/late", "/A1/release", "/A1/statistics", "/A1/questions/Analysis")
     for path in ("/board/A1", "/course/items/A1", *(f"/marking{each}" for each in marking)):
-        assert shown in (await see(hub, path)).text, path
+        assert shown in (await see(hub, path, "prof")).text, path

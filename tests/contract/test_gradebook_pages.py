@@ -9,10 +9,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.names import ItemName, Username
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
@@ -23,7 +21,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import begin
+from tests.support.hub_copies import begin, see
 
 SETTINGS = """title = "Numerics"
 [hub]
@@ -67,15 +65,9 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     made.close()
 
 
-async def see(hub: Hub, path: str) -> httpx.Response:
-    """Look at a page as an instructor."""
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        return await client.get(path)
-
-
 async def rows(hub: Hub, query: str = "") -> dict[str, dict[str, str]]:
     """Return the CSV file by student."""
-    text = (await see(hub, f"/course/gradebook.csv{query}")).text
+    text = (await see(hub, f"/course/gradebook.csv{query}", "prof")).text
     return {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
 
 
@@ -99,7 +91,7 @@ async def test_totals_are_by_weight_with_and_without_what_has_no_mark(hub: Hub) 
 
 
 async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:
-    text = (await see(hub, "/course/gradebook")).text
+    text = (await see(hub, "/course/gradebook", "prof")).text
     assert text.index(">A1<") < text.index(">A2<")
 
 
@@ -118,24 +110,24 @@ async def test_filters_and_orders_choose_the_lines_of_page_and_files(
     hub: Hub, query: str, names: list[str]
 ) -> None:
     assert list(await rows(hub, query)) == names
-    text = (await see(hub, f"/course/gradebook{query}")).text
+    text = (await see(hub, f"/course/gradebook{query}", "prof")).text
     assert re.findall(r'href="/course/students/(\w+)"', text) == names
 
 
 async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:
-    answer = await see(hub, "/course/gradebook.xlsx?q=dora")
+    answer = await see(hub, "/course/gradebook.xlsx?q=dora", "prof")
     assert answer.headers["content-disposition"] == 'attachment; filename="gradebook.xlsx"'
     assert answer.content.startswith(b"PK")
     assert ("prof", "export gradebook", "XLSX", "ok") in hub.audit()
 
 
 async def test_a_students_page_tells_marks_submissions_requests_and_extensions(hub: Hub) -> None:
-    fay = (await see(hub, "/course/students/fay")).text
+    fay = (await see(hub, "/course/students/fay", "prof")).text
     assert "<strong>50</strong> of 100" in fay
     assert "Please look at Q1." in fay
     assert 'href="/submissions/fay/A1"' in fay
     assert 'href="/marking/A1/requests/1"' in fay
-    bob = (await see(hub, "/course/students/bob")).text
+    bob = (await see(hub, "/course/students/bob", "prof")).text
     assert "extended" in bob
     assert "ill" in bob
     assert "Please look" not in bob
@@ -144,13 +136,13 @@ async def test_a_students_page_tells_marks_submissions_requests_and_extensions(h
 async def test_an_empty_course_says_what_will_be_there(tmp_path: Path) -> None:
     made = make_hub(tmp_path / "course", SETTINGS)
     async with running(made.app):
-        assert "There are no students yet." in (await see(made, "/course/gradebook")).text
-        assert (await see(made, "/course/students/alice")).status_code == 200
+        assert "There are no students yet." in (await see(made, "/course/gradebook", "prof")).text
+        assert (await see(made, "/course/students/alice", "prof")).status_code == 200
     made.close()
 
 
 async def test_names_and_texts_of_students_are_escaped(hub: Hub) -> None:
     with Gradebook(hub.course / "gradebook.db") as book:
         book.put_students({"bob": "<script>alert(1)</script>", "eve": "=1+1"})
-    assert "<script>alert" not in (await see(hub, "/course/gradebook")).text
+    assert "<script>alert" not in (await see(hub, "/course/gradebook", "prof")).text
     assert (await rows(hub))["eve"]["name"] == "'=1+1"

@@ -7,13 +7,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
-from mograder.auth.roles import Role
 from tests.support.hub_app import SECRET, Hub, make_hub
-from tests.support.hub_copies import FORM, OTHER, WORK, ask, begin
+from tests.support.hub_copies import OTHER, WORK, ask, begin, press, see
 
 TOML = """[hub]
 collect = true
@@ -72,24 +70,11 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     made.close()
 
 
-async def page(hub: Hub, path: str, user: str = "alice") -> str:
-    """Return a page's text."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        return (await client.get(path)).text
-
-
-async def form(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
-    """Send a form without fields, as a browser does."""
-    async with hub.client(user) as client:
-        return await client.post(path, headers=FORM)
-
-
 async def test_what_is_missing_is_said_once_and_then_handed_in(hub: Hub) -> None:
     (hub.course / "hub-release" / "A1" / "A1.py").write_text(RELEASE)
     await begin(hub, RELEASE.replace("total = ...", "total = 5"))
     hub.clock.advance(3600 + 12 * 60)
-    asked = await form(hub, "/hand-in/alice/A1")
+    asked = await press(hub, "/hand-in/alice/A1")
     assert asked.status_code == 200
     assert "It was not validated as it is now." in asked.text
     assert "Written analysis is not answered." in asked.text
@@ -98,28 +83,28 @@ async def test_what_is_missing_is_said_once_and_then_handed_in(hub: Hub) -> None
     assert not (hub.course / "submitted").exists()
     told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
     assert told["words"][1] == "Written analysis is not answered."
-    done = await form(hub, "/submit/alice/A1?late=replace")
+    done = await press(hub, "/submit/alice/A1?late=replace")
     assert done.status_code == 303
-    home = await page(hub, "/")
+    home = (await see(hub, "/")).text
     assert "<strong>Handed in</strong>" in home
     assert "12 minutes late (−5 %)" in home
 
 
 async def test_the_status_never_loses_the_submission(hub: Hub) -> None:
     notebook = await begin(hub)
-    assert ">Hand in<" in await page(hub, "/")
+    assert ">Hand in<" in (await see(hub, "/")).text
     await ask(hub, "POST", "/submit/alice/A1")
-    home = await page(hub, "/")
+    home = (await see(hub, "/")).text
     assert ", on time</span>" in home
     assert "edited since" not in home
     notebook.touch()
-    assert "edited since" not in await page(hub, "/"), "saved again without a change"
+    assert "edited since" not in (await see(hub, "/")).text, "saved again without a change"
     notebook.write_text(OTHER)
-    home = await page(hub, "/")
+    home = (await see(hub, "/")).text
     assert ", on time</span>" in home
     assert "edited since: hand in again?" in home
     hub.clock.advance(3 * 86_400)
-    home = await page(hub, "/")
+    home = (await see(hub, "/")).text
     assert "<strong>Handed in</strong>" in home
     assert "hand in again?" not in home, "submissions have ended"
 
@@ -129,7 +114,7 @@ async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub
     await ask(hub, "POST", "/submit/alice/A1")
     notebook.write_text(OTHER)
     hub.clock.advance(2 * 3600)
-    assert "You handed in on time before." in (await form(hub, "/hand-in/alice/A1")).text
+    assert "You handed in on time before." in (await press(hub, "/hand-in/alice/A1")).text
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 409
     counts = hub.course / "submitted" / "A1" / "alice.py"
     assert counts.read_text() == WORK
@@ -143,7 +128,7 @@ async def test_after_the_end_nothing_is_taken_but_from_those_with_an_extension(h
     hub.clock.advance(3 * 86_400)
     for path in ("/submit/alice/A1", "/submit/alice/A1?late=replace"):
         assert (await ask(hub, "POST", path)).status_code == 409
-    assert "Submissions to A1 have ended." in (await form(hub, "/hand-in/alice/A1")).text
+    assert "Submissions to A1 have ended." in (await press(hub, "/hand-in/alice/A1")).text
     assert not (hub.course / "submitted").exists()
 
 
@@ -171,18 +156,19 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
     await ask(hub, "POST", "/submit/alice/A1")
     notebook.write_text(OTHER)
     await ask(hub, "POST", "/submit/alice/A1")
-    listed = await page(hub, "/submissions/alice/A1")
+    listed = (await see(hub, "/submissions/alice/A1")).text
     assert listed.index("Submission 2") < listed.index("Submission 1")
     assert hashlib.sha256(WORK.encode()).hexdigest()[:16] in listed
     assert "Submission 2 <span" in listed.replace("\n", " ")
-    shown = await page(hub, "/submissions/alice/A1/1")
+    shown = (await see(hub, "/submissions/alice/A1/1")).text
     assert "app = marimo.App()" in shown
-    assert "What has changed in the notebook since." in await page(
-        hub, "/submissions/alice/A1/1?to=now"
+    assert (
+        "What has changed in the notebook since."
+        in (await see(hub, "/submissions/alice/A1/1?to=now")).text
     )
     assert (await ask(hub, "GET", "/submissions/alice/A1/1/file")).text == WORK
     assert (await ask(hub, "GET", "/submissions/alice/A1/9")).status_code == 404
-    answer = await form(hub, "/submissions/alice/A1/1/restore")
+    answer = await press(hub, "/submissions/alice/A1/1/restore")
     assert answer.headers["location"] == "/submissions/alice/A1?done=restored"
     assert notebook.read_text() == WORK
     versions = (await ask(hub, "GET", "/timeline/alice/A1")).json()
@@ -192,6 +178,6 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
 async def test_an_instructors_look_at_submissions_is_in_the_log(hub: Hub) -> None:
     await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")
-    assert "By <strong>alice</strong>" in await page(hub, "/submissions/alice/A1", "prof")
-    assert "Bring it back" not in await page(hub, "/submissions/alice/A1/1", "prof")
+    assert "By <strong>alice</strong>" in (await see(hub, "/submissions/alice/A1", "prof")).text
+    assert "Bring it back" not in (await see(hub, "/submissions/alice/A1/1", "prof")).text
     assert ("prof", "read", "alice/A1 submission 1", "ok") in hub.audit()

@@ -9,27 +9,19 @@ import asyncio
 import json
 from datetime import timedelta
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events, hub
+from tests.support.hub_copies import ask
 
 __all__ = ["hub"]
 
 NDJSON = {"Accept": "application/x-ndjson"}
 FORM = {"Accept": "text/html", "Origin": ORIGIN}
-
-
-async def ask(hub: Hub, method: str, path: str, user: str = "alice") -> httpx.Response:
-    """One request of a program with a token."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role) as client:
-        return await client.request(method, path)
 
 
 def hide(hub: Hub, name: str, **rule: object) -> None:
@@ -220,8 +212,7 @@ async def test_a_session_that_cannot_start_says_why(
 
 
 async def test_progress_comes_as_json_lines_and_ends_with_the_plain_answer(hub: Hub) -> None:
-    async with hub.client("alice") as client:
-        response = await client.post("/start-edit-deep/A1", headers=NDJSON)
+    response = await ask(hub, "POST", "/start-edit-deep/A1", headers=NDJSON)
     assert response.headers["content-type"] == "application/x-ndjson"
     told = events(response)
     assert {each["event"] for each in told[:-1]} == {"progress"}
@@ -229,8 +220,7 @@ async def test_progress_comes_as_json_lines_and_ends_with_the_plain_answer(hub: 
 
 
 async def test_progress_ends_with_the_error_that_the_plain_answer_would_be(hub: Hub) -> None:
-    async with hub.client("alice") as client:
-        response = await client.post("/start-edit-deep/zz", headers=NDJSON)
+    response = await ask(hub, "POST", "/start-edit-deep/zz", headers=NDJSON)
     assert response.status_code == 200
     assert events(response)[-1] == {
         "event": "error",
@@ -253,8 +243,7 @@ async def test_a_client_that_goes_away_does_not_stop_the_start(hub: Hub) -> None
 
 
 async def test_a_form_without_scripts_is_led_to_the_session(hub: Hub) -> None:
-    async with hub.client("alice") as client:
-        response = await client.post("/start-edit-deep/A1", headers=FORM)
+    response = await ask(hub, "POST", "/start-edit-deep/A1", headers=FORM)
     assert (response.status_code, response.headers["location"]) == (303, "/edit/user/alice/A1/")
 
 

@@ -6,31 +6,20 @@ import asyncio
 import hashlib
 import stat
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.grading.batch.grading_jobs import GradingRequest
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
-from tests.support.hub_copies import FORM
+from tests.support.hub_copies import FORM, ask
 
 __all__ = ["hub"]
 
 SECRET_TEXT = "the-hidden-test-of-question-one"
 SOURCE = NOTEBOOK.replace("1 + 1", f'"{SECRET_TEXT}"')
-
-
-async def ask(
-    hub: Hub, method: str, path: str, user: str = "prof", **more: object
-) -> httpx.Response:
-    """One request of a program with a token."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role) as client:
-        return await client.request(method, path, **more)  # type: ignore[arg-type]  # httpx's own
 
 
 def files(*more: tuple[str, bytes], text: str = SOURCE) -> list[tuple[str, tuple[str, bytes]]]:
@@ -51,7 +40,7 @@ async def ended(hub: Hub, item: str = "A1") -> dict[str, object]:
     job: dict[str, object] = {"state": "queued"}
     while job["state"] in ("queued", "running"):
         await asyncio.sleep(0.01)
-        job = (await ask(hub, "GET", f"/autograde/{item}")).json()["job"]
+        job = (await ask(hub, "GET", f"/autograde/{item}", "prof")).json()["job"]
     return job
 
 
@@ -59,7 +48,7 @@ async def ended(hub: Hub, item: str = "A1") -> dict[str, object]:
 
 
 async def test_a_source_that_is_sent_is_kept_for_the_hub_alone(hub: Hub) -> None:
-    answer = await ask(hub, "PUT", "/source/A1", files=files(("hidden/truth.csv", b"1\n")))
+    answer = await ask(hub, "PUT", "/source/A1", "prof", files=files(("hidden/truth.csv", b"1\n")))
     assert answer.json() == {"status": "ok", "files": ["A1.py", "hidden/truth.csv"]}
     root = hub.course / ".mograder" / "sources"
     assert (root / "A1" / "A1.py").read_text() == SOURCE
@@ -70,27 +59,33 @@ async def test_a_source_that_is_sent_is_kept_for_the_hub_alone(hub: Hub) -> None
 
 
 async def test_the_hub_tells_digests_of_a_source_and_its_limits(hub: Hub) -> None:
-    await ask(hub, "PUT", "/source/A1", files=files())
-    held = (await ask(hub, "GET", "/source/A1")).json()
+    await ask(hub, "PUT", "/source/A1", "prof", files=files())
+    held = (await ask(hub, "GET", "/source/A1", "prof")).json()
     digest = hashlib.sha256(SOURCE.encode()).hexdigest()
     assert held["files"] == {"A1.py": digest}
     assert (held["own"], held["most_mb"], held["most_files"]) == (False, 100, 200)
-    assert (await ask(hub, "GET", "/source/A2")).json()["files"] == {}
+    assert (await ask(hub, "GET", "/source/A2", "prof")).json()["files"] == {}
 
 
 async def test_a_new_source_replaces_the_old_one_as_a_whole(hub: Hub) -> None:
-    await ask(hub, "PUT", "/source/A1", files=files(("old.csv", b"1\n")))
-    bad = await ask(hub, "PUT", "/source/A1", files=files(text="x = ("))
+    await ask(hub, "PUT", "/source/A1", "prof", files=files(("old.csv", b"1\n")))
+    bad = await ask(hub, "PUT", "/source/A1", "prof", files=files(text="x = ("))
     assert bad.status_code == 400
-    assert set((await ask(hub, "GET", "/source/A1")).json()["files"]) == {"A1.py", "old.csv"}
-    await ask(hub, "PUT", "/source/A1", files=files(("new.csv", b"1\n")))
-    assert set((await ask(hub, "GET", "/source/A1")).json()["files"]) == {"A1.py", "new.csv"}
+    assert set((await ask(hub, "GET", "/source/A1", "prof")).json()["files"]) == {
+        "A1.py",
+        "old.csv",
+    }
+    await ask(hub, "PUT", "/source/A1", "prof", files=files(("new.csv", b"1\n")))
+    assert set((await ask(hub, "GET", "/source/A1", "prof")).json()["files"]) == {
+        "A1.py",
+        "new.csv",
+    }
 
 
 @pytest.mark.parametrize("name", ["A2.py", "../A1.py", ".A1.py"])
 async def test_a_source_without_the_items_notebook_is_refused(hub: Hub, name: str) -> None:
     sent = [("files", (name, SOURCE.encode()))]
-    assert (await ask(hub, "PUT", "/source/A1", files=sent)).status_code == 400
+    assert (await ask(hub, "PUT", "/source/A1", "prof", files=sent)).status_code == 400
     assert not (hub.course / ".mograder" / "sources" / "A1").exists()
 
 
@@ -98,18 +93,18 @@ async def test_the_courses_own_source_is_not_replaced(hub: Hub) -> None:
     own = hub.course / "source" / "A1" / "A1.py"
     own.parent.mkdir(parents=True)
     own.write_text(SOURCE)
-    answer = await ask(hub, "PUT", "/source/A1", files=files(text=NOTEBOOK))
+    answer = await ask(hub, "PUT", "/source/A1", "prof", files=files(text=NOTEBOOK))
     assert answer.status_code == 409
     assert "source/A1" in answer.json()["detail"]
     assert own.read_text() == SOURCE
-    held = (await ask(hub, "GET", "/source/A1")).json()
+    held = (await ask(hub, "GET", "/source/A1", "prof")).json()
     assert (held["own"], held["files"]) == (True, {})
 
 
 @pytest.mark.parametrize("user", ["alice", "prof"])
 async def test_no_route_gives_a_source_out(hub: Hub, user: str) -> None:
     """Not to its author either: it is in the course, and a hub's pages can be made to leak."""
-    await ask(hub, "PUT", "/source/A1", files=files())
+    await ask(hub, "PUT", "/source/A1", "prof", files=files())
     submit(hub, "alice")
     await ask(hub, "POST", "/download/A1", "alice")
     values = {"a": "A1", "item": "A1", "name": "A1", "user": "alice", "lecture": "A1"}
@@ -126,9 +121,11 @@ async def test_no_route_gives_a_source_out(hub: Hub, user: str) -> None:
 
 
 async def test_a_source_is_sent_by_the_items_page(hub: Hub) -> None:
-    answer = await ask(hub, "POST", "/course/source/A1", files=files(), headers=FORM)
+    answer = await ask(hub, "POST", "/course/source/A1", "prof", files=files(), headers=FORM)
     assert answer.headers["location"] == "/course/items/A1?done=source&item=A1"
-    page = await ask(hub, "GET", answer.headers["location"], headers={"Accept": "text/html"})
+    page = await ask(
+        hub, "GET", answer.headers["location"], "prof", headers={"Accept": "text/html"}
+    )
     assert "The source of A1 was sent" in page.text
     assert "The hub grades with the source that was sent" in page.text
 
@@ -138,7 +135,9 @@ async def test_a_source_is_sent_by_the_items_page(hub: Hub) -> None:
 
 async def test_grading_is_taken_as_a_job_and_counted(hub: Hub) -> None:
     submit(hub, "alice", "bob")
-    answer = await ask(hub, "POST", "/autograde/A1", json={"students": ["bob"], "force": True})
+    answer = await ask(
+        hub, "POST", "/autograde/A1", "prof", json={"students": ["bob"], "force": True}
+    )
     assert answer.status_code == 202
     assert (answer.json()["state"], answer.json()["who"]) == ("queued", "prof")
     job = await ended(hub)
@@ -150,7 +149,7 @@ async def test_grading_is_taken_as_a_job_and_counted(hub: Hub) -> None:
 async def test_a_student_is_named_as_the_file_is(hub: Hub) -> None:
     """Submissions collected elsewhere may have names that no user of the hub has."""
     submit(hub, "Jürgen Müller")
-    answer = await ask(hub, "POST", "/autograde/A1", json={"students": ["Jürgen Müller"]})
+    answer = await ask(hub, "POST", "/autograde/A1", "prof", json={"students": ["Jürgen Müller"]})
     assert answer.status_code == 202
     await ended(hub)
     assert ">Jürgen Müller</th>" in await see(hub)
@@ -158,8 +157,8 @@ async def test_a_student_is_named_as_the_file_is(hub: Hub) -> None:
 
 async def test_a_body_may_be_missing_and_unknown_fields_are_refused(hub: Hub) -> None:
     submit(hub, "alice")
-    assert (await ask(hub, "POST", "/autograde/A1", json={"all": True})).status_code == 400
-    assert (await ask(hub, "POST", "/autograde/A1")).status_code == 202
+    assert (await ask(hub, "POST", "/autograde/A1", "prof", json={"all": True})).status_code == 400
+    assert (await ask(hub, "POST", "/autograde/A1", "prof")).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ async def test_what_cannot_be_graded_is_refused(
     hub: Hub, path: str, students: list[str], status: int
 ) -> None:
     submit(hub, "alice")
-    answer = await ask(hub, "POST", path, json={"students": students})
+    answer = await ask(hub, "POST", path, "prof", json={"students": students})
     assert answer.status_code == status
     assert hub.batch.asked == []
 
@@ -183,14 +182,14 @@ async def test_what_cannot_be_graded_is_refused(
 async def test_a_job_tells_its_progress_and_is_cancelled(hub: Hub) -> None:
     submit(hub, "alice", "bob")
     hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1")
+    await ask(hub, "POST", "/autograde/A1", "prof")
     await hub.batch.reached.wait()
-    job = (await ask(hub, "GET", "/autograde/A1")).json()["job"]
+    job = (await ask(hub, "GET", "/autograde/A1", "prof")).json()["job"]
     assert (job["state"], job["completed"], job["total"]) == ("running", 1, 2)
-    assert (await ask(hub, "DELETE", "/autograde/A1")).json()["cancelled"] is True
+    assert (await ask(hub, "DELETE", "/autograde/A1", "prof")).json()["cancelled"] is True
     job = await ended(hub)
     assert (job["state"], job["completed"]) == ("cancelled", 1)
-    assert (await ask(hub, "DELETE", "/autograde/A1")).json()["cancelled"] is False
+    assert (await ask(hub, "DELETE", "/autograde/A1", "prof")).json()["cancelled"] is False
     assert ("prof", "cancel grading", "A1", "ok") in hub.audit()
 
 
@@ -198,10 +197,10 @@ async def test_jobs_run_one_after_the_other_in_the_order_of_arrival(hub: Hub) ->
     submit(hub, "alice")
     submit(hub, "alice", item="A2")
     hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A2")
+    await ask(hub, "POST", "/autograde/A2", "prof")
     await hub.batch.reached.wait()
-    await ask(hub, "POST", "/autograde/A1")
-    assert (await ask(hub, "GET", "/autograde/A1")).json()["job"]["state"] == "queued"
+    await ask(hub, "POST", "/autograde/A1", "prof")
+    assert (await ask(hub, "GET", "/autograde/A1", "prof")).json()["job"]["state"] == "queued"
     hub.batch.hold.set()
     await ended(hub)
     assert [item for item, _ in hub.batch.asked] == ["A2", "A1"]
@@ -210,10 +209,12 @@ async def test_jobs_run_one_after_the_other_in_the_order_of_arrival(hub: Hub) ->
 async def test_the_same_request_twice_is_one_job_and_another_one_a_conflict(hub: Hub) -> None:
     submit(hub, "alice")
     hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1")
+    await ask(hub, "POST", "/autograde/A1", "prof")
     await hub.batch.reached.wait()
-    assert (await ask(hub, "POST", "/autograde/A1")).status_code == 202
-    assert (await ask(hub, "POST", "/autograde/A1", json={"force": True})).status_code == 409
+    assert (await ask(hub, "POST", "/autograde/A1", "prof")).status_code == 202
+    assert (
+        await ask(hub, "POST", "/autograde/A1", "prof", json={"force": True})
+    ).status_code == 409
     hub.batch.hold.set()
     assert (await ended(hub))["state"] == "done"
     assert len(hub.batch.asked) == 1
@@ -228,19 +229,19 @@ async def test_a_job_that_fails_says_why_and_the_next_one_runs(
 ) -> None:
     submit(hub, "alice")
     hub.batch.failure = failure
-    await ask(hub, "POST", "/autograde/A1")
+    await ask(hub, "POST", "/autograde/A1", "prof")
     job = await ended(hub)
     assert job["state"] == "failed"
     assert str(job["error"]).startswith(told)
     hub.batch.failure = None
-    await ask(hub, "POST", "/autograde/A1")
+    await ask(hub, "POST", "/autograde/A1", "prof")
     assert (await ended(hub))["state"] == "done"
 
 
 async def test_a_job_in_progress_goes_on_in_the_next_hub(hub: Hub) -> None:
     submit(hub, "alice", "bob")
     hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1", json={"failed": True})
+    await ask(hub, "POST", "/autograde/A1", "prof", json={"failed": True})
     await hub.batch.reached.wait()
     again = make_hub(hub.course, '[hub]\ninstructors = ["prof"]\n')
     async with running(again.app):
@@ -258,7 +259,7 @@ async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub: Hub) -> None:
     submit(other, "alice")
     other.batch.hold = asyncio.Event()
     async with running(other.app):
-        await ask(other, "POST", "/autograde/A1")
+        await ask(other, "POST", "/autograde/A1", "prof")
         await other.batch.reached.wait()
     row = await other.services.grading.jobs.of("A1")
     other.close()
@@ -270,7 +271,7 @@ async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub: Hub) -> None:
 
 
 async def see(hub: Hub, path: str = "/course/items/A1") -> str:
-    answer = await ask(hub, "GET", path, headers={"Accept": "text/html"})
+    answer = await ask(hub, "GET", path, "prof", headers={"Accept": "text/html"})
     assert answer.status_code == 200
     return answer.text
 
@@ -278,7 +279,7 @@ async def see(hub: Hub, path: str = "/course/items/A1") -> str:
 async def test_the_button_of_the_items_page_grades_without_scripts(hub: Hub) -> None:
     submit(hub, "alice")
     assert "1 student has submitted. Nothing is graded yet." in await see(hub)
-    answer = await ask(hub, "POST", "/autograde/A1", data={"force": "on"}, headers=FORM)
+    answer = await ask(hub, "POST", "/autograde/A1", "prof", data={"force": "on"}, headers=FORM)
     assert answer.headers["location"] == "/course/items/A1?done=grading&item=A1"
     await ended(hub)
     assert hub.batch.asked == [("A1", GradingRequest(force=True))]
@@ -295,13 +296,13 @@ async def test_an_items_page_counts_what_was_graded_by_command(hub: Hub) -> None
 async def test_the_page_of_a_running_job_tells_how_far_it_is_and_offers_to_cancel(hub: Hub) -> None:
     submit(hub, "alice")
     hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1")
+    await ask(hub, "POST", "/autograde/A1", "prof")
     await hub.batch.reached.wait()
     text = await see(hub)
     assert "1 of 2 graded." in text
     assert '<progress class="meter" max="2" value="1"' in text
     assert '<noscript><meta http-equiv="refresh"' in text
-    answer = await ask(hub, "POST", "/course/cancel-grading/A1", headers=FORM)
+    answer = await ask(hub, "POST", "/course/cancel-grading/A1", "prof", headers=FORM)
     assert answer.headers["location"] == "/course/items/A1?done=cancelled&item=A1"
     assert "after 1 of 2. What was graded is kept." in await see(hub)
 
@@ -316,7 +317,7 @@ async def test_what_needs_attention_stands_first_with_what_to_do(hub: Hub) -> No
     assert text.index(">bob</a>") < text.index(">alice</a>")
     assert "8.5 of 10" in text
     assert "The judge ended early. <span" in text
-    students = (await ask(hub, "GET", "/autograde/A1")).json()["students"]
+    students = (await ask(hub, "GET", "/autograde/A1", "prof")).json()["students"]
     assert [(each["student"], each["mark"]) for each in students] == [("bob", None), ("alice", 8.5)]
 
 
@@ -329,14 +330,14 @@ async def test_a_graded_notebook_is_shown_as_a_page_that_can_do_nothing(hub: Hub
     (place / "alice.html").write_text(written)
     (place / "bob.html").write_text("<html><script>alert(1)</script>")
     assert 'href="/course/items/A1/alice"' in await see(hub)
-    answer = await ask(hub, "GET", "/course/items/A1/alice")
+    answer = await ask(hub, "GET", "/course/items/A1/alice", "prof")
     assert answer.text == written
     assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert ("prof", "read result", "alice/A1", "ok") in hub.audit()
     for user in ("bob", "carol", "..%2fA1%2falice", "%2e%2e"):
-        assert (await ask(hub, "GET", f"/course/items/A1/{user}")).status_code == 404
+        assert (await ask(hub, "GET", f"/course/items/A1/{user}", "prof")).status_code == 404
 
 
 async def test_an_item_that_is_not_there_has_no_page(hub: Hub) -> None:
-    answer = await ask(hub, "GET", "/course/items/zz", headers={"Accept": "text/html"})
+    answer = await ask(hub, "GET", "/course/items/zz", "prof", headers={"Accept": "text/html"})
     assert answer.status_code == 404

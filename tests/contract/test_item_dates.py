@@ -6,18 +6,15 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, make_hub
-from tests.support.hub_copies import FORM, ask, begin
+from tests.support.hub_copies import FORM, ask, begin, see
 
 DUE, CLOSES = "2026-09-10T18:00:00+00:00", "2026-09-17T18:00:00+00:00"
 TOML = """[items.A1]
@@ -30,19 +27,6 @@ duedate = 1788000000
 [penalties]
 enabled = true
 """
-
-
-async def send(hub: Hub, path: str, **more: Any) -> httpx.Response:
-    """Send a request as an instructor, and return the answer."""
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return await client.post(path, **more)
-
-
-async def look(hub: Hub, path: str, user: str = "prof") -> str:
-    """Return a page's text."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        return (await client.get(path)).text
 
 
 @pytest.fixture
@@ -59,10 +43,12 @@ async def test_the_course_file_counts_until_an_instructor_sets_a_date(course: Hu
     assert told["A1"]["due"] == "2026-09-03T18:00:00Z"
     assert told["A1"]["due_from"] == '[items."A1"]'
     assert told["A2"]["opens"] == "2026-09-20T09:00:00Z"
-    answer = (await send(course, "/dates/A1", json={"due": DUE, "closes": CLOSES})).json()
+    answer = (
+        await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE, "closes": CLOSES})
+    ).json()
     assert (answer["due"], answer["due_from"]) == ("2026-09-10T18:00:00Z", "set by an instructor")
     assert answer["marks"] == 0
-    back = (await send(course, "/dates/A1", json={"due": None})).json()
+    back = (await ask(course, "POST", "/dates/A1", "prof", json={"due": None})).json()
     assert (back["due"], back["closes"]) == ("2026-09-03T18:00:00Z", "2026-09-17T18:00:00Z")
     assert ("prof", "set dates") in {(who, what) for who, what, *_ in course.audit()}
 
@@ -74,16 +60,16 @@ async def test_the_course_file_counts_until_an_instructor_sets_a_date(course: Hu
 async def test_dates_that_cannot_be_meant_are_refused_and_nothing_is_kept(
     course: Hub, body: dict[str, str]
 ) -> None:
-    assert (await send(course, "/dates/A1", json=body)).status_code == 400
+    assert (await ask(course, "POST", "/dates/A1", "prof", json=body)).status_code == 400
     assert (await ask(course, "GET", "/dates", "prof")).json()["A1"]["closes"] is None
 
 
 async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> None:
-    assert "A2" not in await look(course, "/", "alice")
+    assert "A2" not in (await see(course, "/", "alice")).text
     fields = {"opens": "2026-08-31T09:00", "due": "", "closes": "", "timezone": "Europe/Berlin"}
-    answer = await send(course, "/dates/A2", data=fields, headers=FORM)
+    answer = await ask(course, "POST", "/dates/A2", "prof", data=fields, headers=FORM)
     assert answer.headers["location"].endswith("done=dates&item=A2")
-    assert "A2" in await look(course, "/", "alice")
+    assert "A2" in (await see(course, "/", "alice")).text
     told = (await ask(course, "GET", "/dates", "prof")).json()["A2"]
     assert told["opens"] == "2026-08-31T07:00:00Z"
 
@@ -92,12 +78,14 @@ async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(tmp_pat
     dates = "duedate = 1788500000\ncutoffdate = 1788600000\nallowsubmissionsfromdate = 1788400000\n"
     course = make_hub(tmp_path / "course", f'[[assignments]]\nname = "A 1"\ndir = "A1"\n{dates}')
     course.publish("A1")
-    assert "A1" not in await look(course, "/", "alice")
-    assert (await look(course, "/course/items/A1")).count("(Moodle)") == 3
-    answer = (await send(course, "/dates/A1", json={"due": "2026-09-20T12:00Z"})).json()
+    assert "A1" not in (await see(course, "/", "alice")).text
+    assert (await see(course, "/course/items/A1", "prof")).text.count("(Moodle)") == 3
+    answer = (
+        await ask(course, "POST", "/dates/A1", "prof", json={"due": "2026-09-20T12:00Z"})
+    ).json()
     assert answer["closes"] == answer["due"], "submissions do not end before the due date"
-    await send(course, "/dates/A1", json={"opens": "2026-08-20T12:00Z"})
-    assert "A1" in await look(course, "/", "alice")
+    await ask(course, "POST", "/dates/A1", "prof", json={"opens": "2026-08-20T12:00Z"})
+    assert "A1" in (await see(course, "/", "alice")).text
     told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
     assert told["opens_from"] == "set by an instructor"
     course.close()
@@ -105,7 +93,9 @@ async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(tmp_pat
 
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
     fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
-    assert (await send(course, "/dates/A1", data=fields, headers=FORM)).status_code == 303
+    assert (
+        await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
+    ).status_code == 303
     told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
     assert (told["due_from"], told["closes_from"]) == ('[items."A1"]', "set by an instructor")
 
@@ -113,7 +103,7 @@ async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course:
 async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None:
     put(course.course, "alice", timedelta(hours=15))
     fields = {"due": "2026-12-24T12:00", "closes": "", "timezone": "UTC"}
-    seen = await send(course, "/dates/A1", data=fields, headers=FORM)
+    seen = await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
     assert seen.status_code == 200
     assert "1 of 1 marks change." in seen.text
     assert 'action="/dates/A1"' in seen.text
@@ -121,7 +111,9 @@ async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None
     assert told["due"] == "2026-09-03T18:00:00Z"
     version = re.search(r'name="version" value="([^"]*)"', seen.text)
     assert version is not None
-    saved = await send(course, "/dates/A1", data={**fields, "version": version[1]}, headers=FORM)
+    saved = await ask(
+        course, "POST", "/dates/A1", "prof", data={**fields, "version": version[1]}, headers=FORM
+    )
     assert saved.status_code == 303
     told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
     assert told["due"] == "2026-12-24T12:00:00Z"
@@ -134,8 +126,8 @@ async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) 
     with Gradebook(course.course / "gradebook.db") as book:
         LateWork(book).record([change], by="prof", at=until)
     for path in ("/course/items", "/course/items/A1", "/board/A1", "/"):
-        assert "2026-09-03T18:00:00+00:00" in await look(course, path), path
-    home = await look(course, "/", "alice")
+        assert "2026-09-03T18:00:00+00:00" in (await see(course, path, "prof")).text, path
+    home = (await see(course, "/", "alice")).text
     assert "2026-09-06T18:00:00+00:00" in home
     assert "extended" in home
     answer = await ask(course, "GET", "/standing/alice/A1")
@@ -148,12 +140,12 @@ async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(tmp_path
     course = make_hub(tmp_path / "course", toml)
     course.publish("A1")
     course.publish("A2")
-    home = await look(course, "/", "alice")
+    home = (await see(course, "/", "alice")).text
     assert re.search(r"was due <time[^>]*>[^<]*</time>, closes <time", home)
     assert re.search(r"<span>closes <time", home)
     await begin(course)
-    await send(course, "/submit/alice/A1")
-    shown = await look(course, "/submissions/alice/A1", "alice")
+    await ask(course, "POST", "/submit/alice/A1", "prof")
+    shown = (await see(course, "/submissions/alice/A1", "alice")).text
     assert re.search(r"This item <span[^>]*>was due", shown)
     course.close()
 
@@ -166,7 +158,7 @@ async def test_the_first_page_is_in_the_order_of_what_is_next(tmp_path: Path) ->
     course = make_hub(tmp_path / "course", toml)
     for name in ("A1", "A2", "A3", "A4", "A5"):
         course.publish(name)
-    home = await look(course, "/", "alice")
+    home = (await see(course, "/", "alice")).text
     assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A1", "A4", "A5"]
     assert "closed <time" in home
     course.close()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from mograder.auth.roles import Role
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
 from mograder.sessions.copy_updates import KeptText
@@ -17,6 +16,7 @@ from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Origin, digest_of
 from mograder.web.hub.copies.hub_updates import KeptHistory, MergePlacement
 from tests.support.hub_app import NOTEBOOK, Hub, hub
+from tests.support.hub_copies import ask
 from tests.support.threads import at_once
 
 __all__ = ["hub"]
@@ -39,8 +39,9 @@ def history(hub: Hub) -> KeptHistory:
 
 async def publish(hub: Hub, text: str) -> None:
     """Publish an item as an instructor does."""
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        response = await client.post("/publish/A1", files=[("files", ("A1.py", text.encode()))])
+    response = await ask(
+        hub, "POST", "/publish/A1", "prof", files=[("files", ("A1.py", text.encode()))]
+    )
     assert response.status_code == 200
 
 

@@ -24,7 +24,7 @@ from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, hub, make_hub
-from tests.support.hub_copies import FORM
+from tests.support.hub_copies import FORM, see
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 __all__ = ["hub"]
@@ -42,13 +42,6 @@ def course(hub: Hub) -> Iterator[ReleasedCourse]:
         course.mark("alice", 6, marker=MARKER)
         (hub.course / "marking.json").write_text('["A1"]\n')
         yield course
-
-
-async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
-    """Look at a page with a browser."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        return await client.get(path)
 
 
 async def post(hub: Hub, path: str, user: str, **fields: object) -> httpx.Response:

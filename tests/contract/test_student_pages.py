@@ -6,10 +6,8 @@ import asyncio
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -19,7 +17,7 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.web.hub.copies.copy_pages import extract
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
-from tests.support.hub_copies import FORM, WORK, begin, folder, kept
+from tests.support.hub_copies import WORK, begin, folder, kept, press, see
 
 __all__ = ["hub"]
 
@@ -57,20 +55,6 @@ if __name__ == "__main__":
 """
 
 
-async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
-    """Look at a page with a browser."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        return await client.get(path)
-
-
-async def post(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
-    """Press a button without scripts."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role) as client:
-        return await client.post(path, headers=FORM)
-
-
 async def test_b54_b57_before_a_reset_a_page_says_what_is_kept_and_where(hub: Hub) -> None:
     await begin(hub)
     page = (await see(hub, "/reset/alice/A1")).text
@@ -78,7 +62,7 @@ async def test_b54_b57_before_a_reset_a_page_says_what_is_kept_and_where(hub: Hu
     assert "Under Versions" in page
     assert 'method="post" action="/reset/alice/A1"' in page
     assert kept(hub) == []
-    answer = await post(hub, "/reset/alice/A1")
+    answer = await press(hub, "/reset/alice/A1")
     told = (await see(hub, answer.headers["location"])).text
     assert "A1 begins anew." in told
     assert kept(hub) == [WORK]
@@ -97,14 +81,14 @@ async def test_what_was_not_begun_or_is_unknown_cannot_be_reset(hub: Hub) -> Non
 
 async def test_an_earlier_version_is_looked_at_and_put_back(hub: Hub) -> None:
     await begin(hub)
-    await post(hub, "/reset/alice/A1")
+    await press(hub, "/reset/alice/A1")
     page = (await see(hub, "/versions/alice/A1")).text
     look = re.search(r'href="(/look/alice/A1/A1.bak[^"]+)"', page)
     back = re.search(r'action="(/restore/alice/A1/[^"]+)"', page)
     assert look is not None
     assert back is not None
     assert "2 + 2" in (await see(hub, look[1])).text
-    answer = await post(hub, back[1])
+    answer = await press(hub, back[1])
     assert "The earlier version of A1 is back." in (await see(hub, answer.headers["location"])).text
     assert (folder(hub) / "A1.py").read_text() == WORK
 
@@ -128,7 +112,7 @@ async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub
             CheckResult("Q2: size", "success", (), 1.0, 1.0, 2),
         ),
     )
-    answer = await post(hub, "/validate/alice/A1")
+    answer = await press(hub, "/validate/alice/A1")
     assert answer.headers["location"] == "/validation/alice/A1"
     page = (await see(hub, "/validation/alice/A1")).text
     assert "Not there yet." in page
@@ -140,14 +124,14 @@ async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub
     home = (await see(hub, "/")).text
     assert "1 of 2 checks pass" in home
     assert (await see(hub, "/versions/alice/A1")).text.count("1 of 2 checks passed") == 1
-    await post(hub, "/reset/alice/A1")
+    await press(hub, "/reset/alice/A1")
     assert "1 of 2 checks pass" not in (await see(hub, "/")).text
 
 
 async def test_a_form_of_a_validation_that_takes_long_is_answered_by_its_result(hub: Hub) -> None:
     await begin(hub)
     hub.runs.hold = asyncio.Event()
-    pressed = asyncio.create_task(post(hub, "/validate/alice/A1"))
+    pressed = asyncio.create_task(press(hub, "/validate/alice/A1"))
     assert await asyncio.wait((pressed,), timeout=0.05) == (set(), {pressed})
     hub.runs.hold.set()
     assert (await pressed).headers["location"] == "/validation/alice/A1"
@@ -173,7 +157,7 @@ duedate = 4102444800
     async with running(made.app):
         await begin(made)
         text = (await see(made, "/")).text
-        submitted = await post(made, "/submit/alice/A1")
+        submitted = await press(made, "/submit/alice/A1")
         told = (await see(made, submitted.headers["location"])).text
     made.close()
     assert "The hub does not submit to Moodle" in text
@@ -222,7 +206,7 @@ async def test_thirty_assignments_are_a_page_under_sixty_kilobytes_with_its_asse
 ) -> None:
     for number in range(30):
         hub.publish(f"A{number:02}-A-name-of-usual-length")
-        await post(hub, f"/download/A{number:02}-A-name-of-usual-length")
+        await press(hub, f"/download/A{number:02}-A-name-of-usual-length")
     total = 0
     async with hub.client("alice", browser=True) as client:
         page = await client.get("/")

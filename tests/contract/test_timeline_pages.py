@@ -17,7 +17,7 @@ from mograder.core.errors import Busy
 from mograder.core.names import ItemName, rehearsal_user
 from mograder.store.versions.versions import digest_of
 from tests.support.hub_app import NOTEBOOK, Hub, open_hub
-from tests.support.hub_copies import FORM, ask, begin, folder, send
+from tests.support.hub_copies import ask, begin, folder, press, send
 
 BAD = "<script>alert('x')</script>"
 SECOND = """
@@ -48,13 +48,6 @@ async def see(hub: Hub, path: str, user: str = "alice") -> str:
         answer = await client.get(path)
     assert answer.status_code == 200, answer.text
     return answer.text
-
-
-async def press(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
-    """Press a button of a page."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role) as client:
-        return await client.post(path, headers=FORM)
 
 
 async def lived(hub: Hub, *texts: str) -> Path:

@@ -21,7 +21,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, make_hub, running
-from tests.support.hub_copies import begin
+from tests.support.hub_copies import ask, begin
 
 SETTINGS = """title = "Numerics"
 [hub]
@@ -110,8 +110,7 @@ async def test_answers_and_requests_that_wait_are_counted_and_lead_to_their_page
 async def test_who_asks_for_help_leads_to_the_board(hub: Hub) -> None:
     await begin(hub)
     hub.start("alice", "A1")
-    async with hub.client("alice") as client:
-        await client.post("/help/alice/A1", json={"label": "", "text": "How?"})
+    await ask(hub, "POST", "/help/alice/A1", json={"label": "", "text": "How?"})
     text = await today(hub)
     assert "<h3>A1: alice</h3>" in part(text, "asking")
     assert 'href="/board/A1"' in part(text, "asking")
@@ -147,8 +146,7 @@ async def test_settings_of_an_item_by_a_part_of_its_name_are_a_problem(tmp_path:
 async def test_problems_are_counted_beside_the_page_that_tells_them(hub: Hub) -> None:
     release = hub.course / "hub-release" / "A2" / "A2.py"
     release.write_text('# /// script\n# dependencies = ["no-such-package"]\n# ///\n' + NOTEBOOK)
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        await client.post("/warm-cache")
+    await ask(hub, "POST", "/warm-cache", "prof")
     text = await today(hub)
     assert "A2 cannot be opened" in part(text, "problems")
     assert int(count(text, "wrong")) >= 1

@@ -19,6 +19,7 @@ from mograder.web.hub.features import OPTIONAL
 from mograder.web.route import Access, Route
 from tests.support.hub import HubProcess
 from tests.support.hub_app import Hub, hub
+from tests.support.hub_copies import ask
 from tests.support.lti_hub import ORIGIN, LtiHub, lti_hub
 from tests.support.lti_platform import lti_platform
 
@@ -137,11 +138,10 @@ async def test_only_those_three_take_posts_of_other_sites(lti: LtiHub) -> None:
 
 
 async def test_a_hub_without_other_systems_has_none_of_these_doors(hub: Hub) -> None:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        for route in ROUTES:
-            answer = await client.request(route.method, _address(route))
-            assert answer.status_code == 404, _name(route)
-        assert "/auth/oidc" not in (await client.get("/login")).text
+    for route in ROUTES:
+        answer = await ask(hub, route.method, _address(route), "prof")
+        assert answer.status_code == 404, _name(route)
+    assert "/auth/oidc" not in (await ask(hub, "GET", "/login", "prof")).text
 
 
 NEEDED = ("joserfc", "mograder.auth.jose", "mograder.web.hub.lti.launch")

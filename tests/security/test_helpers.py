@@ -12,6 +12,7 @@ import pytest_asyncio
 from mograder.auth.roles import Role
 from mograder.store.hub.board import Board
 from tests.support.hub_app import ORIGIN, Hub, hub
+from tests.support.hub_copies import ask
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import served_on_unix
 
@@ -29,15 +30,13 @@ async def asked(hub: Hub) -> AsyncIterator[Hub]:
         hub.start("alice", "A1", server=socket)
         hub.start("alice", "A2", server=socket)
         hub.start("bob", "A1", server=socket)
-        async with hub.client("alice") as client:
-            assert (await client.post("/help/alice/A1", json={})).status_code == 200
+        assert (await ask(hub, "POST", "/help/alice/A1", json={})).status_code == 200
         yield hub
 
 
 async def status(hub: Hub, user: str, path: str = SESSION) -> int:
     """The answer to a program's request to a session."""
-    async with hub.client(user) as client:
-        return (await client.get(path)).status_code
+    return (await ask(hub, "GET", path, user)).status_code
 
 
 async def act(hub: Hub, helper: str, what: str, user: str = "alice") -> int:
@@ -85,29 +84,26 @@ async def test_a_student_who_is_no_marker_is_no_helper_even_in_the_database(aske
     board, now = Board(asked.engine), asked.clock.now()
     board.take("A1", "alice", "bob", now)
     board.join("A1", "alice", "bob")
-    async with asked.client("alice") as client:  # the hub reads the tables again
-        await client.post("/help/alice/A1", json={})
+    await ask(asked, "POST", "/help/alice/A1", json={})
     assert await status(asked, "bob") == 403
     assert await act(asked, "bob", "take") == 403
-    async with asked.client("bob") as client:
-        assert (await client.get("/look/alice/A1")).status_code == 403
-        assert (await client.get("/standing/alice/A1")).status_code == 403
+    assert (await ask(asked, "GET", "/look/alice/A1", "bob")).status_code == 403
+    assert (await ask(asked, "GET", "/standing/alice/A1", "bob")).status_code == 403
 
 
 async def test_a_marker_may_do_nothing_else_with_the_notebook(asked: Hub) -> None:
     await act(asked, "marta", "take")
     await act(asked, "marta", "together")
-    async with asked.client("marta") as client:
-        for method, path in (
-            ("POST", "/stop-edit/alice/A1"),
-            ("POST", "/start-edit/alice/A1"),
-            ("POST", "/reset/alice/A1"),
-            ("POST", "/submit/alice/A1"),
-            ("GET", "/export/alice/A1"),
-            ("POST", "/help/alice/A1"),
-            ("DELETE", "/help/alice/A1"),
-        ):
-            assert (await client.request(method, path)).status_code == 403, path
+    for method, path in (
+        ("POST", "/stop-edit/alice/A1"),
+        ("POST", "/start-edit/alice/A1"),
+        ("POST", "/reset/alice/A1"),
+        ("POST", "/submit/alice/A1"),
+        ("GET", "/export/alice/A1"),
+        ("POST", "/help/alice/A1"),
+        ("DELETE", "/help/alice/A1"),
+    ):
+        assert (await ask(asked, method, path, "marta")).status_code == 403, path
     assert ("alice", "A1") in {(key.user, key.item) for key in asked.pool.running}
 
 
@@ -122,8 +118,7 @@ async def test_a_helpers_page_ends_with_the_help(asked: Hub) -> None:
         assert (await client.get(root, headers=framed)).status_code == 200
         assert "Close the request" in shown.text
         assert "Stop</button>" not in shown.text
-        async with asked.client("alice") as alice:
-            await alice.delete("/help/alice/A1")
+        await ask(asked, "DELETE", "/help/alice/A1")
         ended = await client.get(root, headers=framed)
         assert ended.status_code == 404
         assert "This session has ended" in ended.text
@@ -136,8 +131,7 @@ async def test_the_owner_ends_the_page_of_an_instructor_as_well(asked: Hub) -> N
         [root] = re.findall(r'<iframe[^>]* src="([^"]+)"', (await client.get(SESSION)).text)
         framed = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate"}
         assert (await client.get(root, headers=framed)).status_code == 200
-        async with asked.client("alice") as alice:
-            await alice.delete("/help/alice/A1")
+        await ask(asked, "DELETE", "/help/alice/A1")
         assert (await client.get(root, headers=framed)).status_code == 404
     done = [(who, what) for who, what, *_ in asked.audit()]
     assert ("prof", "work together") in done

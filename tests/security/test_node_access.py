@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.machines.machines import ROUTES as MACHINE_ROUTES
 from mograder.web.route import Access, Route
 from tests.support.hub_app import ORIGIN, SECRET, Hub, make_hub, running
+from tests.support.hub_copies import ask
 from tests.support.joined_nodes import connected
 
 SETTINGS = """title = "Numerics"
@@ -54,21 +54,18 @@ def test_every_route_demands_an_instructor() -> None:
 async def test_an_outsider_a_student_and_a_marker_are_refused(hub: Hub, route: Route) -> None:
     before = Nodes(hub.engine).all()
     for user in ("", "alice", "mallory", "marta"):
-        async with hub.client(user) as client:
-            answer = await client.request(route.method, _address(route))
+        answer = await ask(hub, route.method, _address(route), user)
         assert answer.status_code == 403, user
         assert "n1" not in answer.text, user
     assert Nodes(hub.engine).all() == before
     assert {each[3] for each in hub.audit()} <= {"refused"}
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        assert (await client.request(route.method, _address(route))).status_code == 200
+    assert (await ask(hub, route.method, _address(route), "prof")).status_code == 200
 
 
 @pytest.mark.parametrize("route", MACHINE_ROUTES, ids=_name)
 async def test_a_token_for_metrics_reads_no_nodes(hub: Hub, route: Route) -> None:
     headers = {"Authorization": f"Bearer {make_metrics_token(SECRET, 'prometheus', 0)}"}
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        await client.get("/nodes")  # so that the hub has read its nodes
+    await ask(hub, "GET", "/nodes", "prof")  # so that the hub has read its nodes
     async with hub.client() as client:
         answer = await client.request(route.method, _address(route), headers=headers)
         assert answer.status_code == 403

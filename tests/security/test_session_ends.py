@@ -20,6 +20,7 @@ from mograder.auth.cookies import COOKIE, LIFETIME, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub
+from tests.support.hub_copies import ask
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import served_on_unix
 
@@ -104,22 +105,20 @@ async def asked(hub: Hub) -> AsyncIterator[Hub]:
     (hub.course / "allowed_users.txt").write_text("alice\nbob\n")
     async with served_on_unix(Upstream()) as socket:
         hub.start("alice", "A1", server=socket)
-        async with hub.client("alice") as client:
-            assert (await client.post("/help/alice/A1", json={})).status_code == 200
-        async with hub.client("marta") as client:
-            for what in ("take", "together"):
-                assert (await client.post(f"/board/A1/help/alice/{what}")).status_code == 303
+        assert (await ask(hub, "POST", "/help/alice/A1", json={})).status_code == 200
+        for what in ("take", "together"):
+            assert (
+                await ask(hub, "POST", f"/board/A1/help/alice/{what}", "marta")
+            ).status_code == 303
         yield hub
 
 
 async def withdraw(hub: Hub) -> None:
-    async with hub.client("alice") as client:
-        assert (await client.delete("/help/alice/A1")).status_code == 200
+    assert (await ask(hub, "DELETE", "/help/alice/A1")).status_code == 200
 
 
 async def revoke(hub: Hub) -> None:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        assert (await client.post("/revoke-token/alice")).status_code == 200
+    assert (await ask(hub, "POST", "/revoke-token/alice", "prof")).status_code == 200
 
 
 async def sign_out(hub: Hub) -> None:
@@ -133,8 +132,9 @@ async def take_off_the_list(hub: Hub) -> None:
     async with hub.client() as client:
         headers = {**by_login(hub, "prof"), "Accept": "text/html"}
         assert "<iframe" in (await client.get(SESSION + "/", headers=headers)).text
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        assert (await client.post("/sync-users", json={"users": ["bob"]})).status_code == 200
+    assert (
+        await ask(hub, "POST", "/sync-users", "prof", json={"users": ["bob"]})
+    ).status_code == 200
     assert hub.pool.running
 
 

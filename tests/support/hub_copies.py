@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from mograder.auth.roles import Role
+from mograder.core.names import INSTRUCTOR
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub
 
 WORK = NOTEBOOK.replace("1 + 1", "2 + 2")
@@ -17,9 +18,19 @@ FORM = {"Accept": "text/html", "Origin": ORIGIN}
 
 async def ask(hub: Hub, method: str, path: str, user: str = "alice", **more: Any) -> httpx.Response:
     """One request of a program with a token."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
+    role = Role.INSTRUCTOR if user in ("prof", INSTRUCTOR) else Role.STUDENT
     async with hub.client(user, role=role) as client:
         return await client.request(method, path, **more)
+
+
+async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
+    """Look at a page with a browser."""
+    return await ask(hub, "GET", path, user, headers={"Accept": "text/html"})
+
+
+async def press(hub: Hub, path: str, user: str = "alice", **more: Any) -> httpx.Response:
+    """Send a form as a browser does."""
+    return await ask(hub, "POST", path, user, headers=FORM, **more)
 
 
 async def send(

@@ -49,7 +49,8 @@ async def open_proxy(
 
     With a ``url``, that of a front, everything goes through there.
     """
-    upstream, bound = Upstream(), {"limits.request_mb": request_mb}
+    upstream = Upstream()
+    bound: dict[str, object] = {"limits.request_mb": request_mb}
     async with (
         served_on_unix(upstream) as path,
         running_rig(answer_seconds=2, overrides=bound, port=port) as rig,

@@ -14,6 +14,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import Hub, hub
+from tests.support.hub_copies import ask
 
 __all__ = ["hub"]
 
@@ -103,14 +104,13 @@ async def test_a_name_without_any_work_is_not_found(marked: Hub, path: str) -> N
 
 
 async def test_the_switch_opens_and_closes_and_is_recorded(marked: Hub) -> None:
-    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
-        opened = await client.post("/marking/A2/open", data={"open": "1"})
-        assert opened.headers["location"] == "/marking?done=opened&item=A2"
-        assert "A2 is open for markers." in _words(
-            (await client.get(opened.headers["location"])).text
-        )
-        closed = await client.post("/marking/A1/open", data={"open": "0"})
-        assert closed.headers["location"] == "/marking?done=closed&item=A1"
+    opened = await ask(marked, "POST", "/marking/A2/open", "prof", data={"open": "1"})
+    assert opened.headers["location"] == "/marking?done=opened&item=A2"
+    assert "A2 is open for markers." in _words(
+        (await ask(marked, "GET", opened.headers["location"], "prof")).text
+    )
+    closed = await ask(marked, "POST", "/marking/A1/open", "prof", data={"open": "0"})
+    assert closed.headers["location"] == "/marking?done=closed&item=A1"
     assert (marked.course / "marking.json").read_text() == '["A2"]\n'
     found = [line[1:] for line in marked.audit() if "marking" in line[1]]
     assert found == [("open for marking", "A2", "ok"), ("close for marking", "A1", "ok")]
@@ -118,8 +118,9 @@ async def test_the_switch_opens_and_closes_and_is_recorded(marked: Hub) -> None:
 
 @pytest.mark.parametrize("value", ["", "2", "true"])
 async def test_a_switch_without_a_direction_changes_nothing(marked: Hub, value: str) -> None:
-    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
-        assert (await client.post("/marking/A1/open", data={"open": value})).status_code == WRONG
+    assert (
+        await ask(marked, "POST", "/marking/A1/open", "prof", data={"open": value})
+    ).status_code == WRONG
     assert (marked.course / "marking.json").read_text() == '["A1"]\n'
 
 
@@ -142,18 +143,18 @@ async def test_the_numbers_follow_a_mark_that_another_program_gives(marked: Hub)
 
 async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
     """The page of each marker tells the own share."""
-    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
-        shared = await client.post("/marking/A1/share", data={"markers": "marta, marta"})
-        assert shared.headers["location"] == "/marking/A1?done=shared&item=marta"
-        shown = _words((await client.get(shared.headers["location"])).text)
-        assert "The answers are shared out among marta." in shown
+    shared = await ask(
+        marked, "POST", "/marking/A1/share", "prof", data={"markers": "marta, marta"}
+    )
+    assert shared.headers["location"] == "/marking/A1?done=shared&item=marta"
+    shown = _words((await ask(marked, "GET", shared.headers["location"], "prof")).text)
+    assert "The answers are shared out among marta." in shown
     assert "2 in your share" in _words(await _page(marked, "marta", "/marking/A1"))
     assert ("share out marking", "A1", "ok") in [line[1:] for line in marked.audit()]
 
 
 @pytest.mark.parametrize("value", ["a/b", "marta, \x01", "x" * 300])
 async def test_answers_are_shared_out_among_users_only(marked: Hub, value: str) -> None:
-    async with marked.client("prof", role=Role.INSTRUCTOR) as client:
-        answer = await client.post("/marking/A1/share", data={"markers": value})
+    answer = await ask(marked, "POST", "/marking/A1/share", "prof", data={"markers": value})
     assert answer.status_code == WRONG
     assert "in your share" not in _words(await _page(marked, "marta", "/marking/A1"))

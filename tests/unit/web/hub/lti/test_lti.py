@@ -17,6 +17,7 @@ from mograder.store.external.lti_platforms import Platforms
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from tests.support.hub_app import make_hub
+from tests.support.hub_copies import ask
 from tests.support.lti.state import ASSISTANT
 from tests.support.lti.tokens import LTI
 from tests.support.lti_hub import (
@@ -45,8 +46,7 @@ async def dates_after(lti: LtiHub, who: str, **custom: str) -> dict[str, str | N
     async with lti.tab() as tab:
         claims = {f"{LTI}custom": {"item": "A1", **custom}}
         await tab.launch(who, lti.activity("A1"), changed=claims)
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return dict((await client.get("/dates")).json()["A1"])
+    return dict((await ask(lti.hub, "GET", "/dates", "prof")).json()["A1"])
 
 
 async def test_a_teachers_launch_brings_the_platforms_dates(lti: LtiHub) -> None:

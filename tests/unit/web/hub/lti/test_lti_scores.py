@@ -14,6 +14,7 @@ from mograder.store.external.lti_scores import ScoreState
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.roster_watch import end_removed
+from tests.support.hub_copies import ask
 from tests.support.lti.state import Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
 from tests.support.released_course import ReleasedCourse, open_released_course
@@ -50,9 +51,8 @@ def there(lti: LtiHub, activity: Activity, username: str = "alice") -> Grade:
 
 async def release(lti: LtiHub) -> int:
     """Release all marks of the item by the instructors' page; return the answer's status."""
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR) as prof:
-        form = {"action": "release", "for": "all"}
-        return (await prof.post("/marking/A1/release", data=form)).status_code
+    form = {"action": "release", "for": "all"}
+    return (await ask(lti.hub, "POST", "/marking/A1/release", "prof", data=form)).status_code
 
 
 async def test_a_mark_released_on_the_page_is_on_the_platform_by_itself(
@@ -127,16 +127,14 @@ def _gone(lti: LtiHub) -> int:
 
 @pytest.mark.parametrize("number", ["-1", "x", "9" * 30, "٣"])
 async def test_a_number_that_is_none_is_refused(lti: LtiHub, number: str) -> None:
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR) as prof:
-        assert (await prof.post(AGAIN, data={"number": number})).status_code == 400
+    assert (await ask(lti.hub, "POST", AGAIN, "prof", data={"number": number})).status_code == 400
 
 
 async def test_a_member_who_comes_is_let_in_and_others_are_not(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         await tab.launch("alice", lti.activity("A1"))
         assert (await tab.browser.get("/", headers={"Accept": "text/html"})).status_code == 200
-    async with lti.hub.client("mallory") as mallory:
-        assert (await mallory.get("/")).status_code == 403
+    assert (await ask(lti.hub, "GET", "/", "mallory")).status_code == 403
     async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
         people = await prof.get("/course/people")
         assert "members of the course on the learning platform may come in" in people.text
@@ -174,8 +172,7 @@ async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> Non
     async with lti.tab() as tab:
         answer = await tab.launch("alice", lti.activity("A1"), changed={"exp": 1})
         assert answer.status_code == 403
-    async with lti.hub.client("alice") as alice:
-        assert (await alice.get("/")).status_code == 403
+    assert (await ask(lti.hub, "GET", "/")).status_code == 403
 
 
 async def test_marks_that_wait_are_sent_after_the_hub_starts_again(

@@ -12,7 +12,7 @@ from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes
 from mograder.web.hub.machines.machines import ROUTES as MACHINE_ROUTES
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import FORM
+from tests.support.hub_copies import FORM, ask
 from tests.support.joined_nodes import connected, joined, lapse, status
 
 PAGE = "/course/machines"
@@ -36,13 +36,13 @@ async def see(hub: Hub, path: str = PAGE) -> str:
 
 
 async def change(hub: Hub, name: str, action: str) -> int:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return (await client.post(f"/nodes/{name}/{action}")).status_code
+    return (await ask(hub, "POST", f"/nodes/{name}/{action}", "prof")).status_code
 
 
 async def states(hub: Hub) -> dict[str, str]:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return {each["name"]: each["state"] for each in (await client.get("/nodes")).json()}
+    return {
+        each["name"]: each["state"] for each in (await ask(hub, "GET", "/nodes", "prof")).json()
+    }
 
 
 async def test_without_nodes_the_page_says_how_one_comes(hub: Hub) -> None:
@@ -93,8 +93,7 @@ async def test_draining_is_asked_for_and_taken_back(hub: Hub) -> None:
 
 async def test_a_node_that_drains_by_itself_says_until_when(hub: Hub) -> None:
     connected(hub.engine, "n1", draining=True, drain_seconds=600.0)
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        (entry,) = (await client.get("/nodes")).json()
+    (entry,) = (await ask(hub, "GET", "/nodes", "prof")).json()
     assert entry["state"] == "draining"
     assert entry["ends"] == pytest.approx(hub.clock.now().timestamp() + 600, abs=1)
     text = await see(hub)
@@ -137,8 +136,7 @@ async def test_an_unknown_node_is_not_found(hub: Hub, name: str, action: str) ->
 
 async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
     connected(hub.engine, "n1")
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        answer = await client.post("/nodes/n1/drain", headers=FORM)
+    answer = await ask(hub, "POST", "/nodes/n1/drain", "prof", headers=FORM)
     assert answer.status_code == 303
     assert answer.headers["location"] == f"{PAGE}?done=drain-node&item=n1"
     text = await see(hub, answer.headers["location"])
@@ -152,9 +150,8 @@ async def test_what_a_node_says_is_shown_as_text(hub: Hub) -> None:
     note = NodeNote("n2", "<script>", status().model_dump_json()[:-3])
     assert Nodes(hub.engine).renew_leases({"n2": b"n2".hex()}, 12, [note])
     assert "<script>" not in (await see(hub)).replace('<script type="module"', "")
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        for path in ("/nodes", "/metrics"):
-            assert (await client.get(path)).status_code == 200, path
+    for path in ("/nodes", "/metrics"):
+        assert (await ask(hub, "GET", path, "prof")).status_code == 200, path
 
 
 async def test_students_are_told_that_a_machine_will_be_shut_down(hub: Hub) -> None:

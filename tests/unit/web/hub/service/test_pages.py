@@ -6,25 +6,17 @@ import os
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR, ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import ORIGIN, Hub, make_hub
+from tests.support.hub_copies import ask, see
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
-
-
-async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
-    """Look at a page with a browser."""
-    role = Role.INSTRUCTOR if user in ("prof", INSTRUCTOR) else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        return await client.get(path)
 
 
 async def test_somebody_not_signed_in_reads_how_to_sign_in(hub: Hub) -> None:
@@ -149,8 +141,7 @@ async def test_a_form_on_a_full_hub_is_answered_503_with_a_time(hub: Hub) -> Non
         page = await client.post("/start-edit-deep/A1", headers={"Origin": ORIGIN})
     assert (page.status_code, page.headers["retry-after"]) == (503, "90")
     assert "The line is full." in page.text
-    async with hub.client("alice") as client:
-        program = await client.post("/start-edit-deep/A1")
+    program = await ask(hub, "POST", "/start-edit-deep/A1")
     assert (program.status_code, program.headers["retry-after"]) == (503, "90")
 
 
@@ -220,8 +211,7 @@ async def test_b39_somebody_who_is_not_enrolled_reads_a_friendly_page(hub: Hub) 
 async def test_a_refusal_is_recorded_once_a_minute(hub: Hub) -> None:
     for _ in range(3):
         await see(hub, "/start-edit/bob/A1")
-        async with hub.client("alice") as client:
-            await client.post("/start-edit/bob/A1")
+        await ask(hub, "POST", "/start-edit/bob/A1")
     refused = ("alice", "access", "POST /start-edit/bob/A1", "refused")
     assert hub.audit().count(refused) == 1
 
@@ -252,8 +242,7 @@ async def test_a_bug_of_ours_answers_500_without_a_traceback(
 ) -> None:
     hub.pool.running[None] = None  # type: ignore[index,assignment]
     page = await see(hub, "/")
-    async with hub.client("alice") as client:
-        program = await client.get("/sessions")
+    program = await ask(hub, "GET", "/sessions")
     assert (page.status_code, program.status_code) == (500, 500)
     assert page.headers["x-request-id"] in page.text
     assert program.headers["x-request-id"] in program.json()["detail"]
@@ -278,8 +267,7 @@ async def test_pages_carry_the_security_headers_and_nothing_inline(hub: Hub, pat
 
 @pytest.mark.parametrize("path", ["/assignments", "/nope", "/health"])
 async def test_answers_for_programs_carry_them_too(hub: Hub, path: str) -> None:
-    async with hub.client("alice") as client:
-        response = await client.get(path)
+    response = await ask(hub, "GET", path)
     assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
@@ -320,8 +308,7 @@ async def test_under_a_prefix_every_address_carries_it(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_method_is_refused(hub: Hub) -> None:
-    async with hub.client("alice") as client:
-        response = await client.get("/start-run/L01")
+    response = await ask(hub, "GET", "/start-run/L01")
     assert (response.status_code, response.json()) == (405, {"detail": "Method Not Allowed"})
 
 

@@ -9,6 +9,7 @@ import pytest
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from tests.support.hub_app import Hub, hub, make_hub
+from tests.support.hub_copies import ask
 
 __all__ = ["hub"]
 
@@ -17,16 +18,16 @@ ASK = "/standing/alice/A1?session=alice-A1"
 
 async def test_a_session_that_runs_and_one_that_took_its_place(hub: Hub) -> None:
     hub.start("alice", "A1")
-    async with hub.client("alice") as alice:
-        assert (await alice.get(ASK)).json()["state"] == "running"
-        assert (await alice.get("/standing/alice/A1?session=before")).json()["state"] == "replaced"
+    assert (await ask(hub, "GET", ASK)).json()["state"] == "running"
+    assert (await ask(hub, "GET", "/standing/alice/A1?session=before")).json()[
+        "state"
+    ] == "replaced"
 
 
 async def test_an_ending_is_explained_by_the_id_of_the_session(hub: Hub) -> None:
     hub.start("alice", "A1")
     hub.end("alice", "A1", EndReason.OUTPUT)
-    async with hub.client("alice") as alice:
-        told = (await alice.get(ASK)).json()
+    told = (await ask(hub, "GET", ASK)).json()
     assert told["state"] == "ended"
     assert "printed too much" in told["title"]
 
@@ -34,21 +35,19 @@ async def test_an_ending_is_explained_by_the_id_of_the_session(hub: Hub) -> None
 async def test_another_persons_ending_is_not_told_under_ones_own_name(hub: Hub) -> None:
     hub.start("bob", "A1")
     hub.end("bob", "A1", EndReason.CRASHED, detail="bob's secret")
-    async with hub.client("alice") as alice:
-        for session in ("bob-A1", "never-was", "x" * 5000, "%00"):
-            told = (await alice.get(f"/standing/alice/A1?session={session}")).json()
-            assert (told["state"], told["title"]) == ("ended", "This session has ended.")
+    for session in ("bob-A1", "never-was", "x" * 5000, "%00"):
+        told = (await ask(hub, "GET", f"/standing/alice/A1?session={session}")).json()
+        assert (told["state"], told["title"]) == ("ended", "This session has ended.")
 
 
 async def test_when_the_copy_was_saved_and_submitted(tmp_path: Path) -> None:
     hub = make_hub(tmp_path / "course", "[hub]\ncollect = true\n")
     hub.publish("A1")
-    async with hub.client("alice") as alice:
-        nothing = (await alice.get(ASK)).json()
-        await alice.post("/download/A1")
-        saved = (await alice.get(ASK)).json()
-        await alice.post("/submit/alice/A1")
-        submitted = (await alice.get(ASK)).json()
+    nothing = (await ask(hub, "GET", ASK)).json()
+    await ask(hub, "POST", "/download/A1")
+    saved = (await ask(hub, "GET", ASK)).json()
+    await ask(hub, "POST", "/submit/alice/A1")
+    submitted = (await ask(hub, "GET", ASK)).json()
     assert (nothing["saved"], nothing["submitted"]) == (None, None)
     assert saved["saved"] > 0
     assert saved["submitted"] is None
@@ -58,13 +57,11 @@ async def test_when_the_copy_was_saved_and_submitted(tmp_path: Path) -> None:
 
 async def test_a_lecture_has_no_copy(hub: Hub) -> None:
     hub.start("alice", "L1", Mode.RUN)
-    async with hub.client("alice") as alice:
-        told = (await alice.get("/standing/alice/L1?mode=run&session=alice-L1")).json()
+    told = (await ask(hub, "GET", "/standing/alice/L1?mode=run&session=alice-L1")).json()
     assert told["state"] == "running"
     empty = {key: value for key, value in told.items() if value not in (None, "", False)}
     assert empty == {"state": "running"}
 
 
 async def test_a_name_that_is_none_is_not_found(hub: Hub) -> None:
-    async with hub.client("alice") as alice:
-        assert (await alice.get("/standing/alice/.hidden")).status_code == 404
+    assert (await ask(hub, "GET", "/standing/alice/.hidden")).status_code == 404
