@@ -13,19 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
-import pytest
-
-from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
 
+__all__ = ["proxied"]
+
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture
-async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy() as opened:
-        yield opened
 
 
 class Line:

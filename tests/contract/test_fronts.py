@@ -192,7 +192,7 @@ async def test_sessions_on_one_connection_are_not_mixed_up(proxied: RunningProxy
 
 
 async def test_errors_of_a_session_are_fenced_too(proxied: RunningProxy) -> None:
-    path = proxied.rig.directory / "none.sock"
+    path = proxied.rig.hub.course / "none.sock"
     with socket.socket(socket.AF_UNIX) as bound:  # and closed: no process listens
         bound.bind(str(path))
     gone = proxied.rig.session(path, item="A3")
@@ -297,10 +297,10 @@ async def _ended(line: ClientConnection) -> int | None:
 async def test_requests_and_sockets_are_activity(proxied: RunningProxy) -> None:
     """Idle accounting: each request is seen; what a page asks by itself does not count."""
     cap = await proxied.capability()
-    before = proxied.rig.pool.touches
+    before = proxied.rig.hub.pool.touches
     await proxied.http.get(cap + "x/y")
-    assert proxied.rig.pool.touches == before + 1
+    assert proxied.rig.hub.pool.touches == before + 1
     await proxied.http.get(cap + "api/usage")
-    assert proxied.rig.pool.touches == before + 1
+    assert proxied.rig.hub.pool.touches == before + 1
     async with proxied.connect_websocket(cap + "ws"):
-        assert proxied.rig.pool.touches > before + 1
+        assert proxied.rig.hub.pool.touches > before + 1

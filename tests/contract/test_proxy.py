@@ -7,7 +7,6 @@ theirs as well".
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -16,19 +15,15 @@ from yarl import URL
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.core.audit import Event
-from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
+
+__all__ = ["proxied"]
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
     "allow-popups-to-escape-sandbox allow-downloads"
 )
-
-
-@pytest.fixture
-async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy() as opened:
-        yield opened
 
 
 # ---- who passes -------------------------------------------------------------------------------
@@ -77,7 +72,7 @@ async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(
 
 
 async def test_who_is_not_enrolled_reads_so(proxied: RunningProxy) -> None:
-    proxied.rig.services.roster.kept_out.add("alice")
+    (proxied.rig.hub.course / "allowed_users.txt").write_text("bob\n")
     answer = await proxied.http.get(A1 + "/", headers=cookie("alice"))
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("text/html")
@@ -140,8 +135,8 @@ async def test_a_session_that_does_not_run_is_named_or_started_again(proxied: Ru
 
 
 async def test_a_session_whose_server_is_gone_answers_502(proxied: RunningProxy) -> None:
-    proxied.rig.session(proxied.rig.directory / "none.sock", item="A3")
-    proxied.rig.session(proxied.rig.directory / "none.sock", item="L1", mode=Mode.RUN)
+    proxied.rig.session(proxied.rig.hub.course / "none.sock", item="A3")
+    proxied.rig.session(proxied.rig.hub.course / "none.sock", item="L1", mode=Mode.RUN)
     edit = await proxied.http.get("/edit/user/alice/A3/", headers=bearer("alice"))
     run = await proxied.http.get("/run/user/alice/L1/", headers=bearer("alice"))
     assert (edit.status_code, edit.text) == (502, "Session unavailable")
@@ -333,8 +328,11 @@ async def test_the_same_viewer_keeps_a_capability_and_another_has_another(
     prof = await proxied.capability("prof")
     assert len(alice) == 1
     assert prof not in alice
-    assert len(proxied.rig.table.rows) == 2
-    assert all(cap.split("/")[2] not in repr(proxied.rig.table.rows) for cap in (*alice, prof))
+    assert len(proxied.rig.services.state.capabilities()) == 2
+    assert all(
+        cap.split("/")[2] not in repr(proxied.rig.services.state.capabilities())
+        for cap in (*alice, prof)
+    )
 
 
 async def test_a_deeper_page_keeps_its_own_directory(proxied: RunningProxy) -> None:
@@ -346,7 +344,7 @@ async def test_a_bearer_client_gets_the_document_untouched(proxied: RunningProxy
     answer = await proxied.http.get(A1 + "/", headers=bearer("alice"))
     assert "<base" not in answer.text
     assert answer.headers["etag"] == '"1"'
-    assert not proxied.rig.table.rows
+    assert not proxied.rig.services.state.capabilities()
 
 
 async def test_a_client_that_brings_only_a_header_leaves_no_trail_of_capabilities(
@@ -355,7 +353,7 @@ async def test_a_client_that_brings_only_a_header_leaves_no_trail_of_capabilitie
     for _ in range(5):
         await proxied.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
         proxied.http.cookies.clear()
-    assert not proxied.rig.table.rows
+    assert not proxied.rig.services.state.capabilities()
 
 
 # ---- by capability ----------------------------------------------------------------------------
@@ -444,6 +442,6 @@ async def test_signing_out_and_stopping_end_a_capability(proxied: RunningProxy) 
     capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
     assert (await proxied.http.get(cap + "x")).status_code == 404
     assert (await proxied.http.get(prof + "x")).status_code == 200
-    assert {row.username for row in proxied.rig.table.rows} == {"prof"}
+    assert {row.username for row in proxied.rig.services.state.capabilities()} == {"prof"}
     capabilities.forget_session(proxied.session.id)
     assert (await proxied.http.get(prof + "x")).status_code == 404

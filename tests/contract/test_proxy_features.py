@@ -5,20 +5,18 @@ sessions.md, "What is switched off".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from io import BytesIO
 
 import aiohttp
 import pytest
 
 from mograder.auth.roles import Role
-from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from mograder.core.names import ItemName
+from mograder.store.releases.releases import ItemKind
+from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import bearer, cookie
 
-
-@pytest.fixture
-async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy() as opened:
-        yield opened
+__all__ = ["proxied"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +51,11 @@ async def test_the_terminals_socket_is_refused_on_both_ways(proxied: RunningProx
 
 
 async def test_what_the_instructor_allows_passes(proxied: RunningProxy) -> None:
-    proxied.rig.services.allowances.features = {"packages"}
+    with proxied.rig.services.releases.stage(ItemName("A1")) as staged:
+        staged.add(
+            "A1.py", BytesIO(b'# /// script\n# [tool.mograder]\n# allow = ["packages"]\n# ///\n')
+        )
+        staged.commit(ItemKind.ASSIGNMENT)
     allowed = await proxied.http.post(A1 + "/api/packages/add", headers=bearer("alice"))
     refused = await proxied.http.post(A1 + "/api/ai/chat", headers=bearer("alice"))
     assert (allowed.status_code, refused.status_code) == (200, 403)

@@ -48,7 +48,7 @@ class RunningProxy:
 async def _house(allowances: Allowances) -> AsyncIterator[RunningProxy]:
     calm = Upstream()
     async with served_on_unix(calm) as path, running_rig(allowances=allowances) as rig:
-        with flooding(rig.directory) as flood:
+        with flooding(rig.hub.course) as flood:
             rig.session(flood.path)
             rig.session(path, user="bob")
             yield RunningProxy(rig, flood, calm)

@@ -14,19 +14,15 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import bearer
+
+__all__ = ["proxied"]
 
 POLICY = (
     "sandbox allow-scripts allow-forms allow-modals allow-popups "
     "allow-popups-to-escape-sandbox allow-downloads"
 )
-
-
-@pytest.fixture
-async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy() as opened:
-        yield opened
 
 
 async def test_a_body_streams_both_ways_at_once(proxied: RunningProxy) -> None:
@@ -92,8 +88,8 @@ async def _begin(client: aiohttp.ClientSession, url: str) -> None:
 
 async def test_a_slow_reader_slows_the_server_down(proxied: RunningProxy) -> None:
     reader, writer = await asyncio.open_connection(*proxied.rig.host.split(":"))
-    token = bearer("alice")["Authorization"]
-    head = f"GET {A1}/forever HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+    host, token = proxied.rig.host, bearer("alice")["Authorization"]
+    head = f"GET {A1}/forever HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n"
     writer.write(head.encode())
     await reader.readexactly(100_000)
     before = -1
@@ -116,7 +112,7 @@ async def test_stopping_a_session_ends_what_is_open_in_it(proxied: RunningProxy)
             client.get(proxied.rig.url + A1 + "/hang", headers=bearer("alice"))
         )
         await asyncio.wait_for(proxied.upstream.asked.wait(), 60)
-        proxied.rig.pool.stop(proxied.session)
+        proxied.rig.stop(proxied.session)
         answer = await asyncio.wait_for(asked, 60)
         assert answer.status == 502
     await asyncio.wait_for(proxied.upstream.left.wait(), 60)
@@ -125,7 +121,7 @@ async def test_stopping_a_session_ends_what_is_open_in_it(proxied: RunningProxy)
 async def test_the_capabilities_of_a_stopped_session_are_forgotten(proxied: RunningProxy) -> None:
     cap = await proxied.capability()
     assert (await proxied.http.get(cap + "x")).status_code == 200
-    proxied.rig.pool.stop(proxied.session)
+    proxied.rig.stop(proxied.session)
     assert proxied.rig.services.capabilities.resolve(cap.split("/")[2]) is None
     assert (await proxied.http.get(cap + "x")).status_code == 404
 
@@ -153,7 +149,7 @@ async def test_signing_out_ends_a_request_that_is_under_way(proxied: RunningProx
     ],
 )
 async def test_garbage_from_a_server_is_a_502(proxied: RunningProxy, answer: bytes) -> None:
-    proxied.rig.pool.live.clear()
+    proxied.rig.stop(proxied.session)
     await proxied.rig.raw(lambda _: answer)
     got = await proxied.http.get(A1 + "/x", headers=bearer("alice"))
     assert (got.status_code, got.text) == (502, "Session unavailable")
@@ -161,7 +157,7 @@ async def test_garbage_from_a_server_is_a_502(proxied: RunningProxy, answer: byt
 
 
 async def test_a_get_survives_a_connection_that_went_stale(proxied: RunningProxy) -> None:
-    proxied.rig.pool.live.clear()
+    proxied.rig.stop(proxied.session)
     await proxied.rig.raw(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     for _ in range(5):  # the server closes every time, without having said so
         answer = await proxied.http.get(A1 + "/x", headers=bearer("alice"))
@@ -172,10 +168,10 @@ async def test_every_request_counts_as_activity_and_leaves_nothing_behind(
     proxied: RunningProxy,
 ) -> None:
     cap = await proxied.capability()
-    before = proxied.rig.pool.touches
+    before = proxied.rig.hub.pool.touches
     for _ in range(3):
         await proxied.http.get(cap + "x")
-    assert proxied.rig.pool.touches == before + 3
+    assert proxied.rig.hub.pool.touches == before + 3
     names = [task.get_coro() for task in asyncio.all_tasks()]
     assert not [name for name in names if "_watch" in repr(name) or "write_bytes" in repr(name)]
 

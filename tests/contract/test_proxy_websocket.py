@@ -141,7 +141,7 @@ async def test_a_socket_to_nothing_is_refused(proxied: RunningProxy, path: str) 
 
 
 async def test_a_server_that_refuses_or_is_silent_is_told(proxied: RunningProxy) -> None:
-    proxied.rig.pool.live.clear()
+    proxied.rig.stop(proxied.session)
     await proxied.rig.raw(lambda _: b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
     with pytest.raises(websockets.InvalidStatus) as refused:
         await proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice"))
@@ -164,7 +164,7 @@ async def test_sign_out_and_stop_close_what_is_open(proxied: RunningProxy) -> No
         proxied.connect_websocket(cap + "ws") as second,
         proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as third,
     ):
-        proxied.rig.pool.stop(proxied.session)
+        proxied.rig.stop(proxied.session)
         assert await _ended(second) == 1008
         assert await _ended(third) == 1008
 
@@ -176,12 +176,12 @@ async def test_sockets_are_counted_and_messages_but_no_pings_are_activity(
         await socket.send("a")
         await socket.recv()
         assert proxied.session.connections == 1
-        before = proxied.rig.pool.touches
+        before = proxied.rig.hub.pool.touches
         await (await socket.ping())
-        assert proxied.rig.pool.touches == before
+        assert proxied.rig.hub.pool.touches == before
         await socket.send("b")
         await socket.recv()
-        assert proxied.rig.pool.touches == before + 2  # one for each direction
+        assert proxied.rig.hub.pool.touches == before + 2  # one for each direction
     await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -12,18 +11,13 @@ from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.versions.versions import Origin, Version
-from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import cookie
+
+__all__ = ["proxied"]
 
 ALICE, ITEM = Username("alice"), ItemName("A1")
 SAVE = "/api/kernel/save"
-
-
-@pytest.fixture
-async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy() as opened:
-        opened.rig.services.recorder.versions.all("alice", "A1")  # makes the database
-        yield opened
 
 
 async def saved(
@@ -41,7 +35,7 @@ def versions(proxied: RunningProxy) -> list[tuple[Origin, bytes]]:
 
 def put(proxied: RunningProxy, text: bytes) -> None:
     """Write the copy's file, as a program in the session does."""
-    path = proxied.rig.directory / "copies/alice/A1/A1.py"
+    path = proxied.rig.hub.course / "hub-notebooks/alice/A1/A1.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, rehearsal_user
 from mograder.store.versions.versions import digest_of
-from tests.support.hub_app import NOTEBOOK, Hub, open_hub
+from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub
 from tests.support.hub_copies import ask, begin, folder, press, send
+
+__all__ = ["hub"]
 
 BAD = "<script>alert('x')</script>"
 SECOND = """
@@ -33,12 +34,6 @@ def text(code: str, *, second: bool = False) -> str:
     """A notebook with this code, and with a second cell if wanted."""
     made = NOTEBOOK.replace("1 + 1", code)
     return made.replace("    return\n", f"    return\n{SECOND}", 1) if second else made
-
-
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    async with open_hub(tmp_path / "course") as opened:
-        yield opened
 
 
 async def see(hub: Hub, path: str, user: str = "alice") -> str:
@@ -118,12 +113,15 @@ async def test_a_copy_from_before_the_timeline_begins_with_what_is_found(hub: Hu
     assert hub.services.recorder.versions.release_of("alice", "A1") == ""
 
 
-async def test_the_copies_of_a_rehearsals_users_are_not_recorded(hub: Hub) -> None:
+def test_the_copies_of_a_rehearsals_users_are_not_recorded(tmp_path: Path) -> None:
+    hub = make_hub(tmp_path / "course")  # one that runs removes them
+    hub.publish("A1")
     user, release = rehearsal_user(1), hub.services.releases.get(ItemName("A1"))
     assert release is not None
     hub.services.workspaces.ensure(user, release)
     hub.services.recorder.look(user, ItemName("A1"))
     assert hub.services.recorder.versions.newest(user, ItemName("A1")) is None
+    hub.close()
 
 
 async def test_nothing_is_replaced_whose_text_cannot_be_recorded(

@@ -19,9 +19,10 @@ from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from tests.support.browser import People, Person
 from tests.support.browser import notebook as framed
+from tests.support.hub_app import SECRET
 from tests.support.marimo import Address, open_editor
 from tests.support.plain_marimo import marimo_on
-from tests.support.session_proxy import SECRET, Rig, bearer, running_rig
+from tests.support.session_proxy import Rig, bearer, running_rig
 
 pytestmark = pytest.mark.full
 

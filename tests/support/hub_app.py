@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -43,7 +45,7 @@ from mograder.sessions.session import Counters, SessionKey, Usage
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.course.sources import open_sources
-from mograder.store.database.database import open_engine
+from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import SessionRow, SessionState
@@ -56,10 +58,10 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hub_grading import make_grading
 from tests.support.clock import ManualClock
 from tests.support.session_pools import terms
-from tests.support.session_proxy import new_database
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
+App = Callable[[Services], ASGIApp]
 NOTEBOOK = """import marimo
 
 app = marimo.App()
@@ -116,6 +118,7 @@ class FakePool:
     tally: Counters = field(default_factory=Counters)
     started: list[SessionKey] = field(default_factory=list)
     failure: MograderError | None = None
+    touches: int = 0
     hold: asyncio.Event | None = None
     starting: Counter[SessionKey] = field(default_factory=Counter)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -181,7 +184,7 @@ class FakePool:
         self.ended.pop(key, None)
 
     def touch(self, session: FakeSession) -> None:
-        """Nothing is put away here."""
+        self.touches += 1
 
     @contextmanager
     def connected(self, session: FakeSession) -> Iterator[None]:
@@ -367,13 +370,24 @@ class Hub:
         return [(row.who, row.action, row.what, row.outcome) for row in reversed(rows)]
 
 
+@cache
+def new_database() -> bytes:
+    """Return an SQLite file with the hub's tables, which take as long to make as most tests."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "hub.db"
+        engine = open_engine(f"sqlite:///{path}")
+        upgrade(engine)
+        engine.dispose()
+        return path.read_bytes()
+
+
 def _database(path: Path) -> Engine:
     if not path.exists():
         path.write_bytes(new_database())
     return open_engine(f"sqlite:///{path}")
 
 
-def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
+def make_hub(course: Path, toml: str = "", *, dev: bool = False, app: App = create_app) -> Hub:
     """Build a hub on an empty course directory."""
     course.mkdir(parents=True, exist_ok=True)
     (course / "mograder.toml").write_text(toml or 'title = "Numerics"\n')
@@ -420,7 +434,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False) -> Hub:
         sandboxed=True,
         dev=dev,
     )
-    return Hub(create_app(services), services, pool, clock, course, engine, runs, batch, grades)
+    return Hub(app(services), services, pool, clock, course, engine, runs, batch, grades)
 
 
 @asynccontextmanager

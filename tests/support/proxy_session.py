@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 from websockets.asyncio.client import connect
 
 from mograder.auth.roles import Role
-from mograder.sessions.session import LiveSession
+from tests.support.hub_app import FakeSession
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix
 
@@ -26,7 +27,7 @@ class RunningProxy:
     rig: Rig
     upstream: Upstream
     path: Path
-    session: LiveSession
+    session: FakeSession
     http: httpx.AsyncClient
 
     async def capability(self, user: str = "alice") -> str:
@@ -50,11 +51,17 @@ async def open_proxy(
     With a ``url``, that of a front, everything goes through there.
     """
     upstream = Upstream()
-    bound: dict[str, object] = {"limits.request_mb": request_mb}
+    bound = f"[limits]\nrequest_mb = {request_mb}\n"
     async with (
         served_on_unix(upstream) as path,
-        running_rig(answer_seconds=2, overrides=bound, port=port) as rig,
+        running_rig(answer_seconds=2, toml=bound, port=port) as rig,
         httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
     ):
         rig.url = url or rig.url
         yield RunningProxy(rig, upstream, path, rig.session(path), http)
+
+
+@pytest.fixture
+async def proxied() -> AsyncIterator[RunningProxy]:
+    async with open_proxy() as opened:
+        yield opened

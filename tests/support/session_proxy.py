@@ -1,7 +1,7 @@
 """A hub that is only its session proxy, with real servers and real sockets around it.
 
-Real: uvicorn, the context, authentication, settings, capabilities, the upstream server on its
-Unix socket. Fakes: the pool (a dictionary that counts) and the table of capabilities (a list).
+Real: uvicorn, the context, the services of :func:`tests.support.hub_app.make_hub` and the
+upstream server on its Unix socket. A fake: the pool.
 """
 
 from __future__ import annotations
@@ -10,39 +10,26 @@ import asyncio
 import secrets
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.cookies import COOKIE, Login, make_cookie
-from mograder.auth.identity import Authenticator, AuthPolicy, is_trusted, parse_networks
+from mograder.auth.identity import is_trusted
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.core.clock import SystemClock
-from mograder.core.settings import LoadedSettings, load_settings
-from mograder.sandbox.protocol import Endpoint, Mode
-from mograder.sessions.connections import Connections, LocalConnections
-from mograder.sessions.copy_recorder import CopyRecorder
-from mograder.sessions.end_reasons import Ending, EndReason
-from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.copies.workspaces import Workspaces
-from mograder.store.database.database import open_engine, upgrade
-from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hub_tables import CapabilityRow
-from mograder.store.releases.releases import Releases
-from mograder.store.versions.versions import Versions
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.end_reasons import EndReason
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.frame_page import FramePages
@@ -51,8 +38,8 @@ from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol
+from tests.support.hub_app import SECRET, FakeSession, Hub, make_hub
 
-SECRET = "a secret of the tests, long enough"
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 """The Sec-Fetch headers of a browser's tab."""
 FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
@@ -60,176 +47,21 @@ FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "te
 FRAMES = FramePages(load_pages(), "Numerical Experiments")
 """Renders the hub's page around a session's page."""
 _ALLOWANCES = Allowances()
-_LOCAL = LocalConnections()
-
-
-@dataclass
-class FakePool:
-    """Sessions in a dictionary; counts the proxy's calls about them."""
-
-    live: dict[SessionKey, LiveSession] = field(default_factory=dict)
-    ended: dict[str, Ending] = field(default_factory=dict)
-    touches: int = 0
-
-    def find(self, key: SessionKey) -> LiveSession | None:
-        return self.live.get(key)
-
-    def by_id(self, session_id: str) -> LiveSession | None:
-        return next((each for each in self.live.values() if each.id == session_id), None)
-
-    def touch(self, session: LiveSession) -> None:
-        self.touches += 1
-
-    @contextmanager
-    def connected(self, session: LiveSession) -> Iterator[None]:
-        session.connections += 1
-        try:
-            yield
-        finally:
-            session.connections -= 1
-
-    async def pages_first(self, live: LiveSession, /) -> None:
-        """Here is no crowd."""
-
-    def add(self, user: str, item: str, mode: Mode, path: Path) -> LiveSession:
-        now = datetime(2026, 9, 1, tzinfo=UTC)
-        session = LiveSession(
-            id=secrets.token_hex(4),
-            key=SessionKey(user, item, mode),
-            endpoint=Endpoint(path),
-            base_url=f"/{mode}/user/{user}/{item}",
-            version="1",
-            started_at=now,
-            last_seen=now,
-        )
-        self.live[session.key] = session
-        return session
-
-    def stop(
-        self, session: LiveSession, reason: EndReason = EndReason.STOPPED, detail: str = ""
-    ) -> None:
-        del self.live[session.key]
-        at = datetime(2026, 9, 1, tzinfo=UTC)
-        self.ended[session.id] = Ending(session.key, session.id, reason, at, detail)
-        for callback in session.on_stop:
-            callback()
-
-
-class FakeCapabilityTable(HubState):
-    """The database's table of capabilities, as a list."""
-
-    def __init__(self) -> None:
-        self.rows: list[CapabilityRow] = []
-
-    def add_capability(self, row: CapabilityRow) -> None:
-        self.rows.append(row)
-
-    def remove_capabilities(
-        self,
-        *,
-        login_id: str | None = None,
-        username: str | None = None,
-    ) -> int:
-        before = len(self.rows)
-        self.rows = [row for row in self.rows if login_id != row.login_id]
-        return before - len(self.rows)
-
-    def capabilities(self) -> tuple[CapabilityRow, ...]:
-        return tuple(self.rows)
-
-    def capability(self, cap_hash: str) -> CapabilityRow | None:
-        return next((row for row in self.rows if row.cap_hash == cap_hash), None)
-
-
-@dataclass
-class FakeRoster:
-    """All students are enrolled except those listed."""
-
-    kept_out: set[str] = field(default_factory=set)
-
-    def allows(self, username: str, role: Role) -> bool:
-        return username not in self.kept_out
-
-
-@dataclass
-class FakeRevocations:
-    """Logins that signed out; no tokens are revoked."""
-
-    logins: set[str] = field(default_factory=set)
-
-    def epoch(self, username: str) -> int:
-        return 0
-
-    def login_revoked(self, login_id: str) -> bool:
-        return login_id in self.logins
-
-
-@dataclass
-class FakeLeave:
-    """The features that instructors allow, the same for every item."""
-
-    features: set[str] = field(default_factory=set)
-
-    async def allows(self, item: str, feature: str) -> bool:
-        return feature in self.features
-
-
-@dataclass
-class RigServices:
-    """The part of the hub's services that the proxy sees."""
-
-    loaded: LoadedSettings
-    policy: AuthPolicy
-    authenticator: Authenticator
-    roster: FakeRoster
-    revocations: FakeRevocations
-    pool: FakePool
-    capabilities: Capabilities
-    allowances: FakeLeave = field(default_factory=FakeLeave)
-    secret: str = SECRET
-    connections: Connections = field(default_factory=LocalConnections)
-
-    @cached_property
-    def recorder(self) -> CopyRecorder:
-        """A real one, made when something is saved: it needs a database."""
-        place = self.loaded.course_dir
-        (place / "versions.db").write_bytes(new_database())
-        engine = open_engine(f"sqlite:///{place / 'versions.db'}")
-        workspaces, releases = Workspaces(place / "copies"), Releases(place / "releases")
-        return CopyRecorder(Versions(engine), workspaces, releases, SystemClock())
-
-    @property
-    def as_services(self) -> Services:
-        """The same object, with the type that the proxy takes."""
-        return cast(Services, self)
-
-
-@cache
-def new_database() -> bytes:
-    """Return an SQLite file with the hub's tables, which take as long to make as most tests."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "versions.db"
-        engine = open_engine(f"sqlite:///{path}")
-        upgrade(engine)
-        engine.dispose()
-        return path.read_bytes()
 
 
 @dataclass
 class Rig:
-    """A running proxy at ``url``, its sessions and their servers."""
+    """A running proxy at ``url``, the parts of its hub, and the servers of its sessions."""
 
     url: str
-    services: RigServices
-    table: FakeCapabilityTable
-    directory: Path
+    hub: Hub
     traffic: ProxyCounters
     visits: list[Event] = field(default_factory=list)
     upstreams: list[asyncio.Server] = field(default_factory=list)
 
     @property
-    def pool(self) -> FakePool:
-        return self.services.pool
+    def services(self) -> Services:
+        return self.hub.services
 
     @property
     def host(self) -> str:
@@ -237,10 +69,13 @@ class Rig:
 
     def session(
         self, path: Path, *, user: str = "alice", item: str = "A1", mode: Mode = Mode.EDIT
-    ) -> LiveSession:
-        return self.pool.add(user, item, mode, path)
+    ) -> FakeSession:
+        return self.hub.start(user, item, mode, server=path)
 
-    async def raw(self, answer: Callable[[bytes], bytes]) -> LiveSession:
+    def stop(self, session: FakeSession) -> None:
+        self.hub.end(session.key.user, session.key.item, EndReason.STOPPED, session.key.mode)
+
+    async def raw(self, answer: Callable[[bytes], bytes]) -> FakeSession:
         """Add a session whose server writes these bytes once per connection."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -253,7 +88,7 @@ class Rig:
             finally:
                 writer.close()
 
-        path = self.directory / f"{secrets.token_hex(4)}.sock"
+        path = self.hub.course / f"{secrets.token_hex(4)}.sock"
         self.upstreams.append(await asyncio.start_unix_server(serve, path))
         return self.session(path)
 
@@ -269,37 +104,21 @@ def bearer(username: str, role: Role = Role.STUDENT) -> dict[str, str]:
     return {"Authorization": f"Bearer {make_token(SECRET, username, role)}"}
 
 
-def services(
-    directory: Path,
-    overrides: dict[str, object] | None = None,
-    connections: Connections = _LOCAL,
-) -> RigServices:
-    """Build the services around a pool without sessions."""
-    peers = parse_networks(["127.0.0.0/8"])
-    policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset({"prof"}))
-    revocations = FakeRevocations()
-    clock = SystemClock()
-    return RigServices(
-        loaded=load_settings(directory, overrides=overrides or {}, environ={}),
-        policy=policy,
-        authenticator=Authenticator(policy, revocations, clock),
-        roster=FakeRoster(),
-        revocations=revocations,
-        pool=FakePool(),
-        capabilities=Capabilities(FakeCapabilityTable(), clock),
-        connections=connections,
-    )
+def a_hub(directory: Path, toml: str = "") -> Hub:
+    """A hub without pages whose clock shows the time of :func:`cookie` and :func:`bearer`."""
+    made = make_hub(directory, '[hub]\ninstructors = ["prof"]\n' + toml, app=lambda _: _own)
+    made.clock.advance((datetime.now(UTC) - made.clock.now()).total_seconds() + 1)
+    return made
 
 
 @asynccontextmanager
 async def running_rig(
     *,
-    overrides: dict[str, object] | None = None,
+    toml: str = "",
     answer_seconds: float = 20,
     base_url: str = "",
     allowances: Allowances = _ALLOWANCES,
     port: int = 0,
-    connections: Connections = _LOCAL,
 ) -> AsyncIterator[Rig]:
     """Serve a proxy on a free loopback port until the end of the block, or on this one.
 
@@ -307,10 +126,7 @@ async def running_rig(
     are in this process, are closed as the supervisor closes those of its sandboxes.
     """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
-        directory = Path(name)
-        made = services(directory, overrides, connections)
-        table = FakeCapabilityTable()
-        made.capabilities = Capabilities(table, SystemClock())
+        hub = a_hub(Path(name), toml)
         traffic = ProxyCounters()
         visits: list[Event] = []
 
@@ -318,25 +134,22 @@ async def running_rig(
             visits.append(event)
 
         proxy = SessionProxy(
-            made.as_services,
+            hub.services,
             traffic,
             FRAMES,
             answer_seconds=answer_seconds,
             allowances=allowances,
             on_visit=on_visit,
         )
-        peers = parse_networks(["127.0.0.0/8"])
-        policy = AuthPolicy(SECRET, "X-Remote-User", peers.networks, False, False, frozenset())
-        trusts = partial(is_trusted, policy)
         app = ContextMiddleware(
             Dispatcher(proxy, proxy, _own),
             base_url=base_url,
             public_url="",
-            trusts=trusts,
+            trusts=partial(is_trusted, hub.services.policy),
         )
         listening = socket.create_server(("127.0.0.1", port))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        rig = Rig(url, made, table, directory, traffic, visits)
+        rig = Rig(url, hub, traffic, visits)
         # The server ends first: a page that reconnects meanwhile would open new connections.
         async with _closing(proxy, rig), served(app, listening):
             yield rig
@@ -365,6 +178,7 @@ async def _closing(proxy: SessionProxy, rig: Rig) -> AsyncIterator[None]:
         await proxy.aclose()
         for upstream in rig.upstreams:
             upstream.close()
+        rig.hub.close()
 
 
 @asynccontextmanager

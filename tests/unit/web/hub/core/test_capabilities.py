@@ -13,9 +13,36 @@ import pytest
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.sessions.session import LiveSession
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_tables import CapabilityRow
 from mograder.web.hub.core.capabilities import Capabilities, Capability
 from tests.support.clock import ManualClock
-from tests.support.session_proxy import FakeCapabilityTable
+
+
+class FakeCapabilityTable(HubState):
+    """The database's table of capabilities, as a list."""
+
+    def __init__(self) -> None:
+        self.rows: list[CapabilityRow] = []
+
+    def add_capability(self, row: CapabilityRow) -> None:
+        self.rows.append(row)
+
+    def remove_capabilities(
+        self,
+        *,
+        login_id: str | None = None,
+        username: str | None = None,
+    ) -> int:
+        before = len(self.rows)
+        self.rows = [row for row in self.rows if login_id != row.login_id]
+        return before - len(self.rows)
+
+    def capabilities(self) -> tuple[CapabilityRow, ...]:
+        return tuple(self.rows)
+
+    def capability(self, cap_hash: str) -> CapabilityRow | None:
+        return next((row for row in self.rows if row.cap_hash == cap_hash), None)
 
 
 def visit(session: str, username: str, login_id: str = "login", **more: object) -> Capability:

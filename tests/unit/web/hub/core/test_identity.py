@@ -10,7 +10,8 @@ from starlette.types import Scope
 from mograder.auth.identity import Method
 from mograder.web.context import RequestContext
 from mograder.web.hub.core.access import identify, login_headers
-from tests.support.session_proxy import SECRET, bearer, cookie, services
+from tests.support.hub_app import SECRET
+from tests.support.session_proxy import a_hub, bearer, cookie
 
 
 def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") -> Scope:
@@ -24,7 +25,7 @@ def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") ->
 
 
 def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> None:
-    made, plain = services(tmp_path).as_services, cookie("alice")
+    made, plain = a_hub(tmp_path).services, cookie("alice")
     assert identify(scope(plain), made) is not None
     assert identify(scope(plain, scheme="https"), made) is None
     host = {"Cookie": plain["Cookie"].replace("mograder_session", "__Host-mograder_session")}
@@ -44,7 +45,7 @@ def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> 
 def test_a_login_by_header_gets_a_cookie_and_a_bearer_none(
     tmp_path: Path, scheme: str, prefix: str, start: str, end: str
 ) -> None:
-    made = services(tmp_path).as_services
+    made = a_hub(tmp_path).services
     came = scope({"X-Remote-User": "alice"}, scheme=scheme, prefix=prefix)
     identity = identify(came, made)
     assert identity is not None

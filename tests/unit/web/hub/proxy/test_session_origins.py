@@ -20,7 +20,6 @@ from starlette.types import ASGIApp
 from websockets.asyncio.client import connect
 
 from mograder.core.session_url import SessionUrl
-from mograder.sessions.session import LiveSession
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.metrics import ProxyCounters
@@ -29,15 +28,15 @@ from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.templating import load_pages
 from tests.support import session_proxy
+from tests.support.hub_app import Hub
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import (
     DOCUMENT,
     FRAME,
-    RigServices,
+    a_hub,
     bearer,
     served,
     served_on_unix,
-    services,
 )
 
 HUB = "https://hub.uni.example"
@@ -59,9 +58,9 @@ class RunningProxy:
     """A hub with sessions' origins, a client, and one session of alice's."""
 
     app: ASGIApp
-    services: RigServices
+    hub: Hub
     upstream: Upstream
-    session: LiveSession
+    socket: Path
     http: httpx.AsyncClient
 
     async def frame(self, user: str = "alice", query: str = "") -> str:
@@ -82,11 +81,10 @@ async def proxied(tmp_path: Path) -> AsyncIterator[RunningProxy]:
 
 @asynccontextmanager
 async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncIterator[RunningProxy]:
-    made = services(directory)
-    session = made.pool.add("alice", "A1", "edit", socket)  # type: ignore[arg-type]
-    proxy = SessionProxy(
-        made.as_services, ProxyCounters(), FramePages(load_pages(), "Numerics", url=URL)
-    )
+    hub = a_hub(directory)
+    hub.start("alice", "A1", server=socket)
+    pages = FramePages(load_pages(), "Numerics", url=URL)
+    proxy = SessionProxy(hub.services, ProxyCounters(), pages)
     origins = SessionOrigins(URL, proxy)
     app = ContextMiddleware(
         Dispatcher(proxy, proxy, proxy, origins),
@@ -96,8 +94,9 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
         trusts=lambda _: True,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
-        yield RunningProxy(app, made, upstream, session, http)
+        yield RunningProxy(app, hub, upstream, socket, http)
     await proxy.aclose()
+    hub.close()
 
 
 async def test_a_tab_stays_at_the_hub_and_the_frame_has_an_origin_of_its_own(
@@ -140,7 +139,7 @@ async def test_each_viewer_has_a_label_of_their_own_and_no_capability_fits_anoth
 ) -> None:
     root = await proxied.frame()
     origin, cap = root.split("/s/")
-    proxied.services.pool.add("bob", "A1", "edit", proxied.session.endpoint.socket)  # type: ignore[arg-type]
+    proxied.hub.start("bob", "A1", server=proxied.socket)
     page = await proxied.http.get(f"{HUB}/edit/user/bob/A1/", headers={**cookie("bob"), **DOCUMENT})
     bobs = re.search(r"(https://[a-z2-7]{32}\.example\.net)/s/([\w-]+/)", page.text)
     assert bobs
@@ -197,7 +196,7 @@ async def test_a_sibling_and_any_other_site_reaches_nothing(proxied: RunningProx
 async def test_signing_out_and_stopping_end_it(proxied: RunningProxy) -> None:
     root = await proxied.frame()
     assert (await proxied.http.get(f"{root}x", headers=OWN)).status_code == 200
-    proxied.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+    proxied.hub.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
     gone = await proxied.http.get(f"{root}x", headers=OWN)
     assert (gone.status_code, gone.headers["x-mograder-session"]) == (404, "gone")
 
@@ -244,7 +243,7 @@ async def test_a_websocket_opens_for_its_own_page_only_and_ends_with_the_login(
         async with connect_websocket(origin, cap) as line:
             await line.send("hello")
             assert await line.recv() == "hello"
-            proxied.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
+            proxied.hub.services.capabilities.revoke_login(f"login-of-alice-{'x' * 12}")
             async with asyncio.timeout(40):
                 await line.wait_closed()
             assert line.close_code == 1008
