@@ -22,7 +22,7 @@ from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support.hub_app import SECRET, Hub, hub
-from tests.support.hub_copies import ask, folder
+from tests.support.hub_copies import ask, folder, read
 from tests.support.hub_pages import serving
 
 __all__ = ["hub"]
@@ -108,11 +108,7 @@ async def stream(hub: Hub, user: str = "prof", item: str = "A1") -> AsyncIterato
 
 async def page(hub: Hub, query: str = "", user: str = "prof") -> str:
     """Return the board's page, once what was reported is written."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        answer = await client.get(f"/board/A1{query}")
-    assert answer.status_code == 200, answer.text
-    return answer.text
+    return await read(hub, f"/board/A1{query}", user)
 
 
 async def written(hub: Hub, before: Sequence[CheckRow] | None = None) -> None:

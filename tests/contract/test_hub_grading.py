@@ -14,7 +14,7 @@ from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
-from tests.support.hub_copies import FORM, ask
+from tests.support.hub_copies import FORM, ask, read
 
 __all__ = ["hub"]
 
@@ -271,9 +271,7 @@ async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub: Hub) -> None:
 
 
 async def see(hub: Hub, path: str = "/course/items/A1") -> str:
-    answer = await ask(hub, "GET", path, "prof", headers={"Accept": "text/html"})
-    assert answer.status_code == 200
-    return answer.text
+    return await read(hub, path, "prof")
 
 
 async def test_the_button_of_the_items_page_grades_without_scripts(hub: Hub) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.execution.report import (
     CellResult,
@@ -21,6 +20,7 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.store.releases.releases import ItemKind
+from tests.support import hub_copies
 from tests.support.hub_app import Hub, hub
 from tests.support.notebooks import notebook
 
@@ -42,10 +42,7 @@ RAN = ExecutionResult(
 
 
 async def ask(hub: Hub, user: str = "alice", path: str = "/validate/alice/B1") -> httpx.Response:
-    """One request of a program with a token."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role) as client:
-        return await client.post(path)
+    return await hub_copies.ask(hub, "POST", path, user)
 
 
 @pytest.fixture

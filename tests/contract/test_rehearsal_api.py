@@ -26,6 +26,7 @@ from mograder.store.releases.warm_times import WarmTimes
 from mograder.web.hub.items.warming import Warming
 from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.rehearsal.rehearsal import Rehearsals
+from tests.support import hub_copies
 from tests.support.hub_app import FakeEnvironments, Hub, events, hub
 from tests.support.session_pools import until
 
@@ -41,8 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def ask(hub: Hub, method: str, path: str, body: object = None) -> httpx.Response:
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        return await client.request(method, path, json=body)
+    return await hub_copies.ask(hub, method, path, "prof", json=body)
 
 
 def is_clear(hub: Hub) -> bool:
@@ -178,9 +178,8 @@ async def test_rehearsals_are_in_no_list_of_people_and_survive_the_roster(hub: H
     hub.start("bob", "A1")
     await ask(hub, "POST", "/sync-users", {"users": ["alice"]})
     assert (await ask(hub, "GET", "/sessions")).json() == []
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        people = (await client.get("/course/students")).text
-        sessions = (await client.get("/course/sessions")).text
+    people = await hub_copies.read(hub, "/course/students", "prof")
+    sessions = await hub_copies.read(hub, "/course/sessions", "prof")
     assert "__rehearsal" not in people + sessions
     assert "1 session of a rehearsal" in sessions
     assert [key.user for key in hub.pool.running] == ["__rehearsal-4"]

@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.grading.late.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
@@ -24,7 +23,7 @@ from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, hub, make_hub
-from tests.support.hub_copies import FORM, see
+from tests.support.hub_copies import press, see
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 __all__ = ["hub"]
@@ -45,10 +44,7 @@ def course(hub: Hub) -> Iterator[ReleasedCourse]:
 
 
 async def post(hub: Hub, path: str, user: str, **fields: object) -> httpx.Response:
-    """Send a form as a browser does."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role) as client:
-        return await client.post(path, headers=FORM, data=fields)
+    return await press(hub, path, user, data=fields)
 
 
 async def release(hub: Hub, whom: str = "all", **more: object) -> httpx.Response:

@@ -11,12 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, rehearsal_user
 from mograder.store.versions.versions import digest_of
 from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub
-from tests.support.hub_copies import ask, begin, folder, press, send
+from tests.support.hub_copies import ask, begin, folder, press, read, send
 
 __all__ = ["hub"]
 
@@ -34,15 +33,6 @@ def text(code: str, *, second: bool = False) -> str:
     """A notebook with this code, and with a second cell if wanted."""
     made = NOTEBOOK.replace("1 + 1", code)
     return made.replace("    return\n", f"    return\n{SECOND}", 1) if second else made
-
-
-async def see(hub: Hub, path: str, user: str = "alice") -> str:
-    """A page as a browser gets it."""
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        answer = await client.get(path)
-    assert answer.status_code == 200, answer.text
-    return answer.text
 
 
 async def lived(hub: Hub, *texts: str) -> Path:
@@ -64,21 +54,21 @@ async def numbers(hub: Hub) -> list[tuple[int, str, bool]]:
 async def test_a_cell_without_a_name_is_called_by_the_heading_above_it(hub: Hub) -> None:
     headed = text('mo.md("## Question 1: <a> sum")', second=True)
     await lived(hub, headed, headed.replace("y = 2", "y = 3"))
-    assert "Below “Question 1: &lt;a&gt; sum”" in await see(hub, "/versions/alice/A1/2")
+    assert "Below “Question 1: &lt;a&gt; sum”" in await read(hub, "/versions/alice/A1/2")
 
 
 async def test_after_putting_back_the_editor_is_one_click_away(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text("2 + 2"))
     done = await press(hub, "/timeline/alice/A1/1/restore/0")
-    page = await see(hub, done.headers["location"])
+    page = await read(hub, done.headers["location"])
     assert '<a class="button main" href="/edit/A1">Open it again</a>' in page
-    assert "Open it again" not in await see(hub, "/versions/alice/A1")
+    assert "Open it again" not in await read(hub, "/versions/alice/A1")
 
 
 async def test_the_timeline_lists_what_changed_and_marks_the_present_version(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text("2 + 2"), text("2 + 2", second=True))
     assert await numbers(hub) == [(3, "found", True), (2, "found", False), (1, "release", False)]
-    page = await see(hub, "/versions/alice/A1")
+    page = await read(hub, "/versions/alice/A1")
     assert page.count("as it is now") == 1
     assert '<span class="plus">+1</span> <span class="minus">−1</span>' in page
     assert 'action="/timeline/alice/A1/2/restore"' in page
@@ -139,12 +129,12 @@ async def test_nothing_is_replaced_whose_text_cannot_be_recorded(
 
 async def test_a_versions_changes_are_shown_cell_by_cell_and_inert(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text(f"1 + 1  # {BAD}", second=True))
-    page = await see(hub, "/versions/alice/A1/2")
+    page = await read(hub, "/versions/alice/A1/2")
     assert "<del>− 1 + 1\n</del>" in page
     assert "<ins>+ 1 + 1  # &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;\n</ins>" in page
     assert BAD not in page
     assert "added" in page
-    now = await see(hub, "/versions/alice/A1/1?to=now")
+    now = await read(hub, "/versions/alice/A1/1?to=now")
     assert 'action="/timeline/alice/A1/1/restore/0"' in now
     told = (await ask(hub, "GET", "/timeline/alice/A1/1/changes?to=now")).json()
     assert [(each["change"], each["before"], each["after"]) for each in told["cells"]] == [
@@ -155,18 +145,18 @@ async def test_a_versions_changes_are_shown_cell_by_cell_and_inert(hub: Hub) -> 
 
 async def test_the_first_version_has_nothing_before_it(hub: Hub) -> None:
     await lived(hub, text("1 + 1"))
-    assert "nothing to compare it with" in await see(hub, "/versions/alice/A1/1")
+    assert "nothing to compare it with" in await read(hub, "/versions/alice/A1/1")
     assert (await ask(hub, "GET", "/timeline/alice/A1/1/changes")).status_code == 404
 
 
 async def test_a_version_is_put_back_and_its_editor_is_closed(hub: Hub) -> None:
     notebook = await lived(hub, text("1 + 1"), text("2 + 2"))
     hub.start("alice", "A1")
-    assert "Putting a version back closes its editor first" in await see(hub, "/versions/alice/A1")
+    assert "Putting a version back closes its editor first" in await read(hub, "/versions/alice/A1")
     answer = await press(hub, "/timeline/alice/A1/1/restore")
     assert notebook.read_text() == text("1 + 1")
     assert hub.pool.running == {}
-    assert "is back." in await see(hub, answer.headers["location"])
+    assert "is back." in await read(hub, answer.headers["location"])
     assert await numbers(hub) == [
         (3, "restore", True),
         (2, "found", False),
@@ -198,7 +188,7 @@ async def test_one_cell_is_put_back_into_what_was_saved_last(hub: Hub) -> None:
     notebook.write_text(text("2 + 2", second=True))
     answer = await press(hub, "/timeline/alice/A1/1/restore/0")
     assert notebook.read_text() == text("1 + 1", second=True)
-    assert "The cell is back." in await see(hub, answer.headers["location"])
+    assert "The cell is back." in await read(hub, answer.headers["location"])
     assert [number for number, _, _ in await numbers(hub)] == [4, 3, 2, 1]
     kept = (await ask(hub, "GET", "/timeline/alice/A1/3")).text
     assert kept == text("2 + 2", second=True)
@@ -222,12 +212,12 @@ async def test_a_broken_notebook_gets_no_single_cell_and_says_why(hub: Hub) -> N
     assert answer.status_code in (400, 409)
     assert "A1.py:" in answer.json()["detail"]
     assert notebook.read_text() == text("(1 + ")
-    assert "compared line by line" in await see(hub, "/versions/alice/A1/2")
+    assert "compared line by line" in await read(hub, "/versions/alice/A1/2")
 
 
 async def test_a_version_is_read_and_downloaded(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text(f"1 + 1  # {BAD}"))
-    page = await see(hub, "/look/alice/A1/2")
+    page = await read(hub, "/look/alice/A1/2")
     assert "&lt;script&gt;" in page
     assert BAD not in page
     answer = await ask(hub, "GET", "/timeline/alice/A1/2")
@@ -252,10 +242,10 @@ async def test_a_version_that_never_was_is_not_found(hub: Hub, path: str) -> Non
 
 async def test_an_instructor_reads_and_each_look_is_in_the_log(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text("2 + 2"))
-    page = await see(hub, "/versions/alice/A1", "prof")
+    page = await read(hub, "/versions/alice/A1", "prof")
     assert "<form" not in page[page.index("<main") :]
-    await see(hub, "/versions/alice/A1/2?to=before", "prof")
-    await see(hub, "/look/alice/A1/1", "prof")
+    await read(hub, "/versions/alice/A1/2?to=before", "prof")
+    await read(hub, "/look/alice/A1/1", "prof")
     await ask(hub, "GET", "/timeline/alice/A1/1", "prof")
     log = (await ask(hub, "GET", "/audit", "prof")).json()
     assert [(each["action"], each["what"]) for each in log if each["who"] == "prof"][::-1] == [
@@ -268,10 +258,10 @@ async def test_an_instructor_reads_and_each_look_is_in_the_log(hub: Hub) -> None
 
 async def test_a_long_timeline_comes_in_pages(hub: Hub) -> None:
     await lived(hub, *(text(f"{number} + 1") for number in range(1, 43)))
-    first = await see(hub, "/versions/alice/A1")
+    first = await read(hub, "/versions/alice/A1")
     older = re.search(r'href="(/versions/alice/A1\?below=\d+)"', first)
     assert older is not None
-    second = await see(hub, older[1])
+    second = await read(hub, older[1])
     shown = [re.findall(r'href="/look/alice/A1/(\d+)"', page) for page in (first, second)]
     assert shown == [[str(n) for n in range(42, 2, -1)], ["2", "1"]]
     assert "Newest" in second
@@ -312,7 +302,7 @@ async def test_unsaved_work_is_a_version_and_not_in_the_notebook(hub: Hub) -> No
     assert kept.startswith(header)
     assert "    3 + 3\n" in kept
     assert (await numbers(hub))[:2] == [(3, "unsaved", False), (2, "found", True)]
-    page = await see(hub, "/versions/alice/A1")
+    page = await read(hub, "/versions/alice/A1")
     assert "Could not be saved" in page
     assert (await ask(hub, "POST", "/timeline/alice/A1/3/restore")).status_code == 200
     assert "3 + 3" in notebook.read_text()

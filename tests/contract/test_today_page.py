@@ -21,7 +21,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, make_hub, running
-from tests.support.hub_copies import ask, begin
+from tests.support.hub_copies import ask, begin, read
 
 SETTINGS = """title = "Numerics"
 [hub]
@@ -46,8 +46,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
 
 async def today(hub: Hub, path: str = "/course/today") -> str:
     """Return the page as an instructor sees it."""
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        return (await client.get(path)).text
+    return await read(hub, path, "prof")
 
 
 def part(text: str, name: str) -> str:

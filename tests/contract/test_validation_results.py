@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.store.hub.validation_results import KeptResults, ResultRow
 from tests.support.hub_app import Hub, hub, make_hub, running
-from tests.support.hub_copies import FORM, WORK, ask, begin, send
+from tests.support.hub_copies import FORM, WORK, ask, begin, read, send
 
 __all__ = ["hub"]
 
@@ -41,8 +41,7 @@ def test_there_is_an_end_to_what_is_kept(engine: Engine) -> None:
 
 
 async def _home(hub: Hub) -> str:
-    async with hub.client("alice", browser=True) as client:
-        return (await client.get("/")).text
+    return await read(hub, "/")
 
 
 async def test_b55_the_next_hub_shows_what_the_one_before_found(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ async def see(hub: Hub, path: str, user: str = "alice") -> httpx.Response:
     return await ask(hub, "GET", path, user, headers={"Accept": "text/html"})
 
 
+async def read(hub: Hub, path: str, user: str = "alice", status: int = httpx.codes.OK) -> str:
+    """The text of a page, as a browser gets it."""
+    answer = await see(hub, path, user)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
 async def press(hub: Hub, path: str, user: str = "alice", **more: Any) -> httpx.Response:
     """Send a form as a browser does."""
     return await ask(hub, "POST", path, user, headers=FORM, **more)

@@ -9,12 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import Hub, hub
-from tests.support.hub_copies import ask
+from tests.support.hub_copies import ask, read
 
 __all__ = ["hub"]
 
@@ -38,14 +37,6 @@ def marked(hub: Hub) -> Hub:
     return hub
 
 
-async def _page(hub: Hub, user: str, path: str, status: int = OK) -> str:
-    role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-    async with hub.client(user, role=role, browser=True) as client:
-        answer = await client.get(path)
-    assert answer.status_code == status
-    return answer.text
-
-
 def _words(html: str) -> str:
     """Return the text of a page's main part."""
     main = html.partition("<main")[2].partition("</main>")[0]
@@ -53,7 +44,7 @@ def _words(html: str) -> str:
 
 
 async def test_an_instructor_sees_every_assignment_with_its_numbers(marked: Hub) -> None:
-    words = _words(await _page(marked, "prof", "/marking"))
+    words = _words(await read(marked, "/marking", "prof"))
     assert "A1 0 submitted 3 graded by machine 2 answers wait for people open for markers" in words
     assert "A2 1 submitted 0 graded by machine" in words
     assert "Essay 1 of 3" in words
@@ -61,25 +52,25 @@ async def test_an_instructor_sees_every_assignment_with_its_numbers(marked: Hub)
 
 
 async def test_a_marker_sees_only_what_is_open_and_no_switch(marked: Hub) -> None:
-    html = await _page(marked, "marta", "/marking")
+    html = await read(marked, "/marking", "marta")
     assert "A1" in _words(html)
     assert "A2" not in _words(html)
     assert "/open" not in html
-    await _page(marked, "marta", "/marking/A2", httpx.codes.FORBIDDEN)
+    await read(marked, "/marking/A2", "marta", httpx.codes.FORBIDDEN)
 
 
 async def test_a_student_has_no_way_to_marking(marked: Hub) -> None:
-    await _page(marked, "alice", "/marking", httpx.codes.FORBIDDEN)
-    assert "/marking" not in await _page(marked, "alice", "/")
-    assert 'href="/marking"' in await _page(marked, "marta", "/")
-    assert "/course/" not in await _page(marked, "marta", "/")
+    await read(marked, "/marking", "alice", httpx.codes.FORBIDDEN)
+    assert "/marking" not in await read(marked, "/", "alice")
+    assert 'href="/marking"' in await read(marked, "/", "marta")
+    assert "/course/" not in await read(marked, "/", "marta")
 
 
 async def test_names_are_hidden_until_they_are_asked_for(marked: Hub) -> None:
-    hidden = await _page(marked, "marta", "/marking/A1")
+    hidden = await read(marked, "/marking/A1", "marta")
     assert not re.search(r"alice|bob|carol|Ada", hidden)
     assert {f"Answer {number}" for number in (1, 2, 3)} <= set(re.findall(r"Answer \d", hidden))
-    shown = await _page(marked, "marta", "/marking/A1?names=1")
+    shown = await read(marked, "/marking/A1?names=1", "marta")
     assert "Alice &lt;b&gt;Ada&lt;/b&gt;" in shown
     assert re.search(r"Alice.*bob.*carol", _words(shown))
     addresses = [set(re.findall(r"/answers/[0-9a-f]{16}", page)) for page in (hidden, shown)]
@@ -88,19 +79,19 @@ async def test_names_are_hidden_until_they_are_asked_for(marked: Hub) -> None:
 
 
 async def test_a_students_line_has_the_marks_and_what_waits(marked: Hub) -> None:
-    words = _words(await _page(marked, "prof", "/marking/A1?names=1"))
+    words = _words(await read(marked, "/marking/A1?names=1", "prof"))
     assert "Essay people 20 1 of 3 2" in words
     assert "bob judged 7.5 15 22.5 of 30" in words
     assert "carol judged 7.5 none none yet 1 question waits." in words
 
 
 async def test_an_assignment_that_is_only_handed_in_says_what_comes_first(marked: Hub) -> None:
-    assert "Nothing is graded yet." in await _page(marked, "prof", "/marking/A2")
+    assert "Nothing is graded yet." in await read(marked, "/marking/A2", "prof")
 
 
 @pytest.mark.parametrize("path", ["/marking/A9", "/marking/.hidden", "/marking/empty"])
 async def test_a_name_without_any_work_is_not_found(marked: Hub, path: str) -> None:
-    await _page(marked, "prof", path, MISSING)
+    await read(marked, path, "prof", MISSING)
 
 
 async def test_the_switch_opens_and_closes_and_is_recorded(marked: Hub) -> None:
@@ -126,19 +117,19 @@ async def test_a_switch_without_a_direction_changes_nothing(marked: Hub, value: 
 
 async def test_a_damaged_gradebook_is_told_in_a_sentence(hub: Hub, tmp_path: Path) -> None:
     (hub.course / "gradebook.db").write_text("no database")
-    answer = await _page(hub, "prof", "/marking", WRONG)
+    answer = await read(hub, "/marking", "prof", WRONG)
     assert "gradebook.db" in answer
 
 
 async def test_the_numbers_follow_a_mark_that_another_program_gives(marked: Hub) -> None:
-    assert "2 answers wait" in await _page(marked, "prof", "/marking")
+    assert "2 answers wait" in await read(marked, "/marking", "prof")
 
     def give() -> None:
         with Gradebook(marked.course / "gradebook.db") as book:
             book.record_marks("A1", "carol", {"Essay": MarkEntry(1.0)}, marker="prof", at=AT)
 
     await asyncio.to_thread(give)
-    assert "1 answer waits" in await _page(marked, "prof", "/marking")
+    assert "1 answer waits" in await read(marked, "/marking", "prof")
 
 
 async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
@@ -149,7 +140,7 @@ async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
     assert shared.headers["location"] == "/marking/A1?done=shared&item=marta"
     shown = _words((await ask(marked, "GET", shared.headers["location"], "prof")).text)
     assert "The answers are shared out among marta." in shown
-    assert "2 in your share" in _words(await _page(marked, "marta", "/marking/A1"))
+    assert "2 in your share" in _words(await read(marked, "/marking/A1", "marta"))
     assert ("share out marking", "A1", "ok") in [line[1:] for line in marked.audit()]
 
 
@@ -157,4 +148,4 @@ async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
 async def test_answers_are_shared_out_among_users_only(marked: Hub, value: str) -> None:
     answer = await ask(marked, "POST", "/marking/A1/share", "prof", data={"markers": value})
     assert answer.status_code == WRONG
-    assert "in your share" not in _words(await _page(marked, "marta", "/marking/A1"))
+    assert "in your share" not in _words(await read(marked, "/marking/A1", "marta"))

@@ -12,7 +12,7 @@ from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes
 from mograder.web.hub.machines.machines import ROUTES as MACHINE_ROUTES
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import FORM, ask
+from tests.support.hub_copies import FORM, ask, read
 from tests.support.joined_nodes import connected, joined, lapse, status
 
 PAGE = "/course/machines"
@@ -29,10 +29,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
 
 
 async def see(hub: Hub, path: str = PAGE) -> str:
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
-        answer = await browser.get(path)
-    assert answer.status_code == 200
-    return " ".join(answer.text.split())
+    return " ".join((await read(hub, path, "prof")).split())
 
 
 async def change(hub: Hub, name: str, action: str) -> int:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
 from tests.support.hub_app import SECRET, Hub, make_hub, running
+from tests.support.hub_copies import press, read
 
 MOODLE = "https://moodle.example.org"
 PAGE = "/course/people/sign-in"
@@ -46,15 +46,11 @@ def link(hub: Hub, subject: str, username: str, name: str = "") -> None:
 
 
 async def get(hub: Hub, path: str = PAGE) -> str:
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
-        answer = await browser.get(path)
-    assert answer.status_code == 200
-    return answer.text
+    return await read(hub, path, "prof")
 
 
 async def post(hub: Hub, what: str, **form: str) -> int:
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as browser:
-        return (await browser.post(f"{PAGE}/{what}", data=form)).status_code
+    return (await press(hub, f"{PAGE}/{what}", "prof", data=form)).status_code
 
 
 def refuse(hub: Hub, username: str, subject: str) -> None:
