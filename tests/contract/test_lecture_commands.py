@@ -31,7 +31,7 @@ def test_a_rehearsal_tells_what_failed_and_ends_with_1(served: ServedHub) -> Non
 
 
 def test_an_item_that_is_not_there_is_named(served: ServedHub) -> None:
-    assert "There is no such item on this hub." in cli("hub rehearse Z9", status=3).err
+    assert "There is no such item on this hub: Z9" in cli("hub rehearse Z9", status=3).err
     assert cli("hub rehearse A1 --cancel").out == "No rehearsal runs.\n"
 
 

@@ -280,7 +280,7 @@ async def cancel(
 def _find(app: HubApp, item: str) -> Release:
     release = find_release(app, item)
     if release is None:
-        raise NotFound("There is no such item on this hub.")
+        raise NotFound(f"There is no such item on this hub: {item}")
     return release
 
 
