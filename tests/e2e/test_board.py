@@ -442,10 +442,12 @@ async def shown(prof: httpx.Client, name: str, words: str, failed: int | None = 
 
     With ``failed``, until all of a run's reports have arrived and so many checks have failed.
     """
+    lines: list[str] = []
     for _ in range(400):
         answer = await asyncio.to_thread(prof.get, f"/board/{ITEM}")
-        lines = [each for each in answer.text.split("<tr ") if f">{name}</a>" in each]
+        rows = re.findall("<tr.*?</tr>", answer.text, re.DOTALL)
+        lines = [each for each in rows if f">{name}</a>" in each]
         if lines and words in lines[0] and failed in (None, lines[0].count('class="failed"')):
             return lines[0]
         await asyncio.sleep(0.05)
-    raise AssertionError(f"{name} has no {words}")
+    raise AssertionError(f"{name} has no {words}: {lines}")
