@@ -38,10 +38,11 @@ from mograder.sessions.admission import AdmissionQueue
 from mograder.sessions.capacity import MemoryLedger
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.copy_recorder import CopyRecorder
+from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.session import Counters, SessionKey, Usage
+from mograder.sessions.session import SessionKey, Usage
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.course.sources import open_sources

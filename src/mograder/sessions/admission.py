@@ -23,7 +23,8 @@ from mograder.core.errors import Busy, Conflict
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import UNKNOWN, CapacityLimits, MemoryLedger
-from mograder.sessions.session import Counters, LiveSession, SessionKey, Usage
+from mograder.sessions.counters import Counters
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 _PLACE_SECONDS = 15.0
 """How long an unanswered start counts against the concurrent starts. A cold start on a busy

@@ -38,6 +38,7 @@ from mograder.sessions.admission import RECONSIDER_SECONDS, AdmissionQueue, Kind
 from mograder.sessions.capacity import CapacityLimits, MemoryLedger, expected_memory
 from mograder.sessions.check_reports import CheckReports
 from mograder.sessions.connections import Census, LocalConnections, Probe, connections
+from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_reasons import (
     Ending,
     EndReason,
@@ -48,16 +49,7 @@ from mograder.sessions.end_reasons import (
 )
 from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
-from mograder.sessions.session import (
-    Counters,
-    LiveSession,
-    SessionKey,
-    Usage,
-    ended,
-    key_of,
-    kind_of,
-    session_of,
-)
+from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.startup import Reconciler, Starter
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 

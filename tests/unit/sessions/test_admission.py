@@ -28,7 +28,8 @@ from mograder.sessions.admission import (
     retry_after,
 )
 from mograder.sessions.capacity import MEGABYTE, UNKNOWN, CapacityLimits, MemoryLedger
-from mograder.sessions.session import Counters, LiveSession, SessionKey, Usage
+from mograder.sessions.counters import Counters
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 from tests.support.clock import ManualClock
 from tests.support.session_pools import ALICE, Rig, ignore_progress, soon, terms, until
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.sessions.session import BUCKETS, Counters, Histogram
+from mograder.sessions.counters import BUCKETS, Counters, Histogram
 
 
 def test_a_value_counts_in_the_first_bucket_that_holds_it_and_in_all_above() -> None:

@@ -24,9 +24,9 @@ from starlette.responses import Response
 
 from mograder.operations.machines import Machine
 from mograder.sessions.copy_recorder import RecordingCounters
+from mograder.sessions.counters import Counters, Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.session import Counters, Kind, Outcome
 
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
