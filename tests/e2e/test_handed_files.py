@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from tests.support.browser import ONE_PROCESS, People, Person, chromium, notebook, until
+from tests.support.browser import ONE_PROCESS, People, Person, chromium, notebook, wait_in_page
 from tests.support.framed_session import ITEM, Framed
 from tests.support.handed_files import REST, START, handed
 from tests.support.identity import from_proxy
@@ -68,7 +68,7 @@ async def test_what_few_notebooks_use_is_kept_once_one_has_used_it(
     page, first = await opened(scene, alice)
     async with page.expect_response(f"**/{REST}"):
         assert await (await notebook(page)).evaluate("window.plot()") == 43
-    await until(page, "localStorage.getItem('mograder-rest')")
+    await wait_in_page(page, "localStorage.getItem('mograder-rest')")
     assert set(loaded(first)) == {"plot-1.js", REST, START}
     page, second = await opened(scene, alice)
     assert await (await notebook(page)).evaluate("window.plot()") == 43

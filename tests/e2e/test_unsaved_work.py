@@ -25,7 +25,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 from tests.e2e.test_accessibility import violations
-from tests.support.browser import People, insert, notebook, until
+from tests.support.browser import People, insert, notebook, wait_in_page
 from tests.support.course import put_release
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 from tests.support.hub import HubProcess
@@ -72,7 +72,7 @@ def kept(scene: Framed) -> list[str]:
 
 async def stored(tab: Tab, count: int) -> None:
     """Wait until the browser keeps so many pieces of work."""
-    await until(tab.page, f"{_STORED}.length === {count}")
+    await wait_in_page(tab.page, f"{_STORED}.length === {count}")
 
 
 def copy_of(scene: Framed, user: str = "alice") -> Path:

@@ -1,4 +1,4 @@
-"""What a real notebook reads of a request, and how each answer of a session is fenced.
+"""A real notebook reads no secret of a request, and each answer of a session is fenced.
 
 security.md, "The session's server is theirs too"; B78. Who is admitted, and the same over a
 recording server, header by header, is in ``tests/contract/test_proxy.py``.

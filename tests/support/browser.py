@@ -143,7 +143,7 @@ _PASTE = """text => {
 }"""
 
 
-async def until(page: Page, condition: str) -> None:
+async def wait_in_page(page: Page, condition: str) -> None:
     """Wait at most 20 s until an expression is true in a page of the hub, which may load again.
 
     The policy of these pages refuses the text that Playwright's ``wait_for_function`` evaluates.

@@ -63,7 +63,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         yield problem(
             check,
             f"{path} is missing, and this user cannot make it in {nearest}",
-            f"As root: install -d -o {user_name(os.geteuid())} -m 755 {path}",
+            f"As root: install -d -o {account_name(os.geteuid())} -m 755 {path}",
         )
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield problem(
@@ -71,11 +71,6 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
             f"{path} cannot be written by this user",
             f"Run the check as the hub's user, or give that user {nearest}.",
         )
-
-
-def user_name(uid: int) -> str:
-    """Return the name of a user id, or the number as text if it has no name."""
-    return account_name(uid)
 
 
 def disk_line(loaded: LoadedSettings, path: Path) -> Line:

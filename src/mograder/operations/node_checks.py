@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from mograder.auth.node_tokens import NodeToken
 from mograder.core.errors import MograderError
 from mograder.core.settings import Environ
+from mograder.core.system import account_name
 from mograder.operations.machine_checks import (
     clock_line,
     directory_lines,
     limits_line,
     namespace_lines,
-    user_name,
     version_line,
 )
 from mograder.operations.preflight import bubblewrap_line, confined_line, uv_line
@@ -54,7 +54,7 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
 
 def _user_line() -> Line:
     uid = os.geteuid()
-    text = f"user: {user_name(uid)} (uid {uid})"
+    text = f"user: {account_name(uid)} (uid {uid})"
     if uid == 0:
         hint = "Run hub and nodes as the same ordinary user, uid 1000 in our images."
         told = "it takes sessions of a hub that is root, too, and a share may not accept root"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings
-from mograder.operations.machine_checks import user_name
+from mograder.core.system import account_name
 from mograder.operations.report import Line, note, ok, problem
 from mograder.processes.programs import ask_systemd
 from mograder.processes.ssh_tunnel import listeners
@@ -156,5 +156,5 @@ def listener_of(port: int, *, net: Path = Path("/proc/net")) -> str:
         except OSError:
             continue
         if found:
-            return user_name(found[0])
+            return account_name(found[0])
     return ""

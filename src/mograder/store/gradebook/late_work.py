@@ -195,8 +195,15 @@ def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
 def _extensions(connection: Connection) -> tuple[Extension, ...]:
     return tuple(
         Extension(
-            *(row.assignment, row.student, row.student_group, _moment(row.until)),
-            *(row.exempt, row.reason, row.removed, row.by, row.at),
+            row.assignment,
+            row.student,
+            row.student_group,
+            _moment(row.until),
+            row.exempt,
+            row.reason,
+            row.removed,
+            row.by,
+            row.at,
         )
         for row in connection.execute(select(extensions).order_by(extensions.c.id))
     )

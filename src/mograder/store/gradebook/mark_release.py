@@ -246,5 +246,5 @@ def _grouped(rows: Iterable[ReleaseRow], by: str) -> Mapping[str, Sequence[Relea
 def _row(row: Sequence[Any]) -> ReleaseRow:
     number, assignment, student, visible, note, grade, by, at = row
     begins = None if visible is None else datetime.fromisoformat(visible)
-    made = by, datetime.fromisoformat(at)
-    return ReleaseRow(number, assignment, student, begins, note, grade, *made)
+    made = datetime.fromisoformat(at)
+    return ReleaseRow(number, assignment, student, begins, note, grade, by, made)

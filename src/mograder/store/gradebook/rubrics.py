@@ -95,8 +95,14 @@ def read_rubric(connection: Connection, assignment: str, question: str) -> Rubri
     start = newest(connection, rubrics, ("assignment", "question"), assignment, question)
     found = [
         SavedComment(
-            *(row.comment, row.text, row.points, row.position),
-            *(row.id, row.by, row.at, row.retired),
+            row.comment,
+            row.text,
+            row.points,
+            row.position,
+            row.id,
+            row.by,
+            row.at,
+            row.retired,
         )
         for row in newest(connection, saved_comments, ("comment",), assignment, question)
     ]
