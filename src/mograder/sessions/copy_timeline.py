@@ -23,7 +23,8 @@ from mograder.notebook.versions.version_diff import (
 )
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.copy_recorder import CopyRecorder
-from mograder.sessions.student_copies import Copies, CopyOf
+from mograder.sessions.session import CopyOf
+from mograder.sessions.student_copies import Copies
 from mograder.store.copies.workspaces import Saved
 from mograder.store.versions.versions import Origin, Version, digest_of
 

@@ -24,7 +24,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import Merge
 from mograder.processes.notebook_calls import CopyMerger, MergeProposal, MergeQuestion
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     MergedCells,

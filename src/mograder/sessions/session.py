@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Endpoint, Limits, Mode
 from mograder.store.hub.hub_tables import SessionRow
 
@@ -28,6 +29,24 @@ class SessionKey:
         See compatibility-0.3.16.md 2.3.
         """
         return f"{self.mode.value}/user/{quote(self.user)}/{quote(self.item)}/"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOf:
+    """The address of a copy: its user and its item."""
+
+    user: Username
+    item: ItemName
+
+    @property
+    def key(self) -> SessionKey:
+        """The key of the session that edits it."""
+        return SessionKey(self.user, self.item, Mode.EDIT)
+
+    @property
+    def notebook(self) -> str:
+        """The notebook's file name."""
+        return f"{self.item}.py"
 
 
 def spinner_of(mode: Mode, item: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -17,7 +16,6 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName, Username
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
@@ -27,10 +25,9 @@ from mograder.notebook.integrity.screening import Screening
 from mograder.notebook.syntax import check_notebook
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import compare, find_unanswered, screen
-from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.session import SessionKey
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.earlier_versions import parse_archive
 from mograder.store.copies.workspaces import Saved, Workspaces
 from mograder.store.releases.published_release import Release
@@ -45,24 +42,6 @@ MAX_REPORT = 8_000_000
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
 """Interval and number of attempts to read a notebook that is being saved."""
-
-
-@dataclass(frozen=True, slots=True)
-class CopyOf:
-    """The address of a copy: its user and its item."""
-
-    user: Username
-    item: ItemName
-
-    @property
-    def key(self) -> SessionKey:
-        """The key of the session that edits it."""
-        return SessionKey(self.user, self.item, Mode.EDIT)
-
-    @property
-    def notebook(self) -> str:
-        """The notebook's file name."""
-        return f"{self.item}.py"
 
 
 class Copies:

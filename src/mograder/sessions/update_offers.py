@@ -20,7 +20,7 @@ from mograder.core.tasks.single_flight import Progress
 from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
 from mograder.sessions.copy_updates import CopyUpdates, KeptText
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,

@@ -21,9 +21,9 @@ from mograder.core.names import Username
 from mograder.web.app import Header
 from mograder.web.browser_access import BrowserAccess, refuse_other_site
 from mograder.web.context import request_context
-from mograder.web.grader.grader_app import answer_problem, grader_app
+from mograder.web.grader.grader_app import answer_problem
 from mograder.web.grader.view_as import role_shown
-from mograder.web.marking.context import enter_marking
+from mograder.web.marking.access import enter_marking
 from mograder.web.problems import Wants, wanted
 
 _USER = "x-remote-user"
@@ -41,7 +41,7 @@ def local_user() -> str:
 
 
 def _let_in(request: Request, name: str, role: Role) -> None:
-    enter_marking(request, grader_app(request).marking, name, role_shown(request, role))
+    enter_marking(request, name, role_shown(request, role))
 
 
 class LocalAccess:

@@ -37,10 +37,12 @@ from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.copy_counts import CopyCounts
 from mograder.web.hub.core.course_numbers import CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.hub_app import HubApp, Run, hub_app, identity_of
+from mograder.web.hub.core.hub_app import HubApp, Run, hub_app
 from mograder.web.hub.core.item_checks import ItemChecks
+from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.core.validation_results import ValidationResults
@@ -123,12 +125,17 @@ def make_core(
     marking = _marking(services, book)
     rules = loaded.path(settings.hub.release_dir) / ".visibility.json"
     metrics.recording = services.recorder.tally
-    return HubApp(
+    audit, work, checks = AuditTrail(services.state, clock), Work(), ItemChecks(services.releases)
+    numbers, desk = CourseNumbers(clock), HelpDesk(Board(engine), clock)
+    visibility = VisibilityRules(rules, opens=marking.dates.openings)
+    items = _items(services, visibility)
+    hub = HubApp(
         services=services,
+        items=items,
         pages=load_pages(),
-        work=Work(),
-        audit=AuditTrail(services.state, clock),
-        visibility=VisibilityRules(rules, opens=marking.dates.openings),
+        work=work,
+        audit=audit,
+        visibility=visibility,
         metrics=metrics,
         copies=Copies(
             services.pool, services.workspaces, services.recorder, clock, reserve=reserve
@@ -140,10 +147,26 @@ def make_core(
         results=results,
         notifier=notifier,
         copy_counts=CopyCounts(listing, clock),
-        numbers=CourseNumbers(clock),
+        numbers=numbers,
         marking=marking,
-        desk=HelpDesk(Board(engine), clock),
-        checks=ItemChecks(services.releases),
+        desk=desk,
+        checks=checks,
+    )
+    own = (services.loaded, services.authenticator, services.policy, services.roster)
+    for each in (*own, items, audit, work, notifier, numbers, desk):
+        hub.add(each)
+    return hub
+
+
+def _items(services: Services, visibility: VisibilityRules) -> Items:
+    pool, recorder = services.pool, services.recorder
+    return Items(
+        services.releases,
+        services.workspaces,
+        visibility,
+        services.clock,
+        is_active=lambda key: pool.find(key) is not None,
+        taken=recorder.look,
     )
 
 

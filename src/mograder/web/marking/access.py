@@ -1,7 +1,8 @@
-"""The rule which markers may mark which assignment."""
+"""The person who marks, and the rule which markers may mark which assignment."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import to_thread
@@ -14,6 +15,32 @@ from mograder.store.marking.open_marking import open_for_marking
 
 ASSIGNMENT = "a"
 """The path parameter with the assignment."""
+
+MARKER = "mograder.marker"
+"""Scope key of the person who marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A person who marks: an instructor, or a marker of the items open for marking."""
+
+    name: str
+    role: Role
+
+
+def enter_marking(request: Request, name: str, role: Role) -> None:
+    """Put the person into the request; a student is not let in.
+
+    A handler that a student reached by mistake would fail.
+    """
+    if role is not Role.STUDENT:
+        request.scope[MARKER] = Marker(name, role)
+
+
+def marker_of(request: Request) -> Marker | None:
+    """Return the person who marks, None for any other request."""
+    marker: Marker | None = request.scope.get(MARKER)
+    return marker
 
 
 async def check_marker(request: Request, role: Role, course_dir: Path) -> None:

@@ -16,7 +16,8 @@ from mograder.core.names import ItemName
 from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
 from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.question_marking import QuestionMarks
-from mograder.web.marking.context import Marker, MarkingApp
+from mograder.web.marking.access import Marker
+from mograder.web.marking.context import MarkingApp
 
 LIMIT = 256 * 1024
 """Bytes of a body with a comment, a reason and identifiers."""

@@ -18,6 +18,7 @@ from mograder.store.marking.annotations import (
 )
 from mograder.store.marking.annotations import Place as AnnotatedPlace
 from mograder.store.marking.saved_comments import SavedComments
+from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     LIMIT,
     answers_of,
@@ -26,7 +27,7 @@ from mograder.web.marking.answer_access import (
     json_answer,
 )
 from mograder.web.marking.answer_json import annotation_json
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.models import Annotation as AnnotationJson
 from mograder.web.marking.models import AnnotationChange, AnnotationConflict
 from mograder.web.request_body import read_json

@@ -37,6 +37,7 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.store.marking.saved_comments import SavedComments
 from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
+from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     LIMIT,
     Answers,
@@ -57,7 +58,7 @@ from mograder.web.marking.answer_json import (
     saved_json,
     whole_json,
 )
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
 from mograder.web.marking.models import (
     AnswerState,

@@ -20,6 +20,7 @@ from mograder.store.marking.saved_comments import (
     SavedCommentChanged,
     SavedComments,
 )
+from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     LIMIT,
     answers_of,
@@ -28,7 +29,7 @@ from mograder.web.marking.answer_access import (
     json_answer,
 )
 from mograder.web.marking.answer_json import comment_json
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.models import (
     ChangedMark,
     CommentChange,

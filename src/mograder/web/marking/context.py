@@ -1,7 +1,7 @@
 """The object that the handlers of marking work with, and the person who asks.
 
 The app that mounts the routes (the hub, or the grader of a course on one's own machine) admits the
-request first and puts both into its scope.
+request first; its object in the request's scope has the course's parts as ``marking``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_dates import CourseDates
@@ -21,18 +20,9 @@ from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.marking.marking_progress import MarkingProgress
+from mograder.web.marking.access import MARKER, Marker
 from mograder.web.marking.reports import Reports
-
-MARKING, MARKER = "mograder.marking", "mograder.marker"
-"""The keys of the request's scope."""
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """A person who marks: an instructor, or a marker of the items open for marking."""
-
-    name: str
-    role: Role
+from mograder.web.pages import APP
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +51,13 @@ class MarkingApp:
     progress: MarkingProgress = field(default_factory=MarkingProgress)
 
 
-def enter_marking(request: Request, marking: MarkingApp, name: str, role: Role) -> None:
-    """Put the course's parts and the person into the request; a student is not let in.
-
-    A handler that a student reached by mistake would fail.
-    """
-    if role is not Role.STUDENT:
-        request.scope[MARKING], request.scope[MARKER] = marking, Marker(name, role)
-
-
-def marker_of(request: Request) -> Marker | None:
-    """Return the person who marks, None for any other request."""
-    marker: Marker | None = request.scope.get(MARKER)
-    return marker
-
-
 async def _marking(request: Request) -> MarkingApp:
-    return cast(MarkingApp, request.scope[MARKING])
+    await _marker(request)
+    return cast(MarkingApp, request.scope[APP].marking)
 
 
 async def _marker(request: Request) -> Marker:
-    return cast(Marker, request.scope[MARKER])
+    return cast(Marker, request.scope[MARKER])  # a student that got here by mistake fails
 
 
 CurrentMarking = Annotated[MarkingApp, Depends(_marking)]

@@ -23,6 +23,7 @@ from mograder.store.marking.open_marking import open_for_marking, set_open_for_m
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.context import request_context
+from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     Answers,
     answers_of,
@@ -30,7 +31,7 @@ from mograder.web.marking.answer_access import (
     may_show_names,
     names_shown,
 )
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from mograder.grading.marking.answer_names import question_of, question_title
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
+from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import assignment_of, may_show_names, names_shown
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import page
 
 

@@ -13,8 +13,9 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.store.marking.shares import ALL_QUESTIONS, Shares
 from mograder.web.context import request_context
+from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import LIMIT, assignment_of, json_answer
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.models import ShareChange, Shared
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form, read_json

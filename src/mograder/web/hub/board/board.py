@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
 from mograder.store.releases.releases import ItemKind
@@ -23,7 +23,8 @@ from mograder.web.hub.board.board_tables import View
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.parts import go_to
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import HELPER, INSTRUCTOR, Route
@@ -114,13 +115,7 @@ def page_of(item: str) -> str:
 
 async def _item(app: HubApp, name: str) -> ItemName:
     """Return the name of a published item. Raises: NotFound."""
-    item = ItemName.valid(name)
-    release = None
-    if item is not None:
-        release = await to_thread.run_sync(app.services.releases.get, item)
-    if item is None or release is None:
-        raise NotFound("There is no such item.")
-    return item
+    return (await to_thread.run_sync(app.items.get, name)).name
 
 
 def _view(request: Request, caller: Identity) -> View:

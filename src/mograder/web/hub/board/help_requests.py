@@ -17,15 +17,15 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import SessionKey
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf, SessionKey
 from mograder.store.hub.board import HelpRow
 from mograder.web.hub.board.board import page_of
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, known_copy
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_json

@@ -22,8 +22,7 @@ from mograder.grading.pages.editor_outputs import render_editor_outputs
 from mograder.notebook.points import key_of
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.connections import exported_page
-from mograder.sessions.session import LiveSession
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf, LiveSession
 from mograder.store.copies.workspaces import Saved
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run

@@ -21,7 +21,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput
 from mograder.notebook.integrity.screening import denied_by
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
@@ -32,9 +32,6 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
     KnownCopy,
     copy_in,
-    demand_visible,
-    find_assignment,
-    find_release,
 )
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
@@ -246,18 +243,18 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
 
     See compatibility-0.3.16.md 2.3. Raises: NotFound, InvalidInput (a demo).
     """
-    release = find_release(app, copy.item)
+    release = app.items.find(copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")
     if not _may_know(app, identity, copy):
-        demand_visible(app, identity, copy.item)
+        app.items.demand_visible(identity, copy.item)
     return release
 
 
 def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
     """Return the release that a person may copy, even if they have worked on it already."""
-    release = find_assignment(app, copy.item)
-    demand_visible(app, identity, copy.item)
+    release = app.items.assignment(copy.item)
+    app.items.demand_visible(identity, copy.item)
     return release
 
 

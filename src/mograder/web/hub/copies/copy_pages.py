@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import NotFound
 from mograder.sessions.copy_timeline import CopyTimelines
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
@@ -26,7 +26,7 @@ from mograder.web.headers import content_security_policy
 from mograder.web.hub.copies.checked_work import CheckedWork, Label, checked_work
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy, find_release
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.pages import page
 from mograder.web.route import OWNER, VISITOR, Route
 
@@ -58,7 +58,7 @@ async def reset_page(
 ) -> Response:
     """Ask for confirmation before a reset, and show what is archived and where (B57)."""
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
-    release = await to_thread.run_sync(find_release, app, copy.item)
+    release = await to_thread.run_sync(app.items.find, copy.item)
     if release is None:
         raise NotFound(
             f"{copy.item} is not published any more, so there is nothing to begin anew from.",

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.sessions.copy_updates import CopyStanding, Standing
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_updates import CopyUpdateRow, UpdateState, cells_in
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates

@@ -28,7 +28,7 @@ from mograder.grading.late.explanation import lateness
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.notebook.points import key_of
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.copy_state import CopyState
 from mograder.store.releases.releases import Release
@@ -37,7 +37,7 @@ from mograder.store.submissions.submissions import Kept, Terms
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy, find_release
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, back_from, deliver
 from mograder.web.pages import page
@@ -185,7 +185,7 @@ async def submit(
     async def job(report: Report) -> Submitted:
         saved = await app.copies.export(copy)
         report("Comparing it with what was handed out")
-        release = await to_thread.run_sync(find_release, app, copy.item)
+        release = await to_thread.run_sync(app.items.find, copy.item)
         tampering = await _tampering(app, copy, saved.data, release)
         report("Keeping your submission")
         kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, late)
@@ -225,7 +225,7 @@ def _keep(app: HubApp, caller: Identity, copy: CopyOf, data: bytes, late: str) -
 
 async def _missing(app: HubApp, copy: CopyOf, caller: Identity) -> MissingWork:
     saved = await app.copies.export(copy)
-    release = await to_thread.run_sync(find_release, app, copy.item)
+    release = await to_thread.run_sync(app.items.find, copy.item)
     facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
     told, waiting = _checks(app, copy, facts)
     words = [told, _open([*waiting, *await _unanswered(app, copy, saved.data, release)])]

@@ -18,7 +18,7 @@ from mograder.auth.receipts import Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.copy_timeline import CopyTimelines
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
 from mograder.web.background import Report

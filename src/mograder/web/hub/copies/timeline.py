@@ -36,7 +36,7 @@ from mograder.notebook.versions.version_diff import (
     VersionDifference,
 )
 from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report

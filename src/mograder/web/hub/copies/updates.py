@@ -15,10 +15,10 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.sessions.copy_updates import Standing
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
@@ -32,9 +32,10 @@ from mograder.store.copies.copy_updates import (
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
@@ -305,10 +306,8 @@ class PreviewCounts:
 async def show(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show an item's update to instructors."""
     item = item_name(name)
-    release = await to_thread.run_sync(app.services.releases.get, item)
     found = await app.of(HubUpdates).offers.overview(item)
-    if release is None and found.offer is None:
-        raise NotFound("There is no such item.")
+    release = await to_thread.run_sync(app.items.find if found.offer else app.items.get, item)
     count = await app.copy_counts.look()
     preview = found.preview if found.previewed else None
     planned = lines_in(preview) if preview is not None else ()

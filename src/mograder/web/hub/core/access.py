@@ -18,17 +18,19 @@ from starlette.types import Scope
 
 from mograder.auth.cookies import LIFETIME, Login, cookie_name, make_cookie, set_cookie_header
 from mograder.auth.csrf import check_unsafe
-from mograder.auth.identity import Identity
+from mograder.auth.identity import Authenticator, AuthPolicy, Identity
 from mograder.auth.roles import Role, may_open_work
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.core.name_lookup import nfc
+from mograder.core.settings import LoadedSettings
+from mograder.store.course.allowlist import Allowlist
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
-from mograder.web.hub.core.hub_app import IDENTITY, hub_app, identity_of
+from mograder.web.hub.core.course_numbers import CourseNumbers
+from mograder.web.hub.core.help_desk import HelpDesk
+from mograder.web.hub.core.parts import IDENTITY, identity_of, part
 from mograder.web.hub.core.responses import NotEnrolled, answer_problem
-from mograder.web.hub.core.services import Services
-from mograder.web.marking.access import check_marker
-from mograder.web.marking.context import enter_marking
+from mograder.web.marking.access import check_marker, enter_marking
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import Access
 
@@ -45,21 +47,16 @@ _POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backch
 """The routes that platforms' pages and providers post to; what they send is signed."""
 
 
-def identify(scope: Scope, services: Services) -> Identity | None:
+def identify(scope: Scope, authenticator: Authenticator) -> Identity | None:
     """Return the caller's identity, None without a login.
 
     Raises: :class:`~mograder.core.errors.InvalidInput` for repeated or malformed credentials.
     """
     context = context_of(scope)
     name = cookie_name(secure=context.secure, prefix=context.prefix)
-    return services.authenticator.identify(
+    return authenticator.identify(
         scope["headers"], context.client, cookie=name, host_known=context.known_host
     )
-
-
-def restricted(identity: Identity, services: Services) -> bool:
-    """Return whether the roster excludes this person (B41-B44)."""
-    return not services.roster.allows(identity.username, identity.role)
 
 
 def login_headers(
@@ -92,17 +89,15 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
     The cookie of a login that is new with this request is added to ``headers``. The posts that
     other systems send have no identity, so there is nothing that another site could misuse.
     """
-    services, context = hub_app(request).services, request_context(request)
+    context = request_context(request)
     if request.method not in SAFE_METHODS and context.raw_path in _POSTS_OF_OTHERS:
         return None
     try:
-        identity = identify(request.scope, services)
+        identity = identify(request.scope, part(request, Authenticator))
         request.scope[IDENTITY] = identity
-        if identity is not None:
-            enter_marking(request, hub_app(request).marking, identity.username, identity.role)
-        headers += login_headers(identity, context, services.secret)
+        headers += login_headers(identity, context, part(request, AuthPolicy).secret)
         if identity is not None and identity.role is Role.INSTRUCTOR and _shows_page(request):
-            await hub_app(request).numbers.look()
+            await part(request, CourseNumbers).look()
         if request.method not in SAFE_METHODS:
             check_unsafe(identity, request.scope["headers"], context.own_origins)
     except MograderError as error:
@@ -127,7 +122,7 @@ async def member(request: Request) -> Identity:
     identity = identity_of(request)
     if identity is None:
         raise NotAuthenticated("Nobody is signed in.")
-    if restricted(identity, hub_app(request).services):
+    if not part(request, Allowlist).allows(identity.username, identity.role):
         raise NotEnrolled("You are not enrolled in this course.")
     return identity
 
@@ -166,17 +161,19 @@ async def marker(request: Request, identity: Annotated[Identity, Depends(member)
 
     Raises: Forbidden.
     """
-    await check_marker(request, identity.role, hub_app(request).services.loaded.course_dir)
+    await check_marker(request, identity.role, part(request, LoadedSettings).course_dir)
+    enter_marking(request, identity.username, identity.role)
     return identity
 
 
-async def instructor(identity: Annotated[Identity, Depends(member)]) -> Identity:
+async def instructor(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
     """Admit instructors (compatibility-0.3.16.md 2.2).
 
     Raises: Forbidden.
     """
     if identity.role is not Role.INSTRUCTOR:
         raise Forbidden("Instructor access required")
+    enter_marking(request, identity.username, identity.role)
     return identity
 
 
@@ -196,7 +193,7 @@ async def visitor(request: Request, identity: Annotated[Identity, Depends(member
     Raises: Forbidden.
     """
     named, item = request.path_params["user"], request.path_params["a"]
-    desk = hub_app(request).desk
+    desk = part(request, HelpDesk)
     if identity.role is Role.MARKER and desk.took(identity.username, nfc(named), nfc(item)):
         return identity
     return await owner(request, identity)
@@ -207,9 +204,9 @@ async def metrics_reader(request: Request) -> Identity | None:
 
     Raises: NotAuthenticated, NotEnrolled, Forbidden.
     """
-    if hub_app(request).services.authenticator.reads_metrics(request.scope["headers"]):
+    if part(request, Authenticator).reads_metrics(request.scope["headers"]):
         return None
-    return await instructor(await member(request))
+    return await instructor(request, await member(request))
 
 
 GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProxyType(

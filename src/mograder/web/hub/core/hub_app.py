@@ -1,18 +1,13 @@
-"""The object that every handler of the hub works with, and the features that open on it.
-
-The middleware puts one frozen object into the request's scope; handlers get it as an argument or by
-:func:`hub_app`, never from globals.
-"""
+"""The object with the parts of the hub, and the features that open on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Depends, Request
-from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
@@ -25,14 +20,15 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
-from mograder.web.context import request_context
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.copy_counts import CopyCounts
 from mograder.web.hub.core.course_numbers import CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.item_checks import ItemChecks
+from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
+from mograder.web.hub.core.parts import Parts, identity_of
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.core.validation_results import ValidationResults
 from mograder.web.marking.context import MarkingApp
@@ -40,11 +36,8 @@ from mograder.web.pages import APP, Viewer
 from mograder.web.route import Route
 from mograder.web.templating import Pages
 
-T = TypeVar("T")
 if TYPE_CHECKING:  # imported by hubs with platforms only
     from mograder.exchange.lti.roster import CourseMembers
-
-IDENTITY = "mograder.identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +53,14 @@ class PlatformFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class HubApp:
+class HubApp(Parts):
     """The parts that nearly all features need, and the state of each feature while it runs.
 
     ``desk`` has the open requests for help, ``checks`` the checks and titles of items.
     """
 
     services: Services
+    items: Items
     pages: Pages
     work: Work
     audit: AuditTrail
@@ -86,22 +80,8 @@ class HubApp:
     """Called when marks may have changed."""
     on_session: list[Callable[[SessionKey], None]] = field(default_factory=list)
     """Called when a session has begun or ended."""
-    _states: dict[type, object] = field(default_factory=dict, init=False, repr=False)
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
-
-    def add(self, state: T) -> T:
-        """Keep the state of a feature that opens, for :meth:`of`."""
-        self._states[type(state)] = state
-        return state
-
-    def of(self, kind: type[T]) -> T:
-        """Return the state of a feature that this hub has."""
-        return cast(T, self._states[kind])
-
-    def find(self, kind: type[T]) -> T | None:
-        """Return the state of a feature, None where the hub does not have it."""
-        return cast("T | None", self._states.get(kind))
 
     def marks_changed(self) -> None:
         """Tell the features that want to know."""
@@ -153,12 +133,6 @@ def hub_app(request: Request) -> HubApp:
     return app
 
 
-def identity_of(request: Request) -> Identity | None:
-    """Return the identity found by ``access.admit``; None for a request without a login."""
-    identity: Identity | None = request.scope.get(IDENTITY)
-    return identity
-
-
 async def _current_app(request: Request) -> HubApp:
     # Not hub_app itself: FastAPI runs every dependency that is not async in a thread.
     return hub_app(request)
@@ -166,11 +140,6 @@ async def _current_app(request: Request) -> HubApp:
 
 CurrentApp = Annotated[HubApp, Depends(_current_app)]
 """A handler's parameter: the hub's object."""
-
-
-def go_to(request: Request, path: str) -> RedirectResponse:
-    """Return a redirect to a path below the hub's prefix, which the browser follows with GET."""
-    return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
 
 
 Run = Callable[[], AbstractAsyncContextManager[None]]

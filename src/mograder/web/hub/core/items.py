@@ -6,25 +6,25 @@ only if the student already has a copy (compatibility-0.3.16.md 2.3).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
 
-from anyio import to_thread
 from fastapi import Depends
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
+from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import SessionKey
-from mograder.sessions.student_copies import CopyOf
-from mograder.store.copies.workspaces import FileStatus
-from mograder.store.releases.releases import ItemKind, Release
-from mograder.store.releases.visibility import Visibility
-from mograder.web.hub.core.hub_app import HubApp
+from mograder.sessions.session import CopyOf, SessionKey
+from mograder.store.copies.workspaces import FileStatus, Workspaces
+from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.web.hub.core.parts import use
 
 _MADE_ANEW = (
     "There was no {0}.py in your folder any more, so it was copied anew. "
@@ -66,82 +66,90 @@ def mode_of(kind: ItemKind) -> Mode:
     return Mode.EDIT if kind is ItemKind.ASSIGNMENT else Mode.RUN
 
 
-def survey(app: HubApp, identity: Identity, at: datetime | None = None) -> list[ItemView]:
-    """Return all items that a person may see, now or at a time, in list order. Reads the disk."""
-    moment = at or app.services.clock.now()
-    views = (_view(app, identity, release, moment) for release in app.services.releases.all())
-    return [view for view in views if _listed(view, identity)]
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The published items, and each person's view of them; the methods block.
 
-
-def find_release(app: HubApp, name: str) -> Release | None:
-    """Return the release of that name, or None; an invalid name is treated as unknown."""
-    try:
-        item = ItemName.parse(name)
-    except InvalidInput:
-        return None
-    return app.services.releases.get(item)
-
-
-def find_assignment(app: HubApp, name: str) -> Release:
-    """Return the release of an item that a person may copy.
-
-    Raises: NotFound, InvalidInput (a demo).
+    ``is_active`` returns whether a session runs, ``taken`` is called with each copy that somebody
+    asked for, new or not.
     """
-    release = find_release(app, name)
-    if release is None:
-        raise NotFound("Assignment not found")
-    if release.kind is ItemKind.DEMO:
-        raise InvalidInput("Demos can only be run")
-    return release
+
+    releases: Releases
+    workspaces: Workspaces
+    visibility: VisibilityRules
+    clock: Clock
+    is_active: Callable[[SessionKey], bool]
+    taken: Callable[[Username, ItemName], object]
+
+    def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
+        """Return all items that a person may see, now or at a time, in list order."""
+        moment = at or self.clock.now()
+        views = (self._view(identity, release, moment) for release in self.releases.all())
+        return [view for view in views if _listed(view, identity)]
+
+    def find(self, name: str) -> Release | None:
+        """Return the release of that name, or None; an invalid name is treated as unknown."""
+        item = ItemName.valid(name)
+        return None if item is None else self.releases.get(item)
+
+    def get(self, name: str, missing: str = "There is no such item.") -> Release:
+        """Return the release of that name. Raises: NotFound, which says ``missing``."""
+        release = self.find(name)
+        if release is None:
+            raise NotFound(missing)
+        return release
+
+    def assignment(self, name: str) -> Release:
+        """Return the release of an item that a person may copy.
+
+        Raises: NotFound, InvalidInput (a demo).
+        """
+        release = self.get(name, "Assignment not found")
+        if release.kind is ItemKind.DEMO:
+            raise InvalidInput("Demos can only be run")
+        return release
+
+    def demand_visible(self, identity: Identity, name: str) -> None:
+        """Refuse a student an item that is hidden or not open yet.
+
+        Raises: NotFound with the message of compatibility-0.3.16.md 2.3.
+        """
+        rule, now = self.visibility.of(name), self.clock.now()
+        if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
+            raise rule.refusal(now)
+
+    def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
+        """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
+
+        Returns the release, and a sentence if the folder had other files but no notebook.
+
+        Raises: NotFound (unknown or not available), InvalidInput (a demo).
+        """
+        release, user, note = self.assignment(name), person(identity), None
+        if not self.workspaces.has_copy(user, release.name):
+            self.demand_visible(identity, release.name)
+            if others := self.workspaces.others(user, release):
+                note = _MADE_ANEW.format(release.name, ", ".join(others))
+        self.workspaces.ensure(user, release)
+        self.taken(user, release.name)
+        return release, note
+
+    def _view(self, identity: Identity, release: Release, moment: datetime) -> ItemView:
+        user, rule = person(identity), self.visibility.of(release.name)
+        has_copy = self.workspaces.has_copy(user, release.name)
+        return ItemView(
+            release=release,
+            visibility=rule,
+            visible=rule.visible(moment),
+            status=self.workspaces.file_status(user, release.name),
+            has_copy=has_copy,
+            updated=has_copy and self.workspaces.updated(user, release),
+            active=self.is_active(SessionKey(user, release.name, mode_of(release.kind))),
+        )
 
 
-def demand_visible(app: HubApp, identity: Identity, name: str) -> None:
-    """Refuse a student an item that is hidden or not open yet.
-
-    Raises: NotFound with the message of compatibility-0.3.16.md 2.3.
-    """
-    rule, now = app.visibility.of(name), app.services.clock.now()
-    if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
-        raise rule.refusal(now)
-
-
-async def take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release, str | None]:
-    """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
-
-    Returns the release, and a sentence if the folder had other files but no notebook.
-
-    Raises: NotFound (unknown or not available), InvalidInput (a demo).
-    """
-    return await to_thread.run_sync(_take_copy, app, identity, name)
-
-
-def _take_copy(app: HubApp, identity: Identity, name: str) -> tuple[Release, str | None]:
-    release = find_assignment(app, name)
-    user, workspaces = person(identity), app.services.workspaces
-    note = None
-    if not workspaces.has_copy(user, release.name):
-        demand_visible(app, identity, release.name)
-        if others := workspaces.others(user, release):
-            note = _MADE_ANEW.format(release.name, ", ".join(others))
-    workspaces.ensure(user, release)
-    app.services.recorder.look(user, release.name)
-    return release, note
-
-
-def _view(app: HubApp, identity: Identity, release: Release, moment: datetime) -> ItemView:
-    services, user = app.services, person(identity)
-    rule = app.visibility.of(release.name)
-    key = SessionKey(user, release.name, mode_of(release.kind))
-    has_copy = services.workspaces.has_copy(user, release.name)
-    return ItemView(
-        release=release,
-        visibility=rule,
-        visible=rule.visible(moment),
-        status=services.workspaces.file_status(user, release.name),
-        has_copy=has_copy,
-        updated=has_copy and services.workspaces.updated(user, release),
-        active=services.pool.find(key) is not None,
-    )
+CurrentItems = Annotated[Items, use(Items)]
+"""A handler's parameter: the published items."""
 
 
 def _listed(view: ItemView, identity: Identity) -> bool:

@@ -28,11 +28,11 @@ from starlette.responses import (
 from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.core.names import INSTRUCTOR
-from mograder.web.background import Report, progress_response
+from mograder.web.background import Report, Work, progress_response
 from mograder.web.context import request_context
-from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import go_to, hub_app, identity_of
-from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.audit import AuditTrail, Event
+from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.parts import go_to, identity_of, part
 from mograder.web.pages import page, problem_page, with_outcome
 from mograder.web.problems import (
     HUB_STATUS,
@@ -116,7 +116,7 @@ async def deliver(
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    running = hub_app(request).work.begin(_announced(request, job))
+    running = part(request, Work).begin(_announced(request, job))
     form = wanted(request)
     if form is Wants.PROGRESS:
         return progress_response(running, request, _in_json, statuses=HUB_STATUS, absent=absent)
@@ -150,7 +150,7 @@ def _announced(
     request: Request, job: Callable[[Report], Awaitable[M]]
 ) -> Callable[[Report], Awaitable[M]]:
     """Return the job, followed by a notification of the pages of the copy's or session's user."""
-    notifier, who = hub_app(request).notifier, identity_of(request)
+    notifier, who = part(request, Notifier), identity_of(request)
     user = request.path_params.get("user") or (who.username if who else "")
 
     async def run(report: Report) -> M:
@@ -180,4 +180,4 @@ async def _note_refusal(request: Request, error: Forbidden) -> None:
     action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
     where = request_context(request)
     what = f"{request.method} {where.path}"[:300]
-    await hub_app(request).audit.refused(Event(who.username, action, what, where.address))
+    await part(request, AuditTrail).refused(Event(who.username, action, what, where.address))

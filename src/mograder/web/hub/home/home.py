@@ -32,8 +32,9 @@ from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller, Visitor
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
-from mograder.web.hub.core.items import ItemView, person, survey
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import ItemView, person
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.machines.machines import Leaving, MachineWatch
 from mograder.web.hub.marks.marks import released_marks_of
 from mograder.web.hub.sessions.sessions import news_of, visible_sessions
@@ -154,7 +155,7 @@ def _look(
     """Read the disk: return a person's items, and for each assignment its copy and result."""
     app.checks.look()
     moodle = moodle_pages(app.services.loaded.settings)
-    views = survey(app, identity, preview.at if preview else None)
+    views = app.items.survey(identity, preview.at if preview else None)
     if preview:  # a preview does not show the instructor's own copies
         views = [dataclasses.replace(view, has_copy=False) for view in views if view.visible]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]

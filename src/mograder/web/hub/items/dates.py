@@ -40,8 +40,9 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.releases.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body, deliver
 from mograder.web.marking.late import show_preview
 from mograder.web.pages import with_outcome

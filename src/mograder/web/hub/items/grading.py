@@ -41,9 +41,10 @@ from mograder.store.releases.releases import ItemKind
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome

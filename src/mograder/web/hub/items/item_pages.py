@@ -1,21 +1,27 @@
-"""The instructors' page of one item: its source, the grading of its submissions, and the marks."""
+"""The instructors' pages: all items, and of one its source, the grading, and the marks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import ItemName
 from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
 from mograder.grading.statistics.item_statistics import CheckStatistics
+from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.releases.releases import Release
+from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.copy_counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.items.dates import dates_of
@@ -32,12 +38,11 @@ _PATIENCE_SECONDS = 0.1
 async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show an item to instructors: where its source is, its grading, and the students' marks."""
     parsed, grading = item_name(name), app.services.grading
-    release = await to_thread.run_sync(app.services.releases.get, parsed)
     source = await to_thread.run_sync(grading.sources.find, parsed)
     submitted = await to_thread.run_sync(submitters, app, parsed)
     job = await grading.jobs.of(parsed)
-    if release is None and source is None and not submitted and job is None:
-        raise NotFound("There is no such item.")
+    known = source is not None or submitted or job is not None
+    release = await to_thread.run_sync(app.items.find if known else app.items.get, parsed)
     problems = job.problems if job is not None else ()
     lines, trouble = await to_thread.run_sync(_lines, app, parsed, submitted, problems)
     done, done_item = outcome(request)
@@ -128,7 +133,78 @@ def _lines(
         return [], str(error)
 
 
+@dataclass(frozen=True, slots=True)
+class ItemLine:
+    """One item; ``environment`` is ready, building, failed or waiting, ``said`` is the error."""
+
+    release: Release
+    visibility: Visibility
+    visible: bool
+    dates: OwnDates
+    environment: str
+    said: str
+    begun: int
+
+
+async def items_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show the published items, their visibility, and whether their environments are ready."""
+    count = await app.copy_counts.look()
+    lines = await to_thread.run_sync(_item_lines, app, count)
+    done, item = outcome(request)
+    return page(
+        request,
+        "items.html",
+        here="items",
+        items=lines,
+        now=app.services.clock.now(),
+        count=count,
+        done=done,
+        done_item=item,
+        limits=app.services.loaded.settings.limits,
+    )
+
+
+def failed_items(app: HubApp) -> list[ItemLine]:
+    """Return the items whose environments could not be prepared; blocks."""
+    return [line for line in _item_lines(app, Count()) if line.environment == "failed"]
+
+
+def _item_lines(app: HubApp, count: Count) -> list[ItemLine]:
+    begun, now = count.begun, app.services.clock.now()
+    app.checks.look()
+    lines = []
+    for release in app.services.releases.all():
+        rule = app.visibility.of(release.name)
+        environment, said = _environment(app, release)
+        line = ItemLine(
+            release,
+            rule,
+            rule.visible(now),
+            app.dates.usual(release.name),
+            environment,
+            said,
+            begun[str(release.name)],
+        )
+        lines.append(line)
+    return lines
+
+
+def _environment(app: HubApp, release: Release) -> tuple[str, str]:
+    environments = app.services.environments
+    try:
+        script = script_of(release)
+    except (InvalidInput, OSError, UnicodeDecodeError) as error:
+        return "failed", str(error)
+    if environments.ready(script) is not None:
+        return "ready", ""
+    if environments.building(script):
+        return "building", ""
+    said = environments.trouble(script)
+    return ("failed", said) if said else ("waiting", "")
+
+
 ROUTES = (
+    Route("GET", "/course/items", items_page, INSTRUCTOR),
     Route("GET", "/course/items/{name}", item, INSTRUCTOR),
     Route("GET", "/course/items/{name}/{user}", graded, INSTRUCTOR),
 )

@@ -34,8 +34,9 @@ from mograder.store.external.lti_platforms import Link
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import identify
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import IDENTITY, CurrentApp, HubApp
-from mograder.web.hub.core.items import find_release, mode_of
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.items import mode_of
+from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.lti.pick import pick_page
@@ -91,7 +92,7 @@ async def login(request: Request, app: CurrentApp) -> Response:
     if not picks and request.method == "POST":
         # The browser sends the login of before with a GET of ours only, and it ends with this one.
         return RedirectResponse(_again(request, begun), 303)
-    lti, present = app.of(LtiService), identify(request.scope, app.services)
+    lti, present = app.of(LtiService), identify(request.scope, app.services.authenticator)
     state = new_state(
         "lti",
         issuer=begun.platform.issuer,
@@ -240,7 +241,7 @@ async def _answer(
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
     person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
-    present = identify(request.scope, app.services)
+    present = identify(request.scope, app.services.authenticator)
     if present is not None and present.method is Method.HEADER:
         request.scope[IDENTITY] = present  # a front that names another person forbids the launch
     target = f"{request_context(request).prefix}{place}"
@@ -269,7 +270,7 @@ async def _take_dates(request: Request, app: HubApp, found: Launch, username: st
 
     A student's launch tells the student's own, which an exception there may have moved.
     """
-    release = find_release(app, found.item)
+    release = app.items.find(found.item)
     if found.dates is None or release is None or found.role is not Role.INSTRUCTOR:
         return
     if await to_thread.run_sync(keep_told, app, release.name, found.dates, username):
@@ -304,7 +305,7 @@ def _person_and_place(
         display_name=found.display_name,
         role=role,
     )
-    release = find_release(app, found.item)
+    release = app.items.find(found.item)
     app.of(LtiService).links.saw(
         Link(
             issuer=found.issuer,

@@ -32,7 +32,6 @@ from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import find_release
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import forget_state, framed, refuse, state_under_way
@@ -122,7 +121,7 @@ def _expired() -> InvalidInput:
 
 def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:
     """Return the picked items. Raises: InvalidInput for one that is not published."""
-    found = [find_release(app, name) for name in wanted]
+    found = [app.items.find(name) for name in wanted]
     if None in found:
         raise InvalidInput("One of the items is not published any more.", hint="Begin again.")
     return [_item(app, each) for each in found if each is not None]

@@ -37,8 +37,9 @@ from mograder.store.external.lti_scores import (
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.items import item_name, item_page
+from mograder.web.hub.core.parts import go_to
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route

@@ -23,7 +23,7 @@ from mograder.grading.release.released_marks import parse_marks
 from mograder.grading.release.released_pages import render_marks_page, view_marks
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.grading.release.telling import telling
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
     ReleaseRow,
@@ -32,9 +32,10 @@ from mograder.store.gradebook.mark_release import (
 )
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.parts import go_to
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import outcome, page, with_outcome

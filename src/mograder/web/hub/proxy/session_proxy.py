@@ -21,7 +21,7 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
-from mograder.web.hub.core.access import RESTRICTED_PAGE, identify, login_headers, restricted
+from mograder.web.hub.core.access import RESTRICTED_PAGE, identify, login_headers
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.metrics import ProxyCounters
@@ -99,6 +99,9 @@ class SessionProxy:
         self._on_visit = on_visit or _unheeded
         self._works_with = works_with
 
+    def _admits(self, who: Identity) -> bool:
+        return self._services.roster.allows(who.username, who.role)
+
     async def aclose(self) -> None:
         """Close the connections to all sessions (at shutdown)."""
         await self._upstreams.aclose()
@@ -124,7 +127,7 @@ class SessionProxy:
         try:
             if path.rest is None:
                 raise to_slash(scope, context)
-            identity = identify(scope, self._services)
+            identity = identify(scope, self._services.authenticator)
             cookies = login_headers(identity, context, self._services.secret)
             viewer = self._admit(path, identity, scope, context)
             session = self._session(path, viewer, scope, context)
@@ -147,7 +150,7 @@ class SessionProxy:
         """Return the viewer if they, and their kind of client, may request this session."""
         if identity is None:
             raise nobody(scope, context)
-        if restricted(identity, self._services):
+        if not self._admits(identity):
             raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
         if not self._may_enter(identity.username, identity.role, path.key):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
@@ -223,13 +226,13 @@ class SessionProxy:
         undo = capabilities.on_revoke(capabilities.visit(session.id, path.user, viewer), cut)
         # Since it was admitted, and before it was watched, its login may have ended.
         try:
-            now = identify(scope, self._services)
+            now = identify(scope, self._services.authenticator)
         except MograderError:
             now = None
         if (
             now is None
             or now.username != viewer.username
-            or restricted(now, self._services)
+            or not self._admits(now)
             or not self._may_enter(now.username, now.role, path.key)
         ):
             cut()

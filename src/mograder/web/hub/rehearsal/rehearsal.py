@@ -17,7 +17,7 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import repeat, running
 from mograder.core.tasks.single_flight import Progress
@@ -32,7 +32,7 @@ from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import find_release, mode_of
+from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done
 from mograder.web.hub.core.services import Services
 from mograder.web.problems import HUB_STATUS, Wants, wanted
@@ -278,10 +278,7 @@ async def cancel(
 
 
 def _find(app: HubApp, item: str) -> Release:
-    release = find_release(app, item)
-    if release is None:
-        raise NotFound(f"There is no such item on this hub: {item}")
-    return release
+    return app.items.get(item, f"There is no such item on this hub: {item}")
 
 
 def _answer(item: str, outcome: Outcome) -> Rehearsed:

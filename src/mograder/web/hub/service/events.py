@@ -15,12 +15,13 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from mograder.auth.identity import Identity
+from mograder.auth.identity import Authenticator, Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
-from mograder.web.hub.core.access import HELPERS, Caller, identify, restricted
-from mograder.web.hub.core.hub_app import CurrentApp, hub_app
-from mograder.web.hub.core.notifier import Part
+from mograder.store.course.allowlist import Allowlist
+from mograder.web.hub.core.access import HELPERS, Caller, identify
+from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.parts import part, use
 from mograder.web.route import MEMBER, Route
 
 EVENT_STREAM = "text/event-stream"
@@ -36,7 +37,11 @@ OfBoard = Annotated[str, Query(max_length=200)]
 
 
 async def stream(
-    request: Request, app: CurrentApp, caller: Caller, since: Since = 0, board: OfBoard = ""
+    request: Request,
+    notifier: Annotated[Notifier, use(Notifier)],
+    caller: Caller,
+    since: Since = 0,
+    board: OfBoard = "",
 ) -> Response:
     """Send a page the names of its parts that changed, as long as its login is valid.
 
@@ -49,7 +54,7 @@ async def stream(
         raise Forbidden("Marker access required")
     if EVENT_STREAM not in request.headers.get("accept", ""):
         raise InvalidInput("This address is for pages.", hint=f"Accept {EVENT_STREAM}.")
-    app.notifier.demand_room()
+    notifier.demand_room()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     sent = lines(request, caller, since, board)
     return StreamingResponse(sent, media_type=EVENT_STREAM, headers=headers)
@@ -65,7 +70,7 @@ async def lines(
     """
     everything = caller.role is Role.INSTRUCTOR and not board
     pause = _INSTRUCTOR_PAUSE_SECONDS if everything else _PAUSE_SECONDS
-    with hub_app(request).notifier.listening(caller, since, board) as subscriber:
+    with part(request, Notifier).listening(caller, since, board) as subscriber:
         # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret
         while not subscriber.closed:
@@ -85,13 +90,12 @@ async def lines(
 
 def still_admitted(request: Request, caller: Identity) -> bool:
     """Return whether this request would be admitted now: not if signed out, revoked or expired."""
-    services = hub_app(request).services
     try:
-        now = identify(request.scope, services)
+        now = identify(request.scope, part(request, Authenticator))
     except MograderError:
         return False
     same = now is not None and (now.username, now.role) == (caller.username, caller.role)
-    return same and not restricted(caller, services)
+    return same and part(request, Allowlist).allows(caller.username, caller.role)
 
 
 ROUTES = (Route("GET", "/events", stream, MEMBER),)

@@ -15,8 +15,7 @@ from pydantic import (
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation, describe_to_others
-from mograder.sessions.session import SessionKey
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf, SessionKey
 from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
 from mograder.web.hub.copies.copy_update import NotebookUpdate, in_bar
 from mograder.web.hub.copies.hand_in import hand_in_of

@@ -27,20 +27,16 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
-from mograder.sessions.session import LiveSession, SessionKey
-from mograder.sessions.student_copies import CopyOf
+from mograder.sessions.session import CopyOf, LiveSession, SessionKey
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
 from mograder.web.hub.copies.copy_update import settle
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.core.items import (
-    demand_visible,
-    find_release,
     known_copy,
     mode_of,
     person,
-    take_copy,
 )
 from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
 from mograder.web.pages import outcome, page
@@ -89,7 +85,7 @@ async def start_edit_deep(
 
     async def job(report: Report) -> Started:
         report("Getting your copy ready")
-        release, note = await take_copy(app, caller, a)
+        release, note = await to_thread.run_sync(app.items.take_copy, caller, a)
         copy = CopyOf(person(caller), release.name)
         await settle(app, request, caller, copy, report)
         return await _start(app, copy.key, report, note)
@@ -171,10 +167,10 @@ def _existing_copy(app: HubApp, user: str, name: str) -> SessionKey:
 
 
 def _lecture(app: HubApp, identity: Identity, name: str) -> Release:
-    release = find_release(app, name)
+    release = app.items.find(name)
     if release is None or mode_of(release.kind) is not Mode.RUN:
         raise InvalidInput("Not a lecture")
-    demand_visible(app, identity, release.name)
+    app.items.demand_visible(identity, release.name)
     return release
 
 

@@ -21,7 +21,8 @@ from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson
 from mograder.store.external.lti_platforms import KeyFacts, Keys, Platforms
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, go_to
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.signin.external_signin import RefusedPerson, refused_people
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form

@@ -36,7 +36,8 @@ from mograder.store.gradebook.student_grades import has_marks
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.audit import Event, LoginThrottle
-from mograder.web.hub.core.hub_app import HubApp, identity_of
+from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 

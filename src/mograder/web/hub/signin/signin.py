@@ -21,7 +21,8 @@ from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event, LoginThrottle
-from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run, go_to
+from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Done
 from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page

@@ -23,7 +23,7 @@ from mograder.store.hub.letters import LetterRow
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Body, UnixTime
-from mograder.web.hub.items.items import failed_items
+from mograder.web.hub.items.item_pages import failed_items
 from mograder.web.pages import page
 from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import number_in

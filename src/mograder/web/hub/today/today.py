@@ -22,7 +22,7 @@ from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.course_numbers import Numbers
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
-from mograder.web.hub.items.items import ItemLine, failed_items
+from mograder.web.hub.items.item_pages import ItemLine, failed_items
 from mograder.web.hub.today.log import RecentProblems, gather
 from mograder.web.pages import page
 from mograder.web.route import Access, Route

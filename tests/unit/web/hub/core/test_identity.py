@@ -25,7 +25,7 @@ def scope(headers: dict[str, str], *, scheme: str = "http", prefix: str = "") ->
 
 
 def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> None:
-    made, plain = a_hub(tmp_path).services, cookie("alice")
+    made, plain = a_hub(tmp_path).services.authenticator, cookie("alice")
     assert identify(scope(plain), made) is not None
     assert identify(scope(plain, scheme="https"), made) is None
     host = {"Cookie": plain["Cookie"].replace("mograder_session", "__Host-mograder_session")}
@@ -45,7 +45,7 @@ def test_the_cookie_that_counts_depends_on_scheme_and_prefix(tmp_path: Path) -> 
 def test_a_login_by_header_gets_a_cookie_and_a_bearer_none(
     tmp_path: Path, scheme: str, prefix: str, start: str, end: str
 ) -> None:
-    made = a_hub(tmp_path).services
+    made = a_hub(tmp_path).services.authenticator
     came = scope({"X-Remote-User": "alice"}, scheme=scheme, prefix=prefix)
     identity = identify(came, made)
     assert identity is not None

@@ -1,0 +1,69 @@
+"""What a handler knows of the hub: the person who asks, and the parts that it names by their type.
+
+The middleware puts one object into the request's scope. A handler takes a part of it as a
+parameter (:func:`use`), or by :func:`part`, never from globals; so a module imports what it works
+with and nothing else of the hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from fastapi import Depends, Request
+from starlette.responses import RedirectResponse
+
+from mograder.auth.identity import Identity
+from mograder.web.context import request_context
+from mograder.web.pages import APP
+
+T = TypeVar("T")
+IDENTITY = "mograder.identity"
+"""Scope key of the caller's identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a hub, and the state of each feature while it runs, by their types."""
+
+    _by_type: dict[type, object] = field(default_factory=dict, init=False, repr=False)
+
+    def add(self, part: T) -> T:
+        """Keep a part, or the state of a feature that opens, for :meth:`of`."""
+        self._by_type[type(part)] = part
+        return part
+
+    def of(self, kind: type[T]) -> T:
+        """Return a part that this hub has."""
+        return cast(T, self._by_type[kind])
+
+    def find(self, kind: type[T]) -> T | None:
+        """Return a part, None where the hub does not have it."""
+        return cast("T | None", self._by_type.get(kind))
+
+
+def part(request: Request, kind: type[T]) -> T:
+    """Return a part of the hub that the middleware put into the request."""
+    parts: Parts = request.scope[APP]
+    return parts.of(kind)
+
+
+def use(kind: type[T]) -> Any:
+    """Return the dependency of a handler's parameter: ``Annotated[Kind, use(Kind)]``."""
+
+    # Not part itself: FastAPI runs every dependency that is not async in a thread.
+    async def found(request: Request) -> T:
+        return part(request, kind)
+
+    return Depends(found)
+
+
+def identity_of(request: Request) -> Identity | None:
+    """Return the identity found by ``access.admit``; None for a request without a login."""
+    identity: Identity | None = request.scope.get(IDENTITY)
+    return identity
+
+
+def go_to(request: Request, path: str) -> RedirectResponse:
+    """Return a redirect to a path below the hub's prefix, which the browser follows with GET."""
+    return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
