@@ -18,10 +18,11 @@ import pytest
 from starlette.types import Message
 
 from mograder.auth.roles import Role
+from mograder.core.item_dates import Visibility
 from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.rehearsal import Pace
-from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
 from mograder.web.hub.items.warming import Warming
 from mograder.web.hub.rehearsal import rehearsal

@@ -28,6 +28,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import file_lock
 from mograder.core.files.disk import DISK
 from mograder.core.files.shared_files import look_for
+from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.operations.report import Level
 from mograder.operations.share_checks import refuse_squashed_root, share_findings
@@ -38,7 +39,7 @@ from mograder.store.database.database import open_engine
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.releases.releases import ItemKind, Release, Releases
-from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.course import REPOSITORY
 from tests.support.notebooks import notebook

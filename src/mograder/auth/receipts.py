@@ -8,7 +8,6 @@ a receipt. The format is described in docs/reference/https-api.md.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -44,36 +43,12 @@ class Receipt(BaseModel):
     signature: _HEX
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The facts about a submission that a receipt confirms; ``size`` is in bytes."""
-
-    assignment: str
-    user: str
-    filename: str
-    sha256: str
-    size: int
-    received: datetime
-    sequence: int
-    late: bool
-
-
-def make_receipt(secret: str, facts: Facts) -> Receipt:
-    """Return a signed receipt for a submission on the disk.
+def make_receipt(secret: str, **facts: object) -> Receipt:
+    """Return a signed receipt of its other fields, for a submission on the disk.
 
     Raises: :class:`InvalidInput` for an empty secret.
     """
-    unsigned = Receipt(
-        assignment=facts.assignment,
-        user=facts.user,
-        filename=facts.filename,
-        sha256=facts.sha256,
-        size=facts.size,
-        received=moment(facts.received),
-        sequence=facts.sequence,
-        late=facts.late,
-        signature="0" * 64,
-    )
+    unsigned = Receipt.model_validate({**facts, "signature": "0" * 64})
     signature = signature_of(derived_key(secret, _PURPOSE), _signed(unsigned))
     return unsigned.model_copy(update={"signature": signature})
 

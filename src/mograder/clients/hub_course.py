@@ -6,22 +6,14 @@ See compatibility-0.3.16.md 2.3.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
 from pydantic import AwareDatetime, Field
 
 from mograder.clients.hub import Event, HubAnswer, HubClient, Natural, messages
+from mograder.core.item_dates import Visibility
 from mograder.core.tasks.single_flight import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The visibility of an item to students: all, nothing, or all from a given time on."""
-
-    hidden: bool = False
-    visible_from: AwareDatetime | None = None
 
 
 class _Item(HubAnswer):
@@ -64,14 +56,16 @@ def items(client: HubClient) -> Mapping[str, str]:
     return {item.name: item.type for item in found}
 
 
-def rules(client: HubClient) -> Mapping[str, Rule]:
+def rules(client: HubClient) -> Mapping[str, Visibility]:
     """Return the visibility rules by item, for items that have one."""
-    return client.read(dict[str, Rule], "GET", "/visibility")
+    return client.read(dict[str, Visibility], "GET", "/visibility")
 
 
-def set_rules(client: HubClient, changes: Mapping[str, Rule], *, replace: bool = False) -> None:
+def set_rules(
+    client: HubClient, changes: Mapping[str, Visibility], *, replace: bool = False
+) -> None:
     """Set rules; with ``replace``, remove all others."""
-    body = {"items": {name: _words(rule) for name, rule in changes.items()}, "replace": replace}
+    body = {"items": {name: rule.words() for name, rule in changes.items()}, "replace": replace}
     client.ask("POST", "/visibility", body)
 
 
@@ -92,13 +86,6 @@ def set_dates(
 def revoke_token(client: HubClient, username: str) -> bool:
     """End all tokens, sign-ins and open pages of a person; return whether the hub knew the name."""
     return client.read(_Revoked, "POST", f"/revoke-token/{quote(username, safe='')}").known
-
-
-def _words(rule: Rule) -> dict[str, object]:
-    words: dict[str, object] = {"hidden": True} if rule.hidden else {}
-    if rule.visible_from is not None:
-        words["visible_from"] = rule.visible_from.isoformat()
-    return words
 
 
 class UpdateLine(HubAnswer):

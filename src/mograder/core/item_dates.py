@@ -1,4 +1,4 @@
-"""The dates of an item, and as ``mograder.toml`` has them: when it opens, is due, closes; pure."""
+"""The dates of an item, as ``mograder.toml`` and others have them, and who sees it when; pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime, tzinfo
 from datetime import time as daytime
 from zoneinfo import ZoneInfo
 
+from pydantic import AwareDatetime
+
 from mograder.core.clock import from_unix_or_none
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.sections.settings_model import ItemSettings, Settings
 from mograder.core.sections.settings_values import written_time
@@ -62,6 +64,18 @@ class OwnDates:
         """Return whether work that is received then is late."""
         return self.due is not None and at > self.due
 
+    def lateness(self, at: datetime) -> str:
+        """Return how late a time is, such as "12 minutes late"; "" for one in time."""
+        if self.due is None or at <= self.due:
+            return ""
+        minutes = max(1, int((at - self.due).total_seconds() // 60))
+        count, unit = minutes // (24 * 60), "day"
+        if minutes < 120:
+            count, unit = minutes, "minute"
+        elif minutes < 48 * 60:
+            count, unit = minutes // 60, "hour"
+        return f"{count} {unit}{'' if count == 1 else 's'} late"
+
     def is_closed(self, at: datetime) -> bool:
         """Return whether submissions have ended."""
         return self.closes is not None and at > self.closes
@@ -74,6 +88,34 @@ class OwnDates:
             return (1, self.due.timestamp())
         waits = not handed_in and not self.is_closed(now)
         return (0 if waits else 3, -self.due.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Whether students see an item: now, from a time on, or not at all."""
+
+    hidden: bool = False
+    visible_from: AwareDatetime | None = None
+
+    def visible(self, now: datetime) -> bool:
+        """Return whether students may see the item at ``now``."""
+        return not self.hidden and (self.visible_from is None or self.visible_from <= now)
+
+    def refusal(self, now: datetime) -> NotFound:
+        """Return the error for a student's request for a hidden item.
+
+        See compatibility-0.3.16.md 2.3, start-edit-deep.
+        """
+        if not self.hidden and self.visible_from is not None and self.visible_from > now:
+            return NotFound(f"Not available until {self.visible_from:%a %d %b %Y, %H:%M}")
+        return NotFound("Not available")
+
+    def words(self) -> dict[str, object]:
+        """Return the rule as JSON values, as 0.3.16 writes it: without what is not set."""
+        words: dict[str, object] = {"hidden": True} if self.hidden else {}
+        if self.visible_from is not None:
+            words["visible_from"] = self.visible_from.isoformat()
+        return words
 
 
 def course_zone(settings: Settings) -> tzinfo | None:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from mograder.core.errors import Busy
 from mograder.core.files.disk import DISK, Disk
+from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.releases.releases import ItemKind, Release, Releases
-from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 
 ALICE = Username.parse("alice")

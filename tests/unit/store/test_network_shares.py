@@ -26,6 +26,7 @@ from mograder.core.errors import Conflict, NotFound
 from mograder.core.files import file_lock
 from mograder.core.files.disk import DISK, Place
 from mograder.core.files.shared_files import look_for
+from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.store.assignment_server.grades import Grades, parse_entries
 from mograder.store.copies.workspaces import Workspaces
@@ -37,7 +38,7 @@ from mograder.store.filesystem.records import LOCK, Records, locked_directory
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.marking import open_marking
 from mograder.store.releases.releases import ItemKind, Releases
-from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.fake_disks import ShareDisk, flock_on_nfs
 

@@ -19,10 +19,10 @@ from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
-from mograder.clients.hub_course import ItemDatesAnswer, Rule
+from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.item_dates import LAST_MINUTE, read_moment
+from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import Username
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
@@ -125,7 +125,7 @@ def visibility(
             names = tuple(find_or_new(name, known) for name in names)
         if asked:
             moment = None if opens is None else parse_moment(opens, zone)
-            hub_course.set_rules(client, dict.fromkeys(names, Rule(hide, moment)))
+            hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
         return _list(client, names, zone)
 
 
@@ -174,11 +174,11 @@ def schedule(
 
 def _open_by_file(file: Path, address: Address, *, dry_run: bool) -> None:
     plan = parse_schedule(_text(file), file.name)
-    changes = {name: Rule(visible_from=moment) for name, moment in plan.opens.items()}
+    changes = {name: Visibility(visible_from=moment) for name, moment in plan.opens.items()}
     with address.client() as client:
         published = hub_course.items(client)
         if plan.hide_unlisted:
-            changes |= {name: Rule(hidden=True) for name in published if name not in changes}
+            changes |= {name: Visibility(hidden=True) for name in published if name not in changes}
         if not dry_run:
             hub_course.set_rules(client, changes, replace=True)
     for line in _lines(published, changes, plan.zone):
@@ -219,20 +219,22 @@ def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo) -> Result:
     return Result(_as_json(published, rules), _lines(published, rules, zone))
 
 
-def _lines(published: Mapping[str, str], rules: Mapping[str, Rule], zone: ZoneInfo) -> list[str]:
+def _lines(
+    published: Mapping[str, str], rules: Mapping[str, Visibility], zone: ZoneInfo
+) -> list[str]:
     """Return lines with name, type, state and publication (compatibility-0.3.16.md 10)."""
     kinds = {**published, **{name: "-" for name in rules if name not in published}}
     wide = max((len(name) for name in kinds), default=0)
     now = SystemClock().now()
     lines = []
     for name, kind in kinds.items():
-        told = _state(rules.get(name, Rule()), now, zone)
+        told = _state(rules.get(name, Visibility()), now, zone)
         missing = "" if name in published else "  (not published)"
         lines.append(f"  {name:<{wide}}  {kind:<10}  {told}{missing}")
     return lines
 
 
-def _state(rule: Rule, now: datetime, zone: ZoneInfo) -> str:
+def _state(rule: Visibility, now: datetime, zone: ZoneInfo) -> str:
     if rule.hidden:
         return "hidden"
     if rule.visible_from is None:
@@ -241,13 +243,15 @@ def _state(rule: Rule, now: datetime, zone: ZoneInfo) -> str:
     return f"opens {shown}" if rule.visible_from > now else f"open (since {shown})"
 
 
-def _as_json(published: Mapping[str, str], rules: Mapping[str, Rule]) -> list[dict[str, object]]:
+def _as_json(
+    published: Mapping[str, str], rules: Mapping[str, Visibility]
+) -> list[dict[str, object]]:
     return [
         {
             "name": name,
             "type": published.get(name),
-            "hidden": rules.get(name, Rule()).hidden,
-            "visible_from": rules.get(name, Rule()).visible_from,
+            "hidden": rules.get(name, Visibility()).hidden,
+            "visible_from": rules.get(name, Visibility()).visible_from,
         }
         for name in dict.fromkeys((*published, *rules))
     ]

@@ -22,7 +22,6 @@ from mograder.grading.late.late_work import (
     Deduction,
     DueDates,
     SubmissionTime,
-    Terms,
     TimeSource,
     Work,
     openings,
@@ -62,7 +61,7 @@ class CourseDates:
 
     def of(self, item: str) -> DueDates:
         """Return the dates of an item, with all exceptions."""
-        return self.terms(item).due
+        return self._late.terms(item, self._known_facts()).due
 
     def usual(self, item: str) -> OwnDates:
         """Return the dates of an item for students without an exception."""
@@ -71,12 +70,7 @@ class CourseDates:
 
     def own(self, item: str, student: str) -> OwnDates:
         """Return the dates of an item for one student."""
-        dates = self.of(item)
-        return OwnDates(dates.of(student), dates.closes_for(student), dates.is_extended(student))
-
-    def terms(self, item: str) -> Terms:
-        """Return the dates and the policy of an item."""
-        return self._late.terms(item, self._known_facts())
+        return self.of(item).own(student)
 
     def if_received(self, item: str, student: str, at: datetime) -> Deduction:
         """Return the deduction of work that would be received at a time.

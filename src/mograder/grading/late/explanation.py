@@ -55,17 +55,6 @@ def reason(deduction: Deduction) -> str:
     return f"{_days(deduction)}; {', '.join(times)}"
 
 
-def lateness(due: datetime, at: datetime) -> str:
-    """Return how late a time is after a due date, such as "12 minutes late"."""
-    minutes = max(1, int((at - due).total_seconds() // 60))
-    count, unit = minutes // (24 * 60), "day"
-    if minutes < 120:
-        count, unit = minutes, "minute"
-    elif minutes < 48 * 60:
-        count, unit = minutes // 60, "hour"
-    return f"{count} {unit}{'' if count == 1 else 's'} late"
-
-
 def moment(time: datetime) -> str:
     """Return a time in the zone of this machine, with the zone's name."""
     return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"

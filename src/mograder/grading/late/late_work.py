@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mograder.core.clock import parse_time
-from mograder.core.item_dates import NO_DATES, ItemDates, moodle_dates, written_dates
+from mograder.core.item_dates import NO_DATES, ItemDates, OwnDates, moodle_dates, written_dates
 from mograder.core.name_lookup import nfc
 from mograder.core.sections.settings_model import LateRule, PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -46,15 +46,12 @@ class DueDates:
     opens: datetime | None = None
     opens_from: str = ""
 
-    def closes_for(self, student: str) -> datetime | None:
-        """Return when submissions of a student end; never before the end of an extension."""
-        own = self.closings.get(student, self.closes)
-        return None if own is None else self.not_before(student, own)
-
-    def is_closed(self, student: str, now: datetime) -> bool:
-        """Return whether a student's submissions have ended."""
-        closes = self.closes_for(student)
-        return closes is not None and now > closes
+    def own(self, student: str) -> OwnDates:
+        """Return a student's dates; submissions never end before the end of an extension."""
+        due, closes = self.of(student), self.closings.get(student, self.closes)
+        if closes is not None:
+            closes = self.not_before(student, closes)
+        return OwnDates(due, closes, extended=due != self.general)
 
     def of(self, student: str) -> datetime | None:
         """Return a student's due date; an extension never shortens it."""
@@ -63,10 +60,6 @@ class DueDates:
     def not_before(self, student: str, time: datetime) -> datetime:
         """Return a time, or the end of the student's extension where that is later."""
         return max(time, self.extensions.get(student, time))
-
-    def is_extended(self, student: str) -> bool:
-        """Return whether the student's due date is later than the general one."""
-        return self.of(student) != self.general
 
     @property
     def closes_by_hand(self) -> datetime | None:

@@ -10,40 +10,19 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import TypeAdapter
 
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
+from mograder.core.item_dates import Visibility
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory
 
 _LIMIT = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Visibility:
-    """Whether students see an item: now, from a time on, or not at all."""
-
-    hidden: bool = False
-    visible_from: AwareDatetime | None = None
-
-    def visible(self, now: datetime) -> bool:
-        """Return whether students may see the item at ``now``."""
-        return not self.hidden and (self.visible_from is None or self.visible_from <= now)
-
-    def refusal(self, now: datetime) -> NotFound:
-        """Return the error for a student's request for a hidden item.
-
-        See compatibility-0.3.16.md 2.3, start-edit-deep.
-        """
-        if not self.hidden and self.visible_from is not None and self.visible_from > now:
-            return NotFound(f"Not available until {self.visible_from:%a %d %b %Y, %H:%M}")
-        return NotFound("Not available")
 
 
 _FILE = TypeAdapter(dict[str, Visibility])
@@ -91,7 +70,7 @@ class VisibilityRules:
             before = {} if replace else self._all(now=True)
             rules = {**before, **changes}
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != self.usual(name)}
-            text = json.dumps({name: _words(rule) for name, rule in kept.items()}, indent=2)
+            text = json.dumps({name: rule.words() for name, rule in kept.items()}, indent=2)
             atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
             return kept
 
@@ -113,11 +92,3 @@ class VisibilityRules:
 
 def _parse(content: bytes) -> dict[str, Visibility]:
     return _FILE.validate_python(json.loads(content), strict=False)
-
-
-def _words(rule: Visibility) -> dict[str, object]:
-    """Return a rule as JSON values, as 0.3.16 writes it."""
-    words: dict[str, object] = {"hidden": True} if rule.hidden else {}
-    if rule.visible_from is not None:
-        words["visible_from"] = rule.visible_from.isoformat()
-    return words

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import moment
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
 from mograder.store.assignment_server.assignments import Assignment, may_be_served
 from mograder.web.server.access import RequestInfo
@@ -90,32 +91,26 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     files = entry.setdefault("files", [_file(assignment, each) for each in assignment.files])
     if isinstance(entry.get("due"), str) and assignment.deadline.due:
         entry.setdefault("duedate", int(assignment.deadline.due.timestamp()))
-    caller = info.asker
-    dates = info.services.dates.of(assignment.name)
-    due, closes = dates.general, dates.closes
+    caller, dates = info.asker, info.services.dates
+    own = dates.usual(assignment.name)
     if not caller.instructor:
         entry.pop("extensions", None)
-        due, closes = dates.of(caller.user), dates.closes_for(caller.user)
-    _put_dates(entry, assignment, due, closes)
+        own = dates.own(assignment.name, caller.user)
+    _put_dates(entry, assignment, own)
     if info.detailed:
-        entry["due"], entry["cutoff"] = shown(due), shown(closes)
+        entry["due"], entry["cutoff"] = shown(own.due), shown(own.closes)
         entry["files"] = _with_sizes(files, assignment, info)
     return entry
 
 
-def _put_dates(
-    entry: dict[str, JsonValue],
-    assignment: Assignment,
-    due: datetime | None,
-    closes: datetime | None,
-) -> None:
+def _put_dates(entry: dict[str, JsonValue], assignment: Assignment, own: OwnDates) -> None:
     """Replace the dates of an entry where the manifest has others, or none."""
-    if due is not None and due != assignment.deadline.due:
-        entry["duedate"] = int(due.timestamp())
+    if own.due is not None and own.due != assignment.deadline.due:
+        entry["duedate"] = int(own.due.timestamp())
         if "due" in entry:
-            entry["due"] = shown(due)
-    if closes is not None and closes != assignment.deadline.cutoff:
-        entry["cutoff"] = shown(closes)
+            entry["due"] = shown(own.due)
+    if own.closes is not None and own.closes != assignment.deadline.cutoff:
+        entry["cutoff"] = shown(own.closes)
 
 
 def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:

@@ -94,9 +94,9 @@ async def list_all(info: RequestInfo) -> Response:
                 "url": f"{base}/{quote(name, safe='')}",
             }
             if info.detailed and person.counting is not None:
-                due = info.services.dates.own(assignment.name, user).due
+                dates = info.services.dates.own(assignment.name, user)
                 history: list[JsonValue] = [each.filename for each in person.submissions]
-                line |= {**_details(person.counting, due), "history": history}
+                line |= {**_details(person.counting, dates), "history": history}
             lines.append(line)
         return lines
 
@@ -158,7 +158,7 @@ def _more(
     receipt = receipt_of(secret, assignment.name, counting) if counting else None
     return {
         "receipt": receipt.model_dump() if receipt else None,
-        "late": counting is not None and _is_late(counting, dates.due),
+        "late": counting is not None and dates.is_late(counting.received),
         "due": shown(dates.due),
         "cutoff": shown(dates.closes),
         "can_submit": can_submit,
@@ -175,19 +175,15 @@ def _draft(info: RequestInfo, assignment: Assignment) -> dict[str, JsonValue]:
     return {}
 
 
-def _details(counting: Submission, due: datetime | None) -> dict[str, JsonValue]:
+def _details(counting: Submission, dates: OwnDates) -> dict[str, JsonValue]:
+    """Return the facts about a submission; it is late by the due date now: an extension counts."""
     return {
         "received": moment(counting.received),
-        "late": _is_late(counting, due),
+        "late": dates.is_late(counting.received),
         "size": counting.size,
         "sha256": counting.sha256,
         "sequence": counting.sequence,
     }
-
-
-def _is_late(submission: Submission, due: datetime | None) -> bool:
-    """Return whether it is late by the current due date: a later extension counts."""
-    return due is not None and submission.received > due
 
 
 def _closed(assignment: Assignment, dates: OwnDates) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.item_dates import OwnDates
 from mograder.core.settings import load_settings
 from mograder.grading.late.course_dates import CourseDates
-from mograder.grading.late.explanation import lateness
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension, LateFacts, Membership
 from mograder.store.gradebook.late_work import LateWork
@@ -71,6 +71,7 @@ def test_a_gradebook_that_cannot_be_read_leaves_what_was_known(
 @pytest.mark.parametrize(
     ("late", "words"),
     [
+        (timedelta(), ""),
         (timedelta(seconds=3), "1 minute late"),
         (timedelta(minutes=12), "12 minutes late"),
         (timedelta(hours=2), "2 hours late"),
@@ -79,7 +80,7 @@ def test_a_gradebook_that_cannot_be_read_leaves_what_was_known(
     ],
 )
 def test_lateness_is_told_in_one_unit(late: timedelta, words: str) -> None:
-    assert lateness(DUE, DUE + late) == words
+    assert OwnDates(DUE).lateness(DUE + late) == words
 
 
 def test_setting_a_date_ends_that_of_a_run_of_feedback() -> None:

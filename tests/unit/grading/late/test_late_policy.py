@@ -143,10 +143,11 @@ def test_submissions_do_not_end_before_a_due_date_of_another_source() -> None:
 def test_submissions_of_a_student_do_not_end_before_the_extension() -> None:
     end, until = DUE + timedelta(days=1), DUE + timedelta(days=3)
     dates = DueDates(DUE, {"alice": until}, closes=end, closings={"bob": until})
-    assert [dates.closes_for(each) for each in ("alice", "bob", "carl")] == [until, until, end]
-    assert dates.is_closed("carl", end + timedelta(seconds=1))
-    assert not dates.is_closed("carl", end)
-    assert DueDates(DUE).closes_for("alice") is None
+    own = {each: dates.own(each) for each in ("alice", "bob", "carl")}
+    assert [each.closes for each in own.values()] == [until, until, end]
+    assert own["carl"].is_closed(end + timedelta(seconds=1))
+    assert not own["carl"].is_closed(end)
+    assert DueDates(DUE).own("alice").closes is None
 
 
 def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> None:

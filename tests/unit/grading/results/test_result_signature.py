@@ -61,14 +61,18 @@ def test_receipts_keep_their_signatures() -> None:
     """The key and the form that 0.3 receipts were signed with: a change would void them all."""
     import hmac
     import json
-    from datetime import UTC, datetime
 
-    from mograder.auth.receipts import Facts
-
-    facts = Facts(
-        "hw1", "alice", "alice.py", "a" * 64, 5, datetime(2026, 1, 1, tzinfo=UTC), 3, True
+    receipt = make_receipt(
+        "secret",
+        assignment="hw1",
+        user="alice",
+        filename="alice.py",
+        sha256="a" * 64,
+        size=5,
+        received="2026-01-01T00:00:00.000Z",
+        sequence=3,
+        late=True,
     )
-    receipt = make_receipt("secret", facts)
     fields = dict(receipt)
     del fields["signature"]
     key = hmac.digest(b"secret", b"\0mograder-receipt", "sha256")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.core.item_dates import Visibility
+from mograder.store.releases.visibility import VisibilityRules
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)

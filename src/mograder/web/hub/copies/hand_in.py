@@ -24,7 +24,6 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.late.explanation import lateness
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.notebook.points import key_of
@@ -106,15 +105,12 @@ def hand_in_of(
     """Return the state of a person's work on an item; reads files."""
     now, own = app.services.clock.now(), app.dates.own(item, user)
     if not app.services.loaded.settings.hub.collect:
-        return HandIn(own, lateness=late_words(own, now), url=url)
+        return HandIn(own, lateness=own.lateness(now), url=url)
     sent = app.submissions.counting(user, item)
-    at = sent.received if sent else now
     edited = sent is not None and copy is not None and _differs(app, user, item, copy, sent)
-    cost = cost_of(app, user, item, at) if own.is_late(at) else ""
-    again = ""
-    if edited and own.is_late(now):
-        again = ", ".join(filter(None, (late_words(own, now), cost_of(app, user, item, now))))
-    return HandIn(own, sent, edited, late_words(own, at), cost, again, url)
+    late, cost = late_at(app, user, item, sent.received if sent else now)
+    again = late_at(app, user, item, now) if edited else ()
+    return HandIn(own, sent, edited, late, cost, ", ".join(filter(None, again)), url)
 
 
 def moodle_pages(settings: Settings) -> Mapping[str, str]:
@@ -139,24 +135,30 @@ def moodle_base(settings: Settings) -> str:
     return url if url.startswith(("https://", "http://")) else ""
 
 
-def cost_of(app: HubApp, user: str, item: str, at: datetime) -> str:
-    """Return what handing in at a time costs, in per cent; "" for nothing, or if unknown."""
+def late_at(app: HubApp, user: str, item: str, at: datetime) -> tuple[str, str]:
+    """Return how late handing in at a time is, in words, and what it costs, in per cent.
+
+    Both are "" for nothing; the cost also if it is not known.
+    """
+    late, percent = app.dates.own(item, user).lateness(at), 0.0
     try:
-        percent = app.dates.if_received(item, user, at).percent
+        percent = app.dates.if_received(item, user, at).percent if late else 0.0
     except MograderError as error:
         _log.error("the deduction for %s of %s cannot be computed: %s", item, user, error)
-        return ""
-    return f"−{percent:g} %" if percent else ""
+    return late, f"−{percent:g} %" if percent else ""
 
 
 async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> MissingWork:
     """Return what is missing in the notebook as it was saved last, and what being late costs."""
-    return await _missing(app, copy, caller)
+    saved = await app.copies.export(copy)
+    release = await to_thread.run_sync(app.items.find, copy.item)
+    unanswered = await _unanswered(app, copy, saved.data, release)
+    return await to_thread.run_sync(_missing, app, copy, caller, unanswered)
 
 
 async def hand_in(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Submit the notebook, or show first what is missing; the page's button then submits it."""
-    missing = await _missing(app, copy, caller)
+    missing = await look_before(copy, app, caller)
     if not missing.words and not missing.closed:
         return await submit(copy, request, app, caller)
     where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
@@ -223,26 +225,21 @@ def _keep(app: HubApp, caller: Identity, copy: CopyOf, data: bytes, late: str) -
     return kept
 
 
-async def _missing(app: HubApp, copy: CopyOf, caller: Identity) -> MissingWork:
-    saved = await app.copies.export(copy)
-    release = await to_thread.run_sync(app.items.find, copy.item)
-    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
-    told, waiting = _checks(app, copy, facts)
-    words = [told, _open([*waiting, *await _unanswered(app, copy, saved.data, release)])]
-    now, own = app.services.clock.now(), await to_thread.run_sync(app.dates.own, *_key(copy))
-    if own.is_late(now):
-        cost = await to_thread.run_sync(cost_of, app, copy.user, copy.item, now)
-        words.append(f"It is {late_words(own, now)}{f': {cost} of the mark' if cost else ''}.")
-        sent = await to_thread.run_sync(app.submissions.counting, copy.user, copy.item)
+def _missing(
+    app: HubApp, copy: CopyOf, caller: Identity, unanswered: tuple[str, ...]
+) -> MissingWork:
+    told, waiting = _checks(app, copy, app.listing.facts(copy.user, copy.item))
+    words = [told, _open([*waiting, *unanswered])]
+    now, own = app.services.clock.now(), app.dates.own(copy.item, copy.user)
+    late, cost = late_at(app, copy.user, copy.item, now)
+    if late:
+        words.append(f"It is {late}{f': {cost} of the mark' if cost else ''}.")
+        sent = app.submissions.counting(copy.user, copy.item)
         if sent is not None and not own.is_late(sent.received):
             words.append("You handed in on time before. What you hand in now counts instead.")
     is_over = own.is_closed(now) and caller.role is not Role.INSTRUCTOR
     closed = f"Submissions to {copy.item} have ended." if is_over else ""
     return MissingWork(words=[each for each in words if each], closed=closed)
-
-
-def _key(copy: CopyOf) -> tuple[str, str]:
-    return copy.item, copy.user
 
 
 def _checks(app: HubApp, copy: CopyOf, facts: CopyFacts | None) -> tuple[str, list[str]]:
@@ -298,11 +295,6 @@ def _differs(
     except MograderError:
         return True
     return hashlib.sha256(saved.data).hexdigest() != sent.sha256
-
-
-def late_words(own: OwnDates, at: datetime) -> str:
-    """Return how late a time is, in words; "" for one in time."""
-    return lateness(own.due, at) if own.due is not None and at > own.due else ""
 
 
 ROUTES = (

@@ -26,7 +26,7 @@ from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
 from mograder.web.hub.copies.copies import Restored, file_status
 from mograder.web.hub.copies.copy_pages import extract
-from mograder.web.hub.copies.hand_in import HandIn, cost_of, hand_in_of, late_words
+from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
 from mograder.web.hub.copies.timeline import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -177,9 +177,8 @@ def _lines(app: HubApp, copy: CopyOf) -> tuple[list[SubmissionLine], HandIn]:
     person = _person(app, copy)
     lines = []
     for each in sorted(_all(person), key=lambda each: -each.sequence):
-        late = late_words(work.own, each.received)
-        cost = cost_of(app, copy.user, copy.item, each.received) if late else ""
-        lines.append(SubmissionLine(each, each == person.counting, late, cost))
+        late = late_at(app, copy.user, copy.item, each.received)
+        lines.append(SubmissionLine(each, each == person.counting, *late))
     return lines, work
 
 

@@ -18,12 +18,13 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import CopyOf, SessionKey
 from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.releases.releases import ItemKind, Release, Releases
-from mograder.store.releases.visibility import Visibility, VisibilityRules
+from mograder.store.releases.visibility import VisibilityRules
 from mograder.web.hub.core.parts import use
 
 _MADE_ANEW = (

@@ -29,7 +29,7 @@ from starlette.responses import Response
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, read_moment
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, Visibility, as_shown, read_moment
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate, Preview
@@ -37,7 +37,6 @@ from mograder.grading.late.late_work import DueDates
 from mograder.publishing.schedule import parse_zone
 from mograder.store.gradebook.late_facts import PolicyChange
 from mograder.store.gradebook.late_work import LateWork
-from mograder.store.releases.visibility import Visibility
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -57,7 +56,7 @@ _log = get_logger(__name__)
 class VisibilityEntry(Body):
     """Whether students see an item: never while ``hidden``, else from a time on."""
 
-    hidden: bool = False
+    hidden: StrictBool = False
     visible_from: str | None = None
 
     @model_serializer(mode="wrap")
@@ -248,19 +247,10 @@ def _page_of(item: str) -> str:
     return f"/course/items/{quote(item, safe='')}"
 
 
-class RuleAsked(BaseModel):
-    """A rule of visibility as it is sent."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    hidden: StrictBool = False
-    visible_from: str | None = None
-
-
 class _Rules(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    items: dict[str, RuleAsked] = {}
+    items: dict[str, VisibilityEntry] = {}
     replace: StrictBool = False
 
 
@@ -293,7 +283,7 @@ async def set_visibility(
     return await deliver(request, job, lambda _: done)
 
 
-def _visibilities(rules: Mapping[str, RuleAsked]) -> dict[str, Visibility]:
+def _visibilities(rules: Mapping[str, VisibilityEntry]) -> dict[str, Visibility]:
     if len(rules) > _MOST_ITEMS:
         raise InvalidInput(f"A course may have at most {_MOST_ITEMS} items.")
     return {_item(name): _visibility(name, rule) for name, rule in rules.items()}
@@ -306,7 +296,7 @@ def _item(name: str) -> str:
         raise InvalidInput(f"Invalid name: {name[:100]}") from error
 
 
-def _visibility(name: str, rule: RuleAsked) -> Visibility:
+def _visibility(name: str, rule: VisibilityEntry) -> Visibility:
     if rule.visible_from is None:
         return Visibility(rule.hidden)
     try:
@@ -326,10 +316,10 @@ def _form_rules(fields: Mapping[str, str]) -> _Rules:
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
         moment = _local(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
-        return _Rules(items={name: RuleAsked(visible_from=moment)})
+        return _Rules(items={name: VisibilityEntry(visible_from=moment)})
     if state not in ("show", "hide"):
         raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
-    return _Rules(items={name: RuleAsked(hidden=state == "hide")})
+    return _Rules(items={name: VisibilityEntry(hidden=state == "hide")})
 
 
 def _local(text: str, zone: str) -> str:
@@ -343,12 +333,7 @@ def _local(text: str, zone: str) -> str:
 
 
 def _entries(rules: Mapping[str, Visibility]) -> dict[str, VisibilityEntry]:
-    return {name: _entry(rule) for name, rule in sorted(rules.items())}
-
-
-def _entry(rule: Visibility) -> VisibilityEntry:
-    moment = rule.visible_from
-    return VisibilityEntry(hidden=rule.hidden, visible_from=moment.isoformat() if moment else None)
+    return {n: VisibilityEntry.model_validate(rule.words()) for n, rule in sorted(rules.items())}
 
 
 ROUTES = (

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.item_dates import OwnDates
+from mograder.core.item_dates import OwnDates, Visibility
 from mograder.core.names import ItemName
 from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
@@ -19,7 +19,6 @@ from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.releases.releases import Release
-from mograder.store.releases.visibility import Visibility
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.copy_counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts

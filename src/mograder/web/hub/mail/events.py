@@ -33,7 +33,7 @@ from mograder.store.marking.regrade_requests import (
     RegradeRequests,
 )
 from mograder.store.releases.releases import ItemKind
-from mograder.web.hub.copies.hand_in import cost_of, late_words
+from mograder.web.hub.copies.hand_in import late_at
 from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.today.today import Today, read_today
 
@@ -105,8 +105,7 @@ class _Events:
         number = f" {sent.sequence}" if sent is not None else ""
         text = f"Your submission{number} of {self._title(item)} arrived {self._time(at)}."
         if own.due is not None:
-            late = late_words(own, at)
-            cost = cost_of(self.app, user, item, at) if late else ""
+            late, cost = late_at(self.app, user, item, at)
             state = f"{late}{f' ({cost} of the mark)' if cost else ''}" if late else "on time"
             text += f" It was due {self._time(own.due)}, so it is {state}."
         if sent is not None and sent.sha256:
