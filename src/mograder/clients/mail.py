@@ -6,13 +6,14 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from enum import StrEnum
+from functools import partial
 
 from mograder.core.errors import RemoteFailed
 from mograder.core.sections.external_settings import MailSecurity
@@ -76,8 +77,13 @@ class MailServer:
             RemoteFailed: The server cannot be reached, refuses the sign-in or the sender, or the
                 connection was lost; the letters that were not yielded are as before.
         """
-        with self._explained(), self._connected() as smtp:
-            yield from self._all(smtp, letters, begin)
+        with self._connected() as smtp:
+            for letter in letters:
+                found = self._one(smtp, letter, begin)
+                if found is not None:
+                    yield found
+                    if found.sending is Sending.UNKNOWN:
+                        return
 
     def check(self) -> None:
         """Connect and sign in; nothing is sent.
@@ -85,51 +91,31 @@ class MailServer:
         Raises:
             RemoteFailed: The server cannot be reached, or refuses the sign-in.
         """
-        with self._explained(), self._connected() as smtp:
+        with self._connected() as smtp:
             code, words = smtp.noop()
             if code >= 400:
                 raise smtplib.SMTPResponseException(code, words)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _connected(self) -> Iterator[smtplib.SMTP]:
+        context = ssl.create_default_context()
+        secured = partial(smtplib.SMTP_SSL, context=context)
+        make = secured if self.security == "tls" else smtplib.SMTP
         try:
-            yield
+            with closing(make(self.host, self.port, timeout=_SECONDS)) as smtp:
+                if self.security == "starttls":
+                    smtp.starttls(context=context)
+                smtp.ehlo_or_helo_if_needed()
+                if self.user:
+                    smtp.login(self.user, self.password)
+                yield smtp
+                with suppress(OSError, smtplib.SMTPException):
+                    smtp.quit()
         except (OSError, smtplib.SMTPException) as error:
             raise RemoteFailed(
                 f"The mail server {self.host}:{self.port} takes no letter: {_words_of(error)}",
                 hint="Look at [mail] in mograder.toml; letters are tried again later.",
             ) from error
-
-    def _all(
-        self, smtp: smtplib.SMTP, letters: Iterable[Letter], begin: Callable[[str], bool]
-    ) -> Iterator[Sent]:
-        for letter in letters:
-            found = self._one(smtp, letter, begin)
-            if found is not None:
-                yield found
-            if found is not None and found.sending is Sending.UNKNOWN:
-                return
-
-    @contextmanager
-    def _connected(self) -> Iterator[smtplib.SMTP]:
-        context = ssl.create_default_context()
-        if self.security == "tls":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                self.host, self.port, timeout=_SECONDS, context=context
-            )
-        else:
-            smtp = smtplib.SMTP(self.host, self.port, timeout=_SECONDS)
-        try:
-            if self.security == "starttls":
-                smtp.starttls(context=context)
-            smtp.ehlo_or_helo_if_needed()
-            if self.user:
-                smtp.login(self.user, self.password)
-            yield smtp
-            with suppress(OSError, smtplib.SMTPException):
-                smtp.quit()
-        finally:
-            smtp.close()
 
     def _one(self, smtp: smtplib.SMTP, letter: Letter, begin: Callable[[str], bool]) -> Sent | None:
         data = self._message(letter)

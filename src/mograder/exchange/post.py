@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from mograder.clients.mail import Letter, MailServer, Sending, is_address
 from mograder.core.clock import Clock
@@ -55,17 +56,15 @@ class Post:
 
     async def keep_sending(self, clock: Clock, find: Find, stop: asyncio.Event) -> None:
         """Find events and send their letters until ``stop`` is set."""
-
-        async def look() -> None:
-            await asyncio.to_thread(self.look, clock.now(), find)
-
+        look = partial(asyncio.to_thread, self.look, clock, find)
         await repeat("letters", look, _SECONDS, stop)
 
-    def look(self, now: datetime, find: Find) -> None:
+    def look(self, clock: Clock, find: Find) -> None:
         """Write the letters about new events, and send those that are due; blocks.
 
         Raises: Busy if the database does not answer.
         """
+        now = clock.now()
         if self._since is None:
             self._since = self.letters.open(now)
         events = {each.key: each for each in find(max(self._since, now - _BACK), now)}

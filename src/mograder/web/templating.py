@@ -19,7 +19,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
 from mograder.grading.pages.page_templates import readable
@@ -81,7 +81,7 @@ def load_pages() -> Pages:
     """
     environment = Environment(
         loader=PackageLoader("mograder.web"),
-        autoescape=True,
+        autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
         undefined=StrictUndefined,
         auto_reload=False,  # the package does not change while it runs
         trim_blocks=True,

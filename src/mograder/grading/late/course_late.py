@@ -74,10 +74,18 @@ class ComparedGrade:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The class before and after changes; give ``version`` to :meth:`LateWork.record`."""
+    """The class before and after changes; give ``version`` to :meth:`LateWork.record`.
+
+    ``grades`` are all that the changes may concern.
+    """
 
     grades: tuple[ComparedGrade, ...]
     version: str
+
+    @property
+    def differing(self) -> tuple[ComparedGrade, ...]:
+        """The marks that change."""
+        return tuple(each for each in self.grades if each.differs)
 
 
 class CourseLate:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import ComparedGrade, CourseLate
+from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.telling import shown_with_hidden_tests, telling
@@ -51,23 +51,16 @@ class ToldChange:
 
 
 @dataclass(frozen=True, slots=True)
-class LatePreview:
-    """The class before and after changes; give ``version`` to :meth:`LateWork.record`.
+class LatePreview(Preview):
+    """A preview with what follows for dates and for what students are told.
 
-    ``grades`` are all that the changes may concern. ``is_released`` is whether marks that change
-    are of an assignment with releases, which show the old ones until the next release.
+    ``is_released`` is whether marks that change are of an assignment with releases, which show the
+    old ones until the next release.
     """
 
-    grades: tuple[ComparedGrade, ...]
     dues: tuple[DueChange, ...]
     told: tuple[ToldChange, ...]
     is_released: bool
-    version: str
-
-    @property
-    def differing(self) -> tuple[ComparedGrade, ...]:
-        """The marks that change."""
-        return tuple(each for each in self.grades if each.differs)
 
 
 def preview_late(
@@ -101,9 +94,9 @@ def preview_late(
         if name in with_tests:
             feedback = CourseFeedback(loaded, book, name, _NO_KEY, now)
             told.extend(_told(feedback, facts, after))
-    changed = {each.after.grade.assignment for each in found.grades if each.differs}
+    changed = {each.after.grade.assignment for each in found.differing}
     is_released = not changed.isdisjoint(MarkReleases(book).newest())
-    return LatePreview(found.grades, tuple(dues), tuple(told), is_released, found.version)
+    return LatePreview(found.grades, found.version, tuple(dues), tuple(told), is_released)
 
 
 def due_sentence(change: DueChange) -> str:

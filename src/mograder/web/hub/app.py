@@ -34,8 +34,7 @@ from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.fastapi_app import bare_api
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.copy_counts import CopyCounts
-from mograder.web.hub.core.course_numbers import CourseNumbers
+from mograder.web.hub.core.counts import CourseNumbers, copy_counts
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.hub_app import HubApp, Run, hub_app
 from mograder.web.hub.core.item_checks import ItemChecks
@@ -146,7 +145,7 @@ def make_core(
         listing=listing,
         results=results,
         notifier=notifier,
-        copy_counts=CopyCounts(listing, clock),
+        copy_counts=copy_counts(listing, clock),
         numbers=numbers,
         marking=marking,
         desk=desk,

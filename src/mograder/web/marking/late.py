@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from anyio import to_thread
 from fastapi import Request
@@ -19,7 +20,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, given_zone, read_moment
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import PenaltiesSettings
-from mograder.grading.late.course_late import ComparedGrade, CountedGrade, CourseLate
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
@@ -32,10 +33,9 @@ from mograder.grading.late.late_changes import (
     removal,
     unknown_students,
 )
-from mograder.grading.late.late_work import DueDates
-from mograder.grading.release.late_preview import LatePreview, preview_late
+from mograder.grading.release.late_preview import preview_late
 from mograder.publishing.schedule import parse_zone
-from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
+from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
@@ -52,14 +52,6 @@ _MOST_LOGGED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class LateLine:
-    """A student on the page: marks, their sentence, and the student's own due date."""
-
-    counted: CountedGrade
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class RuleLine:
     """A key of the rule: its value in force, where that comes from, and the stored value."""
 
@@ -69,41 +61,15 @@ class RuleLine:
     stored: object
 
 
-@dataclass(frozen=True, slots=True)
-class LateView:
-    """An assignment on the page."""
-
-    dates: DueDates
-    enabled: bool
-    extensions: tuple[Extension, ...]
-    groups: Mapping[str, tuple[str, ...]]
-    rules: tuple[RuleLine, ...]
-    course_rules: tuple[RuleLine, ...]
-    lines: tuple[LateLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewView:
-    """The class before and after a change: the students whose mark changes, with sentences.
-
-    ``changes`` are with their words.
-    """
-
-    found: LatePreview
-    rows: tuple[tuple[ComparedGrade, str], ...]
-    unknown: tuple[str, ...]
-    changes: tuple[tuple[Change, str], ...]
-
-
 async def late_page(
     a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
     name = ItemName.parse(a)
-    view = await to_thread.run_sync(_view, marking, name)
+    values = await to_thread.run_sync(_values, marking, name)
     done, _ = outcome(request)
     return page(
-        request, "marking/late.html", here="marking", name=name, view=view, saved=done == "late"
+        request, "marking/late.html", here="marking", name=name, saved=done == "late", **values
     )
 
 
@@ -130,17 +96,17 @@ async def show_preview(
 
     ``back`` and ``record_at`` are addresses below the prefix, by default the page of late work.
     """
-    view = await to_thread.run_sync(_preview, marking, changes)
+    values = await to_thread.run_sync(_preview, marking, changes)
     prefix, at = request_context(request).prefix, f"/marking/{path_segment(name)}/late"
     return page(
         request,
         "marking/late_preview.html",
         here="marking",
         name=name,
-        view=view,
         fields=fields,
         back=f"{prefix}{back or at}",
         record_at=f"{prefix}{record_at or at}",
+        **values,
     )
 
 
@@ -171,22 +137,20 @@ async def _fields(request: Request) -> Mapping[str, str]:
         await form.close()
 
 
-def _view(marking: MarkingApp, name: str) -> LateView:
+def _values(marking: MarkingApp, name: str) -> dict[str, Any]:
+    """Return an assignment's dates, extensions, rules and marks for the page."""
     book, late = marking.book(), CourseLate(marking.loaded)
     facts = LateWork(book).facts()
-    terms = late.terms(name, facts)
-    return LateView(
-        terms.due,
-        terms.policy.enabled,
-        facts.of_assignment(name),
-        facts.groups(),
-        _rules(late, facts, name),
-        _rules(late, facts, ALL_ASSIGNMENTS),
-        tuple(
-            LateLine(each, late_sentence(each.grade, each.deduction))
-            for each in late.counted(book, name)
-        ),
-    )
+    terms, counted = late.terms(name, facts), late.counted(book, name)
+    return {
+        "dates": terms.due,
+        "enabled": terms.policy.enabled,
+        "extensions": facts.of_assignment(name),
+        "groups": facts.groups(),
+        "rules": _rules(late, facts, name),
+        "course_rules": _rules(late, facts, ALL_ASSIGNMENTS),
+        "lines": [(each.grade, late_sentence(each.grade, each.deduction)) for each in counted],
+    }
 
 
 def _rules(late: CourseLate, facts: LateFacts, assignment: str) -> tuple[RuleLine, ...]:
@@ -204,18 +168,17 @@ def _rules(late: CourseLate, facts: LateFacts, assignment: str) -> tuple[RuleLin
     )
 
 
-def _preview(marking: MarkingApp, changes: Sequence[Change]) -> PreviewView:
+def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:
+    """Return the class before and after changes for the page, with sentences."""
     book = marking.book()
     found = preview_late(marking.loaded, book, changes, marking.clock.now())
-    return PreviewView(
-        found,
-        tuple(
-            (each, late_sentence(each.after.grade, each.after.deduction))
-            for each in found.differing
-        ),
-        unknown_students(book, changes),
-        tuple((each, described(each)) for each in changes),
-    )
+    sentences = (late_sentence(each.after.grade, each.after.deduction) for each in found.differing)
+    return {
+        "found": found,
+        "rows": list(zip(found.differing, sentences, strict=True)),
+        "unknown": unknown_students(book, changes),
+        "changes": [(each, described(each)) for each in changes],
+    }
 
 
 def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) -> Sequence[str]:

@@ -8,6 +8,7 @@ responses.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Annotated
@@ -41,6 +42,7 @@ from mograder.web.route import OWNER, FileBody, Route
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
 
+STOPPING = "Stopping the editor and keeping your work"
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
 
@@ -161,7 +163,7 @@ async def reset(
 
     async def job(report: Report) -> Reset:
         release = await to_thread.run_sync(_obtainable, app, caller, copy)
-        report("Stopping the editor and keeping your work")
+        report(STOPPING)
         archive = await app.copies.reset(copy, release)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, caller, copy.user, "reset", _what(copy))
@@ -208,16 +210,35 @@ async def restore(
 ) -> Annotated[Response, Restored]:
     """Restore an earlier version; the version that it replaces is archived."""
 
-    async def job(report: Report) -> Restored:
-        report("Stopping the editor and keeping your work")
+    async def put() -> str | None:
         kept = await app.copies.restore(copy, archive)
-        await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(
             request, caller, copy.user, "restore", f"{copy.user}/{archive}"
         )
-        return Restored(file_status=await file_status(app, copy), archive=kept)
+        return kept
 
     next_page = back_from(request, caller, copy.user, "restored", copy.item)
+    return await put_text_back(request, app, copy, put, next_page)
+
+
+async def put_text_back(
+    request: Request,
+    app: HubApp,
+    copy: CopyOf,
+    put: Callable[[], Awaitable[str | None]],
+    next_page: Callable[[object], str],
+) -> Response:
+    """Put an earlier text into a notebook, whose editor is closed; ``put`` keeps the present one.
+
+    It returns the file with that.
+    """
+
+    async def job(report: Report) -> Restored:
+        report(STOPPING)
+        kept = await put()
+        await app.results.forget(copy.user, copy.item)
+        return Restored(file_status=await file_status(app, copy), archive=kept)
+
     return await deliver(request, job, next_page)
 
 

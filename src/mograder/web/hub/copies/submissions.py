@@ -21,17 +21,15 @@ from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
 from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
-from mograder.web.background import Report
 from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
-from mograder.web.hub.copies.copies import Restored, file_status
+from mograder.web.hub.copies.copies import Restored, put_text_back
 from mograder.web.hub.copies.copy_pages import extract
 from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
 from mograder.web.hub.copies.timeline import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
@@ -123,15 +121,13 @@ async def bring_back(
 ) -> Annotated[Response, Restored]:
     """Put a submission into the notebook as a version; the present one is kept."""
 
-    async def job(report: Report) -> Restored:
+    async def put() -> str | None:
         _, data = await to_thread.run_sync(_read, app, copy, number)
-        report("Stopping the editor and keeping your work")
-        kept = await app.copies.put(copy, data, Origin.RESTORE)
-        await app.results.forget(copy.user, copy.item)
-        return Restored(file_status=await file_status(app, copy), archive=kept)
+        return await app.copies.put(copy, data, Origin.RESTORE)
 
     where = f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
-    return await deliver(request, job, lambda _: with_outcome(where, "restored"))
+    done = with_outcome(where, "restored")
+    return await put_text_back(request, app, copy, put, lambda _: done)
 
 
 async def verify_receipt(

@@ -40,7 +40,7 @@ from mograder.sessions.session import CopyOf
 from mograder.store.versions.version_thinning import Thinned, Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import Restored, file_status, send_notebook
+from mograder.web.hub.copies.copies import STOPPING, Restored, put_text_back, send_notebook
 from mograder.web.hub.copies.open_editor import ROUTES as EDITOR_ROUTES
 from mograder.web.hub.copies.open_editor import OpenEditors, has_page
 from mograder.web.hub.core.access import Caller
@@ -57,7 +57,6 @@ _CHARACTERS = 60_000
 """Most characters of a difference that are told, which bounds the page's size."""
 
 _LONGEST_LINE = 2000
-_STOPPING = "Stopping the editor and keeping your work"
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 CellIndex = Annotated[int, Path(ge=0, lt=2**31)]
@@ -280,16 +279,14 @@ async def restore(
 ) -> Annotated[Response, Restored]:
     """Put a version back; the present notebook is kept, and its editor is closed."""
 
-    async def job(report: Report) -> Restored:
+    async def put() -> str | None:
         timeline = await app.of(CopyTimelines).of(copy)
         if timeline.find(number) == timeline.present:
             raise Conflict("This version is your notebook as it is now.")
-        report(_STOPPING)
-        kept = await app.copies.put_back(copy, number)
-        await app.results.forget(copy.user, copy.item)
-        return Restored(file_status=await file_status(app, copy), archive=kept)
+        return await app.copies.put_back(copy, number)
 
-    return await deliver(request, job, lambda _: with_outcome(_page_of(copy), "restored"))
+    done = with_outcome(_page_of(copy), "restored")
+    return await put_text_back(request, app, copy, put, lambda _: done)
 
 
 async def restore_cell(
@@ -304,7 +301,7 @@ async def restore_cell(
         put_back = await _put_in_editor(app, copy, number, cell, report)
         running, archive = put_back is not None, None
         if put_back is None:
-            report(_STOPPING)
+            report(STOPPING)
             found = await app.of(CopyTimelines).put_back_cell(copy, number, cell)
             put_back, archive = found.put_back, found.archive
         await app.results.forget(copy.user, copy.item)
@@ -372,13 +369,9 @@ async def put_unsaved(
     """
     body = await read_text(request, MAX_NOTEBOOK)
 
-    async def job(report: Report) -> Restored:
-        report(_STOPPING)
-        kept = await app.of(CopyTimelines).put_unsaved(copy, body)
-        await app.results.forget(copy.user, copy.item)
-        return Restored(file_status=await file_status(app, copy), archive=kept)
-
-    return await deliver(request, job, lambda _: with_outcome(_page_of(copy), "restored"))
+    put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
+    done = with_outcome(_page_of(copy), "restored")
+    return await put_text_back(request, app, copy, put, lambda _: done)
 
 
 async def _rows(

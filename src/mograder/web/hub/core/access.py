@@ -26,7 +26,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
-from mograder.web.hub.core.course_numbers import CourseNumbers
+from mograder.web.hub.core.counts import CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.parts import IDENTITY, identity_of, part
 from mograder.web.hub.core.responses import NotEnrolled, answer_problem

@@ -21,8 +21,7 @@ from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.copy_counts import CopyCounts
-from mograder.web.hub.core.course_numbers import CourseNumbers
+from mograder.web.hub.core.counts import Count, Counted, CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.items import Items
@@ -71,7 +70,7 @@ class HubApp(Parts):
     listing: CopyListing
     results: ValidationResults
     notifier: Notifier
-    copy_counts: CopyCounts
+    copy_counts: Counted[Count]
     numbers: CourseNumbers
     marking: MarkingApp
     desk: HelpDesk

@@ -134,7 +134,7 @@ async def set_dates(
     wanted = replace(wanted, version=fields.get("version"))
     if wanted.change is not None and wanted.version is None:
         found = await to_thread.run_sync(_preview, app, wanted.change)
-        if any(each.differs for each in found.grades):
+        if found.differing:
             ways = _page_of(item), f"/dates/{quote(item, safe='')}"
             return await show_preview(request, app.marking, item, [wanted.change], fields, *ways)
     await _record(request, app, caller, wanted)
@@ -234,7 +234,7 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
     marks = 0
     if wanted.change is not None:
         found = _preview(app, wanted.change)
-        marks = sum(each.differs for each in found.grades)
+        marks = len(found.differing)
         now, version = app.services.clock.now(), wanted.version or found.version
         work = LateWork(app.marking.book())
         work.record([wanted.change], by=by, at=now, version=version)

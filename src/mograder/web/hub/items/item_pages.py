@@ -20,7 +20,7 @@ from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.releases.releases import Release
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.copy_counts import Count
+from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.items.dates import dates_of

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property, partial
-from typing import ParamSpec
 from urllib.parse import quote
 
 from mograder.core.item_dates import course_zone
@@ -27,18 +26,15 @@ from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.hub.hub_tables import LetterState
 from mograder.store.hub.letters import LetterRow, Letters, letter_key
 from mograder.store.marking.regrade_requests import (
-    Message,
     MessageKind,
-    RegradeRequest,
     RegradeRequests,
 )
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.copies.hand_in import late_at
 from mograder.web.hub.core.hub_app import HubApp, Run
-from mograder.web.hub.today.today import Today, read_today
+from mograder.web.hub.today.today import read_today
 
 _SOON = timedelta(days=1)
-P = ParamSpec("P")
 
 
 def open_mail(hub: HubApp) -> Run:
@@ -74,18 +70,9 @@ def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Itera
         yield from finders[kind]()
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    """A letter's subject, text, and the page that it leads to; without a text it is not sent."""
-
-    subject: str
-    text: str
-    page: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class _Events:
-    """The events since a time; the letters are written by the methods below each finder."""
+    """The events since a time; ``letter.txt`` has what their letters say."""
 
     app: HubApp
     since: datetime
@@ -97,20 +84,14 @@ class _Events:
             for user, at in self.app.submissions.arrivals(item).items():
                 name = Username.valid(user)
                 if name is not None and at >= self.since:
-                    event = ("handed-in", name, item, at.isoformat())
-                    yield self._event(event, self._confirmation, name, item, at)
-
-    def _confirmation(self, user: Username, item: ItemName, at: datetime) -> _Letter:
-        sent, own = self.app.submissions.counting(user, item), self.app.dates.own(item, user)
-        number = f" {sent.sequence}" if sent is not None else ""
-        text = f"Your submission{number} of {self._title(item)} arrived {self._time(at)}."
-        if own.due is not None:
-            late, cost = late_at(self.app, user, item, at)
-            state = f"{late}{f' ({cost} of the mark)' if cost else ''}" if late else "on time"
-            text += f" It was due {self._time(own.due)}, so it is {state}."
-        if sent is not None and sent.sha256:
-            text += f"\n\nIts SHA-256 is {sent.sha256}"
-        return _Letter(f"{item} is handed in", text, ("submissions", user, item))
+                    yield self._event(
+                        ("handed-in", name, item, at.isoformat()),
+                        ("submissions", name, item),
+                        at=at,
+                        own=partial(self.app.dates.own, item, name),
+                        sent=partial(self.app.submissions.counting, name, item),
+                        late=partial(late_at, self.app, name, item, at),
+                    )
 
     def released(self) -> Iterator[LetterEvent]:
         recent = MarkReleases(self._book).since(self.since) if self._book is not None else {}
@@ -121,28 +102,19 @@ class _Events:
             told = (item, student, shown.at) in self._decisions  # by the letter about the request
             if max(shown.at, shown.visible_from or shown.at) >= self.since and not told:
                 event = ("released", student, item, str(shown.number))
-                yield self._event(event, self._marks, student, item)
-
-    def _marks(self, student: str, item: str) -> _Letter:
-        text = f"Your marks of {self._title(item)} can be read."
-        return _Letter(f"Your marks of {item}", text, ("marks", student, item))
+                yield self._event(event, ("marks", student, item))
 
     def decided(self) -> Iterator[LetterEvent]:
         for each in RegradeRequests(self._book).of() if self._book is not None else ():
             decision = each.decision
             if decision is not None and decision.at >= self.since:
                 numbers = (str(each.number), str(decision.number))
-                event = ("decided", each.student, each.assignment, *numbers)
-                yield self._event(event, self._decision, each, decision)
-
-    def _decision(self, request: RegradeRequest, decision: Message) -> _Letter:
-        item = request.assignment
-        done = "changed" if decision.kind is MessageKind.CHANGED else "kept"
-        text = (
-            f"Your request to look again at {question_title(request.question)} of "
-            f"{self._title(item)} was decided: the mark was {done}."
-        )
-        return _Letter(f"Your request about {item}", text, ("marks", request.student, item))
+                yield self._event(
+                    ("decided", each.student, each.assignment, *numbers),
+                    ("marks", each.student, each.assignment),
+                    question=question_title(each.question),
+                    done="changed" if decision.kind is MessageKind.CHANGED else "kept",
+                )
 
     def updated(self) -> Iterator[LetterEvent]:
         offers = UpdateRows(self.app.services.state.engine).offers()
@@ -151,14 +123,7 @@ class _Events:
             for copy in self.app.listing.of(user):
                 if (offer := new.get(copy.item)) is not None:
                     event = ("updated", user, copy.item, str(offer.number))
-                    yield self._event(event, self._update, copy.item)
-
-    def _update(self, item: str) -> _Letter:
-        text = (
-            f"There is a new version of {self._title(item)}. Your notebook gets it when you open "
-            "it next, and what you wrote stays."
-        )
-        return _Letter(f"An update of {item}", text)
+                    yield self._event(event)
 
     def due(self) -> Iterator[LetterEvent]:
         visible = (e for e in self._assignments if self.app.visibility.of(e).visible(self.now))
@@ -168,44 +133,41 @@ class _Events:
                 due = self.app.dates.own(item, user).due
                 if due is not None and user not in done and self.now < due <= self.now + _SOON:
                     event = ("due", user, item, due.isoformat())
-                    yield self._event(event, self._reminder, item, due)
-
-    def _reminder(self, item: str, due: datetime) -> _Letter:
-        when = self._time(due)
-        text = f"{self._title(item)} is due {when}, and you have not handed it in."
-        return _Letter(f"{item} is due {when}", text)
+                    yield self._event(event, due=due)
 
     def digest(self) -> Iterator[LetterEvent]:
         here = self.now.astimezone(self._zone)
         if here.hour >= self.app.services.loaded.settings.mail.digest_hour:
             for name in self.app.services.policy.instructors:
                 event = ("digest", name, "", here.date().isoformat())
-                yield self._event(event, self._summary, here)
-
-    def _summary(self, here: datetime) -> _Letter:
-        text = _digest_text(self._today, self._time)
-        return _Letter(f"Today, {here:%A %d %B}", text, ("course", "today"))
+                today = partial(read_today, self.app)
+                yield self._event(event, ("course", "today"), here=here, today=today)
 
     def _event(
-        self, event: tuple[str, ...], write: Callable[P, _Letter], *args: P.args, **named: P.kwargs
+        self, event: tuple[str, ...], where: tuple[str, ...] = ("",), **values: object
     ) -> LetterEvent:
-        """Return an event: its kind, the person, the item, and what tells it from others."""
+        """Return an event: its kind, the person, the item, and what tells it from others.
+
+        Its letter leads to the page ``where``; ``values`` are the template's.
+        """
         key, (kind, user, item, *_) = letter_key(*event), event
 
         def row() -> LetterRow:
-            letter = write(*args, **named)
-            where = "/".join((self.home, *(quote(each, safe="") for each in letter.page or ("",))))
+            names = {"title": self.app.checks.title, "time": self._time}
+            letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
+            subject, _, text = letter.strip().partition("\n")
+            link = "/".join((self.home, *(quote(each, safe="") for each in where)))
             return LetterRow(
                 key,
                 kind,
                 user,
                 item,
                 self._address(user),
-                f"[{self.app.title}] {letter.subject}"[:900],
-                f"{letter.text}\n\n{where}\n\n-- \n{self.app.title}\n",
+                f"[{self.app.title}] {subject}"[:900],
+                f"{text}\n\n{link}\n\n-- \n{self.app.title}\n",
                 self.now,
                 self.now,
-                LetterState.WAITING if letter.text else LetterState.SENT,
+                LetterState.WAITING if text else LetterState.SENT,
             )
 
         return LetterEvent(key, row)
@@ -247,29 +209,9 @@ class _Events:
         staff = {INSTRUCTOR, *policy.instructors, *policy.markers}
         return tuple(e for e in names if e is not None and e not in staff and not is_rehearsal(e))
 
-    def _title(self, item: str) -> str:
-        title = self.app.checks.title(item)
-        return f"{title} ({item})" if title else item
-
-    @cached_property
-    def _today(self) -> Today:
-        return read_today(self.app)
-
     @cached_property
     def _zone(self) -> tzinfo | None:
         return course_zone(self.app.services.loaded.settings)
 
     def _time(self, at: datetime) -> str:
         return f"{at.astimezone(self._zone):%a %d %b, %H:%M %Z}"
-
-
-def _digest_text(found: Today, time: Callable[[datetime], str]) -> str:
-    """Return what the instructors' page of today has in lines; "" if there is nothing to tell."""
-    lines = [
-        *(f"{each.item}: due {time(each.dates.due)}" for each in found.due if each.dates.due),
-        *(f"{each.item}: {each.count} handed in since yesterday" for each in found.came),
-        *(f"{each.item}: {each.count} answers wait for a mark" for each in found.to_mark),
-        *([f"Requests to look again: {len(found.requests)}"] if found.requests else []),
-        *(f"{each.release.name}: could not be prepared" for each in found.failed),
-    ]
-    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The people of the course: their pages, the list of users, and revoking a person's tokens.
 
 B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
-pages are read from memory, from database rows or from the last count (``copy_counts``), so that
+pages are read from memory, from database rows or from the last count (``counts``), so that
 they stay fast with five hundred students.
 """
 
@@ -28,7 +28,7 @@ from mograder.operations.accounts import is_recorded
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.copy_counts import Count
+from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.people.client import lines_if_any

@@ -14,13 +14,14 @@ from starlette.responses import Response
 from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.course_numbers import Numbers
+from mograder.web.hub.core.counts import Numbers
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
 from mograder.web.hub.today.log import RecentProblems, gather
@@ -83,7 +84,7 @@ async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Respo
     )
 
 
-def count_numbers(app: HubApp) -> Numbers:
+def _count_numbers(app: HubApp) -> Numbers:
     """Return the numbers in the navigation; blocks."""
     problems = gather(app)
     wrong = problems.count + len(failed_items(app))
@@ -93,7 +94,7 @@ def count_numbers(app: HubApp) -> Numbers:
 
 def open_numbers(hub: HubApp) -> Run:
     """Have the numbers in the navigation counted."""
-    hub.numbers.count = partial(count_numbers, hub)
+    hub.numbers.count = partial(to_its_end, _count_numbers, hub)
     return NOTHING
 
 

@@ -10,7 +10,7 @@ import pytest
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.copy_facts import CopyFacts, CopyListing
 from mograder.store.copies.copy_state import CopyState
-from mograder.web.hub.core.copy_counts import CopyCounts
+from mograder.web.hub.core import counts
 from tests.support.clock import ManualClock
 
 
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 async def test_pages_share_one_count_a_minute(root: Path) -> None:
     listing, clock = Counted(root), ManualClock()
-    copy_counts = CopyCounts(listing, clock)
+    copy_counts = counts.copy_counts(listing, clock)
     first = await copy_counts.look()
     again = await copy_counts.look()
     assert first is again
@@ -52,7 +52,7 @@ async def test_pages_share_one_count_a_minute(root: Path) -> None:
 
 
 async def test_a_course_where_nobody_has_begun_counts_to_nothing(tmp_path: Path) -> None:
-    copy_counts = CopyCounts(CopyListing(tmp_path / "none"), ManualClock())
+    copy_counts = counts.copy_counts(CopyListing(tmp_path / "none"), ManualClock())
     found = await copy_counts.look()
     assert found.copies == {}
     assert found.at is not None
