@@ -82,8 +82,8 @@ class MailServer:
                 found = self._one(smtp, letter, begin)
                 if found is not None:
                     yield found
-                    if found.sending is Sending.UNKNOWN:
-                        return
+                if found is not None and found.sending is Sending.UNKNOWN:
+                    return
 
     def check(self) -> None:
         """Connect and sign in; nothing is sent.
