@@ -102,6 +102,11 @@ class AuthPolicy:
     instructors: frozenset[str]
     markers: frozenset[str] = frozenset()
 
+    @property
+    def staff(self) -> frozenset[str]:
+        """All who instruct or mark."""
+        return self.instructors | self.markers
+
     def role_of(self, username: str, proven: Role) -> Role:
         """Return a user's role; ``proven`` is the one that the credential proves."""
         if username in self.instructors:

@@ -104,11 +104,8 @@ class Extensions:
     def show_rule(self, assignment: str) -> None:
         """Print the rule in force, and where each key comes from."""
         late, facts = CourseLate(self.loaded), self.facts()
-        rule = late.rule(assignment, facts)
-        for key in RULE_KEYS:
-            if key != "late_days" or assignment == ALL_ASSIGNMENTS:
-                value, origin = getattr(rule, key), late.origin_of(key, assignment, facts)
-                click.echo(plain(f"{key} = {_shown(value)}  ({origin})"))
+        for each in late.rule_lines(assignment, facts):
+            click.echo(plain(f"{each.key} = {_shown(each.value)}  ({each.origin})"))
         if assignment != ALL_ASSIGNMENTS:
             due = late.terms(assignment, facts).due.general
             click.echo(f"Due: {'no due date' if due is None else moment(due)}")

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
-from mograder.core.sections.settings_model import ItemSettings, Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.core.sections.settings_values import written_time
 
 LAST_MINUTE = daytime(23, 59)
@@ -134,9 +134,7 @@ def written_dates(settings: Settings, name: str) -> ItemDates:
     Raises:
         InvalidInput: They are in an impossible order.
     """
-    items = settings.items
-    item = next((items[each] for each in items if nfc(each) == nfc(name)), ItemSettings())
-    zone = course_zone(settings)
+    item, zone = settings.of_item(name), course_zone(settings)
     dates = ItemDates(
         as_moment(item.opens, zone),
         as_moment(item.due, zone, LAST_MINUTE),

@@ -20,11 +20,10 @@ from mograder.core.tasks.background_tasks import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.integrity.denied_code import Denied
-from mograder.notebook.integrity.integrity import Tampering
 from mograder.notebook.integrity.screening import Screening
 from mograder.notebook.syntax import check_notebook
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.processes.notebook_calls import compare, find_unanswered, screen
+from mograder.processes.notebook_calls import screen
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
@@ -79,23 +78,16 @@ class Copies:
         look = partial(screen, text, filename, release=released, denied=denied)
         return await self._apart.call(look, size=len(text) + len(released or ""))
 
-    async def compare(self, data: bytes, filename: str, release: bytes) -> Tampering:
-        """Return which of the release's checks are changed in a notebook.
+    async def compare(
+        self, look: Callable[[str, str, str], T], data: bytes, filename: str, release: bytes
+    ) -> T:
+        """Return what a function of ``processes.notebook_calls`` finds beside a release.
 
         Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
         """
         text, released = decode_notebook(data, filename), decode_notebook(release, filename)
-        look = partial(compare, text, filename, released)
-        return await self._apart.call(look, size=len(text) + len(released))
-
-    async def unanswered(self, data: bytes, filename: str, release: bytes) -> tuple[str, ...]:
-        """Return which questions of a notebook are still as they were handed out.
-
-        Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
-        """
-        text, released = decode_notebook(data, filename), decode_notebook(release, filename)
-        look = partial(find_unanswered, text, filename, released)
-        return await self._apart.call(look, size=len(text) + len(released))
+        call = partial(look, text, filename, released)
+        return await self._apart.call(call, size=len(text) + len(released))
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Replace the copy with an inspected notebook; return the name of the kept version (B117).

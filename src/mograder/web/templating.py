@@ -81,7 +81,7 @@ def load_pages() -> Pages:
     """
     environment = Environment(
         loader=PackageLoader("mograder.web"),
-        autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
+        autoescape=select_autoescape(disabled_extensions=("txt", "ics"), default=True),
         undefined=StrictUndefined,
         auto_reload=False,  # the package does not change while it runs
         trim_blocks=True,

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from mograder.core.files.disk import DiskReserve
+from mograder.core.name_lookup import nfc
 from mograder.core.sections.external_settings import LtiSettings, MailSettings, OidcSettings
 from mograder.core.sections.settings_values import (
     Present,
@@ -522,3 +523,8 @@ class Settings(Section):
     lti: LtiSettings = LtiSettings()
     mail: MailSettings = MailSettings()
     nodes: NodesSettings = NodesSettings()
+
+    def of_item(self, name: str) -> ItemSettings:
+        """Return the settings of an item; forms of Unicode do not count in its name."""
+        found = (each for known, each in self.items.items() if nfc(known) == nfc(name))
+        return next(found, ItemSettings())

@@ -15,7 +15,7 @@ from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted, nfc
-from mograder.core.sections.settings_model import ItemSettings, LateRule, PenaltiesSettings
+from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.grading.late.late_work import (
     UNKNOWN,
@@ -28,7 +28,6 @@ from mograder.grading.late.late_work import (
     Work,
     due_dates,
     late_work,
-    merged,
 )
 from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -86,6 +85,16 @@ class Preview:
     def differing(self) -> tuple[ComparedGrade, ...]:
         """The marks that change."""
         return tuple(each for each in self.grades if each.differs)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A key of the rule: its value in force, where that comes from, and the stored value."""
+
+    key: str
+    value: object
+    origin: str
+    stored: object
 
 
 class CourseLate:
@@ -196,8 +205,24 @@ class CourseLate:
         Keys of the assignment count before those of the course, and for each of the two, those that
         instructors have stored count before the settings.
         """
-        rules = (rule for _, rule in reversed(self._rules(assignment, facts)))
-        return merged(self._loaded.settings.penalties, *rules)
+        values = self._loaded.settings.penalties.model_dump()
+        for _, rule in reversed(self._rules(assignment, facts)):
+            values |= rule.model_dump(exclude_none=True)
+        return PenaltiesSettings.model_validate(values)
+
+    def rule_lines(self, assignment: str, facts: LateFacts) -> tuple[RuleLine, ...]:
+        """Return the keys of :meth:`rule` that an assignment, or the course, can have."""
+        rule, stored = self.rule(assignment, facts), facts.policy(assignment).rule
+        return tuple(
+            RuleLine(
+                key,
+                getattr(rule, key),
+                self.origin_of(key, assignment, facts),
+                getattr(stored, key, None),
+            )
+            for key in CourseRule.model_fields
+            if key != "late_days" or assignment == ALL_ASSIGNMENTS
+        )
 
     def origin_of(self, key: str, assignment: str, facts: LateFacts) -> str:
         """Return where the value of a key comes from, in words; "default" where it is not set."""
@@ -213,8 +238,7 @@ class CourseLate:
 
     def _rules(self, assignment: str, facts: LateFacts) -> Sequence[tuple[str, LateRule]]:
         """Return the rules over ``[penalties]``, the one that counts first at the front."""
-        items = self._loaded.settings.items
-        item = next((items[name] for name in items if nfc(name) == nfc(assignment)), ItemSettings())
+        item = self._loaded.settings.of_item(assignment)
         rules = [
             ("stored for the assignment", facts.policy(assignment).rule),
             (f"[items.{assignment}.penalties]", item.penalties),

@@ -227,7 +227,7 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
     """Return the names of assignments, also of those without submissions."""
     settings = loaded.settings
     names = {each.name for each in book.assignments()} | set(settings.items)
-    names |= {each.dir.rstrip("/").rpartition("/")[2] or each.name for each in settings.assignments}
+    names |= {each.item for each in settings.assignments}
     dirs = settings.dirs
     for place in (dirs.submitted, dirs.release, dirs.source, settings.hub.release_dir):
         base = loaded.path(place)

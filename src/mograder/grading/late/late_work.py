@@ -15,7 +15,7 @@ from enum import StrEnum
 from mograder.core.clock import parse_time
 from mograder.core.item_dates import NO_DATES, ItemDates, OwnDates, moodle_dates, written_dates
 from mograder.core.name_lookup import nfc
-from mograder.core.sections.settings_model import LateRule, PenaltiesSettings, Settings
+from mograder.core.sections.settings_model import PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
 from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
 
@@ -193,15 +193,6 @@ class LatePolicy:
         each = left if self.late_days_each is None else min(left, self.late_days_each)
         usable = range(min(days, max(each, 0)) + 1)
         return min(usable, key=lambda used: (self.percent(days - used), used))
-
-
-def merged(settings: PenaltiesSettings, *rules: LateRule | None) -> PenaltiesSettings:
-    """Return the keys in force; those of a later rule count before those of an earlier one."""
-    values: Mapping[str, object] = settings.model_dump()
-    for rule in rules:
-        if rule is not None:
-            values = {**values, **rule.model_dump(exclude_none=True)}
-    return PenaltiesSettings.model_validate(values)
 
 
 class TimeSource(StrEnum):

@@ -119,6 +119,10 @@ class Releases:
             key=lambda release: (_ORDER.index(release.kind), release.name),
         )
 
+    def assignments(self) -> list[ItemName]:
+        """Return the names of the assignments, in the order of :meth:`all`."""
+        return [each.name for each in self.all() if each.kind is ItemKind.ASSIGNMENT]
+
     def get(self, name: ItemName) -> Release | None:
         """Return an item's release; None if it has no notebook of the item's name."""
         return self._read(name)

@@ -93,7 +93,10 @@ class Submissions:
             return None if person is None or found is None else room.known(person, found)
 
     def of(self, user: str, item: ItemName) -> Person:
-        """Return all submissions of a user to an item, with sizes and digests."""
+        """Return all submissions of a user to an item, with sizes and digests.
+
+        One that was collected under the plain name is among them.
+        """
         room = self._room(item)
         with room.looking() as history:
             person = history.people.get(user)
@@ -101,7 +104,10 @@ class Submissions:
                 return Person()
             for each in (*person.submissions, *([person.counting] if person.counting else [])):
                 room.known(person, each)
-            return replace(person, submissions=list(person.submissions))
+            found, counting = list(person.submissions), person.counting
+            if counting is not None and counting not in found:
+                found.append(counting)
+            return replace(person, submissions=found)
 
     def repeated(self, user: Username, item: ItemName, data: bytes) -> Kept | None:
         """Return the user's submission that counts if it has the same bytes; None otherwise."""

@@ -6,7 +6,6 @@ Every form leads to a preview, whose own form has the same fields and records th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +18,6 @@ from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, given_zone, read_moment
 from mograder.core.names import ItemName
-from mograder.core.sections.settings_model import PenaltiesSettings
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (
@@ -35,7 +33,7 @@ from mograder.grading.late.late_changes import (
 )
 from mograder.grading.release.late_preview import preview_late
 from mograder.publishing.schedule import parse_zone
-from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts
+from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
@@ -49,16 +47,6 @@ _LARGEST_FORM = 4 * MEGABYTE
 _LONGEST = 60
 _MOST_LOGGED = 100
 """Lines of the audit log for one import; the gradebook has every change."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleLine:
-    """A key of the rule: its value in force, where that comes from, and the stored value."""
-
-    key: str
-    value: object
-    origin: str
-    stored: object
 
 
 async def late_page(
@@ -147,25 +135,10 @@ def _values(marking: MarkingApp, name: str) -> dict[str, Any]:
         "enabled": terms.policy.enabled,
         "extensions": facts.of_assignment(name),
         "groups": facts.groups(),
-        "rules": _rules(late, facts, name),
-        "course_rules": _rules(late, facts, ALL_ASSIGNMENTS),
+        "rules": late.rule_lines(name, facts),
+        "course_rules": late.rule_lines(ALL_ASSIGNMENTS, facts),
         "lines": [(each.grade, late_sentence(each.grade, each.deduction)) for each in counted],
     }
-
-
-def _rules(late: CourseLate, facts: LateFacts, assignment: str) -> tuple[RuleLine, ...]:
-    rule: PenaltiesSettings = late.rule(assignment, facts)
-    stored = facts.policy(assignment).rule
-    return tuple(
-        RuleLine(
-            key,
-            getattr(rule, key),
-            late.origin_of(key, assignment, facts),
-            getattr(stored, key, None),
-        )
-        for key in RULE_KEYS
-        if key != "late_days" or assignment == ALL_ASSIGNMENTS
-    )
 
 
 def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:

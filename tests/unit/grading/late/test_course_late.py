@@ -304,3 +304,22 @@ def test_the_time_of_earlier_work_is_not_that_of_new_work(tmp_path: Path) -> Non
         assert [each.final for each in late.grades(book, "A1")] == [64.1]
         book.record_run(graded_run(tmp_path, "alice", work="second"))
         assert [each.final for each in late.grades(book, "A1")] == [67.5]
+
+
+def test_a_rule_counts_key_by_key_the_assignments_before_the_courses_and_stored_ones_first(
+    tmp_path: Path,
+) -> None:
+    text = "[penalties]\ngrace_minutes = 1\nper_day = 2\nmax = 3\ncut_off_days = 4\n"
+    text += "[items.A1.penalties]\nmax = 30\ncut_off_days = 40\n"
+    (tmp_path / "mograder.toml").write_text(text)
+    facts = LateFacts()
+    for name, rule in (("", CourseRule(per_day=20, max=21)), ("A1", CourseRule(cut_off_days=50))):
+        facts = facts.after([facts.with_rule(name, rule)])
+    late = CourseLate(load_settings(tmp_path, environ={}))
+    found = late.rule("A1", facts)
+    assert (found.grace_minutes, found.per_day, found.max, found.cut_off_days) == (1, 20, 30, 50)
+    assert [late.origin_of(key, "A1", facts) for key in ("grace_minutes", "per_day", "max")] == [
+        "[penalties]",
+        "stored for the course",
+        "[items.A1.penalties]",
+    ]

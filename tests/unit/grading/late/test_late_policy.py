@@ -14,13 +14,11 @@ from mograder.core.clock import from_unix
 from mograder.core.item_dates import ItemDates
 from mograder.core.sections.settings_model import (
     Assignment,
-    CourseRule,
     ItemSettings,
-    LateRule,
     PenaltiesSettings,
     Settings,
 )
-from mograder.grading.late.late_work import DueDates, LatePolicy, due_dates, merged, openings
+from mograder.grading.late.late_work import DueDates, LatePolicy, due_dates, openings
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
 from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
@@ -187,9 +185,3 @@ def test_late_days_for_one_assignment_have_a_bound() -> None:
     policy = LatePolicy.of(PenaltiesSettings(late_days_each=1))
     assert policy.late_days_for(3, 5) == 1
     assert LatePolicy.of(PenaltiesSettings(late_days_each=0)).late_days_for(3, 5) == 0
-
-
-def test_a_later_rule_counts_before_an_earlier_one_key_by_key() -> None:
-    course, item = CourseRule(per_day=10, late_days=3), LateRule(per_day=20, enabled=True)
-    found = merged(PenaltiesSettings(grace_minutes=1), course, None, item)
-    assert (found.per_day, found.late_days, found.enabled, found.grace_minutes) == (20, 3, True, 1)

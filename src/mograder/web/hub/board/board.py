@@ -18,7 +18,6 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
-from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.board.board_tables import View
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
@@ -46,11 +45,10 @@ class BoardLine:
 
 async def boards(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """List the boards, those with requests for help and with open notebooks first."""
-    releases = await to_thread.run_sync(app.services.releases.all)
+    names = await to_thread.run_sync(app.services.releases.assignments)
     keys = (live.key for live in app.services.pool.all())
     used = Counter(key.item for key in keys if key.mode is Mode.EDIT)
     waiting = Counter(each.item for each in app.desk.requests() if not each.helper)
-    names = (str(release.name) for release in releases if release.kind is ItemKind.ASSIGNMENT)
     lines = [BoardLine(each, used[each], waiting[each]) for each in names]
     lines.sort(key=lambda line: (-line.waiting, -line.open))
     return page(request, "boards.html", here="board", items=lines)

@@ -22,7 +22,7 @@ from mograder.grading.pages.editor_outputs import render_editor_outputs
 from mograder.notebook.points import key_of
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.connections import exported_page
-from mograder.sessions.session import CopyOf, LiveSession
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import Saved
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
@@ -48,22 +48,6 @@ class CheckedWork:
     at: datetime | None = None
 
 
-class EditorOutputs:
-    """Makes pages of outputs. Large ones are parsed in another process, two at a time."""
-
-    def __init__(self) -> None:
-        self._apart = IsolatedCall()
-
-    async def page(self, app: HubApp, live: LiveSession, text: str, work: CheckedWork) -> bytes:
-        """Return a check's cells with what the editor shows below them now."""
-        via, filename = app.services.connections, f"{live.key.item}.py"
-        exported = await exported_page(live.endpoint, live.base_url, via)
-        indexes = frozenset(each.index for each in work.cells)
-        render = partial(render_editor_outputs, text, filename, exported, indexes, work.check)
-        page = await self._apart.call(render, size=len(text) + len(exported))
-        return page.encode("utf-8", "replace")
-
-
 async def checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
     """Return the cells that a check uses, as marking shows them, and what validation said of it."""
     sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
@@ -86,9 +70,12 @@ async def outputs(
     if live is None:
         raise NotFound("The notebook is not open, so there are no outputs.")
     await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
-    work = await checked_work(app, copy, saved, check)
-    page = await app.of(EditorOutputs).page(app, live, _text(saved), work)
-    return inert_page(page, framed=True)
+    work, text = await checked_work(app, copy, saved, check), _text(saved)
+    via, indexes = app.services.connections, frozenset(each.index for each in work.cells)
+    exported = await exported_page(live.endpoint, live.base_url, via)
+    render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)
+    page = await app.of(IsolatedCall).call(render, size=len(text) + len(exported))
+    return inert_page(page.encode("utf-8", "replace"), framed=True)
 
 
 def _text(saved: Saved) -> str:
@@ -96,8 +83,8 @@ def _text(saved: Saved) -> str:
 
 
 def open_checked_work(hub: HubApp) -> Run:
-    """Make what makes pages of outputs."""
-    hub.add(EditorOutputs())
+    """Make what parses large outputs in another process, two at a time."""
+    hub.add(IsolatedCall())
     return NOTHING
 
 

@@ -27,6 +27,7 @@ from mograder.core.sections.settings_model import Settings
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.notebook.points import key_of
+from mograder.processes.notebook_calls import compare, find_unanswered
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.copy_state import CopyState
@@ -268,7 +269,7 @@ async def _unanswered(
         return ()
     try:
         released = await to_thread.run_sync(release.notebook.read_bytes)
-        return await app.copies.unanswered(data, copy.notebook, released)
+        return await app.copies.compare(find_unanswered, data, copy.notebook, released)
     except (InvalidInput, FileNotFoundError):
         return ()  # what cannot be compared is handed in all the same
 
@@ -279,7 +280,7 @@ async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | 
         return UNTOUCHED
     released = await to_thread.run_sync(release.notebook.read_bytes)
     try:
-        return await app.copies.compare(data, copy.notebook, released)
+        return await app.copies.compare(compare, data, copy.notebook, released)
     except InvalidInput:
         return Tampering((), marks=True)
 

@@ -142,16 +142,8 @@ def _person(app: HubApp, copy: CopyOf) -> Person:
     return app.submissions.of(copy.user, copy.item)
 
 
-def _all(person: Person) -> list[Submission]:
-    """Return all submissions; one that was collected under the plain name is among them."""
-    found = list(person.submissions)
-    if person.counting is not None and person.counting not in found:
-        found.append(person.counting)
-    return found
-
-
 def _find(person: Person, number: int) -> Submission:
-    found = next((each for each in _all(person) if each.sequence == number), None)
+    found = next((each for each in person.submissions if each.sequence == number), None)
     if found is None:
         raise NotFound("There is no such submission.")
     return found
@@ -172,7 +164,7 @@ def _lines(app: HubApp, copy: CopyOf) -> tuple[list[SubmissionLine], HandIn]:
     work = hand_in_of(app, copy.user, copy.item, facts)
     person = _person(app, copy)
     lines = []
-    for each in sorted(_all(person), key=lambda each: -each.sequence):
+    for each in sorted(person.submissions, key=lambda each: -each.sequence):
         late = late_at(app, copy.user, copy.item, each.received)
         lines.append(SubmissionLine(each, each == person.counting, *late))
     return lines, work

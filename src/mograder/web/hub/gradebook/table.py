@@ -14,7 +14,6 @@ from enum import StrEnum
 
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
-from mograder.core.sections.settings_model import ItemSettings, Settings
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.store.copies.copy_facts import CopyFacts
@@ -22,7 +21,6 @@ from mograder.store.copies.copy_state import CopyState
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
-from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.hub_app import HubApp
 
 _PERCENT = 100.0
@@ -114,18 +112,12 @@ def read_table(
     facts = _facts(app, columns, book, copies, student)
     names = book.students() if book else {}
     people = [student] if student is not None else _people(app, facts.values(), names, copies)
-    works = [_works(column, people, facts[column.item]) for column in columns]
+    works = [[_work(each, name, facts[each.item]) for name in people] for each in columns]
     lines = []
     for at, name in enumerate(people):
         own = tuple(each[at] for each in works)
         lines.append(Line(name, names.get(name, ""), own, *totals(columns, own)))
     return Table(columns, tuple(lines))
-
-
-def weights(settings: Settings, names: Iterable[str]) -> Mapping[str, float]:
-    """Return the weights of items by ``[items."NAME"] weight``."""
-    known = {nfc(name): each for name, each in settings.items.items()}
-    return {name: known.get(nfc(name), ItemSettings()).weight for name in names}
 
 
 def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | None, float | None]:
@@ -146,11 +138,12 @@ def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | No
 
 def _columns(app: HubApp, book: Gradebook | None) -> tuple[Column, ...]:
     most = {each.name: each.max_mark for each in (book.assignments() if book else ())}
-    releases = app.services.releases.all()
-    published = {str(each.name) for each in releases if each.kind is ItemKind.ASSIGNMENT}
-    names = published | most.keys()
-    weight = weights(app.services.loaded.settings, names)
-    columns = [Column(each, weight[each], most.get(each), app.dates.of(each)) for each in names]
+    published = {str(name) for name in app.services.releases.assignments()}
+    settings = app.services.loaded.settings
+    columns = (
+        Column(each, settings.of_item(each).weight, most.get(each), app.dates.of(each))
+        for each in published | most.keys()
+    )
     return tuple(sorted(columns, key=_by_due))
 
 
@@ -208,14 +201,9 @@ def _people(
     """Return the students: whoever is on the list, or has a copy, a submission or a mark."""
     worked = {user for each in facts for user in (*each.marks, *each.received)}
     listed = {*(app.services.roster.listed() or ()), *names, *map(str, copies)}
-    staff = {*app.services.policy.instructors, *app.services.policy.markers}
-    found = (listed - staff) | worked
+    found = (listed - app.services.policy.staff) | worked
     shown = (each for each in found if each != INSTRUCTOR and not is_rehearsal(each))
     return sorted(shown, key=str.casefold)
-
-
-def _works(column: Column, people: Iterable[str], facts: _Facts) -> list[Work]:
-    return [_work(column, student, facts) for student in people]
 
 
 def _work(column: Column, student: str, facts: _Facts) -> Work:

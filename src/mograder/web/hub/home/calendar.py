@@ -6,8 +6,6 @@ or with all tokens of the person. It tells dates and whether something was hande
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -17,8 +15,7 @@ from starlette.responses import Response
 from mograder.auth.roles import Role
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
-from mograder.store.releases.releases import ItemKind
+from mograder.core.names import Username
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -29,7 +26,6 @@ from mograder.web.request_body import read_form
 from mograder.web.route import ANYONE, MEMBER, Route
 
 _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
-_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 async def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -75,33 +71,19 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     role = Role.INSTRUCTOR if is_instructor else Role.STUDENT
     if not services.roster.allows(user, role):
         raise NotFound("There is no such calendar.", hint="Its person is not on the course's list.")
-    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//mograder//hub//EN"]
-    lines += [f"X-WR-CALNAME:{app.title.translate(_ESCAPED)}", "X-PUBLISHED-TTL:PT1H"]
-    for release in services.releases.all():
-        shown = app.visibility.of(release.name).visible(services.clock.now())
-        if release.kind is ItemKind.ASSIGNMENT and (
-            shown or services.workspaces.has_copy(user, release.name)
-        ):
-            lines += _events(app, user, release.name, home)
-    return "".join(f"{_folded(line)}\r\n" for line in [*lines, "END:VCALENDAR"])
+    now = services.clock.now()
+    items = [
+        (item, app.dates.own(item, user), app.submissions.counting(user, item) is not None)
+        for item in services.releases.assignments()
+        if app.visibility.of(item).visible(now) or services.workspaces.has_copy(user, item)
+    ]
+    values = {"course": app.title, "items": items, "now": now, "escaped": _escaped}
+    text = app.pages.render("calendar.ics", "", home=home, **values)
+    return "".join(f"{_folded(line)}\r\n" for line in text.strip().split("\n"))
 
 
-def _events(app: HubApp, user: Username, item: ItemName, home: str) -> Iterator[str]:
-    own, now = app.dates.own(item, user), app.services.clock.now()
-    done = app.submissions.counting(user, item) is not None
-    for kind, at in (("is due", own.due), ("closes", own.closes)):
-        if at is None or (kind == "closes" and at == own.due):
-            continue
-        handed_in = " (handed in)" if done else ""
-        yield from (
-            "BEGIN:VEVENT",
-            f"UID:{quote(f'{item} {kind}')}@{home.split('/')[2]}",
-            f"DTSTAMP:{now.astimezone(UTC):{_STAMP}}",
-            f"DTSTART:{at.astimezone(UTC):{_STAMP}}",
-            f"SUMMARY:{f'{item} {kind}{handed_in}'.translate(_ESCAPED)}",
-            f"URL:{home}",
-            "END:VEVENT",
-        )
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPED)
 
 
 def _folded(line: str) -> str:

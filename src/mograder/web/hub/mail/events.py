@@ -29,7 +29,6 @@ from mograder.store.marking.regrade_requests import (
     MessageKind,
     RegradeRequests,
 )
-from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.copies.hand_in import late_at
 from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.today.today import read_today
@@ -198,15 +197,14 @@ class _Events:
         return self.app.book()
 
     @cached_property
-    def _assignments(self) -> tuple[ItemName, ...]:
-        found = self.app.services.releases.all()
-        return tuple(each.name for each in found if each.kind is ItemKind.ASSIGNMENT)
+    def _assignments(self) -> list[ItemName]:
+        return self.app.services.releases.assignments()
 
     @cached_property
     def _students(self) -> tuple[Username, ...]:
         listed, policy = self.app.services.roster.listed(), self.app.services.policy
         names = self.app.listing.people() if listed is None else map(Username.valid, listed)
-        staff = {INSTRUCTOR, *policy.instructors, *policy.markers}
+        staff = {INSTRUCTOR, *policy.staff}
         return tuple(e for e in names if e is not None and e not in staff and not is_rehearsal(e))
 
     @cached_property

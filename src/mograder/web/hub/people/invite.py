@@ -82,7 +82,7 @@ def _people(app: HubApp, text: str, address: str) -> list[Invited]:
     filled = [(at, line) for at, line in lines if line]
     if not filled or len(filled) > _MOST:
         raise InvalidInput(f"Write 1 to {_MOST} names, one a line.")
-    staff = {*app.services.policy.instructors, *app.services.policy.markers}
+    staff = app.services.policy.staff
     found: dict[Username, Invited] = {}
     for at, line in filled:
         name, *rest = _APART.split(line, maxsplit=1)

@@ -178,14 +178,14 @@ def refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[Refus
         if told is None or (told["issuer"], told["subject"]) in done:
             continue
         done.add((told["issuer"], told["subject"]))
-        has_role = row.who in policy.instructors or row.who in policy.markers
+        has_role = row.who in policy.staff
         found.append(RefusedPerson(row.at, told["issuer"], told["subject"], row.who, has_role))
     return tuple(found)
 
 
 def _has_come(app: HubApp, name: Username) -> bool:
     services = app.services
-    if name in services.policy.instructors or name in services.policy.markers:
+    if name in services.policy.staff:
         return True
     return services.state.records(name) or services.workspaces.has_folder(name)
 

@@ -18,7 +18,6 @@ from mograder.core.tasks.background_tasks import to_its_end
 from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
-from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.counts import Numbers
@@ -102,10 +101,8 @@ def read_today(app: HubApp) -> Today:
     """Return what there is to do; blocks."""
     now = app.services.clock.now()
     app.checks.look()
-    releases = app.services.releases.all()
-    names = [each.name for each in releases if each.kind is ItemKind.ASSIGNMENT]
     due, came, to_grade, book = [], [], [], app.book()
-    for name in names:
+    for name in app.services.releases.assignments():
         dates, arrivals = app.dates.usual(name), app.submissions.arrivals(name)
         arrived = arrivals.values()
         if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
