@@ -33,10 +33,13 @@ class SessionKey:
 
 @dataclass(frozen=True, slots=True)
 class CopyOf:
-    """The address of a copy: its user and its item."""
+    """The address of a copy: its user and its item; as a text ``user/item``."""
 
     user: Username
     item: ItemName
+
+    def __str__(self) -> str:
+        return f"{self.user}/{self.item}"
 
     @property
     def key(self) -> SessionKey:

@@ -76,9 +76,7 @@ from mograder.web.marking.models import (
 from mograder.web.request_body import read_json
 
 
-async def overview(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def overview(a: str, marking: CurrentMarking, marker: CurrentMarker) -> Response:
     """Return an assignment's questions, and how far each is."""
     return json_answer(await to_thread.run_sync(_overview, marking, marker, a))
 
@@ -109,12 +107,7 @@ def _summary(question: QuestionProgress, marker: Marker) -> QuestionSummary:
 
 
 async def queue(
-    a: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-    question: str,
-    names: bool | None = None,
+    a: str, marking: CurrentMarking, marker: CurrentMarker, question: str, names: bool | None = None
 ) -> Response:
     """Return all answers to a question in the marker's order, the own share first.
 
@@ -384,12 +377,7 @@ async def _changed(
 
 
 async def history(
-    a: str,
-    answer: str,
-    question: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
+    a: str, answer: str, question: str, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Return all marks that an answer had, newest first."""
 
@@ -403,9 +391,7 @@ async def history(
     return json_answer(await to_thread.run_sync(read))
 
 
-async def preview(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def preview(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Return a comment's Markdown as it will be shown."""
     text = (await read_json(request, Text, LIMIT)).text
     return json_answer(Rendered(html=await to_thread.run_sync(comment_html, text)))

@@ -44,9 +44,7 @@ from mograder.web.marking.models import (
 from mograder.web.request_body import read_json
 
 
-async def comments(
-    a: str, question: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def comments(a: str, question: str, marking: CurrentMarking) -> Response:
     """Return the saved comments of a question, and from where their points count."""
 
     def read() -> Comments:
@@ -118,7 +116,6 @@ async def preview(
     a: str,
     question: str,
     comment: str,
-    request: Request,
     marking: CurrentMarking,
     marker: CurrentMarker,
     points: float | None = None,

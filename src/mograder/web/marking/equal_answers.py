@@ -83,9 +83,7 @@ async def equal_answers(
     return EqualAnswers(by_student, names, apart)
 
 
-async def groups(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker, question: str
-) -> Response:
+async def groups(a: str, marking: CurrentMarking, marker: CurrentMarker, question: str) -> Response:
     """Return the groups of equal answers to a question; ``question`` is the question's address."""
     key = question_of(question)
     answers = await to_thread.run_sync(answers_of, marking, marker, a)

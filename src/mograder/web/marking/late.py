@@ -49,9 +49,7 @@ _MOST_LOGGED = 100
 """Lines of the audit log for one import; the gradebook has every change."""
 
 
-async def late_page(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def late_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
     name = ItemName.parse(a)
     values = await to_thread.run_sync(_values, marking, name)
@@ -61,9 +59,7 @@ async def late_page(
     )
 
 
-async def preview(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def preview(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show what a form of the page would change, and record nothing."""
     fields = await _fields(request)
     name = ItemName.parse(a)

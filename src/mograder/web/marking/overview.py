@@ -147,9 +147,7 @@ async def assignment(
     )
 
 
-async def open_or_close(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Open an assignment for markers, or close it: the form's field ``open`` is 1 or 0."""
     answer = (await read_form(request)).get("open", "")
     if answer not in _ANSWERS:

@@ -75,9 +75,7 @@ class _View:
     extended: bool
 
 
-async def release_page(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def release_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show what each student sees of an assignment's marks, and the form to change it."""
     wanted = request.query_params.get("q", "").strip()[:_LONGEST]
     state = ReleaseState.__members__.get(request.query_params.get("state", ""))
@@ -116,9 +114,7 @@ async def change_release(
     return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
 
 
-async def preview(
-    a: str, student: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def preview(a: str, student: str, request: Request, marking: CurrentMarking) -> Response:
     """Show the page of feedback that a release would give a student now."""
     html = await to_thread.run_sync(_preview, marking, a, student)
     await marking.record(request, "read result", f"{student}/{a}"[:500])

@@ -73,9 +73,7 @@ class ShownPair:
     trouble: str = ""
 
 
-async def similarity_page(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def similarity_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """List the similar pairs of submissions, and the groups that they make."""
     item = assignment_of(a)
     found = await _similar(marking, item)
@@ -101,12 +99,7 @@ async def similarity_page(
 
 
 async def pair_page(
-    a: str,
-    one: str,
-    other: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
+    a: str, one: str, other: str, request: Request, marking: CurrentMarking
 ) -> Response:
     """Show two similar submissions side by side, and the form for the verdict."""
     item = assignment_of(a)

@@ -19,7 +19,7 @@ from mograder.grading.statistics.item_statistics import (
     csv_rows,
 )
 from mograder.web.downloads import attachment
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.marking.context import CurrentMarking, MarkingApp
 from mograder.web.marking.release_pages import demand_assignment
 from mograder.web.marking.reports import stamp_of, working_page
 from mograder.web.pages import page
@@ -41,9 +41,7 @@ class Bar:
     students: int
 
 
-async def statistics_page(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def statistics_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show how an assignment's questions and checks did."""
     found = await statistics_of(marking, a)
     if found is None:
@@ -70,9 +68,7 @@ async def statistics_page(
     )
 
 
-async def statistics_csv(
-    a: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def statistics_csv(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Return the statistics of the questions as a CSV file."""
     found = await to_thread.run_sync(_compute, marking, a)
     head, *rows = csv_rows(found)

@@ -43,7 +43,7 @@ class BoardLine:
     waiting: int
 
 
-async def boards(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def boards(request: Request, app: CurrentApp) -> Response:
     """List the boards, those with requests for help and with open notebooks first."""
     names = await to_thread.run_sync(app.services.releases.assignments)
     keys = (live.key for live in app.services.pool.all())
@@ -90,19 +90,15 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
         raise InvalidInput(f"A message is shown for 1 to {_MOST_MINUTES} minutes.")
     until = app.services.clock.now() + timedelta(minutes=int(minutes[:6]))
     await app.desk.send(item, text, caller.username, until)
-    await app.audit.record(
-        request, caller, "send message", f"{item}: {' '.join(text.split())}"[:300]
-    )
+    await app.audit.record(request, "send message", f"{item}: {' '.join(text.split())}"[:300])
     return go_to(request, with_outcome(page_of(item), "message", item))
 
 
-async def take_back(
-    name: str, number: int, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def take_back(name: str, number: int, request: Request, app: CurrentApp) -> Response:
     """End a message before its time."""
     item = await _item(app, name)
     if await app.desk.take_back(item, number):
-        await app.audit.record(request, caller, "take back message", f"{item} ({number})")
+        await app.audit.record(request, "take back message", f"{item} ({number})")
     return go_to(request, page_of(item))
 
 

@@ -69,7 +69,7 @@ class _Asked(BaseModel):
     text: str = Field(default="", max_length=2000)
 
 
-async def state(copy: KnownCopy, app: CurrentApp, caller: Caller) -> HelpState:
+async def state(copy: KnownCopy, app: CurrentApp) -> HelpState:
     """Return the request of a copy, and the checks that a request may be about."""
     columns = await to_thread.run_sync(app.checks.of, copy.item)
     asked = help_of(app, copy)
@@ -77,7 +77,7 @@ async def state(copy: KnownCopy, app: CurrentApp, caller: Caller) -> HelpState:
 
 
 async def ask(
-    copy: KnownCopy, request: Annotated[Request, JsonBody(_Asked)], app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Annotated[Request, JsonBody(_Asked)], app: CurrentApp
 ) -> HelpState:
     """Ask for help with one's own copy; a request that is open already stays as it is."""
     asked = await read_json(request, _Asked, _BODY)
@@ -90,14 +90,14 @@ async def ask(
     text = plain_words(asked.text, MOST_TEXT)
     row = HelpRow(copy.item, copy.user, asked.label, text, app.services.clock.now())
     if await app.desk.ask(row):
-        await app.audit.record(request, caller, "ask for help", f"{copy.user}/{copy.item}")
+        await app.audit.record(request, "ask for help", str(copy))
     return HelpState(asked=help_of(app, copy), labels=labels, most=MOST_TEXT)
 
 
-async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> HelpState:
+async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp) -> HelpState:
     """End the request for help with one's own copy, and with it the work together."""
     if await app.desk.end(copy.item, copy.user) is not None:
-        await app.audit.record(request, caller, "end help", f"{copy.user}/{copy.item}")
+        await app.audit.record(request, "end help", str(copy))
     return HelpState(asked=None, labels=[], most=MOST_TEXT)
 
 
@@ -105,7 +105,7 @@ async def take(name: str, user: str, request: Request, app: CurrentApp, caller: 
     """Take a student's request."""
     copy = known_copy(user, name)
     await app.desk.take(copy.item, copy.user, caller.username)
-    await app.audit.record(request, caller, "take help request", f"{copy.user}/{copy.item}")
+    await app.audit.record(request, "take help request", str(copy))
     return go_to(request, page_of(copy.item))
 
 
@@ -118,7 +118,7 @@ async def close(
     if not taken and caller.role is not Role.INSTRUCTOR:
         raise Conflict("You have not taken this request, or it has ended.")
     if await app.desk.end(copy.item, copy.user) is not None:
-        await app.audit.record(request, caller, "close help request", f"{copy.user}/{copy.item}")
+        await app.audit.record(request, "close help request", str(copy))
     return go_to(request, page_of(copy.item))
 
 
@@ -133,7 +133,7 @@ async def together(
             f"{copy.user} does not have the notebook open.", hint="Read the copy, or wait."
         )
     await app.desk.join(copy.item, copy.user, caller.username)
-    await app.audit.record(request, caller, "work together", f"{copy.user}/{copy.item}")
+    await app.audit.record(request, "work together", str(copy))
     shared = await app.of(ClassBoard).share(live)
     if not shared:
         return go_to(request, with_outcome(page_of(copy.item), "not-shared", copy.user))

@@ -24,7 +24,6 @@ from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.connections import exported_page
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import Saved
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.inert_page import inert_page
@@ -61,15 +60,13 @@ async def checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> C
     return found
 
 
-async def outputs(
-    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller, check: Label
-) -> Response:
+async def outputs(copy: KnownCopy, request: Request, app: CurrentApp, check: Label) -> Response:
     """Return a check's cells with their outputs in the editor, for an opaque frame of ours."""
     saved = await app.copies.export(copy)
     live = app.services.pool.find(copy.key)
     if live is None:
         raise NotFound("The notebook is not open, so there are no outputs.")
-    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    await app.audit.record_foreign(request, copy.user, "read", str(copy))
     work, text = await checked_work(app, copy, saved, check), _text(saved)
     via, indexes = app.services.connections, frozenset(each.index for each in work.cells)
     exported = await exported_page(live.endpoint, live.base_url, via)

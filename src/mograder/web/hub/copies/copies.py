@@ -121,10 +121,10 @@ async def upload(
         report("Putting it in its place")
         await app.copies.upload(copy, data)
         await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, caller, copy.user, "upload", _what(copy))
+        await app.audit.record_foreign(request, copy.user, "upload", str(copy))
         return Uploaded(path=_place(app, copy))
 
-    next_page = back_from(request, caller, copy.user, "uploaded", copy.item)
+    next_page = back_from(request, copy, "uploaded")
     return await deliver(request, job, next_page)
 
 
@@ -138,12 +138,12 @@ async def export(copy: KnownCopy, request: Request, app: CurrentApp, caller: Cal
         with suppress(Busy):  # on a full disk the work can still be exported
             await to_thread.run_sync(mark, copy.user, copy.item, saved.modified_ns)
         app.notifier.notify(copy.user, Part.COPIES)
-    await app.audit.record_foreign(request, caller, copy.user, "export", _what(copy))
+    await app.audit.record_foreign(request, copy.user, "export", str(copy))
     return send_notebook(saved, copy.notebook)
 
 
 async def mark_exported(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, Done]:
     """Record that the copy was exported by other means."""
     copy = copy_in(user, a)
@@ -152,7 +152,7 @@ async def mark_exported(
         await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
         return Done()
 
-    next_page = back_from(request, caller, copy.user, "exported", copy.item)
+    next_page = back_from(request, copy, "exported")
     return await deliver(request, job, next_page)
 
 
@@ -166,10 +166,10 @@ async def reset(
         report(STOPPING)
         archive = await app.copies.reset(copy, release)
         await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, caller, copy.user, "reset", _what(copy))
+        await app.audit.record_foreign(request, copy.user, "reset", str(copy))
         return Reset(file_status=await file_status(app, copy), archive=archive)
 
-    next_page = back_from(request, caller, copy.user, "reset", copy.item)
+    next_page = back_from(request, copy, "reset")
     return await deliver(request, job, next_page)
 
 
@@ -183,41 +183,37 @@ async def download_release(
         report("Copying the release")
         archive = await app.copies.take_release(copy, release)
         await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, caller, copy.user, "download release", _what(copy))
+        await app.audit.record_foreign(request, copy.user, "download release", str(copy))
         return Taken(path=_place(app, copy), archive=archive)
 
-    next_page = back_from(request, caller, copy.user, "fetched", copy.item)
+    next_page = back_from(request, copy, "fetched")
     return await deliver(request, job, next_page)
 
 
-async def list_archives(copy: KnownCopy, app: CurrentApp, caller: Caller) -> list[ArchiveEntry]:
+async def list_archives(copy: KnownCopy, app: CurrentApp) -> list[ArchiveEntry]:
     """List the earlier versions of a copy, the newest first."""
     found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     return [ArchiveEntry.model_validate(each, from_attributes=True) for each in found]
 
 
-async def archive(
-    copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def archive(copy: KnownCopy, archive: str, request: Request, app: CurrentApp) -> Response:
     """Send an earlier version."""
     saved = await app.copies.archive(copy, archive)
-    await app.audit.record_foreign(request, caller, copy.user, "export", f"{copy.user}/{archive}")
+    await app.audit.record_foreign(request, copy.user, "export", f"{copy.user}/{archive}")
     return send_notebook(saved, archive)
 
 
 async def restore(
-    copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, archive: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, Restored]:
     """Restore an earlier version; the version that it replaces is archived."""
 
     async def put() -> str | None:
         kept = await app.copies.restore(copy, archive)
-        await app.audit.record_foreign(
-            request, caller, copy.user, "restore", f"{copy.user}/{archive}"
-        )
+        await app.audit.record_foreign(request, copy.user, "restore", f"{copy.user}/{archive}")
         return kept
 
-    next_page = back_from(request, caller, copy.user, "restored", copy.item)
+    next_page = back_from(request, copy, "restored")
     return await put_text_back(request, app, copy, put, next_page)
 
 
@@ -336,10 +332,6 @@ def send_notebook(saved: Saved, filename: str) -> Response:
 
 def _place(app: HubApp, copy: CopyOf) -> str:
     return str(app.services.workspaces.notebook(copy.user, copy.item))
-
-
-def _what(copy: CopyOf) -> str:
-    return f"{copy.user}/{copy.item}"
 
 
 ROUTES = (

@@ -85,7 +85,7 @@ async def look(
 ) -> Response:
     """Show a copy's text as last saved; with the label of a check, first what it is about."""
     saved = await app.copies.export(copy)
-    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    await app.audit.record_foreign(request, copy.user, "read", str(copy))
     about = await checked_work(app, copy, saved, check) if check else None
     return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
 
@@ -97,7 +97,7 @@ async def look_back(
     if archive.isascii() and archive.isdigit():
         return await _look_at_version(copy, archive, request, app, caller)
     saved = await app.copies.archive(copy, archive)
-    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{archive}")
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy.user}/{archive}")
     return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
 
 
@@ -109,9 +109,7 @@ async def validation(
     if facts is None:
         raise NotFound("Notebook not found", hint="Download it first.")
     mine = copy.user == caller.username
-    await app.audit.record_foreign(
-        request, caller, copy.user, "read result", f"{copy.user}/{copy.item}"
-    )
+    await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     result = app.results.of(copy.user, copy.item)
     stale = result is not None and facts.saved > result.at
     return page(
@@ -160,8 +158,8 @@ async def _look_at_version(
     timeline = await app.of(CopyTimelines).of(copy)
     version = timeline.find(int(number) if len(number) < 10 else 0)
     saved = await app.of(CopyTimelines).text(copy, version)
-    what = f"{copy.user}/{copy.item} version {version.number}"
-    await app.audit.record_foreign(request, caller, copy.user, "read", what)
+    what = f"{copy} version {version.number}"
+    await app.audit.record_foreign(request, copy.user, "read", what)
     mine = copy.user == caller.username
     return _shown(request, copy, saved, "", mine=mine, version=version)
 

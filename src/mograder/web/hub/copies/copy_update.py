@@ -51,7 +51,7 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
         except InvalidInput as error:
             problem = error.message
     mine = copy.user == caller.username
-    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    await app.audit.record_foreign(request, copy.user, "read", str(copy))
     done, _ = outcome(request)
     return page(
         request,
@@ -68,28 +68,28 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
 
 
 async def take(
-    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp
 ) -> Annotated[Response, CopyUpdated]:
     """Merge the offered update into a copy; its session is ended first."""
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and merging the author's corrections")
         row = await app.of(HubUpdates).copies.take(copy)
-        await note_update(app, request, caller, copy, row)
+        await note_update(app, request, copy, row)
         return updated(row)
 
     return await deliver(request, job, lambda done: _page(copy, done.state))
 
 
 async def put_back(
-    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp
 ) -> Annotated[Response, CopyUpdated]:
     """Give a copy its text from before the update again; its session is ended first."""
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and putting your text back")
         row = await app.of(HubUpdates).copies.put_back(copy)
-        await note_update(app, request, caller, copy, row)
+        await note_update(app, request, copy, row)
         return updated(row)
 
     return await deliver(request, job, lambda done: _page(copy, done.state))
@@ -103,18 +103,15 @@ async def settle(
         return
     row = await app.of(HubUpdates).copies.settle(copy, report)
     if row is not None:
-        await note_update(app, request, caller, copy, row)
+        await note_update(app, request, copy, row)
 
 
-async def note_update(
-    app: HubApp, request: Request, caller: Identity, copy: CopyOf, row: CopyUpdateRow
-) -> None:
+async def note_update(app: HubApp, request: Request, copy: CopyOf, row: CopyUpdateRow) -> None:
     """Record a change of a copy by an update in the audit log; its last validation is stale."""
     actions = {UpdateState.MERGED: "take update", UpdateState.UNDONE: "undo update"}
     if row.state in actions:
         await app.results.forget(copy.user, copy.item)
-        what = f"{copy.user}/{copy.item}"
-        await app.audit.record(request, caller, actions[row.state], what)
+        await app.audit.record(request, actions[row.state], str(copy))
 
 
 def in_bar(found: CopyStanding) -> NotebookUpdate | None:

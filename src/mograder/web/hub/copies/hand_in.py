@@ -192,7 +192,7 @@ async def submit(
         tampering = await _tampering(app, copy, saved.data, release)
         report("Keeping your submission")
         kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, late)
-        await app.audit.record(request, caller, "submit", f"{copy.user}/{copy.item}")
+        await app.audit.record(request, "submit", str(copy))
         app.notifier.notify(copy.user, Part.COPIES)
         if not kept.counts:
             raise Conflict(
@@ -208,7 +208,7 @@ async def submit(
             receipt=receipt,
         )
 
-    next_page = back_from(request, caller, copy.user, "submitted", copy.item)
+    next_page = back_from(request, copy, "submitted")
     return await deliver(request, job, next_page)
 
 

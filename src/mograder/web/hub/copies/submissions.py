@@ -53,7 +53,7 @@ async def submissions_page(
 ) -> Response:
     """List a person's submissions of an item, the newest first."""
     lines, work = await to_thread.run_sync(_lines, app, copy)
-    await app.audit.record_foreign(request, caller, copy.user, "read", f"{_what(copy)} submissions")
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy} submissions")
     done, _ = outcome(request)
     return page(
         request,
@@ -78,7 +78,7 @@ async def submission_page(
 ) -> Response:
     """Show a submission as it was, or with ``to=now`` what has changed since."""
     found, data = await to_thread.run_sync(_read, app, copy, number)
-    await app.audit.record_foreign(request, caller, copy.user, "read", _named(copy, number))
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy} submission {number}")
     changes = None
     if to == "now":
         present = (await app.copies.export(copy)).data
@@ -96,16 +96,16 @@ async def submission_page(
 
 
 async def send_submission(
-    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp
 ) -> Response:
     """Send the file of a submission."""
     found, data = await to_thread.run_sync(_read, app, copy, number)
-    await app.audit.record_foreign(request, caller, copy.user, "export", _named(copy, number))
+    await app.audit.record_foreign(request, copy.user, "export", f"{copy} submission {number}")
     return saved_file(data, found.filename, "text/x-python; charset=utf-8")
 
 
 async def send_receipt(
-    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp
 ) -> Response:
     """Send the signed receipt of a submission, with this hub's address, as students keep it."""
     found = _find(await to_thread.run_sync(_person, app, copy), number)
@@ -117,7 +117,7 @@ async def send_receipt(
 
 
 async def bring_back(
-    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp
 ) -> Annotated[Response, Restored]:
     """Put a submission into the notebook as a version; the present one is kept."""
 
@@ -168,14 +168,6 @@ def _lines(app: HubApp, copy: CopyOf) -> tuple[list[SubmissionLine], HandIn]:
         late = late_at(app, copy.user, copy.item, each.received)
         lines.append(SubmissionLine(each, each == person.counting, *late))
     return lines, work
-
-
-def _what(copy: CopyOf) -> str:
-    return f"{copy.user}/{copy.item}"
-
-
-def _named(copy: CopyOf, number: int) -> str:
-    return f"{_what(copy)} submission {number}"
 
 
 ROUTES = (

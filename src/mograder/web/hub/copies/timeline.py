@@ -179,7 +179,7 @@ async def versions_page(
     timeline = await app.of(CopyTimelines).of(copy)
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     older = [each for each in timeline.versions if each.number < below]
-    await _record_look(app, request, caller, copy, "versions")
+    await _record_look(app, request, copy, "versions")
     done, done_item = outcome(request)
     return page(
         request,
@@ -210,7 +210,7 @@ async def changes_page(
     version = timeline.find(number)
     pair = _pair(timeline, version, to)
     compared = None if pair is None else await app.of(CopyTimelines).compare(copy, *pair)
-    await _record_look(app, request, caller, copy, f"version {number}")
+    await _record_look(app, request, copy, f"version {number}")
     return page(
         request,
         "changes.html",
@@ -226,12 +226,10 @@ async def changes_page(
     )
 
 
-async def list_versions(
-    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
-) -> list[VersionEntry]:
+async def list_versions(copy: KnownCopy, request: Request, app: CurrentApp) -> list[VersionEntry]:
     """List the versions of a copy, the newest first."""
     timeline = await app.of(CopyTimelines).of(copy)
-    await _record_look(app, request, caller, copy, "versions")
+    await _record_look(app, request, copy, "versions")
     return [
         VersionEntry(
             number=each.number,
@@ -246,23 +244,18 @@ async def list_versions(
 
 
 async def send_version(
-    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp
 ) -> Response:
     """Send a version of a copy."""
     timeline = await app.of(CopyTimelines).of(copy)
     saved = await app.of(CopyTimelines).text(copy, timeline.find(number))
-    what = f"{copy.user}/{copy.item} version {number}"
-    await app.audit.record_foreign(request, caller, copy.user, "export", what)
+    what = f"{copy} version {number}"
+    await app.audit.record_foreign(request, copy.user, "export", what)
     return send_notebook(saved, f"{copy.item}.version-{number}.py")
 
 
 async def changes(
-    copy: KnownCopy,
-    number: Number,
-    request: Request,
-    app: CurrentApp,
-    caller: Caller,
-    to: Other = "before",
+    copy: KnownCopy, number: Number, request: Request, app: CurrentApp, to: Other = "before"
 ) -> VersionChanges:
     """Return what a version changed (``before``), or what changed since (``now``)."""
     timeline = await app.of(CopyTimelines).of(copy)
@@ -270,7 +263,7 @@ async def changes(
     if pair is None:
         raise NotFound("There is nothing to compare this version with.")
     compared = await app.of(CopyTimelines).compare(copy, *pair)
-    await _record_look(app, request, caller, copy, f"version {number}")
+    await _record_look(app, request, copy, f"version {number}")
     return _compared(compared)
 
 
@@ -460,12 +453,10 @@ class _Room:
         return told
 
 
-async def _record_look(
-    app: HubApp, request: Request, caller: Caller, copy: CopyOf, what: str
-) -> None:
+async def _record_look(app: HubApp, request: Request, copy: CopyOf, what: str) -> None:
     """Record in the audit log that an instructor looks at a student's timeline."""
-    looked_at = f"{copy.user}/{copy.item} {what}"
-    await app.audit.record_foreign(request, caller, copy.user, "read", looked_at)
+    looked_at = f"{copy} {what}"
+    await app.audit.record_foreign(request, copy.user, "read", looked_at)
 
 
 def _page_of(copy: CopyOf) -> str:

@@ -137,13 +137,13 @@ class CopyUpdated(Done):
     files: list[str] = Field(default_factory=list)
 
 
-async def status(item: str, app: CurrentApp, caller: Caller) -> UpdateStatus:
+async def status(item: str, app: CurrentApp) -> UpdateStatus:
     """Return an item's update: its last preview, whether it is offered, and what became of it."""
     return await _status(app, item_name(item))
 
 
 async def preview(
-    item: str, request: Request, app: CurrentApp, caller: Caller
+    item: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, UpdateStatus]:
     """Compute what the published release would do to each copy; nothing is changed."""
     name = item_name(item)
@@ -163,7 +163,7 @@ async def preview(
 
 
 async def cancel_preview(
-    item: str, request: Request, app: CurrentApp, caller: Caller
+    item: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, PreviewCancelled]:
     """Have the computation of a preview end."""
     name = item_name(item)
@@ -183,7 +183,7 @@ async def offer(
 
     async def job(_: Report) -> UpdateStatus:
         await app.of(HubUpdates).offers.offer(name, caller.username)
-        await app.audit.record(request, caller, "offer update", name)
+        await app.audit.record(request, "offer update", name)
         _notify(app, name)
         return await _status(app, name)
 
@@ -191,17 +191,15 @@ async def offer(
     return await deliver(request, job, lambda _: done)
 
 
-async def undo(
-    item: str, request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, UpdateUndone]:
+async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Response, UpdateUndone]:
     """Withdraw the last offer, and put the text from before into copies not edited since."""
     name = item_name(item)
 
     async def job(report: Report) -> UpdateUndone:
         found = await app.of(HubUpdates).offers.withdraw(name, report)
-        await app.audit.record(request, caller, "undo update", name)
+        await app.audit.record(request, "undo update", name)
         for user in found.undone:
-            await app.audit.record(request, caller, "undo update", f"{user}/{name}")
+            await app.audit.record(request, "undo update", f"{user}/{name}")
             await app.results.forget(user, name)
             app.notifier.notify(user, Part.COPIES)
         _notify(app, name)
@@ -303,7 +301,7 @@ class PreviewCounts:
     nothing: int
 
 
-async def show(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def show(name: str, request: Request, app: CurrentApp) -> Response:
     """Show an item's update to instructors."""
     item = item_name(name)
     found = await app.of(HubUpdates).offers.overview(item)
@@ -329,7 +327,7 @@ async def show(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     )
 
 
-async def look(name: str, user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def look(name: str, user: str, request: Request, app: CurrentApp) -> Response:
     """Show what an update would do to one copy, cell by cell; none of it runs."""
     copy = CopyOf(Username.of_account(user), item_name(name))
     problem, proposal = "", None
@@ -337,7 +335,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp, caller: 
         proposal = await app.of(HubUpdates).copies.propose(copy)
     except InvalidInput as error:
         problem = error.message
-    await app.audit.record_foreign(request, caller, copy.user, "read", f"{copy.user}/{copy.item}")
+    await app.audit.record_foreign(request, copy.user, "read", str(copy))
     return page(
         request,
         "update_look.html",

@@ -25,7 +25,6 @@ from mograder.store.course.course import read_notebook
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.board.class_board import ClassBoard
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
     copy_in,
@@ -40,7 +39,7 @@ _SECONDS = 120.0
 
 
 async def validate(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    user: str, a: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, ValidationAnswer]:
     """Run a student's notebook against its checks, and return the result of each."""
 
@@ -48,7 +47,7 @@ async def validate(
         copy = known_copy(user, a)
         owner, item = copy.user, copy.item
         text = await to_thread.run_sync(_text, app, owner, item)
-        await app.audit.record_foreign(request, caller, owner, "validate", f"{owner}/{item}")
+        await app.audit.record_foreign(request, owner, "validate", f"{owner}/{item}")
         submission = await _submission(app, owner, item, text, report)
         found = await app.services.validations.validate(owner, submission, report)
         put = app.services.workspaces.put_report
@@ -100,9 +99,7 @@ def _released(release: Release | None) -> str | None:
     return None if release is None else read_notebook(release.notebook)
 
 
-async def validate_report(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def validate_report(user: str, a: str, request: Request, app: CurrentApp) -> Response:
     """Show the last validation report, under a strict policy: student code could write to it."""
     try:
         copy = copy_in(user, a)
@@ -111,9 +108,7 @@ async def validate_report(
     saved = await app.copies.report(copy)
     if not await to_thread.run_sync(has_our_elements_only, saved.data):
         raise NotFound("No validation report", hint="Validate the notebook once more.")
-    await app.audit.record_foreign(
-        request, caller, copy.user, "read report", f"{copy.user}/{copy.item}"
-    )
+    await app.audit.record_foreign(request, copy.user, "read report", str(copy))
     return inert_page(saved.data)
 
 

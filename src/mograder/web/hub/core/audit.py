@@ -13,12 +13,12 @@ from functools import partial
 from anyio import to_thread
 from fastapi import Request
 
-from mograder.auth.identity import Identity
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.store.hub.hub_state import HubState
 from mograder.web.context import request_context
+from mograder.web.hub.core.parts import identity_of
 
 _QUIET_SECONDS = 60.0
 _MOST_REFUSED = 20
@@ -62,17 +62,16 @@ class AuditTrail:
         """Record that an action was done."""
         await self._write(event, "ok")
 
-    async def record(self, request: Request, caller: Identity, action: str, what: str) -> None:
-        """Record an action of the caller."""
-        where = request_context(request).address
-        await self.granted(Event(caller.username, action, what, where))
+    async def record(self, request: Request, action: str, what: str) -> None:
+        """Record an action of the person who sent the request."""
+        who, where = identity_of(request), request_context(request).address
+        await self.granted(Event(who.username if who else "", action, what, where))
 
-    async def record_foreign(
-        self, request: Request, caller: Identity, owner: str, action: str, what: str
-    ) -> None:
+    async def record_foreign(self, request: Request, owner: str, action: str, what: str) -> None:
         """Record an action on another person's data; actions on one's own are not recorded."""
-        if owner != caller.username:
-            await self.record(request, caller, action, what)
+        who = identity_of(request)
+        if who is None or owner != who.username:
+            await self.record(request, action, what)
 
     async def visited(self, event: Event) -> None:
         """Record access to another person's data, once a minute for equal events."""

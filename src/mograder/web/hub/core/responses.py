@@ -25,9 +25,9 @@ from starlette.responses import (
     Response,
 )
 
-from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.core.names import INSTRUCTOR
+from mograder.sessions.session import CopyOf
 from mograder.web.background import Report, Work, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import AuditTrail, Event
@@ -126,9 +126,7 @@ async def deliver(
     return JSONResponse(_in_json(result))
 
 
-def back_from(
-    request: Request, caller: Identity, user: str, done: str, item: str
-) -> Callable[[object], str]:
+def back_from(request: Request, copy: CopyOf, done: str) -> Callable[[object], str]:
     """Return the page to go back to after a form about a copy or session.
 
     The form may name the page in its query (``back``); else it is the first page for the caller's
@@ -136,9 +134,10 @@ def back_from(
     """
     named = _COURSE_PAGES.get(request.query_params.get("back", ""))
     if named is None:
-        foreign = user not in (caller.username, INSTRUCTOR)
-        named = f"/course/students/{quote(user, safe='')}" if foreign else "/"
-    where = with_outcome(named, done, item)
+        who = identity_of(request)
+        mine = copy.user == INSTRUCTOR or (who is not None and copy.user == who.username)
+        named = "/" if mine else f"/course/students/{quote(copy.user, safe='')}"
+    where = with_outcome(named, done, copy.item)
     return lambda _: where
 
 

@@ -22,7 +22,6 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.hub.board_tables import HelpRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.downloads import saved_file
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
 from mograder.web.pages import outcome, page
@@ -72,7 +71,7 @@ class ItemLine:
     dates: OwnDates
 
 
-async def gradebook_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def gradebook_page(request: Request, app: CurrentApp) -> Response:
     """Show the class's work; the parameters choose, as :class:`Choice`."""
     choice = _choice(request)
     table, lines = await _chosen(app, choice)
@@ -92,22 +91,22 @@ async def gradebook_page(request: Request, app: CurrentApp, caller: Caller) -> R
     return await to_thread.run_sync(shown)  # ten thousand cells take long to render
 
 
-async def gradebook_csv(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def gradebook_csv(request: Request, app: CurrentApp) -> Response:
     """Return the chosen lines as a CSV file."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
-    await app.audit.record(request, caller, "export gradebook", "CSV")
+    await app.audit.record(request, "export gradebook", "CSV")
     return saved_file(write_table(head, rows), "gradebook.csv", "text/csv; charset=utf-8")
 
 
-async def gradebook_xlsx(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def gradebook_xlsx(request: Request, app: CurrentApp) -> Response:
     """Return the chosen lines as a workbook."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
-    await app.audit.record(request, caller, "export gradebook", "XLSX")
+    await app.audit.record(request, "export gradebook", "XLSX")
     data = await to_thread.run_sync(write_workbook, "Gradebook", head, rows)
     return saved_file(data, "gradebook.xlsx", _XLSX)
 
 
-async def student_page(user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def student_page(user: str, request: Request, app: CurrentApp) -> Response:
     """Show all about one student; only this student's folder is read."""
     name = Username.of_account(user)
     enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)

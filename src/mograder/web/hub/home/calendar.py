@@ -47,7 +47,7 @@ async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
         raise InvalidInput("The field action must be make or end.")
     user, state = person(caller), app.services.state
     await to_thread.run_sync(lambda: state.turn_calendar(user, valid=action == "make"))
-    await app.audit.record(request, caller, f"{action} calendar address", user)
+    await app.audit.record(request, f"{action} calendar address", user)
     return go_to(request, "/calendar")
 
 

@@ -31,7 +31,7 @@ from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.copies.hub_updates import HubUpdates
-from mograder.web.hub.core.access import Caller, Visitor
+from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.core.parts import go_to
@@ -121,7 +121,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     )
 
 
-async def view_as(request: Request, caller: Caller) -> Response:
+async def view_as(request: Request) -> Response:
     """Redirect to the preview, at the address that instructors know from 0.3.16.
 
     See compatibility-0.3.16.md 2.3.

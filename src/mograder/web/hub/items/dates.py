@@ -107,7 +107,7 @@ class _Change:
     version: str | None = None
 
 
-async def list_dates(app: CurrentApp, caller: Caller) -> dict[str, DatesEntry]:
+async def list_dates(app: CurrentApp) -> dict[str, DatesEntry]:
     """Return the dates of every published item, and where they come from."""
     return await to_thread.run_sync(_all, app)
 
@@ -254,13 +254,13 @@ class _Rules(BaseModel):
     replace: StrictBool = False
 
 
-async def visibility(app: CurrentApp, caller: Caller) -> dict[str, VisibilityEntry]:
+async def visibility(app: CurrentApp) -> dict[str, VisibilityEntry]:
     """Return every visibility rule, by item; an item without a rule is visible."""
     return _entries(await to_thread.run_sync(app.visibility.all))
 
 
 async def set_visibility(
-    request: Annotated[Request, JsonBody(_Rules)], app: CurrentApp, caller: Caller
+    request: Annotated[Request, JsonBody(_Rules)], app: CurrentApp
 ) -> Annotated[Response, Rules]:
     """Hide items, show them, or show them from a time on; an empty rule shows."""
     if is_form(request):
@@ -275,7 +275,7 @@ async def set_visibility(
 
         kept = await to_thread.run_sync(change)
         what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
-        await app.audit.record(request, caller, "set visibility", what)
+        await app.audit.record(request, "set visibility", what)
         app.notifier.notify_all()
         return Rules(root=_entries(kept))
 

@@ -241,13 +241,13 @@ async def start(
     wish = GradingRequest(tuple(sorted(set(asked.students))), asked.force, asked.failed)
     await to_thread.run_sync(_demand_submissions, app, name, wish)
     job = await app.services.grading.jobs.ask(name, caller.username, wish)
-    await app.audit.record(request, caller, "grade", name)
+    await app.audit.record(request, "grade", name)
     if wanted(request) is Wants.PAGE:
         return go_to(request, with_outcome(item_page(name), "grading", name))
     return JSONResponse(_job(job).model_dump(mode="json"), 202)
 
 
-async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
+async def look(item: str, app: CurrentApp) -> Grading:
     """Return an item's last grading job, how far it is, and the results of all students."""
     name, grading = item_name(item), app.services.grading
     job = await grading.jobs.of(name)
@@ -265,13 +265,13 @@ async def look(item: str, app: CurrentApp, caller: Caller) -> Grading:
 
 
 async def cancel(
-    item: str, request: Request, app: CurrentApp, caller: Caller
+    item: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, GradingCancelled]:
     """End an item's grading job; the results that it has made stay."""
     name = item_name(item)
     cancelled = await app.services.grading.jobs.cancel(name)
     if cancelled:
-        await app.audit.record(request, caller, "cancel grading", name)
+        await app.audit.record(request, "cancel grading", name)
     if wanted(request) is Wants.PAGE:
         return go_to(request, with_outcome(item_page(name), "cancelled" if cancelled else "", name))
     return JSONResponse(GradingCancelled(cancelled=cancelled).model_dump(mode="json"))
@@ -368,7 +368,7 @@ async def _grade(jobs: GradingJobs) -> AsyncIterator[None]:
         await jobs.close()
 
 
-async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
+async def held(name: str, app: CurrentApp) -> HeldSource:
     """Return what the hub has as an item's source: digests of the files that were sent."""
     item, sources = item_name(name), app.services.grading.sources
     limits = app.services.loaded.settings.limits
@@ -382,10 +382,7 @@ async def held(name: str, app: CurrentApp, caller: Caller) -> HeldSource:
 
 
 async def replace(
-    name: str,
-    request: Annotated[Request, FileBody("files", many=True)],
-    app: CurrentApp,
-    caller: Caller,
+    name: str, request: Annotated[Request, FileBody("files", many=True)], app: CurrentApp
 ) -> Annotated[Response, SourceKept]:
     """Replace an item's source by the uploaded files (multipart field ``files``)."""
     item, sources = item_name(name), app.services.grading.sources
@@ -396,7 +393,7 @@ async def replace(
         async with closing(form), staging(sources.stage, item, uploads(form)) as staged:
             await to_thread.run_sync(check_upload, item, staged.path)
             await to_thread.run_sync(sources.commit, staged)
-        await app.audit.record(request, caller, "send source", item)
+        await app.audit.record(request, "send source", item)
         app.notifier.notify_instructors(Part.MARKS)
         return SourceKept(files=list(staged.files))
 

@@ -19,7 +19,6 @@ from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.releases.releases import Release
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
@@ -34,7 +33,7 @@ from mograder.web.route import INSTRUCTOR, Route
 _PATIENCE_SECONDS = 0.1
 
 
-async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def item(name: str, request: Request, app: CurrentApp) -> Response:
     """Show an item to instructors: where its source is, its grading, and the students' marks."""
     parsed, grading = item_name(name), app.services.grading
     source = await to_thread.run_sync(grading.sources.find, parsed)
@@ -70,13 +69,11 @@ async def item(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     )
 
 
-async def graded(
-    name: str, user: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def graded(name: str, user: str, request: Request, app: CurrentApp) -> Response:
     """Show a graded notebook as it ran, under a strict policy: its text is a student's."""
     item = item_name(name)
     data = await to_thread.run_sync(graded_page, _autograded(app, item), user)
-    await app.audit.record(request, caller, "read result", f"{user}/{item}")
+    await app.audit.record(request, "read result", f"{user}/{item}")
     return inert_page(data)
 
 
@@ -145,7 +142,7 @@ class ItemLine:
     begun: int
 
 
-async def items_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def items_page(request: Request, app: CurrentApp) -> Response:
     """Show the published items, their visibility, and whether their environments are ready."""
     count = await app.copy_counts.look()
     lines = await to_thread.run_sync(_item_lines, app, count)

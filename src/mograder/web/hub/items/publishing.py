@@ -20,7 +20,6 @@ from pydantic import (
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
-from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
@@ -29,7 +28,6 @@ from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
@@ -76,17 +74,16 @@ async def publish(
     name: str,
     request: Annotated[Request, FileBody("files", many=True)],
     app: CurrentApp,
-    caller: Caller,
     kind: KindAsked = "",
 ) -> Annotated[Response, Published]:
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
     item, asked = item_name(name), _kind(kind)
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
-    return await _publish(request, caller, item, asked, form)
+    return await _publish(request, item, asked, form)
 
 
-async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def publish_form(request: Request, app: CurrentApp) -> Response:
     """Replace a release from the page's form; its ``name`` field or its only notebook names it."""
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
@@ -95,18 +92,18 @@ async def publish_form(request: Request, app: CurrentApp, caller: Caller) -> Res
     except InvalidInput:
         await form.close()
         raise
-    return await _publish(request, caller, item, kind, form)
+    return await _publish(request, item, kind, form)
 
 
 async def _publish(
-    request: Request, caller: Identity, name: ItemName, kind: ItemKind | None, form: FormData
+    request: Request, name: ItemName, kind: ItemKind | None, form: FormData
 ) -> Response:
     app = hub_app(request)
 
     async def job(report: Report) -> Published:
         async with closing(form):
             release = await _replace(app, name, kind, uploads(form), report)
-        await app.audit.record(request, caller, "publish", release.name)
+        await app.audit.record(request, "publish", release.name)
         app.notifier.notify_all()
         copies = (await app.copy_counts.look()).begun[str(release.name)]
         return Published(files=sorted(release.files), type=release.kind, copies=copies)
@@ -137,20 +134,18 @@ def _text(form: FormData, field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-async def held(name: str, app: CurrentApp, caller: Caller) -> Held:
+async def held(name: str, app: CurrentApp) -> Held:
     """Return the files published under a name, so that a publisher sees what would change."""
     return await to_thread.run_sync(_held, app, item_name(name))
 
 
-async def warm_cache(
-    request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, Warmed]:
+async def warm_cache(request: Request, app: CurrentApp) -> Annotated[Response, Warmed]:
     """Prepare the environments of all published items; 0.3.16's clients do so after publishing."""
     services = app.services
 
     async def job(report: Report) -> Warmed:
         result = await warm_releases(services.releases, services.environments, report)
-        await app.audit.record(request, caller, "warm cache", ", ".join(result.ready))
+        await app.audit.record(request, "warm cache", ", ".join(result.ready))
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
     done = with_outcome("/course/items", "warmed")

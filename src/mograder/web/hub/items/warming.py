@@ -36,7 +36,6 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import Times, WarmTimes
 from mograder.web.background import Report
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
@@ -127,13 +126,13 @@ class _Wish(BaseModel):
     forget: StrictBool = False
 
 
-async def planned(app: CurrentApp, caller: Caller) -> ItemWarmth:
+async def planned(app: CurrentApp) -> ItemWarmth:
     """Return the times for which items are to be warm, besides those at which they open."""
     return ItemWarmth(planned=_words(await to_thread.run_sync(app.of(Warming).times.all)))
 
 
 async def warm(
-    request: Annotated[Request, JsonBody(_Wish)], app: CurrentApp, caller: Caller
+    request: Annotated[Request, JsonBody(_Wish)], app: CurrentApp
 ) -> Annotated[Response, ItemWarmth]:
     """Prepare items now, or before ``at``; with ``forget`` remove the times that were set."""
     wish = await read_json(request, _Wish, MEGABYTE)
@@ -155,7 +154,7 @@ async def warm(
             done = await app.of(Warming).warm(names, report)
             answer = ItemWarmth(warmed=list(done.ready), failed=dict(done.failed))
             action = "warm"
-        await app.audit.record(request, caller, action, ", ".join(names))
+        await app.audit.record(request, action, ", ".join(names))
         return answer
 
     return await deliver(request, job, lambda _: "/course/items")

@@ -36,7 +36,6 @@ from mograder.store.external.lti_scores import (
 )
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.parts import go_to
@@ -351,7 +350,7 @@ def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset(people.items())
 
 
-async def send_again(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
     """Send marks of an item again that wait, were refused, or are others at the platform.
 
     The form's field ``number`` names one of them, all without it.
@@ -359,17 +358,17 @@ async def send_again(name: str, request: Request, app: CurrentApp, caller: Calle
     item = item_name(name)
     number = _number((await read_form(request)).get("number", ""))
     count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)
-    await app.audit.record(request, caller, "send marks again", f"{item}: {count}")
+    await app.audit.record(request, "send marks again", f"{item}: {count}")
     app.marks_changed()
     return go_to(request, with_outcome(item_page(item), "marks-sent-again", str(count)))
 
 
-async def put_away(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def put_away(name: str, request: Request, app: CurrentApp) -> Response:
     """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
     item = item_name(name)
     number = _number((await read_form(request)).get("number", ""))
     lineitem = await to_thread.run_sync(app.of(ScoreSending).put_away, item, number)
-    await app.audit.record(request, caller, "put activity away", f"{item}: {lineitem}")
+    await app.audit.record(request, "put activity away", f"{item}: {lineitem}")
     return go_to(request, with_outcome(item_page(item), "activity-put-away"))
 
 

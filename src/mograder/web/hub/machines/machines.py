@@ -27,7 +27,6 @@ from mograder.operations.machines import Machine, MachineState, NodesView, total
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver
@@ -204,7 +203,7 @@ def _users_on(pool: SessionManager, node: str) -> list[str]:
     return [live.key.user for live in pool.all() if live.endpoint.node == node]
 
 
-async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def machines_page(request: Request, app: CurrentApp) -> Response:
     """Show the machines with their load, and offer to drain and to remove them."""
     machines = await to_thread.run_sync(app.of(MachineWatch).look)
     done, name = outcome(request)
@@ -221,42 +220,29 @@ async def machines_page(request: Request, app: CurrentApp, caller: Caller) -> Re
     )
 
 
-async def list_nodes(app: CurrentApp, caller: Caller) -> list[NodeEntry]:
+async def list_nodes(app: CurrentApp) -> list[NodeEntry]:
     """List the nodes that have a token, with their load, by name."""
     found = await to_thread.run_sync(app.of(MachineWatch).look)
     return [NodeEntry.model_validate(each, from_attributes=True) for each in found]
 
 
-async def drain(
-    name: str, request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, NodeChanged]:
+async def drain(name: str, request: Request, app: CurrentApp) -> Annotated[Response, NodeChanged]:
     """Give a node no new sessions; students on it are told, and idle sessions end."""
-    return await _change(request, app, caller, name, "drain", partial(Nodes.drain, draining=True))
+    return await _change(request, app, name, "drain", partial(Nodes.drain, draining=True))
 
 
-async def undrain(
-    name: str, request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, NodeChanged]:
+async def undrain(name: str, request: Request, app: CurrentApp) -> Annotated[Response, NodeChanged]:
     """Give a node new sessions again."""
-    return await _change(
-        request, app, caller, name, "undrain", partial(Nodes.drain, draining=False)
-    )
+    return await _change(request, app, name, "undrain", partial(Nodes.drain, draining=False))
 
 
-async def remove(
-    name: str, request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, NodeChanged]:
+async def remove(name: str, request: Request, app: CurrentApp) -> Annotated[Response, NodeChanged]:
     """Refuse a node from now on; the sessions that it still runs end within its lease."""
-    return await _change(request, app, caller, name, "remove", Nodes.remove)
+    return await _change(request, app, name, "remove", Nodes.remove)
 
 
 async def _change(
-    request: Request,
-    app: HubApp,
-    caller: Caller,
-    name: str,
-    action: str,
-    change: Callable[[Nodes, str], bool],
+    request: Request, app: HubApp, name: str, action: str, change: Callable[[Nodes, str], bool]
 ) -> Response:
     machines = app.of(MachineWatch)
 
@@ -267,7 +253,7 @@ async def _change(
     async def job(_: Report) -> NodeChanged:
         if not await to_thread.run_sync(act):
             raise NotFound("There is no such node.", hint="Reload the page of the machines.")
-        await app.audit.record(request, caller, f"{action} node", name)
+        await app.audit.record(request, f"{action} node", name)
         app.notifier.notify_instructors(Part.MACHINES)
         return NodeChanged(name=name)
 

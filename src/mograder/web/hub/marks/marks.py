@@ -65,8 +65,7 @@ async def marks_page(
 ) -> Response:
     """Show a student's released marks with the reason for each point, and the requests."""
     shown = await to_thread.run_sync(_shown, app, copy)
-    what = f"{copy.user}/{copy.item}"
-    await app.audit.record_foreign(request, caller, copy.user, "read result", what)
+    await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     done, _ = outcome(request)
     mine = caller.username == copy.user
     now = app.services.clock.now()
@@ -84,24 +83,21 @@ async def marks_page(
     )
 
 
-async def feedback_page(
-    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def feedback_page(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
     """Show the page of feedback of the released marks, under a strict policy."""
     html = await to_thread.run_sync(_page, app, copy)
-    what = f"{copy.user}/{copy.item}"
-    await app.audit.record_foreign(request, caller, copy.user, "read result", what)
+    await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     return inert_page(html.encode("utf-8", "replace"))
 
 
-async def ask(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
     """Record words of the student about a mark.
 
     The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
     """
     fields = await read_form(request, _FORM_BYTES)
     action = await to_thread.run_sync(_ask, app, copy, fields)
-    await app.audit.record(request, caller, f"request: {action}", f"{copy.user}/{copy.item}")
+    await app.audit.record(request, f"request: {action}", str(copy))
     app.numbers.note()
     app.notifier.notify_instructors(Part.MARKS)
     where = f"/marks/{path_segment(copy.user)}/{path_segment(copy.item)}"

@@ -21,7 +21,6 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page
 from mograder.web.request_body import MEGABYTE, read_form
@@ -45,7 +44,7 @@ class Invited:
     link: str
 
 
-async def invite(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def invite(request: Request, app: CurrentApp) -> Response:
     """Make links for the people of a form, and put them on the list of users if there is one.
 
     The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
@@ -58,7 +57,7 @@ async def invite(request: Request, app: CurrentApp, caller: Caller) -> Response:
     people = _people(app, fields.get("people", ""), address)
     await to_thread.run_sync(_keep, app, people, until)
     for each in people:
-        await app.audit.record(request, caller, "invite", each.username)
+        await app.audit.record(request, "invite", each.username)
     app.notifier.notify_all()
     rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
     text = write_table(("username", "about", "link", "valid until"), rows)

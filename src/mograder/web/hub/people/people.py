@@ -27,7 +27,6 @@ from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.operations.accounts import is_recorded
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.web.background import Report
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.responses import Done, deliver
@@ -68,7 +67,7 @@ class _Users(BaseModel):
 
 
 async def sync_users(
-    request: Annotated[Request, JsonBody(_Users)], app: CurrentApp, caller: Caller
+    request: Annotated[Request, JsonBody(_Users)], app: CurrentApp
 ) -> Annotated[Response, Synced]:
     """Replace the list of enrolled users; a removed user loses access at once."""
     if is_form(request):
@@ -82,7 +81,7 @@ async def sync_users(
 
     async def job(report: Report) -> Synced:
         listed = await to_thread.run_sync(app.services.roster.replace, users)
-        await app.audit.record(request, caller, "sync users", f"{len(listed)} users")
+        await app.audit.record(request, "sync users", f"{len(listed)} users")
         report("Closing the notebooks of those who are not on the list")
         await end_removed(app)
         app.notifier.notify_all()
@@ -92,7 +91,7 @@ async def sync_users(
 
 
 async def revoke_token(
-    user: str, request: Request, app: CurrentApp, caller: Caller
+    user: str, request: Request, app: CurrentApp
 ) -> Annotated[Response, Revoked]:
     """End all tokens, logins and open pages of a person; new tokens can be made."""
     name, services = Username.of_account(user), app.services
@@ -101,7 +100,7 @@ async def revoke_token(
         known = await to_thread.run_sync(is_recorded, services.loaded, services.state, name)
         epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
         await to_thread.run_sync(services.capabilities.revoke_user, name)
-        await app.audit.record(request, caller, "revoke token", name)
+        await app.audit.record(request, "revoke token", name)
         return Revoked(epoch=epoch, known=known)
 
     done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
@@ -138,7 +137,7 @@ class PersonLine:
     checked: datetime | None
 
 
-async def students(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def students(request: Request, app: CurrentApp) -> Response:
     """Show the people of the course, those present first."""
     wanted = request.query_params.get("q", "").strip()[:100]
     count = await app.copy_counts.look()
@@ -173,7 +172,7 @@ async def students(request: Request, app: CurrentApp, caller: Caller) -> Respons
     )
 
 
-async def people(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def people(request: Request, app: CurrentApp) -> Response:
     """Show the list of enrolled users, for editing."""
     roster = app.services.roster
     listed = await to_thread.run_sync(roster.listed)

@@ -30,7 +30,6 @@ from mograder.sessions.session import SessionKey
 from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done
@@ -220,7 +219,7 @@ class _Wish(BaseModel):
 
 
 async def look(
-    item: str, app: CurrentApp, caller: Caller, students: Students = 30, within: Within = 60.0
+    item: str, app: CurrentApp, students: Students = 30, within: Within = 60.0
 ) -> RehearsalPlan:
     """Return how long a rehearsal would take, and how many sessions there is memory for."""
     release = await to_thread.run_sync(_find, app, item)
@@ -241,14 +240,14 @@ async def look(
 
 
 async def start(
-    item: str, request: Annotated[Request, JsonBody(_Wish)], app: CurrentApp, caller: Caller
+    item: str, request: Annotated[Request, JsonBody(_Wish)], app: CurrentApp
 ) -> Annotated[Response, Rehearsed]:
     """Let throw-away users open an item, and return what that took; it ends with the connection."""
     asked = await read_json(request, _Wish, MEGABYTE)
     release = await to_thread.run_sync(_find, app, item)
     mode: Mode = mode_of(release.kind)
     rehearsal = app.of(Rehearsals).make(Wish(release, mode, asked.students, asked.within))
-    await app.audit.record(request, caller, "rehearse", f"{release.name}: {asked.students}")
+    await app.audit.record(request, "rehearse", f"{release.name}: {asked.students}")
 
     async def job(report: Report) -> Rehearsed:
         outcome = await app.of(Rehearsals).run(rehearsal, report)
@@ -267,13 +266,11 @@ async def start(
     return JSONResponse(_in_json(await running.result()))
 
 
-async def cancel(
-    item: str, request: Request, app: CurrentApp, caller: Caller
-) -> RehearsalCancelled:
+async def cancel(item: str, request: Request, app: CurrentApp) -> RehearsalCancelled:
     """End the rehearsal that runs, and remove everything of it."""
     cancelled = await app.of(Rehearsals).cancel()
     if cancelled:
-        await app.audit.record(request, caller, "cancel rehearsal", item)
+        await app.audit.record(request, "cancel rehearsal", item)
     return RehearsalCancelled(cancelled=cancelled)
 
 

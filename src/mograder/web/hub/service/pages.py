@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import Busy
 from mograder.web import pages
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.responses import Body, Done, Problem
 from mograder.web.pages import page
@@ -80,13 +79,13 @@ async def metrics(app: CurrentApp) -> Response:
     return app.metrics.response()
 
 
-async def openapi(request: Request, caller: Caller) -> Response:
+async def openapi(request: Request) -> Response:
     """Return the machine-readable description of this API."""
     schema = {**describe(request.app), "servers": [{"url": request_context(request).prefix or "/"}]}
     return JSONResponse(schema)
 
 
-async def api_docs(request: Request, caller: Caller) -> Response:
+async def api_docs(request: Request) -> Response:
     """Show the description of this API in Swagger UI, served from our own static path."""
     return page(request, "api.html", version=viewer_version())
 

@@ -34,6 +34,7 @@ from mograder.web.hub.copies.copy_update import settle
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
 from mograder.web.hub.core.items import (
+    copy_in,
     known_copy,
     mode_of,
     person,
@@ -100,7 +101,7 @@ async def start_edit(
 
     async def job(report: Report) -> Started:
         key = await to_thread.run_sync(_existing_copy, app, user, a)
-        await app.audit.record_foreign(request, caller, key.user, "start session", _what(key))
+        await app.audit.record_foreign(request, key.user, "start session", _what(key))
         copy = CopyOf(Username(key.user), ItemName(key.item))
         await settle(app, request, caller, copy, report)
         return await _start(app, key, report)
@@ -122,17 +123,18 @@ async def start_run(
 
 
 async def stop_edit(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller, mode: Mode = Mode.EDIT
+    user: str, a: str, request: Request, app: CurrentApp, mode: Mode = Mode.EDIT
 ) -> Annotated[Response, Stopped]:
     """End a session; with ``mode=run`` a lecture's."""
-    key = SessionKey(Username.of_account(user), ItemName.parse(a), mode)
+    copy = copy_in(user, a)
+    key = SessionKey(copy.user, copy.item, mode)
 
     async def job(report: Report) -> Stopped:
         report("Stopping")
-        await app.audit.record_foreign(request, caller, key.user, "stop session", _what(key))
+        await app.audit.record_foreign(request, key.user, "stop session", _what(key))
         return Stopped(terminated=await app.services.pool.stop(key))
 
-    return await deliver(request, job, back_from(request, caller, key.user, "stopped", key.item))
+    return await deliver(request, job, back_from(request, copy, "stopped"))
 
 
 def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
@@ -250,7 +252,7 @@ async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) ->
     )
 
 
-async def sessions_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def sessions_page(request: Request, app: CurrentApp) -> Response:
     """Show the running sessions with their memory, and offer to stop them."""
     by_memory = request.query_params.get("order") == "memory"
     found = app.services.pool.all()

@@ -44,7 +44,7 @@ class _Seen:
     refused: tuple[RefusedPerson, ...]
 
 
-async def sign_in(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def sign_in(request: Request, app: CurrentApp) -> Response:
     """Show providers and platforms, the addresses to paste there, and the linked people."""
     seen = await to_thread.run_sync(_look, app)
     wanted = request.query_params.get("q", "").strip()[:100]
@@ -81,11 +81,11 @@ async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
         people.link(issuer, subject, user, "", caller.username, now)
 
     await to_thread.run_sync(make)
-    await app.audit.record(request, caller, "link person", f"{user} {issuer} {subject}")
+    await app.audit.record(request, "link person", f"{user} {issuer} {subject}")
     return go_to(request, with_outcome(PAGE, "linked", user))
 
 
-async def unlink(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def unlink(request: Request, app: CurrentApp) -> Response:
     """Take a person's link away, and end all the person's tokens, logins and open pages."""
     form = await read_form(request)
     issuer, user = form.get("issuer", ""), Username.parse(form.get("username", ""))
@@ -98,7 +98,7 @@ async def unlink(request: Request, app: CurrentApp, caller: Caller) -> Response:
         services.capabilities.revoke_user(user)
 
     await to_thread.run_sync(take_away)
-    await app.audit.record(request, caller, "unlink person", f"{user} {issuer}")
+    await app.audit.record(request, "unlink person", f"{user} {issuer}")
     return go_to(request, with_outcome(PAGE, "unlinked", user))
 
 

@@ -20,7 +20,6 @@ from mograder.exchange.post import Post
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.hub_state import AuditRow, EndingRow
 from mograder.store.hub.letters import LetterRow
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Body, UnixTime
 from mograder.web.hub.items.item_pages import failed_items
@@ -52,14 +51,14 @@ class AuditEntry(Body):
     outcome: str
 
 
-async def problems(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def problems(request: Request, app: CurrentApp) -> Response:
     """Show recent problems."""
     problems = await to_thread.run_sync(gather, app)
     failed = await to_thread.run_sync(failed_items, app)
     return page(request, "problems.html", here="problems", problems=problems, failed=failed)
 
 
-async def log(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def log(request: Request, app: CurrentApp) -> Response:
     """Show the audit log, the newest entries first, a page at a time."""
     before = number_in(request, "before") or None
     read = app.services.state.recent_audit
@@ -150,7 +149,7 @@ def _current(app: HubApp, space: Space) -> list[CurrentProblem]:
 
 
 async def audit_log(
-    app: CurrentApp, caller: Caller, limit: int = 100, before: int | None = None
+    app: CurrentApp, limit: int = 100, before: int | None = None
 ) -> list[AuditEntry]:
     """Return the entries of the audit log, the newest first; ``before`` is an entry's number."""
     if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):

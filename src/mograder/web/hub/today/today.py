@@ -19,7 +19,6 @@ from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.hub.board.class_board import ClassBoard
-from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.counts import Numbers
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
@@ -66,7 +65,7 @@ class Today:
     failed: Sequence[ItemLine]
 
 
-async def today_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def today_page(request: Request, app: CurrentApp) -> Response:
     """Show what there is to do."""
     found = await to_thread.run_sync(read_today, app)
     return page(

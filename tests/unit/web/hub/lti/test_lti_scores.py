@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.external.lti_scores import ScoreState
+from mograder.store.external.lti_scores import LtiScores, ScoreState
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.roster_watch import end_removed
@@ -62,7 +62,7 @@ async def test_a_mark_released_on_the_page_is_on_the_platform_by_itself(
     async with lti.tab() as tab:
         assert (await tab.launch("alice", activity)).status_code == 303
     assert await release(lti) == 303
-    await until(lambda: there(lti, activity).given is not None)
+    await until(lambda: any(row.sent_at for row in LtiScores(lti.hub.engine).of("A1")))
     assert there(lti, activity).given == pytest.approx(67.5)
     async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
         text = (await prof.get("/course/items/A1")).text
