@@ -29,16 +29,8 @@ _MOST_FAILED = 50
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LetterEvent:
-    """Something that a person gets a letter about; ``key`` is that of its letter.
-
-    ``write`` returns the letter; blocks. It is called if there is none yet.
-    """
-
-    key: str
-    write: Callable[[], LetterRow]
-
+LetterEvent = tuple[str, Callable[[], LetterRow]]
+"""The key of a letter about an event, and what writes it if there is none yet; blocks."""
 
 Find = Callable[[datetime, datetime], Iterator[LetterEvent]]
 """Yields the events since a time, as they are at another; blocks."""
@@ -67,9 +59,9 @@ class Post:
         now = clock.now()
         if self._since is None:
             self._since = self.letters.open(now)
-        events = {each.key: each for each in find(max(self._since, now - _BACK), now)}
+        events = dict(find(max(self._since, now - _BACK), now))
         new = events.keys() - self.letters.known(events.keys())
-        self.letters.add([events[key].write() for key in sorted(new)])
+        self.letters.add([events[key]() for key in sorted(new)])
         if new:
             _log.info("%d letters were written", len(new))
         while rows := self.letters.due(now, _AT_ONCE):

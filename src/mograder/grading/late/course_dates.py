@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -49,19 +49,15 @@ class CourseDates:
         self._lock = threading.Lock()
         self._seen: _Stamp = ()
         self._facts = LateFacts()
-        self._opens: Mapping[str, datetime] | None = None
+        self._opens: Mapping[str, datetime] = openings(loaded.settings, self._facts)
 
     def openings(self) -> Mapping[str, datetime]:
         """Return when items open where no rule of visibility says it, by their names."""
-        facts = self._known_facts()
-        with self._lock:
-            if self._opens is None or facts is not self._facts:
-                self._opens = openings(self._loaded.settings, facts)
-            return self._opens
+        return self._known()[1]
 
     def of(self, item: str) -> DueDates:
         """Return the dates of an item, with all exceptions."""
-        return self._late.terms(item, self._known_facts()).due
+        return self._late.terms(item, self._known()[0]).due
 
     def usual(self, item: str) -> OwnDates:
         """Return the dates of an item for students without an exception."""
@@ -78,35 +74,34 @@ class CourseDates:
         Raises: the gradebook's errors.
         """
         work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
-        with self._opened() as book:
-            there = book if self._loaded.gradebook_path.is_file() else None
-            return self._late.if_received(there, self._known_facts(), work)
+        there = self._opened if self._loaded.gradebook_path.is_file() else None
+        return self._late.if_received(there, self._known()[0], work)
 
     @contextmanager
-    def _opened(self) -> Iterator[Callable[[], Gradebook]]:
-        """Yield what opens the gradebook, which is closed again if it is not a shared one."""
+    def _opened(self) -> Iterator[Gradebook]:
+        """Yield the gradebook, which is closed again if it is not a shared one."""
         if self._book is not None:
-            yield self._book
+            yield self._book()
             return
-        with ExitStack() as stack:
-            yield lambda: stack.enter_context(viewed_gradebook(self._loaded.gradebook_path))
+        with viewed_gradebook(self._loaded.gradebook_path) as book:
+            yield book
 
-    def _known_facts(self) -> LateFacts:
-        """Return what the gradebook says; what it said last if it cannot be read now."""
-        path = self._loaded.gradebook_path
-        stamp = _stamp(path)
+    def _known(self) -> tuple[LateFacts, Mapping[str, datetime]]:
+        """Return what the gradebook says, or said last if it cannot be read now, and openings."""
+        stamp = _stamp(self._loaded.gradebook_path)
         with self._lock:
             if stamp != self._seen:
                 try:
                     self._facts = self._read() if stamp else LateFacts()
-                    self._seen, self._opens = stamp, None
+                    self._opens = openings(self._loaded.settings, self._facts)
+                    self._seen = stamp
                 except MograderError as error:
                     _log.error("extensions and dates of the gradebook cannot be read: %s", error)
-            return self._facts
+            return self._facts, self._opens
 
     def _read(self) -> LateFacts:
         with self._opened() as book:
-            return LateWork(book()).facts()
+            return LateWork(book).facts()
 
 
 def _stamp(path: Path) -> _Stamp:

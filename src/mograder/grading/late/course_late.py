@@ -7,6 +7,7 @@ deductions each time they are read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -155,7 +156,10 @@ class CourseLate:
         return tuple(each.grade for each in self.counted(book, assignment))
 
     def if_received(
-        self, book: Callable[[], Gradebook] | None, facts: LateFacts, work: Work
+        self,
+        book: Callable[[], AbstractContextManager[Gradebook]] | None,
+        facts: LateFacts,
+        work: Work,
     ) -> Deduction:
         """Return the deduction if work were received at its time; ``work`` is not graded yet.
 
@@ -168,7 +172,8 @@ class CourseLate:
         late_days, works = self._late_days(facts), [work]
         terms = {work.assignment: self.terms(work.assignment, facts)}
         if late_days and book is not None:
-            records = LateWork(book()).read(self._scope(None), (work.student,))
+            with book() as opened:
+                records = LateWork(opened).read(self._scope(None), (work.student,))
             for name, grades in records.grades.items():
                 if name != work.assignment:
                     terms[name] = self.terms(name, facts)

@@ -85,3 +85,11 @@ def test_lateness_is_told_in_one_unit(late: timedelta, words: str) -> None:
 
 def test_setting_a_date_ends_that_of_a_run_of_feedback() -> None:
     assert LateFacts().with_dates("A1", DUE, None).policy.due is None
+
+
+def test_openings_of_the_settings_count_where_the_gradebook_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text("[items.Exam]\nopens = 2026-11-24T09:00Z\n")
+    (tmp_path / "gradebook.db").write_bytes(b"no database" * 1000)
+    dates = CourseDates(load_settings(tmp_path, environ={}))
+    assert list(dates.openings()) == ["Exam"]
+    assert dates.usual("Exam").due is None

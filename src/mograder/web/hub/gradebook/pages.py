@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from anyio import to_thread
@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.csv_table import number_text, write_table
-from mograder.core.item_dates import OwnDates
 from mograder.core.names import Username
 from mograder.core.xlsx_table import write_workbook
 from mograder.grading.marking.answer_names import question_title
@@ -28,47 +27,26 @@ from mograder.web.pages import outcome, page
 from mograder.web.route import Access, Route
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_LONGEST = 100
-_PARAMETERS = ("q", "item", "state", "sort")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The lines that a person wants: of untrusted parameters, so unknown ones choose nothing.
 
-    ``state`` is a state of the work on ``item``, or on any if that is empty. ``sort`` is "name",
-    "total", "far", or an item; ``down`` reverses the order.
+    ``q`` is in the name. ``state`` is a state of the work on ``item``, or on any if that is empty.
+    ``sort`` is "name", "total", "far", or an item; ``order`` is "down" to reverse it.
     """
 
-    text: str = ""
+    q: str = ""
     item: str = ""
     state: str = ""
     sort: str = "name"
-    down: bool = False
+    order: str = ""
 
-    def query(self, **news: object) -> dict[str, str]:
+    def query(self, **news: str) -> dict[str, str]:
         """Return the parameters of this choice with some others, without those that are usual."""
-        wanted = replace(self, **news)  # type: ignore[arg-type]  # names and types of its fields
-        return {
-            key: text
-            for key, text, usual in (
-                ("q", wanted.text, ""),
-                ("item", wanted.item, ""),
-                ("state", wanted.state, ""),
-                ("sort", wanted.sort, "name"),
-                ("order", "down" if wanted.down else "", ""),
-            )
-            if text != usual
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ItemLine:
-    """A student's work on one item."""
-
-    column: Column
-    work: Work
-    dates: OwnDates
+        usual, wanted = asdict(Choice()), asdict(replace(self, **news))
+        return {key: text for key, text in wanted.items() if text != usual[key]}
 
 
 async def gradebook_page(request: Request, app: CurrentApp) -> Response:
@@ -127,7 +105,7 @@ async def student_page(user: str, request: Request, app: CurrentApp) -> Response
         requests=requests,
         extensions=extensions,
         help=_help_of(app, name),
-        messages=[each for one in items for each in app.desk.messages(one.column.item)],
+        messages=[each for one, _ in items for each in app.desk.messages(one.item)],
         enrolled=enrolled,
         now=app.services.clock.now(),
         number=number_text,
@@ -149,16 +127,16 @@ def choose(table: Table, choice: Choice) -> list[Line]:
     places = [items.index(choice.item)] if choice.item in items else list(range(len(items)))
 
     def wanted(line: Line) -> bool:
-        text = choice.text.casefold()
+        text = choice.q.casefold()
         if text not in line.student.casefold() and text not in line.name.casefold():
             return False
         return not choice.state or any(_is(line.works[at], choice.state) for at in places)
 
     lines = [line for line in table.lines if wanted(line)]
     if choice.sort == "name":
-        return lines[::-1] if choice.down else lines
+        return lines[::-1] if choice.order else lines
     at = items.index(choice.sort) if choice.sort in items else -1
-    sign = -1 if choice.down else 1
+    sign = -1 if choice.order else 1
 
     def key(line: Line) -> tuple[bool, float]:
         value = {"total": line.total, "far": line.so_far}.get(choice.sort)
@@ -174,10 +152,10 @@ def _is(work: Work, state: str) -> bool:
 
 
 def _choice(request: Request) -> Choice:
-    query = request.query_params
-    text, item, state, sort = (query.get(each, "")[:_LONGEST] for each in _PARAMETERS)
+    names = asdict(Choice())
+    text, item, state, sort, order = (request.query_params.get(each, "")[:100] for each in names)
     known = state if state in tuple(WorkState) else ""
-    return Choice(text.strip(), item, known, sort or "name", query.get("order") == "down")
+    return Choice(text.strip(), item, known, sort or "name", "down" if order == "down" else "")
 
 
 def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[str | float | None]]]:
@@ -198,11 +176,10 @@ def _state_text(work: Work) -> str:
 
 def _items_of(
     app: HubApp, user: Username, copies: Sequence[CopyFacts]
-) -> tuple[list[ItemLine], Line]:
+) -> tuple[list[tuple[Column, Work]], Line]:
     table = read_table(app, {user: copies}, user)
     (line,) = table.lines
-    pairs = zip(table.columns, line.works, strict=True)
-    return [ItemLine(one, work, app.dates.own(one.item, user)) for one, work in pairs], line
+    return list(zip(table.columns, line.works, strict=True)), line
 
 
 def _said_about(

@@ -40,7 +40,7 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import item_name
+from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body, deliver
 from mograder.web.marking.late import show_preview
@@ -109,7 +109,11 @@ class _Change:
 
 async def list_dates(app: CurrentApp) -> dict[str, DatesEntry]:
     """Return the dates of every published item, and where they come from."""
-    return await to_thread.run_sync(_all, app)
+
+    def read() -> dict[str, DatesEntry]:
+        return {each.name: dates_of(app, each.name) for each in app.services.releases.all()}
+
+    return await to_thread.run_sync(read)
 
 
 async def set_dates(
@@ -127,7 +131,7 @@ async def set_dates(
         async def job(_: Report) -> DatesSet:
             return await _record(request, app, caller, wanted)
 
-        return await deliver(request, job, lambda _: _page_of(item))
+        return await deliver(request, job, lambda _: item_page(item))
     fields = await read_form(request)
     typed = await to_thread.run_sync(_typed, app, item, fields)
     wanted = await to_thread.run_sync(_change, app, item, typed)
@@ -135,10 +139,10 @@ async def set_dates(
     if wanted.change is not None and wanted.version is None:
         found = await to_thread.run_sync(_preview, app, wanted.change)
         if found.differing:
-            ways = _page_of(item), f"/dates/{quote(item, safe='')}"
+            ways = item_page(item), f"/dates/{quote(item, safe='')}"
             return await show_preview(request, app.marking, item, [wanted.change], fields, *ways)
     await _record(request, app, caller, wanted)
-    return go_to(request, with_outcome(_page_of(item), "dates", item))
+    return go_to(request, with_outcome(item_page(item), "dates", item))
 
 
 def dates_of(app: HubApp, name: str) -> DatesEntry:
@@ -180,10 +184,6 @@ def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
 
 def _opens_from(rule: Visibility, found: DueDates) -> str:
     return found.opens_from if rule.visible_from == found.opens else "set by an instructor"
-
-
-def _all(app: HubApp) -> dict[str, DatesEntry]:
-    return {each.name: dates_of(app, each.name) for each in app.services.releases.all()}
 
 
 def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
@@ -241,10 +241,6 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
     if wanted.rule is not None:
         app.visibility.change({wanted.name: wanted.rule})
     return marks
-
-
-def _page_of(item: str) -> str:
-    return f"/course/items/{quote(item, safe='')}"
 
 
 class _Rules(BaseModel):

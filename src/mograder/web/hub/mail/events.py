@@ -169,7 +169,7 @@ class _Events:
                 LetterState.WAITING if text else LetterState.SENT,
             )
 
-        return LetterEvent(key, row)
+        return key, row
 
     def _address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain
