@@ -1,4 +1,4 @@
-"""The in-memory record of a session; the rows in the database are authoritative."""
+"""What a session is of, and its record in memory; the rows in the database are authoritative."""
 
 from __future__ import annotations
 

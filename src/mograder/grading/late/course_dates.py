@@ -44,6 +44,7 @@ class CourseDates:
 
     def __init__(self, loaded: LoadedSettings, book: Callable[[], Gradebook] | None = None) -> None:
         self._loaded = loaded
+        self._path = loaded.gradebook_path
         self._book = book
         self._late = CourseLate(loaded)
         self._lock = threading.Lock()
@@ -74,7 +75,7 @@ class CourseDates:
         Raises: the gradebook's errors.
         """
         work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
-        there = self._opened if self._loaded.gradebook_path.is_file() else None
+        there = self._opened if self._path.is_file() else None
         return self._late.if_received(there, self._known()[0], work)
 
     @contextmanager
@@ -83,12 +84,12 @@ class CourseDates:
         if self._book is not None:
             yield self._book()
             return
-        with viewed_gradebook(self._loaded.gradebook_path) as book:
+        with viewed_gradebook(self._path) as book:
             yield book
 
     def _known(self) -> tuple[LateFacts, Mapping[str, datetime]]:
         """Return what the gradebook says, or said last if it cannot be read now, and openings."""
-        stamp = _stamp(self._loaded.gradebook_path)
+        stamp = _stamp(self._path)
         with self._lock:
             if stamp != self._seen:
                 try:

@@ -16,8 +16,7 @@ from enum import StrEnum
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
-from mograder.store.releases.pinned_release import file_digest, open_file
-from mograder.store.releases.published_release import Release, is_support
+from mograder.store.releases.published_release import Release, file_digest, is_support, open_file
 
 _CHUNK = 1 << 18
 _LARGEST = 1 << 30

@@ -34,8 +34,7 @@ from mograder.store.copies.earlier_versions import (
 from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
 from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
-from mograder.store.releases.pinned_release import gone, open_file, pinned
-from mograder.store.releases.published_release import Release, is_support
+from mograder.store.releases.published_release import Release, gone, is_support, open_file, pinned
 
 _STAGING = ".staging"
 _UPLOADED = ".uploaded"

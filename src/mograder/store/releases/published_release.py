@@ -14,11 +14,12 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import open_flags
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
@@ -217,3 +218,40 @@ def _read(path: str, directory: int, limit: int) -> bytes | None:
     with os.fdopen(os.open(path, flags, dir_fd=directory), "rb") as file:
         content = file.read(limit + 1)
     return content if len(content) <= limit else b""
+
+
+def open_file(directory: int, path: str) -> BufferedReader:
+    """Open a file below a directory for reading; never through a link in its place."""
+    flags = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
+    return os.fdopen(os.open(path, flags, dir_fd=directory), "rb")
+
+
+def file_digest(directory: int, path: str) -> str:
+    """Return the SHA-256 of a file below a directory, in hex."""
+    with open_file(directory, path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pinned(release: Release) -> tuple[int, Release]:
+    """Open the release's directory and return the release in it, read again if it was replaced.
+
+    Reading through the descriptor never mixes files of two releases.
+    """
+    fd = open_release(release.directory)
+    if fd is None:
+        raise gone(release)
+    try:
+        if version_at(fd, release.name) == release.version:
+            return fd, release
+        current = release_at(fd, release.directory, release.name)
+        if current is None:
+            raise gone(release)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, current
+
+
+def gone(release: Release) -> NotFound:
+    """Return the error for a release that was removed."""
+    return NotFound(f"{release.name} is not published any more.")

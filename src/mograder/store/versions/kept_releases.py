@@ -25,8 +25,13 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.database.database import reading, writing
-from mograder.store.releases.pinned_release import file_digest, open_file, pinned
-from mograder.store.releases.published_release import Release, is_support
+from mograder.store.releases.published_release import (
+    Release,
+    file_digest,
+    is_support,
+    open_file,
+    pinned,
+)
 from mograder.store.versions.version_deltas import compress, expand
 from mograder.store.versions.version_tables import kept_releases, kept_texts
 from mograder.store.versions.versions import digest_of

@@ -21,6 +21,7 @@ from mograder.auth.identity import is_trusted
 from mograder.core.log import get_logger
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
 from mograder.store.copies.copy_facts import CopyListing
@@ -46,7 +47,7 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.core.validation_results import ValidationResults
 from mograder.web.hub.features import FEATURES, features_of
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.paths import is_session_path
+from mograder.web.hub.proxy.paths import SESSION_PATHS
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
@@ -214,15 +215,18 @@ class Dispatcher:
         """Pass the request on; the hub itself has no WebSockets."""
         if scope["type"] == "lifespan":
             await self._own(scope, receive, send)
-        elif is_asset_path(context_of(scope).raw_path):
+            return
+        path = context_of(scope).raw_path
+        of_session = path.startswith(SESSION_PATHS)
+        if of_session and is_asset_path(path):
             await self._assets(scope, receive, send)
         elif self._origins is not None and self._origins.serves(scope):
             await self._origins(scope, receive, send)
-        elif scope["type"] == "websocket" or is_session_path(context_of(scope).raw_path):
+        elif of_session or scope["type"] == "websocket":
             await self._proxy(scope, receive, send)
-        elif self._door is not None and self._door.serves(context_of(scope).raw_path):
+        elif self._door is not None and self._door.serves(path):
             await self._door(scope, receive, send)
-        elif context_of(scope).raw_path == _OLD_QUESTION:
+        elif path == _OLD_QUESTION:
             if not self._old_front_told:
                 self._old_front_told = True
                 _log.warning(_OLD_FRONT)
@@ -257,8 +261,8 @@ def _lifespan(
 
 def _session_changed(hub: HubApp, key: SessionKey) -> None:
     hub.notifier.notify(key.user, Part.SESSIONS)
-    for told in hub.on_session:
-        told(key)
+    if key.mode is Mode.EDIT:
+        hub.notifier.notify_boards(key.item)
 
 
 def install_routes() -> None:

@@ -118,8 +118,11 @@ def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> 
     ``websockets-sansio`` supports binary frames, close codes and messages of any size; marimo sends
     whole outputs as one message, so the only limit is that on requests.
     """
+    app = create_app(services, metrics, notifier)
+    if services.at_work is not None:
+        app = WhileAtWork(app, services.at_work)
     return configuration(
-        WhileAtWork(create_app(services, metrics, notifier), services.at_work),
+        app,
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
         ws="websockets-sansio",

@@ -30,8 +30,6 @@ class ClassBoard:
     log: CheckLog
     desk: HelpDesk
     tables: BoardTables
-    changed: Callable[[str], None]
-    """Has the boards of an item, and the pages that show them, look again."""
     share: Callable[[LiveSession], Awaitable[bool]]
     """Lets several pages edit one session's notebook; returns whether its marimo can."""
 
@@ -50,55 +48,39 @@ class ClassBoard:
     async def _titles(self, _: asyncio.Event) -> None:
         await asyncio.to_thread(self.checks.look)
 
-    def session_changed(self, key: SessionKey) -> None:
-        """Note that a session has begun or ended."""
-        if key.mode is Mode.EDIT:
-            self.changed(key.item)
-
 
 def open_board(hub: HubApp) -> Run:
-    """Make the board of a hub, which hears of its sessions and of requests for help."""
+    """Make the board of a hub, which hears of reports and of requests for help."""
     services, notifier, desk, checks = hub.services, hub.notifier, hub.desk, hub.checks
     board = Board(services.state.engine)
     tables = BoardTables(
         board, checks, desk, services.pool, services.clock, hub.pages, services.secret
     )
-    changed = partial(_changed, notifier, tables)
-    log = CheckLog(board, checks, on_write=partial(_each, changed))
+    notifier.on_board = tables.note
+    log = CheckLog(board, checks, on_write=partial(_written, notifier))
     services.pool.checks.listener = log.heard
-    desk.on_request = partial(_request_changed, notifier, changed)
-    desk.on_message = partial(_messages_changed, services, notifier, changed)
+    desk.on_request = partial(_request_changed, notifier)
+    desk.on_message = partial(_messages_changed, services, notifier)
     desk.on_leave = partial(_helper_leaves, services)
-    made = hub.add(ClassBoard(checks, log, desk, tables, changed, partial(_share, services)))
-    hub.on_session.append(made.session_changed)
-    return made.at_work
+    return hub.add(ClassBoard(checks, log, desk, tables, partial(_share, services))).at_work
 
 
 async def _share(services: Services, live: LiveSession) -> bool:
     return await share_editing(live.endpoint, live.base_url, services.connections)
 
 
-def _changed(notifier: Notifier, tables: BoardTables, item: str) -> None:
-    tables.note(item)
-    notifier.notify_boards(item)
-
-
-def _each(note: Callable[[str], None], items: frozenset[str]) -> None:
+def _written(notifier: Notifier, items: frozenset[str]) -> None:
     for item in items:
-        note(item)
+        notifier.notify_boards(item)
 
 
-def _request_changed(
-    notifier: Notifier, changed: Callable[[str], None], user: str, item: str
-) -> None:
-    changed(item)
+def _request_changed(notifier: Notifier, user: str, item: str) -> None:
+    notifier.notify_boards(item)
     notifier.notify(user, Part.HELP)
 
 
-def _messages_changed(
-    services: Services, notifier: Notifier, changed: Callable[[str], None], item: str
-) -> None:
-    changed(item)
+def _messages_changed(services: Services, notifier: Notifier, item: str) -> None:
+    notifier.notify_boards(item)
     for user in {live.key.user for live in services.pool.all() if live.key.item == item}:
         notifier.notify(user, Part.HELP)
 

@@ -13,7 +13,6 @@ from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.names import ItemName
 from mograder.grading.late.course_dates import CourseDates
-from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
 from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.gradebook.gradebook import Gradebook
@@ -77,8 +76,6 @@ class HubApp(Parts):
     checks: ItemChecks
     on_marks: list[Callable[[], None]] = field(default_factory=list)
     """Called when marks may have changed."""
-    on_session: list[Callable[[SessionKey], None]] = field(default_factory=list)
-    """Called when a session has begun or ended."""
     program: ClassVar[str] = "hub"
     packs: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -93,6 +93,8 @@ class Notifier:
         self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
         self._count = 0
         self._closed = False
+        self.on_board: Callable[[str], None] = lambda _: None
+        """Called with the item of a board that has changed, before its pages are told."""
 
     def notify(self, user: str, part: Part) -> None:
         """Notify a person's pages, and the instructors', of a change in that person's data."""
@@ -117,7 +119,8 @@ class Notifier:
         self._remember(user, part)
 
     def notify_boards(self, item: str) -> None:
-        """Notify the pages of an item's board; each hub does so by itself."""
+        """Notify the pages of an item's board."""
+        self.on_board(item)
         for subscriber in self._boards:
             if subscriber.board == item:
                 subscriber.note(Part.BOARD)

@@ -82,7 +82,7 @@ class Services:
     reports: Reports = field(default_factory=Reports)
     connections: Connections = field(default_factory=LocalConnections)
     """Connects to the servers of sessions."""
-    at_work: Callable[[], bool] = lambda: True
-    """Returns whether this is certainly the hub at work; no I/O."""
+    at_work: Callable[[], bool] | None = None
+    """Returns whether this is certainly the hub at work, no I/O; None where no other can be."""
     nodes: HubNodes | None = None
     """The nodes, where there are some."""

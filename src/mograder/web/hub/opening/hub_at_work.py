@@ -60,12 +60,13 @@ _PIECE = 1 << 16
 class HubAtWork:
     """The database of the hub at work, and the hub's epoch.
 
-    ``confirmed`` returns whether no other hub can be at work; no I/O.
+    ``confirmed`` returns whether no other hub can be at work, without I/O; it is None on SQLite,
+    where no hub takes another one's place.
     """
 
     state: HubState
     epoch: int
-    confirmed: Callable[[], bool]
+    confirmed: Callable[[], bool] | None
 
 
 async def begin_work(
@@ -92,7 +93,7 @@ async def begin_work(
         stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
         await asyncio.to_thread(upgrade, engine)
         epoch = await asyncio.to_thread(Hubs(engine).begin_epoch, place)
-        return HubAtWork(HubState(engine), epoch, _always)
+        return HubAtWork(HubState(engine), epoch, None)
     lock = HubLock(engine)
     stack.push_async_callback(asyncio.to_thread, lock.close)
     if not await to_its_end(lock.take):
@@ -103,10 +104,6 @@ async def begin_work(
     await asyncio.to_thread(upgrade, engine)
     epoch = await to_its_end(lock.begin_epoch, place)
     return HubAtWork(HubState(engine), epoch, lambda: lock.confirmed)
-
-
-def _always() -> bool:
-    return True
 
 
 async def _wait(

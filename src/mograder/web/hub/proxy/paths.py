@@ -53,10 +53,8 @@ class ProbePath:
 
 SessionPath = UserPath | CapabilityPath | ProbePath
 
-
-def is_session_path(raw_path: bytes) -> bool:
-    """Return whether a path below the prefix belongs to the session proxy."""
-    return raw_path.startswith((b"/s/", b"/edit/user/", b"/run/user/"))
+SESSION_PATHS = (b"/s/", b"/edit/user/", b"/run/user/")
+"""The beginnings of the paths below the prefix that belong to the session proxy."""
 
 
 def parse_session_path(raw_path: bytes) -> SessionPath | None:
