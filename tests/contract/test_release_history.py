@@ -10,11 +10,9 @@ from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
-from mograder.sessions.copy_updates import KeptText
 from mograder.store.releases.releases import Releases
-from mograder.store.versions.kept_releases import KeptReleases
+from mograder.store.versions.kept_releases import KeptReleases, KeptText, ReleaseHistory
 from mograder.store.versions.versions import Origin, digest_of
-from mograder.web.hub.copies.hub_updates import KeptHistory, MergePlacement
 from tests.support.hub_app import NOTEBOOK, Hub, hub
 from tests.support.hub_copies import ask
 from tests.support.threads import at_once
@@ -31,10 +29,12 @@ def kept_in(hub: Hub) -> KeptReleases:
     return KeptReleases(hub.services.state.engine)
 
 
-def history(hub: Hub) -> KeptHistory:
+def history(hub: Hub) -> ReleaseHistory:
     """The releases of the hub."""
     services = hub.services
-    return KeptHistory(services.releases, kept_in(hub), services.recorder.versions, services.clock)
+    return ReleaseHistory(
+        services.releases, kept_in(hub), services.recorder.versions, services.clock
+    )
 
 
 async def publish(hub: Hub, text: str) -> None:
@@ -82,13 +82,13 @@ async def test_a_merge_is_put_in_place_with_the_data_files(hub: Hub) -> None:
     await publish(hub, SECOND)
     new = history(hub).present(A1)
     assert new is not None
-    placement = MergePlacement(services.releases, kept_in(hub), services.workspaces)
-    told = placement.put(ANNA, A1, b"merged", new, base, NOW)
-    assert told == ("data.csv was removed: the new release has no such file.",)
+    release, known = history(hub).to_merge(A1, new, base)
+    (change,) = services.workspaces.merge(ANNA, release, b"merged", known, NOW)
+    assert change.sentence == "data.csv was removed: the new release has no such file."
     assert (folder / "A1.py").read_bytes() == b"merged"
     assert base is not None
     with pytest.raises(Conflict, match="published again"):
-        placement.put(ANNA, A1, b"merged", base, None, NOW)
+        history(hub).to_merge(A1, base, None)
 
 
 def test_several_hubs_keep_a_release_at_the_same_time(engine: Engine, tmp_path: Path) -> None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.notebook import MAX_NOTEBOOK
@@ -35,6 +33,7 @@ from mograder.store.copies.copy_updates import (
 )
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
+from mograder.store.versions.kept_releases import KeptText, ReleaseHistory
 from mograder.store.versions.versions import Origin, Versions, digest_of
 
 
@@ -123,46 +122,6 @@ def standing_of(
     return CopyStanding(_OFFERED[own.state] if own else Standing.OFFERED, offer, own)
 
 
-@dataclass(frozen=True, slots=True)
-class KeptText:
-    """A kept release: its digest and its notebook's text."""
-
-    digest: str
-    text: str
-
-
-class ReleaseHistory(Protocol):
-    """The releases of each item, the earlier ones too."""
-
-    def present(self, item: ItemName, /) -> KeptText | None:
-        """Return the published release of an item; None if it is not published."""
-
-    def origin(self, user: Username, item: ItemName, mine: str, /) -> KeptText | None:
-        """Return the release that a copy came from, None if it cannot be told.
-
-        ``mine`` is the copy's text.
-        """
-
-
-class Placement(Protocol):
-    """Puts a merge in place of a copy that no session has open."""
-
-    def put(
-        self,
-        user: Username,
-        item: ItemName,
-        text: bytes,
-        new: KeptText,
-        base: KeptText | None,
-        now: datetime,
-        /,
-    ) -> tuple[str, ...]:
-        """Replace the text and the data files; return sentences about files.
-
-        Raises: :class:`~mograder.core.errors.Busy` (disk full), :class:`Conflict`.
-        """
-
-
 _log = get_logger(__name__)
 
 
@@ -175,7 +134,6 @@ class UpdateStores:
     versions: Versions
     rows: UpdateRows
     history: ReleaseHistory
-    placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +372,9 @@ class CopyUpdates:
             before = plan.begun.before
         row = replace(self._row(plan), before=before)
         stores.rows.save(row)
-        files = stores.placement.put(user, item, text, plan.new, plan.base, now)
+        release, known = stores.history.to_merge(item, plan.new, plan.base)
+        changes = stores.workspaces.merge(user, release, text, known, now)
+        files = tuple(each.sentence for each in changes if each.is_told)
         stores.versions.record(user, item, text, Origin.MERGE, now, release=plan.new.digest)
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts, files)
         done = replace(

@@ -232,7 +232,6 @@ class Rehearsal:
         keys = (SessionKey(rehearsal_user(n), wish.release.name, wish.mode) for n in numbers)
         self.trials = [Trial(key) for key in keys]
         self._live: dict[SessionKey, LiveSession] = {}
-        self._gone: list[tuple[Trial, LiveSession]] = []
         self._together = 0
         self._stopped = False
 
@@ -358,23 +357,14 @@ class Rehearsal:
     def _ended(self, trial: Trial, live: LiveSession) -> None:
         """Note that a session has ended before the rehearsal was over."""
         self._live.pop(trial.key, None)
-        trial.state, trial.failure = State.FAILED, "the session ended by itself"
-        self._gone.append((trial, live))
-        self._explain()
-
-    def _explain(self) -> None:
-        """Note why sessions have ended; another hub tells its reason a little later."""
-        for trial, live in tuple(self._gone):
-            ending = self._pool.history.of_session(live.id)
-            if ending is None:
-                continue
-            self._gone.remove((trial, live))
-            if ending.reason is EndReason.STOPPED:
-                self._stopped = True
-            elif ending.reason is EndReason.PRESSURE:
-                trial.state, trial.failure = State.GAVE_WAY, ""
-            else:
-                trial.failure = f"the session ended by itself ({ending.reason.value})"
+        ending = self._pool.history.of_session(live.id)
+        assert ending is not None, "an ending is recorded before it is told"
+        self._stopped = self._stopped or ending.reason is EndReason.STOPPED
+        if ending.reason is EndReason.PRESSURE:
+            trial.state = State.GAVE_WAY
+        else:
+            trial.state = State.FAILED
+            trial.failure = f"the session ended by itself ({ending.reason.value})"
 
     async def _measure_for(self, seconds: float) -> None:
         left = seconds
@@ -382,7 +372,6 @@ class Rehearsal:
             await asyncio.sleep(min(left, self._pace.look))
             left -= self._pace.look
             self._measure()
-            self._explain()
 
     def _measure(self) -> None:
         together = 0

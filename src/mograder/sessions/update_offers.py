@@ -18,7 +18,7 @@ from mograder.core.names import ItemName, Username
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.single_flight import Progress
 from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
-from mograder.sessions.copy_updates import CopyUpdates, KeptText
+from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_facts import CopyListing
@@ -30,6 +30,7 @@ from mograder.store.copies.copy_updates import (
     PreviewState,
     UpdateState,
 )
+from mograder.store.versions.kept_releases import KeptText
 
 _log = get_logger(__name__)
 

@@ -64,6 +64,11 @@ class FileChange:
     reason: str = ""
 
     @property
+    def is_told(self) -> bool:
+        """Whether the student is told: not that a file is as the author wants it."""
+        return self.how not in (Placing.ADDED, Placing.REPLACED)
+
+    @property
     def sentence(self) -> str:
         """What happened, for the student."""
         match self.how:

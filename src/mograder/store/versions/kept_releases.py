@@ -18,9 +18,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
+from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
@@ -32,9 +33,10 @@ from mograder.store.releases.published_release import (
     open_file,
     pinned,
 )
+from mograder.store.releases.releases import Releases
 from mograder.store.versions.version_deltas import compress, expand
 from mograder.store.versions.version_tables import kept_releases, kept_texts
-from mograder.store.versions.versions import digest_of
+from mograder.store.versions.versions import Versions, digest_of
 
 _MOST_KEPT = 100
 """Most releases of one item that are kept; the oldest is dropped for a new one."""
@@ -234,3 +236,69 @@ def _read(release: Release) -> tuple[bytes, dict[str, str], str]:
 
 def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return {name: frozenset(digests) for name, digests in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptText:
+    """A release: the digest of its notebook's text, and that text."""
+
+    digest: str
+    text: str
+
+
+class ReleaseHistory:
+    """The releases of each item, the earlier ones too; every method blocks."""
+
+    def __init__(
+        self, releases: Releases, kept: KeptReleases, versions: Versions, clock: Clock
+    ) -> None:
+        self._releases = releases
+        self._kept = kept
+        self._versions = versions
+        self._clock = clock
+
+    def present(self, item: ItemName) -> KeptText | None:
+        """Return the published release of an item; None if it is not published.
+
+        It is kept if it was not, as when its files were copied into the course by hand.
+        """
+        release = self._releases.get(item)
+        if release is None:
+            return None
+        digest = self._kept.keep(release, self._clock.now())
+        text = self._kept.text(digest) if digest else None
+        return None if text is None else KeptText(digest, text)
+
+    def origin(self, user: Username, item: ItemName, mine: str) -> KeptText | None:
+        """Return the release that a copy came from, None if it cannot be told.
+
+        The copy's timeline says so; for older copies the text is compared with the kept releases.
+        """
+        digest = self._versions.release_of(user, item) or self._kept.fitting(item, mine)
+        if not digest:
+            return None
+        text = self._kept.text(digest)
+        return self._in_timeline(user, item, digest) if text is None else KeptText(digest, text)
+
+    def to_merge(
+        self, item: ItemName, new: KeptText, base: KeptText | None
+    ) -> tuple[Release, KnownFiles]:
+        """Return the published release, which is ``new``, and the data files of it and ``base``.
+
+        Raises: :class:`Conflict` if the item has been published again.
+        """
+        release = self._releases.get(item)
+        if release is None or self._kept.keep(release, self._clock.now()) != new.digest:
+            raise Conflict(f"{item} has just been published again.", hint="Try again.")
+        return release, self._kept.known_files(item, "" if base is None else base.digest)
+
+    def _in_timeline(self, user: Username, item: ItemName, digest: str) -> KeptText | None:
+        """Return a release that is not kept, but is the text of a version of the copy."""
+        for each in self._versions.all(user, item):
+            if each.digest == digest:
+                try:
+                    text = self._versions.text(user, item, each.number)
+                    return KeptText(digest, text.decode())
+                except (MograderError, UnicodeDecodeError) as error:
+                    _log.warning("a version of %s/%s cannot be read: %s", user, item, error)
+        return None
