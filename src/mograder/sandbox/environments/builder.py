@@ -26,7 +26,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -56,7 +56,6 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import RunCommand
 
 if sys.platform == "linux":
-    from mograder.sandbox.environments.record import keep
     from mograder.sandbox.environments.static_assets import is_complete, keep_assets
 
 NO_MOGRADER = "".join(f"{name} ; python_version < '0'\n" for name in sorted(OURS))
@@ -382,12 +381,11 @@ def mark_used(environment: Path) -> bool:
 
     :mod:`mograder.sandbox.environments.pruning` keeps environments that were used within the
     last hour. The time is the lock file's, since a zygote identifies its environment by the
-    record's time. An environment that is being removed counts as removed.
+    record's time.
     """
     try:
-        with _kept(environment):
-            os.utime(environment / LOCK)
-    except (FileNotFoundError, NotFound):
+        os.utime(environment / LOCK)
+    except FileNotFoundError:
         return False
     except OSError:  # a read-only disk: the environment cannot be removed from it either
         return True
@@ -400,15 +398,6 @@ def is_whole(environment: Path) -> bool:
 
 
 if sys.platform == "linux":
-
-    @contextlib.contextmanager
-    def _kept(environment: Path) -> Iterator[None]:
-        """Keep an environment from being removed during the block."""
-        held = keep(environment)
-        try:
-            yield
-        finally:
-            os.close(held)
 
     def _let_all_read(top: Path) -> None:
         """Make files readable for all and writable only for their owner; packages vary in that.
@@ -428,12 +417,6 @@ if sys.platform == "linux":
         if not stat.S_ISLNK(mode):
             wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
             os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)
-
-else:
-
-    def _kept(environment: Path) -> contextlib.AbstractContextManager[None]:
-        """Do nothing: nothing removes environments there."""
-        return contextlib.nullcontext()
 
 
 REQUESTS = "requests"

@@ -11,7 +11,6 @@ open, whatever their parents are.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import logging
@@ -336,16 +335,6 @@ def keep_cache(cache: Path, uid: int | None) -> None:
             f"uv's cache {cache} cannot be made: {error.strerror}.",
             hint="Let the hub's user write there, or name another place by [hub] uv_cache_dir.",
         ) from error
-
-
-async def restore_cache(cache: Path, uid: int | None) -> None:
-    """Create uv's cache again if it was deleted, which may happen at any time.
-
-    Builds write to it, and it is mounted in every session.
-    Raises: :class:`SandboxUnavailable`.
-    """
-    if not cache.is_dir():  # noqa: ASYNC240 - a single stat, which keeps the order of calls
-        await asyncio.to_thread(keep_cache, cache, uid)
 
 
 def _host(config: SupervisorConfig, place: Path) -> Host:

@@ -76,10 +76,10 @@ from mograder.sandbox.supervisor.config import (
     SupervisorConfig,
     cgroups_of,
     demand_own_interpreter,
+    keep_cache,
     prepare_runner,
     prepare_runtime,
     refresh_resolver,
-    restore_cache,
 )
 from mograder.sandbox.supervisor.lease import HubEpochs
 from mograder.sandbox.supervisor.notebook_runs import execute, judge
@@ -343,7 +343,14 @@ class Supervisor:
         return True
 
     async def _restore_cache(self) -> None:
-        await restore_cache(self._config.uv_cache, self._runner.uid_base)
+        """Create uv's cache again if it was deleted, which may happen at any time.
+
+        Builds write to it, and it is mounted in every session.
+        Raises: :class:`SandboxUnavailable`.
+        """
+        cache = self._config.uv_cache
+        if not cache.is_dir():
+            await asyncio.to_thread(keep_cache, cache, self._runner.uid_base)
 
     async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:
         """Run a build command in a sandbox; return its status, 124 if it took too long."""
