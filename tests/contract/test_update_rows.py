@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine
 
-from mograder.core.errors import Conflict
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     MergedCells,
-    PreviewLine,
-    PreviewState,
     UpdateRows,
     UpdateState,
     cells_in,
-    lines_in,
     stored_cells,
 )
-from mograder.store.copies.update_tables import update_previews
-from mograder.store.database.database import writing
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
-LINES = (
-    PreviewLine("alice", 2, 1, 0, 1, changed=True),
-    PreviewLine("böb", reason="the copy: line 3 is no Python."),
-)
 
 
 @pytest.fixture
@@ -84,42 +74,3 @@ def test_long_and_strange_texts_are_stored_within_bounds(rows: UpdateRows) -> No
 
 def test_cells_that_cannot_be_read_are_none(rows: UpdateRows) -> None:
     assert cells_in(replace(row(), cells="no JSON")) == MergedCells()
-
-
-def test_a_preview_is_computed_by_one_run_at_a_time(rows: UpdateRows) -> None:
-    run = rows.begin_preview("A1", "new", 2, NOW)
-    with pytest.raises(Conflict, match="computed already"):
-        rows.begin_preview("A1", "new", 2, NOW)
-    assert rows.count_preview("A1", run, 1)
-    found = rows.preview("A1")
-    assert found is not None
-    assert (found.state, found.completed, found.total) == (PreviewState.RUNNING, 1, 2)
-    assert rows.end_preview("A1", run, PreviewState.DONE, LINES)
-    found = rows.preview("A1")
-    assert found is not None
-    assert (found.state, found.completed) == (PreviewState.DONE, 2)
-    assert lines_in(found) == LINES
-    assert rows.begin_preview("A1", "newer", 2, NOW) != run
-
-
-def test_a_cancelled_preview_stays_cancelled(rows: UpdateRows) -> None:
-    assert not rows.cancel_preview("A1")
-    run = rows.begin_preview("A1", "new", 2, NOW)
-    assert rows.cancel_preview("A1")
-    assert not rows.count_preview("A1", run, 1)
-    assert not rows.end_preview("A1", run, PreviewState.DONE, LINES)
-    found = rows.preview("A1")
-    assert found is not None
-    assert found.state is PreviewState.CANCELLED
-
-
-def test_a_preview_of_a_hub_that_was_killed_has_failed(rows: UpdateRows, engine: Engine) -> None:
-    run = rows.begin_preview("A1", "new", 2, NOW)
-    with writing(engine) as connection:
-        past = datetime.now(UTC) - timedelta(minutes=1)
-        connection.execute(update(update_previews).values(until=past))
-    found = rows.preview("A1")
-    assert found is not None
-    assert found.state is PreviewState.FAILED
-    rows.begin_preview("A1", "new", 2, NOW)
-    assert not rows.count_preview("A1", run, 1)

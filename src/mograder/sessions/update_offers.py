@@ -2,14 +2,16 @@
 
 A preview says before what merging a release would do to each copy. It is computed in the
 background, in processes, one copy after the other; one that cannot be read or merged costs its own
-line only. The result is in the database.
+line only. The result is kept until the hub ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
@@ -25,14 +27,41 @@ from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     OfferRow,
-    PreviewLine,
-    PreviewRow,
-    PreviewState,
     UpdateState,
 )
 from mograder.store.versions.kept_releases import KeptText
 
 _log = get_logger(__name__)
+
+
+class PreviewState(StrEnum):
+    """The state of the computation of a preview."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewLine(MergeOutline):
+    """What an update would do to one copy."""
+
+    user: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Preview:
+    """What merging a release, by its digest, would do to ``total`` copies, of which some are
+    ``completed``; ``lines``, by user, are empty while it runs.
+    """
+
+    release: str
+    total: int
+    at: datetime
+    state: PreviewState = PreviewState.RUNNING
+    completed: int = 0
+    lines: Sequence[PreviewLine] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +74,7 @@ class UpdateOverview:
     present: str
     offer: OfferRow | None
     copies: Sequence[CopyUpdateRow]
-    preview: PreviewRow | None
+    preview: Preview | None
 
     @property
     def offered(self) -> bool:
@@ -76,8 +105,11 @@ class Withdrawal:
 class UpdateOffers:
     """Offers updates and withdraws them; for one event loop."""
 
-    def __init__(self, updates: CopyUpdates, pool: SessionManager, clock: Clock) -> None:
+    def __init__(
+        self, updates: CopyUpdates, previews: UpdatePreviews, pool: SessionManager, clock: Clock
+    ) -> None:
         self._updates = updates
+        self._previews = previews
         self._stores = updates.stores
         self._pool = pool
         self._clock = clock
@@ -140,7 +172,7 @@ class UpdateOffers:
             "" if present is None else present.digest,
             offer,
             () if offer is None else self._stores.rows.copies(item, offer.number),
-            self._stores.rows.preview(item),
+            self._previews.of(item),
         )
 
     def _offer(self, item: ItemName, who: str) -> OfferRow:
@@ -169,16 +201,20 @@ _BATCH_BYTES = 400_000
 class UpdatePreviews:
     """Computes previews; for one event loop. ``on_change`` is called with the item.
 
-    Mutable state: ``_runs``, the tasks of this hub.
+    Mutable state: ``_last``, the last preview of each item.
     """
 
     def __init__(self, updates: CopyUpdates, listing: CopyListing, clock: Clock) -> None:
         self._updates = updates
-        self._rows = updates.stores.rows
         self._listing = listing
         self._clock = clock
+        self._last: dict[ItemName, Preview] = {}
         self._runs = BackgroundTasks()
         self.on_change: Callable[[ItemName], None] = lambda _: None
+
+    def of(self, item: ItemName) -> Preview | None:
+        """Return the last preview of an item; memory only."""
+        return self._last.get(item)
 
     async def begin(self, item: ItemName) -> asyncio.Task[None]:
         """Begin a preview in the background and return its task.
@@ -190,15 +226,26 @@ class UpdatePreviews:
         if present is None:
             raise NotFound("There is no such item.")
         people = await asyncio.to_thread(self._people, item)
-        run = await asyncio.to_thread(
-            self._rows.begin_preview, item, present.digest, len(people), self._clock.now()
-        )
-        task = self._runs.start(self._run(item, run, present, people))
+        last = self._last.get(item)
+        if last is not None and last.state is PreviewState.RUNNING:
+            raise Conflict(
+                f"A preview of {item} is being computed already.", hint="Wait, or cancel it."
+            )
+        preview = self._last[item] = Preview(present.digest, len(people), self._clock.now())
+        task = self._runs.start(self._run(item, preview, present, people))
         self.on_change(item)
         return task
 
+    def cancel(self, item: ItemName) -> bool:
+        """Have a running preview end; return false if none runs."""
+        preview = self._last.get(item)
+        if preview is None or preview.state is not PreviewState.RUNNING:
+            return False
+        preview.state = PreviewState.CANCELLED
+        return True
+
     async def close(self) -> None:
-        """Cancel the previews of this hub."""
+        """Cancel all previews."""
         await self._runs.close()
 
     def _people(self, item: ItemName) -> list[tuple[Username, int]]:
@@ -207,40 +254,28 @@ class UpdatePreviews:
         return [(user, facts.size) for user, facts in found if facts is not None]
 
     async def _run(
-        self, item: ItemName, run: str, present: KeptText, people: Sequence[tuple[Username, int]]
-    ) -> None:
-        state, lines = PreviewState.FAILED, list[PreviewLine]()
-        try:
-            if await self._compute(item, run, present, people, lines):
-                state = PreviewState.DONE
-        except Exception:  # noqa: BLE001 - the row must not say for ever that it runs
-            _log.exception("the preview of the update of %s failed", item)
-        finally:
-            lines.sort(key=lambda line: line.user)
-            ending = asyncio.to_thread(self._rows.end_preview, item, run, state, lines)
-            try:
-                await asyncio.shield(ending)
-            except MograderError as error:
-                _log.error("the preview of %s could not be stored: %s", item, error)
-            self.on_change(item)
-
-    async def _compute(
         self,
         item: ItemName,
-        run: str,
+        preview: Preview,
         present: KeptText,
         people: Sequence[tuple[Username, int]],
-        lines: list[PreviewLine],
-    ) -> bool:
-        """Add a line for each copy; return false if the run was cancelled."""
-        for batch in _batches(people):
-            lines.extend(await self._batch(item, present, batch))
-            count = self._rows.count_preview
-            going = await asyncio.to_thread(count, item, run, len(lines))
+    ) -> None:
+        """Compute a preview until it is complete or cancelled."""
+        lines = list[PreviewLine]()
+        try:
+            for batch in _batches(people):
+                lines.extend(await self._batch(item, present, batch))
+                if preview.state is PreviewState.CANCELLED:
+                    return
+                preview.completed = len(lines)
+                self.on_change(item)
+            preview.lines = sorted(lines, key=lambda line: line.user)
+            preview.state = PreviewState.DONE
+        except Exception:  # noqa: BLE001 - it must not be said for ever that it runs
+            _log.exception("the preview of the update of %s failed", item)
+            preview.state = PreviewState.FAILED
+        finally:
             self.on_change(item)
-            if not going:
-                return False
-        return True
 
     async def _batch(
         self, item: ItemName, present: KeptText, people: Sequence[Username]
@@ -279,15 +314,5 @@ def _batches(people: Iterable[tuple[Username, int]]) -> Iterator[list[Username]]
 def _line(
     user: Username, read: MergeQuestion | str, outlines: Iterator[MergeOutline]
 ) -> PreviewLine:
-    if isinstance(read, str):
-        return PreviewLine(str(user), reason=read)
-    outline = next(outlines)
-    return PreviewLine(
-        str(user),
-        outline.replaced,
-        outline.added,
-        outline.removed,
-        outline.conflicts,
-        outline.reason,
-        outline.changed,
-    )
+    outline = MergeOutline(reason=read) if isinstance(read, str) else next(outlines)
+    return PreviewLine(**asdict(outline), user=str(user))

@@ -1,55 +1,41 @@
-"""Updates in the hub's database: what is offered, what became of each copy, and the last preview.
+"""Updates in the hub's database: what is offered, and what became of each copy.
 
-Several hubs may read and write it. Synchronous and thread-safe; every method may raise
-:class:`~mograder.core.errors.Busy`.
+Synchronous and thread-safe; every method may raise :class:`~mograder.core.errors.Busy`.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine, Update, delete, insert, select, update
+from sqlalchemy import Engine, delete, select, update
 
-from mograder.core.errors import Conflict
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
 from mograder.store.copies.update_tables import (
     CopyUpdateRow,
     OfferRow,
-    PreviewRow,
-    PreviewState,
     UpdateState,
     copy_updates,
     update_offers,
-    update_previews,
 )
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.database_time import database_now
 from mograder.store.hub.hub_state import bounded
 
 __all__ = [
     "CopyUpdateRow",
     "MergedCells",
     "OfferRow",
-    "PreviewLine",
-    "PreviewRow",
-    "PreviewState",
     "UpdateRows",
     "UpdateState",
     "cells_in",
-    "lines_in",
     "stored_cells",
 ]
 
 _TEXT = 1000
 _MOST_CELLS = 200
 """Largest number of names of each kind that is stored of one merge."""
-
-_LEASE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +54,7 @@ class MergedCells:
         return not (self.replaced or self.added or self.removed or self.conflicts or self.files)
 
 
-@dataclass(frozen=True, slots=True)
-class PreviewLine:
-    """What an update would do to one copy; ``reason`` is why it cannot be merged, else ""."""
-
-    user: str
-    replaced: int = 0
-    added: int = 0
-    removed: int = 0
-    conflicts: int = 0
-    reason: str = ""
-    changed: bool = False
-
-
 _CELLS = TypeAdapter(MergedCells)
-_LINES = TypeAdapter(tuple[PreviewLine, ...])
 
 
 class UpdateRows:
@@ -90,8 +62,6 @@ class UpdateRows:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    # ---- offers ----
 
     def offer(self, item: str) -> OfferRow | None:
         """Return the last offer of an item, also one that was withdrawn."""
@@ -122,8 +92,6 @@ class UpdateRows:
         with writing(self._engine) as connection:
             return connection.execute(standing.values(withdrawn=True)).rowcount > 0
 
-    # ---- copies ----
-
     def copy(self, user: str, item: str) -> CopyUpdateRow | None:
         """Return what the last update did to a copy."""
         c = copy_updates.c
@@ -152,64 +120,6 @@ class UpdateRows:
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(delete(copy_updates).where(c.item == item, c.username == user))
 
-    # ---- previews ----
-
-    def preview(self, item: str) -> PreviewRow | None:
-        """Return an item's last preview; a run that was killed has the state ``failed``."""
-        wanted = select(update_previews).where(update_previews.c.item == item)
-        with reading(self._engine) as connection:
-            values = connection.execute(wanted).mappings().one_or_none()
-            now = database_now(connection)
-        if values is None:
-            return None
-        row = PreviewRow(**values)
-        if row.state is PreviewState.RUNNING and row.until < now:
-            return replace(row, state=PreviewState.FAILED)
-        return row
-
-    def begin_preview(self, item: str, release: str, total: int, at: datetime) -> str:
-        """Begin a preview and return its run. Raises: :class:`Conflict` if another one runs."""
-        c = update_previews.c
-        with writing(self._engine) as connection:
-            now = database_now(connection)
-            busy = select(c.run).where(
-                c.item == item, c.state == PreviewState.RUNNING, c.until >= now
-            )
-            if connection.execute(busy).one_or_none() is not None:
-                raise Conflict(
-                    f"A preview of {item} is being computed already.", hint="Wait, or cancel it."
-                )
-            connection.execute(delete(update_previews).where(c.item == item))
-            until = now + timedelta(seconds=_LEASE_SECONDS)
-            row = PreviewRow(
-                item, secrets.token_hex(8), release, PreviewState.RUNNING, total, 0, at, until, "[]"
-            )
-            connection.execute(insert(update_previews).values(asdict(row)))
-        return row.run
-
-    def count_preview(self, item: str, run: str, completed: int) -> bool:
-        """Store how far a preview is; return false if it was cancelled or replaced."""
-        with writing(self._engine, fleeting=True) as connection:
-            until = database_now(connection) + timedelta(seconds=_LEASE_SECONDS)
-            changed = _running(item, run).values(completed=completed, until=until)
-            return connection.execute(changed).rowcount > 0
-
-    def end_preview(
-        self, item: str, run: str, state: PreviewState, lines: Sequence[PreviewLine] = ()
-    ) -> bool:
-        """End a preview with its lines; return false if it was cancelled or replaced before."""
-        text = json.dumps([asdict(each) for each in lines], ensure_ascii=True)
-        ended = _running(item, run).values(state=state, completed=len(lines), lines=text)
-        with writing(self._engine) as connection:
-            return connection.execute(ended).rowcount > 0
-
-    def cancel_preview(self, item: str) -> bool:
-        """Have a running preview end; return false if none runs."""
-        c = update_previews.c
-        which = update(update_previews).where(c.item == item, c.state == PreviewState.RUNNING)
-        with writing(self._engine) as connection:
-            return connection.execute(which.values(state=PreviewState.CANCELLED)).rowcount > 0
-
 
 def stored_cells(cells: MergedCells) -> str:
     """Return the JSON of a merge's cells for a row: of each kind, at most 200."""
@@ -229,15 +139,3 @@ def cells_in(row: CopyUpdateRow) -> MergedCells:
         return _CELLS.validate_json(row.cells)
     except ValidationError:
         return MergedCells()
-
-
-def lines_in(row: PreviewRow) -> tuple[PreviewLine, ...]:
-    """Return the lines of a preview, by user."""
-    return _LINES.validate_json(row.lines)
-
-
-def _running(item: str, run: str) -> Update:
-    c = update_previews.c
-    return update(update_previews).where(
-        c.item == item, c.run == run, c.state == PreviewState.RUNNING
-    )

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import Boolean, Column, Enum, Index, Integer, Table, Text, false
 
-from mograder.store.hub.hub_tables import HASH, NAME, TEXT, WORD, UtcDateTime, metadata
+from mograder.store.hub.hub_tables import HASH, NAME, TEXT, UtcDateTime, metadata
 
 
 class UpdateState(StrEnum):
@@ -29,15 +29,6 @@ class UpdateState(StrEnum):
 
     KEPT = "kept"
     """The update was withdrawn, but the student has worked on the merged copy since."""
-
-
-class PreviewState(StrEnum):
-    """The state of the computation of a preview."""
-
-    RUNNING = "running"
-    DONE = "done"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
 
 
 def _word_of(kind: type[StrEnum]) -> Enum:
@@ -76,20 +67,6 @@ copy_updates = Table(
     Index(None, "username"),
 )
 
-update_previews = Table(
-    "update_previews",
-    metadata,
-    Column("item", NAME, primary_key=True),
-    Column("run", WORD, nullable=False),
-    Column("release", HASH, nullable=False),
-    Column("state", _word_of(PreviewState), nullable=False),
-    Column("total", Integer, nullable=False),
-    Column("completed", Integer, nullable=False),
-    Column("at", UtcDateTime(), nullable=False),
-    Column("until", UtcDateTime(), nullable=False),
-    Column("lines", Text, nullable=False),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class OfferRow:
@@ -125,22 +102,3 @@ class CopyUpdateRow:
     after: str = ""
     reason: str = ""
     cells: str = field(default="{}", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewRow:
-    """The last preview of an item, by the run that computed it.
-
-    A run that writes nothing until ``until``, by the database's clock, was killed. ``lines`` is the
-    JSON of the copies' lines.
-    """
-
-    item: str
-    run: str
-    release: str
-    state: PreviewState
-    total: int
-    completed: int
-    at: datetime
-    until: datetime
-    lines: str = field(repr=False)

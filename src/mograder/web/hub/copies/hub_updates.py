@@ -71,6 +71,6 @@ def open_updates(hub: HubApp) -> Run:
     copies = CopyUpdates(pool, stores, clock, reserve=reserve)
     previews = UpdatePreviews(copies, hub.listing, clock)
     previews.on_change = lambda _: notifier.notify_instructors(Part.COPIES)
-    offers = UpdateOffers(copies, pool, clock)
+    offers = UpdateOffers(copies, previews, pool, clock)
     made = HubUpdates(copies, previews, offers, kept, services.releases, clock)
     return hub.add(made).at_work

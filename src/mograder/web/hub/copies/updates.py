@@ -19,15 +19,11 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.sessions.copy_updates import Standing
 from mograder.sessions.session import CopyOf
-from mograder.sessions.update_offers import UpdateOverview
+from mograder.sessions.update_offers import Preview, PreviewLine, PreviewState, UpdateOverview
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
-    PreviewLine,
-    PreviewRow,
-    PreviewState,
     UpdateState,
     cells_in,
-    lines_in,
 )
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
@@ -147,15 +143,15 @@ async def preview(
 ) -> Annotated[Response, UpdateStatus]:
     """Compute what the published release would do to each copy; nothing is changed."""
     name = item_name(item)
-    task = await app.of(HubUpdates).previews.begin(name)
+    previews = app.of(HubUpdates).previews
+    task = await previews.begin(name)
     if wanted(request) is Wants.PAGE:
         return go_to(request, update_page(name))
 
     async def job(report: Report) -> UpdateStatus:
         while not task.done():
-            row = await asyncio.to_thread(app.of(HubUpdates).copies.stores.rows.preview, name)
-            if row is not None:
-                report(f"Merged {row.completed} of {row.total} copies, to look at the results")
+            if (found := previews.of(name)) is not None:
+                report(f"Merged {found.completed} of {found.total} copies, to look at the results")
             await asyncio.wait({task}, timeout=_TOLD_SECONDS)
         return await _status(app, name)
 
@@ -167,8 +163,7 @@ async def cancel_preview(
 ) -> Annotated[Response, PreviewCancelled]:
     """Have the computation of a preview end."""
     name = item_name(item)
-    rows = app.of(HubUpdates).copies.stores.rows
-    cancelled = await asyncio.to_thread(rows.cancel_preview, name)
+    cancelled = app.of(HubUpdates).previews.cancel(name)
     app.notifier.notify_instructors(Part.COPIES)
     if wanted(request) is Wants.PAGE:
         return go_to(request, update_page(name))
@@ -244,13 +239,13 @@ def _in_json(name: ItemName, found: UpdateOverview) -> UpdateStatus:
     )
 
 
-def _preview(row: PreviewRow) -> UpdatePreview:
+def _preview(found: Preview) -> UpdatePreview:
     return UpdatePreview(
-        state=row.state,
-        at=row.at.timestamp(),
-        total=row.total,
-        completed=row.completed,
-        copies=[UpdateLine.model_validate(each, from_attributes=True) for each in lines_in(row)],
+        state=found.state,
+        at=found.at.timestamp(),
+        total=found.total,
+        completed=found.completed,
+        copies=[UpdateLine.model_validate(each, from_attributes=True) for each in found.lines],
     )
 
 
@@ -308,7 +303,7 @@ async def show(name: str, request: Request, app: CurrentApp) -> Response:
     release = await to_thread.run_sync(app.items.find if found.offer else app.items.get, item)
     count = await app.copy_counts.look()
     preview = found.preview if found.previewed else None
-    planned = lines_in(preview) if preview is not None else ()
+    planned = preview.lines if preview is not None else ()
     done, _ = outcome(request)
     return page(
         request,
