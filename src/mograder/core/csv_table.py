@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput, TooLarge
 
 _MOST_ROWS = 100_000
+_SHOWN = 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 _TEXT = "'"
 
@@ -82,6 +83,18 @@ def read_table(data: bytes, name: str) -> Table:
                 hint="Put quotes around a value that holds the delimiter.",
             )
     return Table(columns, filled)
+
+
+def refuse(text: str, problems: Sequence[str], hint: str = "") -> None:
+    """Refuse a file of which some rows cannot be used; ``problems`` names them.
+
+    Raises:
+        InvalidInput: There are problems; the first twenty follow the text.
+    """
+    if problems:
+        left = len(problems) - _SHOWN
+        more = [f"and {left} more"] if left > 0 else []
+        raise InvalidInput("\n  ".join([text, *problems[:_SHOWN], *more]), hint=hint)
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:

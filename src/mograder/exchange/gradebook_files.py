@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mograder.clients.moodle.grade_text import parse_mark
-from mograder.core.csv_table import Row, Table, number_text, read_table, write_table
+from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.exchange.grades_csv import moodle_comment
 from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
 
 _PERSON = ("student", "username")
 _COMMENT = "feedback"
-_SHOWN = 20
 _Cell = str | float | None
 
 _FIXED = ("student", "mark", "auto_mark", "feedback", "penalty_pct", "penalised_mark")
@@ -205,15 +204,12 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
                 grade, _marks(row, questions, grade), _comment(row, comment, grade)
             )
         except MograderError as error:
-            problems.append(f"  line {row.line} ({row.cell(person)}): {error.message}")
+            problems.append(f"line {row.line} ({row.cell(person)}): {error.message}")
             continue
         if filled.marks or filled.comment is not None:
             found.append(filled)
     problems += _unknown(table, questions, grades)
-    if problems:
-        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        listed = "\n".join([*problems[:_SHOWN], *more])
-        raise InvalidInput(f"{name} cannot be used; no mark was changed.\n{listed}")
+    refuse(f"{name} cannot be used; no mark was changed.", problems)
     return tuple(found)
 
 
@@ -260,4 +256,4 @@ def _unknown(
     keys = ", ".join(question_keys(grades)) or "none"
     for column, title in enumerate(table.columns):
         if column not in questions and question_title(title) == title and title:
-            yield f"  the column {title!r} is no question (these are: {keys})"
+            yield f"the column {title!r} is no question (these are: {keys})"

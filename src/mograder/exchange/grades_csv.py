@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
-from mograder.core.csv_table import Row, number_text, read_table
+from mograder.core.csv_table import Row, number_text, read_table, refuse
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_counting import waiting_for
@@ -120,8 +120,11 @@ def parse_grades(
         try:
             lines.append(_line(row, columns, scale, html_comments=html_comments))
         except MograderError as error:
-            problems.append(f"  line {row.line} ({_first(row, columns.person)}): {error.message}")
-    _refuse(problems, name, scale)
+            problems.append(f"line {row.line} ({_first(row, columns.person)}): {error.message}")
+    hint = "Write marks as numbers such as 71.5, or leave them empty."
+    if scale is not None:
+        hint = f"Write the items of the scale: {scale.listed()}."
+    refuse(f"{name} cannot be used; nothing was sent.", problems, hint)
     _refuse_twice(((line.line, line.who, line.who.casefold()) for line in lines), name)
     return tuple(lines)
 
@@ -261,18 +264,6 @@ def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:
 def _first_mark(cells: Sequence[str], scale: Scale | None) -> Decimal | None:
     marks = (parse_mark(cell) if scale is None else scale.parse(cell) for cell in cells)
     return next((mark for mark in marks if mark is not None), None)
-
-
-def _refuse(problems: Sequence[str], name: str, scale: Scale | None) -> None:
-    if not problems:
-        return
-    more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
-    raise InvalidInput(
-        f"{name} cannot be used; nothing was sent.\n" + "\n".join(problems[:20]) + more,
-        hint="Write marks as numbers such as 71.5, or leave them empty."
-        if scale is None
-        else f"Write the items of the scale: {scale.listed()}.",
-    )
 
 
 def _refuse_twice(people: Iterable[tuple[int, str, Hashable]], name: str) -> None:

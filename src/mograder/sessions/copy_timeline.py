@@ -65,17 +65,6 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class CellPutBack:
-    """What became of one cell that was put back.
-
-    ``archive`` is the name under which the replaced notebook is kept in the folder.
-    """
-
-    archive: str | None
-    put_back: PutBack
-
-
-@dataclass(frozen=True, slots=True)
 class KeptWork:
     """Work that could not be saved, as a version; ``lines`` is how many the copy lacks."""
 
@@ -125,8 +114,12 @@ class CopyTimelines:
             partial(version_difference, old, new), size=len(old) + len(new)
         )
 
-    async def put_back_cell(self, copy: CopyOf, number: int, cell: int) -> CellPutBack:
+    async def put_back_cell(
+        self, copy: CopyOf, number: int, cell: int
+    ) -> tuple[str | None, PutBack]:
         """Put one cell of a version into the present notebook; its session is ended first.
+
+        Return also the name under which the replaced notebook is kept in the folder.
 
         Raises: :class:`NotFound` when there is no such version, cell or copy, :class:`Conflict`
         when the cell is as it was, :class:`InvalidInput` when a text is not a notebook, else as
@@ -140,7 +133,7 @@ class CopyTimelines:
             return made[-1].text.encode()
 
         archive = await self._copies.rewrite(copy, make, Origin.RESTORE)
-        return CellPutBack(archive, made[-1])
+        return archive, made[-1]
 
     async def preview_cell(self, copy: CopyOf, number: int, cell: int) -> PutBack:
         """Return what :meth:`put_back_cell` would make of the present notebook.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from pydantic import ValidationError
 
 from mograder.core.clock import parse_given_time
-from mograder.core.csv_table import Row, Table, read_table, write_table
+from mograder.core.csv_table import Row, Table, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.sections.settings_model import CourseRule
@@ -34,7 +34,6 @@ RULE_KEYS = tuple(CourseRule.model_fields)
 _LONGEST_NAME, _LONGEST_REASON = 200, 1000
 _TRUE = frozenset({"yes", "true", "1", "x", "exempt"})
 _FALSE = frozenset({"", "no", "false", "0"})
-_MOST_PROBLEMS = 20
 
 
 def extension(
@@ -167,14 +166,8 @@ def read_changes(
         try:
             changes.append(_change(row, table, assignments, assignment, zone))
         except MograderError as error:
-            problems.append(f"  line {row.line}: {error.message}")
-    if problems:
-        more = f"\n  and {len(problems) - _MOST_PROBLEMS} more"
-        raise InvalidInput(
-            f"{name} cannot be used; nothing was recorded.\n"
-            + "\n".join(problems[:_MOST_PROBLEMS])
-            + (more if len(problems) > _MOST_PROBLEMS else "")
-        )
+            problems.append(f"line {row.line}: {error.message}")
+    refuse(f"{name} cannot be used; nothing was recorded.", problems)
     return tuple(changes)
 
 

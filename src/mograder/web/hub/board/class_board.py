@@ -1,12 +1,9 @@
-"""The parts of the board of one hub, put together, and connected with its pages and sessions."""
+"""The board of one hub: its parts put together, and connected with its pages and sessions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from functools import partial
 
 from mograder.core.tasks.periodic import Loop, running
 from mograder.sandbox.protocol import Mode
@@ -15,80 +12,63 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.board import Board, HelpRow
 from mograder.web.hub.board.board_tables import BoardTables
 from mograder.web.hub.board.check_log import CheckLog
-from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.hub_app import HubApp, Run
-from mograder.web.hub.core.item_checks import ItemChecks
-from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.notifier import Part
 
 
-@dataclass(frozen=True, slots=True)
 class ClassBoard:
-    """The board's parts. ``log.heard`` is the listener of the sessions' reports."""
+    """Hears of the reports of checks (``log``) and of requests for help."""
 
-    checks: ItemChecks
-    log: CheckLog
-    desk: HelpDesk
-    tables: BoardTables
-    share: Callable[[LiveSession], Awaitable[bool]]
-    """Lets several pages edit one session's notebook; returns whether its marimo can."""
+    def __init__(self, hub: HubApp) -> None:
+        services, desk, checks = hub.services, hub.desk, hub.checks
+        board = Board(services.state.engine)
+        self._services, self._notifier = services, hub.notifier
+        self._desk, self._checks = desk, checks
+        self.tables = BoardTables(
+            board, checks, desk, services.pool, services.clock, hub.pages, services.secret
+        )
+        self.log = CheckLog(board, checks, on_write=self._written)
+        self._notifier.on_board = self.tables.note
+        services.pool.checks.listener = self.log.heard
+        desk.on_request = self._request_changed
+        desk.on_message = self._messages_changed
+        desk.on_leave = self._helper_leaves
 
     def at_work(self) -> AbstractAsyncContextManager[None]:
         """Write reports, and look for requests and for items' titles, during the block."""
         loops: dict[str, Loop] = {
-            "titles of items": self._titles,
+            "titles of items": lambda _: asyncio.to_thread(self._checks.look),
             "reports of checks": self.log.run,
-            "requests for help": self._help,
+            "requests for help": lambda _: asyncio.to_thread(self._desk.load),
         }
         return running(loops, wake=self.log.wake)
 
-    async def _help(self, _: asyncio.Event) -> None:
-        await asyncio.to_thread(self.desk.load)
+    async def share(self, live: LiveSession) -> bool:
+        """Let several pages edit one session's notebook; return whether its marimo can."""
+        return await share_editing(live.endpoint, live.base_url, self._services.connections)
 
-    async def _titles(self, _: asyncio.Event) -> None:
-        await asyncio.to_thread(self.checks.look)
+    def _written(self, items: frozenset[str]) -> None:
+        for item in items:
+            self._notifier.notify_boards(item)
+
+    def _request_changed(self, user: str, item: str) -> None:
+        self._notifier.notify_boards(item)
+        self._notifier.notify(user, Part.HELP)
+
+    def _messages_changed(self, item: str) -> None:
+        self._notifier.notify_boards(item)
+        for user in {live.key.user for live in self._services.pool.all() if live.key.item == item}:
+            self._notifier.notify(user, Part.HELP)
+
+    def _helper_leaves(self, request: HelpRow) -> None:
+        """Close the helper's page of the student's session."""
+        if request.helper == request.username:  # an instructor who tries it alone
+            return
+        live = self._services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
+        if live is not None:
+            self._services.capabilities.forget_visitor(live.id, request.helper)
 
 
 def open_board(hub: HubApp) -> Run:
-    """Make the board of a hub, which hears of reports and of requests for help."""
-    services, notifier, desk, checks = hub.services, hub.notifier, hub.desk, hub.checks
-    board = Board(services.state.engine)
-    tables = BoardTables(
-        board, checks, desk, services.pool, services.clock, hub.pages, services.secret
-    )
-    notifier.on_board = tables.note
-    log = CheckLog(board, checks, on_write=partial(_written, notifier))
-    services.pool.checks.listener = log.heard
-    desk.on_request = partial(_request_changed, notifier)
-    desk.on_message = partial(_messages_changed, services, notifier)
-    desk.on_leave = partial(_helper_leaves, services)
-    return hub.add(ClassBoard(checks, log, desk, tables, partial(_share, services))).at_work
-
-
-async def _share(services: Services, live: LiveSession) -> bool:
-    return await share_editing(live.endpoint, live.base_url, services.connections)
-
-
-def _written(notifier: Notifier, items: frozenset[str]) -> None:
-    for item in items:
-        notifier.notify_boards(item)
-
-
-def _request_changed(notifier: Notifier, user: str, item: str) -> None:
-    notifier.notify_boards(item)
-    notifier.notify(user, Part.HELP)
-
-
-def _messages_changed(services: Services, notifier: Notifier, item: str) -> None:
-    notifier.notify_boards(item)
-    for user in {live.key.user for live in services.pool.all() if live.key.item == item}:
-        notifier.notify(user, Part.HELP)
-
-
-def _helper_leaves(services: Services, request: HelpRow) -> None:
-    """Close the helper's page of the student's session."""
-    if request.helper == request.username:  # an instructor who tries it alone
-        return
-    live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
-    if live is not None:
-        services.capabilities.forget_visitor(live.id, request.helper)
+    """Make the board of a hub."""
+    return hub.add(ClassBoard(hub)).at_work

@@ -295,8 +295,8 @@ async def restore_cell(
         running, archive = put_back is not None, None
         if put_back is None:
             report(STOPPING)
-            found = await app.of(CopyTimelines).put_back_cell(copy, number, cell)
-            put_back, archive = found.put_back, found.archive
+            timelines = app.of(CopyTimelines)
+            archive, put_back = await timelines.put_back_cell(copy, number, cell)
         await app.results.forget(copy.user, copy.item)
         return CellRestored(
             archive=archive,

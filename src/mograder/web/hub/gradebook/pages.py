@@ -13,7 +13,6 @@ from starlette.responses import Response
 from mograder.auth.roles import Role
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.names import Username
-from mograder.core.xlsx_table import write_workbook
 from mograder.grading.marking.answer_names import question_title
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.gradebook.late_facts import Extension
@@ -25,6 +24,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
 from mograder.web.pages import outcome, page
 from mograder.web.route import Access, Route
+from mograder.web.workbook import write_workbook
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -80,7 +80,7 @@ async def gradebook_xlsx(request: Request, app: CurrentApp) -> Response:
     """Return the chosen lines as a workbook."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, "export gradebook", "XLSX")
-    data = await to_thread.run_sync(write_workbook, "Gradebook", head, rows)
+    data = await to_thread.run_sync(write_workbook, head, rows)
     return saved_file(data, "gradebook.xlsx", _XLSX)
 
 
