@@ -71,7 +71,10 @@ def main(argv: list[str]) -> None:
         os.set_inheritable(options[name], False)
     prepare_output()
     try:
-        template = _templates.get(str(options["plan"])) or Template(options["plan"])
+        template = _templates.get(str(options["plan"]))
+        if template is None:
+            template = Template(options["plan"])
+            template.run()
         _Judge(options, template).run()
     except BaseException:
         os.write(2, traceback.format_exc().encode())  # standard error was replaced above
@@ -89,7 +92,7 @@ def prepare_output() -> None:
 
 
 class Template:
-    """A plan whose template has run in this process, which a judge can go on from."""
+    """A plan and the names of its template, which a judge can go on from once it has run."""
 
     def __init__(self, plan: Any) -> None:
         self.plan = judged_parts.Plan(_read(plan))
@@ -97,24 +100,31 @@ class Template:
         self.recorder.install()
         self._notebook = contextlib.ExitStack()  # until the process ends
         self.parts = judged_parts.Parts(self.plan, self._notebook.enter_context(_notebook()))
+
+    def run(self) -> None:
+        """Run the template in this process."""
         answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
         self.parts.run_template()
+
+    def prepare(self) -> dict[int, str]:
+        """Run the template for judges that are forked later; return what failed."""
+        self.run()
+        self.parts.compile_judged()
+        for part in self.plan.data["judged"]:
+            # Both are kept, for each judge to have them.
+            judged_parts.modules_named(part["code"])
+            label_results.waiting_calls(part["code"])
+        return dict(self.parts.failed)
 
 
 _templates: dict[str, Template] = {}
 """Templates by the path of their plan, in the zygote of an assignment's judges."""
 
 
-def prepare(plan: str) -> dict[int, str]:
-    """Run the template of the plan at a path, for judges forked later; return what failed."""
+def open_template(plan: str) -> Template:
+    """Return the template of the plan at a path, which judges of this process's will go on from."""
     template = _templates[plan] = Template(plan)
-    template.parts.compile_judged()
-    for part in template.plan.data["judged"]:
-        # Both are kept, for each judge to have them.
-        judged_parts.modules_named(part["code"])
-        label_results.waiting_calls(part["code"])
-    failed: dict[int, str] = template.parts.failed
-    return failed
+    return template
 
 
 @contextlib.contextmanager
@@ -205,10 +215,14 @@ def _adopt_orphans() -> None:
 
 
 def _children() -> frozenset[int]:
-    with contextlib.suppress(OSError):
-        found = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
-        return frozenset(map(int, found.split()))
-    return frozenset()
+    try:
+        file = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
+    except OSError:
+        return frozenset()
+    try:
+        return frozenset(map(int, os.read(file, 1 << 16).split()))
+    finally:
+        os.close(file)
 
 
 def _kill_all(child: int, others: frozenset[int]) -> None:
@@ -258,8 +272,11 @@ class _Judge:
         self._session.wait()
         self._seed = _read_seed(self._given_seed)
         self._session.start_time()
-        for part in sorted(self._plan.checks, key=_is_hidden):
-            self._check(part)
+        checks = sorted(self._plan.checks, key=_is_hidden)
+        # All are told at the end: what this process does between forks it copies at each of them.
+        judged = [(part, *self._check(part)) for part in checks]
+        for each in judged:
+            self._tell(*each)
         if self._contract is None:
             labels = tuple(sorted(self._seen, key=lambda label: label.cell))
             contract = self._book.contract(self._plan.data["source_sha256"], labels)
@@ -294,17 +311,16 @@ class _Judge:
 
         rehearsal.run(attempt, self._seed, self._judged_before)
 
-    def _check(self, part: dict[str, Any]) -> None:
-        """Judge one check, with a process of the worker's own for it.
+    def _check(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
+        """Return a check's verdict, claims and calls, with a process of the worker's own for it.
 
         The author's own solution is trusted: it is judged in this process, which records it.
         """
         if self._contract is None:
             log = answer_calls.CallLog()
             verdict, answers = self._attempt(part, self._seed, log)
-            self._tell(part, verdict, answers.claims, log.calls)
-        else:
-            self._tell(part, *self._apart(part))
+            return verdict, sorted(answers.claims), log.calls
+        return self._apart(part)
 
     def _apart(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
         """Return a check's verdict, claims and calls.
@@ -365,7 +381,10 @@ class _Judge:
         """Judge a check in its own process, and report to the judge."""
         log = answer_calls.CallLog()
         verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
-        told = asdict(verdict) | {
+        told = {
+            "state": verdict.state,
+            "reason": verdict.reason,
+            "results": [each.as_data() for each in verdict.results],
             "claims": sorted(answers.claims),
             "calls": log.calls,
             "number": self._session.number,

@@ -65,8 +65,9 @@ _CACHE = "XDG_CACHE_HOME"
 def run_template(plan: str) -> str:
     """Run the template of a plan; return why no judge may be forked after it, "" if one may."""
     answer_judge.prepare_output()
+    template = answer_judge.open_template(plan)  # with it marimo writes its configuration
     before = _traces()
-    if failed := answer_judge.prepare(plan):
+    if failed := template.prepare():
         return f"template failed: {next(iter(failed.values()))}"
     now = _traces()
     left = sorted(kind for kind, was in before.items() if now[kind] != was)
@@ -167,14 +168,19 @@ def main(argv: list[str]) -> None:
     # A library that starts the main program again needs a file that exists in a session.
     sys.modules["__main__"].__file__ = serve.__file__
     serve.copy_caches(options["caches"])
-    problem = _warm_up(_HEAVY if options["heavy"] else ()) or _fork_kernels()
-    no_warmup = options.get("no_warmup", "") or warmup_run.untested()
-    if not problem and not no_warmup:
-        problem = _render()
-        if not problem:
-            _do_warmup_run(control, options)
-    if not problem and options["template"]:
-        problem = run_template(options["template"])
+    heavy = _HEAVY if options["heavy"] else ()
+    no_warmup = ""
+    if options["template"]:
+        # Without marimo's server, which a judge has no use for: a fork costs in proportion to the
+        # memory of the process, and each check is judged in a fork of its judge.
+        problem = _import_all((), heavy) or run_template(options["template"])
+    else:
+        problem = _import_all(tuple(_MARIMO.split()), heavy) or _fork_kernels()
+        no_warmup = options.get("no_warmup", "") or warmup_run.untested()
+        if not problem and not no_warmup:
+            problem = _render()
+            if not problem:
+                _do_warmup_run(control, options)
     _close_log_files()
     gc.collect()
     gc.freeze()
@@ -184,11 +190,12 @@ def main(argv: list[str]) -> None:
     _Zygote(control, programs).run(problem, no_warmup)
 
 
-def _warm_up(heavy: tuple[str, ...]) -> str:
-    """Import everything; return why this process cannot serve, "" if it can."""
+def _import_all(servers: tuple[str, ...], heavy: tuple[str, ...]) -> str:
+    """Import marimo, a server's modules, and ours; return why this process cannot serve, or ""."""
     importlib.import_module("marimo")
-    importlib.import_module("uvicorn")
-    for name in _MARIMO.split():
+    if servers:
+        importlib.import_module("uvicorn")
+    for name in servers:
         _import(name)
     if problem := _threads("marimo"):
         return problem
