@@ -76,20 +76,17 @@ from mograder.web.marking.models import (
 from mograder.web.request_body import read_json
 
 
-async def overview(a: str, marking: CurrentMarking, marker: CurrentMarker) -> Response:
+def overview(a: str, marking: CurrentMarking, marker: CurrentMarker) -> Response:
     """Return an assignment's questions, and how far each is."""
-    return json_answer(await to_thread.run_sync(_overview, marking, marker, a))
-
-
-def _overview(marking: MarkingApp, marker: Marker, a: str) -> Overview:
     item = assignment_of(a)
     progress = marking.progress.of(marking.book(), item)
     sources, _ = sources_or_none(marking.source(item))
-    return Overview(
+    found = Overview(
         assignment=item,
         questions=[_summary(each, marker) for each in progress.known],
         scale=comment_html(sources.scale),
     )
+    return json_answer(found)
 
 
 def _summary(question: QuestionProgress, marker: Marker) -> QuestionSummary:
@@ -376,19 +373,15 @@ async def _changed(
     return json_answer(saved_json(written.mark, marker.name, len(written.also)))
 
 
-async def history(
+def history(
     a: str, answer: str, question: str, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Return all marks that an answer had, newest first."""
-
-    def read() -> History:
-        answers = answers_of(marking, marker, a)
-        student = answers.student_of(answer)
-        marks = QuestionMarks(marking.book())
-        found = marks.history(answers.assignment, student, question_of(question))
-        return History(entries=history_json(found))
-
-    return json_answer(await to_thread.run_sync(read))
+    answers = answers_of(marking, marker, a)
+    student = answers.student_of(answer)
+    marks = QuestionMarks(marking.book())
+    found = marks.history(answers.assignment, student, question_of(question))
+    return json_answer(History(entries=history_json(found)))
 
 
 async def preview(a: str, request: Request, marking: CurrentMarking) -> Response:

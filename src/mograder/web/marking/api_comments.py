@@ -44,15 +44,11 @@ from mograder.web.marking.models import (
 from mograder.web.request_body import read_json
 
 
-async def comments(a: str, question: str, marking: CurrentMarking) -> Response:
+def comments(a: str, question: str, marking: CurrentMarking) -> Response:
     """Return the saved comments of a question, and from where their points count."""
-
-    def read() -> Comments:
-        bank = SavedComments(marking.book()).of(assignment_of(a), question_of(question))
-        found = [comment_json(each, bank.uses) for each in bank.comments]
-        return Comments(starts_at=bank.starts_at.value, comments=found)
-
-    return json_answer(await to_thread.run_sync(read))
+    bank = SavedComments(marking.book()).of(assignment_of(a), question_of(question))
+    found = [comment_json(each, bank.uses) for each in bank.comments]
+    return json_answer(Comments(starts_at=bank.starts_at.value, comments=found))
 
 
 async def add(
@@ -112,7 +108,7 @@ async def retire(
     return await _changing(write, request, marking, "remove comment", (item, key))
 
 
-async def preview(
+def preview(
     a: str,
     question: str,
     comment: str,
@@ -123,13 +119,12 @@ async def preview(
     """Return the marks that other points for a saved comment would change; none are changed."""
     if points is not None and not math.isfinite(points):
         raise InvalidInput("points: this is no number of marks.")
-
-    def read() -> CommentPreview:
-        answers = answers_of(marking, marker, a)
-        store = SavedComments(marking.book())
-        item, key = answers.assignment, question_of(question)
-        now, changes = store.preview(item, key, comment, points)
-        return CommentPreview(
+    answers = answers_of(marking, marker, a)
+    store = SavedComments(marking.book())
+    item, key = answers.assignment, question_of(question)
+    now, changes = store.preview(item, key, comment, points)
+    return json_answer(
+        CommentPreview(
             comment=comment_json(now, store.of(item, key).uses),
             changes=[
                 ChangedMark(
@@ -141,8 +136,7 @@ async def preview(
                 for each in changes
             ],
         )
-
-    return json_answer(await to_thread.run_sync(read))
+    )
 
 
 async def start(

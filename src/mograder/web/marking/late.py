@@ -49,10 +49,10 @@ _MOST_LOGGED = 100
 """Lines of the audit log for one import; the gradebook has every change."""
 
 
-async def late_page(a: str, request: Request, marking: CurrentMarking) -> Response:
+def late_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
     name = ItemName.parse(a)
-    values = await to_thread.run_sync(_values, marking, name)
+    values = _values(marking, name)
     done, _ = outcome(request)
     return page(
         request, "marking/late.html", here="marking", name=name, saved=done == "late", **values

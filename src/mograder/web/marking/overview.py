@@ -92,9 +92,9 @@ class StudentLine:
         return sum(bool(each.open) for each in self.grade.questions)
 
 
-async def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
+def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
     """Show the assignments: all to instructors, to markers those that are open for marking."""
-    lines = await to_thread.run_sync(_assignment_lines, marking, marker)
+    lines = _assignment_lines(marking, marker)
     requests = sum(line.requests for line in lines)
     done, item = outcome(request)
     return page(
@@ -110,7 +110,7 @@ async def course(request: Request, marking: CurrentMarking, marker: CurrentMarke
     )
 
 
-async def assignment(
+def assignment(
     a: str,
     request: Request,
     marking: CurrentMarking,
@@ -119,17 +119,11 @@ async def assignment(
 ) -> Response:
     """Show an assignment's questions and students; ``names`` as in the API of answers."""
     shown = names_shown(marking, marker, names)
-
-    def read() -> tuple[AssignmentLine, Sheet[StudentLine]]:
-        item = assignment_of(a)
-        opened = open_for_marking(marking.loaded.course_dir)
-        line = _assignment_line(marking, marker, item, opened, _requests(marking)[item])
-        answers = answers_of(marking, marker, item, shown)
-        if not line.submitted and not answers.order:
-            raise NotFound("There is nothing to mark under this name.")
-        return line, _students(request, marking, answers, by_name=shown)
-
-    line, sheet = await to_thread.run_sync(read)
+    item, opened = assignment_of(a), open_for_marking(marking.loaded.course_dir)
+    line = _assignment_line(marking, marker, item, opened, _requests(marking)[item])
+    answers = answers_of(marking, marker, item, shown)
+    if not line.submitted and not answers.order:
+        raise NotFound("There is nothing to mark under this name.")
     done, listed = outcome(request)
     return page(
         request,
@@ -140,7 +134,7 @@ async def assignment(
         listed=listed,
         markers=marking.loaded.settings.marking.markers,
         line=line,
-        sheet=sheet,
+        sheet=_students(request, marking, answers, by_name=shown),
         names=shown,
         may_show_names=may_show_names(marking, marker),
         instructor=marker.role is Role.INSTRUCTOR,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from anyio import to_thread
 from fastapi import Request
@@ -58,35 +59,16 @@ class _Line:
     told: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The page: some students' rows, all students' names, and the number of changed marks.
-
-    The students ``untold`` do not see their released marks, which tell results of hidden tests,
-    before ``hidden_until``; ``extended`` is whether that is because of extensions only.
-    """
-
-    sheet: Sheet[_Line]
-    names: Sequence[str]
-    changed: int
-    groups: Mapping[str, tuple[str, ...]]
-    untold: Sequence[str]
-    hidden_until: datetime | None
-    extended: bool
-
-
-async def release_page(a: str, request: Request, marking: CurrentMarking) -> Response:
+def release_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show what each student sees of an assignment's marks, and the form to change it."""
     wanted = request.query_params.get("q", "").strip()[:_LONGEST]
     state = ReleaseState.__members__.get(request.query_params.get("state", ""))
-    view = await to_thread.run_sync(_view, marking, a, request, wanted, state)
     done, count = outcome(request)
     return page(
         request,
         "marking/release.html",
         here="marking",
         assignment=a,
-        view=view,
         states=ReleaseState,
         wanted=wanted,
         state=state,
@@ -94,6 +76,7 @@ async def release_page(a: str, request: Request, marking: CurrentMarking) -> Res
         longest=LONGEST_NOTE,
         done=done,
         count=count,
+        **_values(marking, a, request, wanted, state),
     )
 
 
@@ -136,12 +119,14 @@ def demand_assignment(book: Gradebook, assignment: str) -> None:
         raise NotFound("The gradebook has no such assignment.", hint="Grade it first.")
 
 
-def _view(
+def _values(
     marking: MarkingApp, assignment: str, request: Request, wanted: str, state: ReleaseState | None
-) -> _View:
-    """Return the page of students with ``wanted`` in the name, and in a state.
+) -> dict[str, Any]:
+    """Return the values for the page of students with ``wanted`` in the name, and in a state.
 
-    The marks of all students are computed only to find those in a state.
+    The students ``untold`` do not see their released marks, which tell results of hidden tests,
+    before ``hidden_until``; ``extended`` is whether that is because of extensions only. The marks
+    of all students are computed only to find those in a state.
     """
     book = marking.book()
     demand_assignment(book, assignment)
@@ -164,15 +149,15 @@ def _view(
         )
         for each in shown
     ]
-    return _View(
-        Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following),
-        names,
-        changed_marks(feedback, shown),
-        LateWork(book).facts().groups(),
-        untold,
-        later,
-        tells.is_extended,
-    )
+    return {
+        "sheet": Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following),
+        "names": names,
+        "changed": changed_marks(feedback, shown),
+        "groups": LateWork(book).facts().groups(),
+        "untold": untold,
+        "hidden_until": later,
+        "extended": tells.is_extended,
+    }
 
 
 def _change(

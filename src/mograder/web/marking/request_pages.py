@@ -63,11 +63,9 @@ class ThreadView:
     left: int
 
 
-async def requests_page(
-    request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+def requests_page(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
     """List the requests: those that wait for the person, then the others."""
-    found = await to_thread.run_sync(_visible, marking, marker)
+    found = _visible(marking, marker)
     mine = [each for each in found if each.waits and is_for(marker, each)]
     others = [each for each in found if each.waits and not is_for(marker, each)]
     closed = [each for each in reversed(found) if not each.waits]
@@ -83,11 +81,11 @@ async def requests_page(
     )
 
 
-async def thread_page(
+def thread_page(
     a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show a request with its thread and the mark as it stands."""
-    view = await to_thread.run_sync(_thread, marking, marker, a, number)
+    view = _thread(marking, marker, a, number)
     done, _ = outcome(request)
     return page(
         request,

@@ -69,9 +69,9 @@ class _Asked(BaseModel):
     text: str = Field(default="", max_length=2000)
 
 
-async def state(copy: KnownCopy, app: CurrentApp) -> HelpState:
+def state(copy: KnownCopy, app: CurrentApp) -> HelpState:
     """Return the request of a copy, and the checks that a request may be about."""
-    columns = await to_thread.run_sync(app.checks.of, copy.item)
+    columns = app.checks.of(copy.item)
     asked = help_of(app, copy)
     return HelpState(asked=asked, labels=[column.label for column in columns], most=MOST_TEXT)
 

@@ -90,7 +90,7 @@ class Restored(Done):
     archive: str | None
 
 
-async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
+def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
     """Return the state of a copy; an unknown item has no copy."""
     try:
         copy = copy_in(user, a)
@@ -98,7 +98,13 @@ async def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStat
         return CopyStatus(
             file_status=FileStatus.NOT_STARTED, session_active=False, has_release=False
         )
-    return await to_thread.run_sync(_standing, app, caller, copy)
+    services = app.services
+    release = services.releases.get(copy.item)
+    return CopyStatus(
+        file_status=services.workspaces.file_status(copy.user, copy.item),
+        session_active=services.pool.find(copy.key) is not None,
+        has_release=release is not None and _may_know(app, caller, copy),
+    )
 
 
 async def upload(
@@ -190,9 +196,9 @@ async def download_release(
     return await deliver(request, job, next_page)
 
 
-async def list_archives(copy: KnownCopy, app: CurrentApp) -> list[ArchiveEntry]:
+def list_archives(copy: KnownCopy, app: CurrentApp) -> list[ArchiveEntry]:
     """List the earlier versions of a copy, the newest first."""
-    found = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
+    found = app.services.workspaces.archives(copy.user, copy.item)
     return [ArchiveEntry.model_validate(each, from_attributes=True) for each in found]
 
 
@@ -236,16 +242,6 @@ async def put_text_back(
         return Restored(file_status=await file_status(app, copy), archive=kept)
 
     return await deliver(request, job, next_page)
-
-
-def _standing(app: HubApp, identity: Identity, copy: CopyOf) -> CopyStatus:
-    services = app.services
-    release = services.releases.get(copy.item)
-    return CopyStatus(
-        file_status=services.workspaces.file_status(copy.user, copy.item),
-        session_active=services.pool.find(copy.key) is not None,
-        has_release=release is not None and _may_know(app, identity, copy),
-    )
 
 
 def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:

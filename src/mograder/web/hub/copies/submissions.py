@@ -104,11 +104,9 @@ async def send_submission(
     return saved_file(data, found.filename, "text/x-python; charset=utf-8")
 
 
-async def send_receipt(
-    copy: KnownCopy, number: Number, request: Request, app: CurrentApp
-) -> Response:
+def send_receipt(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
     """Send the signed receipt of a submission, with this hub's address, as students keep it."""
-    found = _find(await to_thread.run_sync(_person, app, copy), number)
+    found = _find(_person(app, copy), number)
     receipt = receipt_of(app.services.secret, copy.item, found)
     context = request_context(request)
     server = f"{context.scheme}://{context.host}{context.prefix}"

@@ -28,10 +28,10 @@ from mograder.web.route import ANYONE, MEMBER, Route
 _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
 
 
-async def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
+def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a person the address of the calendar, and how it is ended."""
     user, state, context = person(caller), app.services.state, request_context(request)
-    turn = await to_thread.run_sync(state.calendar_turn, user)
+    turn = state.calendar_turn(user)
     address = ""
     if turn % 2:
         key = signature_of(_key(app), _record(app, user, turn))
@@ -51,11 +51,11 @@ async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
     return go_to(request, "/calendar")
 
 
-async def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
+def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
     """Send the calendar of the person for whom the address is signed."""
     context = request_context(request)
     home = f"{context.scheme}://{context.host}{context.prefix}/"
-    text = await to_thread.run_sync(_feed, app, user, key, home)
+    text = _feed(app, user, key, home)
     headers = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
     return Response(text, headers=headers, media_type="text/calendar; charset=utf-8")
 

@@ -70,7 +70,7 @@ class AssignmentLine:
     hand_in: HandIn
     is_next: bool
     """Whether handing in is what the person does next."""
-    mark: StudentMark | None = None
+    mark: StudentMark | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,8 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         return page(request, "welcome.html")
     preview = _preview(request, visitor)
     shown = preview.identity if preview else visitor
-    views, lines = await to_thread.run_sync(_look, app, shown, preview)
-    marks = {} if preview else await to_thread.run_sync(_marks, app, shown)
+    views, lines, marks, offered = await to_thread.run_sync(_look, app, shown, preview)
     listed = {line.view.name for line in lines}
-    lines = [dataclasses.replace(line, mark=marks.get(line.view.name)) for line in lines]
     settings = app.services.loaded.settings
     sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
     done, item = outcome(request)
@@ -103,7 +101,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
         sessions=sessions,
         leaving=_leaving(app, sessions),
-        offered=await to_thread.run_sync(_offered, app),
+        offered=offered,
         now=app.services.clock.now(),
         ended=_ended(
             app,
@@ -151,17 +149,18 @@ def _offered(app: HubApp) -> frozenset[str]:
 
 def _look(
     app: HubApp, identity: Identity, preview: Preview | None
-) -> tuple[list[ItemView], list[AssignmentLine]]:
-    """Read the disk: return a person's items, and for each assignment its copy and result."""
+) -> tuple[list[ItemView], list[AssignmentLine], Mapping[str, StudentMark], frozenset[str]]:
+    """Read a person's items, for each assignment its copy and result, all marks, and `_offered`."""
     app.checks.look()
     moodle = moodle_pages(app.services.loaded.settings)
     views = app.items.survey(identity, preview.at if preview else None)
     if preview:  # a preview does not show the instructor's own copies
         views = [dataclasses.replace(view, has_copy=False) for view in views if view.visible]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
-    lines = [_line(app, identity, view, moodle) for view in found]
+    marks = {} if preview else _marks(app, identity)
+    lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
     now = app.services.clock.now()
-    return views, sorted(lines, key=partial(_urgency, now))
+    return views, sorted(lines, key=partial(_urgency, now)), marks, _offered(app)
 
 
 def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
@@ -179,14 +178,18 @@ def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
 
 
 def _line(
-    app: HubApp, identity: Identity, view: ItemView, moodle: Mapping[str, str]
+    app: HubApp,
+    identity: Identity,
+    view: ItemView,
+    moodle: Mapping[str, str],
+    mark: StudentMark | None,
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     copy = app.listing.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
     hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
-    return AssignmentLine(view, copy, result, hand_in, is_next)
+    return AssignmentLine(view, copy, result, hand_in, is_next, mark)
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:

@@ -107,13 +107,9 @@ class _Change:
     version: str | None = None
 
 
-async def list_dates(app: CurrentApp) -> dict[str, DatesEntry]:
+def list_dates(app: CurrentApp) -> dict[str, DatesEntry]:
     """Return the dates of every published item, and where they come from."""
-
-    def read() -> dict[str, DatesEntry]:
-        return {each.name: dates_of(app, each.name) for each in app.services.releases.all()}
-
-    return await to_thread.run_sync(read)
+    return {each.name: dates_of(app, each.name) for each in app.services.releases.all()}
 
 
 async def set_dates(
@@ -250,9 +246,9 @@ class _Rules(BaseModel):
     replace: StrictBool = False
 
 
-async def visibility(app: CurrentApp) -> dict[str, VisibilityEntry]:
+def visibility(app: CurrentApp) -> dict[str, VisibilityEntry]:
     """Return every visibility rule, by item; an item without a rule is visible."""
-    return _entries(await to_thread.run_sync(app.visibility.all))
+    return _entries(app.visibility.all())
 
 
 async def set_visibility(

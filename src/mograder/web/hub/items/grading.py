@@ -368,13 +368,13 @@ async def _grade(jobs: GradingJobs) -> AsyncIterator[None]:
         await jobs.close()
 
 
-async def held(name: str, app: CurrentApp) -> HeldSource:
+def held(name: str, app: CurrentApp) -> HeldSource:
     """Return what the hub has as an item's source: digests of the files that were sent."""
     item, sources = item_name(name), app.services.grading.sources
     limits = app.services.loaded.settings.limits
-    found = await to_thread.run_sync(sources.find, item)
+    found = sources.find(item)
     return HeldSource(
-        files=dict(await to_thread.run_sync(sources.digests, item)),
+        files=dict(sources.digests(item)),
         own=found is not None and found.own,
         most_mb=limits.upload_mb,
         most_files=limits.upload_files,

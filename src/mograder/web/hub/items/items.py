@@ -57,20 +57,18 @@ Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
 """One line of ``GET /assignments``."""
 
 
-async def list_items(items: CurrentItems, caller: Caller) -> list[Entry]:
+def list_items(items: CurrentItems, caller: Caller) -> list[Entry]:
     """List assignments, then lectures, as the caller sees them."""
-    views = await to_thread.run_sync(items.survey, caller)
+    views = items.survey(caller)
     return [_entry(view) for view in views]
 
 
-async def release_file(
-    name: str, filename: str, items: CurrentItems, caller: Caller
-) -> FileResponse:
+def release_file(name: str, filename: str, items: CurrentItems, caller: Caller) -> FileResponse:
     """Send one file of a published release; only files in its manifest exist.
 
     Always as a download: a release may contain HTML, and this is the hub's own origin.
     """
-    path = await to_thread.run_sync(_find_file, items, caller, name, filename)
+    path = _find_file(items, caller, name, filename)
     return FileResponse(
         path,
         filename=filename.rpartition("/")[2],

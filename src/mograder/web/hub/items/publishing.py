@@ -134,9 +134,21 @@ def _text(form: FormData, field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-async def held(name: str, app: CurrentApp) -> Held:
+def held(name: str, app: CurrentApp) -> Held:
     """Return the files published under a name, so that a publisher sees what would change."""
-    return await to_thread.run_sync(_held, app, item_name(name))
+    item = item_name(name)
+    release = app.services.releases.get(item)
+    limits = app.services.loaded.settings.limits
+    digests = {}
+    for filename in release.files if release is not None else ():
+        with app.services.releases.readable(item, filename).open("rb") as file:
+            digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
+    return Held(
+        files=digests,
+        type=release.kind if release is not None else None,
+        most_mb=limits.upload_mb,
+        most_files=limits.upload_files,
+    )
 
 
 async def warm_cache(request: Request, app: CurrentApp) -> Annotated[Response, Warmed]:
@@ -190,21 +202,6 @@ async def staging(
         yield staged
     finally:
         await to_thread.run_sync(stack.close)
-
-
-def _held(app: HubApp, name: ItemName) -> Held:
-    release = app.services.releases.get(name)
-    limits = app.services.loaded.settings.limits
-    digests = {}
-    for filename in release.files if release is not None else ():
-        with app.services.releases.readable(name, filename).open("rb") as file:
-            digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
-    return Held(
-        files=digests,
-        type=release.kind if release is not None else None,
-        most_mb=limits.upload_mb,
-        most_files=limits.upload_files,
-    )
 
 
 def _kind(text: str) -> ItemKind | None:

@@ -126,9 +126,9 @@ class _Wish(BaseModel):
     forget: StrictBool = False
 
 
-async def planned(app: CurrentApp) -> ItemWarmth:
+def planned(app: CurrentApp) -> ItemWarmth:
     """Return the times for which items are to be warm, besides those at which they open."""
-    return ItemWarmth(planned=_words(await to_thread.run_sync(app.of(Warming).times.all)))
+    return ItemWarmth(planned=_words(app.of(Warming).times.all()))
 
 
 async def warm(

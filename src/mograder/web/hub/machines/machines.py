@@ -220,9 +220,9 @@ async def machines_page(request: Request, app: CurrentApp) -> Response:
     )
 
 
-async def list_nodes(app: CurrentApp) -> list[NodeEntry]:
+def list_nodes(app: CurrentApp) -> list[NodeEntry]:
     """List the nodes that have a token, with their load, by name."""
-    found = await to_thread.run_sync(app.of(MachineWatch).look)
+    found = app.of(MachineWatch).look()
     return [NodeEntry.model_validate(each, from_attributes=True) for each in found]
 
 

@@ -172,17 +172,17 @@ async def students(request: Request, app: CurrentApp) -> Response:
     )
 
 
-async def people(request: Request, app: CurrentApp) -> Response:
+def people(request: Request, app: CurrentApp) -> Response:
     """Show the list of enrolled users, for editing."""
     roster = app.services.roster
-    listed = await to_thread.run_sync(roster.listed)
+    listed = roster.listed()
     done, item = outcome(request)
     return page(
         request,
         "people.html",
         here="people",
         listed=listed,
-        stamp=str(await to_thread.run_sync(roster.stamp)),
+        stamp=str(roster.stamp()),
         by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
         external=_signs_in_elsewhere(app),

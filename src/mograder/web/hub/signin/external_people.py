@@ -7,8 +7,6 @@ reason for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
@@ -18,12 +16,12 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external.external_people import ExternalPeople, ExternalPerson
-from mograder.store.external.lti_platforms import KeyFacts, Keys, Platforms
+from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.parts import go_to
-from mograder.web.hub.signin.external_signin import RefusedPerson, refused_people
+from mograder.web.hub.signin.external_signin import refused_people
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
@@ -33,22 +31,12 @@ PAGE = "/course/people/sign-in"
 _LONGEST_SUBJECT = 255
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the page shows; ``registered`` are the keys of platforms that registered themselves."""
-
-    platforms: tuple[LtiPlatform, ...]
-    registered: frozenset[tuple[str, str]]
-    keys: tuple[KeyFacts, ...]
-    people: tuple[ExternalPerson, ...]
-    refused: tuple[RefusedPerson, ...]
-
-
-async def sign_in(request: Request, app: CurrentApp) -> Response:
+def sign_in(request: Request, app: CurrentApp) -> Response:
     """Show providers and platforms, the addresses to paste there, and the linked people."""
-    seen = await to_thread.run_sync(_look, app)
+    engine, own = app.services.state.engine, app.services.loaded.settings.lti.platform
+    platforms, people = _platforms(app), ExternalPeople(engine).people()
     wanted = request.query_params.get("q", "").strip()[:100]
-    found = [each for each in seen.people if wanted.casefold() in each.username.casefold()]
+    found = [each for each in people if wanted.casefold() in each.username.casefold()]
     done, item = outcome(request)
     return page(
         request,
@@ -56,8 +44,12 @@ async def sign_in(request: Request, app: CurrentApp) -> Response:
         here="people",
         oidc=app.services.loaded.settings.oidc,
         addresses=ToolAddresses(own_url(app.services.loaded)),
-        seen=seen,
-        issuers=_issuers(app, seen.platforms),
+        platforms=platforms.all(),
+        registered={each.platform.key for each in platforms.registered()}
+        - {each.key for each in own},
+        keys=Keys(engine, app.services.secret).facts(),
+        refused=refused_people(app, people),
+        issuers=_issuers(app, platforms.all()),
         sheet=sheet_of(found, request),
         wanted=wanted,
         done=done,
@@ -100,20 +92,6 @@ async def unlink(request: Request, app: CurrentApp) -> Response:
     await to_thread.run_sync(take_away)
     await app.audit.record(request, "unlink person", f"{user} {issuer}")
     return go_to(request, with_outcome(PAGE, "unlinked", user))
-
-
-def _look(app: HubApp) -> _Seen:
-    engine = app.services.state.engine
-    platforms = _platforms(app)
-    people = ExternalPeople(engine).people()
-    return _Seen(
-        platforms=platforms.all(),
-        registered=frozenset(each.platform.key for each in platforms.registered())
-        - frozenset(each.key for each in app.services.loaded.settings.lti.platform),
-        keys=Keys(engine, app.services.secret).facts(),
-        people=people,
-        refused=refused_people(app, people),
-    )
 
 
 def _platforms(app: HubApp) -> Platforms:

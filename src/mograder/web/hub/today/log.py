@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from anyio import to_thread
 from fastapi import Request
 from pydantic import (
     Field,
@@ -51,18 +50,17 @@ class AuditEntry(Body):
     outcome: str
 
 
-async def problems(request: Request, app: CurrentApp) -> Response:
+def problems(request: Request, app: CurrentApp) -> Response:
     """Show recent problems."""
-    problems = await to_thread.run_sync(gather, app)
-    failed = await to_thread.run_sync(failed_items, app)
-    return page(request, "problems.html", here="problems", problems=problems, failed=failed)
+    return page(
+        request, "problems.html", here="problems", problems=gather(app), failed=failed_items(app)
+    )
 
 
-async def log(request: Request, app: CurrentApp) -> Response:
+def log(request: Request, app: CurrentApp) -> Response:
     """Show the audit log, the newest entries first, a page at a time."""
     before = number_in(request, "before") or None
-    read = app.services.state.recent_audit
-    rows = await to_thread.run_sync(lambda: read(_PAGE + 1, before=before))
+    rows = app.services.state.recent_audit(_PAGE + 1, before=before)
     older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
     return page(
         request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
@@ -148,18 +146,12 @@ def _current(app: HubApp, space: Space) -> list[CurrentProblem]:
     return found
 
 
-async def audit_log(
-    app: CurrentApp, limit: int = 100, before: int | None = None
-) -> list[AuditEntry]:
+def audit_log(app: CurrentApp, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
     """Return the entries of the audit log, the newest first; ``before`` is an entry's number."""
     if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):
         raise InvalidInput("Ask for 1 to 1000 lines, before the number of one.")
-
-    def read() -> list[AuditEntry]:
-        rows = app.services.state.recent_audit(limit, before=before)
-        return [AuditEntry.model_validate(row, from_attributes=True) for row in rows]
-
-    return await to_thread.run_sync(read)
+    rows = app.services.state.recent_audit(limit, before=before)
+    return [AuditEntry.model_validate(row, from_attributes=True) for row in rows]
 
 
 ROUTES = (
