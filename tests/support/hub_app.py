@@ -236,7 +236,7 @@ class FakeEnvironments:
         if any("no-such-package" in each for each in script.dependencies):
             self.problems[script] = "No solution found: no-such-package was not found."
             raise InvalidInput(self.problems[script])
-        self.known[script] = Environment("key", Path("/environment"), "3.11.9", "0.25.2")
+        self.known[script] = Environment(Path("/environment"))
         return self.known[script]
 
     def ready(self, script: Script) -> Environment | None:

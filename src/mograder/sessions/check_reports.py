@@ -7,12 +7,12 @@ mark. Reports are validated here, and concern the student's own session only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import dataclasses as strict
 
 from mograder.core.clock import Clock
 from mograder.core.names import is_rehearsal
@@ -31,38 +31,38 @@ _OF_MACHINE = Rate(burst=2000, per_second=1000)
 Status = Literal["success", "partial", "danger", "warn"]
 
 
-@dataclass(frozen=True, slots=True)
+_Weight = Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+
+
+def _plain(label: str) -> str:
+    plain = "".join(each if each.isprintable() else " " for each in label).strip()
+    if not plain:
+        raise ValueError("a label of blanks")
+    return plain
+
+
+@strict.dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
 class CheckReport:
     """The result of one run of a check; ``earned`` and ``total`` are sums of weights.
 
     ``label`` has no control characters, and at most :data:`LONGEST_LABEL` characters.
     """
 
-    label: str
-    status: Status
-    earned: float
-    total: float
-
-
-CheckListener = Callable[[SessionKey, Sequence[CheckReport], datetime], None]
-"""Called on the event loop with the new reports of one session, oldest first, and the time.
-
-Where there are several hubs, each of them hears every report.
-"""
-
-_Weight = Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
-
-
-class _Raw(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    label: str = Field(min_length=1, max_length=LONGEST_LABEL)
+    label: Annotated[str, Field(max_length=LONGEST_LABEL), AfterValidator(_plain)]
     status: Status
     earned: _Weight
     total: _Weight
 
+    def __post_init__(self) -> None:
+        """Refuse more than all weight."""
+        if self.earned > self.total:
+            raise ValueError("more was earned than there is")
 
-_RAW: TypeAdapter[_Raw] = TypeAdapter(_Raw)
+
+_REPORT = TypeAdapter(CheckReport)
+
+CheckListener = Callable[[SessionKey, Sequence[CheckReport], datetime], None]
+"""Called on the event loop with the new reports of one session, oldest first, and the time."""
 
 
 class CheckReports:
@@ -117,13 +117,9 @@ def _reports(key: SessionKey) -> bool:
 def report_of(line: str) -> CheckReport | None:
     """Return the report in a line of JSON, or None if it is not valid."""
     try:
-        raw = _RAW.validate_json(line)
+        return _REPORT.validate_json(line)
     except ValidationError:
         return None
-    label = "".join(each if each.isprintable() else " " for each in raw.label).strip()
-    if not label or raw.earned > raw.total:
-        return None
-    return CheckReport(label, raw.status, raw.earned, raw.total)
 
 
 def _ignore(_key: SessionKey, _reports: Sequence[CheckReport], _now: datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -93,13 +93,13 @@ class Withdrawal:
     """The result of undoing an update: users whose copies have their former text, and the others.
 
     ``kept`` were edited since the merge, ``waiting`` are open at the moment and follow at their
-    next start, ``failed`` are users with the reason.
+    next start, ``failed`` has the reasons by user.
     """
 
-    undone: tuple[str, ...]
-    kept: tuple[str, ...]
-    waiting: tuple[str, ...]
-    failed: tuple[tuple[str, str], ...]
+    undone: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 class UpdateOffers:
@@ -144,15 +144,13 @@ class UpdateOffers:
             for each in await asyncio.to_thread(rows.copies, item, offer.number)
             if each.state in (UpdateState.MERGED, UpdateState.MERGING)
         ]
-        done = _Lists([], [], [], [])
+        done = Withdrawal()
         for number, row in enumerate(merged, start=1):
             report(f"Undoing the update: {number} of {len(merged)}")
             await self._undo(CopyOf(Username(row.username), item), done)
-        return Withdrawal(
-            tuple(done.undone), tuple(done.kept), tuple(done.waiting), tuple(done.failed)
-        )
+        return done
 
-    async def _undo(self, copy: CopyOf, done: _Lists) -> None:
+    async def _undo(self, copy: CopyOf, done: Withdrawal) -> None:
         if self._pool.find(copy.key) is not None:
             done.waiting.append(str(copy.user))
             return
@@ -160,7 +158,7 @@ class UpdateOffers:
             row = await self._updates.put_back(copy, edited=False)
         except MograderError as error:
             _log.warning("the update of %s of %s was not undone: %s", copy.item, copy.user, error)
-            done.failed.append((str(copy.user), error.message))
+            done.failed[str(copy.user)] = error.message
             return
         lists = {UpdateState.UNDONE: done.undone, UpdateState.KEPT: done.kept}
         lists[row.state].append(str(copy.user))
@@ -183,14 +181,6 @@ class UpdateOffers:
         if last is not None and not last.withdrawn and last.release == present.digest:
             raise Conflict(f"This release of {item} is offered already.")
         return self._stores.rows.make_offer(item, present.digest, who, self._clock.now())
-
-
-@dataclass(frozen=True, slots=True)
-class _Lists:
-    undone: list[str]
-    kept: list[str]
-    waiting: list[str]
-    failed: list[tuple[str, str]]
 
 
 _BATCH = 20

@@ -245,15 +245,16 @@ _STALE_SECONDS = 86_400
 class Environment:
     """A finished environment; ``directory`` is mounted in sessions.
 
-    ``python`` and ``marimo`` are versions. ``assets`` is the name of its set of marimo's static
-    files, or "" if they are not shared.
+    ``assets`` is the name of its set of marimo's static files, or "" if they are not shared.
     """
 
-    key: str
     directory: Path
-    python: str
-    marimo: str
     assets: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> str:
+        """The digest of its lock."""
+        return self.directory.name
 
 
 class EnvironmentRoot:
@@ -274,7 +275,7 @@ class EnvironmentRoot:
         assets = ""
         if sys.platform == "linux" and record.assets:
             assets = self._keep_held(directory, record)
-        return Environment(key, directory, record.python, record.marimo, assets)
+        return Environment(directory, assets)
 
     if sys.platform == "linux":
 

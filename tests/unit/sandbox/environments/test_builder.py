@@ -133,7 +133,7 @@ async def test_it_is_built_once_and_known_from_then_on(
     assert first.directory == root / first.key
     assert (first.directory / "env/bin/python").exists()
     assert (first.directory / "lock.txt").read_text() == uv.lock
-    assert first.marimo == "0.25.2"
+    assert read_record(first.directory).marimo == "0.25.2"
     assert uv.builds() == 1
 
 

@@ -199,10 +199,10 @@ async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Respon
             app.notifier.notify(user, Part.COPIES)
         _notify(app, name)
         return UpdateUndone(
-            undone=list(found.undone),
-            kept=list(found.kept),
-            waiting=list(found.waiting),
-            failed=dict(found.failed),
+            undone=found.undone,
+            kept=found.kept,
+            waiting=found.waiting,
+            failed=found.failed,
         )
 
     done = with_outcome(update_page(name), "undone", name)
