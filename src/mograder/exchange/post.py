@@ -25,7 +25,6 @@ _BACK = timedelta(days=3)
 _AT_ONCE = 50
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=4)
 _GIVEN_UP = timedelta(days=3)
-_MOST_FAILED = 50
 _log = get_logger(__name__)
 
 
@@ -67,10 +66,6 @@ class Post:
         while rows := self.letters.due(now, _AT_ONCE):
             if not self._send(rows, now):
                 break
-
-    def failures(self, since: datetime) -> tuple[LetterRow, ...]:
-        """Return letters that could not be sent since a time, the newest first; blocks."""
-        return self.letters.failed(since, _MOST_FAILED)
 
     def _send(self, rows: tuple[LetterRow, ...], now: datetime) -> bool:
         """Send letters; return false if the rest has to wait."""

@@ -94,8 +94,7 @@ class LateWork:
 
     def history(self) -> tuple[Extension, ...]:
         """Return all extensions ever recorded, also withdrawn ones, oldest first."""
-        with self._book.reading() as connection:
-            return _extensions(connection)
+        return tuple(each for _, each in self.changes() if isinstance(each, Extension))
 
     def read(
         self,
@@ -180,21 +179,8 @@ def _facts(connection: Connection) -> LateFacts:
 
 
 def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
-    for each in _extensions(connection):
-        yield datetime.fromisoformat(each.at), each
-    for row in connection.execute(select(group_members).order_by(group_members.c.id)):
-        yield (
-            datetime.fromisoformat(row.at),
-            Membership(row.student_group, row.student, row.removed),
-        )
-    for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
-        changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))
-        yield datetime.fromisoformat(row.at), changed
-
-
-def _extensions(connection: Connection) -> tuple[Extension, ...]:
-    return tuple(
-        Extension(
+    for row in connection.execute(select(extensions).order_by(extensions.c.id)):
+        extension = Extension(
             row.assignment,
             row.student,
             row.student_group,
@@ -205,8 +191,15 @@ def _extensions(connection: Connection) -> tuple[Extension, ...]:
             row.by,
             row.at,
         )
-        for row in connection.execute(select(extensions).order_by(extensions.c.id))
-    )
+        yield datetime.fromisoformat(row.at), extension
+    for row in connection.execute(select(group_members).order_by(group_members.c.id)):
+        yield (
+            datetime.fromisoformat(row.at),
+            Membership(row.student_group, row.student, row.removed),
+        )
+    for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
+        changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))
+        yield datetime.fromisoformat(row.at), changed
 
 
 def _policy(assignment: str, text: str | None) -> StoredPolicy:

@@ -100,16 +100,15 @@ class Letters:
 
     def end(self, key: str, state: LetterState, now: datetime, error: str = "") -> None:
         """Note what became of a letter."""
-        with writing(self._engine) as connection:
-            changed = update(letters).where(letters.c.key == key)
-            connection.execute(changed.values(state=state, at=now, error=error))
+        self._set([key], state=state, at=now, error=error)
 
     def postpone(self, keys: Iterable[str], until: datetime, error: str) -> None:
         """Let letters that were not sent wait."""
+        self._set(keys, state=LetterState.WAITING, next=until, error=error)
+
+    def _set(self, keys: Iterable[str], **values: object) -> None:
         with writing(self._engine) as connection:
-            changed = update(letters).where(letters.c.key.in_(list(keys)))
-            values = {"state": LetterState.WAITING, "next": until, "error": error}
-            connection.execute(changed.values(**values))
+            connection.execute(update(letters).where(letters.c.key.in_(list(keys))).values(values))
 
     def failed(self, since: datetime, limit: int) -> tuple[LetterRow, ...]:
         """Return letters that failed, the newest first."""

@@ -6,7 +6,6 @@ The files are students' texts: they are shown escaped, a part at a time, and non
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -36,16 +35,6 @@ from mograder.web.request_body import read_text
 from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
-
-
-@dataclass(frozen=True, slots=True)
-class SubmissionLine:
-    """One submission: whether it counts, how late it was in words, and what that costs."""
-
-    submission: Submission
-    counts: bool
-    late: str
-    cost: str
 
 
 async def submissions_page(
@@ -157,14 +146,17 @@ def _read(app: HubApp, copy: CopyOf, number: int) -> tuple[Submission, bytes]:
         raise NotFound("The file of this submission is not there any more.") from error
 
 
-def _lines(app: HubApp, copy: CopyOf) -> tuple[list[SubmissionLine], HandIn]:
+def _lines(
+    app: HubApp, copy: CopyOf
+) -> tuple[list[tuple[Submission, bool, tuple[str, str]]], HandIn]:
+    """Return each submission, whether it counts, how late it was and the cost; and the work."""
     facts = app.listing.facts(copy.user, copy.item)
     work = hand_in_of(app, copy.user, copy.item, facts)
     person = _person(app, copy)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
         late = late_at(app, copy.user, copy.item, each.received)
-        lines.append(SubmissionLine(each, each == person.counting, *late))
+        lines.append((each, each == person.counting, late))
     return lines, work
 
 

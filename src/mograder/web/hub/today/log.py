@@ -28,7 +28,7 @@ from mograder.web.sheets import number_in
 
 _PAGE = 50
 _LATELY = timedelta(hours=24)
-_MOST = 60
+_MOST, _MOST_LETTERS = 60, 50
 _AUDIT_LINES = 400
 _NO_TROUBLE = frozenset(
     {
@@ -124,7 +124,7 @@ def gather(app: HubApp) -> RecentProblems:
         refusals=tuple(refusals)[:_MOST],
         free=space.free,
         mail=post.problem if post else "",
-        letters=post.failures(since) if post else (),
+        letters=post.letters.failed(since, _MOST_LETTERS) if post else (),
         misnamed=misnamed(
             services.loaded.settings.items, [each.name for each in services.releases.all()]
         ),
