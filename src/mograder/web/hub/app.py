@@ -37,7 +37,7 @@ from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.counts import CourseNumbers, copy_counts
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.hub_app import HubApp, Run, hub_app
+from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
@@ -55,6 +55,7 @@ from mograder.web.hub.service.pages import PROBLEMS
 from mograder.web.marking.context import MarkingApp
 from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.opening import make_marking
+from mograder.web.pages import APP
 from mograder.web.route import Route
 from mograder.web.templating import load_pages
 
@@ -183,7 +184,7 @@ def _marking(services: Services, book: SharedGradebook) -> MarkingApp:
 
 
 async def _record(request: Request, action: str, what: str) -> None:
-    hub = hub_app(request)
+    hub: HubApp = request.scope[APP]
     hub.numbers.note()
     await hub.audit.record(request, action, what)
     hub.marks_changed()

@@ -16,15 +16,14 @@ from starlette.responses import Response
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR
-from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import CopyOf, SessionKey
+from mograder.sessions.session import CopyOf
 from mograder.store.hub.board import HelpRow
 from mograder.web.hub.board.board import page_of
 from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy, known_copy
+from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body
 from mograder.web.pages import with_outcome
@@ -101,19 +100,15 @@ async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp) -> HelpSt
     return HelpState(asked=None, labels=[], most=MOST_TEXT)
 
 
-async def take(name: str, user: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
+async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Take a student's request."""
-    copy = known_copy(user, name)
     await app.desk.take(copy.item, copy.user, caller.username)
     await app.audit.record(request, "take help request", str(copy))
     return go_to(request, page_of(copy.item))
 
 
-async def close(
-    name: str, user: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def close(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Close a request: one's own, or as an instructor any."""
-    copy = known_copy(user, name)
     taken = app.desk.took(caller.username, copy.user, copy.item)
     if not taken and caller.role is not Role.INSTRUCTOR:
         raise Conflict("You have not taken this request, or it has ended.")
@@ -122,12 +117,9 @@ async def close(
     return go_to(request, page_of(copy.item))
 
 
-async def together(
-    name: str, user: str, request: Request, app: CurrentApp, caller: Caller
-) -> Response:
+async def together(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Enter the session of a student whose request one has taken, to type in it together."""
-    copy = known_copy(user, name)
-    live = app.services.pool.find(SessionKey(copy.user, copy.item, Mode.EDIT))
+    live = app.services.pool.find(copy.key)
     if live is None:
         raise Conflict(
             f"{copy.user} does not have the notebook open.", hint="Read the copy, or wait."
@@ -155,9 +147,9 @@ def shown_name(name: str) -> str:
 
 
 ROUTES = (
-    Route("POST", "/board/{name}/help/{user}/take", take, HELPER),
-    Route("POST", "/board/{name}/help/{user}/close", close, HELPER),
-    Route("POST", "/board/{name}/help/{user}/together", together, HELPER),
+    Route("POST", "/board/{a}/help/{user}/take", take, HELPER),
+    Route("POST", "/board/{a}/help/{user}/close", close, HELPER),
+    Route("POST", "/board/{a}/help/{user}/together", together, HELPER),
     Route("GET", "/help/{user}/{a}", state, OWNER, "Help"),
     Route("POST", "/help/{user}/{a}", ask, SELF, "Help"),
     Route("DELETE", "/help/{user}/{a}", withdraw, SELF, "Help"),

@@ -123,15 +123,9 @@ def _viewer(who: Identity, *, machines: bool) -> Viewer:
     )
 
 
-def hub_app(request: Request) -> HubApp:
-    """Return the object that the middleware put into the request."""
+async def _current_app(request: Request) -> HubApp:
     app: HubApp = request.scope[APP]
     return app
-
-
-async def _current_app(request: Request) -> HubApp:
-    # Not hub_app itself: FastAPI runs every dependency that is not async in a thread.
-    return hub_app(request)
 
 
 CurrentApp = Annotated[HubApp, Depends(_current_app)]

@@ -28,7 +28,7 @@ from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
 from mograder.web.background import Report
 from mograder.web.hub.copies.hub_updates import HubUpdates
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.pages import with_outcome
@@ -80,7 +80,7 @@ async def publish(
     item, asked = item_name(name), _kind(kind)
     limits = app.services.loaded.settings.limits
     form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
-    return await _publish(request, item, asked, form)
+    return await _publish(request, app, item, asked, form)
 
 
 async def publish_form(request: Request, app: CurrentApp) -> Response:
@@ -92,14 +92,12 @@ async def publish_form(request: Request, app: CurrentApp) -> Response:
     except InvalidInput:
         await form.close()
         raise
-    return await _publish(request, item, kind, form)
+    return await _publish(request, app, item, kind, form)
 
 
 async def _publish(
-    request: Request, name: ItemName, kind: ItemKind | None, form: FormData
+    request: Request, app: HubApp, name: ItemName, kind: ItemKind | None, form: FormData
 ) -> Response:
-    app = hub_app(request)
-
     async def job(report: Report) -> Published:
         async with closing(form):
             release = await _replace(app, name, kind, uploads(form), report)

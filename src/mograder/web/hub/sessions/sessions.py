@@ -7,7 +7,6 @@ redirect to it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Annotated
 
@@ -32,7 +31,7 @@ from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
 from mograder.web.hub.copies.copy_update import settle
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, hub_app
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
     copy_in,
     known_copy,
@@ -218,29 +217,28 @@ def explain(ending: Ending, settings: Settings) -> Explanation:
     return describe(ending, limited(limits_of(settings.limits), Script(), own))
 
 
-async def edit_spinner(a: str, request: Request, caller: Caller) -> Response:
+def edit_spinner(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the page that starts an editor and then redirects to it (B66, B68)."""
-    return await _spinner(request, caller, a, Mode.EDIT)
+    return _spinner(request, app, caller, a, Mode.EDIT)
 
 
-async def run_spinner(lecture: str, request: Request, caller: Caller) -> Response:
+def run_spinner(lecture: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the page that starts a lecture and then redirects to it (B67, B68)."""
-    return await _spinner(request, caller, lecture, Mode.RUN)
+    return _spinner(request, app, caller, lecture, Mode.RUN)
 
 
-async def _spinner(request: Request, caller: Identity, name: str, mode: Mode) -> Response:
+def _spinner(request: Request, app: HubApp, caller: Identity, name: str, mode: Mode) -> Response:
     """Show the same page for known and unknown names; the start itself reports an unknown one."""
     what = "editor" if mode is Mode.EDIT else "lecture"
     try:
         item = ItemName.parse(name)
     except InvalidInput as error:
         raise NotFound(f"There is no {what} of this name.", hint="Check the link.") from error
-    app, user = hub_app(request), person(caller)
-    services = app.services
+    user, services = person(caller), app.services
     before = services.pool.history.of_key(SessionKey(user, item, mode))
     copy = None
     if before is not None and mode is Mode.EDIT:
-        copy = await asyncio.to_thread(app.listing.facts, user, item)
+        copy = app.listing.facts(user, item)
     return page(
         request,
         "starting.html",
