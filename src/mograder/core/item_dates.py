@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import nfc
+from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
 from mograder.core.sections.settings_values import written_time
 
@@ -74,7 +74,7 @@ class OwnDates:
             count, unit = minutes, "minute"
         elif minutes < 48 * 60:
             count, unit = minutes // 60, "hour"
-        return f"{count} {unit}{'' if count == 1 else 's'} late"
+        return f"{counted(count, unit)} late"
 
     def is_closed(self, at: datetime) -> bool:
         """Return whether submissions have ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mograder.core.csv_table import number_text
+from mograder.core.name_lookup import counted
 from mograder.grading.late.late_work import Basis, Deduction, Limit, SubmissionTime, TimeSource
 from mograder.store.gradebook.grading_records import StudentGrade
 
@@ -63,11 +64,11 @@ def moment(time: datetime) -> str:
 def _days(deduction: Deduction) -> str:
     if deduction.limit is Limit.HARD and deduction.hard_limit is not None:
         return f"after the last moment, {moment(deduction.hard_limit)}"
-    parts = [f"{_count(deduction.days)} late{_grace(deduction)}"]
+    parts = [f"{counted(deduction.days, 'day')} late{_grace(deduction)}"]
     if deduction.free:
         parts.append(f"of which {deduction.free} without deduction as late days of the term")
     if deduction.limit is Limit.CUT_OFF:
-        parts.append(f"past the cut-off of {_count(deduction.limit_days)}")
+        parts.append(f"past the cut-off of {counted(deduction.limit_days, 'day')}")
     elif deduction.limit is Limit.MOST:
         parts.append("the largest deduction")
     return ", ".join(parts)
@@ -76,10 +77,6 @@ def _days(deduction: Deduction) -> str:
 def _grace(deduction: Deduction) -> str:
     minutes = deduction.grace.total_seconds() / 60
     return f" after {_number(minutes)} min grace" if minutes else ""
-
-
-def _count(days: int) -> str:
-    return f"{days} day{'' if days == 1 else 's'}"
 
 
 def _due(deduction: Deduction) -> str:
