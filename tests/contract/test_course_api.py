@@ -23,7 +23,7 @@ from tests.support.supervisors import until
 __all__ = ["hub"]
 
 _AT = datetime(2026, 9, 1, tzinfo=UTC)
-_REST = ("edit", SessionState.RUNNING, "/s", "v", "e", _AT, _AT)
+_REST = ("edit", SessionState.RUNNING, "/s", "v", "e", _AT)
 HEADING = "# Allowed users — managed by mograder sync-users\n"
 
 

@@ -49,7 +49,6 @@ def session(number: int = 1, *, user: str = "alice", mode: str = "edit") -> Sess
         version="v1",
         environment="env",
         started_at=NOW + timedelta(seconds=number),
-        last_seen=NOW,
     )
 
 
@@ -142,16 +141,13 @@ def test_sessions_come_back_as_they_were_recorded(state: HubState) -> None:
 
 def test_a_session_can_be_updated_and_forgotten(state: HubState) -> None:
     state.add_session(session())
-    later = NOW + timedelta(minutes=5)
-    assert state.update_session(
-        "session-1", state=SessionState.RUNNING, socket="/run/x.sock", last_seen=later
-    )
+    state.session_runs("session-1", "/run/x.sock")
     (row,) = state.sessions()
-    assert (row.state, row.socket, row.last_seen) == (SessionState.RUNNING, "/run/x.sock", later)
+    assert (row.state, row.socket) == (SessionState.RUNNING, "/run/x.sock")
     assert (row.version, row.started_at) == ("v1", session().started_at)
     assert state.remove_session("session-1")
     assert not state.remove_session("session-1")
-    assert not state.update_session("session-1", last_seen=later)
+    state.session_runs("session-1", "/run/x.sock")
     assert state.sessions() == ()
 
 
@@ -190,15 +186,6 @@ def test_capabilities_are_removed_by_login_or_by_person(state: HubState) -> None
 def test_a_session_that_ended_gets_no_capability(state: HubState) -> None:
     with pytest.raises(NotFound, match="ended"):
         state.add_capability(capability("one"))
-
-
-def test_the_last_activity_of_many_sessions_is_written_at_once(state: HubState) -> None:
-    for number, mode in ((1, "edit"), (2, "run")):
-        state.add_session(session(number, mode=mode))
-    later = NOW + timedelta(minutes=5)
-    state.saw_sessions({})
-    state.saw_sessions({"session-2": later, "gone": later})
-    assert [row.last_seen for row in state.sessions()] == [NOW, later]
 
 
 # Endings and what items need ----------------------------------------------------------------

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
 from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hub_tables import SessionRow, SessionState
+from mograder.store.hub.hub_tables import SessionRow
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, people
 from tests.support.session_pools import ALICE, ignore_progress, soon, until
 
@@ -35,11 +35,9 @@ class FaultyState(HubState):
         super().add_session(row)
         self._committed("add", row.session_id)
 
-    def update_session(self, session_id: str, **changes: object) -> bool:
-        done = super().update_session(session_id, **changes)  # type: ignore[arg-type]
-        if changes.get("state") is SessionState.RUNNING:
-            self._committed("run", session_id)
-        return done
+    def session_runs(self, session_id: str, socket: str) -> None:
+        super().session_runs(session_id, socket)
+        self._committed("run", session_id)
 
     def remove_session(self, session_id: str) -> bool:
         if self.away is not None:

@@ -346,7 +346,7 @@ class Hub:
         if server is not None:
             session.endpoint = Endpoint(server)
             place, running = str(server), SessionState.RUNNING
-            row = SessionRow(session.id, user, item, mode, running, place, "1", "", now, now)
+            row = SessionRow(session.id, user, item, mode, running, place, "1", "", now)
             self.services.state.add_session(row)
         self.pool.on_change(key)
         return session

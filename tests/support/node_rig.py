@@ -94,7 +94,7 @@ class NodeRig:
     def add_row(self, session_id: str) -> None:
         """Add the row that a start begins with."""
         row = SessionRow(
-            session_id, session_id, "A1", "edit", SessionState.STARTING, "", "", KEY, NOW, NOW
+            session_id, session_id, "A1", "edit", SessionState.STARTING, "", "", KEY, NOW
         )
         self.rows.add_session(row)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +28,7 @@ from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.database.database import open_engine, upgrade
-from mograder.store.hub.hub_state import HubState, SessionState
+from mograder.store.hub.hub_state import HubState
 from tests.support.clock import ManualClock
 from tests.support.fake_launcher import InMemoryLauncher
 
@@ -139,39 +138,16 @@ class FlakyState(HubState):
         self.failures = 0
         """How many updates are still to fail."""
 
+    def session_runs(self, session_id: str, socket: str) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Busy("The database is busy.")
+        super().session_runs(session_id, socket)
+
     def remove_session(self, session_id: str) -> bool:
         if session_id in self.not_removed:
             raise Busy("The database is busy.")
         return super().remove_session(session_id)
-
-    def update_session(
-        self,
-        session_id: str,
-        *,
-        state: SessionState | None = None,
-        socket: str | None = None,
-        version: str | None = None,
-        environment: str | None = None,
-        last_seen: datetime | None = None,
-    ) -> bool:
-        self._fail_perhaps()
-        return super().update_session(
-            session_id,
-            state=state,
-            socket=socket,
-            version=version,
-            environment=environment,
-            last_seen=last_seen,
-        )
-
-    def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
-        self._fail_perhaps()
-        super().saw_sessions(seen)
-
-    def _fail_perhaps(self) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise Busy("The database is busy.")
 
 
 @dataclass

@@ -3,7 +3,7 @@
 Rules, which are pure, select the sessions. A session counts as used at each request or message
 (``last_seen``), and also while one of its pages is open (``paged``) or its kernel computes
 (``computed``). A round reads only values in memory: a session's server
-is asked for its open pages only before it is ended, and only changes are written to the database.
+is asked for its open pages only before it is ended.
 """
 
 from __future__ import annotations
@@ -124,10 +124,6 @@ class CullableSessions(Protocol):
 
     async def end(self, live: LiveSession, reason: EndReason) -> None: ...
 
-    def note_down(self) -> None:
-        """Write changed activity times to the database; blocks."""
-        ...
-
 
 class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
@@ -155,14 +151,13 @@ class IdleCuller:
         self._asking = asyncio.Semaphore(_AT_ONCE)
 
     async def end_idle(self) -> None:
-        """End idle sessions and save activity times every few seconds, until cancelled."""
+        """End idle sessions every few seconds, until cancelled."""
 
         async def look() -> None:
             self._take_stock()
             await self._cull()
             await self._move()
             self._queue.pump()  # sessions that are no longer young count with less memory
-            await asyncio.to_thread(self._sessions.note_down)
 
         pause = min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4)
         await repeat("idle sessions", look, pause, at_once=False)

@@ -113,7 +113,6 @@ class SessionManager:
         self._askers: Counter[SessionKey] = Counter()
         self._changes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
-        self._written: dict[str, datetime] = {}
         self._closing: set[str] = set()
         self.checks = CheckReports(self.by_id, clock)
         self._breaks = asyncio.Event()
@@ -143,7 +142,6 @@ class SessionManager:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._ends.settle()
         await self._ends.close()
-        await asyncio.to_thread(self.note_down)
 
     async def get_or_start(self, key: SessionKey, progress: Progress) -> LiveSession:
         """Return the session that runs, or the one being started, or a new one (B72).
@@ -255,13 +253,6 @@ class SessionManager:
         finally:
             session.connections -= 1
             self.touch(session)
-
-    def note_down(self) -> None:
-        """Write the changed times of last activity to the database; blocks."""
-        seen = {live.id: live.last_seen for live in self.all()}
-        new = {each: at for each, at in seen.items() if self._written.get(each) != at}
-        self._rows.saw_sessions(new)
-        self._written = seen
 
     async def _cannot_be_had(self, live: LiveSession) -> EndReason | None:
         """Return why a session that was found cannot be used, or None if it can."""

@@ -112,7 +112,7 @@ class Starter:
             start.launched_on(endpoint.node)
             await self._expect(endpoint, request.base_url, start.death)
             self._launcher.answered(request.session_id)
-            await to_its_end(self._set_running, request.session_id, endpoint)
+            await to_its_end(self._rows.session_runs, request.session_id, str(endpoint.socket))
             if start.death.done():  # it ended while the row was written
                 raise _died(start.death.result())
         except BaseException:
@@ -121,10 +121,6 @@ class Starter:
         finally:
             del self._starts[request.session_id]
         return endpoint
-
-    def _set_running(self, session_id: str, endpoint: Endpoint) -> None:
-        socket = str(endpoint.socket)
-        self._rows.update_session(session_id, state=SessionState.RUNNING, socket=socket)
 
     async def _expect(
         self, endpoint: Endpoint, base_url: str, death: asyncio.Future[Ended]
@@ -172,7 +168,6 @@ def _row(key: SessionKey, request: StartSession, version: str, now: datetime) ->
         version=version,
         environment=request.environment.name,
         started_at=now,
-        last_seen=now,
     )
 
 

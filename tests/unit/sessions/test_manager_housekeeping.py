@@ -11,7 +11,6 @@ from tests.support.session_pools import (
     ALICE,
     BOB,
     LECTURE,
-    PATIENCE,
     TTL,
     Rig,
     gone,
@@ -49,18 +48,6 @@ async def test_lectures_are_culled_like_edits(rig: Rig) -> None:
         rig.clock.advance(10)
         await culled
         assert pool.all() == []
-
-
-async def test_culling_goes_on_after_a_failure_of_the_database(rig: Rig) -> None:
-    async with rig.pool(ttl=SHORT) as pool:
-        session = await pool.get_or_start(ALICE, ignore_progress)
-        rig.state.failures = 2
-        async with asyncio.timeout(PATIENCE):
-            while rig.state.failures:  # noqa: ASYNC110 - the housekeeping has no event
-                await asyncio.sleep(0.005)
-        culled = gone(session)
-        rig.clock.advance(10)
-        await culled
 
 
 async def test_websockets_count_as_activity_when_they_open_and_close(rig: Rig) -> None:
@@ -119,15 +106,6 @@ async def test_the_next_hub_ends_what_nobody_can_reach(rig: Rig) -> None:
         await until(lambda: not rig.launcher.requests and not rig.rows())
 
 
-async def test_the_last_activity_is_written_down_at_the_end(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, ignore_progress)
-        rig.clock.advance(60)
-        pool.touch(session)
-    (row,) = rig.state.sessions()
-    assert row.last_seen == session.last_seen == rig.clock.now()
-
-
 async def test_closing_waits_for_a_stop_under_way(rig: Rig) -> None:
     """The next hub would take a session that is half stopped for a running one."""
     rig.launcher.go_on.clear()
@@ -151,5 +129,4 @@ def _row(session_id: str, state: SessionState, now: datetime) -> SessionRow:
         version="",
         environment="",
         started_at=now,
-        last_seen=now,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 
 from sqlalchemy import (
@@ -214,31 +214,11 @@ class HubState:
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(_ADD_SESSION, asdict(row))
 
-    def update_session(
-        self,
-        session_id: str,
-        *,
-        state: SessionState | None = None,
-        socket: str | None = None,
-        version: str | None = None,
-        environment: str | None = None,
-        last_seen: datetime | None = None,
-    ) -> bool:
-        """Update the fields that are not None; return False if there is no such session."""
-        given = {
-            "state": state,
-            "socket": socket,
-            "version": version,
-            "environment": environment,
-            "last_seen": last_seen,
-        }
-        changes = {name: value for name, value in given.items() if value is not None}
-        if not changes:
-            raise ValueError("nothing to change")
+    def session_runs(self, session_id: str, socket: str) -> None:
+        """Store that a session answers at its socket."""
+        running = {"which": session_id, "state": SessionState.RUNNING, "socket": socket}
         with writing(self._engine, fleeting=True) as connection:
-            return (
-                connection.execute(_CHANGE_SESSION, {"which": session_id, **changes}).rowcount > 0
-            )
+            connection.execute(_CHANGE_SESSION, running)
 
     def place_session(self, session_id: str, node: str) -> bool:
         """Store the node on which a session starts; return False if it is not starting any more."""
@@ -252,14 +232,6 @@ class HubState:
         with reading(self._engine) as connection:
             return connection.execute(wanted).scalar_one_or_none() or ""
 
-    def saw_sessions(self, seen: Mapping[str, datetime]) -> None:
-        """Update the time of last activity of sessions, given by session id."""
-        if not seen:
-            return
-        rows = [{"which": session_id, "last_seen": at} for session_id, at in seen.items()]
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_CHANGE_SESSION, rows)
-
     def remove_session(self, session_id: str) -> bool:
         """Remove a session and its capabilities; return False if there is no such session."""
         with writing(self._engine, fleeting=True) as connection:
@@ -267,7 +239,7 @@ class HubState:
 
     def sessions(self) -> tuple[SessionRow, ...]:
         """Return all sessions, the oldest first."""
-        wanted = select(sessions).order_by(sessions.c.started_at, sessions.c.session_id)
+        wanted = _SESSIONS.order_by(sessions.c.started_at, sessions.c.session_id)
         with reading(self._engine) as connection:
             return tuple(SessionRow(**row) for row in connection.execute(wanted).mappings())
 
@@ -359,6 +331,7 @@ class HubState:
 
 # Built once: building a statement takes as long as executing it.
 _ADD_SESSION = insert(sessions)
+_SESSIONS = select(*(sessions.c[each.name] for each in fields(SessionRow)))
 _CHANGE_SESSION = update(sessions).where(sessions.c.session_id == bindparam("which"))
 _REMOVE_SESSION = delete(sessions).where(sessions.c.session_id == bindparam("which"))
 _ADD_CAPABILITY = insert(capabilities)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
+from sqlalchemy.engine.default import DefaultExecutionContext
 
 from mograder.auth.roles import Role
 
@@ -140,6 +141,12 @@ links = Table(
     Column("expires", UtcDateTime(), nullable=False),
 )
 
+
+def _as_started(context: DefaultExecutionContext) -> datetime:
+    at: datetime = context.get_current_parameters()["started_at"]  # type: ignore[no-untyped-call]
+    return at
+
+
 sessions = Table(
     "sessions",
     metadata,
@@ -152,7 +159,8 @@ sessions = Table(
     Column("version", HASH, nullable=False),
     Column("environment", TEXT, nullable=False),
     Column("started_at", UtcDateTime(), nullable=False),
-    Column("last_seen", UtcDateTime(), nullable=False),
+    # Not read: a hub that adopts a session takes it as used just now.
+    Column("last_seen", UtcDateTime(), nullable=False, default=_as_started),
     Column("node", NAME, nullable=False, server_default=""),
     UniqueConstraint("username", "item", "mode"),
 )
@@ -265,7 +273,6 @@ class SessionRow:
     version: str
     environment: str
     started_at: datetime
-    last_seen: datetime
     node: str = ""
 
 

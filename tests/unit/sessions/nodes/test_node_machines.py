@@ -26,7 +26,6 @@ from mograder.sandbox.protocol import (
     encode,
 )
 from mograder.sessions.nodes.node_registry import node_capacity
-from mograder.store.hub.hub_state import SessionState
 from mograder.store.hub.hub_tables import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
 from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
@@ -232,7 +231,7 @@ async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig
     rig.nodes.add(NodeRow("one", "f" * 64, NOW, NOW + timedelta(days=30)))
     rig.add_row("session-a")
     rig.rows.place_session("session-a", "one")
-    rig.rows.update_session("session-a", state=SessionState.RUNNING, socket="")
+    rig.rows.session_runs("session-a", "")
     rig.nodes.renew_leases({"one": "f" * 64}, 60)
     (info,) = await rig.launcher.sessions()
     assert (info.session_id, info.node) == ("session-a", "one")

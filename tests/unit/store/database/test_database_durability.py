@@ -25,9 +25,9 @@ from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 state = HubState(open_engine(sys.argv[1]))
 now = datetime.now(UTC)
 starting = SessionState.STARTING
-row = SessionRow("one", "alice", "A1", "edit", starting, "", "v1", "env", now, now)
+row = SessionRow("one", "alice", "A1", "edit", starting, "", "v1", "env", now)
 state.add_session(row)
-state.update_session("one", state=SessionState.RUNNING, socket="s")
+state.session_runs("one", "s")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
