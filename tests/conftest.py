@@ -42,7 +42,7 @@ collect_ignore = [place for place, asked in _ELSEWHERE.items() if asked not in o
 deploys to a fresh system in a container; ``make test-machines`` runs Docker Swarm and Slurm."""
 
 # A shared machine stalls now and then: an example that takes long is not a failure.
-hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=20)
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", deadline=None, print_blob=True, max_examples=10_000)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from joserfc import jwe, jwk, jws
@@ -186,10 +187,7 @@ class PrivateKey:
 
         Raises: InvalidInput if the text was damaged, or the secret is another one.
         """
-        try:
-            return cls(jwk.RSAKey.import_key(read_record(unseal(text, secret, _PURPOSE))))
-        except (JoseError, ValueError, TypeError):
-            raise _undecryptable() from None
+        return cls(_unsealed_key(text, secret))
 
     @property
     def kid(self) -> str:
@@ -209,6 +207,14 @@ class PrivateKey:
     def sealed(self, secret: str) -> str:
         """Return the private key, encrypted with a key derived from the hub's secret."""
         return seal(json.dumps(self._key.as_dict(private=True)).encode(), secret, _PURPOSE)
+
+
+@lru_cache(maxsize=8)  # reading a key checks its primes, which takes some ten milliseconds
+def _unsealed_key(text: str, secret: str) -> jwk.RSAKey:
+    try:
+        return jwk.RSAKey.import_key(read_record(unseal(text, secret, _PURPOSE)))
+    except (JoseError, ValueError, TypeError):
+        raise _undecryptable() from None
 
 
 def seal(content: bytes, secret: str, purpose: str) -> str:

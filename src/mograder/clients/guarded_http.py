@@ -11,17 +11,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
-import ssl
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeAlias
 
 import httpx
 
-from mograder.clients.http import bounded_body
+from mograder.clients.http import bounded_body, trusted_authorities
 from mograder.clients.tls_errors import remedy
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.web_origin import origin_of
@@ -120,7 +118,7 @@ class GuardedHttp:
             timeout=seconds,
             follow_redirects=False,
             trust_env=False,
-            verify=_trusted(),
+            verify=trusted_authorities(),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             transport=self._transport,
         ) as client:
@@ -199,12 +197,6 @@ class GuardedHttp:
 
     def _failed(self, what: str, hint: str = "") -> RemoteFailed:
         return RemoteFailed(f"{self._name[0].upper()}{self._name[1:]} {what}.", hint=hint)
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Return the certificates that are trusted: httpx's, or those of SSL_CERT_FILE."""
-    return httpx.create_ssl_context()
 
 
 def _resolved(host: str, port: int) -> Iterable[str]:

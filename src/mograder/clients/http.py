@@ -7,12 +7,14 @@ body.
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 
@@ -73,8 +75,18 @@ def make_client(
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         # A proxy from the environment must not receive a token for this machine.
         trust_env=not is_loopback(httpx.URL(url).host),
+        verify=trusted_authorities(),
         transport=transport,
     )
+
+
+@cache
+def trusted_authorities() -> ssl.SSLContext:
+    """Return the TLS of all clients, which trusts httpx's authorities or those of SSL_CERT_FILE.
+
+    Reading them takes some 20 ms, so it is done once a process.
+    """
+    return httpx.create_ssl_context()
 
 
 def check_token(token: str, hint: str) -> str:

@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 from marimo._ast.parse import get_valid_decorator, is_setup_cell, is_unparsable_cell
@@ -29,6 +30,8 @@ from mograder.notebook.title import headings_of
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _HOW_TO_SAVE = "Open the notebook in marimo and save it."
+_MOST_KEPT, _LONGEST_KEPT = 64, 100_000
+"""Parsed texts that are kept, and characters of the longest one: some 30 MB at most."""
 
 
 class CellKind(StrEnum):
@@ -104,11 +107,19 @@ class LineEdit:
 
 
 def parse_cells(text: str, filename: str) -> NotebookText:
-    """Return the cells of a notebook's text.
+    """Return the cells of a notebook's text; those of the last texts are kept.
+
+    Parsing takes some ten milliseconds, and a release or a submission is read by many pages.
 
     Raises:
         InvalidInput: The text is not a notebook; the message is ``file:line: reason``.
     """
+    if len(text) > _LONGEST_KEPT:
+        return _parse_cells(text, filename)
+    return _kept_cells(text, filename)
+
+
+def _parse_cells(text: str, filename: str) -> NotebookText:
     plain = plain_text(text)
     statements = list(_cell_statements(strictly_parsed(plain, filename), filename))
     codes = parse_marimo(plain, filename).cells
@@ -128,6 +139,9 @@ def parse_cells(text: str, filename: str) -> NotebookText:
                 f"{filename}:{after.first}: two cells in one line.", hint=_HOW_TO_SAVE
             )
     return NotebookText(text, split_lines(text), cells)
+
+
+_kept_cells = lru_cache(_MOST_KEPT)(_parse_cells)
 
 
 def plain_text(text: str) -> str:

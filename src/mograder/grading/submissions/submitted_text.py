@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from mograder.core.closing import closing_fd
@@ -102,18 +101,12 @@ def read_text(asked: ToRead) -> SubmittedText:
     added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
     changed: tuple[str, ...] = ()
     if asked.release is not None:
-        changed = describe_tampering(notebook, _release_cells(asked.release))
+        changed = describe_tampering(notebook, parse_cells(asked.release, "<release>"))
     return SubmittedText(
         skip=(*skip, *sorted(asked.checks)),
         lines=tuple(each.code_first for each in notebook.cells),
         tampered=(*changed, *added),
     )
-
-
-@lru_cache(maxsize=4)
-def _release_cells(text: str) -> NotebookText:
-    """Return the cells of a release, which is the same for all submissions of an assignment."""
-    return parse_cells(text, "<release>")
 
 
 def _is_left_out(cell: Cell, checks: frozenset[str]) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 from mograder.core.errors import InvalidInput
@@ -30,7 +29,6 @@ from mograder.notebook.merge.merge_pieces import Piece, is_beside
 from mograder.notebook.points import is_marks_cell, labels_in
 
 COPY = "the copy"
-_RELEASES = 4
 _MOST_CELLS = 2_000
 """Largest number of cells of a copy that is merged; students control it."""
 
@@ -101,15 +99,15 @@ def _merge(base: str | None, new: str, mine: str) -> Merge:
     if base == new:
         _notebook(mine, COPY)
         return Merge(mine)
-    own = _release(mine, COPY) if mine == base else _notebook(mine, COPY)
-    released = _release(new, "the new release")
+    own = _notebook(mine, COPY)
+    released = _notebook(new, "the new release")
     if len(own.cells) > _MOST_CELLS:
         raise NotMergeable(f"{COPY}: it has more than {_MOST_CELLS} cells.")
     cells, beside = _without_beside(own.cells)
     if base is None:
         states = states_by_hashes(released, cells, own.text)
     else:
-        states = states_by_release(_release(base, "the old release"), released, cells)
+        states = states_by_release(_notebook(base, "the old release"), released, cells)
     _attach(states, beside)
     texts = Texts(released, own)
     decisions = decide(_in_order(states), texts)
@@ -129,12 +127,6 @@ def _notebook(text: str, what: str) -> NotebookText:
         return parse_cells(plain_text(text), what)
     except InvalidInput as error:
         raise NotMergeable(error.message, hint=error.hint) from error
-
-
-@lru_cache(_RELEASES)
-def _release(text: str, what: str) -> NotebookText:
-    """Return a release; the copies of a course are merged one after the other."""
-    return _notebook(text, what)
 
 
 def _without_beside(cells: Sequence[Cell]) -> tuple[list[Cell], dict[int, list[Cell]]]:
