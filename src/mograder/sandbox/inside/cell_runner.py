@@ -29,7 +29,6 @@ import ast
 import asyncio
 import contextlib
 import importlib
-import importlib.util
 import inspect
 import itertools
 import json
@@ -344,8 +343,11 @@ def load_notebook(path: str) -> Notebook:
 
 def _graph_errors(graph: Any) -> dict[Any, Any]:
     """Return cycles and redefinitions by cell; the module's path depends on marimo's release."""
-    place = "_lint" if importlib.util.find_spec("marimo._lint") else "_runtime"
-    check: Any = importlib.import_module(f"marimo.{place}.validate_graph")
+    check: Any
+    try:
+        check = importlib.import_module("marimo._lint.validate_graph")
+    except ImportError:
+        check = importlib.import_module("marimo._runtime.validate_graph")
     return dict(check.check_for_errors(graph))
 
 

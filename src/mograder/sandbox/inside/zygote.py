@@ -157,6 +157,7 @@ _MOST_DESCRIPTORS = 16
 _JOIN_SECONDS = 4.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_fork = ctypes.PyDLL(None).fork  # keeps the interpreter's lock
 
 
 def main(argv: list[str]) -> None:
@@ -419,7 +420,9 @@ class _Zygote:
             return None, "failed: a program that is not forked here"
         program = _PROGRAMS[name]
         read_end, write_end = os.pipe()
-        entering = os.fork()
+        # Not os.fork: what Python does after a fork is done by the next one, in the session itself.
+        # This process has one thread, and only joins the sandbox.
+        entering = _fork()
         if entering == 0:
             os.close(read_end)
             enter_sandbox.Session(
