@@ -13,10 +13,10 @@ output of the cell, in pieces), and at last ``{"kind": "end"}``; without that li
 exited early. All lines are untrusted. With ``"report": "/path"`` instead of ``fd`` they are written
 to that file, since Windows passes no descriptors on.
 
-Around each cell the checks' functions are restored; not in a worker, which runs no checks. Checks
-run in one process with the answer, so this is not a security boundary
-(docs/explanation/validation.md): a determined student finds a way around it. But an answer that
-replaces ``check`` or ``all``, deliberately or by mistake, gains nothing.
+After each cell the checks' functions are restored. Checks run in one process with the answer, so
+this is not a security boundary (docs/explanation/validation.md): a determined student finds a way
+around it. But an answer that replaces ``check`` or ``all``, deliberately or by mistake, gains
+nothing.
 
 It needs ``cell_output.py``, ``own_modules.py`` and ``serve.py`` beside it, and internals of marimo
 (tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once:
@@ -28,6 +28,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import functools
 import importlib
 import inspect
 import itertools
@@ -98,15 +99,25 @@ class Guard:
             if name in _OURS:
                 for added in own.keys() - kept.keys():
                     del own[added]
-        for function, code, defaults, keywords in self._functions:
-            function.__code__, function.__defaults__ = code, defaults
-            function.__kwdefaults__ = keywords
+        for each in self._functions:
+            self._put_function_back(*each)
         for kind, members in self._classes:
             self._put_class_back(kind, members)
         for value in tuple(names.values()):
             if type(value).__module__ in _OURS:
                 for hidden in type(value).__dict__.keys() & vars(value).keys():
                     del vars(value)[hidden]
+
+    def _put_function_back(
+        self, function: FunctionType, code: Any, defaults: Any, keywords: Any
+    ) -> None:
+        # Only what has changed: setting any of them makes all calls of the function slower.
+        if function.__code__ is not code:
+            function.__code__ = code
+        if function.__defaults__ is not defaults:
+            function.__defaults__ = defaults
+        if function.__kwdefaults__ is not keywords:
+            function.__kwdefaults__ = keywords
 
     def _put_class_back(self, kind: type, members: dict[str, Any]) -> None:
         now = vars(kind)
@@ -115,6 +126,12 @@ class Guard:
         for name, member in members.items():
             if now.get(name) is not member:
                 setattr(kind, name, member)
+
+
+@functools.cache
+def guard() -> Guard:
+    """Return the copy of this process, or of the zygote that it was forked from."""
+    return Guard()
 
 
 _MOST_CELLS = 2000
@@ -294,7 +311,7 @@ def _run(path: str, report: NotebookReport) -> None:
         except (SyntaxError, ValueError, RecursionError) as error:
             tell_failure(report, error, getattr(error, "lineno", None))
             return
-        run_cells(notebook, report, CellRunner(notebook, report, module.__dict__, guard=Guard()))
+        run_cells(notebook, report, CellRunner(notebook, report, module.__dict__))
 
 
 def run_cells(notebook: Notebook, report: NotebookReport, runner: CellRunner) -> None:
@@ -404,8 +421,7 @@ def skip_after(notebook: Notebook, cell_id: Any) -> None:
 class CellRunner:
     """Runs all cells of a notebook but failed, skipped and disabled ones.
 
-    ``guard`` restores the checks' functions around each cell. ``ended`` is called after each cell,
-    with its id, its status, and the name of its exception.
+    ``ended`` is called after each cell, with its id, its status, and the name of its exception.
     """
 
     def __init__(
@@ -414,14 +430,13 @@ class CellRunner:
         report: NotebookReport,
         names: dict[str, Any],
         ended: Callable[[Any, str, str], None] = lambda cell_id, status, error: None,
-        guard: Guard | None = None,
     ) -> None:
         self._notebook = notebook
         self._report = report
         self._names = names
         self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._guard = guard
+        self._guard = guard()
         self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
 
     def run(self) -> None:
@@ -440,11 +455,10 @@ class CellRunner:
         notebook, report = self._notebook, self._report
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
         report.say({"kind": "start", "index": index})
-        self._put_back()
         started = time.perf_counter()
         with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
             status, more, shown = self._attempt(cell_id)
-        self._put_back()  # the code below uses the same functions
+        self._guard.put_back(self._names)  # the code below uses the same functions
         report.tell_checks(index)
         printed = report.tail.take()
         if report.shown is not None:
@@ -454,10 +468,6 @@ class CellRunner:
         more["seconds"] = round(time.perf_counter() - started, 4)
         report.tell_cell(index, name, status, **more)
         self._ended(cell_id, status, more.get("error_type", ""))
-
-    def _put_back(self) -> None:
-        if self._guard is not None:
-            self._guard.put_back(self._names)
 
     def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], list[Any]]:
         """Run a cell; return its status, details, and its outputs if they are reported."""

@@ -183,6 +183,7 @@ def main(argv: list[str]) -> None:
             if not problem:
                 _do_warmup_run(control, options)
     _close_log_files()
+    cell_runner.guard()
     gc.collect()
     gc.freeze()
     # A server that has just started allocates much and frees little: collecting is wasted time.
