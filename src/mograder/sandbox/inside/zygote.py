@@ -185,6 +185,8 @@ def main(argv: list[str]) -> None:
     _close_log_files()
     cell_runner.guard()
     gc.collect()
+    if hasattr(_libc, "malloc_trim"):  # glibc's: what is not mapped costs nothing at a fork
+        _libc.malloc_trim(0)
     gc.freeze()
     # A server that has just started allocates much and frees little: collecting is wasted time.
     gc.set_threshold(_SELDOM)
