@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from mograder.auth.receipts import make_receipt, moment
+from mograder.auth.receipts import UNSIGNED, Receipt, moment, sign_receipt
 from mograder.clients.course_server import (
     Acknowledgement,
     DraftChanged,
@@ -72,8 +72,7 @@ class DraftCourse(FakeCourse):
         data = file.read_bytes()
         self.submit_elsewhere(data)
         received = START + timedelta(seconds=self.handed)
-        receipt = make_receipt(
-            "s" * 32,
+        unsigned = Receipt(
             assignment=assignment.name,
             user=self.user,
             filename=f"{self.user}.py",
@@ -82,7 +81,9 @@ class DraftCourse(FakeCourse):
             received=moment(received),
             sequence=self.handed,
             late=False,
+            signature=UNSIGNED,
         )
+        receipt = sign_receipt("s" * 32, unsigned)
         return Acknowledgement(f"{self.user}.py", received, receipt=receipt.model_dump_json())
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:

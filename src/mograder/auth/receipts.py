@@ -43,12 +43,15 @@ class Receipt(BaseModel):
     signature: _HEX
 
 
-def make_receipt(secret: str, **facts: object) -> Receipt:
-    """Return a signed receipt of its other fields, for a submission on the disk.
+UNSIGNED = "0" * 64
+"""The signature of a receipt before :func:`sign_receipt`."""
+
+
+def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:
+    """Return the receipt of a submission on the disk with its signature.
 
     Raises: :class:`InvalidInput` for an empty secret.
     """
-    unsigned = Receipt.model_validate({**facts, "signature": "0" * 64})
     signature = signature_of(derived_key(secret, _PURPOSE), _signed(unsigned))
     return unsigned.model_copy(update={"signature": signature})
 

@@ -29,7 +29,7 @@ _log = get_logger(__name__)
 
 
 LetterEvent = tuple[str, Callable[[], LetterRow]]
-"""The key of a letter about an event, and what writes it if there is none yet; blocks."""
+"""The key of a letter about an event, and a function that writes the letter; it blocks."""
 
 Find = Callable[[datetime, datetime], Iterator[LetterEvent]]
 """Yields the events since a time, as they are at another; blocks."""

@@ -1,4 +1,4 @@
-"""What a session is of, and its record in memory; the rows in the database are authoritative."""
+"""The key of a session, and its record in memory; the rows in the database are authoritative."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ class UpdatePreviews:
                 self.on_change(item)
             preview.lines = sorted(lines, key=lambda line: line.user)
             preview.state = PreviewState.DONE
-        except Exception:  # noqa: BLE001 - it must not be said for ever that it runs
+        except Exception:  # noqa: BLE001 - else its state would stay "running"
             _log.exception("the preview of the update of %s failed", item)
             preview.state = PreviewState.FAILED
         finally:

