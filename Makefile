@@ -1,7 +1,7 @@
 # Every habit has one verb; each installs what it needs and may be run again at any time.
 # The verbs that do more than one line live in scripts/, which also work without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-full test-long test-times test-all test-newest test-vm test-deploy test-machines lint format bench bench-hall \
+.PHONY: help setup demo test test-fast test-full test-long test-times test-all test-newest test-vm test-deploy test-machines lint lint-style lint-types lint-imports lint-house format bench bench-hall \
 	docs docs-serve reference release clean
 
 PYTHON := .venv/bin/python
@@ -46,12 +46,20 @@ test-deploy: ## deploy to a fresh Debian in a container, work there, back up and
 test-machines: ## run nodes under Docker Swarm and Slurm, on machines made of namespaces (an hour)
 	@scripts/test-machines
 
-lint: setup ## ruff, mypy (students' commands on every system), import contracts, house rules, promises
+lint: lint-style lint-types lint-imports lint-house ## ruff, mypy (students' commands on every system), import contracts, house rules, promises
+
+lint-style: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+
+lint-types: setup
 	@.venv/bin/mypy
 	@$(PYTHON) -m tests.support.student_side --mypy
+
+lint-imports: setup
 	@.venv/bin/lint-imports
+
+lint-house: setup
 	@$(PYTHON) -m pytest -p no:xdist tests/test_house.py tests/test_promises.py
 
 format: setup ## let ruff format and sort
