@@ -330,6 +330,8 @@ class EnvironmentRoot:
         """Rename a complete build to its key, so that an interrupted build never looks finished."""
         finished = self.path / f".finished-{secrets.token_hex(8)}"
         finished.mkdir()
+        # marimo's log: every program in a sandbox copies the caches.
+        shutil.rmtree(workshop / "caches" / "marimo", ignore_errors=True)
         for part in ("env", "caches"):
             (workshop / part).rename(finished / part)
         (finished / PROJECT).write_text(files.project, "utf-8")
