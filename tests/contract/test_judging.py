@@ -274,6 +274,21 @@ async def test_a_check_that_hangs_in_c_is_ended_and_has_no_result(rig: JudgingRi
     assert of(result, "Q2: double").reason == "the process of this check did not end in time"
 
 
+async def test_a_worker_that_is_stopped_is_waited_for_once(rig: JudgingRig) -> None:
+    checks = [f"check('Q{number}: double', [(double(2) == 4, 'two')])" for number in (1, 2, 3)]
+    source = notebook(
+        "from mograder.runtime import check\n_marks = {'Q1': 1, 'Q2': 1, 'Q3': 1}",
+        "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",
+        *checks,
+    )
+    stops = "def double(v):\n    os.kill(os.getppid(), 19)\n    return 2 * v"
+    result = await rig.judge(source, submission(double=stops), await rig.contract(source))
+    assert [check.state for check in result.checks] == ["judged", "not run", "not run"], result
+    lost = "the notebook's process does not answer: "
+    assert of(result, "Q2: double").reason.startswith(lost)
+    assert of(result, "Q3: double").reason == f"{lost}it did not end a check"
+
+
 OWN_NAMES = ("frames", "serve", "rights", "cell_runner", "own_modules", "numpy_values")
 
 

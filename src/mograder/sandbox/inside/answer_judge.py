@@ -47,6 +47,7 @@ import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
 import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
+import codec_rules as rules  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
 import judged_parts  # type: ignore[import-not-found]
 import label_results  # type: ignore[import-not-found]
@@ -174,6 +175,7 @@ class _Told:
     claims: list[str]
     calls: list[dict[str, Any]]
     number: int
+    lost: bool
     beyond: bool
 
     def __post_init__(self) -> None:
@@ -181,8 +183,10 @@ class _Told:
         texts += tuple(each[name] for each in self.calls for name in each.keys() & {"result"})
         if self.state not in _STATES or not all(type(each) is str for each in texts):
             raise TypeError("not the verdict of a check")
-        if type(self.number) is not int or self.number < 0 or type(self.beyond) is not bool:
-            raise TypeError("not a number of requests, or no truth value")
+        if type(self.number) is not int or self.number < 0:
+            raise TypeError("not a number of requests")
+        if type(self.lost) is not bool or type(self.beyond) is not bool:
+            raise TypeError("not a truth value")
 
     def verdict(self) -> _Verdict:
         results = [label_results.of_data(each) for each in self.results]
@@ -341,10 +345,12 @@ class _Judge:
         """Return a check's verdict and report, from a process of its own.
 
         A check that an answer has misled, such as by a text that it evaluates, may do anything in
-        its process. What that reports counts for this check only; the judge's own report and the
-        seeds of other checks are not there.
+        its process. What that reports counts for this check only, but that it may give up the
+        worker, which leaves other checks without answers; the judge's own report and the seeds of
+        other checks are not there.
         """
-        seconds = self._session.begin()
+        if any(rules.KINDS.intersection(self._book.use(name).kinds) for name in part["answers"]):
+            self._session.start_process()  # now, so that both ends fork at the same time
         reads, tells = os.pipe()
         others = _children()
         child = os.fork()
@@ -352,31 +358,35 @@ class _Judge:
             with contextlib.suppress(BaseException):
                 os.close(reads)
                 self._lines.close()
-                self._judge_here(part, seconds, tells, shares=shares)
+                self._judge_here(part, tells, shares=shares)
             os._exit(0)
         os.close(tells)
         try:
-            told = _read_told(reads, seconds + _GRACE)
+            told = _read_told(reads, self._session.longest() + _GRACE)
         finally:
             os.close(reads)
+            os.kill(child, signal.SIGKILL)
+            # Before what the check has left behind is gone, so that both ends clear up at the same
+            # time: whatever that writes to the worker spoils answers, but makes none.
+            self._session.end()
             _kill_all(child, others)
-        self._session.end()
         if told is None:
             hangs = "the process of this check did not end in time"
             return _Verdict("needs attention", hangs), None
         try:
             found = _Told(**json.loads(told))
             self._session.number = found.number
+            if found.lost:
+                self._session.lose("it did not end a check")
             return found.verdict(), found
         except (TypeError, ValueError, KeyError, RecursionError):
             lost = "the process of this check has ended without a result"
             return _Verdict("needs attention", lost), None
 
-    def _judge_here(
-        self, part: dict[str, Any], seconds: float, tells: int, *, shares: bool
-    ) -> None:
+    def _judge_here(self, part: dict[str, Any], tells: int, *, shares: bool) -> None:
         """Judge a check in its own process, and report to the judge."""
         log = answer_calls.CallLog()
+        seconds = self._session.begin()
         verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
         told = {
             "state": verdict.state,
@@ -385,11 +395,13 @@ class _Judge:
             "claims": sorted(answers.claims),
             "calls": log.calls,
             "number": self._session.number,
+            "lost": self._session.lost,
             "beyond": answers.sharing is not None and answers.sharing.beyond,
         }
         data = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
         while data:
             data = data[os.write(tells, data) :]
+        os.close(tells)  # the judge need not wait until this process has given back its memory
 
     def _attempt(
         self,

@@ -67,7 +67,8 @@ class AnswerSession:
         self._end = 0.0
         self.number = 0
         """Requests until now, in all checks."""
-        self._lost = False
+        self.lost = False
+        """Whether no answer is taken in any check from now on."""
         self._serving = False
         self._nonce = b""
 
@@ -85,9 +86,9 @@ class AnswerSession:
         try:
             frame = self._reader.read(max(self._ran_by - time.monotonic(), _LEAST_SECONDS))
             if frame.head != [0, rules.SERVING] or frame.buffers:
-                self._lose(frames.FrameError("bytes that were not asked for"))
+                self.lose(frames.FrameError("bytes that were not asked for"))
         except frames.FrameError as error:
-            self._lost = True
+            self.lost = True
             self.broken = f"the notebook did not come to its end: {error}"
             if time.monotonic() >= self._ran_by:
                 self.broken = f"the notebook took more than {self._limits.notebook:g} seconds"
@@ -96,17 +97,20 @@ class AnswerSession:
         """Begin the time for all checks."""
         self._last = time.monotonic() + self._limits.submission
 
-    def begin(self) -> float:
-        """Begin a check; return the seconds that it may take, 0 if none are left.
+    def longest(self) -> float:
+        """Return the most seconds that the next check may take, with the end of the one before."""
+        waits = _END_SECONDS if self._nonce else 0
+        return waits + min(self._limits.check, max(self._last - time.monotonic(), 0))
 
-        The worker's process for it begins with the first request but for values, which the worker
-        has encoded before. One that was not ended after the last check answers this one, too.
+    def begin(self) -> float:
+        """Begin a check once the last one has ended; return its seconds, 0 if none are left.
+
+        A worker's process that was not ended after the last check answers this one, too.
         """
         self._await_end()
         now = time.monotonic()
         self._end = min(now + self._limits.check, self._last)
         if now >= self._last:
-            self._lost = True
             self.broken = self.broken or "the time for all checks is over"
             return 0.0
         return self._end - now
@@ -117,20 +121,29 @@ class AnswerSession:
         The next check waits for that. If the worker does not even do that, it is lost, and all
         further checks are not run.
         """
-        if self._lost or self._nonce:
+        if self.lost:
             return
         self._serving = False
         self._nonce = os.urandom(rules.NONCE)
         self._tell(["end"], self._nonce)
 
+    def start_process(self) -> None:
+        """Start the worker's process for a check, unless it has started.
+
+        It answers all requests but those for values, which the worker has encoded before.
+        """
+        if not (self.broken or self._serving):
+            self._serving = True
+            self._tell(["begin", self.number])
+
     def _await_end(self) -> None:
         nonce, self._nonce = self._nonce, b""
-        if not nonce or self._lost:
+        if not nonce or self.lost:
             return
         try:
             self._reader.discard_until(nonce, _END_SECONDS)
         except frames.FrameError as error:
-            self._lose(error)
+            self.lose(error)
         else:
             self._writer = frames.FrameWriter(self._requests)
             self.broken = ""
@@ -139,10 +152,11 @@ class AnswerSession:
         try:
             self._control.write(head, buffers, seconds=self._limits.call)
         except frames.FrameError as error:
-            self._lose(error)
+            self.lose(error)
 
-    def _lose(self, error: Exception) -> None:
-        self._lost = True
+    def lose(self, error: object) -> None:
+        """Take no more answers at all; ``error`` says why."""
+        self.lost = True
         self.broken = f"the notebook's process does not answer: {error}"
 
     def break_off(self, reason: str) -> None:
@@ -156,9 +170,8 @@ class AnswerSession:
 
         ``shares`` says whether its data tells of shared objects, and whether it is the first one.
         """
-        if operation != "pull" and not (self.broken or self._serving):
-            self._serving = True
-            self._tell(["begin", self.number])
+        if operation != "pull":
+            self.start_process()
         if self.broken:
             raise NoAnswer(self.broken)
         self.number += 1
