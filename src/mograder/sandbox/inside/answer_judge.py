@@ -30,6 +30,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import itertools
 import json
 import os
 import pathlib
@@ -265,6 +266,8 @@ class _Judge:
         self._recorder = template.recorder
         self._seen: list[Any] = []
         self._judged_before: dict[int, list[Any]] = {}
+        self._asks_next = False
+        """Whether the check after this one asks the worker for more than values."""
 
     def run(self) -> None:
         """Judge all checks."""
@@ -275,7 +278,10 @@ class _Judge:
         self._session.start_time()
         checks = sorted(self._plan.checks, key=_is_hidden)
         # All are told at the end: what this process does between forks it copies at each of them.
-        judged = [(part, *self._check(part)) for part in checks]
+        judged = []
+        for part, following in itertools.zip_longest(checks, checks[1:]):
+            self._asks_next = following is not None and self._asks(following)
+            judged.append((part, *self._check(part)))
         for each in judged:
             self._tell(*each)
         if self._contract is None:
@@ -349,7 +355,7 @@ class _Judge:
         worker, which leaves other checks without answers; the judge's own report and the seeds of
         other checks are not there.
         """
-        if any(rules.KINDS.intersection(self._book.use(name).kinds) for name in part["answers"]):
+        if self._asks(part):
             self._session.start_process()  # now, so that both ends fork at the same time
         reads, tells = os.pipe()
         others = _children()
@@ -369,6 +375,8 @@ class _Judge:
             # Before what the check has left behind is gone, so that both ends clear up at the same
             # time: whatever that writes to the worker spoils answers, but makes none.
             self._session.end()
+            if self._asks_next:
+                self._session.start_process()
             _kill_all(child, others)
         if told is None:
             hangs = "the process of this check did not end in time"
@@ -382,6 +390,11 @@ class _Judge:
         except (TypeError, ValueError, KeyError, RecursionError):
             lost = "the process of this check has ended without a result"
             return _Verdict("needs attention", lost), None
+
+    def _asks(self, part: dict[str, Any]) -> bool:
+        """Whether a check asks the worker for more than the values of its answers."""
+        uses = [self._book.use(name) for name in part["answers"]]
+        return any(rules.KINDS.intersection(use.kinds) for use in uses)
 
     def _judge_here(self, part: dict[str, Any], tells: int, *, shares: bool) -> None:
         """Judge a check in its own process, and report to the judge."""

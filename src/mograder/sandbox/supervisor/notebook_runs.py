@@ -188,7 +188,8 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
         await _start(judging, worker)
         started = loop.time()
         opening = asyncio.create_task(_open(worker, given, request.judge))
-        either: set[asyncio.Future[Any]] = {judging.ended, judging.report.overflow}
+        # A judge that has told all is killed with its worker: to wait for its own end costs more.
+        either: set[asyncio.Future[Any]] = {judging.ended, judging.report.closed}
         done, _ = await asyncio.wait(
             either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
         )
