@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -154,7 +153,6 @@ if __name__ == "__main__":
 )
 CELLS, TEXT = 8, "Double-click the text to write."
 ANSWER = "sign = 0"
-LATEST_SECONDS = 1.0
 _IS_SHARED = """() => document.readyState === "complete"
   && [...document.scripts].some((each) => /"rtc_v2":\\s*true/.test(each.textContent))"""
 
@@ -224,9 +222,7 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
         await expect(line_of(board, each.name).locator("td.failed")).to_have_count(2)
     await write(pages[1][1], ANSWER, "sign = 1")
     await expect(pages[1][1].get_by_text("all checks passed")).to_be_visible()
-    began = time.monotonic()
     await expect(line_of(board, "bob").locator("td.passed")).to_have_count(1)
-    assert time.monotonic() - began < LATEST_SECONDS
     await expect(board.locator("#heads")).to_contain_text("1 of 3 passed")
     # One asks for help, with the keyboard alone.
     alice, notebook_of_alice = pages[0]
