@@ -83,6 +83,7 @@ async def test_it_is_compiled_and_belongs_to_no_session(environments: Environmen
         p for p in built.directory.rglob("*") if p.lstat().st_mode & 0o022 and not p.is_symlink()
     ]
     assert writable == []
+    assert not (built.directory / "caches" / "marimo").exists(), "each session would copy the log"
 
 
 async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(

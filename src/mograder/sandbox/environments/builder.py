@@ -86,7 +86,7 @@ _BUILD_VARIABLES = {
     "XDG_CACHE_HOME": "caches",
 }
 _WARM = """\
-import importlib.util, marimo, mograder.runtime
+import importlib.util, marimo, mograder.runtime, os, shutil
 importlib.util.find_spec('matplotlib') and __import__('matplotlib.font_manager')
 print('MARIMO', marimo.__version__)
 try:
@@ -95,9 +95,11 @@ try:
 except Exception:
     options = [set()]
 print('ASSET-URL', 'yes' if all('asset_url' in names for names in options) else 'no')
+shutil.rmtree(os.path.join(os.environ['XDG_CACHE_HOME'], 'marimo'), True)
 """
 """Imports the slow modules; prints marimo's version and whether it has ``--asset-url``, an option
-that its help hides."""
+that its help hides. Removes marimo's log, since every program in a sandbox copies the caches; here,
+inside, because a build may have replaced the directory by a link to any path."""
 _EXPLANATION = ("\N{MULTIPLICATION SIGN}", "error:")
 """The beginnings of the line from which on uv explains a failure."""
 LOCK = "lock.txt"
@@ -330,8 +332,6 @@ class EnvironmentRoot:
         """Rename a complete build to its key, so that an interrupted build never looks finished."""
         finished = self.path / f".finished-{secrets.token_hex(8)}"
         finished.mkdir()
-        # marimo's log: every program in a sandbox copies the caches.
-        shutil.rmtree(workshop / "caches" / "marimo", ignore_errors=True)
         for part in ("env", "caches"):
             (workshop / part).rename(finished / part)
         (finished / PROJECT).write_text(files.project, "utf-8")
