@@ -384,7 +384,7 @@ class _Judge:
         try:
             found = _Told(**json.loads(told))
             self._session.number = found.number
-            if found.lost:
+            if found.lost and not self._session.lost:
                 self._session.lose("it did not end a check")
             return found.verdict(), found
         except (TypeError, ValueError, KeyError, RecursionError):
