@@ -43,16 +43,21 @@ def newest_migration() -> str:
     return max(path.name for path in (REPOSITORY / _MIGRATIONS).glob("r*.py"))[1:5]
 
 
-def build_next_release(place: Path) -> Path:
-    """Build its wheel in an empty directory."""
-    source = place / "source"
-    source.mkdir(parents=True)
+def copy_sources(place: Path) -> None:
+    """Copy what a wheel is made of into a new directory."""
+    place.mkdir(parents=True)
     for part in _PARTS:
         found = REPOSITORY / part
         if found.is_dir():
-            shutil.copytree(found, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(found, place / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy2(found, source / part)
+            shutil.copy2(found, place / part)
+
+
+def build_next_release(place: Path) -> Path:
+    """Build its wheel in an empty directory."""
+    source = place / "source"
+    copy_sources(source)
     (source / "src/mograder/__init__.py").write_text(f'__version__ = "{VERSION}"\n', "utf-8")
     text = _MIGRATION.format(newest=newest_migration(), table=TABLE)
     (source / _MIGRATIONS / "r9999_next.py").write_text(text, "utf-8")

@@ -38,6 +38,14 @@ _LINE = "kept_across_a_restart = secrets.token_hex(8)"
 _MARK = f"import secrets\n{_LINE}\nkept_across_a_restart"
 """A cell whose value is only in its kernel's memory."""
 
+_VOLUME_STEP = """
+from mograder.operations.install.options import InstallOptions
+from mograder.operations.install.volume import ensure_volume
+from mograder.processes.host import Host
+ensure_volume(Host(print), InstallOptions(volume="{disk}"), data="/mnt/other")
+"""
+"""The step that mounts a volume, at another place."""
+
 _SEED_UNIT = """\
 [Unit]
 Description=mograder hub server
@@ -192,12 +200,9 @@ def test_b6_a_disk_that_holds_something_is_not_formatted(
     disk = machine.disks[1]
     machine.run(f"wipefs --quiet --all {disk}; {fill.format(disk)}; sync")
     before = machine.run(f"head -c 1M {disk} | sha256sum")
-    script = (REPOSITORY / "scripts" / "deploy-hub-aws.sh").read_text("utf-8")
-    functions = script.removesuffix('main "$@"\nexit 0\n')
-    assert functions != script
-    machine.run("cat > /var/tmp/functions.sh", given=functions.encode())
-    step = f"source /var/tmp/functions.sh; data=/mnt/other volume={disk}; ensure_volume 2>&1"
-    assert "I format nothing that holds" in machine.run(f"({step}); true")
+    step = _VOLUME_STEP.format(disk=disk)
+    said = machine.run("cd / && /opt/mograder/current/bin/python - 2>&1; true", given=step.encode())
+    assert "I format nothing that holds" in said
     assert machine.run(f"head -c 1M {disk} | sha256sum") == before
     assert machine.run("grep -c /mnt/other /etc/fstab", check=False).strip() == "0"
 
@@ -426,8 +431,8 @@ def test_back_again_wants_the_database_of_before(machine: Machine, deployed: str
     assert "mograder-hub is active" in said
     assert machine.run("mograder --version").split()[-1] == __version__
     assert machine.run(supervisor) == before, "sessions go on"
-    assert "would be looked up" in machine.run(
-        "cd / && bash $(find /opt/mograder/current/ -name deploy-hub-aws.sh) --here "
+    assert "belongs to another program" in machine.run(
+        "cd / && bash $(find /opt/mograder/current/ -name deploy-hub-aws.sh) --host h --key k "
         "--mograder-version 1.0 2>&1; true"
     )
 

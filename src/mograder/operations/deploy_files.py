@@ -10,9 +10,6 @@ from pathlib import Path
 import mograder
 from mograder.core.errors import NotFound
 
-DEPLOY_SCRIPT = "deploy-hub-aws.sh"
-"""The script that deploys a hub, from another machine or on the machine itself."""
-
 
 def shipped_file(name: str) -> Path:
     """Return the path of the file of this name.

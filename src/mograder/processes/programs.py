@@ -1,4 +1,4 @@
-"""Programs of this machine that are run to their end: an administrator's script, systemctl, uv.
+"""Programs of this machine that are run to their end: systemctl, uv.
 
 No student code is involved.
 """
@@ -13,27 +13,9 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from mograder.core.errors import InvalidInput, NotFound, TimedOut
+from mograder.core.errors import InvalidInput, TimedOut
 
-_INTERRUPTED = 130
 _ANSWER_SECONDS = 10.0
-
-
-def run_script(script: Path, arguments: Sequence[str]) -> int:
-    """Run a bash script on this process's terminal, and return its exit status.
-
-    Raises: :class:`NotFound` if bash is not installed.
-    """
-    bash = shutil.which("bash")
-    if bash is None:
-        raise NotFound("There is no bash on this machine.")
-    with subprocess.Popen([bash, str(script), *arguments]) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            # The terminal has sent SIGINT to the script as well: let it finish its clean-up.
-            process.wait()
-            return _INTERRUPTED
 
 
 def ask_systemd(units: Sequence[str], properties: Sequence[str]) -> str:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-import packaging
 import pytest
 
 from mograder import __version__
-from mograder.cli.main import run
+from mograder.operations.install.options import STEPS
+from tests.deploy.next_release import copy_sources
 from tests.support.course import REPOSITORY
 from tests.support.hub import outside
 
@@ -46,12 +44,14 @@ def ssh(tmp_path: Path) -> Path:
     return place
 
 
-def deploy(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def deploy(
+    *arguments: str, path: Path | None = None, script: Path = SCRIPT
+) -> subprocess.CompletedProcess[str]:
     """Run the script as a person would."""
     before = f"{path}:" if path else ""
     log = {"SSH_LOG": str(path / "log")} if path else {}
     return subprocess.run(
-        ["bash", str(SCRIPT), *arguments],
+        ["bash", str(script), *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -73,6 +73,13 @@ def key(tmp_path: Path) -> str:
     return str(tmp_path / "key.pem")
 
 
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    file = tmp_path / "mograder_hub-1.0-py3-none-any.whl"
+    file.write_text("a wheel")
+    return file
+
+
 @pytest.mark.full
 def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
     ssh: Path, key: str
@@ -88,31 +95,39 @@ def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
     assert given.startswith(SCRIPT.read_bytes())
     command = calls[-2][-1]
     assert "sudo -n" in command
-    assert (
-        "bash /tmp/mograder-deploy.abcdefgh/deploy.sh --here --volume auto --port 8080" in command
-    )
+    assert f"bash {PLACE}/deploy.sh --here --volume=auto --mograder-version={PLACE}/m" in command
     assert calls[-1][-1] == f"rm -rf {PLACE}", "nothing of it stays there"
 
 
 @pytest.mark.full
-def test_b6_b7_the_volume_and_the_version_reach_the_machine(ssh: Path, key: str) -> None:
-    """B6, B7, and the name that 0.3.16 gave the second."""
-    reference = "git+https://example.org/mograder.git@v1.0"
-    for option in ("--mograder-version", "--mograder-source"):
-        (ssh / "log").unlink(missing_ok=True)
-        wanted = ("--volume", "/dev/xvdf", option, reference, "--user", "admin")
-        assert deploy("--host", "h", "--key", key, *wanted, path=ssh).returncode == 0
-        words = asked(ssh)[-2][-1]
-        assert "--volume /dev/xvdf" in words
-        assert f"--mograder-version {reference}" in words
-        assert "admin@h" in asked(ssh)[0]
+def test_b6_the_options_reach_the_machine(ssh: Path, key: str, wheel: Path) -> None:
+    """B6, and the name that 0.3.16 gave the version."""
+    wanted = ("--volume", "/dev/xvdf", "--mograder-source", str(wheel), "--user", "admin")
+    assert deploy("--host", "h", "--key", key, *wanted, "--internal-ca", "--domain", "x.org",
+                  path=ssh).returncode == 0  # fmt: skip
+    words = asked(ssh)[-2][-1]
+    assert "--volume=/dev/xvdf --internal-ca --domain=x.org" in words
+    assert f"{PLACE}/{wheel.name}" in words
+    assert "admin@h" in asked(ssh)[0]
 
 
 @pytest.mark.full
-def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, tmp_path: Path) -> None:
+def test_b7_a_version_of_git_becomes_a_wheel_here(ssh: Path, key: str, tmp_path: Path) -> None:
+    """B7: a reference, whose wheel is taken along."""
+    source = tmp_path / "source"
+    git = ("git", "-C", str(source), "-c", "user.name=t", "-c", "user.email=t@example.org")
+    copy_sources(source)
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "one"), ("tag", "v1")):
+        subprocess.run([*git, *words], check=True)
+    reference = f"git+file://{source}@v1"
+    done = deploy("--host", "h", "--key", key, "--mograder-version", reference, path=ssh)
+    assert done.returncode == 0, done.stderr
+    assert f"{PLACE}/mograder_hub-{__version__}-py3-none-any.whl" in asked(ssh)[-2][-1]
+
+
+@pytest.mark.full
+def test_b7_a_wheel_of_this_machine_is_taken_along(ssh: Path, key: str, wheel: Path) -> None:
     """B7."""
-    wheel = tmp_path / "mograder_hub-1.0-py3-none-any.whl"
-    wheel.write_text("a wheel")
     assert (
         deploy("--host=h", f"--key={key}", f"--mograder-version={wheel}", path=ssh).returncode == 0
     )
@@ -136,7 +151,7 @@ def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, k
     ours = {each.relative_to(SOURCES).as_posix() for each in files if each.suffix != ".pyc"}
     assert ours <= packed
     assert (
-        f"--mograder-version {PLACE}/mograder_hub-{__version__}-py3-none-any.whl"
+        f"--mograder-version={PLACE}/mograder_hub-{__version__}-py3-none-any.whl"
         in asked(ssh)[-2][-1]
     )
 
@@ -153,116 +168,16 @@ def test_a_name_that_an_index_would_be_asked_for_is_refused(name: str, ssh: Path
 
 
 @pytest.mark.full
-def test_a_copy_that_belongs_to_no_checkout_wants_a_wheel(tmp_path: Path) -> None:
-    """The one inside an installed mograder, and the one that runs on the machine."""
-    copy = tmp_path / SCRIPT.name
-    copy.write_bytes(SCRIPT.read_bytes())
-    done = subprocess.run(
-        ["bash", str(copy), "--host", "h", "--key", "k", "--dry-run"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "Give its wheel file" in done.stderr
-
-
-# ---- the steps, one by one, in a shell that has the script's functions --------------------------
-
-
-def step(place: Path, commands: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run commands with the script's functions, for programs and settings below a directory."""
-    functions = SCRIPT.read_text("utf-8").removesuffix('main "$@"\nexit 0\n')
-    (place / "functions.sh").write_text(functions)
-    settings = "".join(f"{name}={value}\n" for name, value in variables.items())
-    text = (
-        f"source {place}/functions.sh\ntop={place}/top settings={place}/etc\n{settings}{commands}"
-    )
-    return subprocess.run(
-        ["bash", "-c", text],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"], "TMPDIR": str(place)},
-        timeout=120,
-        check=False,
-    )
-
-
-def version(place: Path, number: str, *, units: bool = True) -> Path:
-    """An environment with a mograder of that version, without its program."""
-    home = place / "top" / "versions" / number
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    (packages,) = home.glob("lib/python3*/site-packages")
-    (packages / f"mograder_hub-{number}.dist-info").mkdir()
-    (packages / "mograder").mkdir()
-    (packages / "mograder" / "__init__.py").write_text(f'__version__ = "{number}"\n')
-    (packages / "packaging").symlink_to(Path(packaging.__file__).parent)
-    if units:
-        operations = packages / "mograder" / "operations"
-        operations.mkdir()
-        (operations / "__init__.py").write_text("")
-        (operations / "deploy_files.py").write_text(
-            f"def shipped_file(name):\n    return '{REPOSITORY}/deploy/' + name\n"
-        )
-    return home
-
-
-@pytest.mark.full
-def test_an_older_version_than_the_one_that_runs_is_refused(tmp_path: Path) -> None:
-    """Going back is a decision: --downgrade, or --rollback."""
-    newer, older = version(tmp_path, "1.10.0"), version(tmp_path, "1.9.0")
-    (tmp_path / "top" / "current").symlink_to(newer)
-    done = step(tmp_path, f"examine_version {older}")
-    assert done.returncode == 1
-    assert "mograder 1.9.0 is older than 1.10.0" in done.stderr
-    assert "--rollback" in done.stderr
-    assert step(tmp_path, f"examine_version {newer}").returncode == 0
-    assert step(tmp_path, f"downgrade=yes; examine_version {older}").returncode == 0
-
-
-@pytest.mark.full
-def test_a_version_without_the_units_is_refused_before_anything_changes(tmp_path: Path) -> None:
-    """As 0.3.16 is, which has no operations at all."""
-    done = step(tmp_path, f"examine_version {version(tmp_path, '2.0', units=False)}")
-    assert done.returncode == 1
-    assert "lacks mograder-sessions.service" in done.stderr
-    assert not (tmp_path / "top" / "current").exists()
-    assert "holds no mograder" in step(tmp_path, f"examine_version {tmp_path}").stderr
-
-
-@pytest.mark.full
-def test_a_unit_that_systemd_does_not_accept_is_refused(tmp_path: Path) -> None:
-    home = version(tmp_path, "2.0")
-    units = tmp_path / "units"
-    shutil.copytree(REPOSITORY / "deploy", units)
-    (units / "mograder-hub.service").write_text("[Service]\nType=nonsense\n")
-    (shipped,) = home.glob("lib/python3*/site-packages/mograder/operations/deploy_files.py")
-    shipped.write_text(f"def shipped_file(name):\n    return '{units}/' + name\n")
-    done = step(tmp_path, f"examine_version {home}")
-    assert done.returncode == 1
-    assert "does not accept the units" in done.stderr
-
-
-@pytest.mark.full
-def test_an_empty_file_is_never_written(tmp_path: Path) -> None:
-    unit = tmp_path / "a.service"
-    unit.write_text("[Unit]\n")
-    done = step(tmp_path, f"printf '' | put {unit} 644")
-    assert done.returncode == 1
-    assert unit.read_text() == "[Unit]\n"
-
-
-@pytest.mark.full
-def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
-    homes = [version(tmp_path, f"1.{number}") for number in range(7)]
-    for home in (homes[0], homes[6]):
-        stubs = 'as_account() { :; }; run() { case "$*" in */usr/local*) ;; *) "$@" ;; esac; }\n'
-        assert step(tmp_path, f"{stubs} point_at {home}").returncode == 0
-    assert (tmp_path / "top" / "previous").resolve() == homes[0]
-    assert (tmp_path / "top" / "current").resolve() == homes[6]
-    assert homes[0].exists()
-    assert len(list((tmp_path / "top" / "versions").iterdir())) < 7
+def test_a_copy_of_an_installed_mograder_wants_a_wheel(ssh: Path, key: str, tmp_path: Path) -> None:
+    """It belongs to no checkout; and a lone copy, as on the machine, runs nothing beside it."""
+    copy = tmp_path / "site-packages" / "mograder" / "deploy" / SCRIPT.name
+    shutil.copytree(SOURCES / "mograder" / "operations", copy.parents[1] / "operations")
+    copy.parent.mkdir()
+    for place, said in ((copy, "Give its wheel file"), (tmp_path / "x.sh", "stands alone")):
+        place.write_bytes(SCRIPT.read_bytes())
+        done = deploy("--host", "h", "--key", key, path=ssh, script=place)
+        assert (done.returncode, asked(ssh)) == (1, [])
+        assert said in done.stderr
 
 
 @pytest.mark.full
@@ -270,32 +185,11 @@ def test_a_dry_run_explains_every_step_and_connects_to_nothing(ssh: Path) -> Non
     done = deploy("--host", "h", "--key", "none.pem", "--domain", "x.org", "--dry-run", path=ssh)
     assert done.returncode == 0, done.stderr
     assert asked(ssh) == []
-    steps = set(re.findall(r"^(ensure_\w+)\(\)", SCRIPT.read_text("utf-8"), re.MULTILINE))
-    told = set(re.findall(r"ensure_\w+", done.stdout))
-    assert told == steps - {"ensure_removed", "ensure_unused"}
-    assert "verify" in done.stdout
-
-
-def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other() -> None:
-    """B2 dependencies, B3 the user, B4 the settings, B5 the service; and B8 at the end."""
-    text = SCRIPT.read_text("utf-8")
-    body = text[text.index("deploy_here() {") :]
-    calls = re.findall(r"^  (ensure_\w+|verify|next_steps)$", body, re.MULTILINE)
-    assert calls == [
-        "ensure_system",
-        "ensure_network",
-        "ensure_packages",
-        "ensure_account",
-        "ensure_volume",
-        "ensure_sandbox",
-        "ensure_mograder",
-        "ensure_secret",
-        "ensure_course",
-        "ensure_services",
-        "ensure_front",
-        "verify",
-        "next_steps",
-    ]
+    for name, text in STEPS:
+        assert f"{name} " in done.stdout
+        assert text in done.stdout
+    for word, said in (("--rollback", "the version before"), ("--uninstall", "data, settings")):
+        assert said in deploy("--host", "h", "--key", "k", word, "--dry-run", path=ssh).stdout
 
 
 @pytest.mark.full
@@ -312,7 +206,7 @@ def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other
         (("--host", "h", "--key", "k", "--volume", "/dev/x y"), "--volume wants"),
         (("--host", "h", "--key", "k", "--domain", "x{"), "--domain wants"),
         (("--host", "h", "--key", "k", "--sso-header", "X: y"), "--sso-header wants"),
-        (("--host", "h", "--key", "k", "--internal-ca"), "go with --domain"),
+        (("--host", "h", "--key", "k", "--internal-ca"), "only with --domain"),
         (("--host", "h", "--key", "k", "--frobnicate"), "I do not know --frobnicate"),
         (("--host",), "wants a value"),
     ],
@@ -331,7 +225,7 @@ def test_b6_b7_help_lists_the_options_that_are_promised() -> None:
     text = deploy("--help").stdout
     promised = "host key user volume mograder-version domain sso-header dry-run port"
     for name in promised.split():
-        assert f"--{name} " in text
+        assert f"  --{name}" in text
 
 
 @pytest.mark.full
@@ -341,49 +235,15 @@ def test_a_key_that_is_not_there_is_said_before_anything_is_done(ssh: Path) -> N
     assert "cannot be read" in done.stderr
 
 
-def test_what_is_empty_is_formatted_and_nothing_else() -> None:
-    """Every signature is asked for, of partitions too, before mkfs."""
-    text = SCRIPT.read_text("utf-8")
-    body = text[text.index("format_volume() {") : text.index("mount_volume() {")]
-    assert body.index("wipefs") < body.index("mkfs.ext4")
-    assert body.index("blkid -p") < body.index("mkfs.ext4")
-    assert text.count("mkfs") == 1
-    assert "defaults,nofail" in text
-    assert "UUID=%s" in text
-
-
 @pytest.mark.full
-@pytest.mark.parametrize("script", sorted((REPOSITORY / "scripts").glob("*deploy*")), ids=str)
-def test_shellcheck_has_nothing_to_say(script: Path) -> None:
+@pytest.mark.parametrize(
+    "script", ["scripts/deploy-hub-aws.sh", "scripts/test-deploy", "deploy/mograder-hub"]
+)
+def test_shellcheck_has_nothing_to_say(script: str) -> None:
     done = subprocess.run(
-        ["shellcheck", "--severity=style", str(script)],
+        ["shellcheck", "--severity=style", str(REPOSITORY / script)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.stdout == ""
-
-
-@pytest.mark.full
-def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
-    """A dry run says what it would do and does none of it."""
-    status = run(["hub", "install", "--systemd", "--port", "8123", "--dry-run"])
-    out = capfd.readouterr().out
-    assert status == 0
-    assert "would" in out
-    assert "A dry run: nothing was changed." in out
-    assert "as_account" not in out
-    assert not re.search(r"^\[deploy\] (installing|writing|making)", out, re.MULTILINE)
-
-
-@pytest.mark.full
-def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "uninstall", "--dry-run"]) == 0
-    out = capfd.readouterr().out
-    assert "Left as they are: /srv/mograder, /etc/mograder" in out
-    assert not re.search(r"would run: rm .*/(srv|etc)/mograder( |$)", out)
-
-
-def test_hub_install_says_that_it_knows_systemd_only(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "install"]) == 2
-    assert "--systemd" in capfd.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.operations.deploy_files import DEPLOY_SCRIPT, shipped_file
+from mograder.operations.deploy_files import shipped_file
 from tests.support.course import REPOSITORY
 
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
@@ -173,6 +173,6 @@ def test_a_backup_that_failed_starts_the_alarm() -> None:
     assert unit(TIMER)["Persistent"] == ["true"]
 
 
-@pytest.mark.parametrize("name", [*ALL, DEPLOY_SCRIPT])
+@pytest.mark.parametrize("name", [*ALL, "deploy-hub-aws.sh", "mograder-hub"])
 def test_what_an_administrator_needs_comes_with_the_program(name: str) -> None:
     assert shipped_file(name).is_file()

@@ -1,0 +1,115 @@
+"""The hub's secret, and the directory of its course."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tempfile
+from pathlib import Path
+
+from mograder.core.errors import InvalidInput
+from mograder.operations.install.network import BUILD_ENV, BUILD_ENV_HEAD
+from mograder.operations.install.options import InstallOptions
+from mograder.operations.install.system import ACCOUNT, as_account
+from mograder.operations.install.volume import DATA
+from mograder.operations.install.written_files import SETTINGS, put
+from mograder.processes.host import Host
+
+COURSE = f"{DATA}/course"
+SECRET = f"{SETTINGS}/hub-secret"
+HUB_UNIT = "/etc/systemd/system/mograder-hub.service"
+_ENV = f"{SETTINGS}/env"
+_ENV_HEAD = (
+    "# Variables of the hub, such as MOGRADER_DATABASE_URL. The secret is in\n"
+    "# hub-secret beside this file.\n"
+)
+_EARLIER_SECRET = re.compile(r'(?m)^(?:Environment=)?"?MOGRADER_HUB_SECRET=([^"<\n][^"\n]*)"?$')
+
+
+def ensure_secret(host: Host) -> None:
+    """Make the hub's secret, or take over the one of a deployment by hand or by 0.3.16.
+
+    With another secret, all tokens would be void.
+    """
+    host.step("The hub's secret")
+    host.run("install", "-d", "-m", "755", str(host.path(SETTINGS)))
+    file = host.path(SECRET)
+    if file.exists() and file.stat().st_size:
+        host.say("there, and kept")
+        host.run("chmod", "600", str(file))
+    elif host.dry:
+        host.say(f"would write {SECRET}")
+    else:
+        put(host, SECRET, (_earlier_secret(host) or secrets.token_hex(32)) + "\n", 0o600)
+    if not host.path(_ENV).exists():
+        put(host, _ENV, _ENV_HEAD, 0o600)
+    if not host.path(BUILD_ENV).exists():
+        put(host, BUILD_ENV, BUILD_ENV_HEAD)
+
+
+def _earlier_secret(host: Host) -> str:
+    found = ""
+    for name in (_ENV, HUB_UNIT):
+        path = host.path(name)
+        if path.exists():
+            found = next(reversed(_EARLIER_SECRET.findall(path.read_text("utf-8"))), found)
+    if found:
+        host.say("taken over from the deployment before")
+    return found
+
+
+def ensure_course(host: Host, options: InstallOptions) -> None:
+    """Make the course's directories, and a ``mograder.toml`` if there is none.
+
+    Raises: :class:`InvalidInput` if the existing one lacks ``session_url``.
+    """
+    host.step(f"The course in {COURSE}")
+    owned = ("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m")
+    host.run(*owned, "750", COURSE, f"{DATA}/hub-notebooks")
+    # Packages and marimo's files, which a web server may read; they are built again when missing.
+    host.run(*owned, "755", f"{DATA}/environments")
+    path = host.path(f"{COURSE}/mograder.toml")
+    if not path.exists():
+        host.act("writing mograder.toml")
+        if not host.dry:
+            with tempfile.TemporaryDirectory(prefix="mograder-course-") as scratch:
+                Path(scratch).chmod(0o755)
+                new = Path(scratch, "mograder.toml")
+                new.write_text(course_settings(options), "utf-8")
+                as_account(host, "install", "-m", "640", str(new), str(path))
+        return
+    host.say("mograder.toml: there, and kept")
+    text = path.read_text("utf-8", "replace")
+    if options.domain and f"https://{options.domain}" not in text:
+        host.warn(f"see that [hub] public_url in it is https://{options.domain}")
+    if options.session_domain and f"{{session}}.{options.session_domain}" not in text:
+        raise InvalidInput(
+            f"[hub] session_url in {path} has to be "
+            f'"https://{{session}}.{options.session_domain}"; write it there, and run this again.'
+        )
+
+
+def course_settings(options: InstallOptions) -> str:
+    """Return the text of a new ``mograder.toml``."""
+    public = []
+    if options.domain:
+        public.append(f'public_url = "https://{options.domain}"')
+    if options.session_domain:
+        public.append(f'session_url = "https://{{session}}.{options.session_domain}"')
+    lines = [
+        '# The settings of this course; "mograder config show" lists all of them.',
+        '# How students hand in: add [moodle] or [https] here (docs, "Files and settings").',
+        "",
+        "[hub]",
+        'host = "127.0.0.1"',
+        f"port = {options.port}",
+        f'notebooks_dir = "{DATA}/hub-notebooks"',
+        f'environments_dir = "{DATA}/environments"',
+        f'trusted_header = "{options.sso_header}"',
+        "instructors = []",
+        *public,
+        "",
+        "[security]",
+        "use_bubblewrap = true",
+    ]
+    return "\n".join(lines) + "\n"

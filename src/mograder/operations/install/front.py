@@ -1,0 +1,98 @@
+"""Caddy in front of the hub, and the lines that an administrator adds to it."""
+
+from __future__ import annotations
+
+from mograder.core.errors import Conflict, MograderError
+from mograder.core.settings import load_settings
+from mograder.operations.fronts.caddy import caddy_config
+from mograder.operations.fronts.front import FrontOptions, front_of
+from mograder.operations.install.course import COURSE
+from mograder.operations.install.options import InstallOptions
+from mograder.operations.install.services import start
+from mograder.operations.install.written_files import put
+from mograder.processes.host import Host
+
+CADDYFILE = "/etc/caddy/Caddyfile"
+SITE = "/etc/caddy/mograder.caddy"
+IMPORT = "import mograder.caddy"
+_OWN_LINES = {
+    "site": 'Lines of your own for the hub\'s site, such as "log".',
+    "route": "Lines of your own before everything else, such as a sign-on's: see Single sign-on.",
+}
+
+
+def ensure_front(host: Host, options: InstallOptions) -> None:
+    """Write Caddy's configuration for the domain, if there is one, and have Caddy take it.
+
+    Raises: :class:`Conflict` if another web server has its ports, :class:`MograderError`.
+    """
+    if not options.domain:
+        return
+    host.step(f"Caddy for https://{options.domain}/")
+    if host.dry:
+        host.say("would write its configuration, and have Caddy take it")
+        return
+    demand_free_ports(host, options.domain)
+    for name, text in _OWN_LINES.items():
+        file = f"/etc/caddy/mograder.d/{name}.caddy"
+        if not host.path(file).exists():
+            put(host, file, f"# {text}\n# mograder never changes this file.\n")
+    changed = put(host, SITE, front_text(host, options))
+    main = host.path(CADDYFILE)
+    text = main.read_text("utf-8")
+    if IMPORT not in text.splitlines():
+        host.say(f"importing it in {CADDYFILE}")
+        changed = True
+        with main.open("a", encoding="utf-8") as file_:
+            file_.write(f"\n{IMPORT}\n")
+    if not changed:
+        host.say("as it should be")
+        return
+    if not host.succeeds("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"):
+        raise MograderError(
+            "Caddy refuses its configuration.",
+            hint=f"See: caddy validate --config {CADDYFILE} --adapter caddyfile",
+        )
+    host.run("systemctl", "enable", "--quiet", "caddy")
+    start(host, "caddy", verb="reload-or-restart")
+
+
+def demand_free_ports(host: Host, domain: str) -> None:
+    """Refuse another web server on Caddy's ports: browsers would see that one.
+
+    Raises: :class:`Conflict`.
+    """
+    listening = host.ask("ss", "-ltnpH", "( sport = :80 or sport = :443 )").splitlines()
+    taken = [line for line in listening if '"caddy"' not in line]
+    if taken and not host.succeeds("systemctl", "is-active", "--quiet", "caddy"):
+        raise Conflict(
+            "Another program listens on port 80 or 443, which Caddy needs:\n" + "\n".join(taken),
+            hint="Stop it, or deploy without --domain and put that web server in front of the hub: "
+            f"mograder hub proxy-config nginx --domain {domain}",
+        )
+
+
+def front_text(host: Host, options: InstallOptions) -> str:
+    """Return the configuration of ``mograder hub proxy-config caddy``, with this site's lines."""
+    user = options.remote_user or ("{http.vars.mograder_user}" if options.sso_proxy else "")
+    front = FrontOptions(
+        domain=options.domain,
+        user=user,
+        session_certificate=options.session_certificate,
+        session_key=options.session_key if options.session_certificate else "",
+    )
+    text = caddy_config(front_of(load_settings(host.path(COURSE)), front))
+    own = []
+    if options.internal_ca:
+        own.append("\ttls internal\n")
+    if options.sso_proxy:
+        # Before everything else: the sign-on's user is read only from where it comes from.
+        own.append(f"\t@mograder_sso remote_ip {options.sso_proxy}\n")
+        header = f"{{http.request.header.{options.sso_header}}}"
+        own.append(f"\tvars @mograder_sso mograder_user {header}\n")
+    site = f"https://{options.domain} {{\n"
+    text = text.replace(site, site + "".join(own))
+    if options.session_domain and not options.session_certificate:
+        site = f"https://*.{options.session_domain} {{\n"
+        text = text.replace(site, site + "\ttls internal\n")
+    return text

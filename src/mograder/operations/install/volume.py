@@ -1,0 +1,119 @@
+"""The disk of the data, at ``/srv/mograder`` (B6, B21)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from mograder.core.errors import Conflict, MograderError, NotFound
+from mograder.core.files.atomic_file import write_file
+from mograder.operations.install.options import InstallOptions
+from mograder.processes.host import Host
+
+DATA = "/srv/mograder"
+_FSTAB = "/etc/fstab"
+_USUAL_DISK = "/dev/nvme1n1"
+_KEPT_KINDS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")
+
+
+def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> None:
+    """Mount the disk at ``data``; make a file system only on one that is empty.
+
+    Raises: :class:`NotFound`, :class:`Conflict`.
+    """
+    host.step(f"The data's place, {data}")
+    device = options.volume
+    if device == "auto":
+        device = _usual_disk(host, data)
+    if device in ("", "none"):
+        if host.succeeds("mountpoint", "-q", data):
+            host.say("a volume is mounted there")
+        else:
+            host.say("on the machine's own disk (--volume gives it one that outlives the machine)")
+        host.run("install", "-d", "-m", "755", data)
+        return
+    if not Path(device).is_block_device():
+        here = host.ask("lsblk", "-dno", "NAME,SIZE,MODEL")
+        hint = f"Attach it, or choose another; here are:\n{here}"
+        raise NotFound(f"There is no disk {device}.", hint=hint)
+    device = str(Path(device).resolve())
+    if host.ask("findmnt", "-no", "SOURCE", data) != device:
+        _demand_unused(host, device, data)
+    kind = _probe(host, device, "TYPE")
+    if not kind:
+        _format(host, device)
+    elif kind in _KEPT_KINDS:
+        host.say(f"it carries {kind}: kept as it is")
+    else:
+        raise _not_empty(f"{device} carries {kind}, which is no file system to mount", device)
+    _mount(host, device, data)
+
+
+def _usual_disk(host: Host, data: str) -> str:
+    """Return the EBS volume of the usual name or "": an instance's own disk forgets at a stop."""
+    if host.succeeds("mountpoint", "-q", data) or not Path(_USUAL_DISK).is_block_device():
+        return ""
+    model = host.ask("lsblk", "-dno", "MODEL", _USUAL_DISK)
+    return _USUAL_DISK if "Elastic Block Store" in model else ""
+
+
+def _probe(host: Host, device: str, name: str) -> str:
+    return host.ask("blkid", "-p", "-o", "value", "-s", name, device)
+
+
+def _not_empty(what: str, device: str) -> Conflict:
+    return Conflict(
+        f"{what}; I format nothing that holds something.",
+        hint=f"If it may go: wipefs --all {device}",
+    )
+
+
+def _demand_unused(host: Host, device: str, data: str) -> None:
+    mounted = host.ask("lsblk", "-nro", "MOUNTPOINT", device).split()
+    if mounted:
+        raise Conflict(f"{device} is in use at {mounted[0]}.")
+    place = host.path(data)
+    if place.is_dir() and any(place.iterdir()):
+        if host.succeeds("mountpoint", "-q", data):
+            raise Conflict(f"Another disk is mounted at {data}.")
+        raise Conflict(
+            f"There is data in {data}, which a volume mounted over it would hide.",
+            hint="Move it away, run this again, and move it back; or say --volume none.",
+        )
+
+
+def _format(host: Host, device: str) -> None:
+    """Make a file system on what is empty to the last signature, also of partitions."""
+    parts = host.ask("lsblk", "-nro", "NAME", device).splitlines()
+    if len(parts) != 1 or host.ask("blkid", "-p", device) or host.ask("wipefs", device):
+        raise _not_empty(
+            f"{device} is not empty (partitions or the signature of something)", device
+        )
+    host.act(f"{device} is empty: making a file system on it")
+    host.run("mkfs.ext4", "-q", "-L", "mograder", device)
+
+
+def _mount(host: Host, device: str, data: str) -> None:
+    fstab = host.path(_FSTAB)
+    lines = fstab.read_text("utf-8").splitlines() if fstab.exists() else []
+    if not any(line.split("#")[0].split()[1:2] == [data] for line in lines):
+        host.act(
+            "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
+        )
+        if not host.dry:
+            uuid, kind = _probe(host, device, "UUID"), _probe(host, device, "TYPE")
+            if not uuid:
+                raise MograderError(f"{device} has no UUID.")
+            lines.append(
+                f"UUID={uuid} {data} {kind} defaults,nofail,x-systemd.device-timeout=30s 0 2"
+            )
+            mode = fstab.stat().st_mode & 0o777 if fstab.exists() else 0o644
+            write_file(fstab, "".join(f"{line}\n" for line in lines).encode(), mode)
+            host.run("systemctl", "daemon-reload")
+    if host.succeeds("mountpoint", "-q", data):
+        host.say("mounted")
+        return
+    if not host.dry:
+        with suppress(FileExistsError):
+            host.path(data).mkdir(parents=True)
+    host.run("mount", data)

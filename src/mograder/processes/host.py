@@ -1,0 +1,122 @@
+"""Programs of this machine, run by root for an installation, each told or only told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mograder.core.errors import MograderError
+
+
+class Host:
+    """This machine, as an installation changes it: what it does, it tells.
+
+    In a ``dry`` run nothing is changed: each change is told instead. ``root`` is the directory that
+    stands for "/" in the paths of files. ``environment`` is added to that of each program.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], None], *, dry: bool = False, root: Path = Path("/")
+    ) -> None:
+        self.dry = dry
+        self.environment: dict[str, str] = {}
+        self.problems = 0
+        self._tell = tell
+        self._root = root
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file that an absolute name stands for."""
+        return self._root / name.lstrip("/")
+
+    def step(self, text: str) -> None:
+        """Tell that a step begins."""
+        self._tell(f"[deploy] == {text}")
+
+    def say(self, text: str) -> None:
+        """Tell a line."""
+        self._tell(f"[deploy] {text}")
+
+    def act(self, text: str) -> None:
+        """Tell a change that follows, or that would."""
+        self.say(f"(a dry run, so not done:) {text}" if self.dry else text)
+
+    def warn(self, text: str) -> None:
+        """Tell something that a person should look at."""
+        self._tell(f"[deploy] !! {text}")
+
+    def verified(self, good: bool, right: str, wrong: str) -> None:
+        """Tell the result of a check; count it if it failed."""
+        if good:
+            self.say(f"ok: {right}")
+        else:
+            self.warn(wrong)
+            self.problems += 1
+
+    def run(self, *command: str, variables: Mapping[str, str] | None = None) -> None:
+        """Run a program that changes something; its errors go to the terminal.
+
+        Raises: :class:`MograderError` if its exit status is not 0.
+        """
+        if not self.attempt(*command, variables=variables):
+            raise MograderError(f"{' '.join(command)} failed; its output is above.")
+
+    def attempt(
+        self, *command: str, variables: Mapping[str, str] | None = None, shown: bool = False
+    ) -> bool:
+        """Run a program that changes something; return whether its exit status is 0.
+
+        ``shown``: its output goes to the terminal as well, not only its errors.
+        """
+        if self.dry:
+            self.say(f"would run: {' '.join(command)}")
+            return True
+        output = None if shown else subprocess.DEVNULL
+        return self._run(command, variables or {}, output).returncode == 0
+
+    def ask(self, *command: str) -> str:
+        """Return the output of a program that changes nothing; "" if it failed or is missing."""
+        if not self.has(command[0]):
+            return ""
+        done = self._run(command, {}, subprocess.PIPE, errors=subprocess.DEVNULL)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    def succeeds(self, *command: str) -> bool:
+        """Run a program that changes nothing; return whether its exit status is 0."""
+        if not self.has(command[0]):
+            return False
+        quiet = subprocess.DEVNULL
+        return self._run(command, {}, quiet, errors=quiet).returncode == 0
+
+    def told_by(self, *command: str, variables: Mapping[str, str]) -> str:
+        """Return what a program that changes nothing writes to stderr, whatever its status."""
+        return self._run(command, variables, subprocess.DEVNULL, errors=subprocess.PIPE).stderr
+
+    def has(self, program: str) -> bool:
+        """Return whether a program is installed."""
+        return shutil.which(program, path=self._environment({})["PATH"]) is not None
+
+    def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        own = {**os.environ, **self.environment, **variables}
+        own["PATH"] = f"{own.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        return own
+
+    def _run(
+        self,
+        command: tuple[str, ...],
+        variables: Mapping[str, str],
+        output: int | None,
+        errors: int | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env=self._environment(variables),
+            text=True,
+            errors="replace",
+            check=False,
+        )

@@ -1,0 +1,284 @@
+"""The steps of ``mograder hub install``, on a directory instead of a machine (B1-B8).
+
+The machine's side as a whole runs in ``make test-deploy``.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mograder.cli.main import run
+from mograder.core.errors import Conflict, MograderError, NotFound
+from mograder.operations.install import options, steps
+from mograder.operations.install.network import ensure_network
+from mograder.operations.install.options import STEPS, InstallOptions
+from mograder.operations.install.program import examine, point_at
+from mograder.operations.install.services import UNIT_PLACE, ensure_services
+from mograder.operations.install.steps import uninstall
+from mograder.operations.install.volume import ensure_volume
+from mograder.operations.install.written_files import put
+from tests.support.course import REPOSITORY
+from tests.unit.deploy.machine import FakeHost, make_current, version
+
+_UNIT = f"{UNIT_PLACE}/mograder-hub.service"
+
+
+@pytest.mark.full
+def test_an_older_version_than_the_one_that_runs_is_refused(tmp_path: Path) -> None:
+    """Going back is a decision: --downgrade, or --rollback."""
+    newer, older = version(tmp_path, "1.10.0"), version(tmp_path, "1.9.0")
+    make_current(tmp_path, newer)
+    host = FakeHost(tmp_path)
+    with pytest.raises(Conflict, match=r"mograder 1\.9\.0 is older than 1\.10\.0.*--rollback"):
+        examine(host, older, older_too=False)
+    examine(host, newer, older_too=False)
+    examine(host, older, older_too=True)
+
+
+@pytest.mark.full
+def test_a_version_without_the_units_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    """As 0.3.16 is, which has no operations at all."""
+    host = FakeHost(tmp_path)
+    with pytest.raises(NotFound, match=r"lacks mograder-sessions\.service"):
+        examine(host, version(tmp_path, "2.0", files=None), older_too=False)
+    with pytest.raises(NotFound, match="holds no mograder"):
+        examine(host, tmp_path, older_too=False)
+
+
+@pytest.mark.full
+def test_a_unit_that_systemd_does_not_accept_is_refused(tmp_path: Path) -> None:
+    units = tmp_path / "units"
+    shutil.copytree(REPOSITORY / "deploy", units)
+    (units / "mograder-hub.service").write_text("[Service]\nType=nonsense\n")
+    with pytest.raises(Conflict, match="does not accept the units"):
+        examine(FakeHost(tmp_path), version(tmp_path, "2.0", files=units), older_too=False)
+
+
+@pytest.mark.full
+def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
+    homes = [version(tmp_path, f"1.{number}") for number in range(7)]
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    for home in (homes[0], homes[6]):
+        assert point_at(FakeHost(tmp_path), home)
+    top = tmp_path / "opt" / "mograder"
+    assert (top / "previous").resolve() == homes[0]
+    assert (top / "current").resolve() == homes[6]
+    assert homes[0].exists()
+    assert len(list((top / "versions").iterdir())) < 7
+
+
+@pytest.mark.full
+def test_a_program_that_was_replaced_in_its_place_is_restarted_and_told(tmp_path: Path) -> None:
+    home = version(tmp_path, "1.0.0")
+    make_current(tmp_path, home)
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    assert not point_at(FakeHost(tmp_path), home)
+    (info,) = home.glob("lib/python3*/site-packages/mograder_hub-*.dist-info")
+    later = info.stat().st_mtime + 60
+    os.utime(info, (later, later))
+    host = FakeHost(tmp_path)
+    assert point_at(host, home)
+    assert "was replaced while it was the current one" in host.text
+    os.utime(info, (later - 120, later - 120))
+    assert not point_at(FakeHost(tmp_path), home), "and only once"
+    assert (tmp_path / "opt/mograder/current").resolve() == home
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("port", "restarted"), [(8080, None), (8123, "mograder-hub.socket mograder-hub.service")]
+)
+def test_n7_another_port_starts_the_socket_anew(
+    tmp_path: Path, port: int, restarted: str | None
+) -> None:
+    make_current(tmp_path, version(tmp_path, "1.0.0"))
+    ensure_services(FakeHost(tmp_path), 8080, program_changed=False)
+    host = FakeHost(tmp_path)
+    ensure_services(host, port, program_changed=False)
+    wanted = [] if restarted is None else [f"systemctl restart {restarted}"]
+    assert [line for line in host.ran if " restart " in line] == wanted
+    assert f"127.0.0.1:{port}" in (tmp_path / UNIT_PLACE[1:] / "mograder-hub.socket").read_text()
+
+
+@pytest.mark.full
+def test_a_dry_run_says_of_each_thing_that_it_is_not_done(tmp_path: Path) -> None:
+    """Beside the restart: somebody's own unit, and the site's authority."""
+    certificate = tmp_path / "site.crt"
+    certificate.write_text("-----BEGIN CERTIFICATE-----")
+    make_current(tmp_path, version(tmp_path, "1.0.0"))
+    (tmp_path / UNIT_PLACE[1:]).mkdir(parents=True)
+    (tmp_path / _UNIT[1:]).write_text("[Service]\n")
+    host = FakeHost(tmp_path, dry=True)
+    ensure_network(host, InstallOptions(ca_file=str(certificate)))
+    ensure_services(host, 8080, program_changed=True)
+    for text in ("a unit of your own", "trusting the certificates", "restarting the hub"):
+        assert f"(a dry run, so not done:) {text}" in host.text
+    assert not [line for line in host.ran if "restart" in line]
+    assert (tmp_path / _UNIT[1:]).read_text() == "[Service]\n"
+
+
+def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other() -> None:
+    """B2 dependencies, B3 the user, B4 the settings, B5 the service; and B8 at the end.
+
+    A dry run from afar names the same.
+    """
+    taken = re.findall(r"\b(ensure_\w+|verify)\(", inspect.getsource(steps.install))
+    assert taken == [name for name, _ in STEPS]
+    order = ["ensure_packages", "ensure_account", "ensure_course", "ensure_services", "verify"]
+    assert sorted(order, key=taken.index) == order
+
+
+_DISK = "/dev/loop0"
+_EMPTY = {
+    "findmnt": (1, ""),
+    "lsblk -nro NAME": (0, "loop0\n"),
+    "lsblk -nro MOUNTPOINT": (0, "\n"),
+    "blkid -p": (2, ""),
+    "mountpoint": (1, ""),
+}
+
+
+@pytest.fixture
+def _disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_block_device", lambda path: str(path) == _DISK)
+
+
+@pytest.mark.usefixtures("_disk")
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"lsblk -nro NAME": (0, "loop0\nloop0p1\n")},
+        {"wipefs": (0, "0x1fe dos\n")},
+        {"blkid -p -o value -s TYPE": (0, "swap\n")},
+        {"blkid -p /dev": (0, "/dev/loop0: PTTYPE=dos\n")},
+    ],
+    ids=["partitions", "signature", "swap", "table"],
+)
+def test_b6_what_is_not_empty_is_not_formatted(
+    tmp_path: Path, found: dict[str, tuple[int, str]]
+) -> None:
+    """Every signature is asked for, of partitions too, before mkfs."""
+    host = FakeHost(tmp_path, found | {key: _EMPTY[key] for key in _EMPTY if key not in found})
+    with pytest.raises(Conflict, match="I format nothing that holds something"):
+        ensure_volume(host, InstallOptions(volume=_DISK))
+    assert not [line for line in host.ran if "mkfs" in line or line.startswith("mount ")]
+
+
+@pytest.mark.usefixtures("_disk")
+def test_b6_b21_an_empty_disk_is_formatted_and_found_by_its_uuid(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("# /srv/mograder is free\n/dev/sda1 / ext4 defaults 0 1\n")
+
+    class Formatting(FakeHost):
+        """Has a file system once it is made."""
+
+        def ask(self, *command: str) -> str:
+            made = any(line.startswith("mkfs.ext4") for line in self.ran)
+            values = {"TYPE": "ext4", "UUID": "1234-5678"}
+            return values[command[5]] if made and command[0] == "blkid" else super().ask(*command)
+
+    host = Formatting(tmp_path, _EMPTY)
+    ensure_volume(host, InstallOptions(volume=_DISK))
+    assert f"mkfs.ext4 -q -L mograder {_DISK}" in host.ran
+    line = (tmp_path / "etc/fstab").read_text().splitlines()[-1]
+    assert line.split()[:3] == ["UUID=1234-5678", "/srv/mograder", "ext4"]
+    assert "nofail" in line
+    assert host.ran[-1] == "mount /srv/mograder"
+
+
+@pytest.mark.usefixtures("_disk")
+def test_b6_data_that_a_volume_would_hide_is_told(tmp_path: Path) -> None:
+    (tmp_path / "srv/mograder/course").mkdir(parents=True)
+    with pytest.raises(Conflict, match="would hide"):
+        ensure_volume(FakeHost(tmp_path, _EMPTY), InstallOptions(volume=_DISK))
+    with pytest.raises(NotFound, match="There is no disk /dev/none"):
+        ensure_volume(FakeHost(tmp_path, _EMPTY), InstallOptions(volume="/dev/none"))
+
+
+def test_an_empty_file_is_never_written(tmp_path: Path) -> None:
+    (tmp_path / "a.service").write_text("[Unit]\n")
+    with pytest.raises(MograderError, match="nothing to write"):
+        put(FakeHost(tmp_path), "/a.service", "")
+    assert (tmp_path / "a.service").read_text() == "[Unit]\n"
+
+
+def test_a_file_that_no_list_names_is_not_said_to_be_changed(tmp_path: Path) -> None:
+    """At the first upgrade there is no list; what is as it should be joins it."""
+    for name in ("same", "other"):
+        (tmp_path / name).write_text("one\n")
+    host = FakeHost(tmp_path)
+    assert not put(host, "/same", "one\n")
+    assert put(host, "/same", "two\n")
+    assert put(host, "/other", "two\n")
+    warnings = [line for line in host.told if "!!" in line]
+    assert len(warnings) == 1
+    assert "/other was not written by this script, as far as it knows" in warnings[0]
+
+
+def test_a_file_that_somebody_changed_is_kept_and_told(tmp_path: Path) -> None:
+    file, host = tmp_path / "mograder.caddy", FakeHost(tmp_path)
+    put(host, "/mograder.caddy", "one\n")
+    put(host, "/mograder.caddy", "two\n")
+    assert "!!" not in host.text, "what we wrote ourselves is no one's"
+    file.write_text("two\nand a line of mine\n")
+    put(host, "/mograder.caddy", "three\n")
+    assert file.read_text() == "three\n"
+    assert "/mograder.caddy was changed by somebody" in host.text
+    assert "that copy is kept" in host.text
+    (copy,) = (tmp_path / "etc/mograder/kept").iterdir()
+    assert copy.read_text() == "two\nand a line of mine\n"
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:
+    certificate = tmp_path / "usr/local/share/ca-certificates/mograder-site.crt"
+    certificate.parent.mkdir(parents=True)
+    certificate.touch()
+    host = FakeHost(tmp_path, dry=True)
+    uninstall(host)
+    name = "/usr/local/share/ca-certificates/mograder-site.crt"
+    assert f"[deploy] would run: rm -f {name}" in host.told
+
+
+@pytest.mark.full
+def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
+    """A dry run says what it would do and does none of it."""
+    assert run(["hub", "install", "--systemd", "--port", "8123", "--dry-run"]) == 0
+    out = capfd.readouterr().out
+    assert "would" in out
+    assert "A dry run: nothing was changed." in out
+    assert not re.search(r"^\[deploy\] (installing|writing|making)", out, re.MULTILINE)
+
+
+@pytest.mark.full
+def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "uninstall", "--dry-run"]) == 0
+    out = capfd.readouterr().out
+    assert "Left as they are: /srv/mograder, /etc/mograder" in out
+    assert not re.search(r"would run: rm .*/(srv|etc)/mograder( |$)", out)
+
+
+def test_hub_install_says_that_it_knows_systemd_only(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "install"]) == 2
+    assert "--systemd" in capfd.readouterr().err
+
+
+def test_hub_install_checks_its_options_too(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["hub", "install", "--systemd", "--port", "80"]) == 2
+    assert "--port wants" in capfd.readouterr().err
+
+
+def test_the_options_need_an_old_python_and_nothing_of_ours() -> None:
+    """The script runs that file on an administrator's computer."""
+    tree = ast.parse(Path(options.__file__).read_text("utf-8"), feature_version=(3, 8))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports for alias in node.names if isinstance(node, ast.Import)}
+    names |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+    assert names <= {"__future__", "dataclasses", "pathlib", "re", "sys", "textwrap"}
