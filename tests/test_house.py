@@ -21,6 +21,7 @@ pytestmark = pytest.mark.full
 REPOSITORY = Path(__file__).parent.parent
 MODULE_LINES = 800
 FUNCTION_LINES = 50
+TEMPLATE_COLUMNS = 160
 NESTING = 3
 
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -48,12 +49,14 @@ COMPANIONS = ("mograder.judging", "mograder.marks", "mograder.remote")
 """Modules that ``runtime`` may import: the slim wheel contains these and the runtime only."""
 
 _MEASURED = ("src", "tests", "bench", "scripts")
-_READ = (*_MEASURED, "docs", "examples", ".ci")
+_READ = (*_MEASURED, "docs", "examples", "deploy", ".ci")
 _TOP_FILES = ("*.md", "*.toml", "*.yml", "*.yaml", "Makefile", ".importlinter", ".ci/*")
 _SUFFIXES = {
     *(".py", ".md", ".toml", ".sh", ".yml", ".yaml", ".html", ".css", ".js", ".conf", ".j2"),
     "",
 }
+_PROGRAMS = {".sh", ".html", ".css", ".js", ".conf", ".j2", ""}
+_PROGRAM_PLACES = ("src/", "scripts/", "deploy/", ".ci/")
 _BLOCKS = (
     ast.If,
     ast.For,
@@ -168,6 +171,28 @@ def test_no_module_is_longer_than_a_person_reads_at_once() -> None:
         _name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _python_files()
     }
     _judge(lengths, MODULE_LINES, {}, "lines of a module")
+
+
+def test_no_other_program_page_or_style_is_longer_than_a_module() -> None:
+    """Shell scripts, pages' scripts and styles, templates, configurations of web servers."""
+    lengths = {
+        _name(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in _text_files()
+        if path.suffix in _PROGRAMS and _name(path).startswith(_PROGRAM_PLACES)
+    }
+    assert "scripts/deploy-hub-aws.sh" in lengths
+    _judge(lengths, MODULE_LINES, {}, "lines")
+
+
+def test_no_line_of_a_template_is_wider_than_a_window() -> None:
+    wide = {
+        f"{_name(path)}:{number}"
+        for path in _text_files()
+        if path.suffix in {".html", ".j2"} and _name(path).startswith("src/")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > TEMPLATE_COLUMNS
+    }
+    assert wide == set()
 
 
 def test_no_package_has_two_public_classes_of_one_name() -> None:

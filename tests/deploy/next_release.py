@@ -3,25 +3,15 @@ migration of the hub's database."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 from tests.support.course import REPOSITORY
+from tests.support.sources import copy_sources
 
 VERSION = "99.0"
 TABLE = "of_the_next_release"
 
-_PARTS = (
-    "src",
-    "deploy",
-    "scripts",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "LICENSES",
-    "CHANGELOG.md",
-)
 _MIGRATIONS = Path("src/mograder/store/migrations/versions")
 _MIGRATION = """\
 import sqlalchemy as sa
@@ -41,17 +31,6 @@ def upgrade() -> None:
 def newest_migration() -> str:
     """The revision of this program's database."""
     return max(path.name for path in (REPOSITORY / _MIGRATIONS).glob("r*.py"))[1:5]
-
-
-def copy_sources(place: Path) -> None:
-    """Copy what a wheel is made of into a new directory."""
-    place.mkdir(parents=True)
-    for part in _PARTS:
-        found = REPOSITORY / part
-        if found.is_dir():
-            shutil.copytree(found, place / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(found, place / part)
 
 
 def build_next_release(place: Path) -> Path:

@@ -431,7 +431,7 @@ def test_back_again_wants_the_database_of_before(machine: Machine, deployed: str
     assert "mograder-hub is active" in said
     assert machine.run("mograder --version").split()[-1] == __version__
     assert machine.run(supervisor) == before, "sessions go on"
-    assert "belongs to another program" in machine.run(
+    assert "it is another program" in machine.run(
         "cd / && bash $(find /opt/mograder/current/ -name deploy-hub-aws.sh) --host h --key k "
         "--mograder-version 1.0 2>&1; true"
     )

@@ -16,9 +16,9 @@ import pytest
 
 from mograder import __version__
 from mograder.operations.install.options import STEPS
-from tests.deploy.next_release import copy_sources
 from tests.support.course import REPOSITORY
 from tests.support.hub import outside
+from tests.support.sources import copy_sources
 
 SOURCES = REPOSITORY / "src"
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
@@ -164,7 +164,7 @@ def test_a_name_that_an_index_would_be_asked_for_is_refused(name: str, ssh: Path
     """The name mograder belongs to another program there."""
     done = deploy("--host", "h", "--key", key, "--mograder-version", name, path=ssh)
     assert (done.returncode, asked(ssh)) == (2, [])
-    assert "belongs to" in done.stderr
+    assert "it is another program" in done.stderr
 
 
 @pytest.mark.full

@@ -19,8 +19,7 @@ SHOWN = 10
 _PORTS = (1024, 65535)
 _WHEEL = (
     r"(git\+(https|ssh|file)://|https://(?=.*\.whl$))[A-Za-z0-9._~:/@%+=-]+|(?!.*://).+\.whl",
-    "a wheel file, https://….whl, or git+https://…@REFERENCE. In a package index, the name mograder "
-    + "belongs to another program",
+    "a wheel file, https://….whl, or git+https://…@REFERENCE: in an index it is another program",
 )
 KINDS = {
     "HOST": (r"[A-Za-z0-9._:%][A-Za-z0-9._:%-]*", "an address: this is no host"),

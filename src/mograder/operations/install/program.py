@@ -177,11 +177,15 @@ def _forgotten(host: Host) -> Iterator[Path]:
 def _is_running(home: Path) -> bool:
     """Return whether a process was started from there, or has one of its files mapped."""
     name = f"{home}/".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        for file in ("cmdline", "maps"):
-            try:
-                if name in (process / file).read_bytes():
-                    return True
-            except OSError:
-                continue
-    return False
+    return any(
+        name in _read(process / file)
+        for process in Path("/proc").glob("[0-9]*")
+        for file in ("cmdline", "maps")
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # the process has ended meanwhile
+        return b""
