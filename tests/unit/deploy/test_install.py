@@ -235,6 +235,8 @@ def test_a_file_that_somebody_changed_is_kept_and_told(tmp_path: Path) -> None:
     (copy,) = (tmp_path / "etc/mograder/kept").iterdir()
     assert copy.read_text() == "two\nand a line of mine\n"
     assert copy.stat().st_mode & 0o777 == 0o600
+    written = tmp_path / "etc/mograder/written"
+    assert written.stat().st_mode & 0o777 == 0o600, "checksums of secrets are in it"
 
 
 def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def _note(host: Host, name: str, data: bytes) -> None:
     lines = [line for line in _lines(host) if _named(line) != name]
     text = "".join(f"{line}\n" for line in [*lines, _line(name, data)])
     host.path(SETTINGS).mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_file(host.path(_WRITTEN), text.encode(), 0o644)
+    # Root's only: a checksum tells a weak secret that was taken over.
+    write_file(host.path(_WRITTEN), text.encode(), 0o600)
 
 
 def _line(name: str, data: bytes) -> str:
