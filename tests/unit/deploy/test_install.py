@@ -252,7 +252,8 @@ def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
     """A dry run says what it would do and does none of it."""
-    assert run(["hub", "install", "--systemd", "--port", "8123", "--dry-run"]) == 0
+    front = ["--domain", "hub.example.org", "--internal-ca"]
+    assert run(["hub", "install", "--systemd", "--port", "8123", *front, "--dry-run"]) == 0
     out = capfd.readouterr().out
     assert "would" in out
     assert "A dry run: nothing was changed." in out

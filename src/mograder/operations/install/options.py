@@ -153,7 +153,7 @@ def check(values: dict[str, str]) -> None:
     """
     for option in OPTIONS:
         value = values.get(option.name, "")
-        pattern, wanted = KINDS.get(option.metavar, ("yes", ""))
+        pattern, wanted = KINDS.get(option.metavar, (".*", ""))
         if value and not re.fullmatch(pattern, value):
             raise Refused(f"--{option.name} wants {wanted}.")
     if not _PORTS[0] <= int(values.get("port", "8080")) <= _PORTS[1]:
