@@ -5,6 +5,7 @@ The faults are made one after the other on one machine; each is repaired before 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -186,7 +187,8 @@ def test_d5_a_unit_has_failed(machine: Machine) -> None:
         status, said = check(machine)
         assert status == 1
         assert "[!!] services: mograder-hub.service has failed (" in said
-        assert "check: 1 issue(s) found" in said
+        # systemd closes the socket of a hub that cannot start, at once or a moment later.
+        assert re.search(r"check: [12] issue\(s\) found", said)
 
 
 def test_d4_a_unit_is_an_empty_file(machine: Machine) -> None:
