@@ -51,7 +51,8 @@ async def _opened(hub: HubProcess, student: Person) -> tuple[Page, Frame]:
     page = await student.open(f"{hub.url}/edit/{_ITEM}")
     await page.wait_for_url(f"**/edit/user/{student.name}/{_ITEM}/", timeout=_SECONDS)
     frame = await notebook(page)
-    await expect(frame.get_by_text("The picture appears here once")).to_be_visible()
+    # The code of its cell has the same words.
+    await expect(frame.locator("em", has_text="The picture appears here once")).to_be_visible()
     return page, frame
 
 
