@@ -273,9 +273,16 @@ def test_hub_install_says_that_it_knows_systemd_only(capfd: pytest.CaptureFixtur
     assert "--systemd" in capfd.readouterr().err
 
 
-def test_hub_install_checks_its_options_too(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "install", "--systemd", "--port", "80"]) == 2
-    assert "--port wants" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--port", "80"), ("--port", ""), ("--volume", ""), ("--sso-header", ""), ("--domain", "x{")],
+)
+def test_hub_install_checks_its_options_too(
+    capfd: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    """An empty value is no value of an option that has a default."""
+    assert run(["hub", "install", "--systemd", option, value]) == 2
+    assert f"{option} wants" in capfd.readouterr().err
 
 
 def test_the_options_need_an_old_python_and_nothing_of_ours() -> None:

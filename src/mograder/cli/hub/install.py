@@ -44,9 +44,9 @@ def install(*, systemd: bool, dry_run: bool, port: str, **given: Any) -> None:
     """
     if not systemd:
         raise InvalidInput("Say --systemd: the hub becomes a service of systemd.")
-    values = {name.replace("_", "-"): str(value) for name, value in given.items() if value}
+    told = {**given, "port": port, "dry-run": dry_run}
     try:
-        check({**values, "port": port, "dry-run": "yes" if dry_run else ""})
+        check({name.replace("_", "-"): str(value or "") for name, value in told.items()})
     except Refused as error:
         raise InvalidInput(str(error)) from error
     options = InstallOptions(port=int(port), **given)

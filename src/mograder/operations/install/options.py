@@ -16,7 +16,7 @@ from pathlib import Path
 SHOWN = 10
 """Exit status: a text was asked for, and there is nothing more to do."""
 
-_PORTS = (1024, 65535)
+_PORT, _PORTS = "8080", (1024, 65535)
 _WHEEL = (
     r"(git\+(https|ssh|file)://|https://(?=.*\.whl$))[A-Za-z0-9._~:/@%+=-]+|(?!.*://).+\.whl",
     "a wheel file, https://….whl, or git+https://…@REFERENCE: in an index it is another program",
@@ -35,12 +35,12 @@ KINDS = {
     "URL": (r"https?://[A-Za-z0-9._~:/@%+=-]+", "an address, https://… or http://…"),
     "FILE": (r"[^\x00-\x1f\x7f]+", "a name without control characters"),
 }
-"""By an option's placeholder: the regular expression of a whole value, and what it wants."""
+"""By an option's ``metavar``: the regular expression of a whole value, and what it wants."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option; a flag if it has no placeholder. ``afar``: of the script only."""
+    """One option, a flag without ``metavar``; only the script takes those that are ``afar``."""
 
     name: str
     help: str
@@ -61,7 +61,7 @@ OPTIONS = (
         "WHEEL",
         afar=True,
     ),
-    Option("port", "Port on the machine itself.", "PORT", "8080"),
+    Option("port", "Port on the machine itself.", "PORT", _PORT),
     Option(
         "volume",
         'Disk for the data, at /srv/mograder; formatted only if it is empty. "none": no disk of '
@@ -147,16 +147,17 @@ class Refused(ValueError):
 
 
 def check(values: dict[str, str]) -> None:
-    """Check the given values by name; a flag's value is "yes". What root writes holds them.
+    """Check the given values by name; a flag has any value. Files that root writes contain them.
 
     Raises: :class:`Refused`.
     """
     for option in OPTIONS:
-        value = values.get(option.name, "")
+        # An empty value is the same as none, but where there is a default.
+        value = values.get(option.name, option.default)
         pattern, wanted = KINDS.get(option.metavar, (".*", ""))
-        if value and not re.fullmatch(pattern, value):
+        if (value or option.default) and not re.fullmatch(pattern, value):
             raise Refused(f"--{option.name} wants {wanted}.")
-    if not _PORTS[0] <= int(values.get("port", "8080")) <= _PORTS[1]:
+    if not _PORTS[0] <= int(values.get("port", _PORT)) <= _PORTS[1]:
         raise Refused("--port wants a number from 1024 to 65535.")
     _check_front(values)
     _check_sessions(values)
