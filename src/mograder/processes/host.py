@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mograder.core.errors import MograderError
+from mograder.core.files.atomic_file import write_file
 
 
 class Host:
@@ -30,6 +31,24 @@ class Host:
     def path(self, name: str) -> Path:
         """Return the path of a file that an absolute name stands for."""
         return self._root / name.lstrip("/")
+
+    def text_of(self, name: str) -> str:
+        """Return the text of a file, "" if it does not exist.
+
+        Bytes that are not UTF-8, which an administrator's file may have, survive
+        :meth:`replace_text`.
+        """
+        path = self.path(name)
+        return path.read_text("utf-8", "surrogateescape") if path.exists() else ""
+
+    def replace_text(self, name: str, text: str) -> None:
+        """Write a text file atomically, with the mode that it has, or 0644 if it is new.
+
+        Raises: ``OSError``.
+        """
+        path = self.path(name)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        write_file(path, text.encode("utf-8", "surrogateescape"), mode)
 
     def step(self, text: str) -> None:
         """Tell that a step begins."""

@@ -20,7 +20,7 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.operations.install.course import course_settings
-from mograder.operations.install.front import demand_free_ports, front_text
+from mograder.operations.install.front import demand_free_ports, ensure_front, front_text
 from mograder.operations.install.network import ensure_network
 from mograder.operations.install.options import InstallOptions
 from tests.support.course import REPOSITORY
@@ -222,6 +222,15 @@ def test_an_authority_is_trusted_on_a_machine_without_the_package(
     assert host.ran[-2].endswith(" ca-certificates")
     assert host.ran[-1] == "update-ca-certificates"
     assert host.environment["http_proxy"] == "http://proxy.example:3128"
+
+
+def test_a_machine_whose_caddyfile_was_removed_gets_one(tmp_path: Path) -> None:
+    host = course(tmp_path)
+    ensure_front(host, InstallOptions(domain="hub.example.org"))
+    assert (tmp_path / "etc/caddy/Caddyfile").read_text() == "\nimport mograder.caddy\n"
+    assert host.ran[-1] == "systemctl reload-or-restart caddy"
+    ensure_front(host, InstallOptions(domain="hub.example.org"))
+    assert host.told[-1] == "[deploy] as it should be"
 
 
 def test_sessions_get_origins_of_their_own(tmp_path: Path) -> None:

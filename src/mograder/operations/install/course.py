@@ -48,20 +48,17 @@ def ensure_secret(host: Host) -> None:
 
 
 def _earlier_secret(host: Host) -> str:
-    found = ""
-    for name in (_ENV, HUB_UNIT):
-        path = host.path(name)
-        if path.exists():
-            found = next(reversed(_EARLIER_SECRET.findall(path.read_text("utf-8"))), found)
-    if found:
-        host.say("taken over from the deployment before")
-    return found
+    found = _EARLIER_SECRET.findall(host.text_of(_ENV) + "\n" + host.text_of(HUB_UNIT))
+    if not found:
+        return ""
+    host.say("taken over from the deployment before")
+    return str(found[-1])
 
 
 def ensure_course(host: Host, options: InstallOptions) -> None:
-    """Make the course's directories, and a ``mograder.toml`` if there is none.
+    """Make the course's directories and its ``mograder.toml``; keep an existing ``mograder.toml``.
 
-    Raises: :class:`InvalidInput` if the existing one lacks ``session_url``.
+    Raises: :class:`InvalidInput` if the kept one lacks ``session_url``.
     """
     host.step(f"The course in {COURSE}")
     owned = ("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m")

@@ -8,7 +8,7 @@ from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import FrontOptions, front_of
 from mograder.operations.install.course import COURSE
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.services import start
+from mograder.operations.install.services import is_active, start
 from mograder.operations.install.written_files import put
 from mograder.processes.host import Host
 
@@ -38,13 +38,12 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
         if not host.path(file).exists():
             put(host, file, f"# {text}\n# mograder never changes this file.\n")
     changed = put(host, SITE, front_text(host, options))
-    main = host.path(CADDYFILE)
-    text = main.read_text("utf-8")
-    if IMPORT not in text.splitlines():
+    if IMPORT not in host.text_of(CADDYFILE).splitlines():
         host.say(f"importing it in {CADDYFILE}")
         changed = True
-        with main.open("a", encoding="utf-8") as file_:
-            file_.write(f"\n{IMPORT}\n")
+        # Appended, since the file may be a link of the administrator's.
+        with host.path(CADDYFILE).open("a", encoding="utf-8") as main:
+            main.write(f"\n{IMPORT}\n")
     if not changed:
         host.say("as it should be")
         return
@@ -64,7 +63,7 @@ def demand_free_ports(host: Host, domain: str) -> None:
     """
     listening = host.ask("ss", "-ltnpH", "( sport = :80 or sport = :443 )").splitlines()
     taken = [line for line in listening if '"caddy"' not in line]
-    if taken and not host.succeeds("systemctl", "is-active", "--quiet", "caddy"):
+    if taken and not is_active(host, "caddy"):
         raise Conflict(
             "Another program listens on port 80 or 443, which Caddy needs:\n" + "\n".join(taken),
             hint="Stop it, or deploy without --domain and put that web server in front of the hub: "

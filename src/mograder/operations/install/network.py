@@ -53,24 +53,23 @@ def install_packages(host: Host, *names: str) -> None:
 
 def _set_for_builds(host: Host, wanted: dict[str, str]) -> None:
     """Set variables in the file and leave its other lines."""
-    path = host.path(BUILD_ENV)
-    found = path.read_text("utf-8").splitlines() if path.exists() else []
+    found = host.text_of(BUILD_ENV).splitlines()
     lines = [f"{name}={value}" for name, value in wanted.items()]
     missing = [line for line in lines if line not in found]
     for line in missing:
         host.act(f"{line} in {BUILD_ENV}")
     if not missing or host.dry:
         return
-    if not path.exists():
+    if not host.path(BUILD_ENV).exists():
         put(host, BUILD_ENV, BUILD_ENV_HEAD)
         found = BUILD_ENV_HEAD.splitlines()
     kept = [line for line in found if line.partition("=")[0] not in wanted]
-    write_file(path, "".join(f"{line}\n" for line in [*kept, *lines]).encode(), 0o644)
+    text = "".join(f"{line}\n" for line in [*kept, *lines])
+    write_file(host.path(BUILD_ENV), text.encode("utf-8", "surrogateescape"), 0o644)
 
 
 def _use_proxy(host: Host) -> None:
-    path = host.path(BUILD_ENV)
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for line in host.text_of(BUILD_ENV).splitlines():
         name, _, value = line.partition("=")
         if name.upper() in _PROXIES:
             value = value.removeprefix('"').removesuffix('"')

@@ -257,21 +257,22 @@ def _help() -> str:
 
 
 def _explanation(values: dict[str, str]) -> str:
-    login = f"{values.get('user', 'ubuntu')}@{values['host']}"
+    given = " ".join(f"--{name}={value}" for name, value in values.items() if name != "dry-run")
+    values = {**{option.name: option.default for option in OPTIONS}, **values}
+    machine, key = f"{values['user']}@{values['host']}", values["key"]
     lines = [
         "A dry run: nothing is connected to, nothing is changed.",
-        f"On {login} (SSH port {values.get('ssh-port', '22')}, key {values['key']}), as root:",
+        f"On {machine} (SSH port {values['ssh-port']}, key {key}), as root:",
     ]
-    if values.get("uninstall"):
+    if values["uninstall"]:
         lines.append("  uninstall           services and programs go; data, settings, secrets stay")
-    elif values.get("rollback"):
+    elif values["rollback"]:
         lines.append("  rollback            the version before is started, and tried")
     else:
-        version = values.get("mograder-version", "this checkout")
+        version = values["mograder-version"] or "this checkout"
         lines.append(f"  uv and mograder of {version}, in a directory of its own; then")
         lines += [f"  {name:<19} {text}" for name, text in STEPS]
-        given = (f"--{name}={value}" for name, value in values.items() if name != "dry-run")
-        lines.append(f"  by the options {' '.join(given)}")
+        lines.append(f"  by the options {given}")
     return "\n".join(f"[deploy] {line}" for line in lines)
 
 

@@ -17,6 +17,7 @@ from packaging.version import Version
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.system import ACCOUNT, as_account
+from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.host import Host
 
 TOP = "/opt/mograder"
@@ -26,7 +27,7 @@ LINK = "/usr/local/bin/mograder"
 HOME_BIN = f"/home/{ACCOUNT}/.local/bin"
 """The directory in which the documented unit of a hand-made deployment looks."""
 
-UNITS = ("mograder-sessions.service", "mograder-hub.socket", "mograder-hub.service")
+UNITS = (SESSIONS, SOCKET, HUB)
 _KEPT_VERSIONS = 5
 _VERSION = "import mograder; print(mograder.__version__)"
 _SHIPPED = (

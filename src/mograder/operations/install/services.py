@@ -7,6 +7,7 @@ from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.course import HUB_UNIT
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
 from mograder.operations.install.written_files import SETTINGS, put
+from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.host import Host
 
 UNIT_PLACE = "/etc/systemd/system"
@@ -38,22 +39,22 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     if written:
         host.run("systemctl", "daemon-reload")
     host.run("systemctl", "enable", "--quiet", *UNITS)
-    if not _is_active(host, "mograder-sessions.service"):
-        start(host, "mograder-sessions.service")
-    elif program_changed or "mograder-sessions.service" in written:
+    if not is_active(host, SESSIONS):
+        start(host, SESSIONS)
+    elif program_changed or SESSIONS in written:
         host.say(
             "the session supervisor goes on as it is, since its restart ends every session. When"
         )
         host.say("nobody is at work: systemctl restart mograder-sessions")
-    if not _is_active(host, "mograder-hub.service"):
-        host.attempt("systemctl", "reset-failed", "mograder-hub.service")
-        start(host, "mograder-hub.socket", "mograder-hub.service")
+    if not is_active(host, HUB):
+        host.attempt("systemctl", "reset-failed", HUB)
+        start(host, SOCKET, HUB)
     elif written or program_changed:
         host.act("restarting the hub; sessions go on")
         # A socket that listens takes another port only when it is started anew, which the hub has
         # to let go.
-        socket = ("mograder-hub.socket",) if "mograder-hub.socket" in written else ()
-        start(host, *socket, "mograder-hub.service", verb="restart")
+        socket = (SOCKET,) if SOCKET in written else ()
+        start(host, *socket, HUB, verb="restart")
 
 
 def start(host: Host, *units: str, verb: str = "start") -> None:
@@ -68,15 +69,17 @@ def start(host: Host, *units: str, verb: str = "start") -> None:
         raise MograderError(f"{units[-1]} did not start; its last log lines are above.")
 
 
-def _is_active(host: Host, unit: str) -> bool:
+def is_active(host: Host, unit: str) -> bool:
+    """Return whether a unit of systemd is active."""
     return host.succeeds("systemctl", "is-active", "--quiet", unit)
 
 
 def _keep_foreign_unit(host: Host) -> None:
     """Stop the service of a deployment by hand, and keep its unit beside the settings."""
     unit, kept = host.path(HUB_UNIT), host.path(f"{SETTINGS}/mograder-hub.service.before")
-    if not unit.exists() or not unit.stat().st_size or _OURS in unit.read_text("utf-8"):
+    text = host.text_of(HUB_UNIT)
+    if not text or _OURS in text:
         return
     host.act(f"a unit of your own is there: keeping it as {kept}")
     host.run("install", "-m", "600", str(unit), str(kept))
-    host.run("systemctl", "stop", "mograder-hub.service")
+    host.run("systemctl", "stop", HUB)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.files.atomic_file import write_file
 from mograder.operations.install.course import ensure_course, ensure_secret
 from mograder.operations.install.front import CADDYFILE, IMPORT, SITE, ensure_front
 from mograder.operations.install.network import SITE_AUTHORITY, ensure_network
@@ -46,6 +45,7 @@ from mograder.operations.install.system import (
 from mograder.operations.install.verification import verify
 from mograder.operations.install.volume import DATA, ensure_volume
 from mograder.operations.install.written_files import SETTINGS
+from mograder.operations.service_checks import HUB, SOCKET
 from mograder.processes.host import Host
 
 
@@ -71,7 +71,7 @@ def install(host: Host, options: InstallOptions) -> None:
 def roll_back(host: Host) -> None:
     """Start the version before; the newer one again where the older does not start.
 
-    Raises: :class:`NotFound` if there is none, :class:`MograderError`.
+    Raises: :class:`NotFound` if no version before is kept, :class:`MograderError`.
     """
     options = InstallOptions(port=_port_in_use(host))
     ensure_system(host, options)
@@ -85,25 +85,24 @@ def roll_back(host: Host) -> None:
         return
     examine(host, old, older_too=True)
     host.say("stopping the hub; sessions go on")
-    host.run("systemctl", "stop", "mograder-hub.socket", "mograder-hub.service")
+    host.run("systemctl", "stop", SOCKET, HUB)
     point_at(host, old)
     try:
-        start(host, "mograder-hub.socket", "mograder-hub.service")
+        start(host, SOCKET, HUB)
     except MograderError:
         host.warn(
             "The version before does not start, for the reason above, so the newer one starts."
         )
-        host.run("systemctl", "stop", "mograder-hub.socket", "mograder-hub.service")
+        host.run("systemctl", "stop", SOCKET, HUB)
         point_at(host, new)
-        start(host, "mograder-hub.socket", "mograder-hub.service")
+        start(host, SOCKET, HUB)
         raise
     ensure_services(host, options.port, program_changed=True)
     verify(host, options)
 
 
 def _port_in_use(host: Host) -> int:
-    socket = host.path(f"{UNIT_PLACE}/mograder-hub.socket")
-    text = socket.read_text("utf-8") if socket.exists() else ""
+    text = host.text_of(f"{UNIT_PLACE}/{SOCKET}")
     found = re.search(r"(?m)^ListenStream=127\.0\.0\.1:([0-9]+)$", text)
     return int(found[1]) if found else InstallOptions().port
 
@@ -140,13 +139,11 @@ def uninstall(host: Host) -> None:
 
 
 def _remove_front(host: Host) -> None:
-    main = host.path(CADDYFILE)
-    lines = main.read_text("utf-8").splitlines() if main.exists() else []
+    lines = host.text_of(CADDYFILE).splitlines()
     if IMPORT not in lines:
         return
     host.act(f"taking the hub's site out of {CADDYFILE}")
     if not host.dry:
-        kept = "".join(f"{line}\n" for line in lines if line != IMPORT)
-        write_file(main, kept.encode(), main.stat().st_mode & 0o777)
+        host.replace_text(CADDYFILE, "".join(f"{line}\n" for line in lines if line != IMPORT))
     host.run("rm", "-f", SITE)
     host.attempt("systemctl", "reload", "caddy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mograder.core.errors import MograderError
 from mograder.operations.install.course import COURSE
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.services import WRAPPER
+from mograder.operations.install.services import WRAPPER, is_active
 from mograder.processes.host import Host
 
 _AUTHORITY = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
@@ -35,7 +35,7 @@ def verify(host: Host, options: InstallOptions) -> None:
     host.step("Trying all of it")
     for name in ("mograder-sessions", "mograder-hub", *(["caddy"] if options.domain else [])):
         host.verified(
-            host.succeeds("systemctl", "is-active", "--quiet", name),
+            is_active(host, name),
             f"{name} is active",
             f"{name} is not active: systemctl status {name}",
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 from mograder.core.errors import Conflict, MograderError, NotFound
-from mograder.core.files.atomic_file import write_file
 from mograder.operations.install.options import InstallOptions
 from mograder.processes.host import Host
 
@@ -32,7 +30,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
             host.say("on the machine's own disk (--volume gives it one that outlives the machine)")
         host.run("install", "-d", "-m", "755", data)
         return
-    if not Path(device).is_block_device():
+    if not _is_disk(host, device):
         here = host.ask("lsblk", "-dno", "NAME,SIZE,MODEL")
         hint = f"Attach it, or choose another; here are:\n{here}"
         raise NotFound(f"There is no disk {device}.", hint=hint)
@@ -51,10 +49,14 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
 
 def _usual_disk(host: Host, data: str) -> str:
     """Return the EBS volume of the usual name or "": an instance's own disk forgets at a stop."""
-    if host.succeeds("mountpoint", "-q", data) or not Path(_USUAL_DISK).is_block_device():
+    if host.succeeds("mountpoint", "-q", data) or not _is_disk(host, _USUAL_DISK):
         return ""
     model = host.ask("lsblk", "-dno", "MODEL", _USUAL_DISK)
     return _USUAL_DISK if "Elastic Block Store" in model else ""
+
+
+def _is_disk(host: Host, device: str) -> bool:
+    return host.succeeds("test", "-b", device)
 
 
 def _probe(host: Host, device: str, name: str) -> str:
@@ -94,8 +96,7 @@ def _format(host: Host, device: str) -> None:
 
 
 def _mount(host: Host, device: str, data: str) -> None:
-    fstab = host.path(_FSTAB)
-    lines = fstab.read_text("utf-8").splitlines() if fstab.exists() else []
+    lines = host.text_of(_FSTAB).splitlines()
     if not any(line.split("#")[0].split()[1:2] == [data] for line in lines):
         host.act(
             "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
@@ -107,13 +108,11 @@ def _mount(host: Host, device: str, data: str) -> None:
             lines.append(
                 f"UUID={uuid} {data} {kind} defaults,nofail,x-systemd.device-timeout=30s 0 2"
             )
-            mode = fstab.stat().st_mode & 0o777 if fstab.exists() else 0o644
-            write_file(fstab, "".join(f"{line}\n" for line in lines).encode(), mode)
+            host.replace_text(_FSTAB, "".join(f"{line}\n" for line in lines))
             host.run("systemctl", "daemon-reload")
     if host.succeeds("mountpoint", "-q", data):
         host.say("mounted")
         return
     if not host.dry:
-        with suppress(FileExistsError):
-            host.path(data).mkdir(parents=True)
+        host.path(data).mkdir(parents=True, exist_ok=True)
     host.run("mount", data)

@@ -1,4 +1,4 @@
-"""Writing a file of the system, and keeping a copy of what somebody else wrote there.
+"""Write a file of the system; a text that another program or a person wrote there is copied first.
 
 The checksum of each written file is in ``/etc/mograder/written``, as ``sha256sum`` prints it.
 """
@@ -79,5 +79,4 @@ def _named(line: str) -> str:
 
 
 def _lines(host: Host) -> list[str]:
-    path = host.path(_WRITTEN)
-    return path.read_text("utf-8").splitlines() if path.exists() else []
+    return host.text_of(_WRITTEN).splitlines()
