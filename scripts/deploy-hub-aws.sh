@@ -97,7 +97,7 @@ deploy_from_afar() {
 # --- as root on the machine: what `mograder hub install` itself needs ---------------------------
 
 # apt, pip and uv ask the network as the builds of environments do: as the options say, or else as an
-# earlier run has kept it (docs/how-to/deploy.md, "Behind a mirror").
+# earlier run has kept it (docs/how-to/deploy.md).
 use_network() {
   local name value
   while IFS='=' read -r name value; do
