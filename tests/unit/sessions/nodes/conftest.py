@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sessions.nodes import node_leases, node_machines
 from mograder.store.database.database import open_engine, upgrade
 from tests.support.node_rig import NodeRig
 
+_PAUSES = (
+    (node_leases, "_LOOK_SECONDS", 0.05),
+    (node_leases, "_RENEW_SECONDS", 0.025),
+    (node_machines, "_LEFT_SECONDS", 0.05),
+    (node_machines, "_RETRY_SECONDS", 0.025),
+)
+
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[NodeRig]:
-    """A launcher on the test's own database."""
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NodeRig]:
+    """A launcher on the test's own database, with shorter pauses."""
+    for module, name, seconds in _PAUSES:
+        monkeypatch.setattr(module, name, seconds)
     engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
     upgrade(engine)
     made = NodeRig(engine, tmp_path)
