@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 
 import pytest
 
@@ -55,6 +56,7 @@ def test_the_installed_marimo_is_packed() -> None:
     found = read_marimo()
     pack = json.loads(found.pack)
     assert not [name for name in found.others if name.endswith((".js", ".css", ".html"))]
+    assert set(pack["scripts"]) == _assets(".js")
     assert {"worker", "save-worker"} <= {re.split(r"-\w+\.js", name)[0] for name in pack["scripts"]}
     first = next(iter(pack["styles"].values()))
     assert first
@@ -62,3 +64,8 @@ def test_the_installed_marimo_is_packed() -> None:
     # What Pyodide's own script is loaded by.
     workers = [text for name, text in pack["scripts"].items() if name.startswith("worker-")]
     assert all("self.mograderImport(" in text for text in workers)
+
+
+def _assets(suffix: str) -> set[str]:
+    entries = files("marimo").joinpath("_static/assets").iterdir()
+    return {each.name for each in entries if each.name.endswith(suffix)}
