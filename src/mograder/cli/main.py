@@ -152,13 +152,10 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
     except SystemExit as error:
         # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
-    except ModuleNotFoundError as error:
-        return _tell_what_is_missing(error, debug=options.debug)
     except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
         if _is_broken_pipe(error):
             return _leave_the_pipe()
-        _tell(error, debug=options.debug)
-        return EXIT_BUG
+        return _tell_unexpected(error, debug=options.debug)
 
 
 def exit_code(family: type[BaseException]) -> int:
@@ -183,13 +180,17 @@ def _tell(error: Exception, *, debug: bool) -> None:
     tell(error, debug=debug)
 
 
-def _tell_what_is_missing(error: ModuleNotFoundError, *, debug: bool) -> int:
-    """Print which package a command lacks, and how to install it; return the exit status."""
-    from mograder.cli.shared.failures import missing_package  # noqa: PLC0415
+def _tell_unexpected(error: Exception, *, debug: bool) -> int:
+    """Print what a package or a file lacks, or a reference for a bug; return the exit status."""
+    from mograder.cli.shared.failures import explained  # noqa: PLC0415
 
-    failure = missing_package(error)
-    _tell(failure or error, debug=debug)
-    return exit_code(type(failure)) if failure else EXIT_BUG
+    failure = explained(error)
+    if failure is None:
+        _tell(error, debug=debug)
+        return EXIT_BUG
+    failure.__cause__ = error
+    _tell(failure, debug=debug)
+    return exit_code(type(failure))
 
 
 def _status_of(error: SystemExit) -> int:

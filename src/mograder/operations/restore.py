@@ -75,12 +75,18 @@ def restore(
     with opened(archive) as (header, tar), explained_when_full():
         chosen = _places(header, directory, places)
         try:
+            for place in chosen:
+                _ensure_directory(place.staged.parent)
+                place.staged.mkdir(mode=0o700)
             report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
             _unpack(tar, header, chosen)
             _check_version(chosen)
             os.sync()
-            for place in chosen:
-                _put_in_place(place)
+            moves = [move for place in chosen for move in _moves(place)]
+            for _, target in moves:
+                _demand_free(target)
+            for path, target in moves:
+                _move_in(path, target)
             os.sync()
         finally:
             for place in chosen:
@@ -97,7 +103,7 @@ def restore(
 def _places(
     header: Header, directory: Path | None, places: Mapping[str, Path]
 ) -> tuple[_Place, ...]:
-    """Choose each root's target, check that it is empty, and create its staging directory."""
+    """Choose each root's target and staging directory, and check that the target is empty."""
     outside = {root.key for root in header.roots if root.name != COURSE}
     if unknown := sorted(places.keys() - outside):
         raise InvalidInput(f"The backup has nothing for {', '.join(unknown)}.")
@@ -114,9 +120,6 @@ def _places(
         # Stage inside a target directory, since it may be the root of a volume.
         inside = target if root.kind == "directory" else target.parent
         chosen.append(_Place(root, target, inside / f"{_STAGED}{secrets.token_hex(6)}"))
-    for place in chosen:
-        _ensure_directory(place.staged.parent)
-        place.staged.mkdir(mode=0o700)
     return tuple(chosen)
 
 
@@ -177,14 +180,22 @@ def _check_version(places: tuple[_Place, ...]) -> None:
             engine.dispose()
 
 
-def _put_in_place(place: _Place) -> None:
+def _moves(place: _Place) -> list[tuple[Path, Path]]:
+    """Return what was unpacked for one root, each with where it goes."""
     if not os.path.lexists(place.grown):
-        return
+        return []
     if place.root.kind == "file":
-        _move_in(place.grown, place.target)
-        return
-    for path in sorted(place.grown.iterdir()):
-        _move_in(path, place.target / path.name)
+        return [(place.grown, place.target)]
+    return [(path, place.target / path.name) for path in sorted(place.grown.iterdir())]
+
+
+def _demand_free(target: Path) -> None:
+    """Raises: :class:`Conflict` if something came there, or another place is in its way."""
+    if os.path.lexists(target):
+        raise Conflict(
+            f"There is something at {target} by now, so nothing was restored.",
+            hint="Give each --place a directory of its own, which nothing else writes to.",
+        )
 
 
 def _move_in(path: Path, target: Path) -> None:

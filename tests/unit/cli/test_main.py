@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -133,6 +134,16 @@ def test_a_bug_is_a_reference_and_never_a_traceback(capfd: pytest.CaptureFixture
     assert "Traceback" not in told.err
     assert "secret detail" not in told.err
     assert told.out == ""
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOTDIR, errno.EROFS])
+def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
+    error: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fail"], failing(OSError(error, os.strerror(error), "/root/x"))) == 2
+    assert capfd.readouterr().err.startswith(f"Error: /root/x cannot be used: {os.strerror(error)}")
+    run(["--debug", "fail"], failing(PermissionError(error, "no", "/root/x")))
+    assert "Traceback" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("detail"), errors.NotFound("detail")])

@@ -294,15 +294,22 @@ def test_b21_work_on_a_volume_of_its_own_is_in_it_and_goes_back_there(
     assert (volume / "alice/A1/A1.py").read_text() == NOTEBOOK + "# alice\n"
 
 
+VOLUME = "hub.notebooks_dir"
+
+
+def link_to_a_volume(course: Path) -> None:
+    """Move students' work out of the course, and leave a link."""
+    work = course / "hub-notebooks"
+    work.symlink_to(work.rename(course.parent / "volume"))
+
+
 def test_b21_a_link_to_a_volume_is_followed_once_where_the_settings_name_it(
     course: Path, tmp_path: Path
 ) -> None:
     """B21."""
-    (course / "hub-notebooks").rename(tmp_path / "volume")
-    (course / "hub-notebooks").symlink_to(tmp_path / "volume")
+    link_to_a_volume(course)
     back_up(loaded(course), tmp_path / "backup", quiet)
-    chosen = {"hub.notebooks_dir": tmp_path / "other"}
-    restore(tmp_path / "backup", tmp_path / "again", chosen, quiet)
+    restore(tmp_path / "backup", tmp_path / "again", {VOLUME: tmp_path / "other"}, quiet)
     assert (tmp_path / "other/alice/A1/A1.py").is_file()
 
 
@@ -328,9 +335,30 @@ def test_a_file_that_appears_while_a_backup_is_unpacked_is_not_replaced(
         if message.startswith("Unpacking"):
             target.write_text("# somebody else's\n")
 
-    with pytest.raises(Conflict, match="made meanwhile"):
+    with pytest.raises(Conflict, match=f"{re.escape(str(target))} by now, so nothing was"):
         restore(tmp_path / "backup", tmp_path / "again", {}, meddle)
     assert target.read_text() == "# somebody else's\n"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_b21_a_place_that_is_in_the_way_of_another_keeps_all_from_being_restored(
+    course: Path, tmp_path: Path
+) -> None:
+    link_to_a_volume(course)
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    again = tmp_path / "again"
+    with pytest.raises(Conflict, match="hub-notebooks by now, so nothing was restored"):
+        restore(tmp_path / "backup", again, {VOLUME: again / "hub-notebooks"}, quiet)
+    assert [path for path in again.rglob("*") if path.is_file()] == []
+
+
+def test_a_restore_that_cannot_begin_leaves_nothing_behind(course: Path, tmp_path: Path) -> None:
+    link_to_a_volume(course)
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        restore(tmp_path / "backup", tmp_path / "again", {VOLUME: tmp_path / "file/x"}, quiet)
+    restore(tmp_path / "backup", tmp_path / "again", {VOLUME: tmp_path / "x"}, quiet)
 
 
 def test_a_backup_inside_the_course_is_refused(course: Path) -> None:

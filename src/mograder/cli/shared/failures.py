@@ -5,6 +5,7 @@ The distribution alone installs what students and authors need, the extra ``serv
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sys
@@ -15,10 +16,13 @@ from pathlib import Path, PurePath
 import click
 
 from mograder.cli.shared.console import colour_wanted, coloured
-from mograder.core.errors import MograderError, Unsupported, is_disk_full
+from mograder.core.errors import InvalidInput, MograderError, Unsupported, is_disk_full
 from mograder.core.wheel import PROGRAM
 
 _OTHER_EXTRAS = {"psycopg": "postgresql"}
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+"""Errors of a file that whoever runs the command has named, or may not use."""
+
 _UVX = ("archive-v0", "environments-v2")
 """Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""
 
@@ -60,7 +64,19 @@ def reference(error: BaseException) -> str:
     return hashlib.sha256("\n".join([type(error).__name__, *place]).encode()).hexdigest()[:8]
 
 
-def missing_package(error: ModuleNotFoundError) -> Unsupported | None:
+def explained(error: Exception) -> MograderError | None:
+    """Return the failure that an error stands for; None if it is a bug."""
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_package(error)
+    if isinstance(error, OSError) and error.errno in _REFUSALS and error.filename is not None:
+        return InvalidInput(
+            f"{error.filename} cannot be used: {error.strerror}.",
+            hint="Run this as a user who may, or name another place.",
+        )
+    return None
+
+
+def _missing_package(error: ModuleNotFoundError) -> Unsupported | None:
     """Return the failure of a command whose package is not installed; None if it is a bug.
 
     Its hint is the line that installs the rest into the environment that runs.

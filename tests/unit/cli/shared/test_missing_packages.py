@@ -10,7 +10,7 @@ import click
 import pytest
 
 from mograder.cli.main import EXIT_BUG, run
-from mograder.cli.shared.failures import missing_package
+from mograder.cli.shared.failures import explained
 
 
 class _Installed:
@@ -39,7 +39,7 @@ def test_the_line_installs_the_rest_beside_what_is_there(
     package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/home/a b/venv/bin/python")
-    failure = missing_package(ModuleNotFoundError(name=package))
+    failure = explained(ModuleNotFoundError(name=package))
     assert failure is not None
     assert failure.message.endswith(f": {package.partition('.')[0]} is missing.")
     assert failure.hint == (
@@ -51,7 +51,7 @@ def test_the_line_installs_the_rest_beside_what_is_there(
 @pytest.mark.usefixtures("installed")
 def test_an_environment_of_uvx_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(Path("/home/a/.cache/uv/archive-v0/x1")))
-    failure = missing_package(ModuleNotFoundError(name="fastapi"))
+    failure = explained(ModuleNotFoundError(name="fastapi"))
     assert failure is not None
     assert failure.hint == f'Install the rest: uvx --from "mograder-hub[server] @ {WHEEL}" mograder'
 
@@ -61,14 +61,14 @@ def test_an_install_that_names_no_address_gets_none_of_an_index(
     recorded: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metadata, "distribution", lambda _: _Installed(recorded))
-    failure = missing_package(ModuleNotFoundError(name="fastapi"))
+    failure = explained(ModuleNotFoundError(name="fastapi"))
     assert failure is not None
     assert failure.hint.endswith('"mograder-hub[server] @ ./mograder_hub-VERSION-py3-none-any.whl"')
 
 
 @pytest.mark.parametrize("name", ["mograder.gone", "fcntl", None])
 def test_a_module_of_ours_or_of_python_is_no_missing_package(name: str | None) -> None:
-    assert missing_package(ModuleNotFoundError(name=name)) is None
+    assert explained(ModuleNotFoundError(name=name)) is None
 
 
 @pytest.mark.parametrize(("name", "status"), [("sqlalchemy", 78), ("mograder.gone", EXIT_BUG)])
