@@ -13,6 +13,7 @@ from typing import IO
 import click
 
 from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock, from_unix
 from mograder.core.errors import Conflict, NotFound
@@ -20,7 +21,6 @@ from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.settings import LoadedSettings
 from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.environments.pruning import Pruned
-from mograder.store.database.database import database_url, open_engine, schema_version
 from mograder.store.hub.audit_rotation import rotate_audit as rotate
 from mograder.store.hub.hub_tables import AuditRow
 
@@ -29,7 +29,7 @@ from mograder.store.hub.hub_tables import AuditRow
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--keep-days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000),
     default=365,
     show_default=True,
     help="How much of the log stays in the database.",
@@ -40,17 +40,11 @@ def rotate_audit(*, file: Path, keep_days: int, loaded: LoadedSettings) -> None:
 
     FILE is new; each line of it is one line of the log as JSON, the oldest first.
     """
-    engine = open_engine(database_url(loaded.settings.database.url, loaded.course_dir))
-    try:
-        if schema_version(engine) is None:
-            raise NotFound("No hub has run on this course yet.")
-        before = SystemClock().now() - timedelta(days=keep_days)
-        moved = 0
-        with _new(file) as target:
-            while count := rotate(engine, before, lambda rows: _keep(target, rows)):
-                moved += count
-    finally:
-        engine.dispose()
+    before = SystemClock().now() - timedelta(days=keep_days)
+    moved = 0
+    with current_hub_state(loaded) as state, _new(file) as target:
+        while count := rotate(state.engine, before, lambda rows: _keep(target, rows)):
+            moved += count
     fsync_directory(file.absolute().parent)
     click.echo(f"Moved {moved} lines to {file}.")
 

@@ -48,3 +48,11 @@ def test_a_file_that_is_there_is_kept(engine: Engine, tmp_path: Path) -> None:
     cli("hub rotate-audit", str(tmp_path / "audit.jsonl"), "-C", str(tmp_path), status=5)
     assert (tmp_path / "audit.jsonl").read_text() == "before"
     assert len(actions(engine)) == 4
+
+
+def test_a_course_without_a_hub_gets_no_database(tmp_path: Path) -> None:
+    """It would have the wrong owner: the hub could not open it."""
+    file = tmp_path / "audit.jsonl"
+    cli("hub rotate-audit", str(file), "-C", str(tmp_path), status=3)
+    assert list(tmp_path.iterdir()) == []
+    cli("hub rotate-audit", str(file), "--keep-days", "1" * 12, "-C", str(tmp_path), status=2)
