@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, MograderError
 from mograder.operations.install.course import course_settings
 from mograder.operations.install.front import demand_free_ports, ensure_front, front_text
 from mograder.operations.install.network import ensure_network
@@ -222,6 +222,9 @@ def test_an_authority_is_trusted_on_a_machine_without_the_package(
     assert host.ran[-2].endswith(" ca-certificates")
     assert host.ran[-1] == "update-ca-certificates"
     assert host.environment["http_proxy"] == "http://proxy.example:3128"
+    again = FakeHost(tmp_path)
+    ensure_network(again, InstallOptions(ca_file=file))
+    assert again.ran == ["update-ca-certificates"], "an earlier run may have broken off before it"
 
 
 def test_a_machine_whose_caddyfile_was_removed_gets_one(tmp_path: Path) -> None:
@@ -231,6 +234,19 @@ def test_a_machine_whose_caddyfile_was_removed_gets_one(tmp_path: Path) -> None:
     assert host.ran[-1] == "systemctl reload-or-restart caddy"
     ensure_front(host, InstallOptions(domain="hub.example.org"))
     assert host.told[-1] == "[deploy] as it should be"
+
+
+def test_a_configuration_that_caddy_has_not_taken_is_tried_again(tmp_path: Path) -> None:
+    """Caddy refused it, or the connection broke: the file alone is not enough."""
+    options = InstallOptions(domain="hub.example.org")
+    course(tmp_path)
+    answers = {"caddy validate": (1, ""), "systemctl show -P StateChange": (0, "1000")}
+    for _ in range(2):
+        with pytest.raises(MograderError, match="Caddy refuses its configuration"):
+            ensure_front(FakeHost(tmp_path, answers), options)
+    host = FakeHost(tmp_path, answers | {"caddy validate": (0, "")})
+    ensure_front(host, options)
+    assert host.ran[-1] == "systemctl reload-or-restart caddy"
 
 
 def test_sessions_get_origins_of_their_own(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import inspect
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,23 @@ def test_n7_another_port_starts_the_socket_anew(
     wanted = [] if restarted is None else [f"systemctl restart {restarted}"]
     assert [line for line in host.ran if " restart " in line] == wanted
     assert f"127.0.0.1:{port}" in (tmp_path / UNIT_PLACE[1:] / "mograder-hub.socket").read_text()
+
+
+@pytest.mark.full
+def test_what_an_earlier_run_wrote_before_it_broke_off_is_taken(tmp_path: Path) -> None:
+    """The connection broke between a file and the restart; then all is as it should be."""
+    make_current(tmp_path, version(tmp_path, "1.0.0"))
+    ensure_services(FakeHost(tmp_path), 8123, program_changed=True)
+    before, after = "1000", f"{time.monotonic() + 3600:.0f}000000"
+    hub = "mograder-hub.service"
+    for since, restarted in (
+        (before, [f"systemctl restart mograder-hub.socket {hub}"]),
+        (after, []),
+    ):
+        host = FakeHost(tmp_path, {"systemctl show -P ActiveEnterTimestampMonotonic": (0, since)})
+        ensure_services(host, 8123, program_changed=False)
+        assert [line for line in host.ran if " restart " in line] == restarted
+        assert "systemctl daemon-reload" in host.ran
 
 
 @pytest.mark.full

@@ -8,7 +8,7 @@ from mograder.operations.fronts.caddy import caddy_config
 from mograder.operations.fronts.front import FrontOptions, front_of
 from mograder.operations.install.course import COURSE
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.services import is_active, start
+from mograder.operations.install.services import is_active, is_behind, start
 from mograder.operations.install.written_files import put
 from mograder.processes.host import Host
 
@@ -44,7 +44,7 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
         # Appended, since the file may be a link of the administrator's.
         with host.path(CADDYFILE).open("a", encoding="utf-8") as main:
             main.write(f"\n{IMPORT}\n")
-    if not changed:
+    if not changed and not is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
         host.say("as it should be")
         return
     if not host.succeeds("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"):

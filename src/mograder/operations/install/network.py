@@ -80,13 +80,11 @@ def _trust_authority(host: Host, file: Path) -> None:
     """Add it to the system's own list, so that apt, curl, git, pip and uv all know it."""
     target = host.path(SITE_AUTHORITY)
     data = file.read_bytes()
-    if target.exists() and target.read_bytes() == data:
-        return
-    host.act(f"trusting the certificates of {file.name}")
+    if not (target.exists() and target.read_bytes() == data):
+        host.act(f"trusting the certificates of {file.name}")
+        if not host.dry:
+            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_file(target, data, 0o644)
     if not host.has("update-ca-certificates"):
         install_packages(host, "ca-certificates")
-    if host.dry:
-        return
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_file(target, data, 0o644)
     host.run("update-ca-certificates")

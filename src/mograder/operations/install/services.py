@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 from mograder.core.errors import MograderError
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.course import HUB_UNIT
@@ -15,6 +18,7 @@ WRAPPER = "/usr/local/sbin/mograder-hub"
 UPKEEP_UNITS = ("mograder-backup.service", "mograder-backup.timer", "mograder-alarm@.service")
 """Units that an administrator enables."""
 
+_MICROSECONDS = 1_000_000
 _OURS = "Wants=mograder-sessions.service"
 
 
@@ -36,8 +40,7 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     }
     if put(host, WRAPPER, shipped_file("mograder-hub").read_text("utf-8"), 0o755):
         written.add(WRAPPER)
-    if written:
-        host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "daemon-reload")
     host.run("systemctl", "enable", "--quiet", *UNITS)
     if not is_active(host, SESSIONS):
         start(host, SESSIONS)
@@ -46,15 +49,15 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
             "the session supervisor goes on as it is, since its restart ends every session. When"
         )
         host.say("nobody is at work: systemctl restart mograder-sessions")
+    # A socket that listens takes another port only when it is started anew, which the hub has to
+    # let go.
+    new_socket = SOCKET in written or is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
-        start(host, SOCKET, HUB)
-    elif written or program_changed:
+        start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
+    elif new_socket or written or program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT):
         host.act("restarting the hub; sessions go on")
-        # A socket that listens takes another port only when it is started anew, which the hub has
-        # to let go.
-        socket = (SOCKET,) if SOCKET in written else ()
-        start(host, *socket, HUB, verb="restart")
+        start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
 
 
 def start(host: Host, *units: str, verb: str = "start") -> None:
@@ -72,6 +75,19 @@ def start(host: Host, *units: str, verb: str = "start") -> None:
 def is_active(host: Host, unit: str) -> bool:
     """Return whether a unit of systemd is active."""
     return host.succeeds("systemctl", "is-active", "--quiet", unit)
+
+
+def is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
+    """Return whether a unit's last ``event`` was before a file was written.
+
+    So it is where an earlier run broke off after it had written the file.
+    """
+    told = host.ask("systemctl", "show", "-P", f"{event}TimestampMonotonic", unit)
+    if not told.isdecimal():
+        return False
+    at = time.time() - time.monotonic() + int(told) / _MICROSECONDS
+    paths = [host.path(name) for name in files]
+    return any(os.path.lexists(each) and each.lstat().st_mtime > at for each in paths)
 
 
 def _keep_foreign_unit(host: Host) -> None:

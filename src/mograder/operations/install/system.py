@@ -81,14 +81,14 @@ def ensure_sandbox(host: Host, _options: InstallOptions) -> None:
     """Let bubblewrap make namespaces, and give hundreds of sessions of one user what they need."""
     host.step("What sandboxes need of the kernel")
     if host.path(_RESTRICTED).exists():
-        if put(host, APPARMOR, shipped_file("apparmor-mograder").read_text("utf-8")):
-            host.run("apparmor_parser", "--replace", APPARMOR)
-        else:
+        if not put(host, APPARMOR, shipped_file("apparmor-mograder").read_text("utf-8")):
             host.say("AppArmor: the profile is there")
+        host.run("apparmor_parser", "--replace", APPARMOR)  # an earlier run may have broken off
     else:
         host.say("AppArmor does not keep bubblewrap from making namespaces here")
     text = shipped_file("60-mograder.conf").read_text("utf-8")
     if host.path(_USER_NAMESPACES).exists():  # a setting of Debian's kernels
         text += "kernel.unprivileged_userns_clone = 1\n"
-    if put(host, KERNEL_SETTINGS, text) and not host.attempt("sysctl", "-q", "-p", KERNEL_SETTINGS):
+    put(host, KERNEL_SETTINGS, text)
+    if not host.attempt("sysctl", "-q", "-p", KERNEL_SETTINGS):
         host.warn("the kernel did not take all of it")
