@@ -140,9 +140,9 @@ def test_a_bug_is_a_reference_and_never_a_traceback(capfd: pytest.CaptureFixture
 def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
     error: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["fail"], failing(OSError(error, os.strerror(error), "/root/x"))) == 2
-    assert capfd.readouterr().err.startswith(f"Error: /root/x cannot be used: {os.strerror(error)}")
-    run(["--debug", "fail"], failing(PermissionError(error, "no", "/root/x")))
+    assert run(["fail"], failing(OSError(error, os.strerror(error), "/srv/x"))) == 2
+    assert capfd.readouterr().err.startswith(f"Error: /srv/x cannot be used: {os.strerror(error)}")
+    run(["--debug", "fail"], failing(PermissionError(error, "no", "/srv/x")))
     assert "Traceback" in capfd.readouterr().err
 
 

@@ -207,6 +207,23 @@ def test_b6_b21_an_empty_disk_is_formatted_and_found_by_its_uuid(tmp_path: Path)
     assert host.ran[-1] == "mount /srv/mograder"
 
 
+def test_b6_a_disk_of_several_names_is_known_again(tmp_path: Path) -> None:
+    """A logical volume is /dev/dm-0; the mount table and people call it /dev/mapper/…."""
+    disk, name = tmp_path / "dm-0", tmp_path / "mapper-data"
+    disk.touch()
+    name.symlink_to(disk)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text(f"{name} /srv/mograder ext4 defaults 0 2\n")
+    mounted = {
+        "findmnt": (0, str(name)),
+        "blkid -p -o value -s TYPE": (0, "ext4"),
+        "lsblk -nro MOUNTPOINT": (0, "/srv/mograder"),
+    }
+    host = FakeHost(tmp_path, mounted)
+    ensure_volume(host, InstallOptions(volume=str(name)))
+    assert host.told[-1] == "[deploy] mounted"
+
+
 def test_b6_data_that_a_volume_would_hide_is_told(tmp_path: Path) -> None:
     (tmp_path / "srv/mograder/course").mkdir(parents=True)
     with pytest.raises(Conflict, match="would hide"):

@@ -35,7 +35,8 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
         hint = f"Attach it, or choose another; here are:\n{here}"
         raise NotFound(f"There is no disk {device}.", hint=hint)
     device = str(Path(device).resolve())
-    if host.ask("findmnt", "-no", "SOURCE", data) != device:
+    source = host.ask("findmnt", "-nvo", "SOURCE", data)
+    if str(Path(source).resolve()) != device:  # LVM's have several names
         _demand_unused(host, device, data)
     kind = _probe(host, device, "TYPE")
     if not kind:
