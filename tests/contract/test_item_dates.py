@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -14,7 +15,7 @@ from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, make_hub
-from tests.support.hub_copies import FORM, ask, begin, see
+from tests.support.hub_copies import FORM, ask, begin, press, see
 
 DUE, CLOSES = "2026-09-10T18:00:00+00:00", "2026-09-17T18:00:00+00:00"
 TOML = """[items.A1]
@@ -55,13 +56,32 @@ async def test_the_course_file_counts_until_an_instructor_sets_a_date(course: Hu
 
 @pytest.mark.parametrize(
     "body",
-    [{"due": "soon"}, {"due": "2026-09-10T18:00"}, {"closes": "2026-09-01T00:00Z"}, {"until": DUE}],
+    [
+        {"due": "soon"},
+        {"due": "2026-09-10T18:00"},
+        {"closes": "2026-09-01T00:00Z"},
+        {"closes": "9999-12-31T23:59:00-12:00"},
+        {"opens": "0001-01-01T00:00:00+14:00"},
+        {"until": DUE},
+    ],
 )
 async def test_dates_that_cannot_be_meant_are_refused_and_nothing_is_kept(
     course: Hub, body: dict[str, str]
 ) -> None:
     assert (await ask(course, "POST", "/dates/A1", "prof", json=body)).status_code == 400
     assert (await ask(course, "GET", "/dates", "prof")).json()["A1"]["closes"] is None
+
+
+@pytest.mark.parametrize("never", ["9999-12-31T23:59:00-12:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_time_that_no_page_could_show_hides_no_item(course: Hub, never: str) -> None:
+    """Converting it to another zone would break every page that lists the item."""
+    rule = {"items": {"A1": {"visible_from": never}}}
+    assert (await ask(course, "POST", "/visibility", "prof", json=rule)).status_code == 400
+    form = {"name": "A1", "state": "from", "visible_from": never[:16], "timezone": "Asia/Tokyo"}
+    assert (await press(course, "/visibility", "prof", data=form)).status_code == 400
+    at = quote(never, safe="")
+    assert (await see(course, f"/?as=student&at={at}", "prof")).status_code == 400
+    assert (await see(course, "/course/items", "prof")).status_code == 200
 
 
 async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> None:

@@ -19,6 +19,7 @@ from mograder.auth.jose import InvalidToken, check_times, text_claim
 from mograder.auth.lti_addresses import addresses_of, platform_origin
 from mograder.auth.lti_tool import DATES
 from mograder.auth.roles import Role
+from mograder.core.clock import within_reach
 from mograder.core.errors import Forbidden
 from mograder.core.item_dates import ItemDates
 from mograder.core.sections.external_settings import LtiPlatform
@@ -262,9 +263,9 @@ def _dates(custom: Mapping[str, object]) -> ItemDates | None:
 def _moment(text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
-        return None if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    return found.astimezone(UTC) if found.tzinfo is not None and within_reach(found) else None
 
 
 def is_own_address(url: str, own_url: str) -> bool:

@@ -17,9 +17,9 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import EXISTING_FILE, output_file_option
 from mograder.cli.shared.result import Result, json_option
-from mograder.core.clock import SystemClock, parse_given_time
+from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
-from mograder.core.item_dates import given_zone
+from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import ComparedGrade, CourseLate
@@ -170,7 +170,7 @@ _GROUP = click.option("--group", help="The group, instead of students.")
     "--until",
     metavar="TIME",
     help="The new due date: as 2026-11-22T18:00+01:00 (without an offset: in the course's "
-    "timezone, else UTC), or seconds since 1970.",
+    "timezone, else UTC), 2026-11-22 for the whole day, or seconds since 1970.",
 )
 @click.option("--exempt", is_flag=True, help="No deduction, however late the work is.")
 @click.option("--reason", default="", help="The reason, for instructors only.")
@@ -196,7 +196,8 @@ def add(
     whose = _whose(students, group)
     with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
-        time = None if until is None else parse_given_time(until, given_zone(loaded.settings))
+        zone = given_zone(loaded.settings)
+        time = None if until is None else read_moment(until, zone, LAST_MINUTE)
         changes = [
             extension(name, student, of, until=time, exempt=exempt, reason=reason)
             for student, of in whose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,8 +14,9 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import DIRECTORY, FILE
-from mograder.core.clock import SystemClock, parse_given_time
+from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
+from mograder.core.item_dates import read_moment
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import assignment_csv
@@ -92,7 +93,7 @@ def feedback(
     chosen = _choose(assignments, loaded)
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")
-    given = None if due_date is None else parse_given_time(due_date)
+    given = None if due_date is None else read_moment(due_date, UTC)
     failed = 0
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as daytime
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime
 
-from mograder.core.clock import from_unix_or_none
+from mograder.core.clock import from_unix_or_none, within_reach
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
@@ -17,6 +18,16 @@ from mograder.core.sections.settings_values import written_time
 
 LAST_MINUTE = daytime(23, 59)
 """When a day ends on which something is due or closes."""
+
+
+def _demand_reach(at: datetime) -> datetime:
+    if not within_reach(at):
+        raise ValueError("must be a time that can be meant")
+    return at
+
+
+SentTime = Annotated[AwareDatetime, AfterValidator(_demand_reach)]
+"""A time in a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,8 @@ def moodle_dates(settings: Settings, name: str) -> ItemDates:
     for each in settings.assignments:
         if nfc(name) in (nfc(each.name), nfc(each.item)):
             told = each.allowsubmissionsfromdate, each.duedate, each.cutoffdate
-            return ItemDates(*(from_unix_or_none(at if at > 0 else None) for at in told))
+            times = (from_unix_or_none(at if at > 0 else None) for at in told)
+            return ItemDates(*(at if at and within_reach(at) else None for at in times))
     return NO_DATES
 
 
@@ -172,17 +184,20 @@ def as_shown(typed: datetime | None, shown: datetime | None) -> bool:
     return typed == shown.replace(second=0, microsecond=0)
 
 
-def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime | None:
-    """Return a time that a person typed, as :func:`as_moment`; None for an empty text.
+def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime:
+    """Return a time that a person typed, in UTC, as :func:`as_moment`.
 
     Raises:
         InvalidInput: It is no time.
     """
     try:
-        given = written_time(text)
-        return as_moment(given, zone, at) if isinstance(given, date) else None
-    except (ValueError, OverflowError) as error:
+        moment = as_moment(written_time(text), zone, at)
+    except ValueError:
+        moment = None
+    if moment is None:
         raise InvalidInput(
-            f"{text[:60]!r} is no date.",
-            hint="Write it as 2026-12-01T18:00, or 2026-12-01 for the whole day.",
-        ) from error
+            f"{text[:60]!r} is no time.",
+            hint="Write it as 2026-12-01T18:00, or 2026-12-01 for the whole day; without an offset "
+            f"it is in {zone or 'the zone of this computer'}.",
+        )
+    return moment

@@ -56,24 +56,6 @@ def parse_zone(name: str) -> ZoneInfo:
         ) from error
 
 
-def parse_moment(text: str, zone: ZoneInfo, at: daytime = daytime(0, 0)) -> datetime:
-    """Return the time of an ISO 8601 date (at ``at``) or date and time, by default in ``zone``.
-
-    Raises: :class:`InvalidInput` for any other text.
-    """
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise InvalidInput(
-                f"{text!r} is not a date.", hint="Write it as 2026-10-05 or 2026-10-05T09:00."
-            ) from error
-        return _in_zone(moment, zone, at)
-    return _in_zone(day, zone, at)
-
-
 def parse_schedule(text: str, filename: str) -> Schedule:
     """Return the schedule in a TOML text; ``filename`` is its name in messages.
 

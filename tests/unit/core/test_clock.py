@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from mograder.core.clock import from_unix, from_unix_or_none, parse_given_time, utc_iso
-from mograder.core.errors import InvalidInput
+from mograder.core.clock import from_unix, from_unix_or_none, utc_iso
 
 
 def test_seconds_are_read_in_utc() -> None:
@@ -28,22 +26,3 @@ def test_seconds_out_of_range_are_refused(seconds: float) -> None:
     assert from_unix_or_none(seconds) is None
     with pytest.raises(ValueError, match="is no time in seconds since 1970"):
         from_unix(seconds)
-
-
-@pytest.mark.parametrize(
-    ("text", "zone", "hour"),
-    [
-        ("2026-11-22T18:00", "UTC", 18),
-        ("2026-11-22 18:00", "Europe/Berlin", 17),
-        ("2026-11-22T18:00+01:00", "America/New_York", 17),
-        ("1795366800", "Europe/Berlin", 17),
-    ],
-)
-def test_a_time_without_an_offset_is_in_the_zone(text: str, zone: str, hour: int) -> None:
-    assert parse_given_time(text, ZoneInfo(zone)) == datetime(2026, 11, 22, hour, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("text", ["soon", "", "0001-01-01T00:00+05:00", "9" * 40])
-def test_what_is_no_time_is_refused_and_the_message_names_the_zone(text: str) -> None:
-    with pytest.raises(InvalidInput, match="without an offset it is in UTC"):
-        parse_given_time(text)

@@ -302,6 +302,8 @@ def test_an_opening_date_alone_is_its_first_minute(load: Load) -> None:
         ('[items.A1]\ndue = "soon"', "items.A1.due must be a time such as 2026-12-01T18:00"),
         ("[items.A1]\ndue = 18:00:00", "items.A1.due must be a time such as 2026-12-01T18:00"),
         ("[items.A1]\ndue = true", "items.A1.due must be"),
+        ("[items.A1]\ncloses = 9999-12-31", "items.A1.closes must be a time such as"),
+        ('[penalties]\nhard_limit = "9999-12-31"', "penalties.hard_limit must be a time such as"),
         ("[items.A1]\ndue = 2026-12-02\nopens = 2026-12-03", "A1 is due before it opens."),
         ("[items.A1]\ndue = 2026-12-02\ncloses = 2026-12-01", "A1 closes before it is due."),
         ('timezone = "Berlin"', "timezone must be a time zone such as Europe/London"),

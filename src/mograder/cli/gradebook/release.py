@@ -11,8 +11,8 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import together
 from mograder.cli.shared.released import warn_of_reservations
-from mograder.core.clock import SystemClock, parse_given_time
-from mograder.core.item_dates import given_zone
+from mograder.core.clock import SystemClock
+from mograder.core.item_dates import given_zone, read_moment
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.grading.release.chosen_students import chosen_students
@@ -58,7 +58,7 @@ def release(  # one argument per option
     Students without a mark are left out. From the first release of an assignment on, the uploads
     to Moodle and to an assignment server send released marks only.
     """
-    at = None if visible is None else parse_given_time(visible, given_zone(loaded.settings))
+    at = None if visible is None else read_moment(visible, given_zone(loaded.settings))
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()

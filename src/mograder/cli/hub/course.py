@@ -25,7 +25,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import Username
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_schedule, parse_zone
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_schedule, parse_zone
 from mograder.store.course.allowlist import parse_users
 
 _MOMENT = "%a %d %b %Y, %H:%M"
@@ -124,7 +124,7 @@ def visibility(
             known = list(dict.fromkeys((*hub_course.items(client), *hub_course.rules(client))))
             names = tuple(find_or_new(name, known) for name in names)
         if asked:
-            moment = None if opens is None else parse_moment(opens, zone)
+            moment = None if opens is None else read_moment(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
         return _list(client, names, zone)
 

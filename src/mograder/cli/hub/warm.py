@@ -13,8 +13,9 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import Warmth
+from mograder.core.item_dates import read_moment
 from mograder.core.name_lookup import find_or_new
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
 
 _MOMENT = "%a %d %b %Y, %H:%M"
 
@@ -46,7 +47,7 @@ def warm(
     if (at is not None or forget) and not items:
         raise click.UsageError("Name the items.")
     zone = parse_zone(timezone)
-    moment = None if at is None else parse_moment(at, zone)
+    moment = None if at is None else read_moment(at, zone)
     with address.client() as client:
         known = tuple(hub_course.items(client)) if items else ()
         names = [find_or_new(name, known) for name in items]

@@ -24,15 +24,13 @@ from mograder.clients.course_server import (
     WorkState,
     WorkStatus,
 )
-from mograder.core.clock import from_unix
+from mograder.core.clock import from_unix, within_reach
 from mograder.core.errors import RemoteFailed
 
 T = TypeVar("T")
 
 _LATEST = 32_503_680_000
 """The end of the year 2999, in unix seconds."""
-
-_YEARS = range(1970, 3000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,7 @@ def _moment(value: object) -> datetime | None:
         except ValueError:
             return None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        # Times near a calendar's limits cannot be converted between time zones.
-        return aware if aware.year in _YEARS else None
+        return aware if within_reach(aware) else None
     if isinstance(value, int | float) and 0 < value <= _LATEST:
         return from_unix(value)
     return None

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from mograder.core.clock import from_unix, parse_time
+from mograder.core.clock import from_unix, parse_time, within_reach
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 
@@ -188,28 +188,32 @@ def moment(value: object) -> object:
         raise ValueError("must be a time such as 2027-02-28T18:00+01:00") from error
 
 
-def written_time(value: object) -> object:
+def written_time(value: object) -> date | None:
     """Return a date, or a date and time, as a person or Moodle wrote it; None for "" and 0.
 
     It is one of TOML, ISO 8601 text, or seconds since 1970.
 
     Raises: ValueError for anything else.
     """
-    if value is None or isinstance(value, date):
-        return value
     try:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return from_unix(value) if value else None
-        if isinstance(value, str):
-            return _date_or_time(value.strip()) if value.strip() else None
+        found = _date_or_time(value)
+        if found is None or within_reach(found):
+            return found
     except ValueError:
         pass
     raise ValueError("must be a time such as 2026-12-01T18:00, or a date such as 2026-12-01")
 
 
-def _date_or_time(text: str) -> date:
-    if text.isdecimal():
-        return from_unix(int(text))
+def _date_or_time(value: object) -> date | None:
+    if value is None or isinstance(value, date):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return from_unix(value) if value else None
+    if not isinstance(value, str):
+        raise ValueError(value)
+    text = value.strip()
+    if not text or text.isdecimal():
+        return from_unix(int(text)) if text else None
     try:
         return date.fromisoformat(text)
     except ValueError:

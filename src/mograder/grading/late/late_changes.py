@@ -7,9 +7,9 @@ from datetime import UTC, datetime, tzinfo
 
 from pydantic import ValidationError
 
-from mograder.core.clock import parse_given_time
 from mograder.core.csv_table import Row, Table, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import LAST_MINUTE, read_moment
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.validation_messages import complaint
@@ -203,7 +203,7 @@ def _change(
         find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
         cells["student"],
         cells["group"],
-        until=parse_given_time(cells["until"], zone) if cells["until"] else None,
+        until=read_moment(cells["until"], zone, LAST_MINUTE) if cells["until"] else None,
         exempt=exempt in _TRUE,
         reason=cells["reason"],
     )

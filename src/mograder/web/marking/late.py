@@ -14,7 +14,6 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
-from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, given_zone, read_moment
 from mograder.core.names import ItemName
@@ -180,7 +179,8 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
         case "dates":
             zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
             due, closes = (
-                read_moment(fields.get(key, ""), zone, LAST_MINUTE) for key in ("due", "closes")
+                read_moment(fields[key], zone, LAST_MINUTE) if fields.get(key) else None
+                for key in ("due", "closes")
             )
             ItemDates(None, due, closes).demand_order(name)
             shown, stored = marking.dates.of(name), facts.policy(name)
@@ -199,4 +199,4 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
 
 def _until(fields: Mapping[str, str]) -> datetime | None:
     text, zone = fields.get("until", ""), fields.get("timezone") or "UTC"
-    return parse_given_time(text, parse_zone(zone[:_LONGEST])) if text else None
+    return read_moment(text, parse_zone(zone[:_LONGEST]), LAST_MINUTE) if text else None

@@ -11,8 +11,8 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from mograder.core.clock import parse_given_time
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.item_dates import read_moment
 from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import marks_now, render_marks
@@ -191,7 +191,7 @@ def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
 
 
 def _moment(text: str, zone: str) -> datetime | None:
-    return parse_given_time(text, parse_zone(zone[:_LONGEST])) if text else None
+    return read_moment(text, parse_zone(zone[:_LONGEST])) if text else None
 
 
 def _preview(marking: MarkingApp, assignment: str, student: str) -> str:

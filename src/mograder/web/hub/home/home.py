@@ -19,10 +19,11 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
 from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation.report_json import ValidationResult
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_moment, parse_zone
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import LiveSession, spinner_of
@@ -136,7 +137,7 @@ async def view_as(request: Request) -> Response:
         return go_to(request, "/")
     query = {"as": "student"}
     if text:
-        moment = parse_moment(text[:_LONGEST], parse_zone(DEFAULT_ZONE))
+        moment = read_moment(text[:_LONGEST], parse_zone(DEFAULT_ZONE))
         query["at"] = moment.isoformat()
     return go_to(request, f"/?{urlencode(query)}")
 
@@ -202,7 +203,7 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
         return None
     student = dataclasses.replace(visitor, role=Role.STUDENT)
     text, zone = query.get("at", ""), query.get("timezone") or "UTC"
-    at = parse_moment(text[:_LONGEST], parse_zone(zone[:60])) if text else None
+    at = read_moment(text[:_LONGEST], parse_zone(zone[:60])) if text else None
     return Preview(student, at)
 
 

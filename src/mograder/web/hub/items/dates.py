@@ -12,7 +12,6 @@ from datetime import datetime
 from datetime import time as daytime
 from typing import Annotated, Literal
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from anyio import to_thread
 from fastapi import Request
@@ -27,9 +26,16 @@ from pydantic import (
 )
 from starlette.responses import Response
 
-from mograder.core.clock import utc_iso
+from mograder.core.clock import utc_iso, within_reach
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, Visibility, as_shown, read_moment
+from mograder.core.item_dates import (
+    LAST_MINUTE,
+    ItemDates,
+    SentTime,
+    Visibility,
+    as_shown,
+    read_moment,
+)
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate, Preview
@@ -92,9 +98,9 @@ class _Given(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    opens: AwareDatetime | None = None
-    due: AwareDatetime | None = None
-    closes: AwareDatetime | None = None
+    opens: SentTime | None = None
+    due: SentTime | None = None
+    closes: SentTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +193,11 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
     shown = dates_of(app, item)
     zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
 
-    def typed(key: str) -> datetime | None:
+    def typed(key: str) -> datetime:
         return read_moment(fields[key], zone, daytime.min if key == "opens" else LAST_MINUTE)
 
-    given = {key: typed(key) for key in _Given.model_fields if key in fields}
+    sent = [key for key in _Given.model_fields if key in fields]
+    given = {key: typed(key) if fields[key] else None for key in sent}
     return _Given(**{k: at for k, at in given.items() if not as_shown(at, getattr(shown, k))})
 
 
@@ -295,6 +302,8 @@ def _visibility(name: str, rule: VisibilityEntry) -> Visibility:
         moment = datetime.fromisoformat(rule.visible_from)
     except ValueError as error:
         raise InvalidInput(f"Bad datetime for {name}") from error
+    if not within_reach(moment):
+        raise InvalidInput(f"Bad datetime for {name}")
     if moment.utcoffset() is None:
         raise InvalidInput(f"visible_from for {name} needs a UTC offset")
     return Visibility(rule.hidden, moment)
@@ -307,21 +316,12 @@ def _form_rules(fields: Mapping[str, str]) -> _Rules:
     """
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
-        moment = _local(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
-        return _Rules(items={name: VisibilityEntry(visible_from=moment)})
+        zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
+        moment = read_moment(fields.get("visible_from", ""), zone)
+        return _Rules(items={name: VisibilityEntry(visible_from=moment.isoformat())})
     if state not in ("show", "hide"):
         raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
     return _Rules(items={name: VisibilityEntry(hidden=state == "hide")})
-
-
-def _local(text: str, zone: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).isoformat()
-    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError) as error:
-        raise InvalidInput(
-            "This is no date and time.", hint="Write it as 2026-10-05T09:00."
-        ) from error
 
 
 def _entries(rules: Mapping[str, Visibility]) -> dict[str, VisibilityEntry]:

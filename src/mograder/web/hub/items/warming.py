@@ -18,7 +18,6 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import Request
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -27,6 +26,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.item_dates import SentTime
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import repeat, running
 from mograder.core.tasks.single_flight import Progress
@@ -122,7 +122,7 @@ class _Wish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     items: list[str] = Field(min_length=1, max_length=_MOST_ITEMS)
-    at: AwareDatetime | None = None
+    at: SentTime | None = None
     forget: StrictBool = False
 
 
