@@ -84,6 +84,18 @@ async def test_a_time_that_no_page_could_show_hides_no_item(course: Hub, never: 
     assert (await see(course, "/course/items", "prof")).status_code == 200
 
 
+async def test_an_emptied_end_does_not_bound_a_later_due_date(course: Hub) -> None:
+    dates = {"due": DUE, "closes": CLOSES}
+    await ask(course, "POST", "/dates/A1", "prof", json=dates)
+    fields = {"due": "2026-09-20T18:00", "closes": "", "timezone": "UTC"}
+    assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
+    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
+    assert (told["due"], told["closes"]) == ("2026-09-20T18:00:00Z", None)
+    back = {"due": None, "closes": "2026-09-05T18:00:00Z"}
+    answer = await ask(course, "POST", "/dates/A1", "prof", json=back)
+    assert (answer.status_code, answer.json()["due"]) == (200, "2026-09-03T18:00:00Z")
+
+
 async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> None:
     assert "A2" not in (await see(course, "/", "alice")).text
     fields = {"opens": "2026-08-31T09:00", "due": "", "closes": "", "timezone": "Europe/Berlin"}

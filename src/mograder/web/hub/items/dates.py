@@ -208,7 +208,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
         InvalidInput: The dates are in an impossible order.
     """
     facts = LateWork(app.marking.book()).facts()
-    stored, dates, asked = facts.policy(item), app.dates.of(item), given.model_fields_set
+    stored, asked = facts.policy(item), given.model_fields_set
     due = given.due if "due" in asked else stored.set_due
     closes = given.closes if "closes" in asked else stored.closes
     changed = (due, closes) != (stored.set_due, stored.closes)
@@ -216,6 +216,8 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     if "opens" in asked and given.opens != held.visible_from:
         rule = Visibility(visible_from=given.opens) if given.opens else app.visibility.usual(item)
     opens = (rule or held).visible_from
+    unset = facts.after([facts.with_dates(item, None, None)])
+    dates = CourseLate(app.services.loaded).terms(item, unset).due
     ItemDates(opens, due or dates.general, closes or dates.closes_by_hand).demand_order(item)
     return _Change(item, facts.with_dates(item, due, closes) if changed else None, rule)
 
