@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
+from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
+from mograder.sessions.student_copies import Copies
 from tests.support.hub_app import SECRET, Hub, make_hub
 from tests.support.hub_copies import OTHER, WORK, ask, begin, press, see
 
@@ -121,6 +123,38 @@ async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub
     answer = (await ask(hub, "POST", "/submit/alice/A1?late=replace")).json()
     assert answer["late"] is True
     assert counts.read_text() == OTHER
+
+
+async def test_a_question_asked_in_time_does_not_let_late_work_replace_what_was_on_time(
+    hub: Hub,
+) -> None:
+    notebook = await begin(hub)
+    await ask(hub, "POST", "/submit/alice/A1")
+    notebook.write_text(OTHER)
+    asked = await press(hub, "/hand-in/alice/A1")
+    assert "It was not validated as it is now." in asked.text
+    assert 'action="/submit/alice/A1"' in asked.text
+    assert (await ask(hub, "GET", "/hand-in/alice/A1")).json()["late"] is False
+    hub.clock.advance(2 * 3600)
+    assert (await press(hub, "/submit/alice/A1")).status_code == 409
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
+
+
+async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_compared(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a whole class at the deadline a comparison waits for its turn."""
+
+    async def slow(*_: object, **_more: object) -> Tampering:
+        hub.clock.advance(3 * 86_400)
+        return UNTOUCHED
+
+    await begin(hub)
+    hub.clock.advance(3600)
+    monkeypatch.setattr(Copies, "compare", slow)
+    answer = await ask(hub, "POST", "/submit/alice/A1")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["late"] is False
 
 
 async def test_after_the_end_nothing_is_taken_but_from_those_with_an_extension(hub: Hub) -> None:

@@ -27,7 +27,7 @@ export async function hand_in(button, panel, say, open) {
 async function decide({ check, action }, panel, opened) {
   const answer = await fetch(check, { headers: { Accept: "application/json" }, cache: "no-store" });
   if (!answer.ok) throw new Error(await reason(answer));
-  const { words, closed } = await answer.json();
+  const { words, late, closed } = await answer.json();
   if (closed) throw new Error(closed);
   if (!words.length) return action;
   return new Promise((done) => {
@@ -38,7 +38,7 @@ async function decide({ check, action }, panel, opened) {
       panel.hidden = true;
       done(where);
     };
-    const now = element("button", word("handInNow"), leave(`${action}?late=replace`));
+    const now = element("button", word("handInNow"), leave(late ? `${action}?late=replace` : action));
     now.className = "main";
     acts.append(now, element("button", word("handInLater"), leave(null)));
     acts.className = "choices";

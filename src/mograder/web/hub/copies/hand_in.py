@@ -61,10 +61,12 @@ class Submitted(Done):
 class MissingWork(Body):
     """The sentences for a student before handing in, none where nothing is missing.
 
-    ``closed`` says that submissions have ended, and is "" until then.
+    ``late`` is whether they say that it is late, so that who still hands in means it. ``closed``
+    says that submissions have ended, and is "" until then.
     """
 
     words: list[str]
+    late: bool = False
     closed: str = ""
 
 
@@ -168,7 +170,7 @@ async def hand_in(copy: KnownCopy, request: Request, app: CurrentApp, caller: Ca
         "hand_in.html",
         copy=copy,
         missing=missing,
-        action=f"/submit/{where}?late=replace",
+        action=f"/submit/{where}{'?late=replace' if missing.late else ''}",
         mine=copy.user == caller.username,
     )
 
@@ -187,11 +189,12 @@ async def submit(
 
     async def job(report: Report) -> Submitted:
         saved = await app.copies.export(copy)
+        now = app.services.clock.now()  # comparing may take long when a whole class hands in
         report("Comparing it with what was handed out")
         release = await to_thread.run_sync(app.items.find, copy.item)
         tampering = await _tampering(app, copy, saved.data, release)
         report("Keeping your submission")
-        kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, late)
+        kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, now, late)
         await app.audit.record(request, "submit", str(copy))
         app.notifier.notify(copy.user, Part.COPIES)
         if not kept.counts:
@@ -212,8 +215,10 @@ async def submit(
     return await deliver(request, job, next_page)
 
 
-def _keep(app: HubApp, caller: Identity, copy: CopyOf, data: bytes, late: str) -> Kept:
-    now, own = app.services.clock.now(), app.dates.own(copy.item, copy.user)
+def _keep(
+    app: HubApp, caller: Identity, copy: CopyOf, data: bytes, now: datetime, late: str
+) -> Kept:
+    own = app.dates.own(copy.item, copy.user)
     if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
         raise Conflict(
             f"Submissions to {copy.item} have ended. Nothing was changed.",
@@ -240,7 +245,8 @@ def _missing(
             words.append("You handed in on time before. What you hand in now counts instead.")
     is_over = own.is_closed(now) and caller.role is not Role.INSTRUCTOR
     closed = f"Submissions to {copy.item} have ended." if is_over else ""
-    return MissingWork(words=[each for each in words if each], closed=closed)
+    words = [each for each in words if each]
+    return MissingWork(words=words, late=bool(late), closed=closed)
 
 
 def _checks(app: HubApp, copy: CopyOf, facts: CopyFacts | None) -> tuple[str, list[str]]:
