@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -69,6 +71,23 @@ async def rows(hub: Hub, query: str = "") -> dict[str, dict[str, str]]:
     """Return the CSV file by student."""
     text = (await see(hub, f"/course/gradebook.csv{query}", "prof")).text
     return {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+async def test_work_that_was_fetched_has_the_time_at_which_it_was_handed_in(hub: Hub) -> None:
+    """That of the file is the time of the fetch."""
+    at = hub.clock.now().timestamp()
+    folder = hub.course / "submitted" / "A2"
+    folder.mkdir()
+    (folder / "bob.py").write_text("x")
+    os.utime(folder / "bob.py", (at + 10**8, at + 10**8))
+    assert (await rows(hub))["bob"]["A2 state"] == "late"
+    (folder / ".fetch_metadata.json").write_text(json.dumps({"bob": at}))
+    assert (await rows(hub))["bob"]["A2 state"] == "handed in"
+    page = (await see(hub, "/course/students/bob", "prof")).text
+    assert hub.clock.now().isoformat(timespec="seconds") in page
+    again = Submissions(hub.course / "submitted")
+    again.add(Username.parse("bob"), ItemName.parse("A2"), b"y", hub.clock.now())
+    assert (folder / f"bob_{hub.clock.now():%Y%m%dT%H%M%S}.py").read_text() == "x"
 
 
 async def test_every_students_work_has_its_state(hub: Hub) -> None:

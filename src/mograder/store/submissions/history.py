@@ -17,12 +17,17 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from mograder.core.clock import from_unix
+from mograder.core.clock import from_unix, from_unix_or_none
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import SharedFile
+from mograder.core.name_lookup import nfc
 from mograder.core.names import Username
 from mograder.store.filesystem.records import Records
-from mograder.store.submissions.submitted_files import reads_as_a_submission, stamped_name
+from mograder.store.submissions.submitted_files import (
+    read_numbers,
+    reads_as_a_submission,
+    stamped_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +171,10 @@ class History:
         self.people = {}
         for user, received, filename in sorted(_stamped(names)):
             self._add(user, filename, received)
+        fetched = {nfc(user): at for user, at in read_numbers(self.directory).items()}
         for user in (name.removesuffix(".py") for name in names):
             if not reads_as_a_submission(user):
-                self._count(user)
+                self._count(user, from_unix_or_none(fetched.get(nfc(user))))
         for person in self.people.values():
             if person.counting is None and person.submissions:
                 # Without its link the newest one counts, so that no submission is ignored.
@@ -183,8 +189,11 @@ class History:
         above = person.submissions[-1].sequence if person.submissions else 0
         person.add(Submission(user, filename, received[0], above + 1), counts=False)
 
-    def _count(self, user: str) -> None:
-        """Set the submission that counts: the target of ``<user>.py``, or that file itself."""
+    def _count(self, user: str, fetched: datetime | None) -> None:
+        """Set the submission that counts: the target of ``<user>.py``, or that file itself.
+
+        ``fetched`` is the time of that file in a record of a fetch; without one it is the file's.
+        """
         target = self._link(user)
         person = self.people.get(user)
         if person is not None:
@@ -193,7 +202,7 @@ class History:
         if target != f"{user}.py" or not _is_username(user) or (self._strict and person is None):
             return
         status = (self.directory / target).lstat()
-        received = from_unix(status.st_mtime)
+        received = fetched or from_unix(status.st_mtime)
         person = self.person(user)
         person.counting = Submission(user, target, received, person.next_sequence)
 

@@ -17,7 +17,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from mograder.core.clock import from_unix
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.files.disk import Disk, Place
 from mograder.core.log import get_logger
@@ -230,7 +229,7 @@ class ItemSubmissions:
             history.refresh()
         person = history.person(user)
         if person.counting and person.counting.filename == f"{user}.py":
-            self._keep_plain(history.directory, user)
+            self._keep_plain(history.directory, person.counting)
             history.forget()
             history.refresh()
             person = history.person(user)
@@ -266,14 +265,12 @@ class ItemSubmissions:
                 return self.directory / name
         raise Conflict("There were too many submissions in this second.", hint="Try again.")
 
-    def _keep_plain(self, directory: Path, user: Username) -> None:
+    def _keep_plain(self, directory: Path, found: Submission) -> None:
         """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time."""
-        latest = directory / f"{user}.py"
+        latest = directory / found.filename
         with contextlib.suppress(FileNotFoundError):
-            info = latest.lstat()
-            if not stat.S_ISLNK(info.st_mode):
-                when = from_unix(info.st_mtime)
-                self._name(partial(self._move, latest), names_for(user, when))
+            if not stat.S_ISLNK(latest.lstat().st_mode):
+                self._name(partial(self._move, latest), names_for(found.user, found.received))
 
     def _move(self, source: Path, name: str) -> None:
         self._disk.place(Place.of(source), Place.of(source.with_name(name)))
