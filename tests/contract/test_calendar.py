@@ -97,3 +97,21 @@ async def test_an_address_is_for_one_person_of_the_list(hub: Hub) -> None:
         assert (await fetch(hub, forged)).status_code == 404
     (hub.course / "allowed_users.txt").write_text("bob\n")
     assert (await fetch(hub, own)).status_code == 404
+
+
+async def test_two_courses_of_one_machine_have_events_of_their_own(tmp_path: Path) -> None:
+    """A calendar program takes events with the same UID for one (RFC 5545, 3.8.4.7)."""
+    found = set()
+    for name in ("one", "two"):
+        prefix = f'collect = true\nbase_url = "/{name}"'
+        hub = make_hub(tmp_path / name, TOML.replace("collect = true", prefix))
+        hub.publish("A1")
+        async with hub.client("alice", browser=True) as client:
+            await client.post(f"/{name}/calendar", data={"action": "make"}, headers=FORM)
+            text = (await client.get(f"/{name}/calendar")).text
+            address = re.search(r'value="(http[^"]+[.]ics)"', text)
+            assert address is not None
+            lines = (await client.get(urlsplit(address[1]).path)).text.split("\r\n")
+        found |= {line for line in lines if line.startswith("UID:")}
+        hub.close()
+    assert len(found) == 4, found
