@@ -18,7 +18,7 @@ from mograder.clients import mail
 from mograder.clients.mail import Letter, MailServer, Sending, is_address
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, RemoteFailed
-from mograder.core.names import ItemName, Username
+from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
@@ -166,6 +166,44 @@ async def test_late_work_is_confirmed_as_late(tmp_path: Path, box: MailBox) -> N
     await look(hub, box, 1)
     text = " ".join(box.letters[0].get_content().split())
     assert re.search(r"It was due Tue 01 Sep, 10:00 CEST, so it is 61 minutes late", text), text
+    hub.close()
+
+
+async def test_who_may_not_come_in_gets_no_letter(tmp_path: Path, box: MailBox) -> None:
+    hub = a_hub(tmp_path / "course", box.port, events='["handed-in", "updated"]')
+    await begun(hub)
+    for name in ("carol", INSTRUCTOR, rehearsal_user(1)):
+        folder = hub.course / "hub-notebooks" / name / "A1"
+        folder.mkdir(parents=True)
+        (folder / "A1.py").write_text("x = 1")
+    hand_in(hub, "carol")
+    hand_in(hub, "alice")
+    UpdateRows(hub.engine).make_offer("A1", "release", "prof", hub.clock.now())
+    await look(hub, box, 1)
+    assert [each["To"] for each in box.letters] == [ALICE]
+    hub.close()
+
+
+async def test_a_reminder_does_not_say_what_a_hub_cannot_know(tmp_path: Path, box: MailBox) -> None:
+    """Where it takes no submissions, they are in Moodle."""
+    hub = a_hub(tmp_path / "course", box.port, events='["due"]')
+    hub.clock.advance(60)
+    await look(hub, box, 2)
+    assert all("have not" not in each.get_content() for each in box.letters)
+    hub.close()
+
+
+async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
+    tmp_path: Path, box: MailBox
+) -> None:
+    due = "2026-08-30T08:00:00Z\ncloses = 2026-09-03T08:00:00Z"
+    hub = a_hub(tmp_path / "course", box.port, events='["digest"]', due=due)
+    hand_in(hub, "alice")
+    await look(hub, box, 1)
+    text = box.letters[0].get_content()
+    assert "A1: closes Thu 03 Sep, 10:00 CEST" in text
+    assert "due" not in text
+    assert "A1: 1 handed in and not graded" in text
     hub.close()
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cached_property, partial
 from urllib.parse import quote
 
+from mograder.auth.roles import Role
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
@@ -132,7 +133,8 @@ class _Events:
                 due = self.app.dates.own(item, user).due
                 if due is not None and user not in done and self.now < due <= self.now + _SOON:
                     event = ("due", user, item, due.isoformat())
-                    yield self._event(event, due=due)
+                    collects = self.app.services.loaded.settings.hub.collect
+                    yield self._event(event, due=due, collects=collects)
 
     def digest(self) -> Iterator[LetterEvent]:
         here = self.now.astimezone(self._zone)
@@ -166,10 +168,17 @@ class _Events:
                 f"{text}\n\n{link}\n\n-- \n{self.app.title}\n",
                 self.now,
                 self.now,
-                LetterState.WAITING if text else LetterState.SENT,
+                LetterState.WAITING if text and self._comes_in(user) else LetterState.SENT,
             )
 
         return key, row
+
+    def _comes_in(self, user: str) -> bool:
+        """Return whether a name is that of somebody who may open the page of a letter."""
+        if user == INSTRUCTOR or is_rehearsal(user):
+            return False
+        services = self.app.services
+        return user in services.policy.staff or services.roster.allows(user, Role.STUDENT)
 
     def _address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain
@@ -204,8 +213,7 @@ class _Events:
     def _students(self) -> tuple[Username, ...]:
         listed, policy = self.app.services.roster.listed(), self.app.services.policy
         names = self.app.listing.people() if listed is None else map(Username.valid, listed)
-        staff = {INSTRUCTOR, *policy.staff}
-        return tuple(e for e in names if e is not None and e not in staff and not is_rehearsal(e))
+        return tuple(e for e in names if e is not None and e not in policy.staff)
 
     @cached_property
     def _zone(self) -> tzinfo | None:
