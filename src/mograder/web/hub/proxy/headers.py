@@ -40,6 +40,7 @@ _FROM_SESSION_NEVER_PREFIXES = tuple(name.encode() for name in FROM_SESSION_NEVE
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VISIBLE = "".join(map(chr, range(33, 127)))
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 
 
 def header(headers: RawHeaders, name: bytes) -> str:
@@ -118,7 +119,9 @@ def location_header(address: str) -> Header:
 def public_location(location: str, base_url: str, public_base: str) -> str | None:
     """Translate an upstream redirect to the hub's path; None when it leads elsewhere.
 
-    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser.
+    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser. Dot
+    segments would lead out of the session: a program repeats a POST, with its token, where a 307
+    sends it.
     """
     if _BAD_VALUE.search(location.encode("utf-8", "replace")) or "\\" in location:
         return None
@@ -129,6 +132,8 @@ def public_location(location: str, base_url: str, public_base: str) -> str | Non
     if parts.netloc not in ("", UPSTREAM_HOST) or parts.scheme not in ("", "http", "https"):
         return None
     path = parts.path
+    if _DOTS.search(path):
+        return None
     if path.startswith("/"):
         if path != base_url and not path.startswith(base_url + "/"):
             return None
