@@ -175,9 +175,9 @@ class Notifier:
             self._boards.add(subscriber)
         if since:
             self._tell_recent(subscriber, since)
-        if len(subscribers) > MOST_OF_ONE:
-            subscribers[0].replaced = True
-            subscribers[0].close()
+        for old in subscribers[:-MOST_OF_ONE]:  # several, where many pages open at once
+            old.replaced = True
+            old.close()
         try:
             yield subscriber
         finally:
