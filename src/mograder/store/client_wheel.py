@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from mograder.core.errors import NotFound
@@ -35,6 +34,7 @@ _KEPT = 5
 
 _FILE = PROGRAM.replace("-", "_")
 _DIGEST = re.compile(r"[0-9a-f]{16}")
+_NAME = re.compile(rf"{_FILE}-[0-9a-z.!+]{{1,100}}-py3-none-any\.whl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class ClientWheels:
 
         Raises: :class:`NotFound`.
         """
-        if _DIGEST.fullmatch(digest) and _is_ours(name):
+        if _DIGEST.fullmatch(digest) and _NAME.fullmatch(name):
             path = self._directory / digest / name
             if path.is_file() or self.current().path == path:
                 return path
@@ -151,11 +151,3 @@ def _holds(path: Path, files: Mapping[str, bytes], info: str) -> bool:
             return archive.testzip() is None and archive.read(record) == record_of(files, record)
     except (OSError, KeyError, zipfile.BadZipFile):
         return False
-
-
-def _is_ours(name: str) -> bool:
-    try:
-        project, *_ = parse_wheel_filename(name)
-    except (InvalidWheelFilename, ValueError):
-        return False
-    return project == PROGRAM and "/" not in name

@@ -112,6 +112,15 @@ def test_a_wheel_is_found_by_its_address_and_made_again_when_it_was_lost(
     assert wheels.find(digest, name).is_file()
 
 
+@pytest.mark.parametrize("tag", ["a" * 300, "\0", "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 150])
+def test_a_name_that_no_file_can_have_is_not_found(wheels: ClientWheels, tag: str) -> None:
+    digest, _, _ = wheels.current().address.partition("/")
+    with pytest.raises(NotFound):
+        wheels.find(digest, f"mograder_hub-1.0-{tag}-none-any.whl")
+    with pytest.raises(NotFound):
+        wheels.find(digest, f"mograder_hub-{tag}-py3-none-any.whl")
+
+
 @pytest.mark.parametrize(
     ("digest", "name"),
     [
