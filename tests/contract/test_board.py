@@ -407,6 +407,8 @@ async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> No
 async def test_a_message_is_taken_back(taught: Hub) -> None:
     await send(taught, "Wrong.")
     [message] = (await standing(taught))["messages"]
+    beyond = await ask(taught, "POST", f"/board/A1/messages/{2**64}", "prof")
+    assert beyond.status_code == 400
     await ask(taught, "POST", f"/board/A1/messages/{message['number']}", "prof")
     assert "messages" not in await standing(taught)
 

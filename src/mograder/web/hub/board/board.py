@@ -23,7 +23,7 @@ from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.parts import go_to
+from mograder.web.hub.core.parts import Number, go_to
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import HELPER, INSTRUCTOR, Route
@@ -94,7 +94,7 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     return go_to(request, with_outcome(page_of(item), "message", item))
 
 
-async def take_back(name: str, number: int, request: Request, app: CurrentApp) -> Response:
+async def take_back(name: str, number: Number, request: Request, app: CurrentApp) -> Response:
     """End a message before its time."""
     item = await _item(app, name)
     if await app.desk.take_back(item, number):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 from anyio import to_thread
-from fastapi import Path, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from mograder.auth.receipts import Receipt, read_receipt
@@ -29,12 +29,11 @@ from mograder.web.hub.copies.timeline import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.parts import Number
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
 from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route
-
-Number = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 async def submissions_page(

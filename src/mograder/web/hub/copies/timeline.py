@@ -47,6 +47,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
@@ -58,7 +59,6 @@ _CHARACTERS = 60_000
 
 _LONGEST_LINE = 2000
 
-Number = Annotated[int, Path(ge=1, lt=2**31)]
 CellIndex = Annotated[int, Path(ge=0, lt=2**31)]
 Other = Literal["before", "now"]
 _LOOK_SECONDS = 60.0

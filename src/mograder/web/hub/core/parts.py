@@ -8,9 +8,9 @@ with and nothing else of the hub.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity
@@ -18,6 +18,8 @@ from mograder.web.context import request_context
 from mograder.web.pages import APP
 
 T = TypeVar("T")
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+"""A handler's parameter: a number in the path that a table of the database may hold."""
 IDENTITY = "mograder.identity"
 """Scope key of the caller's identity."""
 
