@@ -189,7 +189,7 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
     single = [
         each.number
         for key, each in given.items()
-        if key != WHOLE and _is_manual(key, graded, rows.assignment)
+        if key != WHOLE and each.points is not None and _is_manual(key, graded, rows.assignment)
     ]
     if single and max(single) > mark.number:
         return None
@@ -204,6 +204,20 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
         open="not confirmed yet" if mark.state == IMPORTED and rows.runs else "",
         look_again=_is_other_work(mark, rows.runs) or mark.available != available,
     )
+
+
+def is_superseded(rows: StudentRows, key: str) -> bool:
+    """Return whether the points that a person gave do not count, since newer ones do.
+
+    Those for the whole are replaced by marks of questions without checks, and these by it.
+    """
+    graded, given = latest_by_question(rows.marks)
+    if key not in given or given[key].points is None:
+        return False
+    counts = whole_mark(rows) is not None
+    if key == WHOLE:
+        return not counts
+    return counts and _is_manual(key, graded, rows.assignment)
 
 
 def _questions(rows: StudentRows, whole: QuestionGrade | None) -> tuple[QuestionGrade, ...]:

@@ -36,6 +36,7 @@ from mograder.store.gradebook.grading_records import (
 from mograder.store.gradebook.mark_counting import (
     StudentRows,
     grade_of,
+    is_superseded,
     question_grade,
 )
 from mograder.store.gradebook.rubrics import (
@@ -226,7 +227,7 @@ class QuestionMarks:
         Raises:
             AnswerChanged: The mark was changed since that version, or the last change is another
                 person's.
-            Conflict: There is nothing to take back.
+            Conflict: There is nothing to take back, or newer marks count in place of this one.
             NotFound, Busy: As :meth:`give`.
         """
         with self._book.writing() as connection:
@@ -236,6 +237,11 @@ class QuestionMarks:
                 raise AnswerChanged(now)
             if not now.steps:
                 raise Conflict("There is no change of yours to take back.")
+            if is_superseded(rows, question):
+                raise Conflict(
+                    "This mark does not count any more: newer ones count in its place.",
+                    hint="Give the mark that shall count.",
+                )
             before = _before(connection, now, rows, marker)
             write_mark(connection, rows, before, at)
             return _state(connection, read_student(connection, assignment, student), question)

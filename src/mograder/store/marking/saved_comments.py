@@ -22,6 +22,7 @@ from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
+from mograder.store.gradebook.mark_counting import StudentRows, is_superseded
 from mograder.store.gradebook.rubrics import (
     Rubric,
     SavedComment,
@@ -203,9 +204,10 @@ class SavedComments:
             now = _find(rubric, comment)
             changed = {**rubric.comments, comment: replace(now, points=points)}
             news = replace(rubric, comments=changed)
-            found = _outdated(_present(connection, assignment, question), news)
+            found = _outdated(connection, assignment, question, news)
             return now, tuple(
-                ChangedPoints(student, given.mark.points, after) for student, given, after in found
+                ChangedPoints(rows.student, given.mark.points, after)
+                for rows, given, after in found
             )
 
 
@@ -244,26 +246,28 @@ def _insert(
 def _recalculate(connection: Connection, assignment: str, question: str, author: Author) -> int:
     """Compute the marks by saved comments again; return how many changed."""
     rubric = read_rubric(connection, assignment, question)
-    changed = {
-        student: (given, points)
-        for student, given, points in _outdated(_present(connection, assignment, question), rubric)
-    }
-    for rows in read_rows(connection, assignment) if changed else ():
-        if rows.student in changed:
-            given, points = changed[rows.student]
-            mark = replace(given.mark, points=points, marker=author.name)
-            write_mark(connection, rows, replace(given, mark=mark), author.at)
+    changed = tuple(_outdated(connection, assignment, question, rubric))
+    for rows, given, points in changed:
+        mark = replace(given.mark, points=points, marker=author.name)
+        write_mark(connection, rows, replace(given, mark=mark), author.at)
     return len(changed)
 
 
 def _outdated(
-    present: Mapping[str, GivenMark], rubric: Rubric
-) -> Iterator[tuple[str, GivenMark, float]]:
-    """Yield the marks whose points are not those of their saved comments, and what these are."""
-    for student, given in present.items():
+    connection: Connection, assignment: str, question: str, rubric: Rubric
+) -> Iterator[tuple[StudentRows, GivenMark, float]]:
+    """Yield the marks whose points are not those of their saved comments, and what these are.
+
+    One that newer marks have replaced stays as it is: a new row would count before these.
+    """
+    outdated = {}
+    for student, given in _present(connection, assignment, question).items():
         points = rubric.points(given.details, given.mark.available or 0.0)
         if points is not None and points != given.mark.points:
-            yield student, given, points
+            outdated[student] = given, points
+    for rows in read_rows(connection, assignment) if outdated else ():
+        if rows.student in outdated and not is_superseded(rows, question):
+            yield rows, *outdated[rows.student]
 
 
 def _present(connection: Connection, assignment: str, question: str) -> Mapping[str, GivenMark]:

@@ -228,6 +228,40 @@ def test_a_mark_for_the_whole_does_not_replace_those_of_questions(book: Gradeboo
     assert together(book, number(9), "eve") == ()
 
 
+def test_a_mark_taken_back_leaves_the_one_for_the_whole_that_it_replaced(book: Gradebook) -> None:
+    assert said(book, number(45), question=WHOLE).total == 67.1
+    assert said(book, number(30)).total == 52.1
+    assert undone(book).total == 67.1
+    said(book, number(30, "Good."))
+    after = said(book, number(None, "Good."))
+    assert (after.total, after.whole is not None) == (67.1, True)
+
+
+def test_taking_back_a_mark_that_newer_ones_replaced_is_refused(book: Gradebook) -> None:
+    said(book, number(45), question=WHOLE)
+    said(book, number(30))
+    with pytest.raises(Conflict, match="newer ones count"):
+        undone(book, question=WHOLE)
+    said(book, number(50), question=WHOLE)
+    with pytest.raises(Conflict, match="newer ones count"):
+        undone(book)
+    assert only(book).total == 72.1
+
+
+@pytest.mark.parametrize(("one", "other"), [(WHOLE, "Analysis"), ("Analysis", WHOLE)])
+def test_points_computed_again_do_not_count_before_newer_marks(
+    book: Gradebook, one: str, other: str
+) -> None:
+    store, author = SavedComments(book), Author(BEN, AT)
+    comment = store.add("A1", one, CommentWish("Clear.", 20.0), author)
+    said(book, MarkEntry(None, details=MarkDetails(0.0, (comment.comment,))), question=one)
+    said(book, number(45), question=other)
+    _, changes = store.preview("A1", one, comment.comment, 25.0)
+    wish = CommentWish("Clear.", 25.0)
+    _, changed = store.change("A1", one, comment.comment, wish, author, comment.version)
+    assert (changes, changed, only(book).total) == ((), 0, 67.1)
+
+
 POINTS = st.integers(-80, 80).map(lambda tenths: tenths / 10)
 STUDENTS = ("alice", "bob")
 
