@@ -261,13 +261,18 @@ def _write_assignment(connection: Connection, run: GradingRun) -> None:
 
 
 def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
-    """Insert or replace an assignment."""
+    """Insert or replace an assignment; with other questions, students have other totals."""
+    before = read_assignment(connection, assignment.name)
     values = {
         "max_mark": assignment.max_mark,
         "marks": json.dumps(assignment.marks) if assignment.marks else None,
         "automatic": json.dumps(sorted(assignment.automatic)),
     }
     put(connection, marked_assignments, {"name": assignment.name}, values)
+    if before is not None and before != assignment:
+        for rows in read_rows(connection, assignment.name):
+            if rows.work is not None:
+                put_work(connection, rows)
 
 
 def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:

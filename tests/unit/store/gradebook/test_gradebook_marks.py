@@ -66,6 +66,20 @@ def test_students_are_in_the_order_of_their_names_without_case(book: Gradebook) 
     assert [each.student for each in book.grades("A1")] == ["alice", "bob", "Zoe"]
 
 
+def test_another_question_changes_the_totals_of_those_who_were_graded_before(
+    book: Gradebook,
+) -> None:
+    for student in ("alice", "bob"):
+        book.record_run(a_run(student, FAIR, work=student))
+        give(book, student=student, Analysis=30)
+    book.record_run(a_run("alice", FAIR, work="alice", marks={**MARKS, "Essay": 20}, later=5))
+    with book.reading() as connection:
+        short = gradebook_marks.read_short_grades(connection, ["A1"], None)
+        kept = {grade.student: grade.total for grade, _ in short}
+    assert kept == {each.student: each.total for each in book.grades("A1")}
+    assert kept == {"alice": None, "bob": None}
+
+
 def test_the_assignment_is_written_as_0_3_16_reads_it(book: Gradebook, path: Path) -> None:
     book.record_run(a_run(points=FAIR))
     export_0316(book)
