@@ -101,8 +101,10 @@ def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
         found = list(_WORD.finditer(node.value))
         if len(found) < _FEWEST_WORDS:
             continue
+        line, counted = first + node.lineno - 1, 0
         for word in found:
-            line = first + node.lineno - 1 + node.value.count("\n", 0, word.start())
+            line += node.value.count("\n", counted, word.start())
+            counted = word.start()
             yield _term(word[0].casefold(), line)
 
 
