@@ -42,6 +42,7 @@ _IDNUMBER = "ID number"
 """Columns of a grading worksheet."""
 
 _BLIND = re.compile(r"\D*(\d{1,18})")
+_NUMBERED = re.compile(r"participant[ _-]*(\d{1,18})[ _-]*")
 
 
 class NamedBy(StrEnum):
@@ -355,13 +356,9 @@ def _by_name(person: Person, names: Mapping[str, str]) -> str:
 
 def _is_participant(person: Person, text: str) -> bool:
     """Return whether "Participant N" is this person, also after identities were revealed."""
-    number = _participant(text)
+    found = _NUMBERED.fullmatch(text)
+    number = int(found[1]) if found else 0
     return bool(number) and number in (person.participant, person.formerly)
-
-
-def _participant(text: str) -> int | None:
-    rest = text.removeprefix("participant").strip(" -_")
-    return int(rest) if text.startswith("participant") and rest.isdigit() else None
 
 
 def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> MappingRow:

@@ -7,6 +7,7 @@ of each number (compatibility-0.3.16.md 9).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -119,22 +120,25 @@ def plan_zip(
     """Plan the placement of a zip's files by person; changes nothing.
 
     ``people`` are those of the worksheet, by their number; a person who is not among them, or whose
-    username is unknown, is called "Participant-N".
+    username is unknown, or could be another person's as well, is called "Participant-N".
     """
     known = {person.participant: person for person in people}
+    owners = Counter(name.casefold() for name in usernames.values())
     works = []
     for number in dict.fromkeys(file.participant for file in submitted):
         files = tuple(_listed(file) for file in submitted if _is_file_of(file, number))
         person = known.get(number)
         username = usernames.get(person.user_id) if person else None
         notebook = choose_notebook(files, target.notebooks)
-        name = username or participant_name(number)
+        shared = username is not None and owners[username.casefold()] > 1
+        name = participant_name(number) if username is None or shared else username
         works.append(
             Work(
                 name=name,
                 full_name=person.full_name if person else "",
                 fate=CollectOutcome.FETCHED if files else CollectOutcome.SKIPPED,
-                why=_why(files, notebook, name),
+                why=_why(files, notebook, name)
+                or (f"two people in the worksheet may be {username}" if shared else ""),
                 notebook=notebook,
                 others=tuple(file for file in files if file != notebook),
             )

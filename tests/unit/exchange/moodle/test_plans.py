@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -22,6 +22,8 @@ from mograder.clients.moodle.records import (
     SubmissionState,
     WorkflowState,
 )
+from mograder.clients.moodle.worksheet import parse_worksheet
+from mograder.clients.moodle.zips import FILE, Submitted
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.collecting import CollectOutcome
@@ -34,9 +36,9 @@ from mograder.exchange.moodle.grade_upload import (
     gather,
     with_state,
 )
-from mograder.exchange.moodle.identities import Participants, Person
+from mograder.exchange.moodle.identities import Participants, Person, find_person, people_of
 from mograder.exchange.moodle.protection import Remembered
-from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook
+from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, plan_zip
 from mograder.store.submissions.submitted_files import METADATA
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -264,3 +266,24 @@ def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_ask
     ):
         draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), UploadOptions(None))
     assert "--grades-only" in problem.value.hint
+
+
+def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Path) -> None:
+    """A site may show full names only, and the gradebook may know one of the two."""
+    sheet = parse_worksheet(
+        b"Identifier,Full name,Grade,Last modified (grade)\n"
+        b"Participant 1,Anna Meier,,-\nParticipant 2,Anna Meier,,-\nParticipant 3,Bo,,-\n"
+    )
+    known = {"anna": "Anna Meier", "bo": "Bo"}
+    people, usernames = people_of(
+        sheet, (), known, match_column="Username", name_column="Full name"
+    )
+    sent = [Submitted(number, "Anna", FILE, PurePosixPath("A1.py"), b"x") for number in range(1, 4)]
+    works = plan_zip(sent, people, usernames, Target(tmp_path))
+    assert [work.name for work in works] == ["bo", "Participant-1", "Participant-2"]
+    assert [work.why for work in works] == ["", *["two people in the worksheet may be anna"] * 2]
+
+
+@pytest.mark.parametrize("text", ["Participant ²", "participant-", f"participant {'9' * 5000}"])
+def test_a_participant_without_a_number_is_nobody(text: str) -> None:
+    assert find_person(text, PEOPLE, {}) is None
