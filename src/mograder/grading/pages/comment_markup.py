@@ -1,6 +1,6 @@
-"""Comments on marks: Markdown with formulas, as harmless HTML.
+"""Comments on marks and the texts of questions: Markdown with formulas, as harmless HTML.
 
-HTML in a comment is shown as text, formulas become MathML, and the result passes through the
+HTML in a text is shown as text, formulas become MathML, and the result passes through the
 sanitiser of all markup (:mod:`mograder.grading.pages.clean_markup`). Images are not shown.
 """
 
@@ -25,24 +25,32 @@ _NESTED = 100
 """How deeply lists and quotations may be nested; deeper ones are left out."""
 
 
-@lru_cache(maxsize=2000)
 def comment_html(text: str) -> str:
     """Return a comment's Markdown as harmless HTML, "" for an empty one.
 
-    A text of over 20,000 characters is shown as it is.
+    A text of over 20,000 characters is shown as it is. A line of a comment is a line on the page.
     """
+    return _html(text, breaks=True)
+
+
+def task_html(text: str) -> str:
+    """Return an author's Markdown, as :func:`comment_html`, but lines flow as in the notebook."""
+    return _html(text, breaks=False)
+
+
+@lru_cache(maxsize=2000)
+def _html(text: str, *, breaks: bool) -> str:
     if not text.strip():
         return ""
     if len(text) > _LONGEST:
         return f"<pre>{html.escape(text)}</pre>"
-    return clean_markup(_parser().render(text), HeadingLevels(first=4)).strip()
+    return clean_markup(_parser(breaks=breaks).render(text), HeadingLevels(first=4)).strip()
 
 
 @cache
-def _parser() -> MarkdownIt:
-    parser = MarkdownIt(
-        "commonmark", {"html": False, "breaks": True, "linkify": False, "maxNesting": _NESTED}
-    )
+def _parser(*, breaks: bool) -> MarkdownIt:
+    options = {"html": False, "breaks": breaks, "linkify": False, "maxNesting": _NESTED}
+    parser = MarkdownIt("commonmark", options)
     parser.enable(["table", "strikethrough"]).disable("image")
     parser.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
     for kind in ("math_inline", "math_inline_double", "math_block"):

@@ -18,7 +18,7 @@ from mograder.grading.marking.question_sources import (
     sources_or_none,
 )
 from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
-from mograder.grading.pages.comment_markup import comment_html
+from mograder.grading.pages.comment_markup import comment_html, task_html
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.results.recorded_results import last_result
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
@@ -84,7 +84,7 @@ def overview(a: str, marking: CurrentMarking, marker: CurrentMarker) -> Response
     found = Overview(
         assignment=item,
         questions=[_summary(each, marker) for each in progress.known],
-        scale=comment_html(sources.scale),
+        scale=task_html(sources.scale),
     )
     return json_answer(found)
 
@@ -248,8 +248,8 @@ def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
             for each in found.annotations
         ],
         solution=cells_json(solution_cells(found.sources, key)),
-        scale=comment_html(found.sources.scale),
-        task=comment_html(found.sources.task(found.key)),
+        scale=task_html(found.sources.scale),
+        task=task_html(found.sources.task(found.key)),
         reason_needed=replaces_automatic(question),
         undo=mark.is_undoable_by(marker.name),
         requests=[request_json(each) for each in found.requests],

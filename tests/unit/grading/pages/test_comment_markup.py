@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.grading.pages.comment_markup import comment_html
+from mograder.grading.pages.comment_markup import comment_html, task_html
 
 
 def test_markdown_with_formulas_is_rendered() -> None:
@@ -17,6 +17,13 @@ def test_markdown_with_formulas_is_rendered() -> None:
     )
     for part in ("<em>but</em>", "<br>", "<msup>", "<code>a&lt;b</code>", "<td>1</td>", "<mfrac>"):
         assert part in html, part
+
+
+def test_lines_stay_lines_in_a_comment_and_flow_in_a_question_as_in_the_notebook() -> None:
+    text = "In 60 words: say\nhow $r_0$ was found."
+    assert "<br>" in comment_html(text)
+    assert "<br>" not in task_html(text)
+    assert "<math" in task_html(text)
 
 
 def test_money_is_no_formula_and_unknown_tex_is_shown() -> None:
