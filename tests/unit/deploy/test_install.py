@@ -18,6 +18,7 @@ import pytest
 from mograder.cli.main import run
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
+from mograder.operations.install.course import ensure_secret
 from mograder.operations.install.network import ensure_network
 from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
@@ -231,6 +232,43 @@ def test_b6_data_that_a_volume_would_hide_is_told(tmp_path: Path) -> None:
     missing = FakeHost(tmp_path, {**_EMPTY, "test -b /dev/none": (1, "")})
     with pytest.raises(NotFound, match="There is no disk /dev/none"):
         ensure_volume(missing, InstallOptions(volume="/dev/none"))
+
+
+_SECRET = "0123456789abcdef" * 4
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("unit", "variables"),
+    [
+        (f"Environment=MOGRADER_HUB_SECRET={_SECRET}", ""),
+        (f"Environment='MOGRADER_HUB_SECRET={_SECRET}'", ""),
+        (f'Environment=A=b \\\n  "MOGRADER_HUB_SECRET={_SECRET}"', "MOGRADER_HUB_SECRET=other"),
+        ("EnvironmentFile=/etc/mograder/env", f"MOGRADER_HUB_SECRET='{_SECRET}'"),
+        (
+            "Environment=MOGRADER_HUB_SECRET=other\nEnvironmentFile=-/etc/mograder/env",
+            f"# it's ours\nMOGRADER_HUB_SECRET={_SECRET} \n",
+        ),
+    ],
+)
+def test_the_secret_of_the_deployment_before_is_found_as_systemd_reads_it(
+    tmp_path: Path, unit: str, variables: str
+) -> None:
+    for name, text in ((_UNIT, f"[Service]\n{unit}\n"), ("/etc/mograder/env", variables)):
+        (tmp_path / name[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name[1:]).write_text(text)
+    ensure_secret(FakeHost(tmp_path))
+    assert (tmp_path / "etc/mograder/hub-secret").read_text() == f"{_SECRET}\n"
+
+
+@pytest.mark.full
+def test_a_deployment_whose_secret_is_not_found_is_told(tmp_path: Path) -> None:
+    (tmp_path / _UNIT[1:]).parent.mkdir(parents=True)
+    (tmp_path / _UNIT[1:]).write_text("Environment=MOGRADER_HUB_SECRET=<your-secret-here>\n")
+    host = FakeHost(tmp_path)
+    ensure_secret(host)
+    assert "earlier tokens are void" in host.text
+    assert len((tmp_path / "etc/mograder/hub-secret").read_text()) == 65
 
 
 def test_an_empty_file_is_never_written(tmp_path: Path) -> None:

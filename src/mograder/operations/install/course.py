@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import secrets
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _ENV_HEAD = (
     "# Variables of the hub, such as MOGRADER_DATABASE_URL. The secret is in\n"
     "# hub-secret beside this file.\n"
 )
-_EARLIER_SECRET = re.compile(r'(?m)^(?:Environment=)?"?MOGRADER_HUB_SECRET=([^"<\n][^"\n]*)"?$')
+_VARIABLE = "MOGRADER_HUB_SECRET="
 
 
 def ensure_secret(host: Host) -> None:
@@ -48,11 +48,33 @@ def ensure_secret(host: Host) -> None:
 
 
 def _earlier_secret(host: Host) -> str:
-    found = _EARLIER_SECRET.findall(host.text_of(_ENV) + "\n" + host.text_of(HUB_UNIT))
-    if not found:
+    unit = host.text_of(HUB_UNIT)
+    lines = [line.removeprefix("Environment=") for line in _joined(unit)]
+    if _ENV in unit or not unit:
+        lines += _joined(host.text_of(_ENV))  # which systemd reads after the unit's own
+    words = [word for line in lines for word in _words(line)]
+    found = [word.removeprefix(_VARIABLE) for word in words if word.startswith(_VARIABLE)]
+    given = [secret for secret in found if secret and "<" not in secret]
+    if not given:
+        if unit:
+            host.warn(
+                "no secret of before was found: a new one is made, and earlier tokens are void"
+            )
         return ""
     host.say("taken over from the deployment before")
-    return str(found[-1])
+    return given[-1]
+
+
+def _joined(text: str) -> list[str]:
+    """Return the lines of a file of systemd's, where a backslash continues one."""
+    return text.replace("\\\n", " ").splitlines()
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:  # a quotation mark without its end
+        return []
 
 
 def ensure_course(host: Host, options: InstallOptions) -> None:
