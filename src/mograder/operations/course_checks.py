@@ -148,10 +148,14 @@ def secret_lines(
     private = [*kept, loaded.course_dir / ".mograder-secret", loaded.state_dir / "hub.db"]
     if _has_secret(loaded):
         private.append(loaded.course_dir / FILE_NAME)
-    open_ones = [path for path in private if _is_open(path)]
+    oidc, mail = loaded.settings.oidc, loaded.settings.mail
+    # The hub may read these by its group.
+    named = [loaded.path(file) for file in (oidc.client_secret_file, mail.password_file) if file]
+    open_ones = [path for path in private if _is_open(path, _OTHERS)]
+    open_ones += [path for path in named if _is_open(path, stat.S_IRWXO)]
     for path in open_ones:
         text = f"{path} can be read by other users of this machine"
-        yield problem("secret-file", text, f"chmod 600 {path}")
+        yield problem("secret-file", text, f"chmod {'o=' if path in named else '600'} {path}")
     if not open_ones:
         yield ok("secret-file", "files with secrets: for their owner only")
 
@@ -161,9 +165,9 @@ def _has_secret(loaded: LoadedSettings) -> bool:
     return password or bool(loaded.settings.https.token.get_secret_value())
 
 
-def _is_open(path: Path) -> bool:
+def _is_open(path: Path, to: int) -> bool:
     try:
-        return bool(path.stat().st_mode & _OTHERS)
+        return bool(path.stat().st_mode & to)
     except OSError:
         return False
 

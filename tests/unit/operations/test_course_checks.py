@@ -56,6 +56,19 @@ def test_settings_with_a_password_in_them_are_a_secret_too(
     assert line.level is level
 
 
+@pytest.mark.parametrize("key", ["oidc]\nclient_secret_file", "mail]\npassword_file"])
+def test_a_file_with_a_secret_that_the_settings_name_is_looked_at_too(
+    tmp_path: Path, key: str
+) -> None:
+    (tmp_path / "mograder.toml").write_text(f"[{key} = 'word'\n")
+    word = tmp_path / "word"
+    word.touch()
+    for mode, level in ((0o644, Level.PROBLEM), (0o640, Level.OK)):
+        word.chmod(mode)
+        (line,) = secret_lines(load_settings(tmp_path, environ={}), kept=())
+        assert (line.level, line.hint) == (level, f"chmod o= {word}" if mode == 0o644 else "")
+
+
 def environment(root: Path, key: str) -> Path:
     """A finished environment, as far as the doctor looks."""
     python = root / key / "env" / "bin" / "python"
