@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict, MograderError
-from mograder.operations.install.course import course_settings
+from mograder.core.errors import Conflict, InvalidInput, MograderError
+from mograder.operations.install.course import course_settings, ensure_course
 from mograder.operations.install.front import demand_free_ports, ensure_front, front_text
 from mograder.operations.install.network import ensure_network
 from mograder.operations.install.options import InstallOptions
@@ -247,6 +247,14 @@ def test_a_configuration_that_caddy_has_not_taken_is_tried_again(tmp_path: Path)
     host = FakeHost(tmp_path, answers | {"caddy validate": (0, "")})
     ensure_front(host, options)
     assert host.ran[-1] == "systemctl reload-or-restart caddy"
+
+
+def test_another_port_than_that_of_the_settings_is_refused(tmp_path: Path) -> None:
+    """The front would be written for a port where nobody listens."""
+    options = InstallOptions(port=8123)
+    ensure_course(course(tmp_path, course_settings(options)), options)
+    with pytest.raises(InvalidInput, match=r"is 8123, and --port is 8080.*--port 8123"):
+        ensure_course(FakeHost(tmp_path), InstallOptions())
 
 
 def test_sessions_get_origins_of_their_own(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
+from mograder.core.settings import load_settings
 from mograder.operations.install.network import BUILD_ENV, BUILD_ENV_HEAD
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.system import ACCOUNT, as_account
@@ -80,7 +81,7 @@ def _words(line: str) -> list[str]:
 def ensure_course(host: Host, options: InstallOptions) -> None:
     """Make the course's directories and its ``mograder.toml``; keep an existing ``mograder.toml``.
 
-    Raises: :class:`InvalidInput` if the kept one lacks ``session_url``.
+    Raises: :class:`InvalidInput` if the kept one lacks ``session_url``, or has another port.
     """
     host.step(f"The course in {COURSE}")
     owned = ("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m")
@@ -105,6 +106,13 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
         raise InvalidInput(
             f"[hub] session_url in {path} has to be "
             f'"https://{{session}}.{options.session_domain}"; write it there, and run this again.'
+        )
+    port = load_settings(path.parent, environ={}).settings.hub.port
+    if port != options.port:
+        raise InvalidInput(
+            f"[hub] port in {path} is {port}, and --port is {options.port}: Caddy and checks "
+            "would look for the hub at another port than it has.",
+            hint=f"Give --port {port}, or write port = {options.port} there; then run this again.",
         )
 
 
