@@ -2,8 +2,9 @@
 
 ``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
 It reads back the new backup, and removes old ones only if the new one is not much smaller. An
-incomplete backup has "-incomplete" in its name, and the newest complete one is always kept. Files
-that students made unreadable are listed and do not make a backup incomplete.
+incomplete backup, or one that was not read back, has "-incomplete" in its name, and the newest
+complete one is always kept. Files that students made unreadable are listed and do not make a backup
+incomplete.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Kept:
 
     @property
     def complete(self) -> bool:
-        """Whether no file is missing except those that students made unreadable."""
+        """Whether it was read back, and lacks only files that students made unreadable."""
         return not self.path.name.endswith(_INCOMPLETE)
 
 
@@ -75,12 +76,13 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
         )
     now = datetime.now(UTC)
     _remove_unfinished(directory, now)
-    path = directory / f"hub-{now:%Y%m%dT%H%M%SZ}.tar.gz"
+    name = f"hub-{now:%Y%m%dT%H%M%SZ}"
+    path = directory / f"{name}{_INCOMPLETE}"  # until it has been read back
     made = back_up(loaded, path, report)
     verify(path, report)
     missing = len(made.left_out) - made.by_students
-    if missing:
-        path = path.rename(path.with_name(path.name.removesuffix(".tar.gz") + _INCOMPLETE))
+    if not missing:
+        path = path.rename(directory / f"{name}.tar.gz")
     kept = list_backups(directory)
     shrunk = _too_small(kept, loaded.settings.backup.least_percent)
     old = () if shrunk else tuple(_superfluous(kept, loaded.settings.backup.keep))
@@ -171,6 +173,10 @@ def _too_small(kept: list[Kept], percent: int) -> list[str]:
 def _read_back(kept: list[Kept]) -> Iterator[Line]:
     newest = kept[0]
     text = f"backups: {len(kept)}, the newest of {newest.written:%Y-%m-%d %H:%M} UTC"
+    if newest.size > _READ_BACK and not newest.complete:
+        text = f"backups: {newest.path} lacks something, or could not be read back"
+        yield problem("backups", text, "journalctl -u mograder-backup")
+        return
     if newest.size > _READ_BACK:
         yield ok("backups", f"{text}; large, so not read back here")
         return

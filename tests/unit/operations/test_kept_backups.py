@@ -10,7 +10,9 @@ from typing import NoReturn
 
 import pytest
 
+from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.operations import kept_backups
 from mograder.operations.kept_backups import back_up_scheduled, backup_lines, list_backups
 from mograder.operations.report import Level
 from tests.support.command_line import cli
@@ -135,6 +137,31 @@ def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
         next_night(place, night)
         assert back_up_scheduled(loaded, quiet).faults == ()
     assert [each.complete for each in list_backups(place)] == [True, True]
+
+
+def test_one_that_could_not_be_read_back_never_takes_the_place_of_a_good_one(
+    loaded: LoadedSettings, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = back_up_scheduled(loaded, quiet).path
+    next_night(place, 0)
+
+    def fail(archive: Path, report: object) -> NoReturn:
+        raise InvalidInput(f"{archive} is damaged.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_backups, "verify", fail)
+        with pytest.raises(InvalidInput, match="is damaged"):
+            back_up_scheduled(loaded, quiet)
+    monkeypatch.setattr(kept_backups, "_READ_BACK", 0)
+    ((level, text),) = said(loaded)
+    assert level is Level.PROBLEM
+    assert text.endswith("lacks something, or could not be read back")
+    unreadable(loaded.course_dir)
+    for night in (1, 2):
+        next_night(place, night)
+        back_up_scheduled(loaded, quiet)
+    assert [each.complete for each in list_backups(place)] == [False, False, True]
+    assert list_backups(place)[-1].path.name.endswith(good.name.removeprefix("hub-"))
 
 
 def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
