@@ -341,10 +341,30 @@ def test_b155_the_token_in_the_file_goes_to_the_server_in_the_file_only(
     cli("https fetch --list --url", served.url, status=4)
 
 
+_NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
+
+
 def test_b155_without_a_url_the_command_says_where_to_put_one() -> None:
+    assert _NO_URL in cli("https fetch --list", status=2).err
+
+
+@pytest.mark.usefixtures("alice")
+def test_b149_after_signing_in_no_command_needs_the_address(here: Path, served: Course) -> None:
+    """B149, B150, B151: the lines of the guide, as they stand there."""
+    assert cli("https fetch --list").out.splitlines()[1].startswith("hw1")
+    cli("https fetch hw1 -o hw1/")
+    assert (here / "hw1" / "homework.py").read_bytes() == HOMEWORK
+    cli("https submit hw1 hw1/homework.py")
+    assert "Status: submitted" in cli("https feedback hw1").out
+
+
+def test_an_address_is_not_guessed_for_a_sign_in_nor_among_several(served: Course) -> None:
+    cli("https login --token", token_of("alice"), "--url", served.url)
+    assert _NO_URL in cli("https login --token alice:00", status=2).err
+    assert _NO_URL in cli("https register alice --enrollment-code", CODE, status=2).err
+    cli("https login --token alice:00 --url http://127.0.0.1:9")
     printed = cli("https fetch --list", status=2)
-    said = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
-    assert said in printed.err
+    assert f"You have signed in to {served.url}, http://127.0.0.1:9." in printed.err
 
 
 @pytest.mark.parametrize("words", [("fetch", "--list"), ("login",)])

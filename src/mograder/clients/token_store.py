@@ -149,6 +149,10 @@ class TokenStore:
         entry = self._all().get(key)
         return None if entry is None else _cached(key, entry)
 
+    def servers(self) -> tuple[str, ...]:
+        """Return the addresses of all servers that there is a token for."""
+        return tuple(self._all())
+
     def save(self, url: str, token: str, user: str = "", full_name: str = "") -> CachedToken:
         """Store a token for a server, readable by its owner only, beside those of all others.
 

@@ -79,7 +79,7 @@ def verify(
     path = Path(receipt_or_assignment)
     kept = open_receipt(path) if path.is_file() else _find(receipt_or_assignment, directory)[0]
     # The receipt may be forged: prefer the server that we know, and send no token to either.
-    url = kept.server if kept.server and not server.knows_url else server.url
+    url = server.named_url or kept.server or server.url
     with HttpsTransport(url, "") as transport:
         verdict = transport.verify_receipt(kept.receipt.text)
     matches = None if file is None else is_of(kept.receipt, file)

@@ -1,7 +1,9 @@
 """The assignment server of a command: its address, and the user's token (B152, B155).
 
-The token is looked up by the address in use. 0.3.16 used the configured server's token whatever
-``--url`` said, so that `login --url X` was of no use to `fetch --url X`.
+Without an address it is the one that the user signed in to, if there is only one: the commands of
+B149 to B151 name none after `login`. The token is looked up by the address in use. 0.3.16 used the
+configured server's token whatever ``--url`` said, so that `login --url X` was of no use to
+`fetch --url X`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.token_store import HTTPS, TokenStore, server_key
 from mograder.core.errors import RemoteFailed
+from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, Origin, read_environ
 from mograder.exchange.assignment_lookup import choose_remote
 
@@ -36,20 +39,35 @@ class Server:
     insecure: bool
 
     @property
-    def knows_url(self) -> bool:
-        """Whether the command line, the environment or the settings name a server."""
-        return bool(first(self.given_url, self.loaded.settings.https.url))
+    def named_url(self) -> str:
+        """The address in the command line, the environment or the settings; "" without one."""
+        return first(self.given_url, self.loaded.settings.https.url).rstrip("/")
 
     @property
     def url(self) -> str:
-        """The server's address.
+        """The server's address: the named one, else that of the only server signed in to.
 
         Raises:
-            click.UsageError: None is configured.
+            click.UsageError: None is named, and there are tokens for none or several.
         """
-        if not self.knows_url:
+        if self.named_url:
+            return self.named_url
+        known = self.tokens.servers()
+        if len(known) == 1:
+            return known[0]
+        several = f"\nYou have signed in to {listed(known)}." if known else ""
+        raise click.UsageError(f"{_NO_URL}{several}")
+
+    @property
+    def new_url(self) -> str:
+        """The named address, for a sign-in: a token or a code goes to no server by guess.
+
+        Raises:
+            click.UsageError: None is named.
+        """
+        if not self.named_url:
             raise click.UsageError(_NO_URL)
-        return first(self.given_url, self.loaded.settings.https.url).rstrip("/")
+        return self.named_url
 
     @property
     def token(self) -> str:
@@ -93,7 +111,8 @@ server_options = gathered(
     click.option(
         "--url",
         "given_url",
-        help="Server base URL.  [env var: MOGRADER_HTTPS_URL; default: [https] url]",
+        help="Server base URL.  [env var: MOGRADER_HTTPS_URL; default: [https] url, else the only "
+        "server you have signed in to]",
     ),
     click.option(
         "--token",

@@ -34,8 +34,9 @@ from mograder.exchange.student.submit import check_notebook
 def login(*, server: Server) -> Result:
     """Keep a token for a server.
 
-    Later commands for the same address find it. The file is readable by you alone. A token that
-    the server refuses is not kept; a server that cannot be reached now is no obstacle.
+    Later commands for the same address find it, and need no address as long as it is your only
+    server. The file is readable by you alone. A token that the server refuses is not kept; a
+    server that cannot be reached now is no obstacle.
     """
     if not (server.given_token or "").strip():
         raise click.UsageError("Missing option '--token'.")
@@ -46,11 +47,12 @@ def login(*, server: Server) -> Result:
             "That is no token: it has the form NAME:HEX.",
             hint="Copy the whole line you were given.",
         )
+    url = server.new_url
     checked = _check(server, token)
     identity = checked or Identity(user=user)
-    server.tokens.save(server.url, token, identity.user)
+    server.tokens.save(url, token, identity.user)
     told = {
-        "url": server.url,
+        "url": url,
         "user": identity.user,
         "role": identity.role or None,
         "checked": checked is not None,
@@ -58,7 +60,7 @@ def login(*, server: Server) -> Result:
     }
     if checked is None:
         tell("The server cannot be reached now, so the token was not tried.", err=True)
-    return Result(told, [f"Token cached for {server.url} (user: {identity.user})"])
+    return Result(told, [f"Token cached for {url} (user: {identity.user})"])
 
 
 @click.command("register")
@@ -76,7 +78,7 @@ def register_command(*, server: Server, username: str, enrollment_code: str | No
     The server gives you a personal token, which is kept for later commands. A name is given out
     once: whoever has lost a token asks the instructor.
     """
-    url = server.url
+    url = server.new_url
     code = enrollment_code or _code()
     cached = server.tokens.find(url)
     known = cached.token if cached and cached.user == username else ""
