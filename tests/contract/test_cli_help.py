@@ -105,6 +105,7 @@ def test_every_command_and_option_says_what_it_is_for(path: str) -> None:
     assert ALL[path].help
     unexplained = [name for name, option in options_of(path).items() if not option.help]
     assert unexplained == []
+    assert "\\" not in help_of(path)  # an escape of click's that a raw docstring keeps
 
 
 def test_a_group_lists_its_commands_in_their_own_words() -> None:

@@ -10,14 +10,15 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    r"""Let the shell complete commands and options.
+    """Let the shell complete commands and options.
 
     It prints lines for SHELL, which the shell reads when it starts:
 
-    \b
-    bash, in ~/.bashrc:  eval "$(mograder completion bash)"
-    zsh, in ~/.zshrc:    eval "$(mograder completion zsh)"
-    fish:  mograder completion fish > ~/.config/fish/completions/mograder.fish
+    bash, in ~/.bashrc: eval "$(mograder completion bash)"
+
+    zsh, in ~/.zshrc: eval "$(mograder completion zsh)"
+
+    fish: mograder completion fish > ~/.config/fish/completions/mograder.fish
     """
     found = get_completion_class(shell)
     if found is None:
