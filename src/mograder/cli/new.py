@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -37,24 +38,29 @@ def new(
         raise click.UsageError("Give one of these: DIRECTORY, --assignment or --lecture.")
     if directory is not None:
         _say(new_course(directory))
-        click.echo(
-            f"Next: cd {directory}; mograder generate {FIRST_ASSIGNMENT}; "
-            f"mograder generate --lecture {FIRST_LECTURE}"
+        _next(
+            ["cd", str(directory)],
+            ["mograder", "generate", FIRST_ASSIGNMENT],
+            ["mograder", "generate", "--lecture", FIRST_LECTURE],
         )
         return
     loaded = load_course(course_dir)
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
+    generate = ["mograder", "generate", *([] if course_dir is None else ["-C", str(course_dir)])]
     if assignment is not None:
         name = ItemName.parse_new(assignment, _names_in(sources))
         _say(new_assignment(name, sources, runtime))
-        click.echo(f"Next: marimo edit {shown(sources / name / name)}.py; mograder generate {name}")
+        _next(["marimo", "edit", shown(sources / name / f"{name}.py")], [*generate, name])
     if lecture is not None:
         name = ItemName.parse_new(lecture, _names_in(sources))
         _say(new_lecture(name, sources, runtime))
-        click.echo(
-            f"Next: marimo edit {shown(sources / name / name)}.py; "
-            f"mograder generate --lecture {name}"
-        )
+        notebook = shown(sources / name / f"{name}.py")
+        _next(["marimo", "edit", notebook], [*generate, "--lecture", name])
+
+
+def _next(*commands: list[str]) -> None:
+    """Print commands as a shell takes them."""
+    click.echo(f"Next: {'; '.join(map(shlex.join, commands))}")
 
 
 def _names_in(sources: Path) -> list[str]:

@@ -33,6 +33,14 @@ def test_a_new_course_has_settings_an_assignment_and_a_lecture(here: Path) -> No
     assert (loaded.settings.title, loaded.warnings) == ('Sums "and" means', ())
 
 
+def test_the_next_commands_can_be_pasted_into_a_shell(here: Path) -> None:
+    assert "Next: cd 'Sums (2)'; mograder generate A1-" in cli("new", "Sums (2)").out
+    printed = cli("new --assignment", "B's sums", "-C", "Sums (2)").out
+    directory, name = "'Sums (2)/source/", "B'\"'\"'s sums"
+    marimo = f"marimo edit {directory}{name}/{name}.py'"
+    assert f"Next: {marimo}; mograder generate -C 'Sums (2)' '{name}'\n" in printed
+
+
 def test_what_is_written_is_as_marimo_writes_it(here: Path) -> None:
     cli("new .")
     for path in (here / "source").rglob("*.py"):
