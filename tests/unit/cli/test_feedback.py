@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.store.course.course import is_path
 from tests.support.command_line import cli
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, NOTEBOOK, SETTINGS, grades, put
@@ -135,6 +136,13 @@ def test_a_result_that_was_changed_is_not_used(course: Path) -> None:
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
     return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+def test_a_path_is_known_by_the_separator_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_path.__kwdefaults__ is not None
+    monkeypatch.setitem(is_path.__kwdefaults__, "separator", "\\")
+    printed = cli("feedback", "autograded\\A2", status=2)
+    assert printed.err.startswith("Error: File not found: autograded\\A2\n")
 
 
 def test_a_page_that_cannot_be_written_concerns_one_student(course: Path) -> None:

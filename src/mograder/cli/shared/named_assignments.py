@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, nfc
-from mograder.store.course.course import named_directory, shown
+from mograder.store.course.course import is_path, named_directory, shown
 
 _HINT = "Give a name, or a .py file."
 
@@ -15,12 +15,12 @@ _HINT = "Give a name, or a .py file."
 def path_named(argument: str) -> tuple[Path, Path | None] | None:
     """Return the directory that a path means, and the notebook in it if it is one's path.
 
-    A text without a slash that does not end in ``.py`` is a name, not a path: None is returned.
+    For a name, None is returned.
 
     Raises:
         InvalidInput: There is nothing at the path, or no notebook.
     """
-    if "/" not in argument and not argument.endswith(".py"):
+    if not is_path(argument):
         return None
     path = Path(argument).expanduser().absolute()
     if path.is_dir():
