@@ -222,6 +222,13 @@ def test_a_notebook_of_jupyter_is_told_with_the_remedy(desk: Desk) -> None:
     assert note in told
 
 
+def test_a_notebook_whose_name_does_not_end_in_py_is_told(desk: Desk) -> None:
+    for name in ("erin.PY", "fay.py.txt", "notes.txt"):
+        desk.submit(name, "")
+    told = "Not graded, since their names do not end in .py: erin.PY, fay.py.txt. Rename each to"
+    assert told in cli("autograde hw1").out
+
+
 def test_a_lecture_is_not_listed_among_the_assignments(desk: Desk) -> None:
     lecture = desk.root / "source" / "L1-Intro" / "L1-Intro.py"
     lecture.parent.mkdir()

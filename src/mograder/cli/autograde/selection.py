@@ -176,7 +176,7 @@ def _choose(
 ) -> Chosen:
     name = ItemName.parse(directory.name)
     found = tuple(submissions_in(directory, name, loaded, named=files))
-    others = _jupyter_notebooks(directory) if files is None else ()
+    others = _not_graded(directory) if files is None else ()
     if not found:
         raise InvalidInput(
             f"No .py files in {shown(directory)}",
@@ -194,13 +194,25 @@ def _choose(
     return _only(chosen, wanted.students)
 
 
-def _jupyter_notebooks(directory: Path) -> tuple[str, ...]:
-    """Return a sentence about the files of a directory that are notebooks of Jupyter, if any."""
-    names = sorted(path.name for path in directory.glob("*.ipynb") if path.name[0] != ".")
-    if not names:
-        return ()
-    told = f"Not graded, since they are notebooks of Jupyter: {listed(names)}."
-    return (f"{told} Convert each by `marimo convert NAME.ipynb -o NAME.py`, and grade again.",)
+def _not_graded(directory: Path) -> tuple[str, ...]:
+    """Return sentences about the files of a directory that are notebooks under other names."""
+    names = sorted(path.name for path in directory.iterdir() if path.name[0] != ".")
+    jupyter = [name for name in names if name.endswith(".ipynb")]
+    # As Windows may leave it: in capitals, or with a ".txt" that it does not show.
+    ends = (".py", ".py.txt")
+    misnamed = [name for name in names if name.lower().endswith(ends) and name[-3:] != ".py"]
+    notes = []
+    if jupyter:
+        notes.append(
+            f"Not graded, since they are notebooks of Jupyter: {listed(jupyter)}. Convert each by "
+            "`marimo convert NAME.ipynb -o NAME.py`, and grade again."
+        )
+    if misnamed:
+        notes.append(
+            f"Not graded, since their names do not end in .py: {listed(misnamed)}. Rename each to "
+            "STUDENT.py, and grade again."
+        )
+    return tuple(notes)
 
 
 def _only(chosen: Chosen, students: Sequence[str]) -> Chosen:
