@@ -201,6 +201,14 @@ def test_b150_submit_hands_in_and_keeps_the_receipt(here: Path, served: Course, 
     assert len(list(receipt.parent.iterdir())) == 1
 
 
+def test_b150_a_notebook_whose_ending_windows_wrote_in_capitals_is_handed_in(
+    here: Path, served: Course, alice: str
+) -> None:
+    (here / "HW1.PY").write_bytes(b"# my answer")
+    cli("https submit hw1 HW1.PY --url", served.url)
+    assert (served.root / "submitted" / "hw1" / f"{alice}.py").read_bytes() == b"# my answer"
+
+
 def test_b150_a_dry_run_sends_nothing(here: Path, served: Course, alice: str) -> None:
     (here / "hw1.py").write_bytes(b"# my work\n")
     printed = cli("https submit hw1 hw1.py --dry-run --url", served.url)

@@ -27,7 +27,7 @@ def check_notebook(file: Path) -> Path:
     Raises:
         InvalidInput: It does not exist, is not a ``.py`` file, or is empty.
     """
-    if file.suffix != ".py":
+    if file.suffix.lower() != ".py":
         raise InvalidInput(f"{file} is no .py file.", hint="Hand in the notebook itself.")
     if not file.is_file():
         raise InvalidInput(f"There is no file {file}.")
