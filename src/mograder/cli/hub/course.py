@@ -260,5 +260,7 @@ def _as_json(
 def _text(file: Path) -> str:
     try:
         return file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
         raise InvalidInput(f"{file} cannot be read as UTF-8 text.") from error
