@@ -168,10 +168,11 @@ def test_explain_shows_no_conditions_of_a_result_that_was_changed(
     with Gradebook(graded) as book:
         book.record_run(replace(signed_run(course), result=better))
     said = cli("gradebook explain A1 alice").out
-    assert "  No conditions are shown: its result was changed after it was signed. Grade" in said
+    assert "  No conditions are shown: its result was changed after it was signed, or" in said
     assert "area of a square" not in said
     told = cli("gradebook explain A1 alice --json").json
-    assert (told["result"], told["problem"]) == (None, "its result was changed after it was signed")
+    assert told["result"] is None
+    assert told["problem"].startswith("its result was changed after it was signed, or ")
 
 
 def test_explain_tells_of_marks_of_0_3_16(course: Path) -> None:

@@ -71,7 +71,8 @@ def result_of_run(key: bytes, run: RecordedRun | None) -> LastResult:
 
 def _verified(key: bytes, run: RecordedRun, result: GradingResult) -> LastResult:
     if not is_genuine(key, run, result):
-        return LastResult(problem="its result was changed after it was signed")
+        why = "its result was changed after it was signed, or signed in another course"
+        return LastResult(problem=why)
     return LastResult(result, run.signature, run=run.number)
 
 

@@ -15,7 +15,9 @@ from tests.support.graded_results import graded_result
 
 KEY = derived_key("secret", "grading")
 DAMAGED = LastResult(problem="its result in the gradebook is damaged")
-CHANGED = LastResult(problem="its result was changed after it was signed")
+CHANGED = LastResult(
+    problem="its result was changed after it was signed, or signed in another course"
+)
 
 
 def recorded(number: int, result: GradingResult, *, student: str = "alice") -> RecordedRun:
