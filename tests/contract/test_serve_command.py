@@ -106,7 +106,7 @@ def test_a_student_fetches_submits_and_keeps_a_receipt_by_the_commands(
 def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path: Path) -> None:
     """B140, and none of two at once."""
     file = tmp_path / "enrollment.txt"
-    file.write_text("our phrase\n")
+    file.write_bytes(b"\xef\xbb\xbfour phrase\r\n")  # as Windows saves it
     for number, (options, env) in enumerate(
         (
             (["--enrollment-code", "our phrase"], {}),
@@ -130,7 +130,7 @@ def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path:
 
 def test_b144_tokens_for_a_file_of_names(root: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
-    names.write_text("alice\n\n  bob  \n")
+    names.write_bytes(b"\xef\xbb\xbfalice\r\n\r\n  bob  \r\n")  # as Windows saves it
     printed = cli("serve", str(root), "--generate-tokens", str(names))
     secret = (root / ".mograder-secret").read_text().strip()
     assert printed.out == (

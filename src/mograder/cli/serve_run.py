@@ -81,7 +81,7 @@ def print_tokens(root: Path, file: Path) -> None:
     if not root.is_dir():
         raise InvalidInput(f"There is no directory {root}.", hint="Name the course's directory.")
     try:
-        names = read_names(file.read_text("utf-8"))
+        names = read_names(file.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{file} cannot be read: {error}.") from error
     secret = ensure_secret(root / SECRET_FILE)
@@ -115,7 +115,7 @@ def _code(given: _Given) -> str:
                 "--enrollment-code-file, not both."
             )
         try:
-            text = given.enrollment_code_file.read_text("utf-8")
+            text = given.enrollment_code_file.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise click.UsageError(
                 f"{given.enrollment_code_file} cannot be read: {error}"

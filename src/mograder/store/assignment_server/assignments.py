@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,7 +144,7 @@ class Catalogue:
 
     def _parse(self, content: bytes) -> Mapping[str, Assignment]:
         try:
-            raw = _RAW.validate_json(content)
+            raw = _RAW.validate_json(content.removeprefix(BOM_UTF8))
             entries = [_Entry.model_validate(each) for each in raw]
         except ValidationError as error:
             first = error.errors()[0]

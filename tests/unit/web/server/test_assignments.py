@@ -54,6 +54,9 @@ async def test_b137_a_manifest_is_told_as_it_stands(course: Course) -> None:
     course.add("unlisted")
     assert (await course.ask("GET", "/assignments", "alice")).json() == [entry]
     assert (await course.ask("GET", "/assignments/unlisted/files/homework.py", "alice")).is_error
+    manifest = course.root / "assignments.json"
+    manifest.write_text(manifest.read_text(), "utf-8-sig")  # as Windows saves it
+    assert (await course.ask("GET", "/assignments", "alice")).json() == [entry]
 
 
 async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_path: Path) -> None:
