@@ -51,9 +51,9 @@ class FakeNode:
 
     ``status_seconds`` is the pause between two statuses; None sends them only by :meth:`report`.
     ``session_mb`` is what each session uses. ``hold`` makes starts and runs wait, ``failure`` is
-    the answer to the next starts. With ``stubborn`` it stops no session; without ``fences`` the
-    sessions outlive the lease. Set ``silent`` to read and answer nothing more, as a node does that
-    is cut off.
+    the answer to the next starts, ``build_failure`` to builds. With ``stubborn`` it stops no
+    session; without ``fences`` the sessions outlive the lease. Set ``silent`` to read and answer
+    nothing more, as a node does that is cut off.
     """
 
     name: str
@@ -70,6 +70,7 @@ class FakeNode:
     draining: bool = False
     drain_seconds: float | None = None
     failure: Failed | None = None
+    build_failure: Failed | None = None
     hold: asyncio.Event | None = None
     stubborn: bool = False
     fences: bool = True
@@ -213,8 +214,10 @@ class FakeNode:
                 self.end(operation.session_id, status=0)
         return Done(id=call_id, stopped=lives)
 
-    def _obey(self, call_id: int, operation: GrantLease | PrepareEnvironment) -> Done:
+    def _obey(self, call_id: int, operation: GrantLease | PrepareEnvironment) -> Done | Failed:
         if isinstance(operation, PrepareEnvironment):
+            if self.build_failure is not None:
+                return self.build_failure.model_copy(update={"id": call_id})
             self.environments.add(operation.key)
             if operation.warm:
                 self.zygotes.add(operation.key)

@@ -324,12 +324,12 @@ class NodeMachines:
             raise
 
     async def _start_on(self, node: ConnectedNode, request: StartSession) -> SessionInfo:
+        self._places[request.session_id] = node.name  # what is reserved there is released by this
         await self._environments.prepare(node, request.environment)
         # Written first: the next hub must know where to stop it.
         placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
         if not placed:
             raise _NotStarting("The notebook is not being started any more.", hint="Open it again.")
-        self._places[request.session_id] = node.name
         done = await node.call(request)
         node.begin(request.session_id)
         if [each.session_id for each in done.sessions] != [request.session_id]:

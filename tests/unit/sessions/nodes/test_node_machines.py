@@ -63,6 +63,7 @@ async def test_a_start_without_a_row_is_not_sent_to_a_node(rig: NodeRig) -> None
     with pytest.raises(Conflict):
         await rig.launcher.start(spec("without-a-row"))
     assert not node.sessions
+    assert [load.reserved for load in rig.registry.loads()] == [0]
 
 
 async def test_a_draining_node_gets_no_session(rig: NodeRig) -> None:
@@ -431,6 +432,22 @@ async def test_a_node_builds_an_environment_before_the_first_session(rig: NodeRi
     assert kinds.index(PrepareEnvironment) < kinds.index(StartSession)
     order = next(call for call in node.calls if isinstance(call, PrepareEnvironment))
     assert (order.key, order.python) == ("fresh-environment", "3.12.1")
+
+
+async def test_a_node_that_cannot_build_an_environment_has_nothing_reserved_after_that(
+    rig: NodeRig,
+) -> None:
+    node = FakeNode("one")
+    node.build_failure = Failed(id=0, family="SandboxUnavailable", message="no index")
+    await rig.connect(node)
+    environment = finished_environment(rig.place / "fresh-environment")
+    for name in ("a", "b"):
+        rig.add_row(f"session-{name}")
+        request = spec(name).model_copy(update={"environment": environment})
+        with pytest.raises(MograderError, match="no index"):
+            await rig.launcher.start(request)
+    (load,) = rig.registry.loads()
+    assert (load.reserved, load.reserved_memory) == (0, 0)
 
 
 async def test_all_nodes_warm_an_environment_also_later_ones(rig: NodeRig) -> None:
