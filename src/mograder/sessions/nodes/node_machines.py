@@ -107,7 +107,7 @@ class NodeMachines:
         self._reported: dict[str, frozenset[str]] = {}
         self._ending: Counter[str] = Counter()
         self._background = BackgroundTasks()
-        self._uses: dict[str, tuple[ConnectedNode, SessionUse]] = {}
+        self._uses: dict[str, SessionUse] = {}
         self._count = Paced(self._pass_on, RECONSIDER_SECONDS)
         self._on_ended: Callable[[Ended], None] = ignore
         self._on_lost: Callable[[], None] = lambda: None
@@ -443,7 +443,8 @@ class NodeMachines:
                     self._on_news(news)
             case Measured():
                 node.note_use(news)
-                self._uses.update({use.session_id: (node, use) for use in news.sessions})
+                own = (use for use in news.sessions if self._may_be_of(use.session_id, node))
+                self._uses.update({use.session_id: use for use in own})
                 self._count()
             case Checked():
                 self._on_news(news.model_copy(update={"node": node.name}))
@@ -456,10 +457,7 @@ class NodeMachines:
         """
         loads = self._registry.changed()
         used, runs = sum(each.used for each in loads), sum(each.runs for each in loads)
-        known = tuple(
-            use for node, use in self._uses.values() if self._may_be_of(use.session_id, node)
-        )
-        self._uses.clear()
+        known, self._uses = tuple(self._uses.values()), {}
         self._on_news(Measured(sessions=known, runs=runs, used=used))
 
     def _may_be_of(self, session_id: str, node: ConnectedNode) -> bool:

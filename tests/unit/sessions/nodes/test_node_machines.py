@@ -329,6 +329,27 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
     assert not honest.sessions
 
 
+async def test_a_node_hides_no_use_of_another_nodes_session(rig: NodeRig) -> None:
+    honest, liar = FakeNode("honest", zygotes={KEY}), FakeNode("liar")
+    for node in (honest, liar):
+        await rig.connect(node)
+    assert await rig.start("a") == "honest"
+    rig.news.clear()
+    await until(lambda: bool(rig.news))  # from now on all is collected for a second
+    honest.measure()
+    honest.report()
+    await until(lambda: "session-a" in rig.registry.get("honest").session_ids)
+    use = SessionUse(session_id="session-a", memory=1, cpu=0, processes=1)
+    liar.tell(Measured(sessions=(use,)))
+
+    def told() -> list[int]:
+        found = (each for each in rig.news if isinstance(each, Measured))
+        return [use.memory for news in found for use in news.sessions]
+
+    await until(lambda: bool(told()))
+    assert set(told()) == {60 * MEGABYTE}
+
+
 @pytest.mark.parametrize(
     "said",
     [
