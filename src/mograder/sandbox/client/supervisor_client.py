@@ -167,11 +167,11 @@ class Connection:
                 self._writer.write(encode(call))
                 await self._writer.drain()
                 return await future
-        except ConnectionError as error:
-            raise _gone() from error
         except TimeoutError as error:
             await self._end_run(call)
             raise RemoteFailed("The session supervisor does not answer.") from error
+        except OSError as error:
+            raise _gone() from error
         except asyncio.CancelledError:
             await self._end_run(call)
             raise
@@ -193,7 +193,7 @@ class Connection:
             while line := await self._reader.readline():
                 if not self._hear(line):
                     break
-        except ConnectionError as error:
+        except OSError as error:  # also that a node's network is gone
             _log.debug("the connection to the supervisor broke: %r", error)
         except ValueError:
             _log.exception("the supervisor sent a line that is too long; the connection is closed")

@@ -195,7 +195,7 @@ class Supervisor:
                     tasks.create_task(self._answer(line, writer))
                 # Cancel the calls in progress: the hub cannot receive their answers.
                 raise _HubGoneError
-        except* (_HubGoneError, ConnectionError, ValueError):
+        except* (_HubGoneError, OSError, ValueError):  # a node's network fails in many ways
             _log.debug("a hub has disconnected")
         finally:
             self._hubs.discard(writer)
@@ -463,7 +463,7 @@ async def _send_lines(writer: asyncio.StreamWriter, call_id: int, lines: list[st
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         writer.write(data)
         await writer.drain()
 

@@ -193,6 +193,22 @@ async def test_an_unreadable_message_costs_the_connection_and_is_told_as_its_los
         await connection.call(ListSessions())
 
 
+@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ECONNRESET])
+async def test_a_network_that_fails_is_told_as_the_loss_of_the_connection(
+    connection: Connection, supervisor: Supervisor, recorder: EventRecorder, number: int
+) -> None:
+    asking = asyncio.create_task(connection.call(ListSessions()))
+    await heard(supervisor)
+    asked = asyncio.create_task(connection.call(ListSessions()))
+    connection._writer.transport.get_protocol().connection_lost(OSError(number, "gone"))
+    for each in (asking, asked):
+        with pytest.raises(RemoteFailed):
+            await each
+    await asyncio.wait_for(recorder.lost.wait(), PATIENCE)
+    await connection.wait_closed()
+    assert connection._listening.exception() is None
+
+
 async def test_an_exception_in_a_callback_costs_neither_the_connection_nor_the_next_message(
     connection: Connection,
     supervisor: Supervisor,

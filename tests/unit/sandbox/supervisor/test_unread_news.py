@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from mograder.sandbox.isolation.bwrap import PlainRunner
+from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.protocol import Arrived, Ended, Measured, News, SessionUse
-from mograder.sandbox.supervisor.server import tell
+from mograder.sandbox.supervisor.server import Supervisor, tell
+from tests.support.supervisors import make_config
 
 MEASURED = Measured(
     sessions=tuple(
@@ -101,3 +106,13 @@ async def test_a_hub_that_does_not_read_at_all_is_disconnected(tmp_path: Path) -
         tell_until(writer, lambda n: Ended(session_id=f"s{n}", status=0, log_tail="x" * 1000), gone)
         assert most < 5 << 20
         tell(writer, Arrived(session_id="new", warm=True))
+
+
+async def test_a_hub_that_the_network_reaches_no_more_has_disconnected(tmp_path: Path) -> None:
+    config = make_config(tmp_path, tmp_path, divide_cgroups=False, owned=False)
+    supervisor = Supervisor(config, PlainRunner(None, None), cast(Host, None))
+    async with a_hub(tmp_path) as hub:
+        reader = asyncio.StreamReader()
+        reader.set_exception(OSError(errno.EHOSTUNREACH, "No route to host"))
+        await supervisor._converse(reader, hub.writer)
+        assert hub.writer.is_closing()
