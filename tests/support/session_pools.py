@@ -107,6 +107,8 @@ class Launcher(InMemoryLauncher):
         """Sessions whose servers accept no connections any more."""
         self.unreachable: MograderError | None = None
         """The exception that it raises instead of listing the sessions."""
+        self.unstoppable: dict[str, Exception] = {}
+        """What it raises instead of stopping a session."""
         self._asked = 0
         self._was_asked = asyncio.Condition()
 
@@ -126,6 +128,8 @@ class Launcher(InMemoryLauncher):
     async def stop(self, session_id: str) -> bool:
         self.stopping.set()
         await self.go_on.wait()
+        if session_id in self.unstoppable:
+            raise self.unstoppable[session_id]
         return await super().stop(session_id)
 
 

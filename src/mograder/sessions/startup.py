@@ -269,11 +269,17 @@ class Reconciler:
         try:
             while waiting := self._unknown[machine]:
                 some = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
-                await stop_all(self.launcher, some)
-        except MograderError as error:
-            _log.warning("the sessions that are not known are not all stopped: %s", error)
+                await asyncio.gather(*map(self._stop_one, some))
         finally:
             del self._unknown[machine]
+
+    async def _stop_one(self, session_id: str) -> None:
+        try:
+            await self.launcher.stop(session_id)
+        except Exception as error:  # noqa: BLE001 - the loop must go on after an error
+            expected = isinstance(error, MograderError)
+            text = "a session that is not known is not stopped: %s"
+            _log.warning(text, error, exc_info=not expected)
 
     async def _note_dead(self) -> None:
         """Record sessions whose server is dead as lost, while the launcher is unreachable."""
@@ -283,11 +289,6 @@ class Reconciler:
 
     def _ids(self) -> set[str]:
         return {live.id for live in self.sessions.all()}
-
-
-async def stop_all(launcher: Launcher, session_ids: Iterable[str]) -> None:
-    """Stop sessions at the same time."""
-    await asyncio.gather(*(launcher.stop(session_id) for session_id in session_ids))
 
 
 def lost(session_id: str, node: str) -> Ended:

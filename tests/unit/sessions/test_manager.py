@@ -258,6 +258,24 @@ async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig)
         assert [*rig.launcher.requests] == [session.id]
 
 
+@pytest.mark.parametrize("failure", [RemoteFailed("It does not stop."), ValueError("a bug")])
+async def test_a_stray_that_cannot_be_stopped_keeps_no_other_from_it(
+    rig: Rig, failure: Exception
+) -> None:
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        request = rig.launcher.requests[session.id]
+        strays = [f"stray-{number}" for number in range(20)]
+        rig.launcher.unstoppable = {strays[0]: failure}
+        for stray in strays:
+            await rig.launcher.start(request.model_copy(update={"session_id": stray}))
+        rig.launcher.lose()
+        await until(lambda: [*rig.launcher.requests] == [session.id, strays[0]])
+        rig.launcher.unstoppable.clear()
+        rig.launcher.lose()
+        await until(lambda: [*rig.launcher.requests] == [session.id])
+
+
 async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) -> None:
     """Their own sockets tell which of them live."""
     async with rig.pool() as pool:
