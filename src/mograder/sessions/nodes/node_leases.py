@@ -20,6 +20,7 @@ from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.core.tasks.periodic import repeat
 from mograder.sandbox.protocol import GrantLease, NodeStatus
 from mograder.sessions.nodes.node_registry import ConnectedNode, Link
+from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.nodes import NodeNote, Nodes
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _RENEW_SECONDS = 0.5
 """The shortest time between two renewals, since nodes may send statuses without end."""
 _NOTE_SECONDS = 5.0
 _NOTED_CHARACTERS = 65_536
+_VERSION_CHARACTERS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +213,5 @@ class Leases:
 
 def _note_of(node: ConnectedNode, status: NodeStatus) -> NodeNote:
     text = status.model_dump_json()
-    return NodeNote(node.name, node.version[:50], text if len(text) <= _NOTED_CHARACTERS else "")
+    version = bounded(node.version, _VERSION_CHARACTERS)  # any text: the node says it
+    return NodeNote(node.name, version, text if len(text) <= _NOTED_CHARACTERS else "")

@@ -329,6 +329,13 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
     assert not honest.sessions
 
 
+async def test_a_version_that_no_database_takes_is_cleaned(rig: NodeRig) -> None:
+    """All leases are renewed in one transaction, which PostgreSQL would refuse."""
+    await rig.connect(FakeNode("one", version="1\0" + "x" * 100))
+    await until(lambda: rig.nodes.all()[0].version != "")
+    assert rig.nodes.all()[0].version == "1\N{REPLACEMENT CHARACTER}" + "x" * 47 + "…"
+
+
 async def test_a_node_hides_no_use_of_another_nodes_session(rig: NodeRig) -> None:
     honest, liar = FakeNode("honest", zygotes={KEY}), FakeNode("liar")
     for node in (honest, liar):
