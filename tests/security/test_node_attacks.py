@@ -14,13 +14,14 @@ import pytest
 from mograder.auth.node_tokens import NodeToken
 from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.nodes.transports import CONTROL, SESSION
+from mograder.sandbox.nodes.transports import CONTROL, LINK, SESSION
 from mograder.sandbox.protocol import LINE_LIMIT
 from mograder.sessions.nodes.node_link import MOST_PARKED
 from tests.support.node_wire import (
     client_of,
     knock,
     on_uvloop,
+    own_header,
     session_server,
     status_of,
     wire_hub,
@@ -103,6 +104,20 @@ async def test_a_stolen_secret_does_not_displace_the_node_that_is_connected(
                 assert (await client.post("http://s/echo", data=b"x")).status == 200
     assert "the node node-a connects from 127.0.0.1 while its connection from" in caplog.text
     assert token.secret not in caplog.text
+
+
+@on_uvloop
+async def test_a_stolen_secret_gets_no_traffic_of_the_node_that_is_connected() -> None:
+    """Its connections would be given to students, whose notebooks pass over them."""
+    async with session_server() as sockets, wire_hub() as hub:
+        token = hub.token("node-a")
+        async with wire_node(hub, token, sockets, parked=0):
+            link = await hub.next_link()
+            assert await status_of(hub, token.secret, SESSION) == 401
+            guess = knock(hub, token.secret, SESSION, more=(f"{LINK}: {token.secret}",))
+            async with guess as (status, *_):
+                assert status == 401
+            assert link.parked == 0
 
 
 @on_uvloop
@@ -221,10 +236,12 @@ async def test_a_connection_that_speaks_before_it_is_asked_is_closed() -> None:
         token = hub.token("node-a")
         async with wire_node(hub, token, {}, parked=0):
             link = await hub.next_link()
+            own = own_header(link)
             early = b"HTTP/1.1 200 OK\r\n\r\n"
-            async with knock(hub, token.secret, SESSION, early=early) as (_, reader, _writer):
+            asked = knock(hub, token.secret, SESSION, early=early, more=own)
+            async with asked as (_, reader, _writer):
                 assert await closed(reader)
-            async with knock(hub, token.secret, SESSION) as (status, reader, writer):
+            async with knock(hub, token.secret, SESSION, more=own) as (status, reader, writer):
                 assert status == 101
                 writer.write(early)
                 assert await closed(reader)

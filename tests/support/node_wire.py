@@ -23,10 +23,10 @@ from aiohttp import web
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mograder.auth.node_tokens import NodeToken
+from mograder.auth.node_tokens import NodeToken, secret_hash
 from mograder.core.clock import SystemClock
 from mograder.sandbox.nodes.node_dialer import Control, Hub, NodeDialer
-from mograder.sandbox.nodes.transports import DOOR
+from mograder.sandbox.nodes.transports import DOOR, LINK
 from mograder.sandbox.protocol import CALL, Call, Done, Endpoint, encode
 from mograder.sessions.nodes.node_link import NodeConnections, NodeLink
 from mograder.store.hub.hub_tables import NodeRow
@@ -182,6 +182,12 @@ async def status_of(hub: WireHub, secret: str, protocol: str) -> int:
     """The status of the answer at a hub's door."""
     async with knock(hub, secret, protocol) as (status, *_):
         return status
+
+
+def own_header(link: NodeLink) -> tuple[str, ...]:
+    """The header of connections beside a node's own, which only that node is told."""
+    link.key_hash = secret_hash("a key of the test")
+    return (f"{LINK}: a key of the test",)
 
 
 @asynccontextmanager

@@ -33,13 +33,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mograder import __version__
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, RemoteFailed
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.nodes.transports import (
     CONTROL,
     DOOR,
-    RELEASE,
+    LINK,
     SESSION,
     HeadReader,
     OpenSession,
@@ -104,8 +103,10 @@ class Hub:
         port = "" if self.port == (443 if self.tls else 80) else f":{self.port}"
         return f"http{'s' if self.tls else ''}://{name}{port}{self.prefix}"
 
-    def request(self, secret: str, protocol: str = "") -> bytes:
+    def request(self, secret: str, protocol: str = "", link: str = "") -> bytes:
         """Return a request at its door: for another protocol, or only whether the secret is good.
+
+        ``link`` is the key of the control connection, for a connection beside it.
 
         Raises: :class:`InvalidInput` for a secret that no header can have.
         """
@@ -115,8 +116,8 @@ class Hub:
             f"GET {self.prefix}{DOOR} HTTP/1.1",
             f"Host: {str(self).partition('://')[2].removesuffix(self.prefix)}",
             f"Authorization: Bearer {secret}",
-            f"{RELEASE}: {__version__}",
         ]
+        head += [f"{LINK}: {link}"] if link else []
         head += [f"Upgrade: {protocol}", "Connection: Upgrade"] if protocol else []
         return "\r\n".join([*head, "", ""]).encode("latin-1")
 
@@ -134,14 +135,17 @@ async def dial(
     protocol: str,
     tls: ssl.SSLContext | None,
     seconds: float = _CONNECT_SECONDS,
+    link: str = "",
 ) -> HeadReader:
     """Connect to a hub for one of the two protocols; with "" only ask whether it accepts the node.
+
+    ``link`` is as in :meth:`Hub.request`.
 
     Raises: ``OSError``, :class:`Forbidden` with a remedy if it does not, :class:`RemoteFailed` for
     any other answer, ``ValueError`` for one that is not HTTP.
     """
     loop = asyncio.get_running_loop()
-    request = hub.request(secret, protocol)
+    request = hub.request(secret, protocol, link)
     async with asyncio.timeout(seconds):
         transport, first = await loop.create_connection(
             HeadReader,
@@ -154,8 +158,10 @@ async def dial(
         try:
             transport.write(request)
             wanted = HTTPStatus.SWITCHING_PROTOCOLS if protocol else HTTPStatus.NO_CONTENT
-            if (status := _status(await first.until(b"\r\n\r\n"))) != wanted:
+            head = await first.until(b"\r\n\r\n")
+            if (status := _status(head)) != wanted:
                 raise _refusal(hub, status)
+            first.link = _field(head, LINK)
         except BaseException:
             first.abort()
             raise
@@ -189,6 +195,13 @@ def _status(head: bytes) -> int:
     if len(words) < 2 or words[0] != b"HTTP/1.1":
         raise ValueError("what answers there is no hub")
     return int(words[1])
+
+
+def _field(head: bytes, name: str) -> str:
+    """Return a header of an answer, "" without it."""
+    fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    found = (value for key, _, value in fields if key.lower() == name.lower().encode())
+    return next(found, b"").strip().decode("latin-1")
 
 
 def _refusal(hub: Hub, status: int) -> MograderError:
@@ -298,7 +311,7 @@ class NodeDialer:
             pause.reset()
             reader = asyncio.StreamReader(limit=LINE_LIMIT)
             writer = streams_of(*first.release(), reader)
-            parking = [self._tasks.start(self._park()) for _ in range(self._parked)]
+            parking = [self._tasks.start(self._park(first.link)) for _ in range(self._parked)]
             self.connected = True
             _log.info("connected to the hub at %s", self._hub)
             await self._control(reader, writer)
@@ -337,12 +350,12 @@ class NodeDialer:
                 elif not one.cancelled() and one.exception() is None and one.result() is not chosen:
                     one.result().abort()
 
-    async def _park(self) -> None:
+    async def _park(self, link: str) -> None:
         """Keep one connection waiting at the hub; when it is taken, relay it and open the next."""
         pause = _Pause()
         while True:
             try:
-                first = await dial(self._hub, self._secret, SESSION, self._tls)
+                first = await dial(self._hub, self._secret, SESSION, self._tls, link=link)
                 try:
                     wanted = OpenSession.model_validate_json(await first.until(b"\n"))
                 except BaseException:

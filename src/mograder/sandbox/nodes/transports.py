@@ -27,8 +27,9 @@ from mograder.sandbox.protocol import Message
 DOOR = "/nodes/connect"
 """The path at which a hub takes the connections of nodes."""
 CONTROL, SESSION = "mograder-node", "mograder-session"
-RELEASE = "Mograder-Release"
-"""The header with a node's release."""
+LINK = "Mograder-Link"
+"""The header with the key of a control connection: the hub's 101 gives it, and each connection for
+sessions says it, so that nobody else who has the node's secret gets the sessions' traffic."""
 
 BUFFER_BYTES = 512 * 1024
 """Unsent bytes of one connection above which its source is no longer read. With 64 KiB, 10 MB take
@@ -52,6 +53,8 @@ class HeadReader(asyncio.Protocol):
     """Reads a node's connection to a hub up to a mark; then it can be given another protocol."""
 
     def __init__(self) -> None:
+        self.link = ""
+        """The key that the hub has given to it, if it is the control connection."""
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
         self._news = asyncio.Event()

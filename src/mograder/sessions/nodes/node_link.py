@@ -35,7 +35,8 @@ MOST_PARKED = 64
 class NodeLink:
     """A connected node; ``secret_hash`` is that of the secret by which the hub knows it.
 
-    ``version``, its mograder's, is what it says; ``address`` the IP address from which it connects.
+    ``key_hash`` is that of the key that only this connection was given, for those beside it;
+    ``address`` the IP address from which it connects.
     ``connection`` is for calls to it, as to a supervisor: use its ``watch`` for its news and its
     loss, then its ``greet``. It is over when the connection is lost or :meth:`close` is called; a
     node that connects again gets another link.
@@ -46,7 +47,7 @@ class NodeLink:
         name: str,
         secret_hash: str,
         *,
-        version: str,
+        key_hash: str,
         address: str,
         transport: asyncio.Transport,
         received: bytes = b"",
@@ -54,7 +55,7 @@ class NodeLink:
         """``transport`` is the paused control connection, ``received`` its first bytes."""
         self.name = name
         self.secret_hash = secret_hash
-        self.version = version
+        self.key_hash = key_hash
         self.address = address
         self._reader = _HeardReader()
         prepare(transport)

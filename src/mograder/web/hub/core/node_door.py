@@ -11,6 +11,7 @@ was removed: ``await link.close()``.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -23,7 +24,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.sandbox.nodes.transports import CONTROL, DOOR, RELEASE, SESSION
+from mograder.sandbox.nodes.transports import CONTROL, DOOR, LINK, SESSION
 from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.session import LiveSession
@@ -36,11 +37,7 @@ _log = get_logger(__name__)
 
 _IN_USE_SECONDS = 3.0
 """A node that was heard within this time is at work: it sends its status twice as often."""
-_LONGEST_RELEASE = 50
-_SWITCH = (
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {}\r\n"
-    "Cache-Control: no-store\r\n\r\n"
-)
+_KEY_BYTES = 16
 
 
 class NodeDoor:
@@ -91,10 +88,12 @@ class NodeDoor:
         known = secret_hash(_header(scope, b"authorization").removeprefix("Bearer "))
         if hand_over is not None and _header(scope, b"upgrade").lower() == SESSION:
             # Without the database: each request of a session may need a new connection.
-            link = next((each for each in self.links.values() if each.secret_hash == known), None)
+            wanted = known, secret_hash(_header(scope, LINK.lower().encode()))
+            links = self.links.values()
+            link = next((e for e in links if (e.secret_hash, e.key_hash) == wanted), None)
             if link is None:
                 return self._refused(scope)
-            link.park(*hand_over(_SWITCH.format(SESSION).encode()))
+            link.park(*hand_over(_switch(SESSION)))
             return None
         row = await asyncio.to_thread(self._nodes.known_by, known)
         if row is None:
@@ -107,7 +106,9 @@ class NodeDoor:
         address = context_of(scope).address
         if self._throttle.failed(address):
             _log.warning(
-                "a node at %s is refused: its secret is not known, or was removed", address
+                "a node at %s is refused: its secret is not known, was removed, or is that of a "
+                "node with another connection",
+                address,
             )
             return PlainTextResponse("This node is not known.\n", 401)
         return PlainTextResponse("Too many attempts.\n", 429, {"Retry-After": "60"})
@@ -128,10 +129,15 @@ class NodeDoor:
                 )
                 return PlainTextResponse("This node is connected already.\n", 409)
             await self._end(earlier)
-        release = _header(scope, RELEASE.lower().encode())[:_LONGEST_RELEASE]
-        transport, received = hand_over(_SWITCH.format(CONTROL).encode())
+        key = secrets.token_urlsafe(_KEY_BYTES)
+        transport, received = hand_over(_switch(CONTROL, f"{LINK}: {key}"))
         link = NodeLink(
-            name, known, version=release, address=address, transport=transport, received=received
+            name,
+            known,
+            key_hash=secret_hash(key),
+            address=address,
+            transport=transport,
+            received=received,
         )
         self.links[name] = link
         _log.info("the node %s has connected from %s", name, address)
@@ -150,6 +156,12 @@ class NodeDoor:
         _log.info("the node %s is not connected any more", link.name)
         self._went(link)  # at once: another connection of this node may be accepted meanwhile
         await link.close()
+
+
+def _switch(protocol: str, *more: str) -> bytes:
+    """Return the head of the answer that hands the connection over, with more headers."""
+    head = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}")
+    return "\r\n".join((*head, *more, "Cache-Control: no-store", "", "")).encode()
 
 
 def _header(scope: Scope, name: bytes) -> str:
