@@ -168,22 +168,13 @@ def moodle_dates(settings: Settings, name: str) -> ItemDates:
 def as_moment(
     given: datetime | date | None, zone: tzinfo | None, at: daytime = daytime.min
 ) -> datetime | None:
-    """Return a written time in UTC; a date alone is at ``at``, and ``zone`` is as course_zone.
-
-    Raises:
-        InvalidInput: It is at the very beginning or end of what can be computed with.
-    """
+    """Return a written time in UTC; a date alone is at ``at``, and ``zone`` is as course_zone."""
     if given is None:
         return None
     moment = given if isinstance(given, datetime) else datetime.combine(given, at)
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
-    try:
-        return moment.astimezone(UTC)  # one without a zone is taken as this machine's
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(
-            f"{given.isoformat()} is no date to compute with.", hint="Use one from 0002 to 9998."
-        ) from error
+    return moment.astimezone(UTC)  # one without a zone is taken as this machine's
 
 
 def as_shown(typed: datetime | None, shown: datetime | None) -> bool:

@@ -71,10 +71,6 @@ def test_an_item_that_allows_nothing_is_not_one_that_says_nothing(load: Load) ->
         ("[items.A1.limits]\nmemory_mb = 1e3", ["must be a whole number"]),
         ("[items.A1.limits]\ntmp_mb = 99999999999", ["items.A1.limits.tmp_mb must be at most"]),
         ("[items.'a/b']\n", ["[items]", "'a/b'"]),
-        (
-            "timezone = 'America/New_York'\n[items.A1]\ndue = 9999-12-31",
-            ["9999-12-31 is no date to compute with", "0002 to 9998"],
-        ),
         ("[items.user]\n", ["[items]", "reserved"]),
         ("[items.'e\u0301']\n[items.'\u00e9']\n", ["is there twice"]),
     ],
