@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 
@@ -59,6 +60,24 @@ async def test_who_is_invited_is_added_to_the_list_if_there_is_one(hub: Hub) -> 
     allowed.write_text("bob\n")
     await invite(hub, "alice")
     assert hub.services.roster.listed() == ("alice", "bob")
+
+
+async def test_an_invitation_changes_no_other_line_of_the_list(hub: Hub) -> None:
+    allowed = hub.course / "allowed_users.txt"
+    allowed.write_text("# Tuesday\nbob\nAnna Müller\n")
+    await asyncio.gather(*(invite(hub, name) for name in ("alice", "cleo", "alice\nbob")))
+    lines = allowed.read_text().splitlines()
+    assert (lines[:3], sorted(lines[3:])) == (
+        ["# Tuesday", "bob", "Anna Müller"],
+        ["alice", "cleo"],
+    )
+
+
+async def test_an_invitation_does_not_replace_a_list_that_cannot_be_read(hub: Hub) -> None:
+    allowed = hub.course / "allowed_users.txt"
+    allowed.write_text("bob\n" + "#" * 10_000_000)
+    assert (await invite(hub, "alice")).status_code == 409
+    assert allowed.read_text().startswith("bob\n#")
 
 
 @pytest.mark.parametrize(

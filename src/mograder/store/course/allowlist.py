@@ -6,12 +6,14 @@ be read admits no student: admitting every user would be the worse error.
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from mograder.auth.roles import Role
+from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
@@ -44,13 +46,15 @@ class Allowlist:
 
     With ``more``, those users may enter as well; without a file, nobody else then.
 
-    Mutable state: ``more``, which is set when the hub starts.
+    Mutable state: ``more``, which is set when the hub starts; ``_adding`` is held while names are
+    added.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
         self._file = ParsedFile(path, self._parse, _LIMIT, "only instructors may enter", disk=disk)
+        self._adding = threading.Lock()
         self.more: MoreUsers | None = None
 
     def allows(self, username: str, role: Role) -> bool:
@@ -78,6 +82,27 @@ class Allowlist:
         # Write to the target of a symbolic link, so that an administrator's link stays.
         atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
         return tuple(listed)
+
+    def add(self, users: Iterable[Username]) -> None:
+        """Add names below the lines of the list, if there is one.
+
+        Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
+        disk is full.
+        """
+        path = self._path.resolve()
+        with self._adding:
+            try:
+                known = self._file.get(now=True)
+            except UnreadableFileError as error:
+                raise Conflict(
+                    f"{path.name} cannot be read, so nobody was added to it.",
+                    hint="Mend the file first.",
+                ) from error
+            new = sorted({*users} - (known or frozenset()))
+            if known is None or not new:
+                return
+            lines = [path.read_bytes().rstrip(), *map(str.encode, new), b""]
+            atomic_write(path, b"\n".join(lines), disk=self._disk)
 
     def stamp(self) -> Stamp | None:
         """Return a value that differs after every change of the file; None without a file."""

@@ -101,11 +101,7 @@ def _people(app: HubApp, text: str, address: str) -> list[Invited]:
 
 
 def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
-    roster = app.services.roster
-    listed = roster.listed()
-    names = {each.username for each in people}
-    if listed is not None and not names <= set(listed):
-        roster.replace({*listed, *names})
+    app.services.roster.add([each.username for each in people])
     codes = {each.code.hash: str(each.username) for each in people}
     app.services.state.invite(codes, Role.STUDENT, until)
 
