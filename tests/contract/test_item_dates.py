@@ -106,6 +106,23 @@ async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> 
     assert told["opens"] == "2026-08-31T07:00:00Z"
 
 
+async def test_who_comes_too_early_is_told_the_time_as_it_was_written(tmp_path: Path) -> None:
+    text = 'timezone = "Europe/Berlin"\n[items.A1]\nopens = 2026-11-24T09:00\n'
+    course = make_hub(tmp_path / "course", text)
+    course.publish("A1")
+    course.publish("A2")
+    zone = {"timezone": "America/New_York"}
+    for path, fields in (
+        ("/dates/A2", {"opens": "2026-11-24T09:00"}),
+        ("/visibility", {"name": "A2", "state": "from", "visible_from": "2026-11-24T09:00"}),
+    ):
+        await press(course, path, "prof", data={**fields, **zone})
+        for item in ("A1", "A2"):
+            answer = await ask(course, "POST", f"/start-edit-deep/{item}")
+            assert answer.json()["detail"] == "Not available until Tue 24 Nov 2026, 09:00"
+    course.close()
+
+
 async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(tmp_path: Path) -> None:
     dates = "duedate = 1788500000\ncutoffdate = 1788600000\nallowsubmissionsfromdate = 1788400000\n"
     course = make_hub(tmp_path / "course", f'[[assignments]]\nname = "A 1"\ndir = "A1"\n{dates}')

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from datetime import time as daytime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -124,7 +123,7 @@ def visibility(
             known = list(dict.fromkeys((*hub_course.items(client), *hub_course.rules(client))))
             names = tuple(find_or_new(name, known) for name in names)
         if asked:
-            moment = None if opens is None else read_moment(opens, zone)
+            moment = None if opens is None else read_moment(opens, zone).astimezone(zone)
             hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
         return _list(client, names, zone)
 
@@ -190,7 +189,9 @@ def _open_by_file(file: Path, address: Address, *, dry_run: bool) -> None:
 def _moment(key: str, text: str, zone: ZoneInfo | None) -> datetime | None:
     if text == "none":
         return None
-    return read_moment(text, zone, daytime.min if key == "opens" else LAST_MINUTE)
+    if key == "opens":  # told to students as it is written here
+        return read_moment(text, zone).astimezone(zone)
+    return read_moment(text, zone, LAST_MINUTE)
 
 
 def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str]:

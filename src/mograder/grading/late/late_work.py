@@ -13,7 +13,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mograder.core.clock import parse_time
-from mograder.core.item_dates import NO_DATES, ItemDates, OwnDates, moodle_dates, written_dates
+from mograder.core.item_dates import (
+    NO_DATES,
+    ItemDates,
+    OwnDates,
+    course_zone,
+    moodle_dates,
+    written_dates,
+)
 from mograder.core.name_lookup import nfc
 from mograder.core.sections.settings_model import PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -130,11 +137,15 @@ def due_dates(
 
 
 def openings(settings: Settings, facts: LateFacts) -> dict[str, datetime]:
-    """Return when items open where no rule of visibility says it, by their names."""
+    """Return when items open where no rule of visibility says it, by their names.
+
+    The times are in the course's zone, in which students who come too early are told them.
+    """
     listed = (each.item for each in settings.assignments)
     names = {nfc(name) for name in (*settings.items, *listed, *facts.policies)}
     found = {name: due_dates(name, settings, None, facts.policy(name)).opens for name in names}
-    return {name: opens for name, opens in found.items() if opens is not None}
+    zone = course_zone(settings)
+    return {name: opens.astimezone(zone) for name, opens in found.items() if opens is not None}
 
 
 def _first(found: Iterable[tuple[datetime | None, str]]) -> tuple[datetime | None, str]:

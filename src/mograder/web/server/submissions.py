@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -187,7 +187,7 @@ def _details(counting: Submission, dates: OwnDates) -> dict[str, JsonValue]:
 
 
 def _closed(assignment: Assignment, dates: OwnDates) -> str:
-    when = f"{dates.closes:{_DAY}}" if dates.closes else "earlier"
+    when = f"{dates.closes.astimezone(UTC):{_DAY}}" if dates.closes else "earlier"
     return (
         f"Submissions to {assignment.name} closed on {when}. Nothing was changed. "
         "Ask your instructor if you should have more time."
@@ -195,7 +195,7 @@ def _closed(assignment: Assignment, dates: OwnDates) -> str:
 
 
 def _late(assignment: Assignment, dates: OwnDates) -> str:
-    when = f"{dates.due:{_DAY}}" if dates.due else "earlier"
+    when = f"{dates.due.astimezone(UTC):{_DAY}}" if dates.due else "earlier"
     return (
         f"{assignment.name} was due on {when}, and what you handed in on time still counts. "
         "This late version was kept, but does not count unless you confirm that it should "

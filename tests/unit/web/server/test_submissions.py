@@ -20,7 +20,7 @@ from tests.support.fake_disks import FullDisk
 __all__ = ["course"]
 
 STATUS = "/assignments/hw1/status?user=alice"
-DUE = {"name": "hw1", "due": "2026-09-02T09:00:00Z", "cutoff": "2026-09-04T09:00:00Z"}
+DUE = {"name": "hw1", "due": "2026-09-02T09:00:00Z", "cutoff": "2026-09-04T11:00:00+02:00"}
 DAY = timedelta(days=1).total_seconds()
 
 

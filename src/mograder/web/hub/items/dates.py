@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from datetime import time as daytime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -151,7 +150,7 @@ def dates_of(app: HubApp, name: str) -> DatesEntry:
     """Return the dates of an item, and where they come from; reads files."""
     found, rule = app.dates.of(name), app.visibility.of(name)
     return DatesEntry(
-        opens=rule.visible_from,
+        opens=rule.visible_from and rule.visible_from.astimezone(UTC),
         due=found.general,
         closes=found.closes,
         due_from=found.due_from,
@@ -194,7 +193,9 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
     zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
 
     def typed(key: str) -> datetime:
-        return read_moment(fields[key], zone, daytime.min if key == "opens" else LAST_MINUTE)
+        if key == "opens":  # told to students as it is written here
+            return read_moment(fields[key], zone).astimezone(zone)
+        return read_moment(fields[key], zone, LAST_MINUTE)
 
     sent = [key for key in _Given.model_fields if key in fields]
     given = {key: typed(key) if fields[key] else None for key in sent}
@@ -319,7 +320,7 @@ def _form_rules(fields: Mapping[str, str]) -> _Rules:
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
         zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
-        moment = read_moment(fields.get("visible_from", ""), zone)
+        moment = read_moment(fields.get("visible_from", ""), zone).astimezone(zone)
         return _Rules(items={name: VisibilityEntry(visible_from=moment.isoformat())})
     if state not in ("show", "hide"):
         raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
