@@ -20,6 +20,8 @@ from tests.support.hub_copies import FORM, ask, begin
 TOML = """title = "Numbers; with, all"
 [hub]
 collect = true
+[marking]
+markers = ["marta"]
 [items.A1]
 due = 2026-09-10T18:00Z
 closes = 2026-09-17T18:00Z
@@ -97,6 +99,11 @@ async def test_an_address_is_for_one_person_of_the_list(hub: Hub) -> None:
         assert (await fetch(hub, forged)).status_code == 404
     (hub.course / "allowed_users.txt").write_text("bob\n")
     assert (await fetch(hub, own)).status_code == 404
+
+
+async def test_a_marker_has_a_calendar_as_other_staff_without_being_on_the_list(hub: Hub) -> None:
+    (hub.course / "allowed_users.txt").write_text("bob\n")
+    assert (await fetch(hub, await turn(hub, user="marta"))).status_code == 200
 
 
 async def test_two_courses_of_one_machine_have_events_of_their_own(tmp_path: Path) -> None:

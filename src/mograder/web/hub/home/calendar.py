@@ -67,9 +67,7 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     own = _record(app, user, turn) if user is not None and turn % 2 else None
     if user is None or own is None or not is_signature_of(_key(app), own, key):
         raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
-    is_instructor = user in services.policy.instructors
-    role = Role.INSTRUCTOR if is_instructor else Role.STUDENT
-    if not services.roster.allows(user, role):
+    if not services.roster.allows(user, services.policy.role_of(user, Role.STUDENT)):
         raise NotFound("There is no such calendar.", hint="Its person is not on the course's list.")
     now = services.clock.now()
     items = [

@@ -178,7 +178,7 @@ class _Events:
         if user == INSTRUCTOR or is_rehearsal(user):
             return False
         services = self.app.services
-        return user in services.policy.staff or services.roster.allows(user, Role.STUDENT)
+        return services.roster.allows(user, services.policy.role_of(user, Role.STUDENT))
 
     def _address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain
