@@ -128,9 +128,9 @@ class _Events:
     def due(self) -> Iterator[LetterEvent]:
         visible = (e for e in self._assignments if self.app.visibility.of(e).visible(self.now))
         for item in visible:
-            done = self.app.submissions.arrivals(item)
+            done, dates = self.app.submissions.arrivals(item), self.app.dates.of(item)
             for user in self._students:
-                due = self.app.dates.own(item, user).due
+                due = dates.of(user)
                 if due is not None and user not in done and self.now < due <= self.now + _SOON:
                     event = ("due", user, item, due.isoformat())
                     collects = self.app.services.loaded.settings.hub.collect
