@@ -33,7 +33,7 @@ from mograder.grading.late.late_changes import (
     policy_change,
     read_changes,
     removal,
-    unknown_students,
+    unknown_names,
     write_changes,
 )
 from mograder.grading.release.late_preview import (
@@ -85,7 +85,7 @@ class Extensions:
 
     def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
         """Tell what the changes do, and record them."""
-        unknown = unknown_students(self.book, changes)
+        unknown = unknown_names(self.book, changes)
         if unknown:
             names = plain(listed(unknown))
             click.echo(f"WARNING: the gradebook does not know {names} yet.", err=True)

@@ -24,6 +24,7 @@ from mograder.store.gradebook.late_facts import (
     Membership,
     PolicyChange,
 )
+from mograder.store.gradebook.late_work import LateWork
 
 COLUMNS = ("assignment", "student", "group", "until", "exempt", "reason")
 """The columns of a CSV of extensions."""
@@ -229,8 +230,13 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
     return tuple(sorted({nfc(name) for name in names if name and not name.startswith(".")}))
 
 
-def unknown_students(book: Gradebook, changes: Iterable[Change]) -> tuple[str, ...]:
-    """Return students that changes name and the gradebook does not know; they may be mistyped."""
-    known = {nfc(name) for name in book.known_students()}
+def unknown_names(book: Gradebook, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Return what may be mistyped in changes.
+
+    These are students whom the gradebook does not know, and groups that nobody is in.
+    """
+    known = {nfc(name) for name in book.known_students()} | {""}
     named = {each.student for each in changes if isinstance(each, Extension | Membership)}
-    return tuple(sorted(named - known - {""}))
+    extended = {each.group for each in changes if isinstance(each, Extension) and not each.removed}
+    empty = extended - LateWork(book).facts().after(changes).groups().keys() - {""}
+    return *sorted(named - known), *(f"the group {name}" for name in sorted(empty))

@@ -28,7 +28,7 @@ from mograder.grading.late.late_changes import (
     policy_change,
     read_changes,
     removal,
-    unknown_students,
+    unknown_names,
 )
 from mograder.grading.release.late_preview import preview_late
 from mograder.publishing.schedule import parse_zone
@@ -144,7 +144,7 @@ def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:
     return {
         "found": found,
         "rows": list(zip(found.differing, sentences, strict=True)),
-        "unknown": unknown_students(book, changes),
+        "unknown": unknown_names(book, changes),
         "changes": [(each, described(each)) for each in changes],
     }
 
