@@ -119,6 +119,7 @@ async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:
     [
         ("?q=DIETZ", ["dora"]),
         ("?state=late&item=A1", ["carol", "dora", "eve", "fay"]),
+        ("?state=handed+in&item=A1", ["bob", "carol"]),
         ("?state=requested", ["fay"]),
         ("?state=requested&item=A2", []),
         ("?state=nonsense&q=a&order=down", ["fay", "dora", "carol", "alice"]),

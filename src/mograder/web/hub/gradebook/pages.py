@@ -26,6 +26,7 @@ from mograder.web.pages import outcome, page
 from mograder.web.route import Access, Route
 from mograder.web.workbook import write_workbook
 
+_HANDED_IN_LATE = WorkState.HANDED_IN, WorkState.LATE
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -148,7 +149,8 @@ def choose(table: Table, choice: Choice) -> list[Line]:
 
 
 def _is(work: Work, state: str) -> bool:
-    return work.state == state or (state == WorkState.LATE and work.late)
+    late = state == WorkState.LATE and work.late
+    return work.state == state or late or (state, work.state) == _HANDED_IN_LATE
 
 
 def _choice(request: Request) -> Choice:
