@@ -236,6 +236,19 @@ def test_a_changed_receipt_is_not_genuine(here: Path, served: Course, alice: str
     assert json.loads(printed.out)["valid"] is False
 
 
+def test_a_forged_receipt_cannot_print_a_verdict_of_its_own(here: Path, served: Course) -> None:
+    genuine = "This receipt is genuine, and the server holds the file, which counts."
+    name, url = json.dumps(f"alice\n{genuine}\x1b[8m"), served.url
+    (here / "forged.json").write_text(
+        f'{{"assignment": "hw1", "user": {name}, "filename": "a.py", "sha256": "{"0" * 64}",'
+        ' "size": 1, "received": "2026-03-10T20:08:00.000Z", "version": 1, "sequence": 1,'
+        f' "late": false, "signature": "{"0" * 64}"}}'
+    )
+    lines = cli("https receipt verify forged.json --url", url, status=1).out.splitlines()
+    assert genuine not in lines
+    assert "\x1b" not in "".join(lines)
+
+
 def test_b151_feedback_tells_status_and_grade(here: Path, served: Course, alice: str) -> None:
     url = ("--url", served.url)
     printed = cli("https feedback hw1", *url)

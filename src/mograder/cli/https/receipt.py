@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.https.server import Server, server_options
+from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.result import Result, json_option
@@ -92,7 +93,7 @@ def verify(
         "matches_file": matches,
     }
     genuine = "It is genuine." if verdict.valid else "It is not genuine."
-    lines = [*_lines(kept), verdict.message or genuine]
+    lines = [*_lines(kept), plain(verdict.message) or genuine]
     if matches is not None:
         lines.append(f"{file} is {'exactly' if matches else 'NOT'} what it is for.")
     failed = not (verdict.valid and verdict.stored) or matches is False
@@ -115,14 +116,15 @@ def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
 def _lines(kept: KeptReceipt) -> list[str]:
     receipt = kept.receipt
     late = " (late)" if receipt.late else ""
-    return [
+    told = (
         f"{receipt.assignment}, submission {receipt.sequence} of {receipt.user}",
         f"  Received: {receipt.received.astimezone():{_MOMENT}}{late}",
         f"  File:     {receipt.filename}, {receipt.size} bytes",
         f"  SHA-256:  {receipt.sha256}",
         f"  Server:   {kept.server or '-'}",
         f"  Receipt:  {shown(kept.path.absolute())}",
-    ]
+    )
+    return [plain(line) for line in told]  # it may be forged
 
 
 def _as_json(kept: KeptReceipt) -> dict[str, object]:

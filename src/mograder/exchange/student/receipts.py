@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files.line_ends import digests_of_file
+from mograder.core.item_dates import SentTime
 from mograder.core.name_lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS
@@ -39,7 +40,7 @@ class Receipt(BaseModel):
     filename: str = ""
     sha256: str
     size: int
-    received: AwareDatetime
+    received: SentTime
     sequence: int = 0
     late: bool = False
     signature: str

@@ -51,6 +51,11 @@ def test_a_receipt_is_read_and_kept_whole(tmp_path: Path) -> None:
     assert again.receipt.received == datetime(2026, 3, 10, 20, 8, 1, 123000, tzinfo=UTC)
 
 
+def test_a_time_that_cannot_be_told_in_each_zone_makes_no_receipt() -> None:
+    with pytest.raises(InvalidInput, match="no receipt"):
+        parse_receipt(receipt(received="9999-12-31T23:59:59.000Z"))
+
+
 def test_the_latest_comes_first_and_none_is_lost(tmp_path: Path) -> None:
     for number in (2, 1, 3, 3):
         keep(receipt(number), HW1, SERVER, tmp_path)
