@@ -116,13 +116,15 @@ def _shape(tree: object) -> list[int]:
     return [value_decoder.integer(each, 0, rules.FRAME_BYTES) for each in tree]
 
 
-def _array(dtype: Any, shape: list[int], data: bytearray) -> Any:
-    """Return an array over ``data``, with the dimensions, flags and texts checked.
-
-    An empty array is bounded as if its zeros were ones: a sum over ``(2**26, 0)`` has 2**26 items.
-    """
+def _check_size(shape: list[int], dtype: Any) -> None:
+    """Bound an array; an empty one as if its zeros were ones: a sum over (2**26, 0) has 2**26."""
     if math.prod(max(each, 1) for each in shape) * dtype.itemsize > rules.FRAME_BYTES:
         raise rules.Undecodable("an array too large")
+
+
+def _array(dtype: Any, shape: list[int], data: bytearray) -> Any:
+    """Return an array over ``data``, with the dimensions, flags and texts checked."""
+    _check_size(shape, dtype)
     if math.prod(shape) * dtype.itemsize != len(data):
         raise rules.Undecodable("not the bytes of this shape")
     if not data:
@@ -159,7 +161,8 @@ def _decode_view(
     if type(base) is not np.ndarray or base.dtype.kind not in "iufc" or not base.flags.c_contiguous:
         raise rules.Undecodable("not an array that has views")
     sizes = _shape(shape)
-    if type(strides) is not list or math.prod(sizes) * base.itemsize > rules.FRAME_BYTES:
+    _check_size(sizes, base.dtype)
+    if type(strides) is not list:
         raise rules.Undecodable("not a view of numbers")
     most = rules.FRAME_BYTES
     steps = [value_decoder.integer(each, -most, most) for each in strides]

@@ -252,6 +252,29 @@ _BUFFERS: dict[str, tuple[Any, ...]] = {
 }
 
 
+_VIEWS: dict[str, Any] = {
+    "of no shared array": [2, 0, [1], [8]],
+    "of a list": [3, 0, [1], [8]],
+    "beyond the end": [1, 0, [11], [8]],
+    "before the beginning": [1, 0, [2], [-8]],
+    "from beyond the end": [1, 88, [0], [8]],
+    "from a negative offset": [1, -8, [1], [8]],
+    "too large": [1, 0, [2**13, 2**13], [0, 0]],
+    "empty, with large sides": [1, 0, [2**20, 2**20, 0], [0, 0, 8]],
+    "with a stride too few": [1, 0, [1, 1], [8]],
+    "with strides that are none": [1, 0, [1], 8],
+}
+
+
+@pytest.mark.parametrize("name", list(_VIEWS))
+def test_hostile_views_of_a_shared_array_are_refused(name: str) -> None:
+    links = importlib.import_module("shared_objects").Links(bytes)
+    links.given(np.arange(10.0), 1)
+    links.given([], 3)
+    with pytest.raises(Undecodable):
+        value_decoder.decode([["np.v", *_VIEWS[name]], []], [], None, lambda trait: True, links)
+
+
 @pytest.mark.parametrize("name", list(_BUFFERS))
 def test_hostile_buffers_are_refused(name: str) -> None:
     tree, *buffers = _BUFFERS[name]
