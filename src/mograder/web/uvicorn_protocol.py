@@ -9,6 +9,11 @@ drop all of the announced body. It stays open for 2 s, in which up to 1 MB is st
 socket with unread data resets the connection, and a client that is still writing (Go's transport,
 so Caddy) then gives up before it reads the response.
 
+Neither llhttp nor uvicorn bounds the head of a request, or the time in which it comes: one visitor
+could fill the memory with headers, or keep connections open that ask for nothing. Here it has 128
+KB (``web.context`` tells who sends more than 64 KB) and a minute. The fields that may follow a body
+have 128 KB, too.
+
 A request by which a node asks for one of its own protocols (``Upgrade``) has :data:`HAND_OVER`
 among its scope's extensions. What else it is answered, its connection is closed after that.
 """
@@ -34,6 +39,9 @@ _EARLY_BYTES = 65_536
 _HEAD = b"HTTP/1."
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**20
+_HEAD_BYTES = 2**17
+_HEAD_SECONDS = 60.0
+_TOO_LARGE = "The request's headers exceed 128 KB."
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -41,17 +49,26 @@ class HttpProtocol(HttpToolsProtocol):
 
     Mutable state: ``_unread``, how many bytes of a refused body are still read and dropped; None
     while the connection is in use. ``_early``, what came after a request for another protocol;
-    ``_parsed``, the data that is parsed now.
+    ``_parsed``, the data that is parsed now. ``_pending``, the bytes since the last whole head,
+    piece of a body or end of a request, and ``_late``, the timer that runs while there are some.
     """
 
     _unread: int | None = None
     _early: bytearray | None = None
     _parsed = b""
+    _pending = 0
+    _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wrap the transport of a new connection."""
         buffered = _HeadBuffer(transport, self.loop, self._linger)
         super().connection_made(cast(asyncio.Transport, buffered))
+        self._late = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, or drop it when its request has already been answered."""
@@ -62,8 +79,10 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._unread is None:
             self._parsed = data
+            self._pending += len(data)
             super().data_received(data)
             self._parsed = b""
+            self._bound_head()
             return
         self._unread -= len(data)
         if self._unread < 0:
@@ -98,8 +117,36 @@ class HttpProtocol(HttpToolsProtocol):
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
         return True
 
+    def _bound_head(self) -> None:
+        """Bound the head that has not arrived completely, in size and in time."""
+        if not self._pending or self.transport.is_closing():
+            self._stop_timer()
+        elif self._pending <= _HEAD_BYTES:
+            if self._late is None:
+                self._late = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
+        elif self.cycle is None or self.cycle.response_complete:
+            self.send_400_response(_TOO_LARGE)
+        else:  # in the middle of an answer
+            cast(_HeadBuffer, self.transport).bare.abort()
+
+    def _stop_timer(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of a request's body for the app."""
+        self._pending = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end of a request."""
+        self._pending = 0
+        super().on_message_complete()
+
     def on_headers_complete(self) -> None:
         """Begin the request; one for a protocol of ours may take the connection over."""
+        self._pending = 0
         super().on_headers_complete()
         if self.parser.should_upgrade() and self._get_upgrade() in _OWN_PROTOCOLS:
             self.cycle.keep_alive = False
