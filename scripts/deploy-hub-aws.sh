@@ -71,13 +71,17 @@ over_ssh() {
 }
 
 deploy_from_afar() {
-  local name wheel="" words
+  local name wheel="" words made
   [ -r "$key" ] || fail "The key $key cannot be read."
   if [ -z "$instead" ]; then wheel="$(find_wheel)"; fi
   step "Connecting to $user@$host"
-  remote="$(over_ssh 'mktemp -d /tmp/mograder-deploy.XXXXXXXX')" ||
+  made="$(over_ssh 'mktemp -d /tmp/mograder-deploy.XXXXXXXX')" ||
     fail "SSH to $user@$host does not work." \
       "Check address, key, login (--user) and the machine's firewall (port $ssh_port)."
+  made="${made##*$'\n'}" # the files of a login may print lines before it
+  [[ "$made" =~ ^/tmp/mograder-deploy\.[A-Za-z0-9]{8}$ ]] ||
+    fail "The shell of $user@$host answers ${made:-nothing} when it is asked for a directory."
+  remote="$made"
   over_ssh "cat > $remote/deploy.sh" <"${BASH_SOURCE[0]}"
   if [ -n "$wheel" ]; then
     name="$remote/$(basename "$wheel" | tr -c 'A-Za-z0-9._+\n-' '_')"

@@ -100,6 +100,25 @@ def test_b1_it_goes_to_the_host_with_the_key_and_runs_itself_there_as_root(
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    ("printed", "status"),
+    [("*** Welcome ***\\n/tmp/mograder-deploy.abcdefgh", 0), ("* is here", 1)],
+)
+def test_what_a_logins_own_files_print_is_never_taken_for_the_directory(
+    ssh: Path, key: str, wheel: Path, printed: str, status: int
+) -> None:
+    """It is removed there at the end, by its name."""
+    (ssh / "ssh").write_text(
+        _FAKE_SSH.replace("echo /tmp/mograder-deploy.abcdefgh", f"echo -e '{printed}'")
+    )
+    done = deploy("--host=h", f"--key={key}", f"--mograder-version={wheel}", path=ssh)
+    assert done.returncode == status, done.stderr
+    removed = [call[-1] for call in asked(ssh) if call[-1].startswith("rm ")]
+    assert removed == ([] if status else [f"rm -rf {PLACE}"])
+    assert status == 0 or "answers * is here when" in done.stderr
+
+
+@pytest.mark.full
 def test_b6_the_options_reach_the_machine(ssh: Path, key: str, wheel: Path) -> None:
     """B6, and the name that 0.3.16 gave the version."""
     wanted = ("--volume", "/dev/xvdf", "--mograder-source", str(wheel), "--user", "admin")
