@@ -6,6 +6,7 @@ They change nothing (B84, B85, security.md).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import resource
@@ -93,7 +94,7 @@ def port_line(host: str, port: int) -> Line:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror:
-        return problem("port", f"{host} is not an address of this machine", "Correct [hub] host.")
+        return _not_here(host)
     # IPv4 first, as the hub does: "localhost" may resolve to ::1, which most clients try last.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, kind, protocol, _, address = found[0]
@@ -103,10 +104,16 @@ def port_line(host: str, port: int) -> Line:
             listener.bind(address)
         except PermissionError:
             return problem("port", f"port {port} needs root", "Choose a port above 1023.")
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return _not_here(host)
             hint = "Stop what listens there, or choose another by [hub] port."
             return problem("port", f"port {port} {IN_USE}", hint)
     return ok("port", f"port {port} is free")
+
+
+def _not_here(host: str) -> Line:
+    return problem("port", f"{host} is not an address of this machine", "Correct [hub] host.")
 
 
 def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> Iterator[Line]:

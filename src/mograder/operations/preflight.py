@@ -154,7 +154,7 @@ def _port(it: Examined) -> Line:
     line = port_line(hub.host, hub.port)
     if line.level is not Level.PROBLEM or IN_USE not in line.text:
         return line
-    if is_running(it.loaded) and is_hub(f"http://127.0.0.1:{hub.port}{hub.base_url}"):
+    if is_running(it.loaded) and is_hub(f"http://{hub.here}{hub.base_url}"):
         return ok("port", f"port {hub.port}: this course's hub answers there")
     if it.units.listens(hub.port):
         return ok("port", f"port {hub.port}: systemd listens there for the hub ({SOCKET})")

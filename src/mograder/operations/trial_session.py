@@ -70,7 +70,7 @@ def examine_session(
     if environ.hub_secret is None:
         return note("session", "session: not tried, since the hub's secret is not at hand")
     hub = loaded.settings.hub
-    address = url or f"http://127.0.0.1:{hub.port}{hub.base_url}"
+    address = url or f"http://{hub.here}{hub.base_url}"
     token = make_token(environ.hub_secret.get_secret_value(), NAME, Role.INSTRUCTOR)
     try:
         transport = httpx.HTTPTransport(verify=trusting(authority)) if authority else None

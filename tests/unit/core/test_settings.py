@@ -11,6 +11,7 @@ import pytest
 from mograder.core.item_dates import written_dates
 from mograder.core.settings import (
     FILE_NAME,
+    HubSettings,
     LoadedSettings,
     Origin,
     describe,
@@ -314,3 +315,18 @@ def test_a_date_that_cannot_be_meant_stops_with_its_name(
     refusal: Refusal, text: str, words: str
 ) -> None:
     assert words in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("0.0.0.0", "127.0.0.1:8080"),
+        ("localhost", "127.0.0.1:8080"),
+        ("::", "[::1]:8080"),
+        ("10.0.3.7", "10.0.3.7:8080"),
+        ("fd00::7", "[fd00::7]:8080"),
+    ],
+)
+def test_a_hub_is_asked_where_it_listens(host: str, here: str) -> None:
+    """`hub check` looked at 127.0.0.1, and took a hub at another address for a stranger."""
+    assert HubSettings(host=host).here == here

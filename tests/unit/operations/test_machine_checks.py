@@ -67,8 +67,10 @@ def test_b84_a_port_is_free_or_in_use() -> None:
     assert str(port_line("127.0.0.1", port)) == f"  [ok] port {port} is free"
 
 
-def test_an_address_of_another_machine_is_a_problem() -> None:
-    assert port_line("no host at all", 8080).level is Level.PROBLEM
+@pytest.mark.parametrize("host", ["no host at all", "192.0.2.1"])
+def test_an_address_of_another_machine_is_a_problem(host: str) -> None:
+    line = port_line(host, 8080)
+    assert str(line) == f"  [!!] {host} is not an address of this machine"
 
 
 def test_small_kernel_limits_are_noted_with_the_remedy(

@@ -112,4 +112,4 @@ def _base_url(loaded: LoadedSettings, url: str | None) -> str:
     if told:
         return parse_hub_url(told, insecure=True)
     hub = loaded.settings.hub
-    return f"{hub.public_url or f'http://127.0.0.1:{hub.port}'}{hub.base_url}"
+    return f"{hub.public_url or f'http://{hub.here}'}{hub.base_url}"

@@ -311,6 +311,13 @@ class HubSettings(Section):
     domain that is used for nothing else. Empty: session pages run in an opaque origin of the
     hub's."""
 
+    @property
+    def here(self) -> str:
+        """Host and port by which the hub's own machine reaches it."""
+        local = {"0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}  # noqa: S104
+        host = local.get(self.host, self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
 
 class SecuritySettings(Section):
     """``[security]``: the sandbox and the scanner."""

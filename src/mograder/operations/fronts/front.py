@@ -106,7 +106,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         host=host,
         port=port,
         prefix=hub.base_url,
-        upstreams=_upstreams(options.hubs, f"{_reachable(hub.host)}:{hub.port}"),
+        upstreams=_upstreams(options.hubs, hub.here),
         header=hub.trusted_header,
         user=options.user,
         request_mb=settings.limits.request_mb,
@@ -143,14 +143,6 @@ def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
                 hint="Give what this web server reaches the hub by, such as hub-1.internal:8080.",
             )
     return hubs or (own,)
-
-
-def _reachable(host: str) -> str:
-    """Return the address by which the same machine reaches a hub that listens on ``host``."""
-    if host in ("0.0.0.0", "localhost"):  # noqa: S104
-        return "127.0.0.1"
-    bare = "::1" if host == "::" else host
-    return f"[{bare}]" if ":" in bare else bare
 
 
 def _optional_file(path: str) -> str:
