@@ -44,9 +44,11 @@ class Host:
     def replace_text(self, name: str, text: str) -> None:
         """Write a text file atomically, with the mode that it has, or 0644 if it is new.
 
+        A link stays one: the file that it leads to is replaced.
+
         Raises: ``OSError``.
         """
-        path = self.path(name)
+        path = self.path(name).resolve()
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         write_file(path, text.encode("utf-8", "surrogateescape"), mode)
 

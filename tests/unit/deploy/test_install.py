@@ -308,6 +308,18 @@ def test_a_file_that_somebody_changed_is_kept_and_told(tmp_path: Path) -> None:
     assert written.stat().st_mode & 0o777 == 0o600, "checksums of secrets are in it"
 
 
+def test_a_caddyfile_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    """Such as into a checkout of an administrator's."""
+    kept, link = tmp_path / "checkout/Caddyfile", tmp_path / "etc/caddy/Caddyfile"
+    for each in (kept, link):
+        each.parent.mkdir(parents=True)
+    kept.write_text("# mine\nimport mograder.caddy\n")
+    link.symlink_to(kept)
+    FakeHost(tmp_path).replace_text("/etc/caddy/Caddyfile", "# mine\n")
+    assert kept.read_text() == "# mine\n"
+    assert link.is_symlink()
+
+
 def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:
     certificate = tmp_path / "usr/local/share/ca-certificates/mograder-site.crt"
     certificate.parent.mkdir(parents=True)
