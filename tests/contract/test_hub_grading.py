@@ -319,6 +319,14 @@ async def test_what_needs_attention_stands_first_with_what_to_do(hub: Hub) -> No
     assert [(each["student"], each["mark"]) for each in students] == [("bob", None), ("alice", 8.5)]
 
 
+async def test_the_words_for_how_marks_came_about_are_explained_where_they_stand(hub: Hub) -> None:
+    submit(hub, "alice")
+    hub.grades.append(StudentGrade("A1", "alice", total=3.0, final=3.0, state="claimed"))
+    text = await see(hub)
+    assert "<strong>claimed</strong>: a check rests on what" in text
+    assert "<strong>unprotected</strong>" not in text
+
+
 async def test_a_graded_notebook_is_shown_as_a_page_that_can_do_nothing(hub: Hub) -> None:
     submit(hub, "alice", "bob")
     hub.grades.append(StudentGrade("A1", "alice", total=3.0, final=3.0, state="judged"))
