@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, RemoteFailed
 from mograder.core.tasks.background_tasks import BackgroundTasks
@@ -81,7 +81,7 @@ class Hub:
         """
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
+            host, port = (parts.hostname or "").encode("idna").decode(), parts.port
         except ValueError:
             parts, host, port = urlsplit(""), "", None
         extra = parts.query or parts.fragment or parts.username or not url.isprintable()
@@ -96,7 +96,8 @@ class Hub:
                 f"A node does not connect to {url[:100]} without TLS.",
                 hint="Use the hub's https address. Only on its own machine http is possible.",
             )
-        return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"))
+        prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=")
+        return cls(host, port or (443 if tls else 80), tls, prefix)
 
     def __str__(self) -> str:
         name = f"[{self.host}]" if ":" in self.host else self.host

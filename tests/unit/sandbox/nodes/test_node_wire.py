@@ -282,6 +282,13 @@ def test_the_address_of_a_hub(url: str, read: tuple[str, int, bool, str]) -> Non
     assert f"\r\nHost: {url.split('/')[2]}\r\n" in request
 
 
+def test_an_address_may_have_letters_that_a_request_has_not() -> None:
+    hub = Hub.parse("https://hüb.example.edu/übung")
+    assert hub.request("secret", CONTROL).startswith(
+        b"GET /%C3%BCbung/nodes/connect HTTP/1.1\r\nHost: xn--hb-xka.example.edu\r\n"
+    )
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -292,6 +299,7 @@ def test_the_address_of_a_hub(url: str, read: tuple[str, int, bool, str]) -> Non
         "https://hub:x",
         "https://a b",
         "https://a@hub",
+        f"https://{'x' * 64}.example.edu",
     ],
 )
 def test_what_is_no_address_of_a_hub(url: str) -> None:
