@@ -20,7 +20,7 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
-from mograder.core.errors import MograderError
+from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import is_rehearsal
 from mograder.core.tasks.background_tasks import Paced, retried, to_its_end
 from mograder.core.tasks.single_flight import Progress, SingleFlight
@@ -274,6 +274,8 @@ class SessionManager:
         request = await self._spawner.request(key, session_id, tell)
         # The previous session, if it is still ending, uses the row and the workspace.
         await self._ends.wait(key)
+        if key not in self._askers:  # all have left before there was a place to leave
+            raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
         kind = Kind.REHEARSAL if is_rehearsal(key.user) else Kind.STUDENT
         ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
         usage = await self.admission.enter(ticket)

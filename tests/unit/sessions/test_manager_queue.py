@@ -132,6 +132,21 @@ async def test_who_gives_up_waiting_leaves_the_line_unless_somebody_else_waits_t
         assert [owner(each) for each in rig.launcher.requests.values()] == ["alice"]
 
 
+async def test_who_gives_up_before_the_line_never_enters_it(rig: Rig) -> None:
+    """An environment may take minutes to build."""
+    rig.spawner.hold = asyncio.Event()
+    async with rig.pool() as pool:
+        told: list[str] = []
+        left, kept = (asyncio.create_task(pool.get_or_start(e, told.append)) for e in (ALICE, BOB))
+        await until(lambda: told.count("Downloading") == 2)
+        left.cancel()
+        await asyncio.wait({left})
+        rig.spawner.hold.set()
+        assert (await kept).key == BOB
+        assert [owner(each) for each in rig.launcher.requests.values()] == ["bob"]
+        assert pool.tally.starts == {("unknown", "ok"): 1}
+
+
 async def test_stop_takes_one_who_waits_out_of_the_line(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
