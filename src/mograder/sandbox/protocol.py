@@ -369,7 +369,7 @@ class Executed(Message):
 
     status: int
     log_tail: str
-    seconds: float
+    seconds: Amount
     reason: str = ""
     timed_out: bool = False
     overflow: bool = False

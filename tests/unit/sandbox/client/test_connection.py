@@ -142,6 +142,15 @@ def test_a_list_without_end_makes_news_unreadable(message: dict[str, list[object
         ANSWER.validate_json(json.dumps(message))
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_a_run_takes_a_time_that_results_and_pages_can_have(seconds: float) -> None:
+    executed = {"status": 0, "log_tail": "", "seconds": 1.0}
+    done = {"kind": "done", "id": 1, "executed": executed}
+    ANSWER.validate_json(json.dumps(done))
+    with pytest.raises(ValidationError, match="seconds"):
+        ANSWER.validate_json(json.dumps({**done, "executed": {**executed, "seconds": seconds}}))
+
+
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[str]]:
     """A process in the place of a supervisor that this hub started."""
