@@ -488,8 +488,9 @@ class ZygotePool:
 
     def _zygote_group(self, environment: Path, template: Path | None = None) -> ZygoteGroup:
         key = environment, template
+        identity = identity_of(*key)
         zygote_group = self._zygote_groups.pop(key, None)
-        if zygote_group is not None and not zygote_group.is_of(identity_of(*key)):
+        if zygote_group is not None and not zygote_group.is_of(identity):
             self._retire(zygote_group)  # the environment at this path has been replaced
             zygote_group = None
         if zygote_group is None:
