@@ -383,3 +383,18 @@ def test_a_zip_that_was_downloaded_by_hand_becomes_the_same_files(
     assert found == ["alice.files/helper.py", "alice.py", "carol.py"]
     assert (teacher.course / "in" / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
     assert teacher.moodle.requests == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--worksheet", "students.csv"),
+        ("--zip", "students.csv", "--map", "students.csv"),
+        ("--zip", "students.csv", "--username-from", "email"),
+    ],
+)
+def test_an_option_that_would_name_nobody_is_refused(
+    teacher: CourseSetup, words: tuple[str, ...]
+) -> None:
+    assert "who is who in" in cli("moodle fetch-submissions A1", *words, status=2).err
+    assert teacher.moodle.requests == []

@@ -75,7 +75,13 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     interruption: it goes on with what is missing.
     """
     loaded = site.loaded
+    if archive is None and worksheet is not None:
+        raise click.UsageError("--worksheet says who is who in a zip: give --zip, too.")
     if archive is not None:
+        if map_file or username_from:
+            raise click.UsageError(
+                "The worksheet says who is who in a zip: give no --map and no --username-from."
+            )
         target, works = _from_zip(archive, worksheet, loaded, assignment, output_dir, dry_run)
         return _collected(works, target.directory, dry_run=dry_run)
     naming = naming_of(map_file, username_from)
