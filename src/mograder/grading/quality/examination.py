@@ -24,6 +24,7 @@ from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
+from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.release import make_release
 from mograder.store.course.course import read_notebook, shown
 
@@ -142,7 +143,7 @@ class _Examination:
 
     def _read(self) -> ExaminedSource | None:
         """Return the source, None if it has nothing to examine."""
-        text, filename = read_notebook(self._path), shown(self._path)
+        text, filename = without_mark(read_notebook(self._path)), shown(self._path)
         release = make_release(text, filename=filename, assignment=self._path.stem)
         if release is None:
             self._report.notes.append("It has no solution block, so nothing was looked at.")

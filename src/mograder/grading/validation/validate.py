@@ -36,6 +36,7 @@ from mograder.notebook.points import (
     marks_of,
     stated_weights,
 )
+from mograder.notebook.source.author_advice import without_mark
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
     CellResult,
@@ -100,7 +101,7 @@ async def validate(
 
 def _request(submission: Submission, restored: str | None) -> ExecutionRequest:
     return ExecutionRequest(
-        submission.text if restored is None else restored,
+        without_mark(submission.text if restored is None else restored),
         PurePath(submission.filename).name,
         submission.environment,
         submission.limits,

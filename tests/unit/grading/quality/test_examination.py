@@ -204,6 +204,13 @@ async def test_when_time_is_over_nothing_more_is_tried_and_that_is_told(tmp_path
     assert (few.tried, few.mutants) == (2, 6)
 
 
+async def test_a_byte_order_mark_is_taken_away_as_when_it_is_generated(tmp_path: Path) -> None:
+    runs = Runs(passes)
+    await examined(tmp_path, runs, f"\ufeff{SOURCE}", mutants=0)
+    assert runs.texts
+    assert not any("\ufeff" in text for text in runs.texts)
+
+
 async def test_what_the_text_shows_of_the_date_is_told(tmp_path: Path) -> None:
     (found,) = (await examined(tmp_path, Runs(passes), DATED, mutants=0)).findings
     assert (found.fault, found.cell) == (Fault.DATE, 5)

@@ -171,6 +171,14 @@ async def test_what_runs_has_the_released_checks_and_the_students_text_stays() -
     assert "INTEGRITY: A1.py:26" in render_text(report)
 
 
+@pytest.mark.parametrize("release", [RELEASE, None])
+async def test_a_byte_order_mark_is_taken_away_as_when_it_is_graded(release: str | None) -> None:
+    runs = Scripted(ran(*ALL))
+    text = f"\ufeff{RELEASE}"
+    await validate(Submission(text, "A1.py", Path("environment"), LIMITS, 10, release), runs)
+    assert runs.asked[0].text == RELEASE
+
+
 async def test_a_check_of_the_students_own_is_not_among_them() -> None:
     own = '@app.cell\ndef _(check):\n    check("Q3: own", [(True, "")])\n    return\n\n\nif __name'
     report = await judged(ran(*ALL, said("Q3: own", 5)), RELEASE.replace("if __name", own))
