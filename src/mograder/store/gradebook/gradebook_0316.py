@@ -71,6 +71,7 @@ submissions = Table(
 )
 
 
+_MOST_ERRORS = 1_000_000
 _NUMBERS = frozenset(
     column.name for column in submissions.columns if isinstance(column.type, Float | Integer)
 )
@@ -108,7 +109,8 @@ class Row0316:
             for name in (each.name for each in fields(cls))
         }
         lists = {name: values[name] or "[]" for name in ("tampered", "check_results")}
-        return cls(**{**values, **lists, "cell_errors": values["cell_errors"] or 0})
+        errors = min(max(values["cell_errors"] or 0, 0), _MOST_ERRORS)
+        return cls(**{**values, **lists, "cell_errors": errors})
 
     def columns(self) -> dict[str, Any]:
         """Return the columns, with those empty that 0.3.16 leaves empty."""

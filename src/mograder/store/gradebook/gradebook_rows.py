@@ -148,7 +148,7 @@ def unix_time(text: str) -> float | None:
     """Return a time in Unix seconds of such a number, which 0.3.16 writes, or of ISO 8601."""
     try:
         if text[4:5] != "-":
-            return float(text)
+            return number_or_none(text)
         return datetime.fromisoformat(text).timestamp()  # a time without a zone is local
     except ValueError:
         return None

@@ -301,3 +301,13 @@ def test_a_mark_from_a_text_waits_for_a_person_once_it_is_graded_here(path: Path
         marks = {WHOLE: MarkEntry(42, grade.comment)}
         given = book.record_marks("A1", "alice", marks, marker="mia", at=AT)
     assert (given.total, given.comment[:4]) == (64.1, "Good")
+
+
+def test_numbers_that_cannot_be_are_none(path: Path) -> None:
+    """SQLite keeps any number in any column, and one that is too large ended every command."""
+    put_recorded(path)
+    change(path, "UPDATE submissions SET cell_errors = 1e300, submitted_at = '1e400'")
+    with Gradebook(path) as book:
+        assert {each.submitted_at for each in book.grades("A1")} == {None}
+        export_0316(book)
+    assert row_of(path)["total_mark"] == 67
