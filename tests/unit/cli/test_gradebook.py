@@ -195,6 +195,19 @@ def test_marks_are_given_confirmed_and_withdrawn(graded: Path) -> None:
     assert {q.key: q.marker for q in bob.questions if q.marker} == {"Q2": "ole", "Analysis": "mia"}
     assert "no total yet" in cli("gradebook mark A1 bob Analysis=none").out
     assert cli("gradebook mark A1 bob --whole 20").out == "A1, bob: 47.1 of 100\n"
+    with Gradebook(graded) as book:
+        assert book.grades("A1")[1].comment == "Fine."
+
+
+def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
+    said = {"Q2": MarkEntry(None, "Which way?"), "Analysis": MarkEntry(30, "Clear.")}
+    with Gradebook(graded) as book:
+        book.record_marks("A1", "bob", said, marker="mia", at=AT)
+    cli("gradebook confirm A1 bob")
+    cli("gradebook mark A1 bob Analysis=31")
+    with Gradebook(graded) as book:
+        found = {each.key: (each.points, each.comment) for each in book.grades("A1")[1].questions}
+    assert (found["Q2"][1], found["Analysis"]) == ("Which way?", (31, "Clear."))
 
 
 def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -66,19 +67,20 @@ def mark(  # one argument per option
     """Give marks to a student, by question.
 
     A mark counts before the one by grading, and before earlier ones; `none` instead of points
-    withdraws those that people gave. Another mark than grading's needs a --reason.
+    withdraws those that people gave. Another mark than grading's needs a --reason. Comments stay.
     """
-    entries = {key: _entry(points, reason) for key, points in map(_parts, marks)}
+    points = dict(map(_parts, marks))
     if whole is not None:
-        entries[WHOLE] = MarkEntry(_points(whole), comment or "")
-    if not entries and comment is None:
+        points[WHOLE] = _points(whole)
+    if not points and comment is None:
         raise click.UsageError("Give QUESTION=POINTS, --whole or --comment.")
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
+        held = grade_named(book.grades(name), student)
         grade = book.record_marks(
             name,
-            grade_named(book.grades(name), student).student,
-            entries,
+            held.student,
+            _entries(held, points, reason),
             marker=marker or marker_name(),
             at=SystemClock().now(),
             comment=comment,
@@ -125,7 +127,7 @@ def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
     if grade.state == NEEDS_ATTENTION:
         return {}
     entries = {
-        each.key: MarkEntry(each.points)
+        each.key: MarkEntry(each.points, each.comment)
         for each in grade.questions
         if each.open and each.state == UNPROTECTED and each.points is not None
     }
@@ -134,8 +136,20 @@ def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
     return entries
 
 
-def _entry(points: float | None, reason: str) -> MarkEntry:
-    return MarkEntry(points, details=MarkDetails(reason=readable(reason).strip()))
+def _entries(
+    grade: StudentGrade, points: Mapping[str, float | None], reason: str
+) -> dict[str, MarkEntry]:
+    """Return marks with the comments that there are; a mark that is withdrawn takes its own."""
+    comments = {each.key: each.comment for each in grade.questions}
+    details = MarkDetails(reason=readable(reason).strip())
+    entries = {
+        key: MarkEntry(given, comments.get(key, "") if given is not None else "", details)
+        for key, given in points.items()
+        if key != WHOLE
+    }
+    if WHOLE in points:
+        entries[WHOLE] = MarkEntry(points[WHOLE], grade.comment)
+    return entries
 
 
 def _parts(text: str) -> tuple[str, float | None]:
