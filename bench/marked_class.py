@@ -13,6 +13,7 @@ from pathlib import Path
 from mograder.core.settings import load_settings
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -64,7 +65,8 @@ def lay_out(course: Path, students: int) -> bytes:
             text = _notebook(checks=False, answer=str(number))
             (submitted / f"{name}.py").write_text(text)
             result = _result(name, text, fails=number % len(JUDGED))
-            files.write_copy(GradedNotebook(result, text, _cells(text)))
+            page = render_notebook_page(text, result.filename, _cells(text))
+            files.write_copy(GradedNotebook(result, text, _cells(text)), page)
             book.record_run(run_of(files.sign(result)))
             given = {question: MarkEntry(7.0, "A fair answer.") for question in BY_PEOPLE}
             book.record_marks(NAME, name, given, marker="mia", at=_AT)

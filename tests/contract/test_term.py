@@ -33,6 +33,7 @@ from mograder.core.settings import load_settings
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import GradedQuestion, GradingState, grading_key
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.store.gradebook.gradebook import Gradebook
@@ -392,7 +393,8 @@ def _record(rig: Rig, book: Gradebook, item: str, name: str, earned: float) -> N
         max_mark=20.0,
         at=rig.hub.clock.now().isoformat(),
     )
-    files.write_copy(GradedNotebook(result, data.decode(), ()))
+    page = render_notebook_page(data.decode(), result.filename, ())
+    files.write_copy(GradedNotebook(result, data.decode(), ()), page)
     signed = files.sign(result)
     book.record_run(run_of(signed))
     files.write_result(signed)

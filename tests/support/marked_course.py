@@ -7,6 +7,7 @@ from pathlib import Path
 from mograder.core.settings import load_settings
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
@@ -45,7 +46,8 @@ def put_marked_course(course: Path, students: int) -> Path:
             text = submission_of(essay, _AREA.replace("\n", "\n    "))
             result = graded(student, text)
             (course / "submitted" / A / f"{student}.py").write_text(text)
-            files.write_copy(GradedNotebook(result, text, _cells(text)))
+            page = render_notebook_page(text, result.filename, _cells(text))
+            files.write_copy(GradedNotebook(result, text, _cells(text)), page)
             book.record_run(run_of(files.sign(result)))
     return course
 

@@ -19,6 +19,7 @@ from mograder.auth.roles import Role
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id, question_address
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -215,7 +216,8 @@ class MarkingCourse:
         files = AutogradedFiles(self.hub.course / "autograded" / A, A, self.key)
         output = CellOutput("text/html", "<p>seen</p><script>of()</script>")
         cells = (CellResult(3, "", CellStatus.OK, outputs=(output,)),)
-        files.write_copy(GradedNotebook(result, text, cells))
+        page = render_notebook_page(text, result.filename, cells)
+        files.write_copy(GradedNotebook(result, text, cells), page)
         with self.book() as book:
             book.record_run(run_of(files.sign(result)))
         if student not in self.students:

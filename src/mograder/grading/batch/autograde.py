@@ -114,8 +114,8 @@ async def autograde(
     waiting, current = await _divide(request, assignment, files, watch.warn)
     watch.begins(assignment, len(waiting), len(current))
 
-    def keep(graded: GradedNotebook) -> Sequence[str]:
-        notes = files.write_copy(graded)
+    def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
+        notes = files.write_copy(graded, page)
         signed = files.sign(graded.result)
         record(run_of(signed))
         files.write_result(signed)

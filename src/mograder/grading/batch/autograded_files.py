@@ -16,7 +16,6 @@ from mograder.auth.signing import read_record
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.grading.batch.grading_cells import grading_copy
-from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import GradingResult, is_signed, sign_result
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.store.filesystem.files import atomic_write
@@ -45,8 +44,8 @@ class AutogradedFiles:
         self._assignment = assignment
         self._key = key
 
-    def write_copy(self, graded: GradedNotebook) -> tuple[str, ...]:
-        """Write ``.py`` and ``.html``; return sentences about what was changed in the text.
+    def write_copy(self, graded: GradedNotebook, page: str) -> tuple[str, ...]:
+        """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
 
         Raises:
             Busy: The disk is full.
@@ -54,7 +53,6 @@ class AutogradedFiles:
         self.directory.mkdir(parents=True, exist_ok=True)
         student = graded.result.student
         copy = grading_copy(graded.text, graded.result)
-        page = render_notebook_page(graded.text, graded.result.filename, graded.cells)
         self._write(f"{student}.py", copy.text)
         self._write(f"{student}.html", page)
         if not copy.removed:

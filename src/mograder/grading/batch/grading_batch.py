@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.grading.batch.autograded_files import SignedResult
+from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
 from mograder.grading.results.grading_result import render_result
 from mograder.grading.results.result_row import ResultRow, row_of, status_of, unread_row
 from mograder.grading.runs.grading_tools import GradingTools
@@ -24,14 +27,16 @@ from mograder.grading.submissions.grade_submission import (
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.grading.validation.report import CheckStatus
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sandbox.execution.report import CellResult
 from mograder.store.gradebook.gradebook_rows import CheckResult
 from mograder.store.gradebook.grading_records import GradingRun, RunQuestion
 from mograder.store.submissions.submitted_files import SubmittedFile
 
 _log = get_logger(__name__)
 
-Keep = Callable[[GradedNotebook], Sequence[str]]
-"""Keeps a result on the disk, and returns sentences for the grader; it may block.
+Keep = Callable[[GradedNotebook, str], Sequence[str]]
+"""Keeps a result and its page on the disk, and returns sentences for the grader; it may block.
 
 Raises :class:`MograderError` where nothing can be kept, which ends the batch.
 """
@@ -93,17 +98,38 @@ async def _grade_one(
         if screen is not None and (problem := await screen(submitted)):
             return unread_row(file.student, problem)
         graded = await grade_submission(assignment, submitted, tools)
+        page = await _page(graded, tools.apart)
     except MograderError as error:
         return unread_row(file.student, str(error))
     except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
         _log.exception("%s of %s cannot be graded", file.student, assignment.name)
         return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
-    return row_of(graded.result, notes=await _kept(keep, graded))
+    return row_of(graded.result, notes=await _kept(keep, graded, page))
 
 
-async def _kept(keep: Keep, graded: GradedNotebook) -> Sequence[str]:
+async def _page(graded: GradedNotebook, apart: IsolatedCall) -> str:
+    """Return the page of the notebook as it ran.
+
+    A student's markup can be such that reading it takes hours, so it is read apart, and the page
+    has no outputs if that takes too long.
+    """
+    text, name, problem = graded.text, graded.result.filename, ""
+    for cells in (graded.cells, tuple(map(_without_outputs, graded.cells))):
+        size = len(text) + sum(len(cell.shown) for cell in cells)
+        try:
+            return await apart.call(partial(render_notebook_page, text, name, cells), size=size)
+        except InvalidInput as error:
+            problem = error.message
+    return render_text_page(text, name, problem)
+
+
+def _without_outputs(cell: CellResult) -> CellResult:
+    return replace(cell, outputs=tuple(replace(each, data="") for each in cell.outputs))
+
+
+async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
     """Keep a result in a thread, which is waited for even if the batch is cancelled meanwhile."""
-    writing = asyncio.create_task(asyncio.to_thread(keep, graded))
+    writing = asyncio.create_task(asyncio.to_thread(keep, graded, page))
     try:
         return await asyncio.shield(writing)
     except asyncio.CancelledError:

@@ -52,7 +52,7 @@ _FOREIGN = {
     "canvas": "A drawing",
     "object": "An object",
 }
-_ROW = re.compile(r"display:\s*flex.*flex-direction:\s*row", re.DOTALL)
+_FLEX, _ROW = re.compile(r"display:\s*flex"), re.compile(r"flex-direction:\s*row")
 _ALIGN = re.compile(r"text-align:\s*(left|right|center)")
 _TAGS = re.compile(r"<[^>]*>")
 _IN_JSON = re.compile(r"(?:text|image|application|video|audio)/[\w.+-]+:")
@@ -84,8 +84,8 @@ class PlainElements(HTMLParser):
 
     Mutable state: the markup written so far; for each open element what ends it; for each open
     accordion the number of elements around its parts, and their titles; how many elements of a
-    dropped one are open; the place and the address of the link, and the place of the formula, that
-    were opened last.
+    dropped one are open; the place and the address of the link that was opened last; the place of
+    the open formula, 0 if there is none: one within another is part of it.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class PlainElements(HTMLParser):
         return f'</a> <span class="host">({html.escape(host)})</span>'
 
     def _marimo(self, tag: str, attributes: Attributes) -> None:
-        if tag in _THROUGH:
+        if tag in _THROUGH or (tag == "marimo-tex" and self._formula_at):
             self._begin(tag, "", "")
         elif tag in _UNFOLDED:
             name = "data-labels" if tag == "marimo-accordion" else "data-tabs"
@@ -212,6 +212,7 @@ class PlainElements(HTMLParser):
     def _formula(self) -> str:
         text = html.unescape("".join(self._out[self._formula_at :]))
         del self._out[self._formula_at :]
+        self._formula_at = 0
         tex, displayed = split_delimiters(text)
         found = mathml_of(tex, displayed=displayed)
         if found:
@@ -259,7 +260,8 @@ def _kept(tag: str, attributes: Attributes) -> dict[str, str]:
     """Return an element's attributes, with its alignment as a class in place of its style."""
     kept = {name: value for name, value in attributes.items() if name != "style"}
     style = attributes.get("style", "")
-    if tag == "div" and _ROW.search(style):
+    flex = _FLEX.search(style) if tag == "div" else None
+    if flex is not None and _ROW.search(style, flex.end()):
         kept["class"] = "row"
     align = _ALIGN.search(style)
     if tag in ("td", "th") and align is not None:

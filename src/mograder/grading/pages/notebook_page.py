@@ -111,7 +111,15 @@ def render_notebook_page(text: str, filename: str, cells: Sequence[CellResult]) 
     The page has nothing else: a notebook that ran without its hidden tests shows none.
     A text that is no notebook is shown as it is.
     """
-    view = view_notebook(text, filename, cells)
+    return _page(filename, view_notebook(text, filename, cells))
+
+
+def render_text_page(text: str, filename: str, problem: str) -> str:
+    """Return the page of a notebook whose cells cannot be shown, with the reason and its text."""
+    return _page(filename, NotebookView((), problem, text[:_LONGEST_TEXT]))
+
+
+def _page(filename: str, view: NotebookView) -> str:
     return render_page(
         "notebook.html.j2",
         filename=filename,

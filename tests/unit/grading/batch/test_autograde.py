@@ -8,11 +8,12 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Busy
+from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
 from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.verify_results import verify_results
@@ -20,6 +21,15 @@ from mograder.grading.results.grading_result import GradingState
 from mograder.grading.results.result_row import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
+from mograder.processes.isolated_call import IsolatedCall, R
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import (
+    CellOutput,
+    CellResult,
+    CellStatus,
+    ExecutionResult,
+    Outcome,
+)
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun
 from mograder.store.submissions.submitted_files import submitted_files
@@ -391,6 +401,46 @@ async def test_0_3_16_is_told_of_the_source_only_if_all_were_graded(rig: Rig) ->
     done = await rig.grade(force=True)
     assert path.read_text() == rig.files.read("bob").result.source_sha256 + "\n"
     assert done.rows
+
+
+@dataclass
+class ShowingJudges(TextJudges):
+    """Judges that report an output of the first cell, too."""
+
+    output: str = ""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        outputs = (CellOutput("text/html", self.output),)
+        cells = (CellResult(0, "", CellStatus.OK, outputs=outputs),)
+        worker = ExecutionResult(Outcome.FINISHED, cells)
+        return replace(await super().judge(request), worker=worker)
+
+
+class NoPatience(IsolatedCall):
+    """Gives large texts up at once, as one does that takes too long."""
+
+    async def call(self, function: partial[R], *, size: int) -> R:
+        if size > 32_000:
+            raise InvalidInput("The notebook is too large or too complex to be checked.")
+        return await super().call(function, size=size)
+
+
+async def test_a_page_that_takes_too_long_has_no_outputs(rig: Rig) -> None:
+    """Reading 200,000 characters of elements within each other takes half a minute."""
+    judges = ShowingJudges(output="<ul><li>shown" * 3000)
+    judges.gate.set()
+    tools = replace(tools_with(judges, rig.root), apart=NoPatience())
+    (rig.root / "submitted/hw1/carol.py").write_text(WRONG + "#" * 32_000)
+    done = await autograde(rig.request(), tools, rig.runs.append, rig.seen)
+    assert {row.student: row.problem != "" for row in done.rows} == {
+        "alice": False,
+        "bob": False,
+        "carol": True,
+    }
+    pages = {name: (rig.output / f"{name}.html").read_text() for name in ("alice", "carol")}
+    assert "An output is not shown here: it is too large." in pages["alice"]
+    assert "shown<" not in pages["alice"]
+    assert "too complex to be checked" in pages["carol"]
 
 
 async def test_marks_that_a_student_wrote_are_reported(rig: Rig) -> None:
