@@ -95,7 +95,7 @@ def clean_markup(markup: str, levels: HeadingLevels, images: str = "Image") -> s
 
 def _well_formed(markup: str) -> str:
     return nh3.clean(
-        markup,
+        readable(markup),  # nh3 refuses half a surrogate pair, which JSON in an attribute may name
         tags=set(_TEXT | _MATHS | _HEADINGS | _FOREIGN | ELEMENTS),
         attributes={
             **_ATTRIBUTES,
@@ -111,7 +111,7 @@ def _well_formed(markup: str) -> str:
 
 def _harmless(markup: str) -> str:
     html = nh3.clean(
-        markup,
+        readable(markup),
         tags=set(_TEXT | _MATHS),
         attributes=_ATTRIBUTES,
         attribute_filter=_attribute,

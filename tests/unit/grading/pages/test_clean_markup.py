@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mograder.grading.pages.clean_markup import clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels
 
+HALF = "a\udc80b"
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
 
 
@@ -209,6 +210,23 @@ def test_what_cannot_be_shown_is_named() -> None:
 
 def test_directions_and_control_characters_are_replaced() -> None:
     assert clean("<b>a&#x202e;b&#x1b;\x00</b>").count("\ufffd") >= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("callout-output", {"html": HALF, "kind": "info"}),
+        ("accordion", {"labels": [HALF]}),
+        ("stat", {"value": HALF}),
+        ("slider", {"label": HALF, "initial_value": HALF}),
+        ("json-output", {"json_data": {HALF: HALF}}),
+        ("table", {"data": [{HALF: HALF}]}),
+    ],
+)
+def test_half_a_surrogate_pair_in_a_value_is_replaced(name: str, values: dict[str, object]) -> None:
+    """It ended the grading of a class."""
+    markup = element(name, **values).replace("></", "><p>x</p></")
+    assert "a\ufffdb" in clean(markup)
 
 
 def test_deeply_nested_markup_ends() -> None:
