@@ -127,7 +127,14 @@ def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["start = ", 'weeks = {1 = ["A1"]}', "start = 2030-01-01\nweeks = {0 = []}", "x = 1"]
+    "text",
+    [
+        "start = ",
+        'weeks = {1 = ["A1"]}',
+        "start = 2030-01-01\nweeks = {0 = []}",
+        "x = 1",
+        'start = 9999-12-30\nweeks = {3 = ["A1"]}',
+    ],
 )
 def test_a_schedule_that_cannot_be_meant_changes_nothing(
     served: ServedHub, tmp_path: Path, text: str

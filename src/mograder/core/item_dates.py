@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as daytime
-from typing import Annotated
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime
@@ -16,17 +16,20 @@ from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
 from mograder.core.sections.settings_values import written_time
 
+D = TypeVar("D", bound=date)
+
 LAST_MINUTE = daytime(23, 59)
 """When a day ends on which something is due or closes."""
 
 
-def _demand_reach(at: datetime) -> datetime:
+def demand_reach(at: D) -> D:
+    """Return a time that is :func:`within_reach`. Raises: ValueError for any other."""
     if not within_reach(at):
         raise ValueError("must be a time that can be meant")
     return at
 
 
-SentTime = Annotated[AwareDatetime, AfterValidator(_demand_reach)]
+SentTime = Annotated[AwareDatetime, AfterValidator(demand_reach)]
 """A time in a request."""
 
 

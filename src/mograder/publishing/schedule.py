@@ -14,9 +14,10 @@ from datetime import time as daytime
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.core.errors import InvalidInput
+from mograder.core.item_dates import demand_reach
 from mograder.core.names import ItemName
 
 DEFAULT_ZONE = "Europe/London"
@@ -35,12 +36,12 @@ class Schedule:
 class _Words(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    start: date | None = None
+    start: Annotated[date, AfterValidator(demand_reach)] | None = None
     time: daytime = daytime(9, 0)
     timezone: str = DEFAULT_ZONE
     hide_unlisted: bool = False
     weeks: dict[Annotated[str, Field(pattern=r"^\d{1,3}$")], list[str]] = {}
-    items: dict[str, datetime | date] = {}
+    items: dict[str, Annotated[datetime | date, AfterValidator(demand_reach)]] = {}
 
 
 def parse_zone(name: str) -> ZoneInfo:
