@@ -54,10 +54,13 @@ class DueDates:
     opens_from: str = ""
 
     def own(self, student: str) -> OwnDates:
-        """Return a student's dates; submissions never end before the end of an extension."""
+        """Return a student's dates.
+
+        Submissions end neither before the student's due date or extension nor before those of all.
+        """
         due, closes = self.of(student), self.closings.get(student, self.closes)
         if closes is not None:
-            closes = self.not_before(student, closes)
+            closes = self.not_before(student, max(closes, due or closes, self.closes or closes))
         return OwnDates(due, closes, extended=due != self.general)
 
     def of(self, student: str) -> datetime | None:

@@ -146,6 +146,9 @@ def test_submissions_of_a_student_do_not_end_before_the_extension() -> None:
     assert own["carl"].is_closed(end + timedelta(seconds=1))
     assert not own["carl"].is_closed(end)
     assert DueDates(DUE).own("alice").closes is None
+    early = {"bob": DUE - timedelta(days=9)}
+    assert DueDates(DUE, closings=early).own("bob").closes == DUE, "not before the due date of all"
+    assert DueDates(DUE, closes=end, closings=early).own("bob").closes == end
 
 
 def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> None:
