@@ -290,6 +290,17 @@ async def test_a_letter_that_a_killed_hub_was_sending_is_not_sent_again(
     hub.close()
 
 
+async def test_a_clock_that_was_ahead_once_does_not_end_all_letters(
+    tmp_path: Path, box: MailBox
+) -> None:
+    hub = a_hub(tmp_path / "course", box.port)
+    rows, now = Letters(hub.engine), hub.clock.now()
+    rows.open(now + timedelta(days=400))
+    assert rows.open(now) == now
+    assert rows.open(now + timedelta(hours=1)) == now
+    hub.close()
+
+
 def a_row(key: str, at: datetime) -> LetterRow:
     """Return a letter that waits."""
     return LetterRow(key, "handed-in", "alice", "A1", ALICE, "subject", "text", at, at)

@@ -62,12 +62,15 @@ class Letters:
                 .values(state=LetterState.FAILED, error=interrupted, at=now)
             )
             connection.execute(delete(letters).where(c.at < now - _KEPT, c.kind != _BEGUN))
-            begun = connection.execute(select(c.at).where(c.kind == _BEGUN)).scalar()
-            if begun is None:
+            begun: datetime | None = connection.execute(
+                select(c.at).where(c.kind == _BEGUN)
+            ).scalar()
+            if begun is None or begun > now:  # the clock was ahead then
+                connection.execute(delete(letters).where(c.kind == _BEGUN))
                 row = LetterRow(_BEGUN, _BEGUN, "", "", "", "", "", now, now, LetterState.SENT)
                 connection.execute(letters.insert(), asdict(row))
-        found: datetime = begun or now
-        return found
+                return now
+        return begun
 
     def known(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of the keys whose events have a letter."""
