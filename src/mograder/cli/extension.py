@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -20,20 +19,20 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
-from mograder.core.name_lookup import Words, find_name, listed
+from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import ComparedGrade, CourseLate
 from mograder.grading.late.explanation import late_sentence, moment
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
     described,
+    doubts,
     extension,
     known_assignments,
     membership,
     policy_change,
     read_changes,
     removal,
-    unknown_names,
     write_changes,
 )
 from mograder.grading.release.late_preview import (
@@ -73,22 +72,10 @@ class Extensions:
         """Return the extensions, groups and policies in force."""
         return LateWork(self.book).facts()
 
-    def note_early(self, assignment: str, until: datetime | None) -> None:
-        """Tell of a due date that is not later than the general one, or of one without that."""
-        due = CourseLate(self.loaded).terms(assignment, self.facts()).due.general
-        if until is not None and due is None:
-            text = f"{assignment} has no due date, and so nothing is late there"
-            click.echo(plain(f"WARNING: {text}."), err=True)
-        elif until is not None and due is not None and until <= due:
-            text = f"{moment(until)} is not after the due date, {moment(due)}"
-            click.echo(f"WARNING: {text}, which stays.", err=True)
-
     def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
         """Tell what the changes do, and record them."""
-        unknown = unknown_names(self.book, changes)
-        if unknown:
-            names = plain(listed(unknown))
-            click.echo(f"WARNING: the gradebook does not know {names} yet.", err=True)
+        for text in doubts(self.loaded, self.book, changes):
+            click.echo(plain(f"WARNING: {text}"), err=True)
         now = SystemClock().now()
         preview = preview_late(self.loaded, self.book, changes, now)
         for line in _preview(preview):
@@ -202,7 +189,6 @@ def add(
             extension(name, student, of, until=time, exempt=exempt, reason=reason)
             for student, of in whose
         ]
-        extensions.note_early(name, time)
         extensions.apply(changes, dry_run=dry_run)
 
 

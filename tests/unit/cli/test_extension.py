@@ -152,11 +152,11 @@ def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
 def test_a_mistyped_student_or_group_is_told_and_an_early_time_too() -> None:
     early = (DUE - timedelta(days=2)).isoformat()
     told = cli("extension add A1 alcie --until", early).err
-    assert "the gradebook does not know alcie yet" in told
+    assert "The gradebook does not know alcie yet" in told
     assert "is not after the due date" in told
     cli("extension group Lab alice bob")
     told = cli("extension add A1 --group Lap --until", LATER, "--dry-run").err
-    assert "the gradebook does not know the group Lap yet" in told
+    assert "The gradebook does not know the group Lap yet" in told
     assert not cli("extension add A1 --group Lab --until", LATER).err
     assert not cli("extension remove A1 --group Lab").err
     cli("extension add A1 alice", status=2)

@@ -1,8 +1,8 @@
-"""Changes of extensions, groups and policies, from fields and CSV files; pure."""
+"""Changes of extensions, groups and policies, from fields and CSV files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
 from pydantic import ValidationError
@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from mograder.core.csv_table import Row, Table, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import LAST_MINUTE, read_moment
-from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.validation_messages import complaint
 from mograder.core.settings import LoadedSettings
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import moment
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import (
@@ -230,13 +231,21 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
     return tuple(sorted({nfc(name) for name in names if name and not name.startswith(".")}))
 
 
-def unknown_names(book: Gradebook, changes: Sequence[Change]) -> tuple[str, ...]:
-    """Return what may be mistyped in changes.
-
-    These are students whom the gradebook does not know, and groups that nobody is in.
-    """
+def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -> Iterator[str]:
+    """Yield what may be a mistake in changes, as sentences for people who are to record them."""
+    facts, late = LateWork(book).facts(), CourseLate(loaded)
+    extended = [each for each in changes if isinstance(each, Extension) and not each.removed]
     known = {nfc(name) for name in book.known_students()} | {""}
     named = {each.student for each in changes if isinstance(each, Extension | Membership)}
-    extended = {each.group for each in changes if isinstance(each, Extension) and not each.removed}
-    empty = extended - LateWork(book).facts().after(changes).groups().keys() - {""}
-    return *sorted(named - known), *(f"the group {name}" for name in sorted(empty))
+    empty = {each.group for each in extended} - facts.after(changes).groups().keys() - {""}
+    if unknown := [*sorted(named - known), *(f"the group {name}" for name in sorted(empty))]:
+        yield (
+            f"The gradebook does not know {listed(unknown)} yet. Check the spelling, or go on if "
+            "the work is still to come."
+        )
+    for name, until in sorted({(each.assignment, each.until) for each in extended if each.until}):
+        due = late.terms(name, facts).due.general
+        if due is None:
+            yield f"{name} has no due date, and so nothing is late there."
+        elif until <= due:
+            yield f"{moment(until)} is not after the due date, {moment(due)}, which stays."

@@ -22,13 +22,13 @@ from mograder.grading.late.explanation import late_sentence
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
     described,
+    doubts,
     extension,
     known_assignments,
     membership,
     policy_change,
     read_changes,
     removal,
-    unknown_names,
 )
 from mograder.grading.release.late_preview import preview_late
 from mograder.publishing.schedule import parse_zone
@@ -144,7 +144,7 @@ def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:
     return {
         "found": found,
         "rows": list(zip(found.differing, sentences, strict=True)),
-        "unknown": unknown_names(book, changes),
+        "doubts": list(doubts(marking.loaded, book, changes)),
         "changes": [(each, described(each)) for each in changes],
     }
 

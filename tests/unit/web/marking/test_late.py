@@ -67,6 +67,19 @@ async def test_a_change_is_previewed_then_recorded(course: Path) -> None:
         assert grades(course)["alice"].final == 64.1
 
 
+async def test_what_may_be_a_mistake_is_told_in_the_preview(course: Path) -> None:
+    early = f"{DUE - timedelta(days=2):%Y-%m-%dT%H:%M}"
+    async with as_user(course) as client:
+        text = (await client.post(f"{LATE}/preview", data={**ADD, "until": early})).text
+        assert "is not after the due date, <time" in text
+        mistyped = {**ADD, "student": "", "group": "Lap"}
+        text = (await client.post(f"{LATE}/preview", data=mistyped)).text
+        assert "The gradebook does not know the group Lap yet." in text
+        text = (await client.post(f"{LATE}/preview", data=ADD)).text
+        assert "does not know" not in text
+        assert "is not after" not in text
+
+
 async def test_the_rule_groups_and_files_have_previews_too(course: Path) -> None:
     async with as_user(course) as client:
         rule = {"action": "policy", "of": "item", "per_day": "20", "max": ""}
