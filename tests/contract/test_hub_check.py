@@ -249,6 +249,18 @@ def believing(hub: FakeHub, header: str) -> None:
     hub.answers("/health", status="ok")
 
 
+def test_a_hub_that_trusts_no_header_is_tried_by_the_usual_one(
+    course: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    believing(hub, "remote-user")
+    settings(course, "trusted_header = ''\n")
+    monkeypatch.chdir(course)
+    printed = cli("hub check --url", hub.url, status=1)
+    assert "does not believe a client's own X-Remote-User" in printed.out
+    odd = cli("hub check --url", hub.url, "--trusted-header", "Ü", status=2)
+    assert "must be the name of an HTTP header" in odd.err
+
+
 @pytest.mark.parametrize("told", ["by its settings", "by an option"])
 def test_n2_the_header_of_a_course_is_the_one_that_is_forged(
     course: Path, hub: FakeHub, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -144,7 +144,7 @@ def try_spoof(
     with hub.errors(), make_client(base, read=_SECONDS, transport=transport) as client:
         _demand_hub(client, base)
         anonymous = client.get(f"{base}/{_LIST}")
-        named = client.get(f"{base}/{_LIST}", headers={header: user})
+        named = client.get(f"{base}/{_LIST}", headers={header.encode(): user.encode()})
     if anonymous.status_code == httpx.codes.OK:
         return Spoof.OPEN
     return Spoof.BELIEVED if _is_inside(named, anonymous) else Spoof.REFUSED

@@ -41,9 +41,10 @@ def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | N
         MograderError: The address is not valid, or does not answer.
     """
     user = hub.instructors[0] if hub.instructors else "mograder-check"
-    match try_spoof(url, hub.trusted_header, user, transport=transport):
+    header = hub.trusted_header or HubSettings().trusted_header  # a hub may trust none
+    match try_spoof(url, header, user, transport=transport):
         case Spoof.REFUSED:
-            return ok("front", f"{url} does not believe a client's own {hub.trusted_header}")
+            return ok("front", f"{url} does not believe a client's own {header}")
         case Spoof.OPEN:
             return problem(
                 "front",
@@ -53,9 +54,8 @@ def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | N
         case Spoof.BELIEVED:
             return problem(
                 "front",
-                f"{url} passes on a client's own {hub.trusted_header}: "
-                "anybody can come in as anybody",
-                f"Have the front delete {hub.trusted_header} from what clients send, "
+                f"{url} passes on a client's own {header}: anybody can come in as anybody",
+                f"Have the front delete {header} from what clients send, "
                 "or take it out of [hub] trusted_proxies.",
             )
 

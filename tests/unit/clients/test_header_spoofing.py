@@ -18,7 +18,7 @@ def hub(user: str | None) -> httpx.Response:
     """A hub that trusts the header; only prof is on its list."""
     if user is None:
         return httpx.Response(403, text="403 Forbidden", headers=PLAIN)
-    if user == "prof":
+    if user in ("prof", "jürgen"):
         return httpx.Response(200, json=[])
     return httpx.Response(403, html="<p>You are not enrolled</p>")
 
@@ -39,13 +39,14 @@ def attempt(answer: Answer, user: str, health: int = 200) -> Spoof:
     def respond(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/health"):
             return httpx.Response(health)
-        return answer(request.headers.get("x-remote-user"))
+        named = [value for name, value in request.headers.raw if name.lower() == b"x-remote-user"]
+        return answer(named[0].decode() if named else None)
 
     transport = httpx.MockTransport(respond)
     return try_spoof("https://hub.test/live", "X-Remote-User", user, transport=transport)
 
 
-@pytest.mark.parametrize("user", ["prof", "mallory"])
+@pytest.mark.parametrize("user", ["prof", "jürgen", "mallory"])
 @pytest.mark.parametrize("front", sorted(FRONTS))
 def test_a_front_is_judged_by_what_it_lets_through(front: str, user: str) -> None:
     answer, expected = FRONTS[front]

@@ -11,7 +11,7 @@ from mograder.cli.shared.course_settings import given_options, load_course
 from mograder.cli.shared.options import course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
-from mograder.core.settings import HubSettings, read_environ
+from mograder.core.settings import read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine
 from mograder.operations.trial_session import examine_session
@@ -62,15 +62,12 @@ def check(
     from_afar = url and not named
     if from_afar and session:
         raise click.UsageError("--session needs the hub's secret: name the course, too.")
-    loaded = load_course(directory or course_dir)
+    own = {"hub.trusted_header": trusted_header} if trusted_header else {}
+    loaded = load_course(directory or course_dir, own)
     lines = () if from_afar else examine(loaded, environ)
     if url:
-        lines += examine_public(_tried(loaded.settings.hub, trusted_header), url, authority)
+        lines += examine_public(loaded.settings.hub, url, authority)
     if session:
         with reporting() as report:
             lines = (*lines, examine_session(loaded, environ, url, report, authority))
     return checked("Hub", lines)
-
-
-def _tried(hub: HubSettings, header: str | None) -> HubSettings:
-    return hub.model_copy(update={"trusted_header": header}) if header else hub

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 
@@ -17,13 +17,17 @@ def given_options() -> Given:
     return click.get_current_context().find_object(Given) or Given()
 
 
-def load_course(course_dir: Path | None = None) -> LoadedSettings:
+def load_course(
+    course_dir: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> LoadedSettings:
     """Load the settings of the command that runs, and print their warnings to stderr.
 
-    ``course_dir`` is its own ``-C``, which takes precedence over that of ``mograder hub``.
+    ``course_dir`` is its own ``-C``, which takes precedence over that of ``mograder hub``, as its
+    own options do, ``overrides`` (see :func:`~mograder.core.settings.load_settings`).
     """
     given = given_options()
-    loaded = load_settings(course_dir or given.course_dir, overrides=given.overrides)
+    chosen = {**given.overrides, **(overrides or {})}
+    loaded = load_settings(course_dir or given.course_dir, overrides=chosen)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
     return loaded

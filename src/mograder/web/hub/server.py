@@ -89,7 +89,7 @@ async def _serve(
         ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
         server = Server(_configuration(services, metrics, notifier), ready)
         first = await _first_page(services, url)
-        _greet(services, url, first)
+        _greet(services, url)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
         if not headless:
@@ -170,7 +170,7 @@ def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
     return f"{hub.public_url or f'http://{shown}:{port}'}{hub.base_url}/"
 
 
-def _greet(services: Services, url: str, first: str) -> None:
+def _greet(services: Services, url: str) -> None:
     title = services.loaded.settings.title or services.loaded.course_dir.name
     confined = "in a sandbox" if services.sandboxed else "WITHOUT A SANDBOX"
     sys.stdout.write(
