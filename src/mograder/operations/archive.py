@@ -37,11 +37,14 @@ DEEPEST = 64
 """Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
 _DIRECTORIES = ("source", "release", "submitted", "autograded", "feedback", "import")
+STATE = "state"
+"""The key of the program's own directory, if it is a link that leads out of the course."""
+
 OUTSIDE = frozenset(
-    {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url"}
+    {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE}
     | {f"dirs.{name}" for name in _DIRECTORIES}
 )
-"""The settings that may name a place outside the course, which is a root of its own."""
+"""The keys of places outside the course, each a root of its own: settings, and :data:`STATE`."""
 
 _MOST_TEXT = 256 << 20
 """Most bytes of the manifest: enough for a million files."""
@@ -70,7 +73,7 @@ class Root(_Strict):
     name: str
     path: str
     key: str = ""
-    """The setting with its path; empty for the course itself."""
+    """One of :data:`OUTSIDE`; empty for the course itself."""
 
     kind: Literal["directory", "file"] = "directory"
 

@@ -34,6 +34,7 @@ from mograder.operations.archive import (
     FORMAT,
     HEADER,
     MANIFEST,
+    STATE,
     Header,
     Manifest,
     Root,
@@ -408,6 +409,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         "dirs.autograded": loaded.path(dirs.autograded),
         "dirs.feedback": loaded.path(dirs.feedback),
         "dirs.import": loaded.path(dirs.import_),
+        STATE: state,
     }
     roots = [Root(name=COURSE, path=str(course.resolve()))]
     # A directory outside the course (by a link or an absolute path) is a separate root.

@@ -19,6 +19,7 @@ from mograder.core.tasks.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
     MANIFEST,
+    STATE,
     Header,
     Root,
     member_parts,
@@ -26,12 +27,14 @@ from mograder.operations.archive import (
     opened,
     verify,
 )
-from mograder.store.database.database import awaits_upgrade, database_url, open_engine
+from mograder.store.database.database import awaits_upgrade, open_engine, sqlite_url
 from mograder.store.filesystem.files import remove_tree
 
 _STAGED = ".restoring-"
 _HARMLESS = frozenset({"lost+found"})
 """The entries of a new, empty file system."""
+_DATABASES = {"": ".mograder/hub.db", STATE: "hub.db", "database.url": ""}
+"""Where the hub's database is in a root, by its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def restore(
                 place.staged.mkdir(mode=0o700)
             report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
             _unpack(tar, header, chosen)
-            _check_version(chosen)
+            for place in chosen:
+                _check_version(place)
             os.sync()
             moves = [move for place in chosen for move in _moves(place)]
             for _, target in moves:
@@ -169,15 +173,19 @@ def _unpack(tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]) ->
     tar.extractall("/", placed(), numeric_owner=True)  # noqa: S202 - members() has checked them
 
 
-def _check_version(places: tuple[_Place, ...]) -> None:
+def _check_version(place: _Place) -> None:
     """Check that this mograder can read the hub's tables. Raises: :class:`Conflict`."""
-    course = next(place.grown for place in places if place.root.name == COURSE)
-    if (course / ".mograder" / "hub.db").is_file():
-        engine = open_engine(database_url("", course))
-        try:
-            awaits_upgrade(engine)
-        finally:
-            engine.dispose()
+    if place.root.key not in _DATABASES:
+        return
+    file = place.staged.resolve() / place.grown.name / _DATABASES[place.root.key]
+    # A link may lead to the running hub's database, or to any file if the backup was forged.
+    if not file.is_file() or file.resolve() != file:
+        return
+    engine = open_engine(sqlite_url(file))
+    try:
+        awaits_upgrade(engine)
+    finally:
+        engine.dispose()
 
 
 def _moves(place: _Place) -> list[tuple[Path, Path]]:

@@ -313,6 +313,31 @@ def test_b21_a_link_to_a_volume_is_followed_once_where_the_settings_name_it(
     assert (tmp_path / "other/alice/A1/A1.py").is_file()
 
 
+def test_a_state_directory_on_another_disk_is_in_it(course: Path, tmp_path: Path) -> None:
+    """It holds what no setting names: sources, receipts, the secret that signs results."""
+    state = course / ".mograder"
+    (state / "grading-secret").write_text("x")
+    state.symlink_to(state.rename(tmp_path / "disk"))
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    restore(tmp_path / "backup", tmp_path / "again", {"state": tmp_path / "state"}, quiet)
+    assert (tmp_path / "state/grading-secret").read_text() == "x"
+    assert (tmp_path / "state/hub.db").is_file()
+    assert not (tmp_path / "state/environments").exists()
+
+
+def test_a_restore_opens_no_database_that_a_link_leads_to(course: Path, tmp_path: Path) -> None:
+    """Which may be the running hub's, or any file where the backup was forged."""
+    state = course / ".mograder"
+    state.symlink_to(state.rename(tmp_path / "disk"))
+    newer(tmp_path / "disk/hub.db")
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    (tmp_path / "disk/hub.db").write_text("no database")
+    (tmp_path / "disk/hub.db").chmod(0o644)
+    with pytest.raises(Conflict, match="newer mograder"):
+        restore(tmp_path / "backup", tmp_path / "again", {"state": tmp_path / "state"}, quiet)
+    assert (tmp_path / "disk/hub.db").stat().st_mode & 0o777 == 0o644
+
+
 def test_nothing_is_ever_overwritten(course: Path, tmp_path: Path) -> None:
     back_up(loaded(course), tmp_path / "backup", quiet)
     before = (tmp_path / "backup").read_bytes()
@@ -577,10 +602,15 @@ def test_what_is_no_backup_is_said_to_be_none(tmp_path: Path, data: bytes) -> No
         restore(tmp_path / "none", tmp_path / "again", {}, quiet)
 
 
-def test_a_database_of_a_newer_mograder_is_not_put_back(course: Path, tmp_path: Path) -> None:
-    with sqlite3.connect(course / ".mograder/hub.db") as connection:
+def newer(database: Path) -> None:
+    """Let a newer mograder have written it."""
+    with sqlite3.connect(database) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
+
+
+def test_a_database_of_a_newer_mograder_is_not_put_back(course: Path, tmp_path: Path) -> None:
+    newer(course / ".mograder/hub.db")
     back_up(loaded(course), tmp_path / "backup", quiet)
     with pytest.raises(Conflict, match="newer mograder"):
         restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
