@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from mograder.web.hub.proxy.websocket_relay import MOST_SOCKETS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 from tests.support.session_proxy import bearer, cookie
 
@@ -191,3 +193,25 @@ async def test_a_message_over_the_bound_ends_the_connection_not_the_hub(
     async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
         await socket.send("x" * (65 * 2**20))
         assert await _ended(socket) == 1009
+
+
+async def test_many_sockets_of_a_session_hold_little_more_than_one(proxied: RunningProxy) -> None:
+    """The test's server sends each message back; what comes from it is bounded by 64 MB."""
+    async with AsyncExitStack() as opened:
+        sockets = [
+            await opened.enter_async_context(
+                proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice"))
+            )
+            for _ in range(MOST_SOCKETS)
+        ]
+        with pytest.raises(websockets.InvalidStatus, match="503"):
+            async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")):
+                pass
+        message = b"x" * (5 * 2**20)
+        await sockets[11].send(message)  # 64 MB / 12
+        assert await sockets[11].recv() == message
+        await sockets[12].send(message)
+        assert await _ended(sockets[12]) == 1009
+        async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as one:
+            await one.send("again")
+            assert await one.recv() == "again"

@@ -28,7 +28,7 @@ from mograder.web.hub.proxy.save_recording import SaveTurns
 READ_BYTES = 256 * 1024
 """Bytes of a body that are read at once; with 64 KB a 10 MB response takes a third more time."""
 
-_CONNECTIONS = 1000  # per session; a lecture's process has one WebSocket per student
+_CONNECTIONS = 100  # per session and client; each may hold a megabyte that its reader leaves
 _IDLE_SECONDS = 60.0  # marimo itself keeps idle connections for 300 s
 _FIELD_BYTES = 32 * 1024
 _CONNECT_SECONDS = 10.0
@@ -44,7 +44,8 @@ class Upstream:
 
     ``rate_limits`` and ``saves`` are shared by all exchanges, so that more connections do not raise
     the rate.
-    Mutable state: ``_cuts``, the callbacks of everything open. ``GET`` and ``HEAD`` reuse
+    Mutable state: ``_cuts``, the callbacks of everything open, and ``sockets``, the number of its
+    WebSockets. ``GET`` and ``HEAD`` reuse
     connections (aiohttp repeats them once on a stale one); all other methods open their own, since
     marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
     reuse connections, too: :mod:`mograder.sessions.nodes.node_link` tells why they can.
@@ -55,6 +56,7 @@ class Upstream:
     ) -> None:
         self.rate_limits = RateLimits(allowances)
         self.saves = SaveTurns()
+        self.sockets = 0
         reused = connections.connector(endpoint, limit=_CONNECTIONS, keepalive=_IDLE_SECONDS)
         self._pooled = _client(reused)
         self._single = self._pooled

@@ -1,8 +1,10 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
 There is no idle limit, and a message is limited only in size, since it is held in the hub's memory
-while it is passed on. A message is read when the one before has been passed on, so a slow reader
-slows the sender down.
+while it comes and while it is passed on. So a session has a limited number of WebSockets, and each
+further one gets a smaller share of the largest message that its server may send: together they hold
+some four of these. A message is read when the one before has been passed on, so a slow reader slows
+the sender down.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from mograder.web.hub.proxy.upstream import Upgraded, Upstream
 
 POLICY = 1008
 """Close code of a refusal (compatibility-0.3.16.md 2.3)."""
+
+MOST_SOCKETS = 32
+"""Open WebSockets of one session; a page has one or two."""
 
 _GOING_AWAY = 1001
 _NORMAL = 1000
@@ -86,13 +91,30 @@ async def relay_websocket(
 
     Messages (not pings) count as use of the session.
     """
+    if upstream.sockets >= MOST_SOCKETS:
+        await refuse_websocket(exchange, 503, "Too many pages of this notebook are open.")
+        return
+    upstream.sockets += 1
+    try:
+        await _relay_one(visit, exchange, upstream, limits, pool, traffic)
+    finally:
+        upstream.sockets -= 1
+
+
+async def _relay_one(
+    visit: Visit,
+    exchange: Exchange,
+    upstream: Upstream,
+    limits: Limits,
+    pool: SessionManager,
+    traffic: ProxyCounters,
+) -> None:
+    largest = limits.request_bytes // upstream.sockets
     protocols = tuple(exchange.scope.get("subprotocols") or ())
     headers = upstream_headers(exchange.scope["headers"], whole=False)
     try:
         async with asyncio.timeout(limits.answer_seconds):
-            socket = await upstream.websocket(
-                visit.target, headers, protocols, limits.request_bytes
-            )
+            socket = await upstream.websocket(visit.target, headers, protocols, largest)
     except TimeoutError:
         await refuse_websocket(exchange, 504, f"{visit.noun} did not answer in time")
         return
