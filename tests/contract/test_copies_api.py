@@ -99,6 +99,17 @@ async def test_b117_a_first_upload_can_be_opened(hub: Hub) -> None:
     assert (await ask(hub, "POST", "/start-edit/alice/own")).status_code == 200
 
 
+async def test_a_person_has_four_uploads_under_way_at_most(hub: Hub) -> None:
+    """Each is held in memory until it is stored, or refused."""
+    for body in (WORK, "no notebook"):
+        answers = await asyncio.gather(
+            *(send(hub, body) for _ in range(6)), send(hub, body, "/upload/bob/A1", "bob")
+        )
+        refused = [each for each in answers if each.status_code == 429]
+        assert len(refused) == 2
+        assert refused[0].json() == {"detail": "4 uploads of yours are under way. Wait for them."}
+
+
 async def test_b117_an_upload_ends_the_session_that_would_save_over_it(hub: Hub) -> None:
     await begin(hub)
     hub.start("alice", "A1")

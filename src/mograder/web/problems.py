@@ -33,6 +33,10 @@ class TooSlow(InvalidInput):
     """Raised when the rest of a body does not arrive in time."""
 
 
+class TooManyAttempts(Busy):
+    """Raised when codes are guessed, or requests are more frequent than a person's."""
+
+
 NDJSON = "application/x-ndjson"
 """The media type by which a client asks for progress, one JSON object per line."""
 
@@ -47,6 +51,7 @@ HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
         NotFound: 404,
         Conflict: 409,
         Busy: 503,
+        TooManyAttempts: 429,
         TimedOut: 504,
         RemoteFailed: 502,
         SandboxUnavailable: 503,

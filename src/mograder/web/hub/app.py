@@ -58,6 +58,7 @@ from mograder.web.marking.opening import make_marking
 from mograder.web.pages import APP
 from mograder.web.route import Route
 from mograder.web.templating import load_pages
+from mograder.web.uploads import Uploads
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import NodeDoor
@@ -153,7 +154,7 @@ def make_core(
         checks=checks,
     )
     own = (services.loaded, services.authenticator, services.policy, services.roster)
-    for each in (*own, items, audit, work, notifier, numbers, desk):
+    for each in (*own, items, audit, work, notifier, numbers, desk, Uploads()):
         hub.add(each)
     return hub
 

@@ -1,4 +1,4 @@
-"""Limits on guessing the enrollment code, on registering names in bulk, and on uploads at once.
+"""Limits on guessing the enrollment code, and on registering names in bulk.
 
 A campus is often one address: a wrong code counts for its name there, so that nobody locks out the
 others, and for all names together.
@@ -6,65 +6,16 @@ others, and for all names together.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections import deque
 
 from mograder.core.clock import Clock
-from mograder.web.server.problems import TooManyAttempts
+from mograder.web.problems import TooManyAttempts
 
 _SECONDS = 60.0
 _FAILURES = 20
 _FAILURES_OF_ALL = 200
 _NAMES = 600
 _MOST_ADDRESSES = 10_000
-_SMALL = 1024 * 1024
-"""Bodies up to this many bytes do not count as uploads."""
-
-_LARGE_AT_ONCE = 8
-"""Each has at most 32 MB and is in memory."""
-
-_OF_ONE_PERSON = 4
-
-
-class Uploads:
-    """Bounds the bodies in memory: large ones wait in the order of their arrival; none is refused.
-
-    Only a person with too many uploads under way is refused, since slow bodies of one person could
-    hold all places. Mutable state: ``_large`` and ``_sending``; for one event loop.
-    """
-
-    def __init__(self, at_once: int = _LARGE_AT_ONCE) -> None:
-        self._large = asyncio.Semaphore(at_once)
-        self._sending: Counter[str] = Counter()
-
-    @contextmanager
-    def sending(self, user: str) -> Iterator[None]:
-        """Count a body under way for this person.
-
-        Raises: :class:`TooManyAttempts` when there are too many already.
-        """
-        if self._sending[user] >= _OF_ONE_PERSON:
-            raise TooManyAttempts(
-                f"{_OF_ONE_PERSON} submissions of yours are under way.", hint="Wait for them."
-            )
-        self._sending[user] += 1
-        try:
-            yield
-        finally:
-            self._sending[user] -= 1
-            if not self._sending[user]:
-                del self._sending[user]
-
-    @asynccontextmanager
-    async def place(self, size: int) -> AsyncIterator[None]:
-        """Wait until a body of so many bytes may be read."""
-        if size <= _SMALL:
-            yield
-            return
-        async with self._large:
-            yield
 
 
 class RegistrationLimits:

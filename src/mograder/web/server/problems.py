@@ -10,12 +10,8 @@ from types import MappingProxyType
 
 from starlette.responses import JSONResponse
 
-from mograder.core.errors import Busy, InvalidInput, MograderError, NotAuthenticated
+from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated
 from mograder.web.problems import HTTP_STATUS, headers_of, status_of
-
-
-class TooManyAttempts(Busy):
-    """Raised when codes are guessed, or requests are more frequent than a person's."""
 
 
 class WrongMethod(InvalidInput):
@@ -26,9 +22,7 @@ class WrongMethod(InvalidInput):
         self.allowed = ", ".join(sorted({*allowed, "OPTIONS"}))
 
 
-STATUS: Mapping[type[MograderError], int] = MappingProxyType(
-    {**HTTP_STATUS, TooManyAttempts: 429, WrongMethod: 405}
-)
+STATUS: Mapping[type[MograderError], int] = MappingProxyType({**HTTP_STATUS, WrongMethod: 405})
 """Error family → HTTP status."""
 
 

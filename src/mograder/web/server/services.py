@@ -29,8 +29,9 @@ from mograder.store.course.allowlist import Allowlist
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.server.files import Digests
-from mograder.web.server.limits import RegistrationLimits, Uploads
+from mograder.web.server.limits import RegistrationLimits
 from mograder.web.templating import Pages, load_pages
+from mograder.web.uploads import Uploads
 
 RECORDS = Path(".mograder") / "receipts"
 _WRITERS = 32

@@ -1,14 +1,12 @@
-"""Attempts are counted by name and address, uploads by person and in all."""
+"""Attempts are counted by name and address."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
+from mograder.web.problems import TooManyAttempts
 from mograder.web.server import limits as module
-from mograder.web.server.limits import RegistrationLimits, Uploads
-from mograder.web.server.problems import TooManyAttempts
+from mograder.web.server.limits import RegistrationLimits
 from tests.support.clock import ManualClock
 
 
@@ -39,39 +37,3 @@ def test_addresses_are_forgotten_a_minute_after_their_last_attempt() -> None:
     assert list(registration_limits._failed) == ["alice 192.0.2.1"]
     assert list(registration_limits._made) == ["192.0.2.1"]
     registration_limits.check("10.0.0.1", "alice")
-
-
-async def test_large_bodies_wait_in_line_and_small_ones_do_not() -> None:
-    uploads = Uploads(at_once=1)
-    large = 2 * 1024 * 1024
-    told: list[str] = []
-    first_may_go = asyncio.Event()
-
-    async def one(name: str, size: int, until: asyncio.Event | None = None) -> None:
-        async with uploads.place(size):
-            told.append(name)
-            if until:
-                await until.wait()
-
-    first = asyncio.create_task(one("first", large, first_may_go))
-    await asyncio.sleep(0)
-    gone = asyncio.create_task(one("gone", large))
-    second = asyncio.create_task(one("second", large))
-    third = asyncio.create_task(one("third", large))
-    await asyncio.sleep(0)
-    await one("small", large // 2)
-    gone.cancel()
-    first_may_go.set()
-    await asyncio.gather(first, second, third)
-    assert told == ["first", "small", "second", "third"]
-
-
-async def test_nobody_holds_all_places() -> None:
-    uploads = Uploads()
-    with uploads.sending("a"), uploads.sending("a"), uploads.sending("a"), uploads.sending("a"):
-        with pytest.raises(TooManyAttempts), uploads.sending("a"):
-            pass
-        with uploads.sending("b"):
-            pass
-    with uploads.sending("a"):
-        pass

@@ -9,7 +9,7 @@ responses.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from typing import Annotated
 
@@ -38,6 +38,7 @@ from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.request_body import MEGABYTE, closing, receive
 from mograder.web.route import OWNER, FileBody, Route
+from mograder.web.uploads import Uploads
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
@@ -116,16 +117,20 @@ async def upload(
 ) -> Annotated[Response, Uploaded]:
     """Replace the copy by the notebook in the field ``file``, and archive the old one."""
     copy = copy_in(user, a)
-    form = await receive(request, _UPLOAD, 1, field="file")
-    async with closing(form):
-        data = await _sent(form)
+    with ExitStack() as sending:
+        sending.enter_context(app.of(Uploads).sending(caller.username))
+        form = await receive(request, _UPLOAD, 1, field="file")
+        async with closing(form):
+            data = await _sent(form)
+        until_stored = sending.pop_all()
 
     async def job(report: Report) -> Uploaded:
-        release = await to_thread.run_sync(_known, app, caller, copy)
-        report("Looking at the notebook")
-        await _screen(app, copy, data, release, report)
-        report("Putting it in its place")
-        await app.copies.upload(copy, data)
+        with until_stored:
+            release = await to_thread.run_sync(_known, app, caller, copy)
+            report("Looking at the notebook")
+            await _screen(app, copy, data, release, report)
+            report("Putting it in its place")
+            await app.copies.upload(copy, data)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "upload", str(copy))
         return Uploaded(path=_place(app, copy))

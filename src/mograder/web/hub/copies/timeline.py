@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -52,6 +53,7 @@ from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_text
 from mograder.web.route import OWNER, SELF, JsonBody, Route
+from mograder.web.uploads import Uploads
 
 _ON_A_PAGE = 40
 _CHARACTERS = 60_000
@@ -345,8 +347,9 @@ async def keep_unsaved(
     The body is the one that marimo's page sends to save, with the codes that were saved before as
     ``base``.
     """
-    body = await read_text(request, MAX_NOTEBOOK)
-    kept = await app.of(CopyTimelines).keep_unsaved(copy, body)
+    with app.of(Uploads).sending(copy.user):
+        body = await read_text(request, MAX_NOTEBOOK)
+        kept = await app.of(CopyTimelines).keep_unsaved(copy, body)
     if kept is None:
         return Unsaved(number=None)
     app.notifier.notify(copy.user, Part.COPIES)
@@ -360,9 +363,15 @@ async def put_unsaved(
 
     The body is as for keeping it; the present notebook is kept, and its editor is closed.
     """
-    body = await read_text(request, MAX_NOTEBOOK)
+    with ExitStack() as sending:
+        sending.enter_context(app.of(Uploads).sending(copy.user))
+        body = await read_text(request, MAX_NOTEBOOK)
+        until_stored = sending.pop_all()
 
-    put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
+    async def put() -> str | None:
+        with until_stored:
+            return await app.of(CopyTimelines).put_unsaved(copy, body)
+
     done = with_outcome(_page_of(copy), "restored")
     return await put_text_back(request, app, copy, put, lambda _: done)
 

@@ -1,0 +1,46 @@
+"""Uploads at once are counted by person and in all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mograder.web.problems import TooManyAttempts
+from mograder.web.uploads import Uploads
+
+
+async def test_large_bodies_wait_in_line_and_small_ones_do_not() -> None:
+    uploads = Uploads(at_once=1)
+    large = 2 * 1024 * 1024
+    told: list[str] = []
+    first_may_go = asyncio.Event()
+
+    async def one(name: str, size: int, until: asyncio.Event | None = None) -> None:
+        async with uploads.place(size):
+            told.append(name)
+            if until:
+                await until.wait()
+
+    first = asyncio.create_task(one("first", large, first_may_go))
+    await asyncio.sleep(0)
+    gone = asyncio.create_task(one("gone", large))
+    second = asyncio.create_task(one("second", large))
+    third = asyncio.create_task(one("third", large))
+    await asyncio.sleep(0)
+    await one("small", large // 2)
+    gone.cancel()
+    first_may_go.set()
+    await asyncio.gather(first, second, third)
+    assert told == ["first", "small", "second", "third"]
+
+
+async def test_nobody_holds_all_places() -> None:
+    uploads = Uploads()
+    with uploads.sending("a"), uploads.sending("a"), uploads.sending("a"), uploads.sending("a"):
+        with pytest.raises(TooManyAttempts), uploads.sending("a"):
+            pass
+        with uploads.sending("b"):
+            pass
+    with uploads.sending("a"):
+        pass
