@@ -93,6 +93,28 @@ def test_the_server_gets_released_marks_and_pages_only(
     assert (grades_of(served)["alice"], grades_of(served)["bob"]) == ("16.5", "16.5")
 
 
+def test_marks_that_tell_of_hidden_tests_wait_as_on_students_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: Course
+) -> None:
+    due = '[[assignments]]\nname = "hw1"\nduedate = 4102444800\n'
+    with open_released_course(tmp_path / "due", due, assignment="hw1") as course:
+        (check,) = course.result("alice").checks
+        labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
+        hidden = check.model_copy(update={"labels": labels, "hidden": True})
+        course.grade("alice", checks=(hidden,))
+        course.release()
+        monkeypatch.chdir(tmp_path / "due")
+        said = https(served, "upload-grades", "hw1").err
+        assert (
+            "Held back until 2100-01-01 00:00 UTC, as they tell results of hidden tests: alice."
+            in said
+        )
+        assert "not released" not in said
+        assert ("alice" in grades_of(served), grades_of(served)["bob"]) == (False, "16.5")
+        https(served, "upload-feedback", "hw1")
+        assert "alice" not in pages_of(served)
+
+
 def test_a_decision_is_in_the_next_upload(course: ReleasedCourse, served: Course) -> None:
     course.release()
     marks = ("hw1", "alice", "Essay")

@@ -16,9 +16,11 @@ from mograder.core.clock import SystemClock
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grades_csv import reservations
+from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, differ
 from mograder.grading.release.released_pages import released_marks, write_released_pages
+from mograder.grading.release.telling import telling, untold_students
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -76,8 +78,9 @@ def released_of(
 ) -> ReleasedCourseMarks | None:
     """Return the released marks of an assignment; None if all present marks are to be sent.
 
-    That is so if none was ever released, as with mograder 0.3.16, and with ``unreleased``. Prints
-    to stderr whose marks are held back.
+    That is so if none was ever released, as with mograder 0.3.16, and with ``unreleased``. Marks
+    that tell results of hidden tests wait for the same moment as on students' pages. Prints to
+    stderr whose marks are held back.
     """
     path = loaded.gradebook_path
     if unreleased or not path.is_file():
@@ -87,10 +90,17 @@ def released_of(
         if not MarkReleases(book).rows(assignment):
             return None
         feedback = CourseFeedback(loaded, book, assignment, grading_key(loaded), now)
+        tells = telling(feedback)
+        untold = untold_students(feedback, tells)
         found = released_marks(feedback) or {}
         present = feedback.grades()
-    _tell_held_back(found, present)
-    return ReleasedCourseMarks(loaded, assignment, found)
+    told = {each: marks for each, marks in found.items() if each not in untold}
+    if untold and tells.ahead.later is not None:
+        until = moment(tells.ahead.later)
+        why = f"Held back until {until}, as they tell results of hidden tests: {_names(untold)}."
+        click.echo(plain(why), err=True)
+    _tell_held_back(told, [each for each in present if each.student not in untold])
+    return ReleasedCourseMarks(loaded, assignment, told)
 
 
 def released_files(
