@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 _YEARS = range(1970, 3000)
@@ -58,16 +58,3 @@ def utc_iso(at: datetime) -> str:
     A time without a zone is one of the machine's own.
     """
     return at.astimezone(UTC).isoformat()
-
-
-def parse_time(text: str, zone: tzinfo = UTC) -> datetime:
-    """Return a time: seconds since 1970, or ISO 8601, in ``zone`` unless it says its offset.
-
-    Raises:
-        ValueError: It is neither, or not :func:`within_reach`.
-    """
-    text = text.strip()
-    found = from_unix(int(text)) if text.isdecimal() else datetime.fromisoformat(text)
-    if not within_reach(found):
-        raise ValueError(f"{text} is no time that can be meant")
-    return found if found.tzinfo is not None else found.replace(tzinfo=zone)

@@ -14,12 +14,10 @@ from mograder.core.clock import from_unix_or_none, within_reach
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
+from mograder.core.sections.settings_values import LAST_MINUTE as LAST_MINUTE
 from mograder.core.sections.settings_values import written_time
 
 D = TypeVar("D", bound=date)
-
-LAST_MINUTE = daytime(23, 59)
-"""When a day ends on which something is due or closes."""
 
 
 def demand_reach(at: D) -> D:

@@ -116,5 +116,11 @@ def test_penalties_of_an_item_are_the_keys_that_it_sets(load: Load, refusal: Ref
     assert "must be a time such as" in refusal('[items.A1.penalties]\nhard_limit = "soon"\n')
 
 
+@pytest.mark.parametrize("written", ['"2027-02-28"', "2027-02-28", '"2027-02-28T23:59"'])
+def test_a_hard_limit_on_a_day_is_its_last_minute(load: Load, written: str) -> None:
+    loaded = load(f"[penalties]\nhard_limit = {written}\n")
+    assert loaded.settings.penalties.hard_limit == "2027-02-28T23:59:00+00:00"
+
+
 def test_a_hard_limit_that_is_no_time_is_refused(refusal: Refusal) -> None:
     assert "hard_limit must be a time such as" in refusal('[penalties]\nhard_limit = "soon"\n')

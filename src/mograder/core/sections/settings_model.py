@@ -198,7 +198,8 @@ class PenaltiesSettings(Section):
     """Days after which a submission counts 0 marks. 0: none."""
     hard_limit: Annotated[str, BeforeValidator(moment)] = ""
     """A time after which a submission counts 0 marks, however late it is; an extension beyond it
-    moves it for its students. Such as "2027-02-28T18:00+01:00" (without an offset: UTC)."""
+    moves it for its students. Such as "2027-02-28T18:00+01:00" (without an offset: UTC; a day
+    alone: to its last minute)."""
     late_days: Count = 0
     """Days without deduction that each student has for all assignments together; they are used in
     the order of due dates, and only where they lower a deduction."""

@@ -11,14 +11,15 @@ from __future__ import annotations
 import builtins
 import ipaddress
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from datetime import time as daytime
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from mograder.core.clock import from_unix, parse_time, within_reach
+from mograder.core.clock import from_unix, within_reach
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 
@@ -26,6 +27,9 @@ FEATURES: Final = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
 """The allowed values in ``[tool.mograder] allow`` and ``[items.NAME] allow`` (sessions.md, "What is
 switched off")."""
 
+
+LAST_MINUTE = daytime(23, 59)
+"""When a day ends on which something is due or closes."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
@@ -174,18 +178,21 @@ def database_url(text: str) -> str:
 
 
 def moment(value: object) -> object:
-    """Return a time as ISO 8601 text with its offset; "" and other types unchanged.
+    """Return a time as ISO 8601 text with its offset; None unchanged.
 
-    Raises: ValueError for a text that is no time.
+    One without an offset is in UTC, and a date alone is its last minute.
+
+    Raises: ValueError for anything else.
     """
-    if isinstance(value, datetime):  # TOML has times, too
-        value = value.isoformat()
-    if not isinstance(value, str) or not value.strip():
-        return value
     try:
-        return parse_time(value).isoformat()
+        found = written_time(value)
     except ValueError as error:
         raise ValueError("must be a time such as 2027-02-28T18:00+01:00") from error
+    if found is None:
+        return None if value is None else ""
+    if not isinstance(found, datetime):
+        found = datetime.combine(found, LAST_MINUTE)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def written_time(value: object) -> date | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mograder.core.clock import parse_time
 from mograder.core.item_dates import (
     NO_DATES,
     ItemDates,
@@ -185,7 +184,7 @@ class LatePolicy:
             max(settings.per_day, 0.0),
             min(max(settings.max, 0.0), _ALL),
             settings.cut_off_days,
-            parse_time(settings.hard_limit) if settings.hard_limit.strip() else None,
+            datetime.fromisoformat(settings.hard_limit) if settings.hard_limit else None,
             settings.late_days_each,
             settings.enabled,
         )
