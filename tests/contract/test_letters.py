@@ -20,8 +20,12 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
+from mograder.grading.release.released_marks import ReleasedMarks, render_marks
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
 from mograder.store.hub.hub_tables import LetterState, letters
 from mograder.store.hub.letters import LetterRow, Letters
@@ -82,6 +86,12 @@ async def begun(hub: Hub) -> None:
     async with running(hub.app):
         await until(lambda: _rows(hub) >= 1)
     hub.clock.advance(60)
+
+
+async def until_sent(hub: Hub, box: MailBox, subject: str, count: int) -> None:
+    """Run the hub until alice has so many letters with a subject and none waits."""
+    async with running(hub.app):
+        await until(lambda: box.to(ALICE).count(subject) >= count and _waiting(hub) == 0)
 
 
 def _rows(hub: Hub) -> int:
@@ -166,6 +176,30 @@ async def test_late_work_is_confirmed_as_late(tmp_path: Path, box: MailBox) -> N
     await look(hub, box, 1)
     text = " ".join(box.letters[0].get_content().split())
     assert re.search(r"It was due Tue 01 Sep, 10:00 CEST, so it is 61 minutes late", text), text
+    hub.close()
+
+
+async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_be_read(
+    tmp_path: Path, box: MailBox
+) -> None:
+    events, bob = '["released", "handed-in"]', "bob@students.example.edu"
+    hub = a_hub(tmp_path / "course", box.port, events=events)
+    await begun(hub)
+    now, marks = hub.clock.now(), [ReleasedMarks(StudentGrade("A1", e)) for e in ("alice", "bob")]
+    marks[1] = dataclasses.replace(marks[1], hidden_tests=True)
+    with Gradebook(hub.course / "gradebook.db") as book:
+        later = now + timedelta(days=20)
+        LateWork(book).record([Extension("A1", "carol", until=later)], by="prof", at=now)
+        news = [NewRelease(each.grade.student, now, render_marks(each)) for each in marks]
+        MarkReleases(book).add("A1", news, by="prof", at=now)
+    told: list[tuple[int, int]] = []
+    for days in (0, 19, 2, 1):
+        hub.clock.advance(timedelta(days=days).total_seconds())
+        hub = make_again(hub, box, events)
+        hand_in(hub, "alice")  # whose letter shows that the hub has looked
+        await until_sent(hub, box, "[Numerics] A1 is handed in", len(told) + 1)
+        told.append((len(box.to(ALICE)) - len(told) - 1, len(box.to(bob))))
+    assert told == [(1, 0), (1, 0), (1, 1), (1, 1)]
     hub.close()
 
 

@@ -7,10 +7,10 @@ that is found again, as each is for some days, gives no second letter, and none 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from urllib.parse import quote
 
 from mograder.auth.roles import Role
@@ -20,10 +20,13 @@ from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import running
 from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.released_marks import readable_marks
+from mograder.grading.release.telling import Telling, telling
 from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.mark_release import MarkReleases, standing
+from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.hub.hub_tables import LetterState
 from mograder.store.hub.letters import LetterRow, Letters, letter_key
 from mograder.store.marking.regrade_requests import (
@@ -94,15 +97,48 @@ class _Events:
                     )
 
     def released(self) -> Iterator[LetterEvent]:
-        recent = MarkReleases(self._book).since(self.since) if self._book is not None else {}
-        for (item, student), rows in recent.items():
+        book = self._book
+        if book is None:
+            return
+
+        @cache
+        def tells(item: str) -> tuple[Telling, Telling]:
+            """Return what students were told when the events begin, and are told now."""
+            course = self.app.services.loaded, book, item, self.app.marking.key
+            before, now = (telling(CourseFeedback(*course, at)) for at in (self.since, self.now))
+            return before, now
+
+        for (item, student), rows in self._releases(book).items():
             shown = standing(rows, self.now).shown
             if shown is None or not ItemName.valid(item):
                 continue
             told = (item, student, shown.at) in self._decisions  # by the letter about the request
-            if max(shown.at, shown.visible_from or shown.at) >= self.since and not told:
+            if not told and self._is_news(rows, shown, *tells(item)):
                 event = ("released", student, item, str(shown.number))
                 yield self._event(event, ("marks", student, item))
+
+    def _releases(self, book: Gradebook) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
+        """Return the releases that may be news: recent ones, and those that waited for a date."""
+        releases = MarkReleases(book)
+        found = dict(releases.since(self.since))
+        for item in self._assignments:
+            last = self.app.dates.of(item).last
+            if last is not None and self.since < last <= self.now:
+                found |= {(item, each): rows for each, rows in releases.rows(item).items()}
+        return found
+
+    def _is_news(
+        self, rows: Sequence[ReleaseRow], shown: ReleaseRow, before: Telling, now: Telling
+    ) -> bool:
+        """Return whether a student is told released marks now, and was not before ``since``."""
+        recent = max(shown.at, shown.visible_from or shown.at) >= self.since
+        if before.ahead.later is None and now.ahead.later is None:
+            return recent
+        marks = readable_marks(shown)
+        if marks is None or not marks.hidden_tests:
+            return recent
+        waited = before.of(rows).later is not None
+        return (recent or waited) and now.of(rows).later is None
 
     def decided(self) -> Iterator[LetterEvent]:
         for each in RegradeRequests(self._book).of() if self._book is not None else ():
