@@ -88,7 +88,7 @@ def test_b141_registering_gives_a_token_that_later_commands_find(
     served: Course, fresh_name: Any
 ) -> None:
     name = fresh_name("nora")
-    words = ("register", name, "--enrollment-code", CODE, "--url", served.url)
+    words = ("register", name, "--enrollment-code", f" {CODE}\n", "--url", served.url)
     assert f"(user: {name})" in cli("https", *words).out
     cli("https feedback hw1 --url", served.url)
     cli("https", *words)  # one's own token gets it again
@@ -214,6 +214,10 @@ def test_b150_a_dry_run_sends_nothing(here: Path, served: Course, alice: str) ->
     printed = cli("https submit hw1 hw1.py --dry-run --url", served.url)
     assert printed.out.startswith("Would submit: hw1.py\n  Assignment: hw1\n")
     assert cli("https feedback hw1 --json --url", served.url).json["status"] == "new"
+
+
+def test_the_directory_without_receipts_is_named(here: Path) -> None:
+    assert f"no receipt for 'hw1' in {here}.\n" in cli("https receipt show hw1", status=3).err
 
 
 def test_a_receipt_is_shown_and_verified(here: Path, served: Course, alice: str) -> None:

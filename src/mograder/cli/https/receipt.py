@@ -108,7 +108,7 @@ def _find(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
         return receipts_of(assignment, found)
     except NotFound as error:
         raise NotFound(
-            f"There is no receipt for '{assignment}' in {shown(directory.absolute())}.",
+            f"There is no receipt for '{assignment}' in {directory.absolute()}.",
             hint=f"{error.hint} Or give the directory of the notebook by --dir.",
         ) from error
 

@@ -79,7 +79,7 @@ def register_command(*, server: Server, username: str, enrollment_code: str | No
     once: whoever has lost a token asks the instructor.
     """
     url = server.new_url
-    code = enrollment_code or _code()
+    code = (enrollment_code or _code()).strip()
     cached = server.tokens.find(url)
     known = cached.token if cached and cached.user == username else ""
     given = register(url, username, code, token=known, insecure=server.insecure)
@@ -93,7 +93,7 @@ def _code() -> str:
     """Return the code from the environment, else from a prompt."""
     given = read_environ().enrollment_code
     if given is not None:
-        return given.get_secret_value().strip()
+        return given.get_secret_value()
     if not sys.stdin.isatty():
         raise click.UsageError("Missing option '--enrollment-code'.")
     return str(click.prompt("Enrollment code", hide_input=True, err=True))
