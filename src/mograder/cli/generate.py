@@ -15,6 +15,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.named_assignments import directories_in
 from mograder.cli.shared.options import DIRECTORY, sandbox_options, verbose_option
 from mograder.cli.shared.output import reporting
+from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, read_environ
@@ -100,7 +101,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         validate=validate,
         dry_run=dry_run,
         lecture=lecture,
-        submit_url=submit_url,
+        submit_url=submit_url and parse_hub_url(submit_url, insecure=True, what="server"),
         jobs=jobs,
         unprotected={name: each.unprotected for name, each in settings.items.items()},
         denied=None if settings.security.safety_scan == "off" else denied_by(settings.safety),

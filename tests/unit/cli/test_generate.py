@@ -94,6 +94,13 @@ def test_a_form_is_added_for_an_assignment_server(course: Path) -> None:
     assert f'_submit("{url}", "A1-Sums", __file__, _user, token' in text
 
 
+@pytest.mark.parametrize("url", ["example.org", "ftp://example.org", "https://"])
+def test_a_form_for_what_is_no_address_is_refused(course: Path, url: str) -> None:
+    told = cli("generate A1 --no-validate --submit-url", url, status=2).err
+    assert told.startswith(f"Error: '{url}' is not the URL of a server.\n")
+    assert not (course / "release").exists()
+
+
 def test_progress_is_json_lines_on_stderr(course: Path) -> None:
     """As compatibility-0.3.16.md 9 has it for autograding."""
     events = [
