@@ -106,10 +106,12 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
 
 
 def replace_course_file(path: Path, text: str) -> None:
-    """Write the file atomically; a symbolic link stays one."""
+    """Write the file atomically; a symbolic link stays one, and so do line ends of Windows."""
     target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-    atomic_write(target, text.encode(), mode)
+    there = target.exists()
+    mode = target.stat().st_mode & 0o777 if there else 0o644
+    ends = "\r\n" if there and b"\r\n" in target.read_bytes() else "\n"
+    atomic_write(target, text.replace("\n", ends).encode(), mode)
 
 
 def _with_gaps(text: str) -> str:

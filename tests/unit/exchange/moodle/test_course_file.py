@@ -153,6 +153,13 @@ def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "real.toml").stat().st_mode & 0o777 == 0o640
 
 
+def test_line_ends_of_windows_stay(tmp_path: Path) -> None:
+    file = tmp_path / "mograder.toml"
+    file.write_bytes(b'title = "x"\r\n')
+    replace_course_file(file, 'title = "x"\n[moodle]\n')
+    assert file.read_bytes() == b'title = "x"\r\n[moodle]\r\n'
+
+
 @pytest.mark.parametrize(
     "text",
     [
