@@ -173,10 +173,6 @@ async def test_the_drain_command_waits_for_the_last_session(
     assert "No node is at work" in (await ran("drain", status=3)).err
 
 
-def test_joining_is_gone_and_says_what_takes_its_place() -> None:
-    assert "mograder hub node-token NAME" in cli("node join --token-file x", status=2).err
-
-
 def test_a_node_without_share_hub_or_token_does_not_start(
     variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -14,7 +14,6 @@ _PACKAGES = Needs.SERVER_PACKAGES
     cls=LazyGroup,
     table={
         "run": Lazy("mograder.cli.node.run:run"),
-        "join": Lazy("mograder.cli.node.run:join"),
         "drain": Lazy("mograder.cli.node.run:drain"),
         "check": Lazy("mograder.cli.node.check:check"),
     },

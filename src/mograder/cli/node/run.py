@@ -81,18 +81,6 @@ def run(
         serve_node(config, address, token.secret, environ.service)
 
 
-@click.command("join", hidden=True, context_settings={"ignore_unknown_options": True})
-@click.argument("ignored", nargs=-1)
-def join(ignored: tuple[str, ...]) -> None:
-    """Tell what takes the place of joining, which an earlier version had."""
-    del ignored
-    raise InvalidInput(
-        "A node does not join any more.",
-        hint="Make a token for this machine with mograder hub node-token NAME, and give it to "
-        "mograder node run with --hub and --token-file.",
-    )
-
-
 def _make_state(state: Path) -> None:
     """Make the node's directory. Raises: :class:`InvalidInput`."""
     try:
