@@ -139,8 +139,10 @@ class Participants:
             InvalidInput: It may mean two people.
         """
         wanted = text.strip().casefold()
-        named = (each for each in self.people if self.local_name(each).casefold() == wanted)
-        return next(named, None) or find_person(text, self.people, self.usernames)
+        named = [each for each in self.people if self.local_name(each).casefold() == wanted]
+        if len(named) == 1:
+            return named[0]
+        return find_person(text, self.people, self.usernames)
 
 
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:

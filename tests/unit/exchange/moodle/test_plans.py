@@ -287,3 +287,10 @@ def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Pat
 @pytest.mark.parametrize("text", ["Participant ²", "participant-", f"participant {'9' * 5000}"])
 def test_a_participant_without_a_number_is_nobody(text: str) -> None:
     assert find_person(text, PEOPLE, {}) is None
+
+
+def test_a_mark_for_an_address_that_two_people_have_is_refused() -> None:
+    """A site may let people share an address; the mark went to the first of them."""
+    both = Participants((Person(8, "Dan", email="d@x.edu"), Person(9, "Dora", email="d@x.edu")), {})
+    with pytest.raises(InvalidInput, match="may mean Dan"):
+        gather([GradeLine(1, "d@x.edu", Decimal(5), None)], {}, both)
