@@ -182,10 +182,11 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
     """
     table = read_table(data, name)
     person = table.column(*_PERSON)
+    spelled = {title: column for column, title in enumerate(table.columns)}
     questions = {
         column: key
-        for key in question_keys(grades)
-        if (column := table.column(question_title(key).lower())) is not None
+        for key in sorted(question_keys(grades), key=lambda key: question_title(key) in spelled)
+        if (column := _column(question_title(key), spelled, table)) is not None
     }
     comment = table.column(_COMMENT)
     if person is None or not (questions or comment is not None):
@@ -211,6 +212,11 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
     problems += _unknown(table, questions, grades)
     refuse(f"{name} cannot be used; no mark was changed.", problems)
     return tuple(found)
+
+
+def _column(title: str, spelled: Mapping[str, int], table: Table) -> int | None:
+    """Return the column with a title as it is spelled, else in any case."""
+    return spelled.get(title, table.column(title.lower()))
 
 
 def _grade(

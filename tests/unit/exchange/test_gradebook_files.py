@@ -24,6 +24,7 @@ from mograder.exchange.gradebook_files import (
     as_json,
     assignment_csv,
     course_csv,
+    filled_marks,
     moodle_csv,
     question_csv,
     server_csv,
@@ -108,6 +109,17 @@ def test_a_question_named_like_a_column_of_the_uploads_is_no_such_column() -> No
     assert (line.who, str(line.mark), line.comment) == ("alice", "7.25", "Good.")
     (row,) = server_rows(text, "grades.csv")
     assert row.values["grade"] == "7.25"
+
+
+def test_questions_that_differ_in_case_only_keep_their_columns() -> None:
+    questions = tuple(
+        QuestionGrade(key, mark, 10, "manual") for key, mark in (("Q1", 3), ("q1", 4))
+    )
+    grades = [marked(questions=questions)]
+    text = question_csv(grades)
+    assert filled_marks(text.encode(), "marks.csv", grades) == ()
+    (changed,) = filled_marks(text.replace(",3,4", ",3,5").encode(), "marks.csv", grades)
+    assert {key: entry.points for key, entry in changed.marks.items()} == {"q1": 5}
 
 
 @pytest.mark.parametrize("text", FORMULAS)
