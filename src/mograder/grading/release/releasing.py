@@ -118,7 +118,8 @@ def release(
 ) -> Released:
     """Release the present marks of students, or of all, from a time on (None: now).
 
-    A student without a mark is left out, and one whose newest release has the same marks and time.
+    A student without a mark is left out, and one whose newest release has the same marks of the
+    same work, and the same time.
     ``dry_run`` returns what would be done.
 
     Raises:
@@ -142,7 +143,7 @@ def release(
             continue
         marks = marks_now(each)
         stands = standing(known.get(grade.student, ()), now)
-        if not _is_same(stands, marks, at):
+        if not _is_same(stands, marks, at) or not _is_same_work(feedback, stands, marks):
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
     if news and not dry_run:
         releases.add(feedback.assignment, news, by=by, at=now, note=note)
@@ -214,3 +215,13 @@ def _is_same(stands: Standing, marks: ReleasedMarks, at: datetime | None) -> boo
     if before.reasons != marks.reasons:
         return False
     return stands.waiting is None or (at is not None and last.visible_from == at)
+
+
+def _is_same_work(feedback: CourseFeedback, stands: Standing, marks: ReleasedMarks) -> bool:
+    """Return whether the result that explains released marks is of the submission of these."""
+    before = readable_marks(stands.waiting or stands.shown)
+    if before is None or before.run == marks.run:
+        return before is not None
+    runs = feedback.book.run_facts(feedback.assignment, marks.grade.student)
+    works = {run.number: run.submission_sha256 for run in runs}
+    return works.get(before.run or 0) == works.get(marks.run or 0)

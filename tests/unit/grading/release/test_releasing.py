@@ -292,6 +292,16 @@ def test_saved_comments_and_comments_at_lines_are_released(course: ReleasedCours
     assert course.release("alice", minutes=2).students == ("alice",)
 
 
+def test_the_same_marks_of_other_work_are_released_again(course: ReleasedCourse) -> None:
+    """Else the page goes on explaining them by the earlier work, without its notebook."""
+    course.release("alice")
+    course.grade("alice")
+    assert course.release("alice", minutes=1).students == ()
+    course.grade("alice", submission_sha256="1" * 64)
+    assert course.release("alice", minutes=2).students == ("alice",)
+    assert course.release("alice", minutes=3).students == ()
+
+
 # Hidden tests, due dates and extensions --------------------------------------------------
 
 
