@@ -19,6 +19,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from mograder.grading.pages.clean_markup import clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels
+from mograder.grading.pages.page_templates import readable
 
 _LONGEST = 20_000
 _NESTED = 100
@@ -43,8 +44,13 @@ def _html(text: str, *, breaks: bool) -> str:
     if not text.strip():
         return ""
     if len(text) > _LONGEST:
-        return f"<pre>{html.escape(text)}</pre>"
+        return as_it_is(text)
     return clean_markup(_parser(breaks=breaks).render(text), HeadingLevels(first=4)).strip()
+
+
+def as_it_is(text: str) -> str:
+    """Return a text as HTML that shows it as it is."""
+    return f"<pre>{html.escape(readable(text))}</pre>"
 
 
 @cache

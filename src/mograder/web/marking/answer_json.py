@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 from mograder.grading.marking.shown_work import WorkCell
-from mograder.grading.pages.comment_markup import comment_html
+from mograder.grading.pages.comment_markup import as_it_is, comment_html
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import MACHINE, MANUAL, QuestionGrade
 from mograder.store.gradebook.rubrics import Rubric
@@ -26,6 +27,8 @@ from mograder.web.marking.models import (
     SavedComment,
     ShownCell,
 )
+
+_MOST_MARKDOWN = 100_000
 
 
 def mark_json(answer: AnswerMark) -> Mark | None:
@@ -105,7 +108,12 @@ def automatic_json(question: QuestionGrade, result: GradingResult | None) -> Aut
 
 
 def cells_json(cells: Iterable[WorkCell]) -> list[ShownCell]:
-    """Return cells of a notebook."""
+    """Return cells of a notebook; texts behind the first 100,000 characters are shown as they are.
+
+    Some texts take a second for 20,000 characters of Markdown, and a student chooses how many.
+    """
+    shown = tuple(cells)
+    before = accumulate((len(each.text) for each in shown), initial=0)
     return [
         ShownCell(
             index=each.index,
@@ -114,10 +122,10 @@ def cells_json(cells: Iterable[WorkCell]) -> list[ShownCell]:
             line=each.line,
             lines=each.code.count("\n") + 1,
             kind="text" if each.text else "code",
-            html=comment_html(each.text),
+            html=comment_html(each.text) if length < _MOST_MARKDOWN else as_it_is(each.text),
             own=each.own,
         )
-        for each in cells
+        for each, length in zip(shown, before, strict=False)
     ]
 
 
