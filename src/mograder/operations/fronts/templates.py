@@ -12,15 +12,10 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(values)
 
 
-def quoted(value: str) -> str:
-    """Return a value of an nginx directive, in quotation marks where nginx needs them."""
-    return f'"{value}"' if set(value) - set("abcdefghijklmnopqrstuvwxyz0123456789*/-=") else value
-
-
 @cache
 def _environment() -> Environment:
     """Return the environment, without HTML escaping: ``front.front_of`` validates the values."""
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("mograder.operations.fronts", "."),
         autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
@@ -28,6 +23,3 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["quoted"] = quoted
-    environment.filters["title_case"] = str.title
-    return environment
