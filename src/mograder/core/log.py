@@ -150,8 +150,8 @@ def _sentence(record: logging.LogRecord) -> str:
     request = request_id.get()
     parts = [
         f"{record.name}:",
-        _printable(_message(record)),
-        *(f"{name}={_printable(text)}" for name, text in _extra(record)),
+        printable(_message(record)),
+        *(f"{name}={printable(text)}" for name, text in _extra(record)),
         *([f"request={request}"] if request else []),
     ]
     return " ".join(parts)
@@ -189,7 +189,8 @@ def _when(record: logging.LogRecord) -> str:
     return from_unix(record.created).isoformat(timespec="milliseconds")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with control characters escaped, which forge lines and drive a terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

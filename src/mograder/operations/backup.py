@@ -26,6 +26,7 @@ from mograder import __version__
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.atomic_file import move_file
 from mograder.core.files.disk import explained_when_full
+from mograder.core.log import printable
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.operations.archive import (
@@ -297,9 +298,7 @@ class _Writer:
             self._leave_out(member, "a large file that is nearly empty", by_student=True)
         elif stat.S_ISREG(found.status.st_mode):
             if found.changed:
-                self._unsettled.append(
-                    _printable(f"{member}: changed while it was read (it is in)")
-                )
+                self._unsettled.append(printable(f"{member}: changed while it was read (it is in)"))
             self._add_copy(member, copy, found.status)
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
@@ -329,11 +328,7 @@ class _Writer:
         below = member.removeprefix(f"{self._students}/")
         within = below != member and "/" in below
         found = self.by_students if by_student and within else self._left_out
-        found.append(_printable(f"{member}: {why}"))
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+        found.append(printable(f"{member}: {why}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ def test_what_students_make_of_their_files_harms_nobody(course: Path, tmp_path: 
     os.mkfifo(home / "pipe")
     with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(home):
         listener.bind("socket")  # the whole path may be longer than a socket's may
-    with (home / "sparse").open("wb") as sparse:
+    with (home / "sparse\x1b[2J\nError: forged").open("wb") as sparse:
         sparse.truncate(10 << 30)
     deep = home
     for _ in range(200):
@@ -184,6 +184,7 @@ def test_what_students_make_of_their_files_harms_nobody(course: Path, tmp_path: 
     made = back_up(loaded(course), tmp_path / "backup", quiet)
     assert made.size < 100_000
     assert len(made.left_out) == 2, "the hole, and what lies too deep"
+    assert all(line.isprintable() for line in made.left_out)
     again = rebuilt(tmp_path, tmp_path / "backup") / "hub-notebooks/alice/A1"
     assert (again / "stolen").readlink() == tmp_path / "secret"
     assert not (again / "pipe").exists()
