@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.cli.hub import install as command
 from mograder.cli.main import run
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
@@ -26,6 +27,7 @@ from mograder.operations.install.services import UNIT_PLACE, ensure_services
 from mograder.operations.install.steps import uninstall
 from mograder.operations.install.volume import ensure_volume
 from mograder.operations.install.written_files import put
+from mograder.processes.host import Host
 from tests.support.course import REPOSITORY
 from tests.unit.deploy.machine import FakeHost, make_current, version
 
@@ -347,6 +349,19 @@ def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> Non
     out = capfd.readouterr().out
     assert "Left as they are: /srv/mograder, /etc/mograder" in out
     assert not re.search(r"would run: rm .*/(srv|etc)/mograder( |$)", out)
+
+
+def test_an_installation_with_a_problem_does_not_say_that_the_hub_runs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_one(host: Host, _: InstallOptions) -> None:
+        host.verified(False, "", "the hub does not answer")
+
+    monkeypatch.setattr(command, "install_hub", find_one)
+    assert run(["hub", "install", "--systemd"]) == 1
+    told = capfd.readouterr()
+    assert "1 thing(s) are not as they should be" in told.err
+    assert "The hub runs" not in told.out
 
 
 def test_hub_install_says_that_it_knows_systemd_only(capfd: pytest.CaptureFixture[str]) -> None:

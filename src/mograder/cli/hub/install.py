@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.operations.install.options import OPTIONS, InstallOptions, Refused, check
 from mograder.operations.install.steps import install as install_hub
 from mograder.operations.install.steps import roll_back
@@ -18,6 +19,21 @@ from mograder.processes.host import Host
 _dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be done, and change nothing."
 )
+
+
+def _ending_with_1(command: Callable[..., None]) -> Callable[..., None]:
+    """End with 1, not as a bug of ours does, where a program or a service of the machine failed."""
+
+    @wraps(command)
+    def run(*args: object, **given: object) -> None:
+        try:
+            command(*args, **given)
+        except MograderError as error:
+            if type(error) is not MograderError:  # a family, with a status of its own
+                raise
+            raise click.ClickException(f"{error.message}\n{error.hint}".rstrip()) from error
+
+    return run
 
 
 def _install_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,6 +51,7 @@ def _install_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--systemd", is_flag=True, help="As services of systemd (the only kind there is).")
 @_install_options
 @_dry_run_option
+@_ending_with_1
 def install(*, systemd: bool, dry_run: bool, port: str, **given: Any) -> None:
     """Make a service of the hub on this machine, as root.
 
@@ -52,13 +69,14 @@ def install(*, systemd: bool, dry_run: bool, port: str, **given: Any) -> None:
     options = InstallOptions(port=int(port), **given)
     host = Host(click.echo, dry=dry_run)
     install_hub(host, options)
+    demand_no_problems(host)
     if not dry_run:
         click.echo(next_steps(options))
-    demand_no_problems(host)
 
 
 @click.command("uninstall")
 @_dry_run_option
+@_ending_with_1
 def uninstall(*, dry_run: bool) -> None:
     """Remove the services and programs; all data, settings and secrets stay."""
     uninstall_hub(Host(click.echo, dry=dry_run))
@@ -66,6 +84,7 @@ def uninstall(*, dry_run: bool) -> None:
 
 @click.command("rollback")
 @_dry_run_option
+@_ending_with_1
 def rollback(*, dry_run: bool) -> None:
     """Go back to the version that ran before, as root.
 
