@@ -51,7 +51,7 @@ class FakeNode:
 
     ``status_seconds`` is the pause between two statuses; None sends them only by :meth:`report`.
     ``session_mb`` is what each session uses. ``hold`` makes starts and runs wait, ``failure`` is
-    the answer to the next starts, ``build_failure`` to builds. With ``stubborn`` it stops no
+    the answer to starts and runs, ``build_failure`` to builds. With ``stubborn`` it stops no
     session; without ``fences`` the sessions outlive the lease. Set ``silent`` to read and answer
     nothing more, as a node does that is cut off.
     """
@@ -238,9 +238,11 @@ class FakeNode:
         self.sessions[request.session_id] = request
         return Done(id=call_id, sessions=(_info(request.session_id),))
 
-    async def _run(self, call_id: int, operation: Execute | JudgeSubmission) -> Done:
+    async def _run(self, call_id: int, operation: Execute | JudgeSubmission) -> Done | Failed:
         if self.hold is not None:
             await self.hold.wait()
+        if self.failure is not None:
+            return self.failure.model_copy(update={"id": call_id})
         self.tell(Output(id=call_id, line=f"run on {self.name}"))
         if isinstance(operation, Execute):
             return Done(id=call_id, executed=_EXECUTED)

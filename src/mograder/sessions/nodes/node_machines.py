@@ -44,7 +44,7 @@ from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
-from mograder.sessions.nodes.node_registry import ConnectedNode, Link, NodeRegistry, start_failure
+from mograder.sessions.nodes.node_registry import ConnectedNode, Link, NodeRegistry, failure_on
 from mograder.sessions.nodes.placement import NodeLoad, choose_for_run, choose_node
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import SessionState
@@ -192,7 +192,7 @@ class NodeMachines:
                 except _NotStarting:
                     raise
                 except MograderError as error:
-                    failed[node.name] = start_failure(node.name, error)
+                    failed[node.name] = failure_on(node.name, error)
                     node.note_failure()
                     self._count.now()
                     _log.warning("a start on node %s failed: %.300s", node.name, error)
@@ -255,8 +255,8 @@ class NodeMachines:
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
         """Run a notebook, call ``on_line`` with each line of its report; return how it ended.
 
-        Raises: the error that the node reports; :class:`~mograder.core.errors.Busy` if no node is
-        usable for two minutes; :class:`RemoteFailed` if the node was lost.
+        Raises: as :func:`failure_on`; :class:`~mograder.core.errors.Busy` if no node is usable for
+        two minutes.
         """
         async with self._node(request.environment, UNKNOWN) as node:
             done = await node.call(request, on_line, request.seconds + _RUN_SECONDS)
@@ -288,6 +288,9 @@ class NodeMachines:
             await self._environments.prepare(node, environment)
             node.begin(run_id)
             yield node
+        except MograderError as error:
+            _log.warning("a run on node %s failed: %.300s", node.name, error)
+            raise failure_on(node.name, error) from error
         finally:
             node.release(run_id)
 

@@ -300,8 +300,8 @@ class NodeRegistry:
         return any(fits(load, expected) for load in self.counted())
 
 
-def start_failure(name: str, error: MograderError) -> MograderError:
-    """Return what a start that failed on a node raises, whichever family the node has named.
+def failure_on(name: str, error: MograderError) -> MograderError:
+    """Return what a start or run that failed on a node raises, whichever family it has named.
 
     A node that does not find or accept a directory, which the hub has just made, lacks the share.
     """

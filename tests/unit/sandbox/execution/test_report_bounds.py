@@ -26,7 +26,15 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.inside.grading_contract import render_contract
-from mograder.sandbox.protocol import CancelCall, Deadlines, Done, Execute, JudgeSubmission, Output
+from mograder.sandbox.protocol import (
+    CancelCall,
+    Deadlines,
+    Done,
+    Execute,
+    Failed,
+    JudgeSubmission,
+    Output,
+)
 from mograder.store.database.database import open_engine, upgrade
 from tests.support.fake_node import FakeNode
 from tests.support.node_rig import KEY, NodeRig
@@ -50,7 +58,7 @@ class FloodingNode(FakeNode):
         """Whether the hub has ended the run."""
         return any(isinstance(call, CancelCall) for call in self.calls)
 
-    async def _run(self, call_id: int, operation: Execute | JudgeSubmission) -> Done:
+    async def _run(self, call_id: int, operation: Execute | JudgeSubmission) -> Done | Failed:
         sent = 0
         for line in self.before:
             self.tell(Output(id=call_id, line=line))

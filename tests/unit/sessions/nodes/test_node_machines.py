@@ -105,6 +105,10 @@ async def test_a_node_without_the_share_names_no_directory_to_students(
     with pytest.raises(RemoteFailed, match="unmounted cannot reach the notebook's files") as caught:
         await rig.start("a")
     assert "/srv" not in str(caught.value)
+    with pytest.raises(RemoteFailed, match="unmounted cannot reach the notebook's files") as caught:
+        await rig.launcher.execute(run_of(rig.place), lambda _: None)
+    assert "/srv" not in str(caught.value)
+    assert all(load.reserved_memory == 0 for load in rig.registry.loads())
 
 
 async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: NodeRig) -> None:
@@ -491,18 +495,22 @@ async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: NodeRig) ->
     await rig.connect(FakeNode("small", memory_mb=1000, zygotes={KEY}))
     await rig.connect(FakeNode("large", memory_mb=8000))
     lines: list[str] = []
-    request = Execute(
+    executed = await rig.launcher.execute(run_of(rig.place), lines.append)
+    assert (executed.status, lines) == (0, ["run on large"])
+    assert all(load.reserved_memory == 0 for load in rig.registry.loads())
+
+
+def run_of(directory: Path) -> Execute:
+    """A run of a notebook."""
+    return Execute(
         session_id="check-0001",
-        directory=rig.place,
+        directory=directory,
         notebook="A1.py",
         environment=Path("/environments") / KEY,
         uid_slot=1,
         limits=limits_of(LimitsSettings()),
         seconds=5,
     )
-    executed = await rig.launcher.execute(request, lines.append)
-    assert (executed.status, lines) == (0, ["run on large"])
-    assert all(load.reserved_memory == 0 for load in rig.registry.loads())
 
 
 def finished_environment(path: Path) -> Path:
