@@ -25,9 +25,11 @@ import contextlib
 import ipaddress
 import logging
 import random
+import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,7 @@ _CONNECT_SECONDS = 5.0
 _HURRIED_SECONDS = 2.5
 """The same while sessions would end without a hub: a front may lead to one that hangs, and the next
 time to another one."""
+_LINK_BYTES = 16
 _FLUSH_SECONDS = 600.0
 """How long the end of a session's answer may take to reach a hub that reads slowly."""
 _SHORTEST_PAUSE, _HURRIED_PAUSE, _LONGEST_PAUSE = 0.2, 0.5, 5.0
@@ -107,7 +110,7 @@ class Hub:
     def request(self, secret: str, protocol: str = "", link: str = "") -> bytes:
         """Return a request at its door: for another protocol, or only whether the secret is good.
 
-        ``link`` is the key of the control connection, for a connection beside it.
+        ``link`` is the value of :data:`LINK`, if it is to have that header.
 
         Raises: :class:`InvalidInput` for a secret that no header can have.
         """
@@ -334,10 +337,9 @@ class NodeDialer:
         if not self._hurried():
             return await dial(self._hub, self._secret, CONTROL, self._tls)
         chosen: HeadReader | None = None
-        tries = [
-            self._tasks.start(dial(self._hub, self._secret, CONTROL, self._tls, _HURRIED_SECONDS))
-            for _ in range(2)
-        ]
+        link = secrets.token_urlsafe(_LINK_BYTES)
+        hurried = partial(dial, self._hub, self._secret, CONTROL, self._tls, _HURRIED_SECONDS, link)
+        tries = [self._tasks.start(hurried()) for _ in range(2)]
         try:
             for each in asyncio.as_completed(tries):
                 with contextlib.suppress(OSError, ValueError, MograderError):

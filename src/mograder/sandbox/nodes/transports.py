@@ -29,7 +29,8 @@ DOOR = "/nodes/connect"
 CONTROL, SESSION = "mograder-node", "mograder-session"
 LINK = "Mograder-Link"
 """The header with the key of a control connection: the hub's 101 gives it, and each connection for
-sessions says it, so that nobody else who has the node's secret gets the sessions' traffic."""
+sessions says it, so that nobody else who has the node's secret gets the sessions' traffic. A
+request for a control connection may have one of its own, the same in two attempts at a time."""
 
 BUFFER_BYTES = 512 * 1024
 """Unsent bytes of one connection above which its source is no longer read. With 64 KiB, 10 MB take

@@ -36,7 +36,8 @@ class NodeLink:
     """A connected node; ``secret_hash`` is that of the secret by which the hub knows it.
 
     ``key_hash`` is that of the key that only this connection was given, for those beside it;
-    ``address`` the IP address from which it connects.
+    ``address`` the IP address from which it connects, and ``attempt`` what its node calls the
+    attempt, "" if nothing.
     ``connection`` is for calls to it, as to a supervisor: use its ``watch`` for its news and its
     loss, then its ``greet``. It is over when the connection is lost or :meth:`close` is called; a
     node that connects again gets another link.
@@ -49,6 +50,7 @@ class NodeLink:
         *,
         key_hash: str,
         address: str,
+        attempt: str,
         transport: asyncio.Transport,
         received: bytes = b"",
     ) -> None:
@@ -57,6 +59,7 @@ class NodeLink:
         self.secret_hash = secret_hash
         self.key_hash = key_hash
         self.address = address
+        self.attempt = attempt
         self._reader = _HeardReader()
         prepare(transport)
         writer = streams_of(transport, received, self._reader)

@@ -38,6 +38,7 @@ _log = get_logger(__name__)
 _IN_USE_SECONDS = 3.0
 """A node that was heard within this time is at work: it sends its status twice as often."""
 _KEY_BYTES = 16
+_LINK = LINK.lower().encode()
 
 
 class NodeDoor:
@@ -88,7 +89,7 @@ class NodeDoor:
         known = secret_hash(_header(scope, b"authorization").removeprefix("Bearer "))
         if hand_over is not None and _header(scope, b"upgrade").lower() == SESSION:
             # Without the database: each request of a session may need a new connection.
-            wanted = known, secret_hash(_header(scope, LINK.lower().encode()))
+            wanted = known, secret_hash(_header(scope, _LINK))
             links = self.links.values()
             link = next((e for e in links if (e.secret_hash, e.key_hash) == wanted), None)
             if link is None:
@@ -116,17 +117,18 @@ class NodeDoor:
     async def _connect(
         self, scope: Scope, hand_over: HandOver, name: str, known: str
     ) -> Response | None:
-        address = context_of(scope).address
+        address, attempt = context_of(scope).address, _header(scope, _LINK)
         now = asyncio.get_running_loop().time()
         while (earlier := self.links.get(name)) is not None:
             if earlier.alive and now - earlier.heard < _IN_USE_SECONDS:
-                _log.warning(
-                    "the node %s connects from %s while its connection from %s is in use, and is "
-                    "refused: if another machine has its secret, remove the node",
-                    name,
-                    address,
-                    earlier.address,
-                )
+                if not attempt or attempt != earlier.attempt:
+                    _log.warning(
+                        "the node %s connects from %s while its connection from %s is in use, and "
+                        "is refused: if another machine has its secret, remove the node",
+                        name,
+                        address,
+                        earlier.address,
+                    )
                 return PlainTextResponse("This node is connected already.\n", 409)
             await self._end(earlier)
         key = secrets.token_urlsafe(_KEY_BYTES)
@@ -136,6 +138,7 @@ class NodeDoor:
             known,
             key_hash=secret_hash(key),
             address=address,
+            attempt=attempt,
             transport=transport,
             received=received,
         )
