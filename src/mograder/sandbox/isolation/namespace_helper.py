@@ -60,6 +60,8 @@ class NamespaceHelper:
         handed = [launch.place.pidfd, output, *launch.descriptors, *given]
         words = pickle.dumps(launch)
         async with self._turn:
+            if self._control.fileno() < 0:  # the one before could not be replaced
+                self._renew()
             try:
                 await asyncio.to_thread(socket.send_fds, self._control, [words], handed)
             except (BrokenPipeError, ConnectionError):  # it was killed; nothing was started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -112,6 +113,25 @@ async def test_a_porter_that_was_killed_is_replaced(helper: NamespaceHelper, pla
     assert await _said(helper, place, "echo on") == "on\n"
     (second,) = _porters()
     assert second.pid != first.pid
+
+
+@pytest.mark.full
+async def test_a_porter_that_could_not_be_replaced_at_first_is_replaced_later(
+    helper: NamespaceHelper, place: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel that killed it for its memory has none for another one."""
+    (first,) = _porters()
+    first.kill()
+    await until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE)
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", _without_memory)
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            await begin_elsewhere(Launch(("/bin/true",), VARIABLES, place=place), helper)
+    assert await _said(helper, place, "echo on") == "on\n"
+
+
+def _without_memory(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 @pytest.mark.full
