@@ -68,6 +68,10 @@ async def test_a_quiet_day_says_so(hub: Hub) -> None:
     assert (count(text, "to-mark"), count(text, "waiting")) == ("", "")
 
 
+async def test_nobody_is_said_to_have_handed_nothing_in_where_that_is_in_moodle(hub: Hub) -> None:
+    assert "handed in" not in part(await today(hub), "due")
+
+
 async def test_what_is_due_soon_and_what_came_since_yesterday_lead_to_the_items(hub: Hub) -> None:
     now, handed = hub.clock.now(), Submissions(hub.course / "submitted")
     for name, at in (("alice", now), ("bob", now - timedelta(days=3))):

@@ -77,6 +77,7 @@ async def today_page(request: Request, app: CurrentApp) -> Response:
         stuck=await _stuck(app),
         problems=found.problems,
         failed=found.failed,
+        collects=app.services.loaded.settings.hub.collect,
         now=app.services.clock.now(),
         title_of=question_title,
     )
