@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_facts import Change, Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, make_hub
@@ -104,6 +105,25 @@ async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> 
     assert "A2" in (await see(course, "/", "alice")).text
     told = (await ask(course, "GET", "/dates", "prof")).json()["A2"]
     assert told["opens"] == "2026-08-31T07:00:00Z"
+
+
+async def test_a_date_that_another_sets_meanwhile_is_not_lost(
+    course: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = CourseLate.preview
+
+    def preview(late: CourseLate, book: Gradebook, changes: Sequence[Change]) -> Preview:
+        monkeypatch.setattr(CourseLate, "preview", original)
+        work, due = LateWork(book), datetime(2026, 9, 10, 18, tzinfo=UTC)
+        work.record([work.facts().with_dates("A1", due, None)], by="other", at=due)
+        return original(late, book, changes)
+
+    monkeypatch.setattr(CourseLate, "preview", preview)
+    answer = await ask(course, "POST", "/dates/A1", "prof", json={"closes": CLOSES})
+    assert answer.status_code == 409
+    assert (await ask(course, "GET", "/dates", "prof")).json()["A1"]["due"] == DUE.replace(
+        "+00:00", "Z"
+    )
 
 
 async def test_who_comes_too_early_is_told_the_time_as_it_was_written(tmp_path: Path) -> None:

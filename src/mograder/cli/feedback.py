@@ -165,11 +165,11 @@ def _record_terms(
     Every later computation of marks uses them, until the next run of `mograder feedback`.
     """
     work = LateWork(book)
-    facts = work.facts()
+    facts, version = work.versioned()
     held = facts.policy(assignment)
     change = PolicyChange(assignment, replace(held, due=due, off=off))
     if change.policy != held:
-        work.record([change], by=marker_name(), at=SystemClock().now())
+        work.record([change], by=marker_name(), at=SystemClock().now(), version=version)
     return facts.after([change])
 
 

@@ -83,6 +83,11 @@ class LateWork:
         with self._book.reading() as connection:
             return _facts(connection)
 
+    def versioned(self) -> tuple[LateFacts, str]:
+        """Return :meth:`facts`, and their version for :meth:`record` of a change made from them."""
+        with self._book.reading() as connection:
+            return _facts(connection), _version(connection)
+
     def changes(self) -> tuple[tuple[datetime, Change], ...]:
         """Return every change ever recorded with its time, oldest first.
 

@@ -26,7 +26,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from mograder.core.clock import utc_iso, within_reach
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.item_dates import (
     LAST_MINUTE,
     ItemDates,
@@ -109,7 +109,8 @@ class _Change:
     name: ItemName
     change: PolicyChange | None
     rule: Visibility | None
-    version: str | None = None
+    version: str
+    """That of the gradebook's dates from which the change was made, or of the preview."""
 
 
 def list_dates(app: CurrentApp) -> dict[str, DatesEntry]:
@@ -136,12 +137,12 @@ async def set_dates(
     fields = await read_form(request)
     typed = await to_thread.run_sync(_typed, app, item, fields)
     wanted = await to_thread.run_sync(_change, app, item, typed)
-    wanted = replace(wanted, version=fields.get("version"))
-    if wanted.change is not None and wanted.version is None:
+    if wanted.change is not None and "version" not in fields:
         found = await to_thread.run_sync(_preview, app, wanted.change)
         if found.differing:
             ways = item_page(item), f"/dates/{quote(item, safe='')}"
             return await show_preview(request, app.marking, item, [wanted.change], fields, *ways)
+    wanted = replace(wanted, version=fields.get("version", wanted.version))
     await _record(request, app, caller, wanted)
     return go_to(request, with_outcome(item_page(item), "dates", item))
 
@@ -165,15 +166,16 @@ def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
     Dates in an impossible order are not taken.
     """
     late = LateWork(app.marking.book())
-    facts = late.facts()
+    facts, version = late.versioned()
     if facts.policy(item).told == told:
         return False
     try:
         told.demand_order(item)
-    except InvalidInput as error:
+        now = app.services.clock.now()
+        late.record([facts.with_told(item, told)], by=by, at=now, version=version)
+    except (InvalidInput, Conflict) as error:  # the next launch tells them again
         _log.warning("a learning platform's dates were not taken: %s", error.message)
         return False
-    late.record([facts.with_told(item, told)], by=by, at=app.services.clock.now())
     return True
 
 
@@ -208,7 +210,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     Raises:
         InvalidInput: The dates are in an impossible order.
     """
-    facts = LateWork(app.marking.book()).facts()
+    facts, version = LateWork(app.marking.book()).versioned()
     stored, asked = facts.policy(item), given.model_fields_set
     due = given.due if "due" in asked else stored.set_due
     closes = given.closes if "closes" in asked else stored.closes
@@ -220,7 +222,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     unset = facts.after([facts.with_dates(item, None, None)])
     dates = CourseLate(app.services.loaded).terms(item, unset).due
     ItemDates(opens, due or dates.general, closes or dates.closes_by_hand).demand_order(item)
-    return _Change(item, facts.with_dates(item, due, closes) if changed else None, rule)
+    return _Change(item, facts.with_dates(item, due, closes) if changed else None, rule, version)
 
 
 def _preview(app: HubApp, change: PolicyChange) -> Preview:
@@ -241,9 +243,8 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
     if wanted.change is not None:
         found = _preview(app, wanted.change)
         marks = len(found.differing)
-        now, version = app.services.clock.now(), wanted.version or found.version
-        work = LateWork(app.marking.book())
-        work.record([wanted.change], by=by, at=now, version=version)
+        work, now = LateWork(app.marking.book()), app.services.clock.now()
+        work.record([wanted.change], by=by, at=now, version=wanted.version)
     if wanted.rule is not None:
         app.visibility.change({wanted.name: wanted.rule})
     return marks
