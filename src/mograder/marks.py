@@ -25,6 +25,8 @@ class Weights:
 
 
 NOTHING = Weights(0.0, 0.0)
+_DECIMALS = 5
+"""Decimals of a sum: as many as Moodle keeps."""
 
 
 def held_to(found: Weights, expected: float) -> Weights:
@@ -82,5 +84,5 @@ def _held(results: Mapping[str, Weights], expected: Mapping[str, float] | None) 
 
 
 def sum_of_marks(marks: Iterable[float]) -> float:
-    """Return the sum of several questions' marks, to one decimal."""
-    return round(math.fsum(marks), 1)
+    """Return the sum of several questions' marks; those that people give may have any decimals."""
+    return round(math.fsum(marks), _DECIMALS)

@@ -64,7 +64,7 @@ class Rubric:
 
 
 def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float) -> float:
-    """Return the sum of a rubric's items, to one decimal and within 0 and the marks available."""
+    """Return the sum of a rubric's items, within 0 and the marks available."""
     start = available if starts_at is StartsAt.FULL else 0.0
     return min(max(sum_of_marks([start, *items]), 0.0), available)
 

@@ -66,6 +66,11 @@ def test_students_are_in_the_order_of_their_names_without_case(book: Gradebook) 
     assert [each.student for each in book.grades("A1")] == ["alice", "bob", "Zoe"]
 
 
+def test_the_total_has_the_decimals_that_a_person_gave(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    assert give(book, Analysis=30.25).total == 52.35
+
+
 def test_another_question_changes_the_totals_of_those_who_were_graded_before(
     book: Gradebook,
 ) -> None:
