@@ -105,10 +105,8 @@ def test_marks_that_tell_of_hidden_tests_wait_as_on_students_pages(
         course.release()
         monkeypatch.chdir(tmp_path / "due")
         said = https(served, "upload-grades", "hw1").err
-        assert (
-            "Held back until 2100-01-01 00:00 UTC, as they tell results of hidden tests: alice."
-            in said
-        )
+        assert "Held back until 2" in said
+        assert ", as they tell results of hidden tests: alice.\n" in said
         assert "not released" not in said
         assert ("alice" in grades_of(served), grades_of(served)["bob"]) == (False, "16.5")
         https(served, "upload-feedback", "hw1")
