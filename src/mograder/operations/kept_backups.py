@@ -10,6 +10,7 @@ incomplete.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,9 +24,11 @@ from mograder.operations.archive import verify
 from mograder.operations.backup import Made, back_up
 from mograder.operations.report import Line, note, ok, problem
 
-_PATTERN = "hub-*.tar.gz"
 _INCOMPLETE = "-incomplete.tar.gz"
-_UNFINISHED = f".{_PATTERN}.partial"
+_NAME = re.compile(r"hub-\d{8}T\d{6}Z(-incomplete)?\.tar\.gz")
+"""The names that the job gives; a backup of another name is an administrator's own."""
+
+_UNFINISHED = ".hub-*.tar.gz.partial"
 _UNFINISHED_DAYS = 1
 """Days without a write after which an unfinished backup counts as left by a killed run."""
 
@@ -108,10 +111,10 @@ def _remove_unfinished(directory: Path, now: datetime) -> None:
 
 
 def list_backups(directory: Path) -> list[Kept]:
-    """Return the backups in a directory, the newest first. Raises: ``OSError``."""
+    """Return the job's backups in a directory, the newest first. Raises: ``OSError``."""
     found = []
     for path in directory.iterdir():
-        if path.match(_PATTERN) and path.is_file():
+        if _NAME.fullmatch(path.name) and path.is_file():
             status = path.stat()
             written = from_unix(status.st_mtime)
             found.append(Kept(path, status.st_size, written))

@@ -42,7 +42,7 @@ def said(loaded: LoadedSettings, now: datetime | None = None) -> list[tuple[Leve
 
 
 def earlier(place: Path, name: str, size: int, *, days: int) -> Path:
-    path = place / f"hub-{name}.tar.gz"
+    path = place / f"hub-202601{name}T020000Z.tar.gz"
     path.write_bytes(b"x" * size)
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     os.utime(path, (then, then))
@@ -60,6 +60,18 @@ def test_the_job_writes_reads_back_and_removes_the_oldest(
     ((level, text),) = said(loaded)
     assert level is Level.OK
     assert text.endswith(", read back without a fault")
+
+
+def test_a_backup_that_an_administrator_keeps_there_is_never_removed(
+    loaded: LoadedSettings, place: Path
+) -> None:
+    own = place / "hub-before-the-upgrade.tar.gz"
+    own.touch()
+    os.utime(own, (0, 0))
+    for day in (1, 2, 3):
+        earlier(place, f"0{day}", 100, days=day)
+    assert len(back_up_scheduled(loaded, quiet).removed) == 2
+    assert own.exists()
 
 
 def test_one_that_is_much_smaller_is_a_fault_and_nothing_older_is_removed(
@@ -114,7 +126,7 @@ def unreadable(course: Path) -> Path:
 def next_night(place: Path, night: int) -> None:
     """Let a day pass over every backup; the newest has its time in its name, to the second."""
     newest = list_backups(place)[0].path
-    newest.rename(place / newest.name.replace("hub-2", f"hub-{night}-2"))
+    newest.rename(place / newest.name.replace("hub-20", f"hub-{night:02}"))
     for path in place.iterdir():
         then = path.stat().st_mtime - 86400
         os.utime(path, (then, then))
@@ -161,7 +173,7 @@ def test_one_that_could_not_be_read_back_never_takes_the_place_of_a_good_one(
         next_night(place, night)
         back_up_scheduled(loaded, quiet)
     assert [each.complete for each in list_backups(place)] == [False, False, True]
-    assert list_backups(place)[-1].path.name.endswith(good.name.removeprefix("hub-"))
+    assert list_backups(place)[-1].path.name == good.name.replace("hub-20", "hub-00")
 
 
 def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
