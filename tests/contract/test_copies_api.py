@@ -110,6 +110,12 @@ async def test_a_person_has_four_uploads_under_way_at_most(hub: Hub) -> None:
         assert refused[0].json() == {"detail": "4 uploads of yours are under way. Wait for them."}
 
 
+async def test_an_instructor_may_upload_for_a_class_at_once(hub: Hub) -> None:
+    paths = [f"/upload/student{number}/own" for number in range(8)]
+    answers = await asyncio.gather(*(send(hub, OTHER, path, "prof") for path in paths))
+    assert {each.status_code for each in answers} == {200}
+
+
 async def test_b117_an_upload_ends_the_session_that_would_save_over_it(hub: Hub) -> None:
     await begin(hub)
     hub.start("alice", "A1")

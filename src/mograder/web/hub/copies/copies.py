@@ -118,7 +118,7 @@ async def upload(
     """Replace the copy by the notebook in the field ``file``, and archive the old one."""
     copy = copy_in(user, a)
     with ExitStack() as sending:
-        sending.enter_context(app.of(Uploads).sending(caller.username))
+        sending.enter_context(app.of(Uploads).sending(copy.user))
         form = await receive(request, _UPLOAD, 1, field="file")
         async with closing(form):
             data = await _sent(form)
