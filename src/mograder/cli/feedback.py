@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from mograder.cli.files import save_private
 from mograder.cli.gradebook.book import existing_book, marker_name
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
@@ -25,7 +27,7 @@ from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.grading.late.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.course.course import shown
-from mograder.store.filesystem.files import atomic_write, entry_named
+from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_facts import LateFacts, PolicyChange
@@ -33,7 +35,6 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 _SUFFIX = ".py"
-_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,9 @@ def _tell_unknown_due(terms: Terms) -> None:
 
 
 def _write_csv(path: Path, grades: Sequence[StudentGrade]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, assignment_csv(list(grades), filled=True).encode(), _PRIVATE)
+    with suppress(OSError):  # told when the file is written
+        path.parent.mkdir(parents=True, exist_ok=True)
+    save_private(path, assignment_csv(list(grades), filled=True))
     click.echo(f"Grades written to {path}")
 
 

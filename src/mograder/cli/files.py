@@ -39,10 +39,24 @@ _PRIVATE = 0o600
 def write_private(path: Path, text: str, content: str = "") -> None:
     """Write a file, and tell so on stderr; ``content`` describes it in words.
 
-    Raises: :class:`OSError`.
+    Raises: :class:`InvalidInput` if it cannot be written.
     """
-    atomic_write(path, text.encode(), _PRIVATE)
+    save_private(path, text)
     click.echo(f"Wrote {path}{f': {content}' if content else ''}.", err=True)
+
+
+def save_private(path: Path, text: str) -> None:
+    """Write a file for its owner only.
+
+    Raises: :class:`InvalidInput` if it cannot be written.
+    """
+    try:
+        atomic_write(path, text.encode(), _PRIVATE)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be written: {error.strerror}.",
+            hint="Name a file in a directory that is there.",
+        ) from error
 
 
 def print_file(text: str) -> None:

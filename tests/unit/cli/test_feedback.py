@@ -56,6 +56,13 @@ def test_it_writes_pages_deducts_and_says_what_0_3_16_says(course: Path) -> None
     assert (rows[0]["penalty_pct"], rows[0]["penalised_mark"]) == ("5", "64.1")
 
 
+def test_a_file_of_grades_that_cannot_be_written_is_told(course: Path) -> None:
+    put(course, "alice", None)
+    (course / "out").touch()
+    told = cli("feedback A1 --grades-csv out/grades.csv", status=2).err
+    assert "Error: out/grades.csv cannot be written: Not a directory.\n" in told
+
+
 def test_0_3_16_reads_the_deduction_in_its_row(course: Path) -> None:
     put(course, "alice", timedelta(hours=15))
     with (course / "mograder.toml").open("a") as settings:

@@ -271,6 +271,16 @@ def test_export_writes_what_the_uploads_read(graded: Path, course: Path) -> None
     assert (course / "marks.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.usefixtures("graded")
+@pytest.mark.parametrize(
+    "command",
+    ["gradebook export A1 -o", "gradebook statistics A1 --csv", "extension export -o"],
+)
+def test_a_file_in_a_directory_that_is_not_there_is_told(command: str) -> None:
+    told = cli(command, "tables/A1.csv", status=2).err
+    assert "Error: tables/A1.csv cannot be written: No such file or directory.\n" in told
+
+
 def test_check_ends_with_1_for_damage_only(course: Path) -> None:
     put_recorded(course / "gradebook.db")
     said = cli("gradebook check").out
