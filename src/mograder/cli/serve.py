@@ -6,27 +6,27 @@ from pathlib import Path
 
 import click
 
-_path = click.Path(path_type=Path)
+from mograder.cli.shared.options import PATH
 
 
 @click.command("serve")
-@click.argument("directory", type=_path, default=".")
+@click.argument("directory", type=PATH, default=".")
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port.  [default: $PORT, 8080]")
 @click.option("--host", help="Address.  [default: 127.0.0.1; 0.0.0.0 where $PORT is set]")
-@click.option("--release-dir", type=_path, help="Files in RELEASE/ASSIGNMENT/, without files/.")
-@click.option("--submissions-dir", type=_path, help="Submissions.  [default: DIRECTORY/submitted]")
+@click.option("--release-dir", type=PATH, help="Files in RELEASE/ASSIGNMENT/, without files/.")
+@click.option("--submissions-dir", type=PATH, help="Submissions.  [default: DIRECTORY/submitted]")
 @click.option(
     "--enrollment-code",
     help="Let students register who know this code.  [env var: MOGRADER_ENROLLMENT_CODE]",
 )
-@click.option("--enrollment-code-file", type=_path, help="The same, read from a file.")
-@click.option("--roster", type=_path, help="Only names in this file may register, one a line.")
+@click.option("--enrollment-code-file", type=PATH, help="The same, read from a file.")
+@click.option("--roster", type=PATH, help="Only names in this file may register, one a line.")
 @click.option("--no-auth", is_flag=True, help="Ask nobody for a token; for local testing.")
 @click.option("--force", is_flag=True, help="Let others in with --no-auth, too.")
 @click.option("--web", is_flag=True, help="Let students work in the browser alone, too.")
-@click.option("--generate-tokens", type=_path, help="Print tokens for the names in a file; exit.")
-@click.option("--tls-cert", type=_path, help="Serve HTTPS with this certificate chain (PEM).")
-@click.option("--tls-key", type=_path, help="The certificate's key (PEM).")
+@click.option("--generate-tokens", type=PATH, help="Print tokens for the names in a file; exit.")
+@click.option("--tls-cert", type=PATH, help="Serve HTTPS with this certificate chain (PEM).")
+@click.option("--tls-key", type=PATH, help="The certificate's key (PEM).")
 def serve(directory: Path, **options: object) -> None:
     """Serve a course over HTTPS, without Moodle.
 

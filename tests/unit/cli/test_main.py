@@ -136,7 +136,7 @@ def test_a_bug_is_a_reference_and_never_a_traceback(capfd: pytest.CaptureFixture
     assert told.out == ""
 
 
-@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOTDIR, errno.EROFS])
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG])
 def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
     error: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,6 +144,14 @@ def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
     assert capfd.readouterr().err.startswith(f"Error: /srv/x cannot be used: {os.strerror(error)}")
     run(["--debug", "fail"], failing(PermissionError(error, "no", "/srv/x")))
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["export A1 -o", "statistics A1 --csv", "export-0316"])
+def test_a_path_that_is_empty_is_not_the_working_directory(
+    option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["gradebook", *option.split(), ""]) == 2
+    assert capfd.readouterr().err.endswith(": It is empty.\n")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("detail"), errors.NotFound("detail")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.course_settings import given_options, load_course
-from mograder.cli.shared.options import course_dir_option
+from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import InvalidInput
@@ -29,7 +29,7 @@ EXIT_INCOMPLETE = 6
 
 
 @click.command("backup")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=PATH)
 @click.option("--verify", "verifying", is_flag=True, help="Read the backup FILE back instead.")
 @click.option(
     "--scheduled",
@@ -142,8 +142,8 @@ def _as_json(made: Made) -> dict[str, object]:
 
 
 @click.command("restore")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
+@click.argument("directory", required=False, type=PATH)
 @click.option(
     "--place",
     "places",

@@ -14,6 +14,7 @@ import click
 
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.hub_database import current_hub_state
+from mograder.cli.shared.options import PATH
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock, from_unix
 from mograder.core.errors import Conflict, NotFound
@@ -26,7 +27,7 @@ from mograder.store.hub.hub_tables import AuditRow
 
 
 @click.command("rotate-audit")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "--keep-days",
     type=click.IntRange(1, 100_000),

@@ -20,7 +20,9 @@ from mograder.core.errors import InvalidInput, MograderError, Unsupported, is_di
 from mograder.core.wheel import PROGRAM
 
 _OTHER_EXTRAS = {"psycopg": "postgresql"}
-_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+_REFUSALS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
 """Errors of a file that whoever runs the command has named, or may not use."""
 
 _UVX = ("archive-v0", "environments-v2")

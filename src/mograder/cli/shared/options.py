@@ -5,6 +5,7 @@ Imports little: `mograder hub --help` loads this module but no settings (perform
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,28 @@ Option = Callable[[Callable[..., object]], Callable[..., object]]
 """A decorator that adds options to a command."""
 
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
-EXISTING_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+class _NamedPath(click.Path):
+    """A path that is not empty, as by a variable of the shell that is not set.
+
+    An empty one would mean the working directory.
+    """
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        if not os.fspath(value):
+            self.fail("It is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
+FILE = _NamedPath(dir_okay=False, path_type=Path)
+EXISTING_FILE = _NamedPath(exists=True, dir_okay=False, path_type=Path)
+DIRECTORY = _NamedPath(file_okay=False, path_type=Path)
+EXISTING_DIRECTORY = _NamedPath(exists=True, file_okay=False, path_type=Path)
 """Types of options: what is there already has to be of this kind."""
 
 
