@@ -13,11 +13,16 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.findings import Finding
+from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.imports import undeclared
 from mograder.notebook.pep723 import read_kind, read_script
 from mograder.store.course.course import named_directory
-from mograder.store.course.support_files import LeftBehind, belongings, modules_beside
+from mograder.store.course.support_files import (
+    LeftBehind,
+    belongings,
+    modules_beside,
+    solutions_in,
+)
 from mograder.store.filesystem.files import entry_named
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind
@@ -79,6 +84,17 @@ def find_release(argument: str, release_dir: Path) -> Path:
 
 def read_release(directory: Path) -> LocalRelease:
     """Return the release in a directory.
+
+    Raises:
+        InvalidInput: As :func:`read_source`; or a file marks a solution.
+    """
+    release = read_source(directory)
+    refuse(solutions_in({f"{directory}/{each.name}": each.path for each in release.files}))
+    return release
+
+
+def read_source(directory: Path) -> LocalRelease:
+    """Return the files of an item's source, which only graders get, as those of a release.
 
     Raises:
         InvalidInput: The directory has no notebook of its own name, or a name is not valid on a

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.publishing.local_release import find_release, read_release
+from mograder.publishing.local_release import find_release, read_release, read_source
 from mograder.store.releases.releases import ItemKind
 
 
@@ -174,3 +174,10 @@ def test_a_file_whose_name_no_hub_accepts_is_named(release: Path) -> None:
     (directory / "a\nb.csv").write_text("x")
     with pytest.raises(InvalidInput, match="cannot be published"):
         read_release(directory)
+
+
+def test_what_marks_a_solution_is_for_graders_only(tmp_path: Path) -> None:
+    directory = item(tmp_path, "A1", "import marimo\n    ### BEGIN SOLUTION\n")
+    with pytest.raises(InvalidInput, match=r"A1/A1\.py:2: this file is for students, and marks"):
+        read_release(directory)
+    assert read_source(directory).name == "A1"

@@ -21,7 +21,7 @@ from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.notebook.pep723 import ItemKind
-from mograder.publishing.local_release import LocalRelease, find_release, read_release
+from mograder.publishing.local_release import LocalRelease, find_release, read_release, read_source
 from mograder.publishing.moodle_check import Differences
 from mograder.publishing.release_diff import Changes, changes, digests
 from mograder.store.filesystem.files import entry_named
@@ -313,7 +313,7 @@ def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
     directory = entry_named(source_dir, name)
     if not entry_named(directory, f"{name}.py").is_file():
         return None
-    return read_release(directory)
+    return read_source(directory)
 
 
 def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> SourceSent:

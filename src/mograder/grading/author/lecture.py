@@ -26,7 +26,12 @@ from mograder.store.course.course import (
     staged_release,
     support_files,
 )
-from mograder.store.course.support_files import Belongings, modules_beside
+from mograder.store.course.support_files import (
+    Belongings,
+    belongings,
+    modules_beside,
+    solutions_in,
+)
 
 _MODES = {"lecture": "run", "demo": "run", "assignment": "edit"}
 
@@ -102,13 +107,17 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
         return found
     named = frozenset(app_files(text))
     reason = f"its folder is not called {source.stem}, so it is not known to belong to it"
-    return found.without({name for name in found.files if name not in named}, reason)
+    return found.without({name: reason for name in found.files if name not in named})
 
 
 def copy_support(
     item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
 ) -> list[Line]:
-    """Copy files beside a notebook that are newer than the release's; return lines to report."""
+    """Copy files beside a notebook that are newer than the release's; return lines to report.
+
+    Raises:
+        InvalidInput: The release has a file that marks a solution.
+    """
     lines = []
     for name in names:
         source = item.directory / name
@@ -117,6 +126,9 @@ def copy_support(
         elif stage.differs(source, name):
             text = f"{Path(target) / name}:1: it is newer than the source's and not replaced."
             lines.append(Line(Step.ADVICE, f"{text} Remove it to take {shown(source)}."))
+    # The old release may hold a copy of the source still.
+    files = belongings(stage.path).files
+    refuse(solutions_in({str(Path(target) / name): stage.path / name for name in files}))
     return lines
 
 

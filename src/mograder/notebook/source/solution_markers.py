@@ -62,6 +62,24 @@ _NEARLY = re.compile(
 """Near misses: with two or more ``#`` in any spelling; with one ``#`` only in capitals, or as the
 whole comment."""
 
+_BEGIN = re.compile(
+    rb"(?:^|\r)[ \t\f+|>-]*(?:### BEGIN (?:SOLUTION|HIDDEN TESTS)[ \t]*(?=\r|\n|\Z)"
+    rb'|"[ \t]*### BEGIN (?:SOLUTION|HIDDEN TESTS)[ \t]*(?:\\r)?\\n")',
+    re.MULTILINE,
+)
+"""A block's first line, also quoted or in a patch, or as a JSON text in a Jupyter notebook."""
+
+
+def first_mark(data: bytes) -> int | None:
+    """Return the line (from 1) at which a file of any kind begins a block, or None.
+
+    Copies of a source have such lines: an editor's, an older version, an export.
+    """
+    found = _BEGIN.search(data)
+    if found is None:
+        return None
+    return 1 + len(re.findall(rb"\r\n|\r|\n", data[: found.end()]))
+
 
 def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
     """Return the blocks of a notebook, in order.

@@ -25,7 +25,12 @@ from mograder.core.names import ItemName
 from mograder.core.settings import FILE_NAME
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.references import names_folder
-from mograder.store.course.support_files import Belongings, belongings, is_private
+from mograder.store.course.support_files import (
+    Belongings,
+    belongings,
+    is_private,
+    marks_solution,
+)
 from mograder.store.filesystem.files import (
     atomic_write,
     entry_named,
@@ -146,8 +151,8 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     ``texts`` are the notebooks as students receive them, so a folder that is named only in a
     solution or a hidden test is left out.
 
-    Left out are hidden files, previews and archives, timestamped copies of a notebook, and folders
-    that are not named: the last two may contain solutions.
+    Left out are hidden files, previews and archives, timestamped copies of a notebook, folders that
+    are not named, and whatever marks a solution: the last three may contain solutions.
 
     Raises:
         TooLarge: There are more than 10,000 files, or more than 1 GB.
@@ -156,14 +161,12 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     modules = (
         path
         for path in sorted(item.directory.glob("*.py"))
-        if not (
-            path.name in own or is_private(path.name) or _is_copy_of_a_notebook(path.name, item)
-        )
+        if not (path.name in own or is_private(path.name) or _against_support(path.name, item))
     )
     read = [*texts, *map(_text_or_nothing, modules)]
     found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in read))
-    copies = {name for name in found.files if _is_copy_of_a_notebook(name, item)}
-    kept = found.without(copies, "it may be a copy of the notebook")
+    against = {name: _against_support(name, item) for name in found.files if name not in own}
+    kept = found.without({name: reason for name, reason in against.items() if reason})
     files = tuple(name for name in kept.files if name not in own)
     if sum((item.directory / name).stat().st_size for name in files) > _MAX_SUPPORT:
         raise TooLarge(f"{shown(item.directory)} holds more than {_MAX_SUPPORT // 10**9} GB.")
@@ -371,6 +374,13 @@ def _text_or_nothing(path: Path) -> str:
         return read_notebook(path) if path.is_file() else ""
     except InvalidInput:
         return ""
+
+
+def _against_support(name: str, item: SourceItem) -> str:
+    """Return why a file beside the notebooks is not for students, or ""."""
+    if _is_copy_of_a_notebook(name, item):
+        return "it may be a copy of the notebook"
+    return "it marks a solution or hidden tests" if marks_solution(item.directory / name) else ""
 
 
 def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:

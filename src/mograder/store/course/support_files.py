@@ -7,11 +7,14 @@ reason, except hidden ones and those that Python and marimo create beside a note
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.findings import Finding
+from mograder.notebook.source.solution_markers import first_mark
 from mograder.store.releases.published_release import (
     MANIFEST,
     MOST_LEVELS,
@@ -44,10 +47,10 @@ class Belongings:
     files: tuple[str, ...]
     left: tuple[LeftBehind, ...]
 
-    def without(self, names: Collection[str], reason: str) -> Belongings:
-        """Return a copy in which the files ``names`` are left out for ``reason``."""
-        files = tuple(name for name in self.files if name not in names)
-        left = (LeftBehind(name, reason) for name in names)
+    def without(self, reasons: Mapping[str, str]) -> Belongings:
+        """Return a copy in which files are left out, each for its reason."""
+        files = tuple(name for name in self.files if name not in reasons)
+        left = (LeftBehind(name, reason) for name, reason in reasons.items())
         return Belongings(files, tuple(sorted((*self.left, *left))))
 
 
@@ -92,6 +95,32 @@ def modules_beside(directory: Path) -> frozenset[str]:
     return frozenset(
         path.stem for path in directory.iterdir() if path.suffix == ".py" or path.is_dir()
     )
+
+
+def marks_solution(path: Path) -> bool:
+    """Whether a file is a copy of a source in any form: it marks a solution or hidden tests.
+
+    Raises:
+        InvalidInput: It cannot be read.
+    """
+    return _first_mark(path) is not None
+
+
+def solutions_in(files: Mapping[str, Path]) -> Iterator[Finding]:
+    """Yield a finding for each file that marks a solution; ``files`` are paths by shown name."""
+    for name, path in files.items():
+        line = _first_mark(path)
+        if line is not None:
+            message = "this file is for students, and marks a solution or hidden tests."
+            yield Finding(name, line, message, "Remove it, or what is marked.")
+
+
+def _first_mark(path: Path) -> int | None:
+    try:
+        # Larger files are no copies: no notebook is as large.
+        return first_mark(path.read_bytes()) if path.stat().st_size <= MAX_NOTEBOOK else None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def is_private(name: str) -> bool:

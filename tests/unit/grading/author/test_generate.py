@@ -362,6 +362,26 @@ async def test_an_assignment_takes_the_folders_that_it_names_and_tells_of_others
     assert "solutions/: the notebook does not name this folder" in told[0]
 
 
+@pytest.mark.parametrize("lecture", [False, True])
+async def test_a_copy_of_the_source_stays_and_is_refused_in_the_old_release(
+    course: Path, lecture: bool
+) -> None:
+    if lecture:
+        shutil.copy(EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py", "source/A1/A1.py")
+    (course / "source/A1/A1.py~").write_text(TEXT)
+    (outcome,) = await make(course, Script(), lecture=lecture)
+    assert not outcome.problems
+    assert "A1.py~" not in tree(course / "release/A1")
+    assert "source/A1/A1.py~: it marks a solution" in " ".join(lines(outcome))
+    before = (course / "release/A1/A1.py").read_bytes()
+    (course / "release/A1/old.py").write_text(TEXT)
+    with (course / "source/A1/A1.py").open("a") as notebook:
+        notebook.write("\n# changed\n")
+    (outcome,) = await make(course, Script(), lecture=lecture)
+    assert outcome.problems[0].startswith("release/A1/old.py:")
+    assert (course / "release/A1/A1.py").read_bytes() == before
+
+
 @pytest.mark.parametrize("block", ["SOLUTION", "HIDDEN TESTS"])
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_a_folder_that_only_a_block_names_is_part_of_it_and_left_out(

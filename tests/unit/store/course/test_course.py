@@ -135,6 +135,36 @@ def test_a_copy_of_the_notebook_names_no_folder(tmp_path: Path) -> None:
     assert [each.name for each in found.left] == ["A1_20260310T200800.py", "data/"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("A1-old.py", "    ### BEGIN SOLUTION\n    x = 1\n"),
+        ("A1.py~", "### BEGIN HIDDEN TESTS\r\nx = 1\r\n"),
+        ("A1.py.bak", "x = 0\r    ### BEGIN SOLUTION"),
+        ("A1.patch", "+    ### BEGIN SOLUTION\n"),
+        ("A1.ipynb", '    "### BEGIN SOLUTION\\n",\n'),
+        ("public/A1.py", "### BEGIN SOLUTION\n"),
+    ],
+)
+def test_a_file_that_marks_a_solution_is_left_out_and_names_no_folder(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    make(tmp_path / "A1", "A1.py", "data/x.csv", name)
+    (tmp_path / "A1" / name).write_text(f"{text}\nopen('data/x.csv')")
+    found = support_files(find_source("A1", tmp_path), [""])
+    assert found.files == ()
+    assert {each.name: each.reason.split()[1] for each in found.left} == {
+        name: "marks",
+        "data/": "notebook",
+    }
+
+
+def test_a_file_that_only_mentions_the_marks_goes_along(tmp_path: Path) -> None:
+    make(tmp_path / "A1", "A1.py", "style.py")
+    (tmp_path / "A1" / "style.py").write_text('MARK = "### BEGIN SOLUTION"\n')
+    assert support_files(find_source("A1", tmp_path), [""]).files == ("style.py",)
+
+
 def test_an_archive_depends_on_names_and_contents_alone() -> None:
     one = zip_bytes({"b.txt": b"b", "a.txt": b"a" * 1000})
     assert one == zip_bytes({"a.txt": b"a" * 1000, "b.txt": b"b"})
