@@ -27,22 +27,27 @@ def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache:
     work = tmp_path / "work"
     work.mkdir()
     right, wrong, odd = work / "right.py", work / "wrong.py", work / "odd.py"
+    latin = work / "latin.py"
+    latin.write_bytes(b"# Gr\xfc\xdfe\n" + NOTEBOOK.encode())
     right.write_text(NOTEBOOK)
     wrong.write_text(NOTEBOOK.replace("x = 1\n", "x = 2\n"))
     odd.write_text("# /// script\n# dependencies = 3\n# ///\n" + NOTEBOOK)
     pages = tmp_path / "pages"
-    files = [str(each) for each in (right, wrong, odd)]
+    files = [str(each) for each in (latin, right, wrong, odd)]
     result = CliRunner().invoke(
         root, ["validate", "-C", str(tmp_path), "--json", "--html", str(pages), *files]
     )
     assert result.exit_code == 1, result.output
     answers = json.loads(result.stdout)
-    assert [answer["ok"] for answer in answers] == [True, False, False]
-    assert answers[1]["checks"][0]["details"] == ["not one"]
-    assert "dependencies" in answers[2]["export_error"]
+    assert [answer["ok"] for answer in answers] == [False, True, False, False]
+    assert "latin.py:1: this is no UTF-8 text" in answers[0]["export_error"]
+    assert answers[2]["checks"][0]["details"] == ["not one"]
+    assert "dependencies" in answers[3]["export_error"]
     assert "does not pass yet" in (pages / "wrong.html").read_text()
     assert right.read_text() == NOTEBOOK
-    assert sorted(each.name for each in work.iterdir()) == ["odd.py", "right.py", "wrong.py"]
+    assert sorted(each.name for each in work.iterdir()) == [
+        *("latin.py", "odd.py", "right.py", "wrong.py")
+    ]
 
     result = CliRunner().invoke(root, ["validate", "-C", str(tmp_path), str(right)])
     assert result.exit_code == 0, result.output

@@ -15,7 +15,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import DIRECTORY
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
-from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable
+from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable, TooLarge
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.system import SYSTEM_NAME
 from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
@@ -31,6 +31,9 @@ from mograder.store.course.course import find_notebooks, find_release, read_note
 from mograder.store.filesystem.files import atomic_write
 
 _LONGEST = 3600
+_Read = tuple[str, str | None] | ValidationReport
+"""The texts of a notebook and of its release, or the report of a file that cannot be read."""
+
 _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 
 
@@ -146,17 +149,17 @@ def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
 async def _validate_all(
     opening: AbstractAsyncContextManager[Workbench],
     notebooks: tuple[Path, ...],
-    texts: Sequence[tuple[str, str | None]],
+    texts: Sequence[_Read],
     seconds: int,
     say: Callable[[str], None],
 ) -> list[ValidationReport]:
-    """Validate all notebooks; ``texts`` are theirs and those of their releases."""
+    """Validate all notebooks."""
     async with opening as workbench:
         try:
             async with asyncio.TaskGroup() as tasks:
                 started = [
-                    tasks.create_task(_validate(workbench, path, text, release, seconds, say))
-                    for path, (text, release) in zip(notebooks, texts, strict=True)
+                    tasks.create_task(_validate(workbench, path, read, seconds, say))
+                    for path, read in zip(notebooks, texts, strict=True)
                 ]
         except ExceptionGroup as group:
             told = group.subgroup(MograderError)
@@ -167,13 +170,14 @@ async def _validate_all(
 async def _validate(
     workbench: Workbench,
     path: Path,
-    text: str,
-    release: str | None,
+    read: _Read,
     seconds: int,
     say: Callable[[str], None],
 ) -> ValidationReport:
     """Validate one notebook; an error in its own header gives a report like any other."""
-    name = shown(path)
+    if isinstance(read, ValidationReport):
+        return read
+    name, (text, release) = shown(path), read
     try:
         # If there is a release, its header decides: students must not choose packages.
         environment = await workbench.environment(text if release is None else release, say)
@@ -186,9 +190,12 @@ async def _validate(
     )
 
 
-def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> tuple[str, str | None]:
+def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read:
     """Return a notebook's text and that of its release; None for a source, which has no release."""
-    text = read_notebook(path)
+    try:
+        text = read_notebook(path)
+    except (InvalidInput, TooLarge) as error:
+        return ValidationReport(shown(path), Outcome.UNREADABLE, str(error))
     sources = loaded.path(loaded.settings.dirs.source)
     if release is not None and release.is_file():
         return text, read_notebook(release)
