@@ -57,10 +57,10 @@ _NEARLY = re.compile(
     r"##+\s*(?i:(?P<word1>BEGIN|START|END|STOP)[\s_-]*(?P<what1>SOLUTIONS?|HIDDEN[\s_-]*TESTS?))\b.*"
     r"|##+\s*(?P<what2>SOLUTIONS?|HIDDEN[\s_-]*TESTS?)[\s_-]+(?P<word2>BEGIN|START|END|STOP)\b.*"
     r"|#\s*(?P<word3>BEGIN|END)[\s_-]+(?P<what3>SOLUTION|HIDDEN[\s_-]*TESTS)\b.*"
-    r"|#\s*(?i:(?P<word4>BEGIN|END)\s+(?P<what4>SOLUTION|HIDDEN\s+TESTS?))"
+    r"|#[\W_]*(?i:(?P<word4>BEGIN|END)[\W_]+(?P<what4>SOLUTION|HIDDEN[\W_]+TESTS?))[\W_]*"
 )
-"""Near misses: with two or more ``#`` in any spelling; with one ``#`` only in capitals, or as the
-whole comment."""
+"""Near misses: with two or more ``#`` in any spelling; with one ``#`` only in capitals, or as all
+words of the comment, as in ``# --- BEGIN SOLUTION ---`` and where a block is commented out."""
 
 _BEGIN = re.compile(
     rb"(?:^|\r)[ \t\f+|>-]*(?:### BEGIN (?:SOLUTION|HIDDEN TESTS)[ \t]*(?=\r|\n|\Z)"

@@ -49,6 +49,8 @@ def test_a_remark_is_no_mark(line: str) -> None:
         *("### BEGIN_SOLUTION", "### BEGIN-SOLUTION", "### BeginSolution", "### START SOLUTION"),
         *("###\u00a0BEGIN SOLUTION", "### BEGIN SOLUTIONS", "### SOLUTION BEGIN"),
         *("x = 1 ### BEGIN SOLUTION", "x = '#'  ###BEGIN SOLUTION", "# begin solution"),
+        *("# ### BEGIN SOLUTION", "#     ### BEGIN SOLUTION", "# --- Begin solution ---"),
+        *("### BEGIN\u200b SOLUTION", "### \u200bBEGIN SOLUTION", "# == BEGIN SOLUTION =="),
     ],
 )
 def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
@@ -63,6 +65,8 @@ def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
         "### begin hidden tests",
         "### BEGIN HIDDENTESTS",
         "# BEGIN HIDDEN TESTS",
+        "# ### BEGIN HIDDEN TESTS",
+        "# --- begin hidden_tests ---",
     ],
 )
 def test_what_is_nearly_a_mark_of_hidden_tests_is_refused_as_well(line: str) -> None:
