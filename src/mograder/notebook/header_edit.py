@@ -133,7 +133,7 @@ def _is_remark(line: str) -> bool:
 
 
 def _key_of(line: str) -> str:
-    return line.removeprefix("# ").partition("=")[0].strip()
+    return line.removeprefix("# ").partition("=")[0].strip().strip("\"'")
 
 
 def _line(key: str, value: str | bool) -> str:

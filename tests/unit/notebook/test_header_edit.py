@@ -31,6 +31,12 @@ def test_a_key_that_is_there_changes_in_its_place() -> None:
     assert set_keys(text, {"mograder-assignment": "new"}) == text.replace("old", "new")
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_key_in_quotes_is_replaced_and_not_given_twice(quote: str) -> None:
+    text = BLOCK.replace("# # mine", f'# {quote}mograder-type{quote} = "demo"')
+    assert ensure_kind(text, "lecture") == BLOCK.replace("# # mine", '# mograder-type = "lecture"')
+
+
 def test_a_text_without_a_block_stays_as_it_is() -> None:
     for text in ("", "import marimo\n", "# /// script\n# x = 1\n\nimport marimo\n"):
         assert set_keys(text, KEYS) == text
