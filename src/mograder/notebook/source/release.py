@@ -23,7 +23,7 @@ from mograder.notebook.cells import (
     replace_lines,
 )
 from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.header_edit import check_header, set_keys
+from mograder.notebook.header_edit import check_header, read_key, set_keys
 from mograder.notebook.points import TO_DO, cell_hashes, is_answer_name
 from mograder.notebook.scopes import sentinels
 from mograder.notebook.source.author_advice import advise, lost_names, without_mark
@@ -31,6 +31,7 @@ from mograder.notebook.source.solution_leftovers import left_over
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
 
 HIDDEN = "# HIDDEN TESTS"
+_HIDDEN_KEY = "mograder-hidden-tests"
 _PLACEHOLDER = re.compile(r"response_text = (?P<literal>.+)")
 _AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
 """Text that raw triple quotes cannot hold, and characters that editors do not show."""
@@ -78,8 +79,9 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     stripped = _with_written_answers(_strip(source, filename, blocks))
     hashes = cell_hashes(parse_cells(stripped, filename).cells)
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
-    if any(block.kind is BlockKind.HIDDEN for block in blocks):
-        keys["mograder-hidden-tests"] = True
+    hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
+    if hidden or read_key(text, _HIDDEN_KEY):  # a source that was made from a release
+        keys[_HIDDEN_KEY] = hidden
     keys["mograder-cell-hashes"] = ",".join(hashes)
     released = without_mark(set_keys(stripped, keys))
     advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})

@@ -36,6 +36,12 @@ def test_a_release_says_what_was_taken_out() -> None:
     assert not any(line in made.text for line in made.secrets if len(line) > 12)
 
 
+def test_a_source_made_from_a_release_does_not_claim_its_hidden_tests() -> None:
+    head = "# /// script\n# dependencies = []\n# mograder-hidden-tests = true\n# ///\n"
+    cell = f"@app.cell\ndef _():\n{BLOCK}    return (x,)\n"
+    assert "# mograder-hidden-tests = false\n" in release(head + HEAD + cell).text
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_fingerprint_is_taken_of_what_marimo_itself_calls_the_code(name: str) -> None:
     text = example("release", name)
