@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.receipts import moment
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
-from mograder.core.names import FileName
+from mograder.core.names import FileName, ItemName
 from mograder.store.assignment_server.assignments import Assignment, may_be_served
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.files import answer_file, look
@@ -29,7 +29,7 @@ async def list_all(info: RequestInfo) -> Response:
 
     def entries() -> list[dict[str, JsonValue]]:
         found = info.services.catalogue.all()
-        return [_entry(each, info) for each in found if _refusal(info, each) is None]
+        return [_entry(each, info) for each in found if refusal(info, each.name) is None]
 
     return JSONResponse(await to_thread.run_sync(entries, limiter=info.services.readers))
 
@@ -65,17 +65,17 @@ def find_open(info: RequestInfo) -> Assignment:
     Raises: :class:`NotFound`, for a student also before it opens.
     """
     found = info.services.catalogue.find(info.names["name"])
-    refusal = _refusal(info, found)
-    if refusal is not None:
-        raise refusal
+    refused = refusal(info, found.name)
+    if refused is not None:
+        raise refused
     return found
 
 
-def _refusal(info: RequestInfo, assignment: Assignment) -> NotFound | None:
+def refusal(info: RequestInfo, name: ItemName) -> NotFound | None:
     """Return why students do not see an assignment yet; None if the caller sees it."""
     if info.caller is not None and info.caller.instructor:
         return None
-    rule, now = info.services.visibility.of(assignment.name), info.services.clock.now()
+    rule, now = info.services.visibility.of(name), info.services.clock.now()
     return None if rule.visible(now) else rule.refusal(now)
 
 

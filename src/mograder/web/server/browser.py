@@ -15,11 +15,12 @@ from anyio import to_thread
 from starlette.responses import HTMLResponse, Response
 
 from mograder.core.errors import NotFound
+from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import PACKED
 from mograder.web.context import RequestContext, context_of
 from mograder.web.headers import nameable
 from mograder.web.server.access import RequestInfo
-from mograder.web.server.assignments import find
+from mograder.web.server.assignments import find, refusal
 from mograder.web.server.files import Opened, answer_file, look
 
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -82,13 +83,15 @@ async def page(info: RequestInfo) -> Response:
 
 
 async def index(info: RequestInfo) -> Response:
-    """Return the list of the items that have a page."""
+    """Return the list of the items that have a page and are open."""
     _check_switch(info)
-    context = context_of(info.request.scope)
-    items = await to_thread.run_sync(
-        info.services.browser_pages.items, limiter=info.services.readers
-    )
-    html = info.services.pages.render("browser_items.html", f"{context.prefix}/web", items=items)
+    context, services = context_of(info.request.scope), info.services
+
+    def open_items() -> list[ItemName]:
+        return [each for each in services.browser_pages.items() if refusal(info, each) is None]
+
+    items = await to_thread.run_sync(open_items, limiter=services.readers)
+    html = services.pages.render("browser_items.html", f"{context.prefix}/web", items=items)
     return HTMLResponse(html, headers=_page_headers(context))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.names import ItemName
+from mograder.core.settings import load_settings
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 from tests.support.assignment_app import Course, course
 
@@ -43,6 +44,17 @@ async def test_the_page_allows_one_frame_and_our_own_scripts(course: Course) -> 
     assert "allow-same-origin" not in answer.text
     assert "/web/items/hw1" in (await course.ask("GET", "/web")).text
     assert (await course.ask("GET", "/web/items/other")).status_code == 404
+
+
+async def test_an_item_that_is_not_open_is_not_listed(course: Course) -> None:
+    export(course)
+    text = 'timezone = "UTC"\n[items.hw1]\nopens = 2026-09-01T10:00\n'
+    (course.root / "mograder.toml").write_text(text)
+    course.restart(loaded=load_settings(course.root, environ={}))
+    assert "hw1" not in (await course.ask("GET", "/web")).text
+    assert (await course.ask("GET", "/web/items/hw1")).status_code == 404
+    course.clock.advance(3600)
+    assert "/web/items/hw1" in (await course.ask("GET", "/web")).text
 
 
 async def test_the_frame_has_an_opaque_origin_and_reaches_its_files_only(course: Course) -> None:
