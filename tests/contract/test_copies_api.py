@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from mograder.core.files.disk import Disk, Place
+from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
@@ -297,3 +298,53 @@ async def test_b122_a_copy_can_be_marked_as_exported(hub: Hub) -> None:
 async def test_b122_the_directory_is_made_even_without_a_notebook(hub: Hub) -> None:
     assert (await ask(hub, "POST", "/mark-exported/alice/A1")).json() == {"status": "ok"}
     assert (folder(hub) / ".exported").is_file()
+
+
+# ---- items that are not open ----
+
+_CHECKED = NOTEBOOK.replace("1 + 1", 'check("Secret: Newton", [(True, "one")])')
+
+
+def _correct(hub: Hub, item: str) -> None:
+    release = hub.services.releases.get(ItemName(item))
+    assert release is not None
+    release.notebook.write_text(_CHECKED)
+
+
+@pytest.fixture
+async def hidden(hub: Hub) -> Hub:
+    """Alice has begun A2, and uploaded a notebook named A3 before it was published; both hidden."""
+    await ask(hub, "POST", "/download/A2")
+    await send(hub, OTHER, "/upload/alice/A3")
+    hub.publish("A3")
+    _correct(hub, "A3")
+    rules = {"items": {name: {"hidden": True} for name in ("A2", "A3")}}
+    assert (await ask(hub, "POST", "/visibility", "prof", json=rules)).status_code == 200
+    return hub
+
+
+async def test_a_copy_from_before_the_release_shows_nothing_of_a_hidden_item(hidden: Hub) -> None:
+    assert (await ask(hidden, "GET", "/help/bob/A3", "bob")).json()["labels"] == []
+    assert (await ask(hidden, "GET", "/help/alice/A3")).json()["labels"] == []
+    assert (await ask(hidden, "GET", "/help/alice/A3", "prof")).json()["labels"] != []
+    assert (await ask(hidden, "GET", "/reset/alice/A3")).status_code == 404
+    assert (await ask(hidden, "POST", "/validate/alice/A3")).json()["checks"] == []
+    assert (await ask(hidden, "GET", "/hand-in/alice/A3")).json()["words"] == [
+        "It was not validated as it is now."
+    ]
+    assert (await ask(hidden, "POST", "/submit/alice/A3")).json()["tampered_checks"] == []
+
+
+async def test_a_copy_that_its_session_takes_away_brings_nothing_of_a_hidden_item(
+    hidden: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder(hidden, item="A3") / "A3.py").unlink()
+    monkeypatch.setattr(Workspaces, "has_copy", lambda *_: True)  # it was there a moment ago
+    await ask(hidden, "POST", "/download/A3")
+    assert not (folder(hidden, item="A3") / "A3.py").exists()
+
+
+async def test_who_has_begun_a_hidden_item_goes_on(hidden: Hub) -> None:
+    _correct(hidden, "A2")
+    answer = (await ask(hidden, "POST", "/validate/alice/A2")).json()
+    assert [each["label"] for each in answer["checks"]] == ["Secret: Newton"]

@@ -168,6 +168,7 @@ def _items(services: Services, visibility: VisibilityRules) -> Items:
         services.clock,
         is_active=lambda key: pool.find(key) is not None,
         taken=recorder.look,
+        came_from=recorder.versions.release_of,
     )
 
 

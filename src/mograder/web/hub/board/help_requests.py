@@ -13,6 +13,7 @@ from pydantic import (
 )
 from starlette.responses import Response
 
+from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR
@@ -68,20 +69,20 @@ class _Asked(BaseModel):
     text: str = Field(default="", max_length=2000)
 
 
-def state(copy: KnownCopy, app: CurrentApp) -> HelpState:
+def state(copy: KnownCopy, app: CurrentApp, caller: Caller) -> HelpState:
     """Return the request of a copy, and the checks that a request may be about."""
-    columns = app.checks.of(copy.item)
-    asked = help_of(app, copy)
-    return HelpState(asked=asked, labels=[column.label for column in columns], most=MOST_TEXT)
+    return HelpState(asked=help_of(app, copy), labels=_labels(app, caller, copy), most=MOST_TEXT)
 
 
 async def ask(
-    copy: KnownCopy, request: Annotated[Request, JsonBody(_Asked)], app: CurrentApp
+    copy: KnownCopy,
+    request: Annotated[Request, JsonBody(_Asked)],
+    app: CurrentApp,
+    caller: Caller,
 ) -> HelpState:
     """Ask for help with one's own copy; a request that is open already stays as it is."""
     asked = await read_json(request, _Asked, _BODY)
-    columns = await to_thread.run_sync(app.checks.of, copy.item)
-    labels = [column.label for column in columns]
+    labels = await to_thread.run_sync(_labels, app, caller, copy)
     if asked.label and asked.label not in labels:
         raise InvalidInput("There is no such question in this notebook.")
     if app.services.pool.find(copy.key) is None:
@@ -130,6 +131,12 @@ async def together(copy: KnownCopy, request: Request, app: CurrentApp, caller: C
     if not shared:
         return go_to(request, with_outcome(page_of(copy.item), "not-shared", copy.user))
     return go_to(request, f"/{live.key.url}")
+
+
+def _labels(app: HubApp, caller: Identity, copy: CopyOf) -> list[str]:
+    if app.items.shown(caller, copy) is None:
+        return []
+    return [column.label for column in app.checks.of(copy.item)]
 
 
 def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:

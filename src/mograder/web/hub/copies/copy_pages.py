@@ -64,6 +64,7 @@ async def reset_page(
             f"{copy.item} is not published any more, so there is nothing to begin anew from.",
             hint="Your own notebook stays as it is.",
         )
+    app.items.demand_visible(caller, copy.item)
     return page(
         request,
         "reset.html",

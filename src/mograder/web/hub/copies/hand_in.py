@@ -154,7 +154,7 @@ def late_at(app: HubApp, user: str, item: str, at: datetime) -> tuple[str, str]:
 async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> MissingWork:
     """Return what is missing in the notebook as it was saved last, and what being late costs."""
     saved = await app.copies.export(copy)
-    release = await to_thread.run_sync(app.items.find, copy.item)
+    release = await to_thread.run_sync(app.items.shown, caller, copy)
     unanswered = await _unanswered(app, copy, saved.data, release)
     return await to_thread.run_sync(_missing, app, copy, caller, unanswered)
 
@@ -191,7 +191,7 @@ async def submit(
         saved = await app.copies.export(copy)
         now = app.services.clock.now()  # comparing may take long when a whole class hands in
         report("Comparing it with what was handed out")
-        release = await to_thread.run_sync(app.items.find, copy.item)
+        release = await to_thread.run_sync(app.items.shown, caller, copy)
         tampering = await _tampering(app, copy, saved.data, release)
         report("Keeping your submission")
         kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, now, late)

@@ -13,6 +13,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report_html import has_our_elements_only, render_html
@@ -21,10 +22,11 @@ from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.launch_spec import script_of
+from mograder.sessions.session import CopyOf
 from mograder.store.course.course import read_notebook
-from mograder.store.releases.releases import Release
 from mograder.web.background import Report
 from mograder.web.hub.board.class_board import ClassBoard
+from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
     copy_in,
@@ -39,7 +41,7 @@ _SECONDS = 120.0
 
 
 async def validate(
-    user: str, a: str, request: Request, app: CurrentApp
+    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Annotated[Response, ValidationAnswer]:
     """Run a student's notebook against its checks, and return the result of each."""
 
@@ -48,7 +50,7 @@ async def validate(
         owner, item = copy.user, copy.item
         text = await to_thread.run_sync(_text, app, owner, item)
         await app.audit.record_foreign(request, owner, "validate", f"{owner}/{item}")
-        submission = await _submission(app, owner, item, text, report)
+        submission = await _submission(app, caller, copy, text, report)
         found = await app.services.validations.validate(owner, submission, report)
         put = app.services.workspaces.put_report
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
@@ -74,10 +76,10 @@ def _text(app: HubApp, user: Username, item: ItemName) -> str:
 
 
 async def _submission(
-    app: HubApp, user: Username, item: ItemName, text: str, report: Report
+    app: HubApp, caller: Identity, copy: CopyOf, text: str, report: Report
 ) -> Submission:
     """Return the input of a validation; packages and limits are the release's, as in a session."""
-    services = app.services
+    services, user, item = app.services, copy.user, copy.item
     settings = services.loaded.settings
     release = await to_thread.run_sync(services.releases.get, item)
     script = await to_thread.run_sync(script_of, release)
@@ -89,13 +91,14 @@ async def _submission(
         environment.directory,
         limits,
         min(_SECONDS, settings.defaults.timeout),
-        release=await to_thread.run_sync(_released, release),
+        release=await to_thread.run_sync(_released, app, caller, copy),
         folder=services.workspaces.directory(user, item),
         uid_slot=await to_thread.run_sync(services.state.slot_of, user),
     )
 
 
-def _released(release: Release | None) -> str | None:
+def _released(app: HubApp, caller: Identity, copy: CopyOf) -> str | None:
+    release = app.items.shown(caller, copy)
     return None if release is None else read_notebook(release.notebook)
 
 

@@ -72,7 +72,8 @@ class Items:
     """The published items, and each person's view of them; the methods block.
 
     ``is_active`` returns whether a session runs, ``taken`` is called with each copy that somebody
-    asked for, new or not.
+    asked for, new or not. ``came_from`` returns the digest of the release that a copy last came
+    from, "" for one that came from none.
     """
 
     releases: Releases
@@ -81,6 +82,7 @@ class Items:
     clock: Clock
     is_active: Callable[[SessionKey], bool]
     taken: Callable[[Username, ItemName], object]
+    came_from: Callable[[Username, ItemName], str]
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
         """Return all items that a person may see, now or at a time, in list order."""
@@ -119,6 +121,18 @@ class Items:
         if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
             raise rule.refusal(now)
 
+    def shown(self, identity: Identity, copy: CopyOf) -> Release | None:
+        """Return the release of a copy; None where the person may not learn what is in it.
+
+        A copy alone is no leave for an item that is hidden or not open yet: a student may have
+        uploaded a notebook of this name before there was a release.
+        """
+        release = self.releases.get(copy.item)
+        may = identity.role is Role.INSTRUCTOR or self.visibility.of(copy.item).visible(
+            self.clock.now()
+        )
+        return release if may or self.came_from(copy.user, copy.item) else None
+
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
@@ -131,7 +145,8 @@ class Items:
             self.demand_visible(identity, release.name)
             if others := self.workspaces.others(user, release):
                 note = _MADE_ANEW.format(release.name, ", ".join(others))
-        self.workspaces.ensure(user, release)
+            # Not for a copy that was there: its own session may have taken it away meanwhile.
+            self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, note
 
