@@ -105,8 +105,8 @@ deploy_from_afar() {
 use_network() {
   local name value
   while IFS='=' read -r name value; do
-    value="${value%\"}"
-    case "$name" in UV_* | SSL_CERT_* | *_PROXY | *_proxy) export "$name=${value#\"}" ;; esac
+    value="${value%[\"\']}"
+    case "$name" in UV_* | SSL_CERT_* | *_PROXY | *_proxy) export "$name=${value#[\"\']}" ;; esac
   done < <(grep -sE '^[A-Za-z_]+=' /etc/mograder/build.env || true)
   if [ -n "$index_url" ]; then export UV_DEFAULT_INDEX="$index_url"; fi
   if [ -n "$proxy" ]; then

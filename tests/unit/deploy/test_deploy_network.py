@@ -151,6 +151,21 @@ def test_a_proxy_reaches_every_program_by_its_own_names(tmp_path: Path) -> None:
     assert host.environment["no_proxy"] == "localhost,127.0.0.1,::1"
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("quote", ["", '"', "'"])
+def test_lines_that_an_administrator_has_quoted_are_read_as_systemd_does(
+    tmp_path: Path, quote: str
+) -> None:
+    kept = tmp_path / "etc/mograder/build.env"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(f"HTTPS_PROXY={quote}http://proxy.example:3128{quote}\n")
+    host = FakeHost(tmp_path)
+    ensure_network(host, InstallOptions())
+    said = bootstrap(tmp_path, "use_network; env", kept=kept).stdout.splitlines()
+    assert "https_proxy=http://proxy.example:3128" in said
+    assert host.environment["https_proxy"] == "http://proxy.example:3128"
+
+
 def test_other_lines_for_builds_stay(tmp_path: Path) -> None:
     env = tmp_path / "etc" / "mograder" / "build.env"
     env.parent.mkdir(parents=True)

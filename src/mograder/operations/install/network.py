@@ -72,7 +72,7 @@ def _use_proxy(host: Host) -> None:
     for line in host.text_of(BUILD_ENV).splitlines():
         name, _, value = line.partition("=")
         if name.upper() in _PROXIES:
-            value = value.removeprefix('"').removesuffix('"')
+            value = value.strip("\"'")
             host.environment |= {name.upper(): value, name.lower(): value}
 
 
