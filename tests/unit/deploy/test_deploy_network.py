@@ -186,6 +186,7 @@ def test_other_lines_for_builds_stay(tmp_path: Path) -> None:
         ("--ca-file", "/dev/null", "holds no certificate"),
         ("--session-domain", "s.example.net", "wildcard certificate"),
         ("--session-domain", "s.hub.example.org", "another domain"),
+        ("--session-domain", "s.Hub.Example.ORG", "another domain"),
         ("--remote-user", "$x", "variable of Caddy's"),
     ],
 )
@@ -270,6 +271,23 @@ def test_another_port_than_that_of_the_settings_is_refused(tmp_path: Path) -> No
     ensure_course(course(tmp_path, course_settings(options)), options)
     with pytest.raises(InvalidInput, match=r"is 8123, and --port is 8080.*--port 8123"):
         ensure_course(FakeHost(tmp_path), InstallOptions())
+
+
+def test_a_name_in_capitals_is_the_same(tmp_path: Path) -> None:
+    """Configurations have it in small letters; the site's own lines were left out."""
+    options = InstallOptions(
+        domain="Hub.Example.ORG",
+        internal_ca=True,
+        sso_proxy="10.0.3.7",
+        session_domain="Example.NET",
+    )
+    said = front_text(course(tmp_path, course_settings(options)), options)
+    assert "https://hub.example.org {\n\ttls internal\n\t@mograder_sso remote_ip 10.0.3.7" in said
+    assert "https://*.example.net {\n\ttls internal\n" in said
+    small = dataclasses.replace(options, domain="hub.example.org", session_domain="example.net")
+    host = FakeHost(tmp_path)
+    ensure_course(host, small)
+    assert "!!" not in host.text
 
 
 def test_sessions_get_origins_of_their_own(tmp_path: Path) -> None:

@@ -99,10 +99,10 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
                 as_account(host, "install", "-m", "640", str(new), str(path))
         return
     host.say("mograder.toml: there, and kept")
-    text = path.read_text("utf-8", "replace")
-    if options.domain and f"https://{options.domain}" not in text:
+    text = path.read_text("utf-8", "replace").lower()
+    if options.domain and f"https://{options.domain.lower()}" not in text:
         host.warn(f"see that [hub] public_url in it is https://{options.domain}")
-    if options.session_domain and f"{{session}}.{options.session_domain}" not in text:
+    if options.session_domain and f"{{session}}.{options.session_domain.lower()}" not in text:
         raise InvalidInput(
             f"[hub] session_url in {path} has to be "
             f'"https://{{session}}.{options.session_domain}"; write it there, and run this again.'

@@ -74,13 +74,14 @@ def demand_free_ports(host: Host, domain: str) -> None:
 def front_text(host: Host, options: InstallOptions) -> str:
     """Return the configuration of ``mograder hub proxy-config caddy``, with this site's lines."""
     user = options.remote_user or ("{http.vars.mograder_user}" if options.sso_proxy else "")
-    front = FrontOptions(
+    chosen = FrontOptions(
         domain=options.domain,
         user=user,
         session_certificate=options.session_certificate,
         session_key=options.session_key if options.session_certificate else "",
     )
-    text = caddy_config(front_of(load_settings(host.path(COURSE)), front))
+    front = front_of(load_settings(host.path(COURSE)), chosen)
+    text = caddy_config(front)
     own = []
     if options.internal_ca:
         own.append("\ttls internal\n")
@@ -89,9 +90,9 @@ def front_text(host: Host, options: InstallOptions) -> str:
         own.append(f"\t@mograder_sso remote_ip {options.sso_proxy}\n")
         header = f"{{http.request.header.{options.sso_header}}}"
         own.append(f"\tvars @mograder_sso mograder_user {header}\n")
-    site = f"https://{options.domain} {{\n"
+    site = f"{front.address} {{\n"
     text = text.replace(site, site + "".join(own))
-    if options.session_domain and not options.session_certificate:
-        site = f"https://*.{options.session_domain} {{\n"
+    if front.sessions is not None and options.session_domain and not options.session_certificate:
+        site = f"{front.sessions.origin('*')} {{\n"
         text = text.replace(site, site + "\ttls internal\n")
     return text

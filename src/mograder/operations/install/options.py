@@ -181,7 +181,7 @@ def _check_front(values: dict[str, str]) -> None:
 
 
 def _check_sessions(values: dict[str, str]) -> None:
-    domain, sessions = values.get("domain", ""), values.get("session-domain", "")
+    domain, sessions = (values.get(name, "").lower() for name in ("domain", "session-domain"))
     files = [values.get(name) for name in ("session-certificate", "session-key")]
     if not sessions:
         if any(files):
