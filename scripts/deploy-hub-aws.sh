@@ -51,14 +51,14 @@ find_wheel() {
   [ -x "$uv" ] || uv="$(command -v uv || true)"
   if [ -n "$uv" ]; then pip=("$uv" tool run -q pip); fi
   case "$mograder_version" in
-    git+*) "${pip[@]}" wheel -q --no-deps --wheel-dir "$scratch" "$mograder_version" </dev/null >&2 ;;
+    git+*) "${pip[@]}" wheel -q --no-deps --wheel-dir "$scratch" "$mograder_version" >&2 ;;
     https://*) curl -fsSL --proto '=https' --output-dir "$scratch" -O "$mograder_version" ;;
     ?*) cp "$mograder_version" "$scratch" ;;
     *) grep -qsx 'name = "mograder-hub"' "$source/pyproject.toml" || fail "This script belongs to no" \
         "checkout of mograder. Give its wheel file: --mograder-version mograder_hub-VERSION-….whl"
       step "Making a wheel of $source" >&2
-      if [ -n "$uv" ]; then "$uv" build -q --wheel --out-dir "$scratch" "$source" </dev/null >&2
-      else "${pip[@]}" wheel -q --no-deps --wheel-dir "$scratch" "$source" </dev/null >&2; fi ;;
+      if [ -n "$uv" ]; then "$uv" build -q --wheel --out-dir "$scratch" "$source" >&2
+      else "${pip[@]}" wheel -q --no-deps --wheel-dir "$scratch" "$source" >&2; fi ;;
   esac || fail "No wheel was made of ${mograder_version:-$source}; the reason is above." \
     "Install uv, or make the wheel elsewhere and give it with --mograder-version FILE."
   find "$scratch" -name 'mograder_hub-[0-9]*.whl' | grep . ||
@@ -130,7 +130,7 @@ bring_tools() {
   if ! python3 -c 'import ensurepip' 2>/dev/null; then
     say "installing python3-venv"
     { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends python3 python3-venv >/dev/null
-    } </dev/null || fail "apt could not install it; its output is above."
+    } || fail "apt could not install it; its output is above."
   fi
   if [ -x "$top/tools/bin/uv" ]; then say "there"; return; fi
   say "installing uv"
@@ -183,6 +183,7 @@ deploy_here() {
 
 main() {
   local here="" options="" words status=0 word
+  exec </dev/null # nothing here asks, and ssh would read what a loop around this script reads
   if [ "${1:-}" = --here ]; then # checked already; nothing beside a copy in /tmp may be run
     here=yes words="$(printf '%s\n' "${@:2}")"
   else

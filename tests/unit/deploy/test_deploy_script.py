@@ -119,6 +119,27 @@ def test_what_a_logins_own_files_print_is_never_taken_for_the_directory(
 
 
 @pytest.mark.full
+def test_a_loop_over_machines_reaches_all_of_them(ssh: Path, key: str, wheel: Path) -> None:
+    """As the real one, the fake ssh reads all of its input where nothing else is given to it."""
+    (ssh / "ssh").write_text(_FAKE_SSH.replace("case", "[ -f /dev/stdin ] || cat >/dev/null\ncase"))
+    command = f"bash {SCRIPT} --host $h --key {key} --mograder-version {wheel}"
+    done = subprocess.run(
+        ["bash", "-c", f"while read h; do {command}; done"],
+        input="one\ntwo\n",
+        capture_output=True,
+        text=True,
+        env={**outside(), "PATH": f"{ssh}:{os.environ['PATH']}", "SSH_LOG": str(ssh / "log")},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {word for call in asked(ssh) for word in call if "@" in word} == {
+        "ubuntu@one",
+        "ubuntu@two",
+    }
+
+
+@pytest.mark.full
 def test_b6_the_options_reach_the_machine(ssh: Path, key: str, wheel: Path) -> None:
     """B6, and the name that 0.3.16 gave the version."""
     wanted = ("--volume", "/dev/xvdf", "--mograder-source", str(wheel), "--user", "admin")
