@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.files import save_private
+from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import existing_book, marker_name
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
@@ -155,7 +155,7 @@ def _tell_unknown_due(terms: Terms) -> None:
 def _write_csv(path: Path, grades: Sequence[StudentGrade]) -> None:
     with suppress(OSError):  # told when the file is written
         path.parent.mkdir(parents=True, exist_ok=True)
-    save_private(path, assignment_csv(list(grades), filled=True))
+    save_file(path, assignment_csv(list(grades), filled=True))
     click.echo(f"Grades written to {path}")
 
 

@@ -41,17 +41,21 @@ def write_private(path: Path, text: str, content: str = "") -> None:
 
     Raises: :class:`InvalidInput` if it cannot be written.
     """
-    save_private(path, text)
+    save_file(path, text)
     click.echo(f"Wrote {path}{f': {content}' if content else ''}.", err=True)
 
 
-def save_private(path: Path, text: str) -> None:
-    """Write a file for its owner only.
+def save_file(path: Path, text: str, mode: int = _PRIVATE) -> None:
+    """Write a file that a person named: replace a plain one, and write into a device or a pipe.
 
     Raises: :class:`InvalidInput` if it cannot be written.
     """
     try:
-        atomic_write(path, text.encode(), _PRIVATE)
+        if path.exists() and not path.is_file():
+            path.write_bytes(text.encode())
+        else:
+            # The target of a link: root would replace the link /dev/stdout itself.
+            atomic_write(path.resolve(), text.encode(), mode)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror}.",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -279,6 +281,23 @@ def test_export_writes_what_the_uploads_read(graded: Path, course: Path) -> None
 def test_a_file_in_a_directory_that_is_not_there_is_told(command: str) -> None:
     told = cli(command, "tables/A1.csv", status=2).err
     assert "Error: tables/A1.csv cannot be written: No such file or directory.\n" in told
+
+
+@pytest.mark.usefixtures("graded")
+def test_a_pipe_is_written_to_and_a_link_stays(course: Path) -> None:
+    """As root a device such as /dev/null was replaced by a file."""
+    pipe, link = course / "pipe", course / "link.csv"
+    os.mkfifo(pipe)
+    link.symlink_to("marks.csv")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text)
+        cli("gradebook export A1 -o pipe")
+        marks = read.result(timeout=10)
+    assert marks == cli("gradebook export A1").out
+    assert pipe.is_fifo()
+    cli("gradebook export A1 -o link.csv")
+    assert link.is_symlink()
+    assert (course / "marks.csv").read_text() == marks
 
 
 def test_check_ends_with_1_for_damage_only(course: Path) -> None:

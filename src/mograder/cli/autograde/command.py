@@ -13,6 +13,7 @@ import click
 
 from mograder.cli.autograde.output import Output, answer_of, preview_json, preview_lines, verify
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
+from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import changed_book
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
@@ -26,7 +27,6 @@ from mograder.grading.results.result_row import render_csv
 from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
 from mograder.notebook.integrity.screening import denied_by
-from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import GradingRun
 
@@ -341,6 +341,6 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
 def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
     """Write the table of the submissions; several assignments have one below the other."""
     tables = (render_csv(each.rows, each.columns) for each in done)
-    atomic_write(file, "\r\n".join(tables).encode())
+    save_file(file, "\r\n".join(tables), 0o644)
     output.say("")
     output.say(f"CSV written to {file}")
