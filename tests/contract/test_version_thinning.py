@@ -172,6 +172,32 @@ def test_a_flood_costs_bounded_room_and_only_middle_versions(
     assert thinning.due(begin + 2 * MINUTE, 10) == ()
 
 
+def test_a_version_of_a_flood_that_is_thinned_meanwhile_can_be_read(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the newest one's place, and builds on what that built on, which may go."""
+    for module in (versions, version_thinning):
+        monkeypatch.setattr(module, "MOST_VERSIONS", 20)
+    kept, thinning = Versions(engine), Thinning(engine)
+    for number in range(41):
+        at = NOW + number * timedelta(milliseconds=10)
+        kept.record("anna", "A1", b"flood %d\n" % number, Origin.EDITOR, at)
+    link, removed = versions.Versions._link, list[int]()
+
+    def late(*given: object, **more: bool) -> object:
+        found = link(*given, **more)  # type: ignore[arg-type]
+        if not removed:
+            removed.append(thinning.thin(1, NOW + HOUR).removed)
+        return found
+
+    monkeypatch.setattr(versions.Versions, "_link", late)
+    fresh = kept.record("anna", "A1", b"mine\n", Origin.EDITOR, NOW + HOUR)
+    assert removed[0] > 20
+    for each in kept.all("anna", "A1"):
+        kept.text("anna", "A1", each.number)
+    assert kept.text("anna", "A1", fresh.number) == b"mine\n"
+
+
 def test_large_texts_cost_bounded_room(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (versions, version_thinning):
         monkeypatch.setattr(module, "MOST_BYTES", 100_000)

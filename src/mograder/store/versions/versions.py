@@ -41,7 +41,7 @@ _FULL = 2
 """At so many times the most, a new version takes the newest one's place until they are thinned."""
 
 _ATTEMPTS = 20
-"""How often a version is added anew because another hub has added one at the same time."""
+"""How often a version is added anew because the copy's versions changed at the same time."""
 
 _CACHED = 32_000_000
 """Most bytes of the newest texts that are held in memory."""
@@ -107,12 +107,14 @@ class _Lock:
 class _Addition:
     """A version to be added by a group commit; ``outcome`` is set by it.
 
-    ``newest`` is the newest version before it, which it replaces with ``replaces``. ``outcome`` is
-    True once the version is stored, False if another hub has added one meanwhile.
+    ``newest`` is the newest version before it, which it replaces with ``replaces``, and ``kept``
+    how many there are. ``outcome`` is True once the version is stored, False if another hub has
+    added one meanwhile, or some were removed: it may build on one of them.
     """
 
     copy: int
     newest: int
+    kept: int
     row: dict[str, Any]
     replaces: bool
     outcome: bool | MograderError = field(default=False)
@@ -274,10 +276,10 @@ class Versions:
         row: dict[str, Any],
         text: bytes,
     ) -> bool:
-        """Add a version; return False if another hub has added one meanwhile."""
+        """Add a version; return False if the copy's versions have changed meanwhile."""
         replaces = copy.version is not None and _replaces(copy, row["origin"])
         link = self._link(copy, text, replaces=replaces)
-        addition = _Addition(copy.copy, copy.newest, row | link.columns, replaces)
+        addition = _Addition(copy.copy, copy.newest, copy.kept, row | link.columns, replaces)
         self._additions.add(addition)
         if isinstance(addition.outcome, MograderError):
             raise addition.outcome
@@ -398,6 +400,7 @@ _COUNT = (
     .where(
         version_copies.c.copy == bindparam("which"),
         version_copies.c.newest == bindparam("expected"),
+        version_copies.c.kept == bindparam("before"),
     )
     .values(
         newest=bindparam("following"),
@@ -410,7 +413,7 @@ _COUNT = (
 
 
 def _insert(connection: Connection, addition: _Addition) -> bool:
-    """Add one version; return False if the newest one is not the expected one."""
+    """Add one version; return False if the copy's versions are not the expected ones."""
     old = {"which": addition.copy, "old": addition.newest}
     freed = 0
     if addition.replaces:
@@ -418,6 +421,7 @@ def _insert(connection: Connection, addition: _Addition) -> bool:
     counted = {
         "which": addition.copy,
         "expected": addition.newest,
+        "before": addition.kept,
         "following": addition.row["number"],
         "at": addition.row["saved"],
         "came_from": addition.row["release"],
