@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,25 @@ async def test_the_status_never_loses_the_submission(hub: Hub) -> None:
     home = (await see(hub, "/")).text
     assert "<strong>Handed in</strong>" in home
     assert "hand in again?" not in home, "submissions have ended"
+
+
+async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_submission(
+    hub: Hub,
+) -> None:
+    """The file of a copy that was reset is as old as the release."""
+    notebook = await begin(hub)
+    now = hub.clock.now().timestamp()
+    os.utime(hub.course / "hub-release" / "A1" / "A1.py", (now - 86_400, now - 86_400))
+    os.utime(notebook, (now, now))
+    await ask(hub, "POST", "/submit/alice/A1")
+    hub.clock.advance(60)
+    await ask(hub, "POST", "/reset/alice/A1")
+    told = (await ask(hub, "GET", "/standing/alice/A1")).json()
+    assert (told["edited"], told["hand_in"]) == (True, True)
+    assert told["saved"] == hub.clock.now().timestamp()
+    home = (await see(hub, "/")).text
+    assert "edited since: hand in again?" in home
+    assert ">submitted</span>" not in home
 
 
 async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub) -> None:

@@ -89,7 +89,9 @@ class CopyListing:
         submitted: FileInfo | None,
         uploaded: FileInfo | None,
     ) -> CopyState:
-        if submitted is not None and submitted.modified_ns >= notebook.modified_ns:
+        # The file of a copy that was made anew has the release's time, and the marker that of now.
+        changed = max(notebook.modified_ns, uploaded.modified_ns if uploaded else 0)
+        if submitted is not None and submitted.modified_ns >= changed:
             return CopyState.SUBMITTED
         exported = self._look(user, item, ".exported")
         if exported is not None and exported.modified_ns >= notebook.modified_ns:
