@@ -131,6 +131,27 @@ async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_sub
     assert ">submitted</span>" not in home
 
 
+async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submitted(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = await begin(hub)
+    now = hub.clock.now().timestamp()
+    for each, at in ((notebook, now), (notebook.with_name(".uploaded"), now - 60)):
+        os.utime(each, (at, at))
+
+    async def slow(*_: object, **_more: object) -> Tampering:
+        notebook.write_text(OTHER)
+        os.utime(notebook, (now + 1, now + 1))
+        return UNTOUCHED
+
+    monkeypatch.setattr(Copies, "compare", slow)
+    assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
+    home = (await see(hub, "/")).text
+    assert ">submitted</span>" not in home
+    assert "edited since: hand in again?" in home
+
+
 async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub) -> None:
     notebook = await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")

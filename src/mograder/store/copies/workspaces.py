@@ -326,10 +326,10 @@ class Workspaces:
             self._make(user, item)
             self._mark(user, item, _EXPORTED, modified_ns=modified_ns, needed=True)
 
-    def mark_submitted(self, user: Username, item: ItemName) -> None:
-        """Record that the student submitted the notebook on the hub."""
+    def mark_submitted(self, user: Username, item: ItemName, modified_ns: int) -> None:
+        """Record that the student submitted the notebook on the hub, as it was at that time."""
         with self._lock(user, item):
-            self._mark(user, item, _SUBMITTED)
+            self._mark(user, item, _SUBMITTED, modified_ns=modified_ns)
 
     def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
         """Return the earlier versions in the workspace, the newest first."""

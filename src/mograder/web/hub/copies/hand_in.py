@@ -31,6 +31,7 @@ from mograder.processes.notebook_calls import compare, find_unanswered
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Kept, Terms
@@ -194,7 +195,7 @@ async def submit(
         release = await to_thread.run_sync(app.items.shown, caller, copy)
         tampering = await _tampering(app, copy, saved.data, release)
         report("Keeping your submission")
-        kept = await to_thread.run_sync(_keep, app, caller, copy, saved.data, now, late)
+        kept = await to_thread.run_sync(_keep, app, caller, copy, saved, now, late)
         await app.audit.record(request, "submit", str(copy))
         app.notifier.notify(copy.user, Part.COPIES)
         if not kept.counts:
@@ -216,7 +217,7 @@ async def submit(
 
 
 def _keep(
-    app: HubApp, caller: Identity, copy: CopyOf, data: bytes, now: datetime, late: str
+    app: HubApp, caller: Identity, copy: CopyOf, saved: Saved, now: datetime, late: str
 ) -> Kept:
     own = app.dates.own(copy.item, copy.user)
     if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
@@ -225,9 +226,10 @@ def _keep(
             hint="Ask your instructor if you should have more time.",
         )
     terms = Terms(due=own.due, replace=late == "replace")
-    kept = app.submissions.add(copy.user, copy.item, data, now, terms)
-    if kept.counts:
-        app.services.workspaces.mark_submitted(copy.user, copy.item)
+    kept = app.submissions.add(copy.user, copy.item, saved.data, now, terms)
+    if kept.counts:  # what was saved while it was compared is not in it
+        at = max(saved.modified_ns, int(now.timestamp() * 1e9))
+        app.services.workspaces.mark_submitted(copy.user, copy.item, at)
     return kept
 
 
