@@ -21,6 +21,7 @@ from mograder.notebook.writing import CellToWrite, write_marimo
 _MOST_CELLS = 5000
 _OPTIONS = {"column": int, "disabled": bool, "hide_code": bool, "expand_output": bool}
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _NOT_SAVED = "This is not what marimo's page saves."
 
 
@@ -122,7 +123,8 @@ def _list(read: Mapping[str, object], key: str) -> list[object]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput(_NOT_SAVED)
-    return value.replace("\0", "\ufffd")  # Python reads no text with null characters
+    # Python reads no text with null characters, and no file holds half a surrogate pair.
+    return _NO_TEXT.sub("\ufffd", value)
 
 
 def _name(name: str) -> str:
