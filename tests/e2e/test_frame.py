@@ -204,6 +204,28 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         assert await tab.page.locator("#bar").evaluate("bar => bar.clientHeight") < 45, "one row"
 
 
+@pytest.mark.parametrize("how", ["Escape", "Validate"])
+async def test_the_question_before_handing_in_can_be_left_by_other_ways_and_is_asked_again(
+    scene: Framed, how: str
+) -> None:
+    tab = await scene.open()
+    hand_in = tab.page.get_by_role("button", name="Hand in", exact=True)
+    panel, now = tab.page.get_by_role("complementary"), "Hand in all the same"
+    await hand_in.click()
+    await expect(panel).to_be_focused()
+    if how == "Escape":
+        await tab.page.keyboard.press("Escape")
+        await expect(panel).to_be_hidden()
+    else:
+        await tab.page.get_by_role("button", name=how).click()
+        await expect(panel.locator(".verdict")).to_be_visible()
+        await expect(panel.get_by_role("button", name=now)).to_have_count(0)
+        await expect(tab.said).not_to_have_text("")
+    await hand_in.click()
+    await panel.get_by_role("button", name=now).click()
+    await expect(tab.said).to_contain_text("A1 was handed in as it was saved last.")
+
+
 async def test_a_failure_is_a_sentence(scene: Framed) -> None:
     tab = await scene.open()
 

@@ -20,7 +20,7 @@ export async function hand_in(button, panel, say, open) {
     say("");
     open();
   });
-  say(where ? button.dataset.doing : "");
+  if (where) say(button.dataset.doing);
   return where;
 }
 

@@ -259,7 +259,9 @@ on("submit", async (button) => {
 
 on("validate", async (button) => {
   const { read } = await import("./frame-panel.js"); // most who open a notebook do not validate it
-  panel.lastElementChild.replaceChildren(...(await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point)));
+  const found = await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point);
+  of("close").click(); // answers what was asked there
+  panel.lastElementChild.replaceChildren(...found);
   say(panel.querySelector(".verdict p").textContent, true);
   open_panel();
 });
@@ -280,7 +282,7 @@ function close_panel() {
 }
 
 of("close").addEventListener("click", close_panel);
-panel.addEventListener("keydown", (event) => event.key === "Escape" && close_panel());
+panel.addEventListener("keydown", (event) => event.key === "Escape" && of("close").click());
 
 // ---- the bar itself
 
