@@ -18,6 +18,7 @@ from playwright.async_api import Page, Route, expect
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
 from tests.e2e.test_accessibility import violations
 from tests.support.browser import People, notebook
 from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
@@ -428,6 +429,24 @@ async def test_a_hub_that_is_away_or_a_front_in_its_place_is_no_end(scene: Frame
         await tab.page.unroute("**/standing/**")
     assert (await (await told.value).json())["state"] == "running"
     assert await tab.ended.count() == 0
+
+
+async def test_news_come_again_after_a_front_has_answered_in_the_hubs_place(scene: Framed) -> None:
+    """A browser gives a stream up for good when it is answered by anything else."""
+    tab, away = await scene.open(), True
+
+    async def answer(route: Route) -> None:
+        await (route.fulfill(status=502, body="Bad Gateway") if away else route.continue_())
+
+    await tab.page.route("**/events?*", answer)
+    async with tab.page.expect_response("**/events?*"):
+        await tab.page.reload()
+    away = False
+    async with tab.page.expect_response("**/events?*") as again:
+        pass
+    assert (await again.value).ok
+    await scene.hub.pool.stop(SessionKey("alice", ITEM, Mode.EDIT))
+    await expect(tab.ended).to_be_visible()
 
 
 async def test_a_crashs_last_words_are_shown_as_text(scene: Framed) -> None:
