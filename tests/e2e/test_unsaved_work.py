@@ -196,6 +196,63 @@ async def test_a_hub_that_is_away_gets_it_when_it_is_back(scene: Framed) -> None
     assert len(kept(scene)) == 1
 
 
+async def test_work_that_came_too_slowly_is_sent_again(scene: Framed) -> None:
+    tab = await scene.open()
+    await save(tab, "later = 1", 503)
+    slow = True
+
+    async def refuse(route: Route) -> None:
+        if not slow:
+            return await route.continue_()
+        told = {"detail": "This form came too slowly."}
+        return await route.fulfill(status=408, json=told, headers={"x-request-id": "1"})
+
+    await tab.page.route("**/unsaved/**", refuse)
+    async with tab.page.expect_response("**/unsaved/**"):
+        await scene.hub.pool.stop(_KEY)
+    slow = False
+    await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
+    assert len(kept(scene)) == 1
+
+
+async def test_what_another_tab_saves_does_not_take_its_place(scene: Framed) -> None:
+    tab = await scene.open()
+    other = await scene.show(tab.person, f"/edit/user/alice/{ITEM}/")
+    await save(tab, "first = 1", 503)
+    await stored(tab, 1)
+    await save(other, "second = 2", 503)
+    await save(other, "second = 3", 200)
+    await expect(other.page.locator("#saved")).to_contain_text("Saved ")
+    await other.page.close()
+    await scene.hub.pool.stop(_KEY)
+    await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
+    [text] = kept(scene)
+    assert "first = 1" in text
+
+
+async def test_work_that_was_left_stays_until_the_hub_has_it(scene: Framed) -> None:
+    tab = await scene.open()
+    await save(tab, "first = 1", 503)
+    await stored(tab, 1)
+    await tab.page.goto("about:blank")
+    away = True
+
+    async def refuse(route: Route) -> None:
+        await (route.abort() if away else route.continue_())
+
+    await tab.person.context.route("**/unsaved/**", refuse)
+    again = await scene.show(tab.person, f"/edit/user/alice/{ITEM}/")
+    await save(again, "second = 2", 503)
+    await save(again, "second = 3", 200)
+    away = False
+    offer = again.page.locator("#kept")
+    await expect(offer).to_contain_text("not saved (")
+    [text] = kept(scene)
+    assert "first = 1" in text
+    await offer.get_by_role("button", name="Discard").press("Enter")
+    await stored(again, 0)
+
+
 async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again(
     scene: Framed, artifacts: Path
 ) -> None:

@@ -1,20 +1,23 @@
 // Keeps work that the notebook's page could not save in this browser, until its owner has put it back
 // or discarded it, or the page has saved it after all. The hub makes a version of it as soon as it can, once
 // the session has ended or the notebook is opened again, and leaves the notebook as it is. The text comes
-// from the frame and may be anything: it is bounded, the newest takes the place of the one before, it goes
-// to its reader's own notebook only, and none of it is shown here.
+// from the frame and may be anything: it is bounded, the newest takes the place of the page's one before, it
+// goes to its reader's own notebook only, and none of it is shown here. What another page of the notebook
+// left stays until the hub has it.
 
 import { moment, reason, word } from "./words.js";
 
 const MOST = 2000000; // characters
 const WRITE_MS = 500;
 const AGAIN_MS = 10000;
+const LATER = [408, 409, 429];
+const USELESS = [400, 413]; // no version can be made of it, at any time
 
 const { unsaved: address, versions } = document.body.dataset;
 const key = `mograder-unsaved:${address}`;
 const page = String(Math.random()).slice(2);
 const ended = document.getElementById("ended");
-let newest = null, written = null, due = 0, sending = false;
+let newest = null, written = null, shown = null, due = 0, sending = false;
 
 const style = document.createElement("link");
 style.rel = "stylesheet";
@@ -33,16 +36,30 @@ function write() {
   due = 0;
   if (newest === written) return;
   written = newest;
-  try {
-    if (newest) localStorage.setItem(key, JSON.stringify({ page, at: Date.now(), body: newest }));
-    else if (read()?.page === page) localStorage.removeItem(key);
-  } catch { /* the browser's storage is full or off: it stays in this page only */ }
+  const others = read().filter((each) => each.page !== page && !(newest && each.sent));
+  store(newest ? [...others, { page, at: Date.now(), body: newest }] : others);
   due = setTimeout(write, WRITE_MS);
 }
 
+// What is kept of each page; `sent` once it is a version.
 function read() {
-  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
+  try {
+    return [JSON.parse(localStorage.getItem(key)) ?? []].flat();
+  } catch {
+    return [];
+  }
 }
+
+function store(all) {
+  try {
+    if (all.length) localStorage.setItem(key, JSON.stringify(all));
+    else localStorage.removeItem(key);
+  } catch { /* the browser's storage is full or off: it stays in this page only */ }
+}
+
+const same = (one) => (each) => each.page === one.page && each.at === one.at;
+const has = (kept) => read().some(same(kept));
+const change = (kept, ...by) => store(read().flatMap((each) => (same(kept)(each) ? by : [each])));
 
 const post = (to, body) => {
   const headers = { Accept: "application/json", "Content-Type": "application/json" };
@@ -51,21 +68,25 @@ const post = (to, body) => {
 
 export async function offer() {
   write();
-  const kept = read();
+  // What this page is about to save is no older work, until the session has ended.
+  const all = read().filter((each) => each.page !== page || !ended.hidden);
+  const kept = all.find((each) => each.page === page) ?? all.find((each) => !each.sent) ?? all[0];
   if (typeof kept?.body !== "string" || sending) return;
   sending = true;
   const answer = await post(address, kept.body);
   sending = false;
   const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
-  if (!ours || answer.status > 499) return setTimeout(offer, AGAIN_MS);
+  if (!ours || answer.status > 499 || LATER.includes(answer.status)) return setTimeout(offer, AGAIN_MS);
   if (answer.status === 403) return; // kept until its owner signs in
-  if (read()?.at !== kept.at) return offer();
+  if (!has(kept)) return offer();
   if (!answer.ok) {
-    localStorage.removeItem(key);
+    if (USELESS.includes(answer.status)) change(kept);
     return tell(word("unkept", "", await reason(answer)));
   }
   const { number, lines } = await answer.json();
-  if (number === null) return localStorage.removeItem(key);
+  if (number === null) return forget(kept);
+  change(kept, { ...kept, sent: true });
+  shown = kept;
   const said = word(lines === 1 ? "keptOne" : "kept", lines, moment(kept.at / 1000));
   choose(kept, said, Object.assign(document.createElement("a"), {
     href: `${versions}/${number}?to=now`,
@@ -79,8 +100,8 @@ export async function offer() {
 function choose(kept, said, show) {
   const put = button("put", () => (ended.hidden ? sure() : act()));
   const discard = button("discard", () => {
-    forget(kept);
     place.remove();
+    forget(kept);
   });
   const sure = () => {
     const now = button("putNow", act);
@@ -94,7 +115,7 @@ function choose(kept, said, show) {
     tell(word("putting"));
     const answer = await post(`${address}/put`, kept.body);
     if (answer?.ok) {
-      forget(kept);
+      change(kept);
       return location.assign(ended.querySelector("a").href);
     }
     tell(word("unput", "", answer ? await reason(answer) : word("unreachable")), show, discard);
@@ -102,7 +123,10 @@ function choose(kept, said, show) {
   tell(said, put, show, discard);
 }
 
-const forget = (kept) => read()?.at === kept.at && localStorage.removeItem(key);
+function forget(kept) {
+  change(kept);
+  if (read().length) offer();
+}
 
 const place = document.createElement("p"), text = document.createElement("span");
 place.id = "kept";
@@ -122,4 +146,4 @@ function button(name, act) {
 }
 
 addEventListener("pagehide", write);
-addEventListener("storage", (event) => event.key === key && event.newValue === null && place.remove());
+addEventListener("storage", (event) => event.key === key && shown && !has(shown) && place.remove());
