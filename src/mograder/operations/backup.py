@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from mograder import __version__
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
 from mograder.core.files.atomic_file import move_file
-from mograder.core.files.disk import explained_when_full
 from mograder.core.log import printable
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.single_flight import Progress
@@ -128,15 +127,20 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
         )
     temporary = target.with_name(f".{target.name}.partial")
     temporary.unlink(missing_ok=True)
-    with explained_when_full():
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                made = write_backup(loaded, file, report)
-            move_file(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            made = write_backup(loaded, file, report)
+        move_file(temporary, target)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and is_disk_full(error):
+            places = f"{target.parent} or {tempfile.gettempdir()}"
+            raise Busy(
+                f"There was no room for the backup: the disk of {places} is full.",
+                hint="Free some space there. Databases are copied to the second one first.",
+            ) from error
+        raise
     return made
 
 

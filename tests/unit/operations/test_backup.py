@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 from typing_extensions import Buffer
 
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.operations import backup
 from mograder.operations.archive import HEADER, MANIFEST, verify
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
@@ -271,6 +272,19 @@ def test_a_backup_that_cannot_be_written_is_no_file_that_was_left_out(course: Pa
     (course / "hub-notebooks/alice/A1/data").write_bytes(random.Random(1).randbytes(500_000))
     with pytest.raises(OSError, match="No space"):
         write_backup(loaded(course), _FullDisk(), quiet)
+
+
+def test_the_disk_that_is_full_is_named(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the hub's, which a backup does not write to."""
+    data = random.Random(1).randbytes(500_000)
+    (course / "hub-notebooks/alice/A1/data").write_bytes(data)
+    real = backup.write_backup
+    monkeypatch.setattr(backup, "write_backup", lambda it, _, say: real(it, _FullDisk(), say))
+    with pytest.raises(Busy, match=re.escape(f"the disk of {tmp_path} or ")):
+        back_up(loaded(course), tmp_path / "backup", quiet)
+    assert [path.name for path in tmp_path.iterdir()] == [course.name]
 
 
 def test_b21_work_on_a_volume_of_its_own_is_in_it_and_goes_back_there(

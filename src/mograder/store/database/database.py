@@ -308,7 +308,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
             # No -wal and -shm files, so that the copy can be read without write permission.
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise in_words(error, path) from error
+        raise in_words(error, target if "is full" in str(error) else path) from error
     with target.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
 
