@@ -5,7 +5,7 @@ B70, B113, compatibility-0.3.16.md 7.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
@@ -126,10 +126,20 @@ def copy_support(
         elif stage.differs(source, name):
             text = f"{Path(target) / name}:1: it is newer than the source's and not replaced."
             lines.append(Line(Step.ADVICE, f"{text} Remove it to take {shown(source)}."))
-    # The old release may hold a copy of the source still.
+    return [*lines, *_left_from_before(item, names, stage, target)]
+
+
+def _left_from_before(
+    item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
+) -> Iterator[Line]:
+    """Yield a line for each file that only the old release had: students still get it."""
     files = belongings(stage.path).files
     refuse(solutions_in({str(Path(target) / name): stage.path / name for name in files}))
-    return lines
+    known = {*names, *(notebook.name for notebook in item.notebooks)}
+    for name in files:
+        if name not in known:
+            text = f"{Path(target) / name}:1: students get it, though it is not the source's."
+            yield Line(Step.ADVICE, f"{text} Remove it if they should not.")
 
 
 def _mode(name: str, options: GenerateOptions) -> str | None:

@@ -382,6 +382,21 @@ async def test_a_copy_of_the_source_stays_and_is_refused_in_the_old_release(
     assert (course / "release/A1/A1.py").read_bytes() == before
 
 
+@pytest.mark.parametrize("lecture", [False, True])
+async def test_what_the_source_has_no_longer_stays_and_is_told(course: Path, lecture: bool) -> None:
+    if lecture:
+        shutil.copy(EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py", "source/A1/A1.py")
+    for name in ("a.csv", "b.csv"):
+        (course / "source/A1" / name).write_text("1")
+    (outcome,) = await make(course, Script(), lecture=lecture)
+    assert "students get it" not in " ".join(lines(outcome))
+    (course / "source/A1/a.csv").unlink()
+    (outcome,) = await make(course, Script(), lecture=lecture)
+    told = "release/A1/a.csv:1: students get it, though it is not the source's."
+    found = [line for line in lines(outcome) if "students get it" in line]
+    assert found == [f"ADVICE: {told} Remove it if they should not."]
+
+
 @pytest.mark.parametrize("block", ["SOLUTION", "HIDDEN TESTS"])
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_a_folder_that_only_a_block_names_is_part_of_it_and_left_out(
