@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Collection, Iterator
+from urllib.parse import unquote
 
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
 from mograder.notebook.findings import Finding, refuse
@@ -20,11 +21,20 @@ from mograder.notebook.references import app_call, named_by
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.solution_markers import find_blocks
 
-_LINK = re.compile(
-    r"""(?P<before>\]\([ ]?<?|\]:[ ]<?|\bhref=\\?["'])(?:\.\./|\./)?"""
-    r"""(?P<name>[^/()<>\s"'\\]+)/(?P=name)\.py(?P<rest>[#?][^)>\s"'\\]*)?(?=[)>\s"'\\]|\Z)"""
+_ADDRESS = (
+    r"""(?P<before>%s)(?:\.\./|\./)?(?P<name>%s)/(?P=name)\.py"""
+    r"""(?P<rest>[#?][^)>\s"'\\]*)?(?=[)>\s"'\\]|\Z)"""
 )
-"""The address in ``[text](…)``, ``[text]: …`` and ``href="…"``."""
+_LINKS = tuple(
+    re.compile(_ADDRESS % each)
+    for each in (
+        (r"\]\([ ]?|\]:[ ]", r"""[^/()<>\s"'\\]+"""),
+        (r"\]\([ ]?<|\]:[ ]<", r"[^/<>\n\\]+"),
+        (r"""\bhref=\\?["']""", r"""[^/<>\n"'\\]+"""),
+    )
+)
+"""The address in ``[text](…)`` and ``[text]: …``, the same in angle brackets, and ``href="…"``:
+only these two may hold spaces and brackets."""
 _UP = "../../../../"
 _MARK = "\ufeff"
 _NO_BLOCKS = "It would be published. Make an assignment of it, or remove the block."
@@ -63,7 +73,9 @@ def to_lecture(
 
 def linked_items(text: str) -> tuple[str, ...]:
     """Return the names that the notebook links to, each once, in order."""
-    return tuple(dict.fromkeys(found["name"] for found in _LINK.finditer(text)))
+    found = (each for link in _LINKS for each in link.finditer(text))
+    ordered = sorted(found, key=lambda each: each.start())
+    return tuple(dict.fromkeys(unquote(each["name"]) for each in ordered))
 
 
 def mode_by_initial(name: str) -> str | None:
@@ -73,13 +85,15 @@ def mode_by_initial(name: str) -> str | None:
 
 def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iterator[LineEdit]:
     def on_the_hub(found: re.Match[str]) -> str:
-        mode = mode_of(found["name"])
+        mode = mode_of(unquote(found["name"]))
         if mode is None:
             return found[0]
         return f"{found['before']}{_UP}{mode}/{found['name']}/{found['rest'] or ''}"
 
     for number, line in enumerate(lines, start=1):
-        changed = _LINK.sub(on_the_hub, line)
+        changed = line
+        for link in _LINKS:
+            changed = link.sub(on_the_hub, changed)
         if changed != line:
             yield LineEdit(number, number, (changed.rstrip("\r\n"),))
 

@@ -56,6 +56,9 @@ def test_a_link_works_below_every_prefix(base: str, name: str, mode: str) -> Non
         ("[a](../L2/L2.py) [b](../A2/A2.py)", "[a](../../../../run/L2/) [b](../../../../edit/A2/)"),
         ("[x]: ../L2/L2.py", "[x]: ../../../../run/L2/"),
         ('<a href="../L2/L2.py">', '<a href="../../../../run/L2/">'),
+        ("[x](<../L 2 (b)/L 2 (b).py>)", "[x](<../../../../run/L 2 (b)/>)"),
+        ("[x](../A%202/A%202.py)", "[x](../../../../edit/A%202/)"),
+        ('<a href="../L 2 (b)/L 2 (b).py">', '<a href="../../../../run/L 2 (b)/">'),
     ],
 )
 def test_a_link_to_a_notebook_becomes_one_to_its_page(before: str, after: str) -> None:
@@ -76,6 +79,7 @@ def test_another_link_stays(markdown: str) -> None:
 def test_linked_items_are_told_once_each() -> None:
     text = "[x](../L2/L2.py) [y](../A1/A1.py) [z](../L2/L2.py)"
     assert linked_items(text) == ("L2", "A1")
+    assert linked_items("[x](<../Ü 1/Ü 1.py>) [y](../%C3%9C%201/%C3%9C%201.py)") == ("Ü 1",)
 
 
 @pytest.mark.parametrize(
