@@ -43,6 +43,7 @@ M = TypeVar("M", bound=BaseModel)
 
 STATE = ".mograder"
 _LARGEST_RECORD = 20_000_000
+_LARGEST_DOCUMENT = 128_000_000
 _EARLIER = re.compile(r"\.bak\.\d{8}T\d{6}(-\d+)?\Z")
 _MOST_LOOKED_AT = 200
 
@@ -246,6 +247,13 @@ class StudentFolder:
         """Return the paths of the fetched feedback documents, in the server's order."""
         place = self._feedback(folder)
         return tuple(sorted(path for path in place.glob("*/*") if path.is_file()))
+
+    def document(self, path: Path) -> bytes:
+        """Return the bytes of a fetched document. Raises: NotFound, TooLarge, InvalidInput."""
+        data = _bytes(path, _LARGEST_DOCUMENT)
+        if data is None:
+            raise NotFound("This document was fetched anew.", hint="Open the feedback again.")
+        return data
 
     def known(self, shape: type[M]) -> M | None:
         """Return the server's last answer about this course; None if missing or invalid."""

@@ -27,7 +27,6 @@ _OWN_SCRIPTS = (
     "blob:; font-src https: data:; media-src data: blob:; connect-src https: data: blob:"
 )
 _PAGE, _TEXT = ("text/html; charset=utf-8", "text/plain; charset=utf-8")
-_LARGEST_DOCUMENT = 64_000_000
 MARKUP, PLAIN = (".html", ".htm"), (".txt", ".md", ".csv")
 """File name endings of feedback that a page shows; other files can only be downloaded."""
 
@@ -206,12 +205,8 @@ async def _document(request: Request) -> tuple[Path, bytes]:
     if number >= len(line.documents):
         raise NotFound("There is no such document.")
     found = line.documents[number]
-    return found, await to_thread.run_sync(_read, found)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_LARGEST_DOCUMENT)
+    folder = student_app(request).course.folder
+    return found, await to_thread.run_sync(folder.document, found)
 
 
 def _attached(content: bytes, name: str, kind: str) -> Response:

@@ -178,6 +178,15 @@ def test_feedback_is_replaced_and_its_names_stay_inside(folder: StudentFolder) -
     assert all(path.is_relative_to(folder.state / "feedback" / "hw1") for path in found)
 
 
+def test_a_document_that_a_fetch_has_replaced_meanwhile_is_told(folder: StudentFolder) -> None:
+    folder.put_feedback("hw1", (("old.html", b"old"),))
+    (old,) = folder.feedback("hw1")
+    assert folder.document(old) == b"old"
+    folder.put_feedback("hw1", (("new.html", b"new"),))
+    with pytest.raises(NotFound, match="fetched anew"):
+        folder.document(old)
+
+
 def test_a_notebook_that_cannot_be_read_is_not_said_to_be_gone(folder: StudentFolder) -> None:
     path = put(folder, "hw1", "hw1.py")
     notebook = the(folder, "hw1")
