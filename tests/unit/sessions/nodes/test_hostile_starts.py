@@ -125,8 +125,11 @@ async def test_an_orphan_that_its_node_does_not_stop_keeps_no_other_node_waiting
         await hub.connect(sound)
         live = await hub.open("alice")
         hostile = Attractive("hostile")
+        await hub.connect(hostile)  # without a lease, none of its sessions can be running
+        hostile.disconnect()
+        await until(lambda: rig.registry.find("hostile") is None)
         hostile.orphan, hostile.obeys, hostile.status_seconds = "orphan-12345678", False, 1.0
-        await hub.connect(hostile)
+        await hub.connect(hostile, join=False)
         await hostile.until(lambda: any(isinstance(each, StopSession) for each in hostile.calls))
         sound.disconnect()
         await until(lambda: rig.registry.find("sound") is None)
