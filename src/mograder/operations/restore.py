@@ -139,14 +139,14 @@ def _ensure_directory(path: Path) -> None:
 
 
 def _demand_empty(target: Path, root: Root) -> None:
-    free = not os.path.lexists(target)
-    if not free and root.kind == "directory" and target.is_dir():
-        free = {path.name for path in target.iterdir()} <= _HARMLESS
-    if free:
+    found = [target] if os.path.lexists(target) else []
+    if found and root.kind == "directory" and target.is_dir():
+        found = sorted(path for path in target.iterdir() if path.name not in _HARMLESS)
+    if not found:
         return
     option = f" or choose another place by --place {root.key}=…" if root.key else ""
-    raise Conflict(
-        f"There is something at {target}, which a backup never overwrites.",
+    raise Conflict(  # what is named may be hidden, such as what a killed restore has left
+        f"There is something at {found[0]}, which a backup never overwrites.",
         hint=f"Move it away{option}.",
     )
 
