@@ -95,6 +95,13 @@ def test_the_exit_status_is_the_commands(wrapper: Wrapper, tmp_path: Path, statu
     assert words[-4:] == ["hub", "check", "--url", "https://a b"]
 
 
+def test_a_variable_of_a_web_server_reaches_the_command(wrapper: Wrapper, tmp_path: Path) -> None:
+    """systemd.service(5): of "$NAME" a command gets the value, of "$$" a dollar sign."""
+    wrapper("proxy-config", "nginx", "--remote-user", "$remote_user", "a b*")
+    words = (tmp_path / "log").read_text().splitlines()
+    assert words[-4:] == ["nginx", "--remote-user", "$$remote_user", "a b*"]
+
+
 def test_d1_a_volume_that_is_not_mounted_is_named_and_ends_non_zero(wrapper: Wrapper) -> None:
     done = wrapper("backup", "-", STARTS="no", LOADED="loaded")
     assert done.returncode == 69
