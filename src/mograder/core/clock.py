@@ -6,7 +6,8 @@ import time
 from datetime import UTC, date, datetime
 from typing import Protocol
 
-_YEARS = range(1970, 3000)
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2999, 12, 31, 23, 59, tzinfo=UTC)
+"""What can be meant by a date: beyond, some cannot be converted to each time zone."""
 
 
 class Clock(Protocol):
@@ -49,7 +50,7 @@ def from_unix_or_none(seconds: float | None) -> datetime | None:
 
 def within_reach(at: date) -> bool:
     """Return whether a date is one that can be meant, and be converted to each time zone."""
-    return at.year in _YEARS
+    return FIRST.year <= at.year <= LAST.year
 
 
 def utc_iso(at: datetime) -> str:

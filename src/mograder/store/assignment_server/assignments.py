@@ -12,10 +12,12 @@ import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -25,7 +27,7 @@ from pydantic import (
     ValidationError,
 )
 
-from mograder.core.clock import from_unix
+from mograder.core.clock import FIRST, LAST, from_unix, within_reach
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
@@ -38,14 +40,22 @@ _NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.j
 _log = get_logger(__name__)
 
 
+def _within_reach(at: datetime) -> datetime:
+    """Return a time, or the nearest that is within reach for one such as "never", 9999-12-31."""
+    return at if within_reach(at) else min(max(at, FIRST), LAST)
+
+
+_Time = Annotated[AwareDatetime, AfterValidator(_within_reach)]
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """The due date and the time after which work is refused; None means no such time."""
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
-    due: AwareDatetime | None = None
-    cutoff: AwareDatetime | None = None
+    due: _Time | None = None
+    cutoff: _Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +79,12 @@ class _Entry(BaseModel):
 
     name: str
     duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
-    due: AwareDatetime | None = None
-    cutoff: AwareDatetime | None = None
-    extensions: dict[str, AwareDatetime | Deadline] = Field(default_factory=dict)
+    due: _Time | None = None
+    cutoff: _Time | None = None
+    extensions: dict[str, _Time | Deadline] = Field(default_factory=dict)
 
     def deadline(self) -> Deadline:
-        by_number = from_unix(self.duedate) if self.duedate else None
+        by_number = _within_reach(from_unix(self.duedate)) if self.duedate else None
         return Deadline(self.due or by_number, self.cutoff)
 
     def extended(self) -> dict[str, Deadline]:

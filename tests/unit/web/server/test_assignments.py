@@ -8,6 +8,7 @@ import io
 import os
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -225,6 +226,15 @@ async def test_everybody_is_told_their_own_dates_and_nobody_anothers(course: Cou
     assert alice["duedate"] == 1788598800
     assert alice["files"][0]["size"] == 6
     assert alice["files"][0]["sha256"] == hashlib.sha256(b"x = 1\n").hexdigest()
+
+
+def test_a_date_that_means_never_can_be_told_in_each_zone(course: Course) -> None:
+    never = "9999-12-31T23:59:59Z"
+    course.write_manifest({"name": "hw1", "cutoff": never, "extensions": {"alice": never}})
+    found = course.services.catalogue.find("hw1")
+    for at in (found.deadline.cutoff, found.extensions["alice"].due):
+        assert at is not None
+        assert at.astimezone(ZoneInfo("Pacific/Kiritimati")).year == 3000
 
 
 @pytest.mark.parametrize(
