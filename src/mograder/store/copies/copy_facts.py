@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.copy_state import CopyState
-from mograder.store.filesystem.untrusted_dir import FileInfo, UntrustedDir
+from mograder.store.filesystem.untrusted_dir import FileInfo, UntrustedDir, moment_of
 
 _MOST_PEOPLE = 20_000
 _MOST_ITEMS = 200
@@ -68,14 +68,10 @@ class CopyListing:
         submitted = self._look(user, item, ".submitted")
         report = self._look(user, item, f"{item}.html")
         uploaded = self._look(user, item, ".uploaded")
-        state = self._state(user, item, notebook, submitted, uploaded)
-        saved = notebook.modified
-        if uploaded is not None and state is CopyState.DOWNLOADED:
-            saved = uploaded.modified
         return CopyFacts(
             item=item,
-            state=state,
-            saved=saved,
+            state=self._state(user, item, notebook, submitted, uploaded),
+            saved=moment_of(_changed(notebook, uploaded)),
             size=notebook.size,
             validated=report.modified if report else None,
             submitted=submitted.modified if submitted else None,
@@ -89,9 +85,7 @@ class CopyListing:
         submitted: FileInfo | None,
         uploaded: FileInfo | None,
     ) -> CopyState:
-        # The file of a copy that was made anew has the release's time, and the marker that of now.
-        changed = max(notebook.modified_ns, uploaded.modified_ns if uploaded else 0)
-        if submitted is not None and submitted.modified_ns >= changed:
+        if submitted is not None and submitted.modified_ns >= _changed(notebook, uploaded):
             return CopyState.SUBMITTED
         exported = self._look(user, item, ".exported")
         if exported is not None and exported.modified_ns >= notebook.modified_ns:
@@ -102,6 +96,14 @@ class CopyListing:
 
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
         return self._below.look(f"{user}/{item}/{name}")
+
+
+def _changed(notebook: FileInfo, uploaded: FileInfo | None) -> int:
+    """Return when a copy was edited or made; the file of one that was made has its release's time.
+
+    In nanoseconds.
+    """
+    return max(notebook.modified_ns, uploaded.modified_ns if uploaded else 0)
 
 
 def _person(name: str) -> Username | None:

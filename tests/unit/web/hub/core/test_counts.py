@@ -83,6 +83,16 @@ def test_the_state_of_a_copy_is_told_by_the_times_of_its_files(root: Path) -> No
     assert facts.submitted is not None
 
 
+@pytest.mark.parametrize("left", [[], [".exported"], [".exported", ".submitted"]])
+def test_a_copy_that_nobody_edited_was_saved_when_it_was_made(root: Path, left: list[str]) -> None:
+    """Also if it was exported or submitted as it is: its file has the release's time."""
+    times = {"A1.py": 30, ".uploaded": 40} | dict.fromkeys(left, 50)
+    _state(CopyListing(root), root / "bob" / "A1", times)
+    facts = CopyListing(root).facts(Username.parse("bob"), ItemName.parse("A1"))
+    assert facts is not None
+    assert facts.saved.timestamp() == 1_700_000_040
+
+
 def _state(listing: CopyListing, folder: Path, times: dict[str, int]) -> CopyState:
 
     for name, at in times.items():
