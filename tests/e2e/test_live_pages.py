@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Route, expect
 
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import SessionKey
 from tests.support.browser import People
+from tests.support.framed_session import ITEM, framed
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy, instructor, student
 from tests.support.marimo import open_editor
@@ -92,6 +96,39 @@ async def test_an_instructor_reads_a_notebook_as_text_and_opens_its_editor_on_pu
     ).to_have_count(1)
     opened = log.get_by_role("row").filter(has_text=re.compile(r"start session[\s\S]*bob"))
     await expect(opened).to_have_count(1)
+
+
+async def test_an_answer_that_comes_late_does_not_take_the_place_of_a_newer_one(
+    tmp_path: Path, people: People
+) -> None:
+    async with framed(tmp_path, people) as scene:
+        alice = await people.person("alice", headers=from_proxy("alice"))
+        page = await alice.context.new_page()
+        async with page.expect_response("**/events?*"):
+            await page.goto(f"{scene.address}/")
+        first, held, late = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            if first.is_set():
+                return await route.continue_()
+            first.set()
+            answer = await route.fetch()
+            held.set()
+            await late.wait()
+            return await route.fulfill(response=answer)
+
+        await page.route(f"{scene.address}/", hold)
+        stop = page.get_by_role("button", name=f"Stop {ITEM}")
+        await expect(stop).to_be_visible()
+        key = SessionKey("alice", ITEM, Mode.EDIT)
+        scene.hub.pool.on_change(key)
+        await held.wait()
+        await scene.hub.pool.stop(key)
+        await expect(stop).to_have_count(0)
+        async with page.expect_response(f"{scene.address}/"):
+            late.set()
+        await page.wait_for_timeout(500)
+        assert await stop.count() == 0
 
 
 async def test_a_page_comes_back_to_the_next_hub_by_itself(

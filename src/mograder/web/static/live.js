@@ -5,7 +5,7 @@ import { tell_times } from "./times.js";
 
 const SOON_MS = 200;
 
-let due = 0;
+let due = 0, asked = 0;
 
 export function keep_true(address) {
   listen(address, soon, refresh);
@@ -21,9 +21,12 @@ function soon(parts) {
 export async function refresh() {
   clearTimeout(due);
   due = 0;
+  const mine = ++asked;
   const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } }).catch(() => null);
   if (!answer?.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text();
+  if (mine !== asked) return; // the page was asked for again: this answer is older, however late it comes
+  const fresh = new DOMParser().parseFromString(text, "text/html");
   tell_times(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
