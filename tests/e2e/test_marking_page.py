@@ -371,6 +371,41 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
     await expect(prof.points).to_have_value("4")
 
 
+async def test_what_is_saved_twice_by_a_double_click_is_there_once(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(2)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    sent: list[str] = []
+
+    async def slowly(route: Route) -> None:
+        if route.request.method == "POST":
+            sent.append(route.request.url.rpartition("/")[2])
+            await asyncio.sleep(0.5)
+        await route.continue_()
+
+    await prof.page.route(f"**/marking/-/api/{A}/**", slowly)
+    await prof.press("i")
+    await prof.page.keyboard.type("States the rate")
+    await prof.press("Tab", "5", "Control+Enter", "Control+Enter")
+    await expect(prof.page.get_by_role("checkbox", name="States the rate")).to_be_checked()
+    await prof.is_saved()
+    await expect(prof.points).to_have_value("5")
+    await prof.page.locator("#cells").get_by_role("button", name="Comment").first.click()
+    await prof.page.keyboard.type("Why?")
+    await prof.press("Control+Enter", "Control+Enter")
+    await expect(prof.page.get_by_role("note")).to_have_count(1)
+    await prof.page.locator("#comment").fill("Again and again")
+    await prof.page.locator("#keep").dblclick()
+    await expect(prof.page.get_by_role("checkbox", name="Again and again")).to_be_checked()
+    await prof.is_saved()
+    assert sorted(each for each in sent if each != "preview") == [
+        "annotations",
+        "comments",
+        "comments",
+    ]
+
+
 async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     start: Callable[[int], HubProcess], people: People, artifacts: Path
 ) -> None:

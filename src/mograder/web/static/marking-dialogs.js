@@ -29,6 +29,7 @@ for (const form of document.querySelectorAll("dialog form.stacked")) {
 // ---- an item of the rubric, or a saved comment
 
 let item = null, due = 0;
+let busy = false; // a change is on its way: a second click does not send it again
 
 export function show_item(comment, text = "") {
   item = comment;
@@ -77,6 +78,8 @@ of("item-cancel").addEventListener("click", () => of("item").close());
 of("item").addEventListener("close", () => (item = null));
 
 async function changing(act) {
+  if (busy) return;
+  busy = true;
   told("item-trouble", null);
   try {
     await act(at_comments(page.place().question));
@@ -85,6 +88,8 @@ async function changing(act) {
   } catch (error) {
     told("item-trouble", error);
     if (error.status === 409 && error.body?.now) item = error.body.now;
+  } finally {
+    busy = false;
   }
 }
 
@@ -199,6 +204,8 @@ const at_notes = ({ id }) => at_api(`/answers/${id}/annotations`);
 
 // A request whose answer was lost may have been carried out: `there` finds what it left.
 async function noting(act, there) {
+  if (busy) return;
+  busy = true;
   clearTimeout(again);
   try {
     await act();
@@ -213,6 +220,8 @@ async function noting(act, there) {
       else noting(act, there);
     }, AGAIN_MS);
     return;
+  } finally {
+    busy = false;
   }
   of("note").close();
   await page.reload();

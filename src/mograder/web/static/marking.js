@@ -16,7 +16,7 @@ const AGAIN_MS = 2000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
-let state = null, turn = 0, rubric_of = null;
+let state = null, turn = 0, rubric_of = null, keeping = false;
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
@@ -263,6 +263,8 @@ async function undo() {
 async function keep_comment() {
   const text = form.current_draft().comment.trim();
   if (!text) return announce(word("textless"));
+  if (keeping) return null;
+  keeping = true;
   try {
     const { comment } = await call("POST", at_comments(here().question), { text, points: null });
     await load_rubric(here().question);
@@ -270,6 +272,8 @@ async function keep_comment() {
     announce(word("added"));
   } catch (error) {
     tell_trouble("act", error.message);
+  } finally {
+    keeping = false;
   }
 }
 
