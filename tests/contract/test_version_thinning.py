@@ -126,6 +126,19 @@ def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
     assert kept.text("anna", "A1", 2) == b"x = 1\n"
 
 
+def test_a_replaced_text_stays_also_if_one_was_handed_in_just_before_it_was_replaced(
+    engine: Engine,
+) -> None:
+    """A reset ends the session, whose page then hands in what it could not save."""
+    kept, thinning = Versions(engine), Thinning(engine)
+    origins = [Origin.RELEASE, Origin.FOUND, Origin.UNSAVED, Origin.RESET, *[Origin.EDITOR] * 5]
+    for number, origin in enumerate(origins):
+        at = NOW - 10 * DAY + number * SECOND
+        kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
+    thinning.thin(1, NOW)
+    assert [each.number for each in kept.all("anna", "A1")] == [9, 3, 2, 1]
+
+
 def test_a_copy_that_changes_meanwhile_is_left_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

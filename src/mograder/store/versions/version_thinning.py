@@ -215,11 +215,13 @@ def _step(age: int) -> int:
 
 
 def _marks(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[VersionMark]:
-    following = [ORIGINS[row.origin] in REPLACING for row in rows[1:]]
-    return [
-        VersionMark(row.number, row.saved, replaced or ORIGINS[row.origin] is Origin.UNSAVED)
-        for row, replaced in zip(rows, [*following, False], strict=True)
-    ]
+    marks, replaced = list[VersionMark](), False
+    for row in reversed(rows):
+        origin = ORIGINS[row.origin]
+        unsaved = origin is Origin.UNSAVED
+        marks.append(VersionMark(row.number, row.saved, replaced or unsaved))
+        replaced = replaced if unsaved else origin in REPLACING  # an unsaved text replaces none
+    return marks[::-1]
 
 
 _HEAD = select(
