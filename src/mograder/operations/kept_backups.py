@@ -39,6 +39,8 @@ _READ_BACK = 256 << 20
 """Most bytes of a backup that a check reads back; the scheduled job reads back every one."""
 
 _SHOWN = 3
+_AHEAD = timedelta(hours=1)
+"""How far in the future a backup's time may be: another machine may have written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,10 @@ def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterato
 def _faults(kept: list[Kept], loaded: LoadedSettings, now: datetime) -> Iterator[Line]:
     newest, bounds = kept[0], loaded.settings.backup
     age = now - newest.written
+    if -age > _AHEAD:
+        text = f"backups: the newest, {newest.path}, is of {newest.written:%Y-%m-%d %H:%M} UTC"
+        hint = "Was the clock wrong? Give it another name, or it hides that no new ones are made."
+        yield problem("backups", text, hint)
     if age > timedelta(hours=bounds.max_age_hours):
         text = (
             f"backups: the newest, {newest.path}, is {age // timedelta(hours=1)} hours old "

@@ -96,6 +96,9 @@ def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
     ((level, text),) = said(loaded, datetime.now(UTC) + timedelta(hours=27))
     assert level is Level.PROBLEM
     assert "is 27 hours old ([backup] max_age_hours is 26)" in text
+    ((level, text),) = said(loaded, datetime.now(UTC) - timedelta(hours=2))
+    assert level is Level.PROBLEM, "it would be the newest one for ever"
+    assert text.endswith(" UTC")
     data = done.path.read_bytes()
     done.path.write_bytes(data[: len(data) // 2])
     ((level, text),) = said(loaded)
