@@ -55,9 +55,9 @@ def read_units(text: str, course: Path) -> Units:
     if states == {"not-found"}:
         return Units()
     named = " ".join(found.get(unit, {}).get("Environment", "") for unit in (HUB, SESSIONS)).split()
-    courses = {word.removeprefix(_COURSE) for word in named if word.startswith(_COURSE)}
+    courses = {Path(word.removeprefix(_COURSE)) for word in named if word.startswith(_COURSE)}
     # A masked or empty unit names no course: it is included unless another unit names another.
-    if courses and str(course) not in courses:
+    if courses and course.resolve() not in {each.resolve() for each in courses}:
         return Units()
     return Units(found)
 

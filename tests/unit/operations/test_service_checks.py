@@ -49,6 +49,14 @@ def test_units_that_run_are_one_line_and_those_of_another_course_none() -> None:
     assert not read_units(answer(), COURSE).listens(80)
 
 
+def test_the_units_of_a_course_behind_a_link_are_found(tmp_path: Path) -> None:
+    """The settings have its real path."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "course").symlink_to(tmp_path / "disk")
+    text = answer().replace(str(COURSE), str(tmp_path / "course"))
+    assert len(said(text, tmp_path / "disk")) == 1
+
+
 def test_d5_a_unit_that_is_still_starting_is_not_said_to_be_active() -> None:
     state = "LoadState=loaded\nActiveState=activating\nSubState=start\nNRestarts=0"
     ((level, text, _),) = said(answer(hub=state))
