@@ -34,6 +34,7 @@ def test_what_is_no_time_is_refused_and_the_message_names_the_zone(text: str) ->
 
 def test_a_date_alone_is_its_first_minute_or_its_last() -> None:
     berlin = ZoneInfo("Europe/Berlin")
+    assert read_moment("20261122", berlin) == read_moment("2026-11-22", berlin)
     assert read_moment("2026-11-22", berlin) == datetime(2026, 11, 21, 23, tzinfo=UTC)
     assert read_moment("2026-11-22", berlin, LAST_MINUTE) == datetime(
         2026, 11, 22, 22, 59, tzinfo=UTC

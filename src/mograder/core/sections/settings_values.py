@@ -28,6 +28,8 @@ FEATURES: Final = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
 switched off")."""
 
 
+_DAY_DIGITS = len("20261201")
+"""As seconds they would be in the seventies, so such a number is a day."""
 LAST_MINUTE = daytime(23, 59)
 """When a day ends on which something is due or closes."""
 
@@ -214,13 +216,13 @@ def written_time(value: object) -> date | None:
 def _date_or_time(value: object) -> date | None:
     if value is None or isinstance(value, date):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return from_unix(value) if value else None
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(value)
-    text = value.strip()
-    if not text or text.isdecimal():
-        return from_unix(int(text)) if text else None
+    text = str(value).strip() if value else ""
+    if not text:
+        return None
+    if text.isdecimal() and len(text) != _DAY_DIGITS:
+        return from_unix(int(text))
     try:
         return date.fromisoformat(text)
     except ValueError:
