@@ -149,13 +149,18 @@ def _server(url: str) -> str:
 
 def _credentials(url: str, token: str) -> dict[str, str]:
     """Return the header with the token; raise ValueError if it would be sent unencrypted."""
-    host, plain = urlsplit(url.strip()).hostname or "", token.strip()
-    here = host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d+){3}", host)
-    if plain and not here and not url.strip().lower().startswith("https:"):
+    plain = token.strip()
+    if plain and not _is_here(url) and not url.strip().lower().startswith("https:"):
         raise ValueError(f"{url!r} is not encrypted: the token could be read on its way.")
     if not re.fullmatch(r"[!-~]*", plain):
         raise ValueError("The token holds characters that no token has.")
     return {"Authorization": f"Bearer {plain}"} if plain else {}
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address is this machine's."""
+    host = urlsplit(url.strip()).hostname or ""
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
 def _address(url: str, assignment: str) -> str:
@@ -292,7 +297,9 @@ def _through_a_socket(request: _Request, limit: int) -> _Answer:
         ready.add_unredirected_header(name, value)  # a redirect leads to another server
     end = time.monotonic() + _ANSWER_SECONDS
     try:
-        opener = urllib.request.build_opener(_FollowReading)
+        # A proxy from the environment must not receive a token for this machine.
+        direct = [urllib.request.ProxyHandler({})] if _is_here(request.url) else []
+        opener = urllib.request.build_opener(_FollowReading, *direct)
         with opener.open(ready, timeout=_SILENCE_SECONDS) as response:
             announced = str(response.headers.get("Content-Length") or "")
             return response.status, _read(response, limit, end, announced)

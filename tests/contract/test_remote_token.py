@@ -27,7 +27,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
 
 @pytest.fixture(autouse=True, params=["socket", "browser"])
 def here(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    # Nothing is there, and nothing may be sent there: the server is on this machine.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.chdir(tmp_path)
     if request.param == "browser":
         pretend_to_be_in_a_browser(monkeypatch)
