@@ -108,6 +108,10 @@ class MutantTrials:
             return
         longest = min(self._seconds, max(_SHORTEST, _TIMES * base.trial.seconds))
         trial = await self._run(mutant.text, base.cells, longest)
+        if trial.result is None:  # the machine's fault, which no check has noticed
+            told = f"Wrong solutions could not be run: {trial.problem}"
+            self._report.notes += [told] if told not in self._report.notes else []
+            return
         expected = base.trial.passed()
         self._report.tried += 1
         if trial.problem or not expected <= trial.passed():

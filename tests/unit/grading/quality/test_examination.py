@@ -161,6 +161,19 @@ async def test_a_wrong_solution_that_does_not_end_is_noticed(tmp_path: Path) -> 
     assert report.noticed == 4
 
 
+async def test_a_wrong_solution_that_cannot_be_run_is_not_noticed(tmp_path: Path) -> None:
+    class Broken(Runs):
+        async def run_variant(self, variant: NotebookVariant, _: object, /) -> ExecutionResult:
+            if "found = age" in variant.text and "found = age < 18" not in variant.text:
+                raise SandboxUnavailable("The disk is full.")
+            return await super().run_variant(variant, _)
+
+    report = await examined(tmp_path, Broken(passes))
+    assert report.noticed == 0
+    assert report.tried < report.mutants
+    assert report.notes.count("Wrong solutions could not be run: The disk is full.") == 1
+
+
 async def test_what_was_found_before_a_cancellation_is_kept(tmp_path: Path) -> None:
     class Endless(Runs):
         async def run_variant(self, variant: NotebookVariant, _: object, /) -> ExecutionResult:
