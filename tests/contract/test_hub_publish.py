@@ -104,6 +104,12 @@ def _header(line: str) -> Files:
         ("A1", {"A1.py": "print('hello')\n"}, 400, "A1.py:1: this is not a marimo notebook."),
         ("A1", {"A1.py": b"import marimo\n\xff\n"}, 400, "A1.py:2: the file is not UTF-8 text."),
         ("A1", {"A1.py": ""}, 400, "A1.py:1: the notebook is empty."),
+        (
+            "A1",
+            {"A1.py": NOTEBOOK, "old.py": "x = 1\n    ### BEGIN SOLUTION\n"},
+            400,
+            "old.py:2: this file is for students, and marks a solution",
+        ),
         ("A1", _header("allow = ['shell']"), 400, "A1.py, line 3: allow 'shell' is not known."),
         ("A1", _header("limit = 3"), 400, "A1.py, line 3: [tool.mograder] has no key 'limit'."),
         ("A1", _header("limits.memory_mb = 0"), 400, "must be at least 1, not 0."),

@@ -17,8 +17,10 @@ from mograder.core.names import ItemName
 from mograder.core.portable_names import changed_problems
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.findings import refuse
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook
+from mograder.store.course.support_files import solutions_in
 from mograder.store.releases.releases import ItemKind, Release, Releases, ReleaseUpload
 
 _log = get_logger(__name__)
@@ -48,12 +50,13 @@ async def publish_release(
     for merges into copies; a failure of it is logged.
 
     Raises:
-        InvalidInput: The notebook is missing, does not parse, or its header is malformed; or not
-            every student's computer can store a name that is new.
+        InvalidInput: The notebook is missing, does not parse, or its header is malformed; not
+            every student's computer can store a name that is new; or a file marks a solution.
         MograderError: The environment cannot be built; the message is the installer's.
     """
     await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
     script = await asyncio.to_thread(check_upload, name, staged.path)
+    await asyncio.to_thread(_refuse_solutions, staged)
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
     current = await asyncio.to_thread(releases.get, name)
     if current is not None and current.kind != kind:
@@ -88,6 +91,10 @@ def check_upload(name: ItemName, directory: Path) -> Script:
         return read_script(text)
     except InvalidInput as error:
         raise InvalidInput(f"{filename}, {error.message}", hint=error.hint) from error
+
+
+def _refuse_solutions(staged: ReleaseUpload) -> None:
+    refuse(solutions_in({file: staged.path / file for file in staged.files}))
 
 
 def _check_names(
