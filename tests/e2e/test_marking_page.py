@@ -371,6 +371,34 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
     await expect(prof.points).to_have_value("4")
 
 
+async def test_answers_that_are_read_again_late_do_not_change_whose_mark_it_is(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(4)
+    book = Book(hub.course, 4)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    asked, late = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await late.wait()
+        await route.continue_()
+
+    await prof.page.route("**/queue?*", hold)
+    await prof.page.evaluate("{ const now = Date.now; Date.now = () => now() + 20000; }")
+    await prof.onward()
+    await asked.wait()
+    await prof.onward()
+    shown = await prof.answer()
+    async with prof.page.expect_response("**/queue?*"):
+        late.set()
+    await prof.page.wait_for_timeout(500)
+    await prof.write("p", "3")
+    await prof.is_saved()
+    marks = {name: mark.points for name, mark in book.marks("Essay").items()}
+    assert {name for name, points in marks.items() if points == 3} == {shown}
+
+
 async def test_what_is_saved_twice_by_a_double_click_is_there_once(
     start: Callable[[int], HubProcess], people: People
 ) -> None:

@@ -28,14 +28,23 @@ export const page_of_student = ({ id, question }) => `${main.pages}/answers/${id
 export async function load() {
   if (by_question) {
     const { answers } = await call("GET", at_api(`/queue?question=${encodeURIComponent(main.question)}&names=${names()}`));
-    places = answers.map((each) => ({ ...each, question: main.question, title: each.label }));
+    take(answers.map((each) => ({ ...each, question: main.question, title: each.label })));
   } else {
     const { questions } = await call("GET", at_api(""));
     const states = await Promise.all(questions.map((each) => fetch_state({ id: main.answer, question: each.address })));
-    places = questions.map((each, at) => ({ id: main.answer, question: each.address, title: each.title, share: "", ...summary(states[at]) }));
+    take(questions.map((each, at) => ({ id: main.answer, question: each.address, title: each.title, share: "", ...summary(states[at]) })));
   }
   asked = Date.now();
   show();
+}
+
+// The answer that is shown stays the one that is marked, wherever it is among the others now.
+function take(fresh) {
+  const shown = here();
+  places = fresh;
+  if (!shown) return;
+  current = index_of_key(outbox.key_of(shown.id, shown.question));
+  if (current < 0) current = places.push(shown) - 1;
 }
 
 const summary = (found) => ({
@@ -46,9 +55,7 @@ const summary = (found) => ({
 // Asks how far the others are, if that was long ago, or at once.
 export async function load_again({ now = false } = {}) {
   if (!by_question || (!now && Date.now() - asked < FRESH_MS)) return;
-  const before = here();
   await load().catch(() => null);
-  select(Math.max(0, index_of((each) => each.id === before?.id && each.question === before?.question)));
 }
 
 // Asks which answers are equal, if that was long ago; true if it is another answer than before.

@@ -37,10 +37,12 @@ async function show(index, { focus = true } = {}) {
   }
   if (rubric_of !== wanted.question) await load_rubric(wanted.question);
   if (mine !== turn) return;
-  places.select(index);
+  const at = places.index_of_key(outbox.key_of(wanted.id, wanted.question)); // the others may have been read again
+  if (at < 0) return show(0, { focus });
+  places.select(at);
   display(found, focus);
   if (known) renew(wanted, mine);
-  const next = places.place_at(places.next_waiting(index)) ?? places.place_at(index + 1);
+  const next = places.place_at(places.next_waiting(at)) ?? places.place_at(at + 1);
   if (next) prefetch(next);
 }
 
