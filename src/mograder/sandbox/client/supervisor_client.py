@@ -107,7 +107,8 @@ class Connection:
     @property
     def alive(self) -> bool:
         """Whether the connection is open on both sides."""
-        return not self._listening.done()
+        # A connection of uvloop that was closed raises RuntimeError when it is written to.
+        return not self._listening.done() and not self._writer.is_closing()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed, by whichever side."""

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Forbidden, InvalidInput, RemoteFailed
+from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.nodes import transports
 from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer, probe
 from mograder.sandbox.nodes.transports import CONTROL, HeadReader
@@ -170,6 +171,23 @@ async def test_calls_are_answered_over_the_control_connection() -> None:
         link = await hub.next_link()
         done = await link.connection.call(ListSessions(), seconds=PATIENCE)
         assert done.sessions == ()
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_call_on_a_connection_that_breaks_at_that_moment_says_so(turns: int) -> None:
+    """Between the end of uvloop's transport and the moment when the reader hears of it."""
+
+    @on_uvloop
+    async def call() -> None:
+        async with wire_hub() as hub, wire_node(hub, "node-a", {}, parked=0):
+            link = await hub.next_link()
+            link.connection._writer.transport.abort()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            with pytest.raises(ConnectionLost):
+                await link.connection.call(ListSessions(), seconds=PATIENCE)
+
+    call()
 
 
 @on_uvloop
