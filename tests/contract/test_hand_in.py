@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -12,9 +13,10 @@ import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
 from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
+from mograder.processes import isolated_call
 from mograder.sessions.student_copies import Copies
 from tests.support.hub_app import SECRET, Hub, make_hub
-from tests.support.hub_copies import OTHER, WORK, ask, begin, press, see
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, see
 
 TOML = """[hub]
 collect = true
@@ -196,6 +198,31 @@ async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_comp
     answer = await ask(hub, "POST", "/submit/alice/A1")
     assert answer.status_code == 200, answer.text
     assert answer.json()["late"] is False
+
+
+async def test_large_notebooks_of_one_person_do_not_hold_up_what_others_hand_in(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = asyncio.Event()
+
+    async def ask_process(request: bytes, seconds: int) -> bytes:
+        if b"slow" in request:
+            await may_end.wait()
+            return b'{"result": []}'
+        return b'{"result": {"checks": [], "marks": false}}'
+
+    monkeypatch.setattr(isolated_call, "_ask", ask_process)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    await begin(hub, "# slow\n" * 10_000 + WORK)
+    await ask(hub, "POST", "/download/A1", user="bob")
+    folder(hub, "bob").joinpath("A1.py").write_text("# quick\n" * 10_000 + WORK)
+    many = [asyncio.create_task(ask(hub, "GET", "/hand-in/alice/A1")) for _ in range(12)]
+    refused, _ = await asyncio.wait(many, timeout=2)
+    async with asyncio.timeout(10):
+        assert (await ask(hub, "POST", "/submit/bob/A1", user="bob")).status_code == 200
+    assert [each.result().status_code for each in refused] == [503] * 4
+    may_end.set()
+    assert sorted(each.status_code for each in await asyncio.gather(*many)) == [200] * 8 + [503] * 4
 
 
 async def test_after_the_end_nothing_is_taken_but_from_those_with_an_extension(hub: Hub) -> None:

@@ -19,13 +19,14 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM
 
@@ -39,6 +40,9 @@ _SECONDS = 20
 _MEMORY = 2 << 30
 _WAIT_SECONDS = 60.0
 _AT_ONCE = 2
+_OF_ONE_PERSON = 8
+"""Texts of one person that wait or are read, in memory."""
+
 _MOST_SAID = 256 << 20
 """Bytes of an answer: several times the largest notebook, each character of it written in six."""
 
@@ -51,27 +55,49 @@ R = TypeVar("R")
 class IsolatedCall:
     """Calls functions on large texts, at most two at the same time; further calls wait.
 
-    ``seconds`` is the processor time of a call.
+    ``seconds`` is the processor time of a call. Mutable state: ``_waiting`` and ``_own``, the calls
+    by the person whose text they read; for one event loop.
     """
 
     def __init__(self, *, seconds: int = _SECONDS) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._seconds = seconds
+        self._waiting: Counter[str] = Counter()
+        self._own: dict[str, asyncio.Lock] = {}
 
-    async def call(self, function: partial[R], *, size: int) -> R:
+    async def call(self, function: partial[R], *, size: int, whose: str = "") -> R:
         """Return ``function()``, for texts of ``size`` characters.
+
+        ``whose`` is the person who asks with a text of their own: theirs are read one after the
+        other, so that the texts of others need not wait for many of them.
 
         The function must be defined at the top level of one of our modules, with the type of its
         result. Its arguments are pickled; its result is validated by that type.
 
         Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
-        exceeds the limits on time or memory.
+        exceeds the limits on time or memory; :class:`Busy` when too many of this person wait.
         """
         if size <= _SHORT or SYSTEM != "linux":
             return await asyncio.to_thread(function)
-        async with self._turns:
+        async with self._turn_of(whose), self._turns:
             said = await _ask(pickle.dumps(function), self._seconds)
         return await asyncio.to_thread(read_answer, said, function)
+
+    @contextlib.asynccontextmanager
+    async def _turn_of(self, whose: str) -> AsyncIterator[None]:
+        if not whose:
+            yield
+            return
+        if self._waiting[whose] >= _OF_ONE_PERSON:
+            raise Busy("Large notebooks of yours are being looked at.", hint="Wait for them.")
+        self._waiting[whose] += 1
+        try:
+            async with self._own.setdefault(whose, asyncio.Lock()):
+                yield
+        finally:
+            self._waiting[whose] -= 1
+            if not self._waiting[whose]:
+                del self._waiting[whose], self._own[whose]
 
 
 def read_answer(said: bytes, function: partial[R]) -> R:

@@ -97,9 +97,13 @@ class CopyMerger:
         """
         return await self._apart.call(partial(_merge, question), size=question.size)
 
-    async def propose(self, question: MergeQuestion) -> MergeProposal:
-        """Return a copy's merge, and how it differs from the copy. Raises: as :meth:`merge`."""
-        return await self._apart.call(partial(_propose, question), size=question.size)
+    async def propose(self, question: MergeQuestion, whose: str) -> MergeProposal:
+        """Return the merge of a person's copy, and how it differs from the copy.
+
+        Raises: as :meth:`merge`; :class:`~mograder.core.errors.Busy` when too many of theirs wait.
+        """
+        call = partial(_propose, question)
+        return await self._apart.call(call, size=question.size, whose=whose)
 
     async def same(self, one: str, other: str) -> bool:
         """Return whether two texts have the same cells; marimo's version may differ.

@@ -105,14 +105,13 @@ class CopyTimelines:
     async def compare(self, copy: CopyOf, earlier: Version, later: Version) -> Compared:
         """Return the difference between two versions."""
         old, new = [(await self.text(copy, each)).data for each in (earlier, later)]
-        return Compared(earlier, later, await self.difference(old, new))
+        return Compared(earlier, later, await self.difference(copy, old, new))
 
-    async def difference(self, earlier: bytes, later: bytes) -> VersionDifference:
+    async def difference(self, copy: CopyOf, earlier: bytes, later: bytes) -> VersionDifference:
         """Return how a text differs from an earlier one; neither has to be a notebook."""
         old, new = _shown(earlier), _shown(later)
-        return await self._apart.call(
-            partial(version_difference, old, new), size=len(old) + len(new)
-        )
+        differ = partial(version_difference, old, new)
+        return await self._apart.call(differ, size=len(old) + len(new), whose=copy.user)
 
     async def put_back_cell(
         self, copy: CopyOf, number: int, cell: int
@@ -147,12 +146,13 @@ class CopyTimelines:
     async def has_cell(self, copy: CopyOf, change: CodeChange) -> bool:
         """Return whether the present notebook has the cell that an editor was to put back."""
         text = decode_notebook((await self._copies.export(copy)).data, copy.notebook)
-        return await self._apart.call(partial(change.is_in, text, copy.notebook), size=len(text))
+        is_in = partial(change.is_in, text, copy.notebook)
+        return await self._apart.call(is_in, size=len(text), whose=copy.user)
 
     async def _with_cell(self, copy: CopyOf, present: bytes, earlier: bytes, cell: int) -> PutBack:
         now, then = (decode_notebook(each, copy.notebook) for each in (present, earlier))
         put_back = partial(put_back_cell, now, then, cell, copy.notebook)
-        return await self._apart.call(put_back, size=len(now) + len(then))
+        return await self._apart.call(put_back, size=len(now) + len(then), whose=copy.user)
 
     async def keep_unsaved(self, copy: CopyOf, body: str) -> KeptWork | None:
         """Record work that marimo's page could not save, from the body of its request, once.
@@ -167,13 +167,14 @@ class CopyTimelines:
         if latest is None:
             raise NotFound("Notebook not found")
         present = _shown((await self.text(copy, latest)).data)
-        written = await self._written(SavedCells(body, present, copy.notebook))
+        written = await self._written(copy, SavedCells(body, present, copy.notebook))
         if not written.lines:
             return None
         return KeptWork(await self._unsaved(copy, timeline, written.text.encode()), written.lines)
 
-    async def _written(self, saved: SavedCells) -> WrittenCells:
-        return await self._apart.call(partial(write_saved_cells, saved), size=saved.size)
+    async def _written(self, copy: CopyOf, saved: SavedCells) -> WrittenCells:
+        write = partial(write_saved_cells, saved)
+        return await self._apart.call(write, size=saved.size, whose=copy.user)
 
     async def put_unsaved(self, copy: CopyOf, body: str) -> str | None:
         """Put work that could not be saved into the notebook; its session is ended first.
@@ -186,7 +187,7 @@ class CopyTimelines:
 
         async def make(present: bytes) -> bytes:
             now = decode_notebook(present, copy.notebook)
-            written = await self._written(SavedCells(body, now, copy.notebook))
+            written = await self._written(copy, SavedCells(body, now, copy.notebook))
             if not written.follows:
                 raise Conflict(
                     "Your notebook was changed after you typed this, so nothing was replaced.",

@@ -196,7 +196,8 @@ class CopyUpdates:
         Raises: :class:`NotFound` without a copy or a release, :class:`InvalidInput` with the reason
         why it cannot be merged.
         """
-        return await self._merger.propose(await asyncio.to_thread(self.question, copy))
+        question = await asyncio.to_thread(self.question, copy)
+        return await self._merger.propose(question, copy.user)
 
     def question(self, copy: CopyOf, present: KeptText | None = None) -> MergeQuestion:
         """Return the texts of a copy's merge with the item's present release; blocks.

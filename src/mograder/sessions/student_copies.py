@@ -67,27 +67,29 @@ class Copies:
         self._apart = IsolatedCall()
 
     async def screen(
-        self, data: bytes, filename: str, release: bytes | None, denied: Denied
+        self, copy: CopyOf, data: bytes, release: bytes | None, denied: Denied
     ) -> Screening:
-        """Return the denied code in an uploaded notebook, except code of its release (B133).
+        """Return the denied code in a notebook for a copy, except code of its release (B133).
 
         Raises: :class:`InvalidInput` when it is not a marimo notebook in UTF-8.
         """
+        filename = copy.notebook
         text = decode_notebook(data, filename)
         released = None if release is None else _text_of(release, filename)
         look = partial(screen, text, filename, release=released, denied=denied)
-        return await self._apart.call(look, size=len(text) + len(released or ""))
+        size = len(text) + len(released or "")
+        return await self._apart.call(look, size=size, whose=copy.user)
 
     async def compare(
-        self, look: Callable[[str, str, str], T], data: bytes, filename: str, release: bytes
+        self, look: Callable[[str, str, str], T], copy: CopyOf, data: bytes, release: bytes
     ) -> T:
-        """Return what a function of ``processes.notebook_calls`` finds beside a release.
+        """Return what a function of ``processes.notebook_calls`` finds in a copy beside a release.
 
         Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
         """
-        text, released = decode_notebook(data, filename), decode_notebook(release, filename)
-        call = partial(look, text, filename, released)
-        return await self._apart.call(call, size=len(text) + len(released))
+        text, released = (decode_notebook(each, copy.notebook) for each in (data, release))
+        call = partial(look, text, copy.notebook, released)
+        return await self._apart.call(call, size=len(text) + len(released), whose=copy.user)
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Replace the copy with an inspected notebook; return the name of the kept version (B117).
@@ -178,7 +180,7 @@ class Copies:
         try:
             text = decode_notebook(saved.data, copy.notebook)
             check = partial(check_notebook, text, copy.notebook)
-            await self._apart.call(check, size=len(text))
+            await self._apart.call(check, size=len(text), whose=copy.user)
         except InvalidInput as error:
             raise Conflict(
                 f"The notebook is incomplete, so it was not exported: {error.message}",

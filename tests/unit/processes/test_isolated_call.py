@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.validation.validate import Submission, validate
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
 from mograder.notebook.syntax import check_notebook
 from mograder.notebook.versions.version_diff import version_difference
+from mograder.processes import isolated_call
 from mograder.processes.isolated_call import IsolatedCall, read_answer
 from mograder.sandbox.execution.report import (
     CellResult,
@@ -126,3 +128,37 @@ async def test_a_release_that_is_no_notebook_is_told_with_its_hint() -> None:
     with pytest.raises(InvalidInput) as caught:
         await validate(submission(NOTEBOOK, "x = (" + " " * 40_000), FakeRuns(RAN), IsolatedCall())
     assert "A1.py:1" in caught.value.message
+
+
+async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are read one after the other, and a ninth is refused."""
+    may_end, begun = asyncio.Event(), 0
+
+    async def ask(request: bytes, seconds: int) -> bytes:
+        nonlocal begun
+        begun += 1
+        if b"slow" in request:
+            await may_end.wait()
+        return b'{"result": null}'
+
+    monkeypatch.setattr(isolated_call, "_ask", ask)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    calls = IsolatedCall()
+
+    async def read(text: str, whose: str) -> None:
+        await calls.call(partial(check_notebook, text, "A1.py"), size=40_000, whose=whose)
+
+    many = [asyncio.create_task(read("slow", "alice")) for _ in range(8)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy, match="Large notebooks of yours"):
+        await read("short", "alice")
+    async with asyncio.timeout(5):
+        await read("short", "bob")
+    many.pop().cancel()
+    assert begun == 2
+    may_end.set()
+    await asyncio.gather(*many)
+    await read("short", "alice")
+    assert begun == 9

@@ -419,10 +419,10 @@ class ShowingJudges(TextJudges):
 class NoPatience(IsolatedCall):
     """Gives large texts up at once, as one does that takes too long."""
 
-    async def call(self, function: partial[R], *, size: int) -> R:
+    async def call(self, function: partial[R], *, size: int, whose: str = "") -> R:
         if size > 32_000:
             raise InvalidInput("The notebook is too large or too complex to be checked.")
-        return await super().call(function, size=size)
+        return await super().call(function, size=size, whose=whose)
 
 
 async def test_a_page_that_takes_too_long_has_no_outputs(rig: Rig) -> None:

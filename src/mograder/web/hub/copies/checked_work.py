@@ -71,7 +71,8 @@ async def outputs(copy: KnownCopy, request: Request, app: CurrentApp, check: Lab
     via, indexes = app.services.connections, frozenset(each.index for each in work.cells)
     exported = await exported_page(live.endpoint, live.base_url, via)
     render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)
-    page = await app.of(IsolatedCall).call(render, size=len(text) + len(exported))
+    size = len(text) + len(exported)
+    page = await app.of(IsolatedCall).call(render, size=size, whose=copy.user)
     return inert_page(page.encode("utf-8", "replace"), framed=True)
 
 

@@ -287,7 +287,7 @@ async def _screen(
     settings = app.services.loaded.settings
     released = None if release is None else await to_thread.run_sync(_text_of, release)
     denied = denied_by(settings.safety)
-    found = await app.copies.screen(data, copy.notebook, released, denied)
+    found = await app.copies.screen(copy, data, released, denied)
     level = settings.security.safety_scan
     if level == "off":
         return

@@ -277,7 +277,7 @@ async def _unanswered(
         return ()
     try:
         released = await to_thread.run_sync(release.notebook.read_bytes)
-        return await app.copies.compare(find_unanswered, data, copy.notebook, released)
+        return await app.copies.compare(find_unanswered, copy, data, released)
     except (InvalidInput, FileNotFoundError):
         return ()  # what cannot be compared is handed in all the same
 
@@ -288,7 +288,7 @@ async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | 
         return UNTOUCHED
     released = await to_thread.run_sync(release.notebook.read_bytes)
     try:
-        return await app.copies.compare(compare, data, copy.notebook, released)
+        return await app.copies.compare(compare, copy, data, released)
     except InvalidInput:
         return Tampering((), marks=True)
 

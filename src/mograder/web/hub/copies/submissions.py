@@ -70,7 +70,7 @@ async def submission_page(
     changes = None
     if to == "now":
         present = (await app.copies.export(copy)).data
-        changes = told_changes(await app.of(CopyTimelines).difference(data, present))
+        changes = told_changes(await app.of(CopyTimelines).difference(copy, data, present))
     return page(
         request,
         "submission.html",
