@@ -128,6 +128,9 @@ def _wanted(opened: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
     if len(entries) > MAX_ENTRIES:
         raise TooLarge(f"{name} holds more than {MAX_ENTRIES} files.")
     found = dict(_plain_files(entries))
+    folders = {str(each) for path in found for each in PurePosixPath(path).parents}
+    if both := folders & found.keys():
+        raise InvalidInput(f"{min(both)} in the archive is a file and a folder.")
     local = safe_paths(found)
     return {local[path]: entry for path, entry in found.items()}
 

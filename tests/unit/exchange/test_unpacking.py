@@ -77,6 +77,15 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path, into: Path) -> None:
         unpack(archive, into)
 
 
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a/b")])
+def test_a_name_of_a_file_and_a_folder_is_refused(
+    tmp_path: Path, into: Path, names: tuple[str, str]
+) -> None:
+    with pytest.raises(InvalidInput, match="a file and a folder"):
+        unpack(zipped(tmp_path / "z.zip", dict.fromkeys(names, b"")), into)
+    assert not all_below(into)
+
+
 def test_names_that_some_system_does_not_take_are_encoded(tmp_path: Path, into: Path) -> None:
     files = {"C:evil": b"1", "a\\..\\evil": b"2", "hw1.py": b"3", "HW1.py": b"4"}
     unpack(zipped(tmp_path / "z.zip", files), into)
