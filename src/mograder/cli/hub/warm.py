@@ -47,7 +47,7 @@ def warm(
     if (at is not None or forget) and not items:
         raise click.UsageError("Name the items.")
     zone = parse_zone(timezone)
-    moment = None if at is None else read_moment(at, zone)
+    moment = None if at is None else read_moment(at, zone).astimezone(zone)
     with address.client() as client:
         known = tuple(hub_course.items(client)) if items else ()
         names = [find_or_new(name, known) for name in items]
