@@ -202,3 +202,11 @@ def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> da
             f"it is in {zone or 'the zone of this computer'}.",
         )
     return moment
+
+
+def read_opening(text: str, zone: tzinfo | None) -> datetime:
+    """Return a time that a person typed, as :func:`read_moment`, but in the zone where it is typed.
+
+    Students who come too early are told it without a zone, as in 0.3.16.
+    """
+    return read_moment(text, zone).astimezone(zone)

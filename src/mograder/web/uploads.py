@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from typing import TypeVar
 
 from mograder.web.problems import TooManyAttempts
+
+T = TypeVar("T")
 
 _SMALL = 1024 * 1024
 """Bodies up to this many bytes do not count as uploads."""
@@ -46,6 +49,18 @@ class Uploads:
             self._sending[user] -= 1
             if not self._sending[user]:
                 del self._sending[user]
+
+    async def received(
+        self, user: str, read: Callable[[], Awaitable[T]]
+    ) -> tuple[T, AbstractContextManager[object]]:
+        """Read a body; return it, and a context at whose end it is not counted any more.
+
+        Raises: as :meth:`sending`.
+        """
+        with ExitStack() as sending:
+            sending.enter_context(self.sending(user))
+            body = await read()
+            return body, sending.pop_all()
 
     @asynccontextmanager
     async def place(self, size: int) -> AsyncIterator[None]:

@@ -21,7 +21,7 @@ from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment
+from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import Username
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_schedule, parse_zone
@@ -123,7 +123,7 @@ def visibility(
             known = list(dict.fromkeys((*hub_course.items(client), *hub_course.rules(client))))
             names = tuple(find_or_new(name, known) for name in names)
         if asked:
-            moment = None if opens is None else read_moment(opens, zone).astimezone(zone)
+            moment = None if opens is None else read_opening(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
         return _list(client, names, zone)
 
@@ -189,9 +189,7 @@ def _open_by_file(file: Path, address: Address, *, dry_run: bool) -> None:
 def _moment(key: str, text: str, zone: ZoneInfo | None) -> datetime | None:
     if text == "none":
         return None
-    if key == "opens":  # told to students as it is written here
-        return read_moment(text, zone).astimezone(zone)
-    return read_moment(text, zone, LAST_MINUTE)
+    return read_opening(text, zone) if key == "opens" else read_moment(text, zone, LAST_MINUTE)
 
 
 def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str]:

@@ -13,7 +13,7 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import Warmth
-from mograder.core.item_dates import read_moment
+from mograder.core.item_dates import read_opening
 from mograder.core.name_lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
 
@@ -47,7 +47,7 @@ def warm(
     if (at is not None or forget) and not items:
         raise click.UsageError("Name the items.")
     zone = parse_zone(timezone)
-    moment = None if at is None else read_moment(at, zone).astimezone(zone)
+    moment = None if at is None else read_opening(at, zone)
     with address.client() as client:
         known = tuple(hub_course.items(client)) if items else ()
         names = [find_or_new(name, known) for name in items]

@@ -23,7 +23,7 @@ _OTHER_EXTRAS = {"psycopg": "postgresql"}
 _REFUSALS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
-"""Errors of a file that whoever runs the command has named, or may not use."""
+"""Errors that a wrong path in the command gives, or a file that its user has no right to."""
 
 _UVX = ("archive-v0", "environments-v2")
 """Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""

@@ -85,7 +85,7 @@ class PlainElements(HTMLParser):
     Mutable state: the markup written so far; for each open element what ends it; for each open
     accordion the number of elements around its parts, and their titles; how many elements of a
     dropped one are open; the place and the address of the link that was opened last; the place of
-    the open formula, 0 if there is none: one within another is part of it.
+    the open formula, 0 if none is open; a formula in a formula is text of the outer one.
     """
 
     def __init__(

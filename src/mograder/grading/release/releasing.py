@@ -143,7 +143,7 @@ def release(
             continue
         marks = marks_now(each)
         stands = standing(known.get(grade.student, ()), now)
-        if not _is_same(stands, marks, at) or not _is_same_work(feedback, stands, marks):
+        if not _is_same(feedback, stands, marks, at):
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
     if news and not dry_run:
         releases.add(feedback.assignment, news, by=by, at=now, note=note)
@@ -206,22 +206,23 @@ def _why_none(grade: StudentGrade) -> str:
     return ", ".join(waiting_for(grade)) or "there is no mark yet"
 
 
-def _is_same(stands: Standing, marks: ReleasedMarks, at: datetime | None) -> bool:
-    """Return whether these marks are visible already, or will be from this time on."""
+def _is_same(
+    feedback: CourseFeedback, stands: Standing, marks: ReleasedMarks, at: datetime | None
+) -> bool:
+    """Return whether these marks of this work are visible, or will be from this time on."""
     last = stands.waiting or stands.shown
     before = readable_marks(last)
     if last is None or before is None or differ(before.grade, marks.grade):
         return False
-    if before.reasons != marks.reasons:
+    if before.reasons != marks.reasons or not _is_same_work(feedback, before, marks):
         return False
     return stands.waiting is None or (at is not None and last.visible_from == at)
 
 
-def _is_same_work(feedback: CourseFeedback, stands: Standing, marks: ReleasedMarks) -> bool:
-    """Return whether the result that explains released marks is of the submission of these."""
-    before = readable_marks(stands.waiting or stands.shown)
-    if before is None or before.run == marks.run:
-        return before is not None
+def _is_same_work(feedback: CourseFeedback, before: ReleasedMarks, marks: ReleasedMarks) -> bool:
+    """Return whether the results that explain two marks are of the same submission."""
+    if before.run == marks.run:
+        return True
     runs = feedback.book.run_facts(feedback.assignment, marks.grade.student)
     works = {run.number: run.submission_sha256 for run in runs}
     return works.get(before.run or 0) == works.get(marks.run or 0)

@@ -9,13 +9,14 @@ responses.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from email.utils import formatdate
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
@@ -117,12 +118,7 @@ async def upload(
 ) -> Annotated[Response, Uploaded]:
     """Replace the copy by the notebook in the field ``file``, and archive the old one."""
     copy = copy_in(user, a)
-    with ExitStack() as sending:
-        sending.enter_context(app.of(Uploads).sending(copy.user))
-        form = await receive(request, _UPLOAD, 1, field="file")
-        async with closing(form):
-            data = await _sent(form)
-        until_stored = sending.pop_all()
+    data, until_stored = await app.of(Uploads).received(copy.user, partial(_sent, request))
 
     async def job(report: Report) -> Uploaded:
         with until_stored:
@@ -305,13 +301,15 @@ def _text_of(release: Release) -> bytes | None:
         return None
 
 
-async def _sent(form: FormData) -> bytes:
-    part = form.get("file")
-    if not isinstance(part, UploadFile):
-        raise InvalidInput(
-            "Nothing was uploaded.", hint="Send the notebook in the multipart field 'file'."
-        )
-    return await part.read()
+async def _sent(request: Request) -> bytes:
+    form = await receive(request, _UPLOAD, 1, field="file")
+    async with closing(form):
+        part = form.get("file")
+        if not isinstance(part, UploadFile):
+            raise InvalidInput(
+                "Nothing was uploaded.", hint="Send the notebook in the multipart field 'file'."
+            )
+        return await part.read()
 
 
 async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:

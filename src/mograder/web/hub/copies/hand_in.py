@@ -62,8 +62,8 @@ class Submitted(Done):
 class MissingWork(Body):
     """The sentences for a student before handing in, none where nothing is missing.
 
-    ``late`` is whether they say that it is late, so that who still hands in means it. ``closed``
-    says that submissions have ended, and is "" until then.
+    ``late`` is whether they say that the work is late: a student who hands it in after that wants
+    it to count. ``closed`` says that submissions have ended, and is "" until then.
     """
 
     words: list[str]

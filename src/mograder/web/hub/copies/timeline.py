@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -363,10 +362,8 @@ async def put_unsaved(
 
     The body is as for keeping it; the present notebook is kept, and its editor is closed.
     """
-    with ExitStack() as sending:
-        sending.enter_context(app.of(Uploads).sending(copy.user))
-        body = await read_text(request, MAX_NOTEBOOK)
-        until_stored = sending.pop_all()
+    read = partial(read_text, request, MAX_NOTEBOOK)
+    body, until_stored = await app.of(Uploads).received(copy.user, read)
 
     async def put() -> str | None:
         with until_stored:

@@ -117,9 +117,14 @@ class Items:
 
         Raises: NotFound with the message of compatibility-0.3.16.md 2.3.
         """
+        if refusal := self._refusal(identity, name):
+            raise refusal
+
+    def _refusal(self, identity: Identity, name: str) -> NotFound | None:
         rule, now = self.visibility.of(name), self.clock.now()
-        if identity.role is not Role.INSTRUCTOR and not rule.visible(now):
-            raise rule.refusal(now)
+        if identity.role is Role.INSTRUCTOR or rule.visible(now):
+            return None
+        return rule.refusal(now)
 
     def shown(self, identity: Identity, copy: CopyOf) -> Release | None:
         """Return the release of a copy; None where the person may not learn what is in it.
@@ -127,11 +132,9 @@ class Items:
         A copy alone is no leave for an item that is hidden or not open yet: a student may have
         uploaded a notebook of this name before there was a release.
         """
-        release = self.releases.get(copy.item)
-        may = identity.role is Role.INSTRUCTOR or self.visibility.of(copy.item).visible(
-            self.clock.now()
-        )
-        return release if may or self.came_from(copy.user, copy.item) else None
+        if self._refusal(identity, copy.item) and not self.came_from(copy.user, copy.item):
+            return None
+        return self.releases.get(copy.item)
 
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).

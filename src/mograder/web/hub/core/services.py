@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mograder.auth.identity import Authenticator, AuthPolicy
+from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.grading_jobs import GradingJobs
@@ -86,3 +87,7 @@ class Services:
     """Returns whether this is certainly the hub at work, no I/O; None where no other can be."""
     nodes: HubNodes | None = None
     """The nodes, where there are some."""
+
+    def admits(self, user: str) -> bool:
+        """Return whether a person may use the hub, by their own role; reads the list."""
+        return self.roster.allows(user, self.policy.role_of(user, Role.STUDENT))

@@ -12,7 +12,6 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
@@ -67,7 +66,7 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     own = _record(app, user, turn) if user is not None and turn % 2 else None
     if user is None or own is None or not is_signature_of(_key(app), own, key):
         raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
-    if not services.roster.allows(user, services.policy.role_of(user, Role.STUDENT)):
+    if not services.admits(user):
         raise NotFound("There is no such calendar.", hint="Its person is not on the course's list.")
     now = services.clock.now()
     items = [

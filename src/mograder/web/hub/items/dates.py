@@ -34,6 +34,7 @@ from mograder.core.item_dates import (
     Visibility,
     as_shown,
     read_moment,
+    read_opening,
 )
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
@@ -195,9 +196,8 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
     zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
 
     def typed(key: str) -> datetime:
-        if key == "opens":  # told to students as it is written here
-            return read_moment(fields[key], zone).astimezone(zone)
-        return read_moment(fields[key], zone, LAST_MINUTE)
+        text = fields[key]
+        return read_opening(text, zone) if key == "opens" else read_moment(text, zone, LAST_MINUTE)
 
     sent = [key for key in _Given.model_fields if key in fields]
     given = {key: typed(key) if fields[key] else None for key in sent}
@@ -321,7 +321,7 @@ def _form_rules(fields: Mapping[str, str]) -> _Rules:
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
         zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
-        moment = read_moment(fields.get("visible_from", ""), zone).astimezone(zone)
+        moment = read_opening(fields.get("visible_from", ""), zone)
         return _Rules(items={name: VisibilityEntry(visible_from=moment.isoformat())})
     if state not in ("show", "hide"):
         raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")

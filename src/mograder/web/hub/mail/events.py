@@ -13,7 +13,6 @@ from datetime import datetime, timedelta, tzinfo
 from functools import cache, cached_property, partial
 from urllib.parse import quote
 
-from mograder.auth.roles import Role
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
@@ -210,11 +209,10 @@ class _Events:
         return key, row
 
     def _comes_in(self, user: str) -> bool:
-        """Return whether a name is that of somebody who may open the page of a letter."""
+        """Return whether a person may sign in, and so read the page that a letter names."""
         if user == INSTRUCTOR or is_rehearsal(user):
             return False
-        services = self.app.services
-        return services.roster.allows(user, services.policy.role_of(user, Role.STUDENT))
+        return self.app.services.admits(user)
 
     def _address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain

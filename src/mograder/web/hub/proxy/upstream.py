@@ -9,8 +9,8 @@ capability does, all its open exchanges are cut.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 import aiohttp
@@ -99,6 +99,15 @@ class Upstream:
             max_msg_size=limit,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
         )
+
+    @contextmanager
+    def counting(self) -> Iterator[int]:
+        """Count a WebSocket that is being opened, to its end; yield how many there are with it."""
+        self.sockets += 1
+        try:
+            yield self.sockets
+        finally:
+            self.sockets -= 1
 
     def on_close(self, cut: Callable[[], None]) -> Callable[[], None]:
         """Register a callback for the session's end; return a function that removes it."""

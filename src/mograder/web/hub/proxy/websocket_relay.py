@@ -94,42 +94,35 @@ async def relay_websocket(
     if upstream.sockets >= MOST_SOCKETS:
         await refuse_websocket(exchange, 503, "Too many pages of this notebook are open.")
         return
-    upstream.sockets += 1
-    try:
-        await _relay_one(visit, exchange, upstream, limits, pool, traffic)
-    finally:
-        upstream.sockets -= 1
+    with upstream.counting() as sockets:
+        socket = await _opened(visit, exchange, upstream, limits, limits.request_bytes // sockets)
+        if socket is None:
+            return
+        try:
+            traffic.open_websockets += 1
+            with pool.connected(visit.session):
+                await _Relay(visit, exchange, socket, pool, traffic).run(upstream)
+        finally:
+            traffic.open_websockets -= 1
+            if not socket.closed:
+                await socket.close(code=_GOING_AWAY)
 
 
-async def _relay_one(
-    visit: Visit,
-    exchange: Exchange,
-    upstream: Upstream,
-    limits: Limits,
-    pool: SessionManager,
-    traffic: ProxyCounters,
-) -> None:
-    largest = limits.request_bytes // upstream.sockets
+async def _opened(
+    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, largest: int
+) -> Upgraded | None:
+    """Open the session's WebSocket; where that fails, refuse the client's and return None."""
     protocols = tuple(exchange.scope.get("subprotocols") or ())
     headers = upstream_headers(exchange.scope["headers"], whole=False)
     try:
         async with asyncio.timeout(limits.answer_seconds):
-            socket = await upstream.websocket(visit.target, headers, protocols, largest)
+            return await upstream.websocket(visit.target, headers, protocols, largest)
     except TimeoutError:
         await refuse_websocket(exchange, 504, f"{visit.noun} did not answer in time")
-        return
     except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
         _log.info("session %s refused a WebSocket: %r", visit.session.id, error)
         await refuse_websocket(exchange, 502, f"{visit.noun} unavailable")
-        return
-    try:
-        traffic.open_websockets += 1
-        with pool.connected(visit.session):
-            await _Relay(visit, exchange, socket, pool, traffic).run(upstream)
-    finally:
-        traffic.open_websockets -= 1
-        if not socket.closed:
-            await socket.close(code=_GOING_AWAY)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
