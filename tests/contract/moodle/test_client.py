@@ -38,7 +38,7 @@ def test_the_site_is_asked_once(sign_in: SignIn, moodle: Replay) -> None:
 
 def test_courses_are_those_of_this_account(sign_in: SignIn) -> None:
     (course,) = sign_in("alice").courses()
-    assert (course.id, course.short_name) == (2, "SciML 101")
+    assert course.id == 2
     assert course.full_name == "SciML 101 — Apprentissage scientifique"
 
 
@@ -50,8 +50,8 @@ def test_assignments_have_the_settings_that_change_what_a_client_does(
     assert (a1.cmid, a1.name, a1.maximum) == (3, "A1. Introduction", Decimal(100))
     assert a1.due == datetime(2026, 12, 18, 23, 59, tzinfo=UTC)
     assert a1.cutoff is None
-    assert (a1.reopens, a1.attempts) == ("manual", None)
-    assert a1.accepts == Accepts(files=True, max_files=3, max_bytes=20 << 20)
+    assert a1.reopens == "manual"
+    assert a1.accepts == Accepts(files=True, max_bytes=20 << 20)
     assert a1.feedback == FeedbackTypes(comments=True, files=True, worksheet=True)
     assert (a2.drafts, a2.workflow, a2.accepts.file_types) == (True, True, (".py", ".zip"))
     assert a2.statement.startswith("This submission is my own work")
@@ -112,17 +112,11 @@ def test_the_right_to_see_all_details_shows_usernames(sign_in: SignIn, moodle: R
     assert people[4].username == "alice"
 
 
-def test_enrolled_users_include_teachers_and_can_be_restricted(
-    sign_in: SignIn, moodle: Replay
-) -> None:
+def test_enrolled_users_include_teachers(sign_in: SignIn) -> None:
     client = sign_in("teach1")
     assert {each.user_id for each in client.enrolled(2)} == {3, 4, 5, 6, 7}
     teacher = next(each for each in client.enrolled(2) if each.user_id == NUMBERS["teach1"])
     assert teacher.roles == {"editingteacher"}
-    assert {each.user_id for each in client.enrolled(2, only_active=True)} == {3, 4, 5, 6, 7}
-    moodle.begin(264, "identity-shown")
-    students = client.enrolled(2, capability="mod/assign:submit")
-    assert {each.user_id for each in students} == {4, 5, 6, 7}
 
 
 def test_blind_participants_have_numbers_for_names_and_can_be_told_apart(
@@ -185,15 +179,6 @@ def test_data_of_an_assignment_may_be_a_list(sign_in: SignIn, moodle: Replay) ->
     assert not sign_in("alice").submission_status(11).can_edit
 
 
-def test_online_text_is_read(sign_in: SignIn, moodle: Replay) -> None:
-    moodle.begin(306)
-    client = sign_in("alice")
-    client.save_submission(9, text="<p>hello</p>")
-    status = client.submission_status(9)
-    assert status.work is not None
-    assert status.work.text == "<p>hello</p>"
-
-
 def test_grades_are_texts_and_minus_one_is_none(sign_in: SignIn, moodle: Replay) -> None:
     moodle.begin(164)
     grades = {grade.user_id: grade.grade for grade in sign_in("teach1").grades(1)}
@@ -241,15 +226,13 @@ def test_handing_in_where_saving_did_is_refused(sign_in: SignIn, moodle: Replay)
     """102: with drafts off."""
     moodle.begin(101)
     with pytest.raises(Conflict, match="did not hand it in"):
-        sign_in("alice").submit_for_grading(1, accept_statement=True)
+        sign_in("alice").submit_for_grading(1)
 
 
 def test_booleans_travel_as_0_and_1(sign_in: SignIn, moodle: Replay) -> None:
-    """362, 363: Moodle refuses "True" and "true"; 119 shows that 0 is understood."""
+    """362, 363: Moodle refuses "True" and "true"."""
     moodle.begin(118)
-    with pytest.raises(Conflict):
-        sign_in("alice").submit_for_grading(2, accept_statement=False)
-    sign_in("alice").submit_for_grading(2, accept_statement=True)
+    sign_in("alice").submit_for_grading(2)
     status = sign_in("alice").submission_status(2)
     assert status.work is not None
     assert status.work.state is SubmissionState.SUBMITTED

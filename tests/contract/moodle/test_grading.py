@@ -24,7 +24,6 @@ from mograder.clients.moodle.records import (
     GradingMethod,
     Held,
     Mark,
-    RubricChoice,
     WorkflowState,
 )
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
@@ -277,24 +276,6 @@ def test_a_rubric_made_meanwhile_is_found_out(sign_in: SignIn, moodle: Replay) -
     (outcome,) = send_marks(client, plan)
     assert outcome.result is Result.FAILED
     assert "no grade instead of 66" in outcome.why
-
-
-def test_choices_of_a_rubric_are_sent_and_counted_by_moodle(
-    sign_in: SignIn, moodle: Replay
-) -> None:
-    """230, 231."""
-    moodle.begin(228)
-    client = sign_in("teach1")
-    mark = Mark(ALICE, comment="<p>r</p>", choices=(RubricChoice(1, 2, "ok"),))
-    plan = Plan(assignment(client, 4), (Outcome(mark, Result.CHANGED),))
-    (outcome,) = send_marks(client, plan)
-    assert (outcome.result, outcome.after) == (Result.CHANGED, Decimal(50))
-
-
-def test_choices_without_a_rubric_are_refused(sign_in: SignIn, ungraded: Replay) -> None:
-    client = sign_in("teach1")
-    with pytest.raises(InvalidInput, match="no rubric"):
-        planned(client, assignment(client, 1), [Mark(ALICE, choices=(RubricChoice(1, 2),))])
 
 
 def test_a_release_with_a_file_is_saved_and_read_back(

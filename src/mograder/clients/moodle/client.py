@@ -197,23 +197,9 @@ class MoodleClient(FileTransfers, Closing):
         function = "core_group_get_activity_allowed_groups"
         return tuple(self._ask.read(_GROUPS, function, {"cmid": cmid}).groups)
 
-    def enrolled(
-        self, course_id: int, *, capability: str = "", only_active: bool = False
-    ) -> tuple[Person, ...]:
-        """Return the people in a course: teachers and suspended users too, unless restricted.
-
-        ``capability`` such as ``mod/assign:submit`` limits the list to those who have it.
-        """
-        options: list[tuple[str, Value]] = []
-        if capability:
-            options.append(("withcapability", capability))
-        if only_active:
-            options.append(("onlyactive", 1))
-        fields: dict[str, Value] = {"courseid": course_id}
-        for index, (name, value) in enumerate(options):
-            fields[f"options[{index}][name]"] = name
-            fields[f"options[{index}][value]"] = value
-        return self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", fields)
+    def enrolled(self, course_id: int) -> tuple[Person, ...]:
+        """Return the people in a course: teachers and suspended users too."""
+        return self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", {"courseid": course_id})
 
     def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
         """Return user ids by the number N of "Participant N"."""
@@ -232,15 +218,9 @@ class MoodleClient(FileTransfers, Closing):
         rows = (s for each in found.assignments for s in each.submissions)
         return tuple(row.record() for row in rows)
 
-    def submission_status(self, assignment_id: int, user_id: int | None = None) -> Status:
-        """Return the state of our own work, or of the user's.
-
-        With ``user_id`` Moodle creates an empty row for a user without one: prefer
-        :meth:`submissions`.
-        """
+    def submission_status(self, assignment_id: int) -> Status:
+        """Return the state of our own work."""
         fields: dict[str, Value] = {"assignid": assignment_id}
-        if user_id is not None:
-            fields["userid"] = user_id
         return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record()
 
     def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
@@ -258,9 +238,7 @@ class MoodleClient(FileTransfers, Closing):
         }
         return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record().feedback
 
-    def save_submission(
-        self, assignment_id: int, *, draft: int | None = None, text: str | None = None
-    ) -> None:
+    def save_submission(self, assignment_id: int, draft: int) -> None:
         """Save our work; the files of ``draft`` replace all previous ones.
 
         Moodle drops files that are too large or too many and still reports success: read it back.
@@ -268,24 +246,23 @@ class MoodleClient(FileTransfers, Closing):
         Raises:
             Conflict: It was not saved.
         """
-        fields: dict[str, Value] = {"assignmentid": assignment_id}
-        if draft is not None:
-            fields["plugindata[files_filemanager]"] = draft
-        if text is not None:
-            fields["plugindata[onlinetext_editor][text]"] = text
-            fields["plugindata[onlinetext_editor][format]"] = _HTML
-            fields["plugindata[onlinetext_editor][itemid]"] = 0
+        fields: dict[str, Value] = {
+            "assignmentid": assignment_id,
+            "plugindata[files_filemanager]": draft,
+        }
         self._ask.warned("mod_assign_save_submission", fields)
 
-    def submit_for_grading(self, assignment_id: int, *, accept_statement: bool) -> None:
-        """Submit a draft for grading; Moodle refuses if saving submits already.
+    def submit_for_grading(self, assignment_id: int) -> None:
+        """Submit a draft for grading and accept the statement, if there is one.
+
+        Moodle refuses if saving submits already.
 
         Raises:
             Conflict: It was not submitted.
         """
         fields: dict[str, Value] = {
             "assignmentid": assignment_id,
-            "acceptsubmissionstatement": accept_statement,
+            "acceptsubmissionstatement": True,
         }
         self._ask.warned("mod_assign_submit_for_grading", fields)
 
@@ -328,13 +305,6 @@ class MoodleClient(FileTransfers, Closing):
         }
         if draft is not None:
             fields["plugindata[files_filemanager]"] = draft
-        for index, choice in enumerate(mark.choices):
-            criterion = f"advancedgradingdata[rubric][criteria][{index}]"
-            fields[f"{criterion}[criterionid]"] = choice.criterion
-            fields[f"{criterion}[fillings][0][criterionid]"] = choice.criterion
-            fields[f"{criterion}[fillings][0][levelid]"] = choice.level
-            fields[f"{criterion}[fillings][0][remark]"] = choice.remark
-            fields[f"{criterion}[fillings][0][remarkformat]"] = _HTML
         self._ask.change("mod_assign_save_grade", fields)
 
     def workflow_states(self, assignment_id: int) -> Mapping[int, str]:

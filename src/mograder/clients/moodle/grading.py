@@ -170,13 +170,13 @@ def plan_marks(
     ``people`` are the user ids of the participants.
 
     Raises:
-        Conflict: The assignment cannot take such marks at all: a rubric without choices, feedback
-            of a type that is switched off.
+        Conflict: The assignment cannot take such marks at all: a rubric, feedback of a type that
+            is switched off.
         InvalidInput: Two marks are for one person, or the assignment has no points.
         Forbidden: This account may not grade here.
     """
     _demand_possible(assignment, marks)
-    may_have_rubric = _demand_method(client, assignment, marks)
+    may_have_rubric = bool(marks) and _may_have_rubric(client, assignment)
     held = _held(client, assignment, marks, people)
     outcomes = tuple(_planned(assignment, mark, held) for mark in marks)
     return Plan(assignment, outcomes, may_have_rubric)
@@ -346,23 +346,11 @@ def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> No
         )
 
 
-def _demand_method(client: MoodleClient, assignment: Assignment, marks: Sequence[Mark]) -> bool:
-    """Refuse marks that do not fit the grading method.
-
-    Returns whether the marks are plain grades and Moodle does not tell the method.
-    """
-    chosen = [bool(mark.choices) for mark in marks]
-    if not chosen:
-        return False
+def _may_have_rubric(client: MoodleClient, assignment: Assignment) -> bool:
+    """Refuse a grading method that plain grades do not fit; return whether it is not known."""
     method = client.grading_method(assignment)
-    if all(chosen) and method in {GradingMethod.RUBRIC, GradingMethod.UNKNOWN}:
-        return False
-    if method in {GradingMethod.SIMPLE, GradingMethod.UNKNOWN} and not any(chosen):
+    if method in {GradingMethod.SIMPLE, GradingMethod.UNKNOWN}:
         return method is GradingMethod.UNKNOWN
-    if method is GradingMethod.SIMPLE:
-        raise InvalidInput(
-            f"{assignment.name} has no rubric to choose from.", hint="Give plain grades."
-        )
     raise Conflict(
         f"{assignment.name} is graded with a {method.value}: a plain grade would reset it to "
         "nothing. Nothing was changed.",
@@ -392,14 +380,14 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
     attempt = max(grade.attempt if grade else 0, row.attempt if row else 0)
     found = Held(attempt, grade, held.states.get(mark.user_id, ""))
     before = grade.grade if grade else None
-    after = before if mark.grade is None or mark.choices else _rounded(mark.grade)
+    after = before if mark.grade is None else _rounded(mark.grade)
     why = _objection(assignment, mark, held)
     if why:
         return Outcome(mark, Result.SKIPPED, before, before, why, held=found)
     now = kept_state(held.states.get(mark.user_id, ""))
     state = str(mark.workflow or now) if assignment.workflow else ""
     same = after == before and state == (now if assignment.workflow else "")
-    if same and mark.comment is None and not (mark.files or mark.choices):
+    if same and mark.comment is None and not mark.files:
         return Outcome(mark, Result.UNCHANGED, before, before, state=state, held=found)
     return Outcome(mark, Result.CHANGED, before, after, state=state, held=found)
 
@@ -424,7 +412,7 @@ def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
         )
     if _CONTROL.search(mark.comment or ""):
         return "The comment holds a control character, which Moodle refuses."
-    if mark.grade is None or mark.choices:
+    if mark.grade is None:
         return ""
     if not mark.grade.is_finite() or mark.grade < 0:
         return f"{mark.grade} is not a grade."
@@ -453,7 +441,7 @@ def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> tup
     client.save_grade(
         assignment.id,
         mark,
-        grade=Decimal(0) if mark.choices else grade,
+        grade=grade,
         state=outcome.state,
         draft=draft.item if draft else None,
         **kind,
@@ -495,10 +483,6 @@ def _checked(
         return replace(
             outcome, why="Moodle opened another attempt, so that it no longer lists this grade."
         )
-    if outcome.mark.choices:
-        if actual is None:
-            return _failed(outcome, "Moodle did not take the choices of the rubric.")
-        return replace(outcome, after=actual)
     if actual != outcome.after:
         return replace(
             _failed(
@@ -520,7 +504,7 @@ def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, s
     before = outcome.held.grade
     saved = grade is not None and (before is None or grade.modified != before.modified)
     state = states.get(outcome.mark.user_id, outcome.state)
-    if saved and actual == wanted and state == outcome.state and not outcome.mark.choices:
+    if saved and actual == wanted and state == outcome.state:
         return replace(
             outcome,
             result=Result.CHANGED,

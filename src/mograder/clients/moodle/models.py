@@ -99,7 +99,6 @@ class AssignmentModel(Loose):
     blindmarking: bool = False
     revealidentities: bool = False
     attemptreopenmethod: Text = "none"
-    maxattempts: int = -1
     markingworkflow: bool = False
     requiresubmissionstatement: bool = False
     submissionstatement: Text = ""
@@ -126,7 +125,6 @@ class AssignmentModel(Loose):
             revealed=self.blindmarking and self.revealidentities,
             workflow=self.markingworkflow,
             reopens=self.attemptreopenmethod,
-            attempts=self.maxattempts if self.maxattempts > 0 else None,
             accepts=self._accepts(),
             feedback=self._feedback(),
             attachments=tuple(file.record() for file in self.introattachments),
@@ -137,7 +135,6 @@ class AssignmentModel(Loose):
         return Accepts(
             files=self._on("assignsubmission", "file"),
             online_text=self._on("assignsubmission", "onlinetext"),
-            max_files=_whole(self._value("assignsubmission", "file", "maxfilesubmissions")),
             max_bytes=_whole(self._value("assignsubmission", "file", "maxsubmissionsizebytes")),
             file_types=tuple(kind.lower() for kind in re.split(r"[\s,;]+", types) if kind),
         )
@@ -258,9 +255,8 @@ class SubmissionModel(Loose):
     gradingstatus: Text = ""
 
     def record(self) -> Submission:
-        """Return the record; files and online text are plugins in Moodle's JSON."""
+        """Return the record; files are a plugin in Moodle's JSON."""
         files = [plugin.files() for plugin in self.plugins if plugin.type == "file"]
-        texts = [plugin.text() for plugin in self.plugins if plugin.type == "onlinetext"]
         return Submission(
             id=self.id,
             user_id=self.userid,
@@ -269,7 +265,6 @@ class SubmissionModel(Loose):
             modified=moment(self.timemodified),
             group_id=self.groupid or 0,
             files=files[0] if files else (),
-            text=texts[0] if texts else "",
             grading_status=self.gradingstatus,
         )
 
@@ -281,9 +276,7 @@ class _Attempt(Loose):
     locked: bool = False
     graded: bool = False
     canedit: bool = False
-    cansubmit: bool = False
     extensionduedate: int | None = None
-    gradingstatus: Text = ""
 
 
 class _GradeInFeedback(Loose):
@@ -291,16 +284,13 @@ class _GradeInFeedback(Loose):
     gradefordisplay: Text = ""
 
 
-def _feedback(
-    grade: _GradeInFeedback | None, shown: str, graded: int | None, plugins: list[_Plugin]
-) -> Feedback:
+def _feedback(grade: _GradeInFeedback | None, shown: str, plugins: list[_Plugin]) -> Feedback:
     comments = [plugin for plugin in plugins if plugin.type == "comments"]
     files = [plugin.files() for plugin in plugins if plugin.type == "file"]
     formats = [editor.format for plugin in comments for editor in plugin.editorfields]
     return Feedback(
         grade=number(grade.grade) if grade else None,
         shown=plain(shown),
-        graded_at=moment(graded),
         comment=comments[0].text() if comments else "",
         files=files[0] if files else (),
         comment_format=formats[0] if formats else 1,
@@ -310,11 +300,10 @@ def _feedback(
 class _FeedbackModel(Loose):
     grade: _GradeInFeedback | None = None
     gradefordisplay: Text = ""
-    gradeddate: int | None = None
     plugins: list[_Plugin] = Field(default_factory=list)
 
     def record(self) -> Feedback:
-        return _feedback(self.grade, self.gradefordisplay, self.gradeddate, self.plugins)
+        return _feedback(self.grade, self.gradefordisplay, self.plugins)
 
 
 class _PreviousAttempt(Loose):
@@ -324,7 +313,7 @@ class _PreviousAttempt(Loose):
 
     def record(self) -> Earlier:
         shown = self.grade.gradefordisplay if self.grade else ""
-        return Earlier(self.attemptnumber, _feedback(self.grade, shown, None, self.feedbackplugins))
+        return Earlier(self.attemptnumber, _feedback(self.grade, shown, self.feedbackplugins))
 
 
 class StatusModel(Loose):
@@ -344,9 +333,7 @@ class StatusModel(Loose):
             locked=last.locked,
             graded=last.graded,
             can_edit=last.canedit,
-            can_submit=last.cansubmit,
             extended_to=moment(last.extensionduedate),
-            grading_status=last.gradingstatus,
             feedback=self.feedback.record() if self.feedback else None,
             takes_part=self.lastattempt is not None,
             earlier=self._earlier(),

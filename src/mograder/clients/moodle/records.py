@@ -57,7 +57,6 @@ class Course:
     """A course that the user is enrolled in (core_enrol_get_users_courses)."""
 
     id: int
-    short_name: Annotated[Plain, Field(validation_alias="shortname")] = ""
     full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
 
 
@@ -81,7 +80,6 @@ class Accepts:
 
     files: bool = False
     online_text: bool = False
-    max_files: int = 0
     max_bytes: int = 0
     file_types: tuple[str, ...] = ()
 
@@ -101,7 +99,7 @@ class Assignment:
     """An assignment and those of its settings that change what a client must do.
 
     ``maximum`` is None if there are no points: ungraded, or a scale, and then ``scale`` is the
-    scale's id, else 0. ``drafts``: saving does not submit. ``attempts`` is None for any number.
+    scale's id, else 0. ``drafts``: saving does not submit.
     """
 
     id: int
@@ -122,7 +120,6 @@ class Assignment:
     """It was marked anonymously, and the identities have been revealed."""
     workflow: bool = False
     reopens: str = "none"
-    attempts: int | None = None
     accepts: Accepts = Accepts()
     feedback: FeedbackTypes = FeedbackTypes()
     attachments: tuple[RemoteFile, ...] = ()
@@ -184,7 +181,7 @@ class Submission:
     """One attempt of one person, or of a team: then ``user_id`` is 0 and ``group_id`` is not.
 
     ``grading_status`` is the marking workflow state if the assignment has one, otherwise ``graded``
-    or ``notgraded``. ``text`` is online text as HTML.
+    or ``notgraded``.
     """
 
     id: int
@@ -194,7 +191,6 @@ class Submission:
     modified: datetime | None = None
     group_id: int = 0
     files: tuple[RemoteFile, ...] = ()
-    text: str = ""
     grading_status: str = ""
 
 
@@ -204,7 +200,6 @@ class Feedback:
 
     grade: Decimal | None = None
     shown: str = ""
-    graded_at: datetime | None = None
     comment: str = ""
     files: tuple[RemoteFile, ...] = ()
     comment_format: int = 1
@@ -235,9 +230,7 @@ class Status:
     locked: bool = False
     graded: bool = False
     can_edit: bool = False
-    can_submit: bool = False
     extended_to: datetime | None = None
-    grading_status: str = ""
     feedback: Feedback | None = None
     takes_part: bool = True
     earlier: Earlier | None = None
@@ -287,21 +280,12 @@ class WorkflowState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RubricChoice:
-    """The level chosen for one criterion of a rubric."""
-
-    criterion: int
-    level: int
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """The mark to save for one person.
 
     ``grade`` None keeps Moodle's grade. ``comment`` is HTML and replaces the one before; empty
     erases it, None keeps it. Without ``files`` earlier files stay. ``workflow`` None keeps the
-    state. ``choices`` are for a rubric, which ignores ``grade``.
+    state.
     """
 
     user_id: int
@@ -309,7 +293,6 @@ class Mark:
     comment: str | None = None
     files: tuple[Upload, ...] = ()
     workflow: WorkflowState | None = None
-    choices: tuple[RubricChoice, ...] = ()
 
 
 def _needs_browser(login: object) -> object:

@@ -184,7 +184,7 @@ class MoodleTransport:
         self._demand_allowed(settings, status, late=late)
         tell_what_goes(settings, status.work, file, progress)
         draft = self._client.upload([Upload(server_name(file.name), file)], progress)
-        self._client.save_submission(settings.id, draft=draft.item)
+        self._client.save_submission(settings.id, draft.item)
         status = self._client.submission_status(settings.id)
         kept = demand_kept(settings, status, draft.names[0], file.stat().st_size)
         if final and settings.drafts:
@@ -197,7 +197,7 @@ class MoodleTransport:
         """Submit a saved draft; if drafts are off, saving did that already."""
         if settings.statement:
             progress(f"By handing in you confirm: {settings.statement}")
-        self._client.submit_for_grading(settings.id, accept_statement=True)
+        self._client.submit_for_grading(settings.id)
         status = self._client.submission_status(settings.id)
         if status.work is None or status.work.state is not SubmissionState.SUBMITTED:
             raise Conflict(

@@ -166,7 +166,7 @@ def _mark_of_earlier(outcome: Outcome, known: Sequence[SentGrade]) -> str:
     Empty otherwise.
     """
     mark, held = outcome.mark, outcome.held
-    if held.grade is not None or mark.choices:
+    if held.grade is not None:
         return ""
     for each in known:
         same = (
@@ -349,7 +349,6 @@ def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...
     return (
         outcome.after == outcome.before
         and outcome.state == kept_state(outcome.held.state)
-        and not outcome.mark.choices
         and _holds(outcome.mark, comment, files)
     )
 
