@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import nullcontext
 
 import pytest
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.client import Functions, MoodleClient, demand_course
-from mograder.clients.moodle.errors import Endpoint, Refusal, as_error, as_page_error
-from mograder.clients.moodle.http import Form, Value, Wire
+from mograder.clients.moodle.errors import as_error, as_page_error
+from mograder.clients.moodle.http import Form, Value, Wire, refusal_in
 from mograder.clients.moodle.models import Warned
 from mograder.core.errors import (
     Busy,
@@ -70,7 +71,7 @@ PAGES: dict[int, type[MograderError]] = {
 }
 """Refusals that are no JSON: pages, XML, redirects."""
 
-ENDPOINTS = {"/login/token.php": Endpoint.LOGIN, "/webservice/upload.php": Endpoint.UPLOAD}
+UPLOAD = "/webservice/upload.php"
 
 
 def code_of(recording: Recording) -> str:
@@ -87,12 +88,6 @@ def code_of(recording: Recording) -> str:
 REFUSED = [each for each in tape() if each.is_servable and code_of(each)]
 
 
-def endpoint_of(recording: Recording) -> Endpoint:
-    if "pluginfile.php" in recording.path:
-        return Endpoint.DOWNLOAD
-    return ENDPOINTS.get(recording.path, Endpoint.FUNCTION)
-
-
 def form_of(recording: Recording, token: str) -> Form:
     """Return a recorded request as our wire sends it: its token in the body."""
     fields: dict[str, Value] = {**recording.params, **recording.query}
@@ -100,7 +95,7 @@ def form_of(recording: Recording, token: str) -> Form:
         fields[name] = token
     files = [(name, io.BytesIO(bytes(size))) for name, size in recording.files]
     asked = recording.function or recording.path.rpartition("/")[2]
-    return Form(recording.path, fields, endpoint_of(recording), asked, files=files)
+    return Form(recording.path, fields, asked, files=files)
 
 
 def provoke(recording: Recording, replay: Replay) -> MograderError:
@@ -135,11 +130,11 @@ def test_a_recorded_refusal_is_an_error_with_a_remedy(recording: Recording, site
     site.become(World.before(recording), recording.mood)
     code = code_of(recording)
     if code in {"filenameexist", "fileoversized"}:
-        error = as_error(Refusal(code, "", Endpoint.UPLOAD, "big.py"))
+        error = as_error(code, "", "big.py")
     else:
         error = provoke(recording, site)
     expected = EXPECTED[code]
-    if code == "missingparam" and endpoint_of(recording) is Endpoint.UPLOAD:
+    if code == "missingparam" and recording.path == UPLOAD:
         expected = TooLarge
     assert type(error) is expected
     assert error.message.endswith((".", "!", "?"))
@@ -169,10 +164,8 @@ def test_a_file_above_phps_own_limits_is_too_large(number: int, site: Replay) ->
     """The whole body is dropped, the token with it: Moodle then misses the token."""
     recording = recorded(number)
     site.begin(99)
-    answer = recording.answer
-    assert isinstance(answer, dict)
-    refusal = Refusal(answer["errorcode"], answer["error"], Endpoint.UPLOAD, recording.files[0][0])
-    error = as_error(refusal)
+    form = Form(UPLOAD, {}, recording.files[0][0], files=[("big.py", io.BytesIO())])
+    error = refusal_in(json.dumps(recording.answer).encode(), form)
     assert type(error) is TooLarge
     assert "big.py" in error.message
 
@@ -185,11 +178,11 @@ def test_every_code_in_the_recordings_has_a_test() -> None:
 def test_no_recorded_refusal_falls_through_to_moodles_own_words() -> None:
     """A code that the table lacks would say "Moodle calls this", which helps nobody."""
     for code in EXPECTED:
-        assert "calls this" not in as_error(Refusal(code, "words")).hint, code
+        assert "calls this" not in as_error(code, "words", "this").hint, code
 
 
 def test_an_unknown_code_keeps_moodles_own_words() -> None:
-    error = as_error(Refusal("brandnew", "The moon is not right", asked="save_grade"))
+    error = as_error("brandnew", "The moon is not right", "save_grade")
     assert type(error) is RemoteFailed
     assert "The moon is not right." in error.message
     assert "brandnew" in error.hint

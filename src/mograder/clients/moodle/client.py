@@ -16,7 +16,7 @@ from typing import TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from mograder.clients.moodle.errors import Refusal, as_error
+from mograder.clients.moodle.errors import as_error
 from mograder.clients.moodle.files import FileTransfers
 from mograder.clients.moodle.html_text import plain
 from mograder.clients.moodle.http import Pause, Value, Wire, check_token, listed
@@ -377,7 +377,7 @@ class Functions:
         answer = self._call(function, fields, safe=False)
         warnings = _shaped(_WARNINGS, function, answer or [])
         if warnings:
-            raise as_error(Refusal(warnings[0].warningcode, warnings[0].item, asked=function))
+            raise as_error(warnings[0].warningcode, warnings[0].item, function)
 
     def _call(self, function: str, fields: Mapping[str, Value], *, safe: bool) -> object:
         try:
@@ -400,7 +400,7 @@ def demand_access(warnings: Sequence[Warned], function: str) -> None:
     """
     denied = [warning for warning in warnings if warning.warningcode == "1"]
     if denied:
-        raise as_error(Refusal("nopermission", denied[0].message, asked=function))
+        raise as_error("nopermission", denied[0].message, function)
 
 
 def demand_course(warnings: Sequence[Warned], course_id: int) -> None:

@@ -1,14 +1,12 @@
 """Convert Moodle's refusals to our errors: by error code, not by class name or HTTP status.
 
 Almost every refusal of Moodle is HTTP 200, its class names change between versions, and some codes
-have two spellings. The remedy depends on the request, so each kind of endpoint (the functions, the
-login, uploads, downloads) may have its own message.
+have two spellings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from mograder.clients.http import family_of
 from mograder.core.errors import (
@@ -22,30 +20,6 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
-
-
-class Endpoint(Enum):
-    """The kind of Moodle's endpoint that answered."""
-
-    FUNCTION = auto()
-    LOGIN = auto()
-    UPLOAD = auto()
-    DOWNLOAD = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Moodle's refusal: its code, its message, and the request that it answers.
-
-    ``asked`` is a function, a file name or a user name; ``detail`` is sent by sites with debugging
-    on.
-    """
-
-    code: str
-    message: str
-    endpoint: Endpoint = Endpoint.FUNCTION
-    asked: str = ""
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,24 +197,23 @@ _PAGES = {
 """HTTP status of an answer that is not JSON → message, remedy, and seconds to wait."""
 
 
-def as_error(refusal: Refusal) -> MograderError:
-    """Return our error for a refusal; an unknown code keeps Moodle's own words."""
-    code = _SAME_AS.get(refusal.code, refusal.code)
-    if code == "missingparam" and refusal.endpoint is Endpoint.UPLOAD:
-        # Above PHP's post_max_size the whole body is dropped, and the token with it.
-        code = "fileoversized"
-    asked = refusal.asked or "this"
+def as_error(told: str, message: str, asked: str, detail: str = "") -> MograderError:
+    """Return our error for a refusal with the code ``told``; an unknown one keeps Moodle's words.
+
+    ``asked`` is a function or a file name; ``detail`` is sent by sites with debugging on.
+    """
+    code = _SAME_AS.get(told, told)
     if code not in _TABLE:
-        words = refusal.message or refusal.detail or "no reason given"
+        words = message or detail or "no reason given"
         return RemoteFailed(
             f"Moodle refused {asked}: {_sentence(words)}",
-            hint=f"Moodle calls this {refusal.code!r}; its administrator can look that up.",
+            hint=f"Moodle calls this {told!r}; its administrator can look that up.",
         )
     rule = _TABLE[code]
     deed = _DEEDS.get(asked, f"use {asked}")
-    text = rule.message.format(asked=asked, deed=deed, message=_sentence(refusal.message))
+    text = rule.message.format(asked=asked, deed=deed, message=_sentence(message))
     if code in {"invalidparameter", "nopermission", "dmlwriteexception"}:
-        text = _with_detail(text, refusal)
+        text = _with_detail(text, detail or message)
     return rule.family(text, hint=rule.hint)
 
 
@@ -269,9 +242,8 @@ def as_page_error(status: int, location: str, url: str) -> MograderError:
     )
 
 
-def _with_detail(text: str, refusal: Refusal) -> str:
+def _with_detail(text: str, told: str) -> str:
     """Add Moodle's details: the missing right, or a debugging site's words."""
-    told = refusal.detail or refusal.message
     empty = {"", "error/nopermission", "Invalid parameter value detected"}
     return text if told in empty else f"{text[:-1]}: {_sentence(told[:500])}"
 

@@ -24,7 +24,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
 from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import bounded_body
-from mograder.clients.moodle.errors import Endpoint, Refusal, as_error
+from mograder.clients.moodle.errors import as_error
 from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
 from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
@@ -160,7 +160,6 @@ class FileTransfers:
         form = Form(
             _UPLOAD,
             {"token": self._token, "itemid": item, "filearea": "draft"},
-            Endpoint.UPLOAD,
             ", ".join(name for name, _ in parts),
             # Moodle deletes a draft area that is never saved.
             safe=item == 0,
@@ -174,10 +173,9 @@ class FileTransfers:
             )
         for each in uploaded:
             if each.errortype or each.itemid is None:
-                refusal = Refusal(each.errortype, each.error, Endpoint.UPLOAD, each.filename)
-                raise as_error(refusal)
+                raise as_error(each.errortype, each.error, each.filename or form.asked)
         if not uploaded:
-            raise as_error(Refusal("fileoversized", "", Endpoint.UPLOAD, form.asked))
+            raise as_error("fileoversized", "", form.asked)
         sizes = [os.fstat(stream.fileno()).st_size for _, stream in parts]
         if [each.filesize for each in uploaded] != sizes:
             raise Conflict(
@@ -202,7 +200,7 @@ class FileTransfers:
         fields = dict(parse_qsl(address.query.decode("ascii"), keep_blank_values=True))
         # Sites without "slash arguments" have the path in the query; it works in the body too.
         path = f"/webservice/pluginfile.php{match['rest'] or ''}"
-        return Form(path, {**fields, "token": self._token}, Endpoint.DOWNLOAD, file.name, safe=True)
+        return Form(path, {**fields, "token": self._token}, file.name, safe=True)
 
     @contextmanager
     def _asked(self, form: Form, headers: Mapping[str, str]) -> Iterator[httpx.Response]:

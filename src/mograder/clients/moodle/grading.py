@@ -60,6 +60,7 @@ _UNPROVEN = (
     "rubric."
 )
 
+_ORDER = tuple(WorkflowState)
 _NO_WORK = {SubmissionState.NEW, SubmissionState.REOPENED}
 
 
@@ -164,10 +165,13 @@ def plan_marks(
     assignment: Assignment,
     marks: Sequence[Mark],
     people: Set[int],
+    *,
+    may_go_back: bool = True,
 ) -> Plan:
     """Plan what to do with each mark, from Moodle's present state; changes nothing.
 
-    ``people`` are the user ids of the participants.
+    ``people`` are the user ids of the participants. Unless a mark ``may_go_back``, a workflow state
+    that is further than its own stays.
 
     Raises:
         Conflict: The assignment cannot take such marks at all: a rubric, feedback of a type that
@@ -178,7 +182,7 @@ def plan_marks(
     _demand_possible(assignment, marks)
     may_have_rubric = bool(marks) and _may_have_rubric(client, assignment)
     held = _held(client, assignment, marks, people)
-    outcomes = tuple(_planned(assignment, mark, held) for mark in marks)
+    outcomes = tuple(_planned(assignment, mark, held, may_go_back=may_go_back) for mark in marks)
     return Plan(assignment, outcomes, may_have_rubric)
 
 
@@ -375,7 +379,7 @@ def _held(
     return _State(known, grades, work, states)
 
 
-def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
+def _planned(assignment: Assignment, mark: Mark, held: _State, *, may_go_back: bool) -> Outcome:
     grade, row = held.grades.get(mark.user_id), held.work.get(mark.user_id)
     attempt = max(grade.attempt if grade else 0, row.attempt if row else 0)
     found = Held(attempt, grade, held.states.get(mark.user_id, ""))
@@ -385,11 +389,20 @@ def _planned(assignment: Assignment, mark: Mark, held: _State) -> Outcome:
     if why:
         return Outcome(mark, Result.SKIPPED, before, before, why, held=found)
     now = kept_state(held.states.get(mark.user_id, ""))
-    state = str(mark.workflow or now) if assignment.workflow else ""
+    state = sent_state(mark, now, may_go_back=may_go_back) if assignment.workflow else ""
     same = after == before and state == (now if assignment.workflow else "")
     if same and mark.comment is None and not mark.files:
         return Outcome(mark, Result.UNCHANGED, before, before, state=state, held=found)
     return Outcome(mark, Result.CHANGED, before, after, state=state, held=found)
+
+
+def sent_state(mark: Mark, now: str, *, may_go_back: bool) -> str:
+    """Return the workflow state to send with a mark: the present one if that is to stay."""
+    wanted = mark.workflow
+    if wanted is None:
+        return now
+    further = now in _ORDER and _ORDER.index(WorkflowState(now)) > _ORDER.index(wanted)
+    return now if further and not may_go_back else wanted.value
 
 
 def kept_state(state: str) -> str:

@@ -27,7 +27,7 @@ from mograder.clients.http import (
     send,
 )
 from mograder.clients.moodle.address import parse_moodle_url
-from mograder.clients.moodle.errors import Endpoint, Refusal, as_error, as_page_error
+from mograder.clients.moodle.errors import as_error, as_page_error
 from mograder.clients.moodle.models import Refused
 from mograder.core.errors import MograderError, TimedOut
 
@@ -61,7 +61,6 @@ class Form:
 
     path: str
     fields: Mapping[str, Value]
-    endpoint: Endpoint
     asked: str
     safe: bool = False
     files: Sequence[tuple[str, BinaryIO]] = ()
@@ -106,7 +105,7 @@ class Wire:
             MograderError: Moodle refused, or could not be reached.
         """
         head = {"wstoken": token, "wsfunction": function, "moodlewsrestformat": "json"}
-        return self.ask(Form(_REST, {**head, **fields}, Endpoint.FUNCTION, function, safe=safe))
+        return self.ask(Form(_REST, {**head, **fields}, function, safe=safe))
 
     def ask(self, form: Form) -> object:
         """Send a form and return the JSON of the answer.
@@ -219,5 +218,8 @@ def _refusal(body: bytes) -> Refused | None:
 
 def _translated(refused: Refused, form: Form) -> MograderError:
     message = refused.message or (refused.error if isinstance(refused.error, str) else "")
-    detail = refused.debuginfo
-    return as_error(Refusal(refused.errorcode, message, form.endpoint, form.asked, detail))
+    code = refused.errorcode
+    if code == "missingparam" and form.files:
+        # Above PHP's post_max_size the whole body is dropped, and the token with it.
+        code = "fileoversized"
+    return as_error(code, message, form.asked, refused.debuginfo)

@@ -19,7 +19,6 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from mograder.clients.moodle.address import refuse_password
-from mograder.clients.moodle.errors import Endpoint
 from mograder.clients.moodle.http import Form, Wire, check_token
 from mograder.clients.moodle.models import PublicConfigModel, TokenModel
 from mograder.clients.moodle.records import PublicConfig
@@ -60,7 +59,7 @@ def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> 
     path = f"{_AJAX}?info={function}"
     wire = Wire(url, transport=transport)
     try:
-        answer = wire.ask(Form(path, {}, Endpoint.LOGIN, function, safe=True, document=call))
+        answer = wire.ask(Form(path, {}, function, safe=True, document=call))
     finally:
         wire.close()
     try:
@@ -94,7 +93,7 @@ def login_with_password(
     wire = Wire(url, transport=transport)
     try:
         refuse_password(wire.url, insecure=insecure)
-        answer = wire.ask(Form("/login/token.php", fields, Endpoint.LOGIN, "the login", safe=True))
+        answer = wire.ask(Form("/login/token.php", fields, "the login", safe=True))
     finally:
         wire.close()
     try:

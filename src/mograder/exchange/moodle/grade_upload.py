@@ -8,7 +8,7 @@ nothing, and continues where an interrupted one ended. The summary has one line 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -48,7 +48,6 @@ from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 
 _MOST_SHOWN = 60
 _KINDS = frozenset({".html", ".pdf", ".txt", ".md"})
-_ORDER = tuple(WorkflowState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +62,12 @@ class GradeInput:
 class UploadOptions:
     """Options for sending marks.
 
-    ``state`` None leaves the marking workflow alone; ``exact`` is a state that the teacher named,
-    which may also take back a release. ``force`` overwrites changes made on Moodle since our last
+    ``state`` is for assignments with a marking workflow; with ``exact`` the teacher named it, so
+    that it may take back a release. ``force`` overwrites changes made on Moodle since our last
     upload.
     """
 
-    state: WorkflowState | None
+    state: WorkflowState
     exact: bool = False
     force: bool = False
 
@@ -175,13 +174,10 @@ def draft(
     teams = for_teams(
         client, assignment, gathered.marks, participants.people, remembered, force=options.force
     )
-    users = {mark.user_id for mark in teams.marks}
-    states = _states(client, assignment, users) if options.state else {}
-    marks = [
-        with_state(mark, states.get(mark.user_id, ""), assignment, options) for mark in teams.marks
-    ]
+    marks = [replace(mark, workflow=options.state) for mark in teams.marks]
     people = {person.user_id for person in participants.people}
-    plan = _without_known(plan_marks(client, assignment, marks, people), remembered)
+    plan = plan_marks(client, assignment, marks, people, may_go_back=options.exact)
+    plan = _without_known(plan, remembered)
     plan = read_feedback(client, plan)
     verdicts = settle_plan(client, plan, remembered, force=options.force)
     graders = _graders(client, assignment, verdicts)
@@ -279,29 +275,6 @@ def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> SentGrade:
 
 def _says(mark: Mark) -> bool:
     return mark.comment is not None or bool(mark.files)
-
-
-def _states(client: MoodleClient, assignment: Assignment, users: Set[int]) -> Mapping[int, str]:
-    """Return workflow states by user id; requested separately only if submissions lack some."""
-    if not assignment.workflow:
-        return {}
-    states = {each.user_id: each.grading_status for each in client.submissions(assignment.id)}
-    return (
-        states
-        if users <= states.keys()
-        else {
-            **client.workflow_states(assignment.id),
-            **states,
-        }
-    )
-
-
-def with_state(mark: Mark, held: str, assignment: Assignment, options: UploadOptions) -> Mark:
-    """Set the workflow state; a later state stays, unless the teacher named one."""
-    if not assignment.workflow or options.state is None:
-        return mark
-    further = held in _ORDER and _ORDER.index(WorkflowState(held)) > _ORDER.index(options.state)
-    return mark if further and not options.exact else replace(mark, workflow=options.state)
 
 
 def scale_of(

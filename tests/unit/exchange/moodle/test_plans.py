@@ -13,6 +13,7 @@ import pytest
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grading import sent_state
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -34,7 +35,6 @@ from mograder.exchange.moodle.grade_upload import (
     draft,
     feedback_files,
     gather,
-    with_state,
 )
 from mograder.exchange.moodle.identities import Participants, Person, find_person, people_of
 from mograder.exchange.moodle.protection import Remembered
@@ -226,20 +226,18 @@ def test_one_person_with_two_lines_is_refused() -> None:
     [
         ("notmarked", "readyforrelease", False, "readyforrelease"),
         ("", "readyforrelease", False, "readyforrelease"),
-        ("released", "readyforrelease", False, None),
+        ("released", "readyforrelease", False, "released"),
         ("released", "readyforrelease", True, "readyforrelease"),
         ("readyforrelease", "released", False, "released"),
         ("nonsense", "inmarking", False, "inmarking"),
     ],
 )
 def test_a_released_grade_stays_released_unless_it_was_asked_for(
-    held: str, asked: str, exact: bool, sent: str | None
+    held: str, asked: str, exact: bool, sent: str
 ) -> None:
     """README, Grades: a workflow state that is sent may take a release back."""
-    wishes = UploadOptions(WorkflowState(asked), exact)
-    mark = with_state(Mark(4), held, replace(A1, workflow=True), wishes)
-    assert mark.workflow == sent
-    assert with_state(Mark(4), held, A1, wishes).workflow is None, "no workflow, no state"
+    mark = Mark(4, workflow=WorkflowState(asked))
+    assert sent_state(mark, held, may_go_back=exact) == sent
 
 
 @pytest.mark.parametrize(
@@ -258,13 +256,13 @@ def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_ask
     page.write_text("x")
     lines = [GradeLine(2, "alice", Decimal(5), "fine")]
     found = gather(lines, {"alice": (Upload("alice.html", page),)}, PARTICIPANTS)
-    assignment = replace(A1, feedback=on)
+    assignment, options = replace(A1, feedback=on), UploadOptions(WorkflowState.RELEASED)
     # Nothing listens there: a request would fail in another way.
     with (
         MoodleClient("http://127.0.0.1:9", "0" * 32) as client,
         pytest.raises(Conflict, match=refused) as problem,
     ):
-        draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), UploadOptions(None))
+        draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), options)
     assert "--grades-only" in problem.value.hint
 
 
