@@ -7,6 +7,22 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.options import PATH
+from mograder.cli.token import print_lines
+from mograder.core.clock import SystemClock
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import (
+    LoadedSettings,
+    default_settings,
+    load_settings,
+    read_environ,
+)
+from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
+from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
+from mograder.web.server.run import Listening, serve_course
+from mograder.web.server.services import ServerOptions, read_names
+
+_PORT = 8080
+_HIGHEST = 65535
 
 
 @click.command("serve")
@@ -27,13 +43,108 @@ from mograder.cli.shared.options import PATH
 @click.option("--generate-tokens", type=PATH, help="Print tokens for the names in a file; exit.")
 @click.option("--tls-cert", type=PATH, help="Serve HTTPS with this certificate chain (PEM).")
 @click.option("--tls-key", type=PATH, help="The certificate's key (PEM).")
-def serve(directory: Path, **options: object) -> None:
+def serve(  # noqa: PLR0913  # one argument per option
+    *,
+    directory: Path,
+    port: int | None,
+    host: str | None,
+    release_dir: Path | None,
+    submissions_dir: Path | None,
+    enrollment_code: str | None,
+    enrollment_code_file: Path | None,
+    roster: Path | None,
+    no_auth: bool,
+    force: bool,
+    web: bool,
+    generate_tokens: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> None:
     """Serve a course over HTTPS, without Moodle.
 
     It hands out assignments, takes submissions and gives grades and feedback back. Every
     directory in DIRECTORY with files/ in it is an assignment. Put a front with HTTPS before it,
     or give it a certificate.
     """
-    from mograder.cli.serve_run import run  # noqa: PLC0415  # the server is heavy
+    code = _code(enrollment_code, enrollment_code_file)
+    if generate_tokens is not None:
+        _print_tokens(directory, generate_tokens)
+        return
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("Give --tls-cert and --tls-key together.")
+    default_host, default_port = _usual_address()
+    options = ServerOptions(
+        root=directory.absolute(),
+        release_dir=release_dir,
+        submissions_dir=submissions_dir,
+        enrollment_code=code,
+        roster=roster,
+        no_auth=no_auth,
+        web=web,
+        loaded=_settings(directory),
+    )
+    listening = Listening(
+        host=host or default_host,
+        port=default_port if port is None else port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        forced=force,
+    )
+    serve_course(options, listening)
 
-    run(directory, options)
+
+def _print_tokens(root: Path, file: Path) -> None:
+    """Print a token for every name in a file, and the instructor's (B144).
+
+    Raises: :class:`InvalidInput`.
+    """
+    if not root.is_dir():
+        raise InvalidInput(f"There is no directory {root}.", hint="Name the course's directory.")
+    try:
+        names = read_names(file.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file} cannot be read: {error}.") from error
+    secret = ensure_secret(root / SECRET_FILE)
+    people = NameRegistry(root / PEOPLE_FILE)
+    people.note(names, How.ISSUED, SystemClock().now())
+    print_lines(secret, names, people.epoch)
+
+
+def _settings(directory: Path) -> LoadedSettings:
+    """Return the course's settings, the defaults where its file has a mistake.
+
+    0.3.16 serves directories whose ``mograder.toml`` it never reads.
+    """
+    try:
+        return load_settings(directory.absolute())
+    except InvalidInput as error:
+        click.echo(f"Warning: the settings are not used: {error.message}", err=True)
+        return default_settings(directory.absolute())
+
+
+def _code(given: str | None, file: Path | None) -> str:
+    """Return the enrollment code, empty if there is none."""
+    told = read_environ().enrollment_code
+    text = told.get_secret_value() if given is None and told is not None else given
+    if file is not None:
+        if text is not None:
+            raise click.UsageError(
+                "Give --enrollment-code (or MOGRADER_ENROLLMENT_CODE) or "
+                "--enrollment-code-file, not both."
+            )
+        try:
+            text = file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"{file} cannot be read: {error}") from error
+    if text is not None and not text.strip():
+        raise click.UsageError("The enrollment code is empty.")
+    return (text or "").strip()
+
+
+def _usual_address() -> tuple[str, int]:
+    """Return the host and port to listen on without options: the hosting platform's, else ours."""
+    text = read_environ().port.strip()
+    if text and (not text.isascii() or not text.isdigit() or int(text[:9]) > _HIGHEST):
+        raise click.UsageError(f"$PORT is no port: {text!r}")
+    # compatibility-0.3.16.md 4
+    return ("0.0.0.0", int(text)) if text else ("127.0.0.1", _PORT)  # noqa: S104
