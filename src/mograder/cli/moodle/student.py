@@ -24,7 +24,7 @@ from mograder.clients.moodle.transport import MoodleTransport
 from mograder.core.errors import Conflict
 from mograder.exchange.assignment_lookup import choose_remote
 from mograder.exchange.student.drafts import SavedDraft
-from mograder.exchange.student.submit import Submission, check_notebook
+from mograder.exchange.student.submit import check_notebook
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _save_draft(
     """Save the notebook without handing it in; without drafts there, it is handed in."""
     handed = transport.save_draft(found, file, work.say, late=late)
     if transport.work_status(found).state is not WorkState.DRAFT:
-        return work.submitted(found, file, Submission(handed, None), SavedDraft())
+        return work.submitted(found, file, handed, SavedDraft())
     lines = [
         f"Saved '{file.name}' as a draft of '{plain(found.name)}'; it is not handed in yet.",
         "Run the command again without --no-finalize to hand it in.",

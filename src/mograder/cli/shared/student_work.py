@@ -37,9 +37,8 @@ from mograder.exchange.student.drafts import (
 )
 from mograder.exchange.student.fetch import Change, FetchedFile
 from mograder.exchange.student.fetch import fetch as fetch_files
-from mograder.exchange.student.receipts import keep
-from mograder.exchange.student.submit import Returned, Submission, read_feedback, read_notebook
-from mograder.exchange.student.submit import submit as submit_file
+from mograder.exchange.student.receipts import KeptReceipt, keep
+from mograder.exchange.student.submit import Returned, read_feedback, read_notebook
 from mograder.store.course.course import shown
 
 
@@ -108,22 +107,19 @@ class StudentWork:
         saved = SavedDraft()
         if isinstance(self.transport, KeepsDrafts):
             saved = self._save_draft(found, file, yes=yes)
-        done = self._submit(found, file, late=late)
-        return self.submitted(found, file, done, saved)
+        handed = self._submit(found, file, late=late)
+        return self.submitted(found, file, handed, saved)
 
     def submitted(
-        self,
-        found: RemoteAssignment,
-        file: Path,
-        done: Submission,
-        saved: SavedDraft,
+        self, found: RemoteAssignment, file: Path, handed: Acknowledgement, saved: SavedDraft
     ) -> Result:
-        """Return what the server has acknowledged."""
-        told = self.handed_json(found, file, done.handed)
-        told["receipt"] = json.loads(done.handed.receipt) if done.handed.receipt else None
-        told["receipt_path"] = None if done.receipt is None else str(done.receipt.path)
+        """Keep the receipt, if there is one, and return what the server has acknowledged."""
+        receipt = keep(handed.receipt, found, self.url, file.parent)
+        told = self.handed_json(found, file, handed)
+        told["receipt"] = json.loads(handed.receipt) if handed.receipt else None
+        told["receipt_path"] = None if receipt is None else str(receipt.path)
         told["kept"] = None if saved.kept is None else str(saved.kept)
-        return Result(told, _submitted_lines(found, file, done, saved))
+        return Result(told, _submitted_lines(found, file, handed, receipt, saved))
 
     def handed_json(
         self,
@@ -191,9 +187,9 @@ class StudentWork:
                 raise NewerElsewhere(problem.elsewhere, hint=hint) from problem
             return save(agreed=problem.elsewhere.key)
 
-    def _submit(self, found: RemoteAssignment, file: Path, *, late: bool) -> Submission:
+    def _submit(self, found: RemoteAssignment, file: Path, *, late: bool) -> Acknowledgement:
         """Submit; ask for confirmation if a late submission would replace one that was on time."""
-        send = partial(submit_file, self.transport, found, file, self.say, server=self.url)
+        send = partial(self.transport.submit, found, file, self.say)
         try:
             return send(late=late)
         except WouldReplaceOnTime as problem:
@@ -262,9 +258,12 @@ def _kept(file: FetchedFile) -> str:
 
 
 def _submitted_lines(
-    assignment: RemoteAssignment, file: Path, done: Submission, saved: SavedDraft
+    assignment: RemoteAssignment,
+    file: Path,
+    handed: Acknowledgement,
+    receipt: KeptReceipt | None,
+    saved: SavedDraft,
 ) -> Iterator[str]:
-    handed, receipt = done.handed, done.receipt
     yield f"Submitted '{file.name}' to '{plain(assignment.name)}'"
     if receipt is None and handed.filename != file.name:
         yield f"  The server calls it {plain(handed.filename)}."

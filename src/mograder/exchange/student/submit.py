@@ -1,24 +1,14 @@
-"""Submit a notebook and keep the receipt (B150), and read the feedback on it (B151)."""
+"""A notebook that is to be submitted (B150), and the feedback on it (B151)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.clients.course_server import Acknowledgement, RemoteAssignment, Transport, WorkStatus
+from mograder.clients.course_server import RemoteAssignment, Transport, WorkStatus
 from mograder.core.errors import InvalidInput
-from mograder.core.tasks.single_flight import Progress
-from mograder.exchange.student.receipts import KeptReceipt, keep
 from mograder.exchange.unpacking import safe_path
 from mograder.store.filesystem.files import atomic_write
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The server's acknowledgement; ``receipt`` is None if it gives none (0.3.16, Moodle)."""
-
-    handed: Acknowledgement
-    receipt: KeptReceipt | None
 
 
 def check_notebook(file: Path) -> Path:
@@ -42,25 +32,6 @@ def read_notebook(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
-
-
-def submit(
-    transport: Transport,
-    assignment: RemoteAssignment,
-    file: Path,
-    progress: Progress,
-    *,
-    server: str = "",
-    late: bool = False,
-) -> Submission:
-    """Submit a notebook; the receipt is kept below the notebook's directory.
-
-    Raises:
-        MograderError: As :class:`~mograder.clients.course_server.Transport` says;
-            ``WouldReplaceOnTime`` until ``late`` agrees.
-    """
-    handed = transport.submit(assignment, check_notebook(file), progress, late=late)
-    return Submission(handed, keep(handed.receipt, assignment, server, file.parent))
 
 
 @dataclass(frozen=True, slots=True)
