@@ -127,8 +127,6 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
 def test_a_killed_run_is_gone_on_with(teacher: CourseSetup, number: signal.Signals) -> None:
     """Students' files stayed in .fetching-xxxx for ever, used by nobody."""
     submitted = teacher.course / "submitted" / "A1-Introduction"
-    (submitted / ".fetching-old").mkdir(parents=True)
-    (submitted / ".fetching-old" / "0-0").write_text("of a run of an earlier version")
     program = (
         "import os, signal\n"
         "from mograder.exchange.moodle import collect\n"

@@ -155,8 +155,8 @@ def _code(answer: Answer) -> str:
 class Refused(RemoteFailed):
     """The platform answered with a status that is no success."""
 
-    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
         self.status = status
 
 
@@ -285,20 +285,18 @@ class LtiServices:
         found = (_line_item(each) for each in _list(answer.json()))
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
-    def members(
-        self, memberships: str, context: str, stopped: Callable[[], bool] = lambda: False
-    ) -> tuple[Member, ...]:
+    def members(self, memberships: str, context: str) -> tuple[Member, ...]:
         """Return all members of a course: all pages, or none at all.
 
         Raises:
             RemoteFailed: A page could not be read, is of another course, or there are too many
-                pages or members; also when ``stopped`` says to end.
+                pages or members.
         """
         members: dict[str, Member] = {}
         asked: set[str] = set()
         url = memberships
         while url:
-            if url in asked or len(asked) >= _MOST_PAGES or stopped():
+            if url in asked or len(asked) >= _MOST_PAGES:
                 raise RemoteFailed("The members of the platform's course have too many pages.")
             asked.add(url)
             answer = self._page(url)

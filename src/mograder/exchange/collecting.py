@@ -42,9 +42,6 @@ _FETCHING = ".fetching"
 _GROWING = "new"
 _LOCK = ".fetching.lock"
 
-_OLD = (".fetching-*", ".collecting-*")
-"""Directories that earlier versions left behind when they were killed."""
-
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
@@ -96,8 +93,6 @@ def arrivals(directory: Path) -> Iterator[Arrivals]:
         lock.drop()
         raise InvalidInput(f"{directory} cannot be written: {error.strerror}.") from error
     try:
-        for old in _left_by_earlier_versions(directory):
-            _remove(old)
         yield Arrivals(path)
     finally:
         _remove(path / _GROWING)
@@ -108,14 +103,9 @@ def arrivals(directory: Path) -> Iterator[Arrivals]:
 
 def clean(directory: Path) -> None:
     """Remove leftovers of interrupted runs below a target directory, unless a run is active."""
-    if not (directory / _FETCHING).is_dir() and not _left_by_earlier_versions(directory):
-        return
-    with suppress(Busy), arrivals(directory) as held:
-        held.keep_only(())
-
-
-def _left_by_earlier_versions(directory: Path) -> list[Path]:
-    return [path for pattern in _OLD for path in directory.glob(pattern)]
+    if (directory / _FETCHING).is_dir():
+        with suppress(Busy), arrivals(directory) as held:
+            held.keep_only(())
 
 
 def _remove(path: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_may_be_several_or_none_names_what_there_is() -> None:
 
 
 def test_the_course_is_the_only_one_or_has_to_be_told() -> None:
-    one, two = Course(2, "S", "SciML"), Course(9, "M", "Maths")
+    one, two = Course(2, "SciML"), Course(9, "Maths")
     assert choose_course([one], 0) == 2
     assert choose_course([one, two], 9) == 9
     with pytest.raises(InvalidInput) as problem:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
-from mograder.core.name_lookup import Words, find_name
+from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import account_name
 from mograder.grading.late.course_late import export_if_set
@@ -56,18 +56,13 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
     for grade in grades:
         if grade.student == student:
             return grade
-    listed = ", ".join(_first(each.student for each in grades))
+    known = listed([each.student for each in grades])
     raise NotFound(
         f"The gradebook has no marks of {student!r} for this assignment.",
-        hint=f"It has: {listed}." if listed else "It has none of any student.",
+        hint=f"It has: {known}." if known else "It has none of any student.",
     )
 
 
 def marker_name() -> str:
     """Return the name of this process's account, which is recorded as the marker."""
     return account_name(nameless="user {}")
-
-
-def _first(names: Iterable[str], most: int = 20) -> list[str]:
-    found = list(names)
-    return [*found[:most], f"and {len(found) - most} more"] if len(found) > most else found

@@ -193,13 +193,9 @@ class HttpsTransport(Closing):
         listed = self._connection.ask(call, answers.SUBMISSIONS)
         return tuple(answers.submission_of(assignment.key, each) for each in listed)
 
-    def upload_grades(
-        self, assignment: RemoteAssignment, rows: Sequence[GradeRow], workflow_state: str = ""
-    ) -> int:
+    def upload_grades(self, assignment: RemoteAssignment, rows: Sequence[GradeRow]) -> int:
         """Merge grades into the server's; return how many it holds then (instructors; B154)."""
-        body: dict[str, object] = {"grades": [dict(row.values) for row in rows]}
-        if workflow_state:
-            body["workflow_state"] = workflow_state
+        body = {"grades": [dict(row.values) for row in rows]}
         call = Call("POST", path_of(assignment.key, "grades"), json=body)
         return self._connection.ask(call, answers.COUNTED).count
 

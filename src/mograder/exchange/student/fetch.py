@@ -151,11 +151,6 @@ def _written(target: Path, text: bytes) -> Iterator[Path]:
         ) from error
 
 
-def release_dir(out: Path, assignment: RemoteAssignment) -> Path:
-    """Return the directory of a fetched assignment's released notebooks."""
-    return out / OURS / "release" / folder_of(assignment)
-
-
 def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
     """Return the files to fetch by their local path; hidden ones are left out."""
     local = safe_paths(file.name for file in assignment.files)

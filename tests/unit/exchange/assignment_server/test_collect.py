@@ -52,9 +52,8 @@ def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: 
 
 def test_leavings_of_killed_runs_are_removed(course: FakeCourse, out: Path) -> None:
     """Students' files stayed in hidden directories."""
-    for name in (".collecting-abc", ".fetching"):
-        (out / name).mkdir(parents=True)
-        (out / name / "alice.py").write_text("half")
+    (out / ".fetching").mkdir(parents=True)
+    (out / ".fetching" / "alice.py").write_text("half")
     gather(course, out)
     assert (out / "alice.py").read_bytes() == b"# a"
     assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
