@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from mograder.store.database.database import reading, writing
 from mograder.store.versions import version_thinning, versions
-from mograder.store.versions.version_deltas import Damaged
+from mograder.store.versions.version_deltas import Damaged, compress
 from mograder.store.versions.version_tables import version_copies
 from mograder.store.versions.version_tables import versions as rows
 from mograder.store.versions.version_thinning import Thinning, VersionMark, staying
@@ -146,13 +146,13 @@ def test_a_copy_that_changes_meanwhile_is_left_alone(
     for number in range(10):
         at = NOW - 10 * DAY + number * SECOND
         kept.record("anna", "A1", b"x = %d\n" % number, Origin.EDITOR, at)
-    look = version_thinning.Thinning._linked_anew
+    look = version_thinning.staying
 
     def late(*given: object) -> object:
         kept.record("anna", "A1", b"new\n", Origin.EDITOR, NOW)
         return look(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(version_thinning.Thinning, "_linked_anew", late)
+    monkeypatch.setattr(version_thinning, "staying", late)
     assert thinning.thin(1, NOW).removed == 0
     monkeypatch.undo()
     assert len(kept.all("anna", "A1")) == 11
@@ -188,22 +188,22 @@ def test_a_flood_costs_bounded_room_and_only_middle_versions(
 def test_a_version_of_a_flood_that_is_thinned_meanwhile_can_be_read(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes the newest one's place, and builds on what that built on, which may go."""
+    """It takes the newest one's place, and may be stored as a difference from one that goes."""
     for module in (versions, version_thinning):
         monkeypatch.setattr(module, "MOST_VERSIONS", 20)
     kept, thinning = Versions(engine), Thinning(engine)
     for number in range(41):
         at = NOW + number * timedelta(milliseconds=10)
         kept.record("anna", "A1", b"flood %d\n" % number, Origin.EDITOR, at)
-    link, removed = versions.Versions._link, list[int]()
+    link, removed = versions.stored, list[int]()
 
-    def late(*given: object, **more: bool) -> object:
-        found = link(*given, **more)  # type: ignore[arg-type]
+    def late(*given: object) -> object:
+        found = link(*given)  # type: ignore[arg-type]
         if not removed:
             removed.append(thinning.thin(1, NOW + HOUR).removed)
         return found
 
-    monkeypatch.setattr(versions.Versions, "_link", late)
+    monkeypatch.setattr(versions, "stored", late)
     fresh = kept.record("anna", "A1", b"mine\n", Origin.EDITOR, NOW + HOUR)
     assert removed[0] > 20
     for each in kept.all("anna", "A1"):
@@ -231,19 +231,32 @@ def test_large_texts_cost_bounded_room(engine: Engine, monkeypatch: pytest.Monke
     assert kept.text("anna", "A1", 60) == last
 
 
-def test_damaged_versions_are_reported_and_left(engine: Engine) -> None:
-    kept, thinning = Versions(engine), Thinning(engine)
-    for number in range(10):
-        at = NOW - 10 * DAY + number * SECOND
-        kept.record("anna", "A1", b"x = %d\n" % number * 50, Origin.EDITOR, at)
+def test_damaged_versions_are_reported_and_the_next_needs_none_of_them(engine: Engine) -> None:
+    kept, text = Versions(engine), b"".join(b"x%d = %d\n" % (at, at**5) for at in range(200))
+    for number in range(3):
+        kept.record("anna", "A1", text + b"y = %d\n" % number, Origin.EDITOR, NOW)
     with writing(engine) as connection:
-        connection.execute(rows.update().where(rows.c.number == 3).values(data=b"damaged"))
-    assert thinning.thin(1, NOW).removed == 0
-    with pytest.raises(Damaged):
-        kept.text("anna", "A1", 3)
-    assert kept.text("anna", "A1", 2) == b"x = 1\n" * 50
-    fresh = Versions(engine).record("anna", "A1", b"y = 1\n", Origin.EDITOR, NOW)
-    assert kept.text("anna", "A1", fresh.number) == b"y = 1\n"
+        connection.execute(rows.update().where(rows.c.number == 1).values(data=b"damaged"))
+    for number in (1, 2, 3):
+        with pytest.raises(Damaged):
+            kept.text("anna", "A1", number)
+    for number in (4, 5):
+        kept.record("anna", "A1", text + b"z = %d\n" % number, Origin.EDITOR, NOW)
+        assert kept.text("anna", "A1", number) == text + b"z = %d\n" % number
+
+
+def test_versions_that_build_on_one_another_can_be_read(engine: Engine) -> None:
+    """As mograders before the first release stored them."""
+    kept, texts = Versions(engine), [b"x = %d\n" % at * 50 for at in range(5)]
+    for text in texts:
+        kept.record("anna", "A1", text, Origin.EDITOR, NOW - 10 * DAY)
+    with writing(engine) as connection:
+        for at in range(1, 5):
+            linked = {"base": at, "depth": at, "data": compress(texts[at], texts[at - 1])}
+            connection.execute(rows.update().where(rows.c.number == at + 1).values(linked))
+    kept.record("anna", "A1", b"new\n", Origin.EDITOR, NOW)
+    assert Thinning(engine).thin(1, NOW).removed == 0
+    assert [kept.text("anna", "A1", at + 1) for at in range(6)] == [*texts, b"new\n"]
 
 
 def test_a_version_can_be_read_while_others_are_thinned(engine: Engine) -> None:

@@ -114,7 +114,7 @@ def test_saves_by_two_hubs_are_all_there(engine: Engine, url: str) -> None:
     other.dispose()
 
 
-def test_long_chains_of_differences_can_be_read(kept: Versions) -> None:
+def test_many_small_changes_of_a_long_text_can_be_read(kept: Versions) -> None:
     text = b"".join(b"line %d\n" % line for line in range(2000))
     for number in range(100):
         text = text.replace(b"line %d\n" % (number * 17), b"changed %d\n" % number)

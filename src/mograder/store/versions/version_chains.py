@@ -1,30 +1,41 @@
-"""Texts of versions as chains: each is stored as its difference from the version before it.
+"""Texts of versions: each is stored whole, or as its difference from one that is stored whole.
 
-A version's base is always the one before it that is still there, or none. ``depth`` is an upper
-bound of the number of versions that have to be read before it.
+The latter is the newest version of its kind before it, its key. Mograders before the first release
+stored a difference from a version that was one itself; these can be read, too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
 from mograder.core.errors import NotFound
+from mograder.core.log import get_logger
 from mograder.store.versions.version_deltas import Damaged, compress, expand
 from mograder.store.versions.version_tables import versions
 
 DIGEST_BYTES = 16
-_DEEPEST = 40
-_MOST_READ = 32_000_000
-"""Most versions, and about the most bytes, that are read to get one text."""
+_WORTH = 10
+"""A difference must be so many times smaller than its key, or the text becomes the next key. With
+honest edits a smaller number stores longer differences, a greater one more keys."""
 
-_PIECE = select(versions.c.base, versions.c.size, versions.c.digest, versions.c.data).where(
+_log = get_logger(__name__)
+
+
+class Piece(NamedTuple):
+    """What is stored of a version's text; the names are those of the columns."""
+
+    number: int
+    base: int
+    size: int
+    digest: bytes
+    data: bytes
+
+
+_PIECE = select(*(versions.c[name] for name in Piece._fields)).where(
     versions.c.copy == bindparam("which"), versions.c.number == bindparam("at")
 )
 
@@ -34,91 +45,51 @@ def hash_of(text: bytes) -> bytes:
     return hashlib.sha256(text).digest()[:DIGEST_BYTES]
 
 
-def deepest(size: int) -> int:
-    """Return how deep a version of this size may be."""
-    return max(1, min(_DEEPEST, _MOST_READ // max(size, 1)))
-
-
 @dataclass(frozen=True, slots=True)
 class StoredText:
-    """A version's text as it is stored: compressed, with the version ``base`` as dictionary."""
+    """A version's text as it is stored: compressed, with the version ``base`` as dictionary.
+
+    ``base`` is 0 for a text that is stored whole.
+    """
 
     base: int
-    depth: int
     data: bytes
 
     @property
     def columns(self) -> dict[str, Any]:
         """The columns of its row."""
-        return {"base": self.base, "depth": self.depth, "data": self.data}
+        return {"base": self.base, "depth": int(self.base > 0), "data": self.data}
 
 
-def whole(text: bytes) -> StoredText:
-    """Return a text that needs no other version."""
-    return StoredText(0, 0, compress(text, b""))
+def stored(text: bytes, key: Piece | None) -> StoredText:
+    """Return how a text is stored; ``key`` is the newest version that may be its key, if any."""
+    if key is not None and not key.base:
+        try:
+            data = compress(text, _text_of(key, b""))
+        except Damaged:
+            _log.exception("version %s is damaged, and no key any more", key.number)
+        else:
+            if len(data) * _WORTH <= len(key.data):
+                return StoredText(key.number, data)
+    return StoredText(0, compress(text, b""))
 
 
-def read_text(
-    connection: Connection, copy: int, number: int, known: Mapping[int, bytes] | None = None
-) -> bytes:
-    """Return a version's text; ``known`` are texts of the copy that need not be read again.
-
-    Raises: :class:`NotFound`, :class:`Damaged`.
-    """
-    known = known or {}
-    if number in known:
-        return known[number]
-    pieces: list[Any] = []
-    at = number
-    while at > 0 and at not in known and len(pieces) <= _DEEPEST:
-        row = connection.execute(_PIECE, {"which": copy, "at": at}).one_or_none()
-        if row is None and not pieces:
-            break
-        if row is None or not row.base < at:
-            raise Damaged(f"A part of the version {number} is missing.")
-        pieces.append(row)
-        at = row.base
-    if not pieces:
+def read_text(connection: Connection, copy: int, number: int) -> bytes:
+    """Return a version's text. Raises: :class:`NotFound`, :class:`Damaged`."""
+    row = connection.execute(_PIECE, {"which": copy, "at": number}).one_or_none()
+    if row is None:
         raise NotFound("There is no such version.")
-    if at > 0 and at not in known:
+    if not 0 <= row.base < number:
         raise Damaged(f"The version {number} cannot be read: its parts are without end.")
-    text = known.get(at, b"")
-    for row in reversed(pieces):
-        text = expand(row.data, text, row.size)
-    return verified(text, pieces[0].digest)
+    try:
+        base = read_text(connection, copy, row.base) if row.base else b""
+    except NotFound as error:
+        raise Damaged(f"A part of the version {number} is missing.") from error
+    return _text_of(Piece(*row), base)
 
 
-def verified(text: bytes, digest: bytes) -> bytes:
-    """Return the text if it has this digest. Raises: :class:`Damaged`."""
-    if hash_of(text) != bytes(digest):
+def _text_of(piece: Piece, base: bytes) -> bytes:
+    text = expand(piece.data, base, piece.size)
+    if hash_of(text) != bytes(piece.digest):
         raise Damaged("A stored version is damaged.")
     return text
-
-
-class RecentTexts:
-    """The last text that was recorded of each copy; those used last stay, up to ``most`` bytes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._texts: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, copy: int, number: int) -> bytes | None:
-        """Return the text of this version, None if it is not held."""
-        with self._lock:
-            found = self._texts.get(copy)
-            if found is None or found[0] != number:
-                return None
-            self._texts.move_to_end(copy)
-            return found[1]
-
-    def put(self, copy: int, number: int, text: bytes) -> None:
-        """Hold the text of this version in place of the copy's other one."""
-        with self._lock:
-            _, old = self._texts.pop(copy, (0, b""))
-            self._texts[copy] = number, text
-            self._bytes += len(text) - len(old)
-            while self._bytes > self._most:
-                _, (_, dropped) = self._texts.popitem(last=False)
-                self._bytes -= len(dropped)

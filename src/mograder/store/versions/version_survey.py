@@ -51,7 +51,7 @@ def count(engine: Engine) -> Survey:
 
 
 def survey(engine: Engine, sample: int, seconds: float) -> Survey | None:
-    """Read back the newest versions of some copies, chosen by chance, with all that they build on.
+    """Read back the newest versions of some copies, chosen by chance, with their keys.
 
     It takes about ``seconds`` at most. Return None if the database has no versions yet, because an
     older mograder wrote it.

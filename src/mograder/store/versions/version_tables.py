@@ -68,8 +68,8 @@ versions = Table(
 """A version of a copy.
 
 ``saved`` is in milliseconds since 1970. ``data`` is the compressed text; the version ``base`` of
-the same copy is its dictionary, none if ``base`` is 0. ``depth`` is how many other versions have to
-be read first. ``digest`` is the beginning of the text's SHA-256.
+the same copy is its dictionary, none if ``base`` is 0. ``depth`` says nothing more, and can go with
+the next revision. ``digest`` is the beginning of the text's SHA-256.
 """
 
 version_releases = Table(

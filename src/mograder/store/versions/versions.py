@@ -1,6 +1,6 @@
 """Versions: every saved state of a student's copy, in the hub's database.
 
-Each version is stored as its difference from the one before it, so a save costs about a hundred
+Most versions are stored as their difference from an earlier one, so a save costs a few hundred
 bytes. Synchronous and thread-safe. Copies are independent of the workspaces: their versions stay
 when the files are removed. :mod:`.version_thinning` removes versions as they grow old.
 """
@@ -10,27 +10,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from weakref import WeakValueDictionary
 
-from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from mograder.core.errors import Busy, Conflict, MograderError
-from mograder.core.log import get_logger
 from mograder.store.database.database import reading, writing
 from mograder.store.filesystem.group_commit import GroupCommit
-from mograder.store.versions.version_chains import (
-    RecentTexts,
-    StoredText,
-    deepest,
-    hash_of,
-    read_text,
-    whole,
-)
-from mograder.store.versions.version_deltas import Damaged, compress
+from mograder.store.versions.version_chains import Piece, hash_of, read_text, stored
 from mograder.store.versions.version_tables import version_copies, version_releases, versions
 
 MOST_VERSIONS = 2000
@@ -43,13 +45,8 @@ _FULL = 2
 _ATTEMPTS = 20
 """How often a version is added anew because the copy's versions changed at the same time."""
 
-_CACHED = 32_000_000
-"""Most bytes of the newest texts that are held in memory."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-
-_log = get_logger(__name__)
 
 
 class Origin(StrEnum):
@@ -122,20 +119,24 @@ class _Addition:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy's row in ``version_copies``, and that of its newest version, None without one."""
+    """A copy's row in ``version_copies``, and that of its newest version, None without one.
+
+    ``key`` is the version that the newest one is stored as its difference from, or that itself.
+    """
 
     copy: int
     release: int
     newest: int
     kept: int
     bytes: int
-    version: Row[*tuple[Any, ...]] | None
+    version: Row[*tuple[Any, ...]] | None = None
+    key: Piece | None = None
 
 
 class Versions:
     """The versions of all copies; every method may raise :class:`~mograder.core.errors.Busy`.
 
-    Mutable state: ``_recent``, the newest texts, and ``_locks`` of the copies that are recorded.
+    Mutable state: ``_locks`` of the copies that are recorded.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -143,7 +144,6 @@ class Versions:
         self._locks: WeakValueDictionary[tuple[str, str], _Lock] = WeakValueDictionary()
         self._gate = threading.Lock()
         self._additions: GroupCommit[_Addition] = GroupCommit(self._add)
-        self._recent = RecentTexts(_CACHED)
 
     @contextmanager
     def alone(self, user: str, item: str) -> Iterator[None]:
@@ -212,20 +212,17 @@ class Versions:
     def text(self, user: str, item: str, number: int) -> bytes:
         """Return the text of a version.
 
-        Raises: :class:`~mograder.core.errors.NotFound`, and :class:`Damaged` if it cannot be read
-        back.
+        Raises: :class:`~mograder.core.errors.NotFound`, and
+        :class:`~mograder.store.versions.version_deltas.Damaged` if it cannot be read back.
         """
         return self.texts(user, item, (number,))[number]
 
     def texts(self, user: str, item: str, numbers: Collection[int]) -> Mapping[int, bytes]:
         """Return the texts of several versions by number. Raises: as :meth:`text`."""
         which = select(version_copies.c.copy).where(*_named(user, item))
-        found: dict[int, bytes] = {}
         with reading(self._engine) as connection:
             copy = connection.execute(which).scalar_one_or_none() or 0
-            for number in sorted(numbers):  # each is stored as its difference from an older one
-                found[number] = read_text(connection, copy, number, found)
-        return found
+            return {number: read_text(connection, copy, number) for number in numbers}
 
     def release_of(self, user: str, item: str) -> str:
         """Return the digest of the release that a copy last came from, "" if unknown."""
@@ -260,61 +257,29 @@ class Versions:
                 number = connection.execute(new, added).scalar_one()
         except Conflict:  # another hub has just added it
             return self._copy(user, item)
-        return _Copy(number, **empty, version=None)
+        return _Copy(number, **empty)
 
     def _find(self, user: str, item: str) -> _Copy | None:
         with reading(self._engine) as connection:
             row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
         if row is None:
             return None
-        version = None if row.number is None else row
-        return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version)
+        found = _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes)
+        if row.number is None:
+            return found
+        key = None if row.key_number is None else Piece(*row[-len(Piece._fields) :])
+        return replace(found, version=row, key=key)
 
-    def _added(
-        self,
-        copy: _Copy,
-        row: dict[str, Any],
-        text: bytes,
-    ) -> bool:
+    def _added(self, copy: _Copy, row: dict[str, Any], text: bytes) -> bool:
         """Add a version; return False if the copy's versions have changed meanwhile."""
         replaces = copy.version is not None and _replaces(copy, row["origin"])
-        link = self._link(copy, text, replaces=replaces)
+        is_key = copy.key is not None and copy.key.number == copy.newest
+        link = stored(text, None if replaces and is_key else copy.key)
         addition = _Addition(copy.copy, copy.newest, copy.kept, row | link.columns, replaces)
         self._additions.add(addition)
         if isinstance(addition.outcome, MograderError):
             raise addition.outcome
-        if addition.outcome:
-            self._recent.put(copy.copy, row["number"], text)
         return addition.outcome
-
-    def _link(
-        self,
-        copy: _Copy,
-        text: bytes,
-        *,
-        replaces: bool,
-    ) -> StoredText:
-        """Return the text as the difference from the version that will be before it."""
-        newest = copy.version
-        if newest is None:
-            return whole(text)
-        base, depth = newest.number, newest.depth + 1
-        if replaces:
-            base, depth = newest.base, newest.depth
-        if base == 0 or depth > deepest(max(len(text), newest.size)):
-            return whole(text)
-        try:
-            return StoredText(base, depth, compress(text, self._base_text(copy.copy, base)))
-        except Damaged:
-            _log.exception("version %s of the copy %s is damaged", base, copy.copy)
-            return whole(text)
-
-    def _base_text(self, copy: int, number: int) -> bytes:
-        recent = self._recent.get(copy, number)
-        if recent is not None:
-            return recent
-        with reading(self._engine) as connection:
-            return read_text(connection, copy, number)
 
     def _add(self, batch: Sequence[_Addition]) -> None:
         """Add versions in one transaction; in the order of their copies, or two hubs deadlock."""
@@ -364,7 +329,6 @@ _LISTED = (
         versions.c.digest,
         versions.c.size,
         versions.c.base,
-        versions.c.depth,
         versions.c.release,
         func.coalesce(version_releases.c.digest, "").label("release_digest"),
     )
@@ -374,6 +338,8 @@ _LISTED = (
 
 _RELEASE = select(version_releases.c.number).where(version_releases.c.digest == bindparam("of"))
 
+_KEY = versions.alias("key")
+
 _COPY = (
     select(
         version_copies.c.copy,
@@ -382,10 +348,16 @@ _COPY = (
         version_copies.c.kept,
         version_copies.c.bytes,
         *_LISTED.selected_columns,
+        *(_KEY.c[name].label(f"key_{name}") for name in Piece._fields),
     )
     .outerjoin(
         versions,
         (versions.c.copy == version_copies.c.copy) & (versions.c.number == version_copies.c.newest),
+    )
+    .outerjoin(
+        _KEY,
+        (_KEY.c.copy == versions.c.copy)
+        & (_KEY.c.number == case((versions.c.base == 0, versions.c.number), else_=versions.c.base)),
     )
     .outerjoin(version_releases, version_releases.c.number == versions.c.release)
     .where(version_copies.c.username == bindparam("user"), version_copies.c.item == bindparam("of"))

@@ -28,7 +28,8 @@ def engine(tmp_path: Path) -> Engine:
     kept = Versions(engine)
     for user, saves in (("anna", 3), ("bert", 2)):
         for number in range(saves):
-            kept.record(user, "A1", b"x = %d\n" % number, Origin.EDITOR, NOW)
+            text = bytes(range(256)) * 4 + b"x = %d\n" % number
+            kept.record(user, "A1", text, Origin.EDITOR, NOW)
     return engine
 
 
@@ -52,7 +53,7 @@ def test_a_sound_database_has_nothing_to_report(engine: Engine, tmp_path: Path) 
 def test_damage_of_what_the_newest_version_builds_on_is_found(
     engine: Engine, tmp_path: Path
 ) -> None:
-    damage(engine, 2)
+    damage(engine, 1)
     found = survey(engine, 10, 5.0)
     assert found is not None
     assert found.damaged == (DamagedVersion("anna", "A1", 3),)
