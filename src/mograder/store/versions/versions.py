@@ -32,8 +32,8 @@ from sqlalchemy import (
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.store.database.database import reading, writing
 from mograder.store.filesystem.group_commit import GroupCommit
-from mograder.store.versions.version_chains import Piece, hash_of, read_text, stored
 from mograder.store.versions.version_tables import version_copies, version_releases, versions
+from mograder.store.versions.version_texts import Piece, hash_of, read_text, stored
 
 MOST_VERSIONS = 2000
 MOST_BYTES = 12_000_000
