@@ -15,6 +15,7 @@ from mograder.store.versions import version_thinning, versions
 from mograder.store.versions.version_deltas import Damaged, compress
 from mograder.store.versions.version_tables import version_copies
 from mograder.store.versions.version_tables import versions as rows
+from mograder.store.versions.version_texts import stored
 from mograder.store.versions.version_thinning import Thinning, VersionMark, staying
 from mograder.store.versions.versions import Origin, Versions, milliseconds
 
@@ -195,7 +196,7 @@ def test_a_version_of_a_flood_that_is_thinned_meanwhile_can_be_read(
     for number in range(41):
         at = NOW + number * timedelta(milliseconds=10)
         kept.record("anna", "A1", b"flood %d\n" % number, Origin.EDITOR, at)
-    link, removed = versions.stored, list[int]()
+    link, removed = stored, list[int]()
 
     def late(*given: object) -> object:
         found = link(*given)  # type: ignore[arg-type]

@@ -257,7 +257,7 @@ class Versions:
                 number = connection.execute(new, added).scalar_one()
         except Conflict:  # another hub has just added it
             return self._copy(user, item)
-        return _Copy(number, **empty)
+        return _Copy(number, 0, 0, 0, 0)
 
     def _find(self, user: str, item: str) -> _Copy | None:
         with reading(self._engine) as connection:
