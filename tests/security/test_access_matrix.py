@@ -127,7 +127,7 @@ FOR_INSTRUCTORS = (
     *("/course/", "/publish/", "/updates/", "/source/", "/autograde/", "/rehearsal/", "/warm"),
     *("/sync-users", "/dates", "/visibility", "/revoke-token/", "/audit", "/view-as"),
     *("/marking/{a}/open", "/marking/{a}/share", "/marking/{a}/late", "/marking/{a}/release"),
-    *("/marking/{a}/statistics", "/marking/{a}/similarity", "/marking/-/api/{a}/shares"),
+    *("/marking/{a}/statistics", "/marking/{a}/similarity"),
     *("/release/{name}", "/board/{name}/messages"),
 )
 FOR_STAFF = {"/marking": Access.MARKER, "/board": Access.HELPER, "/metrics": Access.METRICS}

@@ -1,11 +1,13 @@
-"""Functions for the handlers of an answer: its student, its label, and the marker's order."""
+"""What the handlers of the JSON API of marking share: the request, and an assignment's answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeVar
 
+from fastapi import Depends, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
@@ -13,13 +15,21 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
-from mograder.grading.marking.answer_names import answer_id, marking_order, student_of
+from mograder.grading.marking.answer_names import (
+    answer_id,
+    marking_order,
+    question_of,
+    student_of,
+)
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.marking.access import Marker
-from mograder.web.marking.context import MarkingApp
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.request_body import read_json
 
-LIMIT = 256 * 1024
+B = TypeVar("B", bound=BaseModel)
+_LIMIT = 256 * 1024
 """Bytes of a body with a comment, a reason and identifiers."""
 
 
@@ -94,43 +104,76 @@ def names_shown(marking: MarkingApp, marker: Marker, asked: bool | None) -> bool
     return asked and may_show_names(marking, marker)
 
 
-def answers_of(marking: MarkingApp, marker: Marker, a: str, names: bool | None = None) -> Answers:
-    """Return an assignment's answers; blocks. ``names`` None means as the course's setting says.
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A request about an assignment; most of its methods block.
 
-    Raises:
-        NotFound: There is no such assignment.
+    ``question`` is the key of the question in the path, and ``answer`` the name of the answer, ""
+    where the path has none.
     """
-    item, book = assignment_of(a), marking.book()
-    students = QuestionMarks(book).students(item)
-    order = marking_order(marking.key, item, marker.name, students)
-    shown = names_shown(marking, marker, names)
-    full = book.students() if shown else {}
-    labels = {
-        student: (full.get(student) or student) if shown else f"Answer {number}"
-        for number, student in enumerate(order, start=1)
-    }
-    return Answers(item, order, labels, marking.key)
+
+    request: Request
+    marking: MarkingApp
+    marker: Marker
+    item: ItemName
+    question: str
+    answer: str
+
+    @property
+    def book(self) -> Gradebook:
+        """The gradebook."""
+        return self.marking.book()
+
+    @property
+    def autograded(self) -> Path:
+        """The directory of the assignment's graded submissions."""
+        return self.marking.loaded.path(self.marking.loaded.settings.dirs.autograded) / self.item
+
+    @property
+    def submitted(self) -> Path:
+        """The directory of the assignment's submissions."""
+        return self.marking.loaded.path(self.marking.loaded.settings.dirs.submitted) / self.item
+
+    def answers(self, names: bool | None = None) -> Answers:
+        """Return the assignment's answers; ``names`` None means as the course's setting says."""
+        key, book = self.marking.key, self.book
+        students = QuestionMarks(book).students(self.item)
+        order = marking_order(key, self.item, self.marker.name, students)
+        shown = names_shown(self.marking, self.marker, names)
+        full = book.students() if shown else {}
+        labels = {
+            student: (full.get(student) or student) if shown else f"Answer {number}"
+            for number, student in enumerate(order, start=1)
+        }
+        return Answers(self.item, order, labels, key)
+
+    def demand_question(self, key: str) -> None:
+        """Refuse a question that the assignment does not have.
+
+        Raises:
+            NotFound: It does not.
+        """
+        known = (each.key for each in self.marking.progress.of(self.book, self.item).known)
+        if key != WHOLE and key not in known:
+            raise NotFound(f"{self.item} has no question {key[:100]!r}.")
+
+    async def read(self, shape: type[B]) -> B:
+        """Return the body of the request; raises as :func:`read_json`."""
+        return await read_json(self.request, shape, _LIMIT)
+
+    async def record(self, action: str, what: str) -> None:
+        """Write what the person did to the audit log."""
+        await self.marking.record(self.request, action, what)
 
 
-def demand_question(marking: MarkingApp, item: ItemName, key: str) -> None:
-    """Refuse a question that the assignment does not have; blocks.
-
-    Raises:
-        NotFound: It does not.
-    """
-    known = (each.key for each in marking.progress.of(marking.book(), item).known)
-    if key != WHOLE and key not in known:
-        raise NotFound(f"{item} has no question {key[:100]!r}.")
+async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Here:
+    named = request.path_params
+    question = question_of(named["question"]) if "question" in named else WHOLE
+    item = assignment_of(named["a"])
+    return Here(request, marking, marker, item, question, named.get("answer", ""))
 
 
-def autograded_of(marking: MarkingApp, item: ItemName) -> Path:
-    """Return the directory of an assignment's graded submissions."""
-    return marking.loaded.path(marking.loaded.settings.dirs.autograded) / item
-
-
-def submitted_of(marking: MarkingApp, item: ItemName) -> Path:
-    """Return the directory of an assignment's submissions."""
-    return marking.loaded.path(marking.loaded.settings.dirs.submitted) / item
+CurrentHere = Annotated[Here, Depends(_here)]
 
 
 def json_answer(model: BaseModel, status: int = 200) -> JSONResponse:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anyio import to_thread
-from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from mograder.core.names import ItemName
 from mograder.store.marking.annotations import (
     Annotation,
     AnnotationChanged,
@@ -18,106 +16,71 @@ from mograder.store.marking.annotations import (
 )
 from mograder.store.marking.annotations import Place as AnnotatedPlace
 from mograder.store.marking.saved_comments import SavedComments
-from mograder.web.marking.access import Marker
-from mograder.web.marking.answer_access import (
-    LIMIT,
-    answers_of,
-    assignment_of,
-    demand_question,
-    json_answer,
-)
+from mograder.web.marking.answer_access import CurrentHere, Here, json_answer
 from mograder.web.marking.answer_json import annotation_json
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.models import Annotation as AnnotationJson
 from mograder.web.marking.models import AnnotationChange, AnnotationConflict
-from mograder.web.request_body import read_json
 
 
-async def add(
-    a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def add(here: CurrentHere) -> Response:
     """Add an annotation to a submission."""
-    asked = await read_json(request, AnnotationChange, LIMIT)
+    asked = await here.read(AnnotationChange)
 
-    def write(item: ItemName, student: str) -> Annotation:
-        wish = _wish(asked, marking, marker)
-        demand_question(marking, item, asked.question)
-        return Annotations(marking.book()).add(item, student, wish)
+    def write(student: str) -> Annotation:
+        wish = _wish(here, asked)
+        here.demand_question(asked.question)
+        return Annotations(here.book).add(here.item, student, wish)
 
-    return await _changed(write, request, marking, marker, (a, answer))
+    return await _changed(here, write)
 
 
-async def change(
-    a: str,
-    answer: str,
-    annotation: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-) -> Response:
+async def change(annotation: str, here: CurrentHere) -> Response:
     """Change an annotation; 409 if another person changed it meanwhile."""
-    asked = await read_json(request, AnnotationChange, LIMIT)
+    asked = await here.read(AnnotationChange)
 
-    def write(item: ItemName, student: str) -> Annotation:
-        wish = _wish(asked, marking, marker)
-        demand_question(marking, item, asked.question)
-        return Annotations(marking.book()).change(item, student, annotation, wish)
+    def write(student: str) -> Annotation:
+        wish = _wish(here, asked)
+        here.demand_question(asked.question)
+        return Annotations(here.book).change(here.item, student, annotation, wish)
 
-    return await _changed(write, request, marking, marker, (a, answer))
+    return await _changed(here, write)
 
 
-async def remove(
-    a: str,
-    answer: str,
-    annotation: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-    version: int | None = None,
-) -> Response:
+async def remove(annotation: str, here: CurrentHere, version: int | None = None) -> Response:
     """Take an annotation away; 409 if another person changed it meanwhile."""
 
-    def write(item: ItemName, student: str) -> None:
-        Annotations(marking.book()).remove(
-            item, student, annotation, by=marker.name, at=marking.clock.now(), version=version
-        )
+    def write(student: str) -> None:
+        by, at = here.marker.name, here.marking.clock.now()
+        Annotations(here.book).remove(here.item, student, annotation, by=by, at=at, version=version)
 
-    return await _changed(write, request, marking, marker, (a, answer))
+    return await _changed(here, write)
 
 
 class _Nothing(BaseModel):
     """The answer to a removal."""
 
 
-async def _changed(
-    write: Callable[[ItemName, str], Annotation | None],
-    request: Request,
-    marking: MarkingApp,
-    marker: Marker,
-    of: tuple[str, str],
-) -> Response:
+async def _changed(here: Here, write: Callable[[str], Annotation | None]) -> Response:
     def change() -> tuple[str, AnnotationJson | None]:
-        answers = answers_of(marking, marker, of[0])
-        student = answers.markable_by(marker, of[1])
-        made = write(answers.assignment, student)
-        return student, None if made is None else _json(marking, answers.assignment, made)
+        student = here.answers().markable_by(here.marker, here.answer)
+        made = write(student)
+        return student, None if made is None else _json(here, made)
 
     try:
         student, made = await to_thread.run_sync(change)
     except AnnotationChanged as error:
-        now = await to_thread.run_sync(_json, marking, assignment_of(of[0]), error.now)
+        now = await to_thread.run_sync(_json, here, error.now)
         return json_answer(AnnotationConflict(detail=str(error), now=now), 409)
-    await marking.record(request, "annotate", f"{student}/{of[0]}")
+    await here.record("annotate", f"{student}/{here.item}")
     return json_answer(made or _Nothing())
 
 
-def _json(marking: MarkingApp, item: ItemName, stored: Annotation) -> AnnotationJson:
-    rubric = SavedComments(marking.book()).rubric(item, stored.place.question)
+def _json(here: Here, stored: Annotation) -> AnnotationJson:
+    rubric = SavedComments(here.book).rubric(here.item, stored.place.question)
     return annotation_json(stored, rubric, stored.submission_sha256)
 
 
-def _wish(asked: AnnotationChange, marking: MarkingApp, marker: Marker) -> AnnotationWish:
+def _wish(here: Here, asked: AnnotationChange) -> AnnotationWish:
     place = AnnotatedPlace(asked.question, asked.cell, asked.first_line, asked.last_line)
-    return AnnotationWish(
-        place, asked.text, asked.saved_comment, marker.name, marking.clock.now(), asked.version
-    )
+    by, at = here.marker.name, here.marking.clock.now()
+    return AnnotationWish(place, asked.text, asked.saved_comment, by, at, asked.version)

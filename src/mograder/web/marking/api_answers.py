@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anyio import to_thread
-from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError
@@ -37,16 +36,12 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.store.marking.saved_comments import SavedComments
 from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
-from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
-    LIMIT,
     Answers,
-    answers_of,
-    assignment_of,
-    autograded_of,
+    CurrentHere,
+    Here,
     json_answer,
     may_mark,
-    submitted_of,
 )
 from mograder.web.marking.answer_json import (
     annotation_json,
@@ -58,7 +53,6 @@ from mograder.web.marking.answer_json import (
     saved_json,
     whole_json,
 )
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
 from mograder.web.marking.models import (
     AnswerState,
@@ -73,23 +67,21 @@ from mograder.web.marking.models import (
     Text,
     Undo,
 )
-from mograder.web.request_body import read_json
 
 
-def overview(a: str, marking: CurrentMarking, marker: CurrentMarker) -> Response:
+def overview(here: CurrentHere) -> Response:
     """Return an assignment's questions, and how far each is."""
-    item = assignment_of(a)
-    progress = marking.progress.of(marking.book(), item)
-    sources, _ = sources_or_none(marking.source(item))
+    progress = here.marking.progress.of(here.book, here.item)
+    sources, _ = sources_or_none(here.marking.source(here.item))
     found = Overview(
-        assignment=item,
-        questions=[_summary(each, marker) for each in progress.known],
+        assignment=here.item,
+        questions=[_summary(each, here.marker.name) for each in progress.known],
         scale=task_html(sources.scale),
     )
     return json_answer(found)
 
 
-def _summary(question: QuestionProgress, marker: Marker) -> QuestionSummary:
+def _summary(question: QuestionProgress, marker: str) -> QuestionSummary:
     return QuestionSummary(
         key=question.key,
         address=question_address(question.key),
@@ -99,30 +91,24 @@ def _summary(question: QuestionProgress, marker: Marker) -> QuestionSummary:
         marked=question.marked,
         total=question.total,
         waiting=question.waiting,
-        mine=question.shares.get(marker.name, 0),
+        mine=question.shares.get(marker, 0),
     )
 
 
-async def queue(
-    a: str, marking: CurrentMarking, marker: CurrentMarker, question: str, names: bool | None = None
-) -> Response:
+async def queue(here: CurrentHere, question: str, names: bool | None = None) -> Response:
     """Return all answers to a question in the marker's order, the own share first.
 
     ``question`` is the question's address.
     """
-
     key = question_of(question)
-    answers = await to_thread.run_sync(answers_of, marking, marker, a, names)
-    equal = await equal_answers(marking, answers, key)
-    return json_answer(await to_thread.run_sync(_queue, marking, marker, key, answers, equal))
+    answers = await to_thread.run_sync(here.answers, names)
+    equal = await equal_answers(here, answers, key)
+    return json_answer(await to_thread.run_sync(_queue, here, key, answers, equal))
 
 
-def _queue(
-    marking: MarkingApp, marker: Marker, key: str, answers: Answers, equal: EqualAnswers | None
-) -> Queue:
-    book, item = marking.book(), answers.assignment
-    states = AnswerStates(book).of_question(item, key)
-    shares = Shares(book).of(item)
+def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -> Queue:
+    states = AnswerStates(here.book).of_question(here.item, key)
+    shares = Shares(here.book).of(here.item)
     entries = []
     for student in answers.order:
         grade = states.get(student)
@@ -145,7 +131,7 @@ def _queue(
     return Queue(
         question=key,
         available=available.pop() if len(available) == 1 else None,
-        answers=sorted(entries, key=lambda each: each.share != marker.name),
+        answers=sorted(entries, key=lambda each: each.share != here.marker.name),
     )
 
 
@@ -155,7 +141,6 @@ class _Read:
 
     student: str
     answers: Answers
-    key: str
     mark: AnswerMark
     rubric: Rubric
     annotations: tuple[Annotation, ...]
@@ -167,40 +152,27 @@ class _Read:
     requests: tuple[RegradeRequest, ...]
 
 
-async def answer(
-    a: str,
-    answer: str,
-    question: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-    names: bool | None = None,
-) -> Response:
+async def answer(here: CurrentHere, names: bool | None = None) -> Response:
     """Return an answer, with all that its mark depends on."""
-
-    def read() -> _Read:
-        return _read(marking, answers_of(marking, marker, a, names), answer, question_of(question))
-
-    found = await to_thread.run_sync(read)
+    found = await to_thread.run_sync(_read, here, names)
     to_show = WorkToShow(found.text, "submission.py", found.sources)
-    work = await marking.works.show(to_show) if found.text else ShownWork()
-    equal = await equal_answers(marking, found.answers, found.key)
-    await marking.record(request, "read answer", f"{found.student}/{found.answers.assignment}")
-    state = await to_thread.run_sync(_answer, found, work, marker)
+    work = await here.marking.works.show(to_show) if found.text else ShownWork()
+    equal = await equal_answers(here, found.answers, here.question)
+    await here.record("read answer", f"{found.student}/{here.item}")
+    state = await to_thread.run_sync(_answer, here, found, work)
     state.group = equal.of(found.student) if equal else None
     return json_answer(state)
 
 
-def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
-    book, item = marking.book(), answers.assignment
-    student = answers.student_of(named)
+def _read(here: Here, names: bool | None) -> _Read:
+    book, item, key, answers = here.book, here.item, here.question, here.answers(names)
+    student = answers.student_of(here.answer)
     mark = QuestionMarks(book).state(item, student, key)
-    last = last_result(marking.key, book.runs(item, student))
-    sources, trouble = sources_or_none(marking.source(item))
+    last = last_result(here.marking.key, book.runs(item, student))
+    sources, trouble = sources_or_none(here.marking.source(item))
     text = ""
     try:
-        files = WorkFiles(autograded_of(marking, item), submitted_of(marking, item))
-        text = files.graded_first(student)
+        text = WorkFiles(here.autograded, here.submitted).graded_first(student)
     except MograderError as error:
         trouble = str(error)
     if last.problem:
@@ -209,26 +181,24 @@ def _read(marking: MarkingApp, answers: Answers, named: str, key: str) -> _Read:
     return _Read(
         student,
         answers,
-        key,
         mark,
         SavedComments(book).rubric(item, key),
         tuple(each for each in annotations if each.place.question == key),
         last.result,
         text,
         sources or NO_SOURCE,
-        has_page(autograded_of(marking, item), student),
+        has_page(here.autograded, student),
         trouble,
         RegradeRequests(book).of(item, student, key),
     )
 
 
-def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
-    mark, key, answers = found.mark, found.key, found.answers
-    question, named = mark.question, answers.id_of(found.student)
-    page = f"/marking/-/api/{answers.assignment}/answers/{named}/outputs"
+def _answer(here: Here, found: _Read, work: ShownWork) -> AnswerState:
+    mark, key, question = found.mark, here.question, found.mark.question
+    page = f"/marking/-/api/{here.item}/answers/{here.answer}/outputs"
     return AnswerState(
-        id=named,
-        label=answers.labels[found.student],
+        id=here.answer,
+        label=found.answers.labels[found.student],
         question=key,
         address=question_address(key),
         title=question_title(key),
@@ -249,63 +219,51 @@ def _answer(found: _Read, work: ShownWork, marker: Marker) -> AnswerState:
         ],
         solution=cells_json(solution_cells(found.sources, key)),
         scale=task_html(found.sources.scale),
-        task=task_html(found.sources.task(found.key)),
+        task=task_html(found.sources.task(key)),
         reason_needed=replaces_automatic(question),
-        undo=mark.is_undoable_by(marker.name),
+        undo=mark.is_undoable_by(here.marker.name),
         requests=[request_json(each) for each in found.requests],
         trouble=" ".join(filter(None, (found.trouble, work.problem))),
     )
 
 
-async def outputs(
-    a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+async def outputs(here: CurrentHere) -> Response:
     """Return the notebook as it ran, as a page for an opaque frame of ours."""
 
     def read() -> tuple[str, bytes]:
-        answers = answers_of(marking, marker, a)
-        student = answers.student_of(answer)
-        return student, nameless_page(autograded_of(marking, answers.assignment), student)
+        student = here.answers().student_of(here.answer)
+        return student, nameless_page(here.autograded, student)
 
     student, data = await to_thread.run_sync(read)
-    await marking.record(request, "read result", f"{student}/{a}")
+    await here.record("read result", f"{student}/{here.item}")
     return inert_page(data, framed=True)
 
 
-async def save(
-    a: str,
-    answer: str,
-    question: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-) -> Response:
+async def save(here: CurrentHere) -> Response:
     """Save a mark; 409 with the other person's if the answer was marked meanwhile.
 
     For ``to: "group"`` the equal answers get it, too, but for those taken out or marked otherwise.
     """
-    change = await read_json(request, MarkChange, LIMIT)
+    change = await here.read(MarkChange)
     if change.points is not None and change.adjustment is not None:
         raise InvalidInput("adjustment: give the points as a number, or saved comments.")
-    key = question_of(question)
-    answers = await to_thread.run_sync(answers_of, marking, marker, a)
-    equal = None
+    answers, equal = await to_thread.run_sync(here.answers), None
     if change.to == "group":
-        equal = await equal_answers(marking, answers, key, wait=True)
+        equal = await equal_answers(here, answers, here.question, wait=True)
 
     def write() -> _Written:
-        book = marking.book()
-        student = answers.markable_by(marker, answer)
+        item, key, marker = here.item, here.question, here.marker
+        student = answers.markable_by(marker, here.answer)
         together = equal.with_mark_of(student) if equal else (student,)
         others = tuple(each for each in together if may_mark(marker, each))
         if equal and len(others) == 1:
             raise InvalidInput("to: this answer belongs to no group of equal answers.")
-        entry = _entry(change, SavedComments(book).rubric(answers.assignment, key))
-        asked = Change(key, entry, marker.name, marking.clock.now(), change.version)
-        marks = QuestionMarks(book)
-        return _Written(student, *marks.give_together(answers.assignment, student, asked, others))
+        entry = _entry(change, SavedComments(here.book).rubric(item, key))
+        asked = Change(key, entry, marker.name, here.marking.clock.now(), change.version)
+        marks = QuestionMarks(here.book)
+        return _Written(student, *marks.give_together(item, student, asked, others))
 
-    return await _changed(write, request, marking, marker, "mark", (a, key))
+    return await _changed(here, write, "mark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,38 +288,22 @@ def _entry(change: MarkChange, rubric: Rubric) -> MarkEntry:
     return MarkEntry(change.points, change.comment, details)
 
 
-async def undo(
-    a: str,
-    answer: str,
-    question: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-) -> Response:
+async def undo(here: CurrentHere) -> Response:
     """Take back the marker's own last change; 409 if another person's came after it."""
-    asked = await read_json(request, Undo, LIMIT)
-    key = question_of(question)
+    version = (await here.read(Undo)).version
 
     def write() -> _Written:
-        answers = answers_of(marking, marker, a)
-        student = answers.markable_by(marker, answer)
-        now = marking.clock.now()
-        undone = QuestionMarks(marking.book()).undo(
-            answers.assignment, student, key, marker=marker.name, at=now, version=asked.version
+        student = here.answers().markable_by(here.marker, here.answer)
+        marks, marker, now = QuestionMarks(here.book), here.marker.name, here.marking.clock.now()
+        undone = marks.undo(
+            here.item, student, here.question, marker=marker, at=now, version=version
         )
         return _Written(student, undone)
 
-    return await _changed(write, request, marking, marker, "undo mark", (a, key))
+    return await _changed(here, write, "undo mark")
 
 
-async def _changed(
-    write: Callable[[], _Written],
-    request: Request,
-    marking: MarkingApp,
-    marker: Marker,
-    action: str,
-    of: tuple[str, str],
-) -> Response:
+async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Response:
     try:
         written = await to_thread.run_sync(write)
     except AnswerChanged as error:
@@ -369,22 +311,18 @@ async def _changed(
         told = Conflicting(detail=str(error), now=mark_json(now), version=now.version)
         return json_answer(told, 409)
     for student in (written.student, *written.also):
-        await marking.record(request, action, f"{student}/{of[0]}/{question_title(of[1])}")
-    return json_answer(saved_json(written.mark, marker.name, len(written.also)))
+        await here.record(action, f"{student}/{here.item}/{question_title(here.question)}")
+    return json_answer(saved_json(written.mark, here.marker.name, len(written.also)))
 
 
-def history(
-    a: str, answer: str, question: str, marking: CurrentMarking, marker: CurrentMarker
-) -> Response:
+def history(here: CurrentHere) -> Response:
     """Return all marks that an answer had, newest first."""
-    answers = answers_of(marking, marker, a)
-    student = answers.student_of(answer)
-    marks = QuestionMarks(marking.book())
-    found = marks.history(answers.assignment, student, question_of(question))
+    student = here.answers().student_of(here.answer)
+    found = QuestionMarks(here.book).history(here.item, student, here.question)
     return json_answer(History(entries=history_json(found)))
 
 
-async def preview(a: str, request: Request, marking: CurrentMarking) -> Response:
+async def preview(here: CurrentHere) -> Response:
     """Return a comment's Markdown as it will be shown."""
-    text = (await read_json(request, Text, LIMIT)).text
+    text = (await here.read(Text)).text
     return json_answer(Rendered(html=await to_thread.run_sync(comment_html, text)))

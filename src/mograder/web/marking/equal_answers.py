@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anyio import to_thread
-from fastapi import Request
 from starlette.responses import Response
 
 from mograder.grading.marking.answer_groups import AssignmentWork
@@ -14,18 +13,9 @@ from mograder.grading.marking.answer_names import group_id, question_of, questio
 from mograder.grading.marking.question_sources import sources_or_none
 from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.marking.shares import Separations
-from mograder.web.marking.answer_access import (
-    LIMIT,
-    Answers,
-    answers_of,
-    autograded_of,
-    json_answer,
-    submitted_of,
-)
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.marking.answer_access import Answers, CurrentHere, Here, json_answer
 from mograder.web.marking.models import AnswerGroup as AnswerGroupJson
 from mograder.web.marking.models import AnswerGroups, Group, GroupChange, Separated
-from mograder.web.request_body import read_json
 
 _PATIENCE_SECONDS = 0.1
 """How long a page waits for groups that are not known yet; a later request will find them."""
@@ -66,28 +56,27 @@ class EqualAnswers:
 
 
 async def equal_answers(
-    marking: MarkingApp, answers: Answers, key: str, *, wait: bool = False
+    here: Here, answers: Answers, key: str, *, wait: bool = False
 ) -> EqualAnswers | None:
     """Return the groups of a question; None if they are not known soon, and not waited for."""
-    work = await to_thread.run_sync(_work, marking, answers)
-    found = await marking.groups.of(work, key, None if wait else _PATIENCE_SECONDS)
+    work = await to_thread.run_sync(_work, here, answers)
+    found = await here.marking.groups.of(work, key, None if wait else _PATIENCE_SECONDS)
     if found is None:
         return None
-    item = answers.assignment
     apart = await to_thread.run_sync(
-        lambda: Separations(marking.book()).of(item, key) if found else frozenset[str]()
+        lambda: Separations(here.book).of(here.item, key) if found else frozenset[str]()
     )
     first = (group.students[0] for group in found)
-    names = {student: group_id(answers.key, item, key, student) for student in first}
+    names = {student: group_id(answers.key, here.item, key, student) for student in first}
     by_student = {student: group for group in found for student in group.students}
     return EqualAnswers(by_student, names, apart)
 
 
-async def groups(a: str, marking: CurrentMarking, marker: CurrentMarker, question: str) -> Response:
+async def groups(here: CurrentHere, question: str) -> Response:
     """Return the groups of equal answers to a question; ``question`` is the question's address."""
     key = question_of(question)
-    answers = await to_thread.run_sync(answers_of, marking, marker, a)
-    found = await equal_answers(marking, answers, key, wait=True)
+    answers = await to_thread.run_sync(here.answers)
+    found = await equal_answers(here, answers, key, wait=True)
     return json_answer(AnswerGroups(groups=_json(answers, found) if found else []))
 
 
@@ -105,45 +94,24 @@ def _json(answers: Answers, found: EqualAnswers) -> list[AnswerGroupJson]:
     ]
 
 
-async def separate(
-    a: str,
-    answer: str,
-    question: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-) -> Response:
+async def separate(here: CurrentHere) -> Response:
     """Take an answer that the person may mark out of its group of equal ones, or put it back."""
-    asked = await read_json(request, GroupChange, LIMIT)
-    key = question_of(question)
+    apart, key = (await here.read(GroupChange)).separate, here.question
 
     def write() -> tuple[Answers, str]:
-        answers = answers_of(marking, marker, a)
-        student = answers.markable_by(marker, answer)
-        Separations(marking.book()).put(
-            answers.assignment,
-            key,
-            student,
-            separate=asked.separate,
-            by=marker.name,
-            at=marking.clock.now(),
-        )
+        answers, by, at = here.answers(), here.marker.name, here.marking.clock.now()
+        student = answers.markable_by(here.marker, here.answer)
+        Separations(here.book).put(here.item, key, student, separate=apart, by=by, at=at)
         return answers, student
 
     answers, student = await to_thread.run_sync(write)
-    action = "separate answer" if asked.separate else "put answer back"
-    await marking.record(request, action, f"{student}/{a}/{question_title(key)}")
-    found = await equal_answers(marking, answers, key)
+    action = "separate answer" if apart else "put answer back"
+    await here.record(action, f"{student}/{here.item}/{question_title(key)}")
+    found = await equal_answers(here, answers, key)
     return json_answer(Separated(group=found.of(student) if found else None))
 
 
-def _work(marking: MarkingApp, answers: Answers) -> AssignmentWork:
-    item = answers.assignment
-    sources, _ = sources_or_none(marking.source(item))
-    return AssignmentWork(
-        item,
-        tuple(sorted(answers.order)),
-        autograded_of(marking, item),
-        submitted_of(marking, item),
-        sources,
-    )
+def _work(here: Here, answers: Answers) -> AssignmentWork:
+    sources, _ = sources_or_none(here.marking.source(here.item))
+    students = tuple(sorted(answers.order))
+    return AssignmentWork(here.item, students, here.autograded, here.submitted, sources)

@@ -357,12 +357,6 @@ class RubricChanged(BaseModel):
     changed: int
 
 
-class Shared(BaseModel):
-    """How many answers each marker is to mark."""
-
-    counts: dict[str, int]
-
-
 class Rendered(BaseModel):
     """A comment as it will be shown."""
 
@@ -435,13 +429,6 @@ class AnnotationChange(_Sent):
     text: _Text = ""
     saved_comment: _Identifier | None = None
     version: int | None = None
-
-
-class ShareChange(_Sent):
-    """The markers among whom answers are shared out; None for all questions."""
-
-    question: Annotated[str, Field(max_length=1000)] | None = None
-    markers: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(max_length=200)
 
 
 class Text(_Sent):

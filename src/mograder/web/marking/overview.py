@@ -1,4 +1,7 @@
-"""The overview pages of marking: the course, and one assignment's questions and students."""
+"""The overview pages of marking, and their forms: the course, and one assignment.
+
+The forms open an assignment for markers, and share its answers out among them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import nfc
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, Username
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -21,13 +24,13 @@ from mograder.store.gradebook.student_grades import grades_of
 from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress
 from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
 from mograder.store.marking.regrade_requests import RegradeRequests
+from mograder.store.marking.shares import ALL_QUESTIONS, Shares
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.context import request_context
 from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     Answers,
-    answers_of,
-    assignment_of,
+    CurrentHere,
     may_show_names,
     names_shown,
 )
@@ -35,8 +38,10 @@ from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingA
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of
+from mograder.web.templating import path_segment
 
 _ANSWERS = {"1": True, "0": False}
+_MOST_MARKERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +115,12 @@ def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> 
     )
 
 
-def assignment(
-    a: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-    names: bool | None = None,
-) -> Response:
+def assignment(here: CurrentHere, names: bool | None = None) -> Response:
     """Show an assignment's questions and students; ``names`` as in the API of answers."""
-    shown = names_shown(marking, marker, names)
-    item, opened = assignment_of(a), open_for_marking(marking.loaded.course_dir)
+    request, marking, marker, item = here.request, here.marking, here.marker, here.item
+    shown, opened = names_shown(marking, marker, names), open_for_marking(marking.loaded.course_dir)
     line = _assignment_line(marking, marker, item, opened, _requests(marking)[item])
-    answers = answers_of(marking, marker, item, shown)
+    answers = here.answers(shown)
     if not line.submitted and not answers.order:
         raise NotFound("There is nothing to mark under this name.")
     done, listed = outcome(request)
@@ -156,6 +155,33 @@ async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Re
     await marking.record(request, action, name)
     where = with_outcome("/marking", "opened" if is_open else "closed", name)
     return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+
+
+async def share(here: CurrentHere) -> Response:
+    """Share out all answers among the users in the field ``markers``, or end their shares."""
+    item, by = here.item, here.marker.name
+    markers = markers_in((await read_form(here.request)).get("markers", ""))
+
+    def write() -> None:
+        at = here.marking.clock.now()
+        Shares(here.book).share_out(item, ALL_QUESTIONS, markers, by=by, at=at)
+
+    await to_thread.run_sync(write)
+    await here.record("share out marking", item)
+    where = with_outcome(f"/marking/{path_segment(item)}", "shared", ", ".join(markers))
+    return RedirectResponse(f"{request_context(here.request).prefix}{where}", 303)
+
+
+def markers_in(text: str) -> tuple[str, ...]:
+    """Return the users that a text lists, separated by commas or spaces, each once.
+
+    Raises:
+        InvalidInput: One is no username, or there are too many.
+    """
+    names = dict.fromkeys(Username.parse(name) for name in text.replace(",", " ").split())
+    if len(names) > _MOST_MARKERS:
+        raise InvalidInput(f"markers: name at most {_MOST_MARKERS} users.")
+    return tuple(names)
 
 
 def _assignment_lines(marking: MarkingApp, marker: Marker) -> list[AssignmentLine]:

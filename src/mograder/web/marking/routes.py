@@ -18,7 +18,6 @@ from mograder.web.marking import (
     pages,
     release_pages,
     request_pages,
-    sharing,
     similarity_pages,
     statistics_pages,
 )
@@ -42,7 +41,7 @@ MARKING_ROUTES: tuple[Route, ...] = (
     Route("GET", "/marking/-/requests", request_pages.requests_page, MARKER),
     Route("GET", "/marking/{a}", overview.assignment, MARKER),
     Route("POST", "/marking/{a}/open", overview.open_or_close, INSTRUCTOR),
-    Route("POST", "/marking/{a}/share", sharing.share_form, INSTRUCTOR),
+    Route("POST", "/marking/{a}/share", overview.share, INSTRUCTOR),
     Route("GET", "/marking/{a}/late", late.late_page, INSTRUCTOR),
     Route("POST", "/marking/{a}/late/preview", late.preview, INSTRUCTOR),
     Route("POST", "/marking/{a}/late", late.record, INSTRUCTOR),
@@ -69,7 +68,6 @@ MARKING_ROUTES: tuple[Route, ...] = (
     Route("POST", _ANNOTATIONS, api_annotations.add, MARKER),
     Route("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change, MARKER),
     Route("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove, MARKER),
-    Route("PUT", _API + "/shares", sharing.share_json, INSTRUCTOR),
     # Statistics of a class, and similar submissions
     Route("GET", "/marking/{a}/statistics", statistics_pages.statistics_page, INSTRUCTOR),
     Route("GET", "/marking/{a}/statistics.csv", statistics_pages.statistics_csv, INSTRUCTOR),
