@@ -46,11 +46,11 @@ async def test_the_overview_counts_what_waits(course: MarkingCourse) -> None:
         ("Essay", 10, "manual", 1, 2, 3),
         ("Q4", 5, "manual", 0, 3, 3),
     ]
-    assert "<math" in found["scale"]
 
 
 async def test_an_answer_comes_with_the_words_of_its_question(course: MarkingCourse) -> None:
     essay = await course.state("alice")
+    assert "<math" in essay["scale"]
     assert "Essay (10 marks)" in essay["task"]
     assert "Marking Scale" not in essay["task"]
     assert "Question 4" in (await course.state("alice", "Q4"))["task"]
@@ -306,7 +306,6 @@ async def test_points_by_saved_comments_follow_their_changes(course: MarkingCour
     told = (await course.ask("GET", path, params={"points": "8"})).json()
     changes = {each["id"]: (each["before"], each["after"]) for each in told["changes"]}
     assert changes == {course.id_of("alice"): (4.5, 6.5), course.id_of("bob"): (6, 8)}
-    assert told["comment"]["uses"] == 3
     body = {"text": "Very good.", "points": 8, "position": 0, "version": good["version"]}
     changed = await course.ask("PUT", path, "ben", json=body)
     assert changed.json()["changed"] == 2

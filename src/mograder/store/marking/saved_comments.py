@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -71,14 +70,10 @@ class ChangedPoints:
 
 @dataclass(frozen=True, slots=True)
 class CommentBank:
-    """A question's saved comments in their order, without retired ones, and where they are used.
-
-    ``uses`` counts the present marks that have a comment.
-    """
+    """A question's saved comments in their order, without retired ones."""
 
     starts_at: StartsAt
     comments: tuple[SavedComment, ...]
-    uses: Mapping[str, int]
 
 
 class SavedCommentChanged(Conflict):
@@ -99,12 +94,9 @@ class SavedComments:
         self._book = book
 
     def of(self, assignment: str, question: str) -> CommentBank:
-        with self._book.reading() as connection:
-            rubric = read_rubric(connection, assignment, question)
-            present = _present(connection, assignment, question).values()
-            uses = Counter(comment for given in present for comment in given.details.saved)
+        rubric = self.rubric(assignment, question)
         kept = tuple(each for each in rubric.comments.values() if not each.retired)
-        return CommentBank(rubric.starts_at, kept, uses)
+        return CommentBank(rubric.starts_at, kept)
 
     def rubric(self, assignment: str, question: str) -> Rubric:
         """Return the saved comments of a question, also retired ones."""

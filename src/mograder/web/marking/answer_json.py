@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 
 from mograder.grading.marking.shown_work import WorkCell
@@ -148,7 +148,7 @@ def annotation_json(stored: StoredAnnotation, rubric: Rubric, work: str) -> Anno
     )
 
 
-def comment_json(stored: StoredComment, uses: Mapping[str, int]) -> SavedComment:
+def comment_json(stored: StoredComment) -> SavedComment:
     """Return a saved comment."""
     return SavedComment(
         id=stored.comment,
@@ -157,7 +157,6 @@ def comment_json(stored: StoredComment, uses: Mapping[str, int]) -> SavedComment
         points=stored.points,
         position=stored.position,
         version=stored.version,
-        uses=uses.get(stored.comment, 0),
         by=stored.by,
         at=stored.at,
     )

@@ -71,14 +71,8 @@ from mograder.web.marking.models import (
 
 def overview(here: CurrentHere) -> Response:
     """Return an assignment's questions, and how far each is."""
-    progress = here.marking.progress.of(here.book, here.item)
-    sources, _ = sources_or_none(here.marking.source(here.item))
-    found = Overview(
-        assignment=here.item,
-        questions=[_summary(each, here.marker.name) for each in progress.known],
-        scale=task_html(sources.scale),
-    )
-    return json_answer(found)
+    known = here.marking.progress.of(here.book, here.item).known
+    return json_answer(Overview(questions=[_summary(each, here.marker.name) for each in known]))
 
 
 def _summary(question: QuestionProgress, marker: str) -> QuestionSummary:
@@ -127,12 +121,7 @@ def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -
                 open=grade.open,
             )
         )
-    available = {each.available for each in states.values()}
-    return Queue(
-        question=key,
-        available=available.pop() if len(available) == 1 else None,
-        answers=sorted(entries, key=lambda each: each.share != here.marker.name),
-    )
+    return Queue(answers=sorted(entries, key=lambda each: each.share != here.marker.name))
 
 
 @dataclass(frozen=True, slots=True)

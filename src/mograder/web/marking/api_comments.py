@@ -36,7 +36,7 @@ from mograder.web.marking.models import (
 def comments(here: CurrentHere) -> Response:
     """Return the saved comments of a question, and from where their points count."""
     bank = SavedComments(here.book).of(here.item, here.question)
-    found = [comment_json(each, bank.uses) for each in bank.comments]
+    found = [comment_json(each) for each in bank.comments]
     return json_answer(Comments(starts_at=bank.starts_at.value, comments=found))
 
 
@@ -48,7 +48,7 @@ async def add(here: CurrentHere) -> Response:
     def write() -> CommentChanged:
         here.demand_question(here.question)
         made = SavedComments(here.book).add(here.item, here.question, wish, _author(here))
-        return CommentChanged(comment=comment_json(made, {}), changed=0)
+        return CommentChanged(comment=comment_json(made), changed=0)
 
     return await _changing(here, write, "save comment", status=201)
 
@@ -59,9 +59,10 @@ async def change(comment: str, here: CurrentHere) -> Response:
     wish = CommentWish(asked.text, asked.points, asked.position)
 
     def write() -> CommentChanged:
-        store, of = SavedComments(here.book), (here.item, here.question)
-        made, changed = store.change(*of, comment, wish, _author(here), asked.version)
-        return CommentChanged(comment=comment_json(made, store.of(*of).uses), changed=changed)
+        made, changed = SavedComments(here.book).change(
+            here.item, here.question, comment, wish, _author(here), asked.version
+        )
+        return CommentChanged(comment=comment_json(made), changed=changed)
 
     return await _changing(here, write, "change comment")
 
@@ -82,11 +83,10 @@ def preview(comment: str, here: CurrentHere, points: float | None = None) -> Res
     if points is not None and not math.isfinite(points):
         raise InvalidInput("points: this is no number of marks.")
     answers = here.answers()
-    store, of = SavedComments(here.book), (here.item, here.question)
-    now, changes = store.preview(*of, comment, points)
+    now, changes = SavedComments(here.book).preview(here.item, here.question, comment, points)
     return json_answer(
         CommentPreview(
-            comment=comment_json(now, store.of(*of).uses),
+            comment=comment_json(now),
             changes=[
                 ChangedMark(
                     id=answers.id_of(each.student),
@@ -123,7 +123,7 @@ async def _changing(
     try:
         made = await to_thread.run_sync(write)
     except SavedCommentChanged as error:
-        told = CommentConflict(detail=str(error), now=comment_json(error.now, {}))
+        told = CommentConflict(detail=str(error), now=comment_json(error.now))
         return json_answer(told, 409)
     await here.record(action, f"{here.item}/{question_title(here.question)}")
     return json_answer(made, status)

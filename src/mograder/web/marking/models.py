@@ -49,11 +49,9 @@ class QuestionSummary(BaseModel):
 
 
 class Overview(BaseModel):
-    """An assignment's questions in its order; ``scale`` is the HTML of the marking scale."""
+    """An assignment's questions in its order."""
 
-    assignment: str
     questions: list[QuestionSummary]
-    scale: str = ""
 
 
 class QueueEntry(BaseModel):
@@ -77,8 +75,6 @@ class QueueEntry(BaseModel):
 class Queue(BaseModel):
     """All answers to a question: the marker's own share first."""
 
-    question: str
-    available: float | None
     answers: list[QueueEntry]
 
 
@@ -293,7 +289,7 @@ class History(BaseModel):
 
 
 class SavedComment(BaseModel):
-    """A comment to use again; one with points is an item of the rubric. ``uses`` counts marks."""
+    """A comment to use again; one with points is an item of the rubric."""
 
     id: str
     text: str
@@ -301,7 +297,6 @@ class SavedComment(BaseModel):
     points: float | None
     position: int
     version: int
-    uses: int
     by: str
     at: str
 
