@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 Scope = ast.FunctionDef | ast.AsyncFunctionDef
 Lines = tuple[int, int]
@@ -11,6 +12,34 @@ Lines = tuple[int, int]
 
 _Owner = Scope | ast.ClassDef
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_T = TypeVar("_T", bound=Hashable)
+
+
+def closure(start: Iterable[_T], step: Callable[[_T], Iterable[_T]]) -> frozenset[_T]:
+    """Return what ``step`` leads to from ``start``, until nothing is new."""
+    found = set(start)
+    waiting = list(found)
+    while waiting:
+        fresh = set(step(waiting.pop())) - found
+        found |= fresh
+        waiting += fresh
+    return frozenset(found)
+
+
+def names_read(*nodes: ast.AST) -> frozenset[str]:
+    """Return the names that nodes read, also in nested scopes."""
+    return _names(nodes, ast.Load)
+
+
+def names_stored(*nodes: ast.AST) -> frozenset[str]:
+    """Return the names that nodes assign, also in nested scopes."""
+    return _names(nodes, ast.Store)
+
+
+def _names(nodes: Iterable[ast.AST], context: type[ast.expr_context]) -> frozenset[str]:
+    every = (each for node in nodes for each in ast.walk(node))
+    found = (each for each in every if isinstance(each, ast.Name))
+    return frozenset(each.id for each in found if isinstance(each.ctx, context))
 
 
 def sentinels(tree: ast.Module, blocks: Sequence[Lines]) -> Mapping[Lines, tuple[str, ...]]:

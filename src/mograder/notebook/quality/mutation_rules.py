@@ -8,57 +8,38 @@ tolerances: a solution with another one of these is as good.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-_ARITHMETIC: dict[type[ast.operator], str] = {
-    ast.Add: "-",
-    ast.Sub: "+",
-    ast.Mult: "/",
-    ast.Div: "*",
-    ast.FloorDiv: "/",
-    ast.Mod: "*",
-    ast.Pow: "*",
-    ast.BitAnd: "|",
-    ast.BitOr: "&",
+_ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Div,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
 }
-_OPERATORS: dict[type[ast.operator], str] = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "*",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-    ast.Pow: "**",
-    ast.BitAnd: "&",
-    ast.BitOr: "|",
+_OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
 }
-_COMPARED: dict[type[ast.cmpop], str] = {
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.In: "in",
-    ast.NotIn: "not in",
-    ast.Is: "is",
-    ast.IsNot: "is not",
+_BOUNDARIES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
 }
-_OPPOSITES = {
-    "<": ">=",
-    "<=": ">",
-    ">": "<=",
-    ">=": "<",
-    "==": "!=",
-    "!=": "==",
-    "in": "not in",
-    "not in": "in",
-    "is": "is not",
-    "is not": "is",
-}
-_BOUNDARIES = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _FUNCTIONS = {
     "min": "max",
     "max": "min",
@@ -98,8 +79,6 @@ _LOOKS = frozenset(
 """Arguments that change a picture's look, or nothing that a check could see."""
 
 _PASSED_OVER = (ast.JoinedStr, ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
-"""Texts for people, and nodes whose positions Python 3.11 does not know."""
-
 _TOLERANCE = 1e-3
 _MANY = 20
 """Repetitions from which on one more or less usually changes nothing."""
@@ -107,49 +86,68 @@ _MANY = 20
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A change of code: the positions (line from 1, column in bytes) from ``start`` to ``end``.
-
-    What stands there becomes ``text``. ``kind`` is a word for the kind of change.
-    """
+    """A change of code: the node ``old`` becomes ``new``; ``kind`` is a word for it."""
 
     kind: str
-    start: tuple[int, int]
-    end: tuple[int, int]
-    text: str
-    before: str = ""
-    """If not empty, only this text's first occurrence between the positions is replaced."""
+    old: ast.expr | ast.stmt
+    new: ast.AST
 
 
-def changes_of(statement: ast.stmt) -> Iterator[Mutation]:
-    """Yield the changes of one statement, also of those within it."""
-    yield from _changes(statement)
-
-
-def removal(statement: ast.stmt) -> Mutation | None:
-    """Return the removal of a statement; None where nothing would be left to notice."""
-    match statement:
-        case ast.AugAssign() | ast.Raise() | ast.Delete():
-            pass
-        case ast.Expr(value=ast.Call(func=function)) if not _is_talk(function):
-            pass
-        case _:
-            return None
-    return Mutation("removed statement", _start(statement), _end(statement), "pass")
-
-
-def _changes(node: ast.AST) -> Iterator[Mutation]:
-    if isinstance(node, ast.stmt) and (gone := removal(node)) is not None:
-        yield gone
+def changes_of(node: ast.AST) -> Iterator[Mutation]:
+    """Yield the changes of a statement, also of those within it."""
+    if isinstance(node, ast.stmt) and _is_removable(node):
+        yield Mutation("removed statement", node, ast.Pass())
     if isinstance(node, _PASSED_OVER) or _is_docstring(node):
         return
     if isinstance(node, ast.Call):
         yield from _call(node)
         return
-    make = _OF_NODES.get(type(node))
-    if make is not None:
-        yield from make(node)
+    yield from _changes(node)
     for child in _parts(node):
-        yield from _changes(child)
+        yield from changes_of(child)
+
+
+def _is_removable(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.AugAssign() | ast.Raise() | ast.Delete():
+            return True
+        case ast.Expr(value=ast.Call(func=function)):
+            return not _is_talk(function)
+    return False
+
+
+def _changes(node: ast.AST) -> Iterator[Mutation]:
+    """Yield the changes of a node itself."""
+    match node:
+        case ast.If(test=test) | ast.IfExp(test=test) if not isinstance(test, ast.Constant):
+            yield Mutation("condition", test, ast.Constant(True))
+            yield Mutation("condition", test, ast.Constant(False))
+        case ast.comprehension(ifs=tests):
+            yield from (Mutation("condition", test, ast.Constant(True)) for test in tests)
+        case ast.Return(value=ast.expr() as value):
+            if not (isinstance(value, ast.Constant) and value.value is None):
+                yield Mutation("return", value, ast.Constant(None))
+        case ast.Constant():
+            yield from _constant(node)
+        case _:
+            yield from _operator(node)
+
+
+def _operator(node: ast.AST) -> Iterator[Mutation]:
+    match node:
+        case ast.BinOp(left=left, op=op, right=right) if not _is_text(left):
+            if other := _ARITHMETIC.get(type(op)):
+                yield Mutation("operator", node, ast.BinOp(left, other(), right))
+        case ast.AugAssign(target=target, op=op, value=value):
+            if other := _ARITHMETIC.get(type(op)):
+                yield Mutation("operator", node, ast.AugAssign(target, other(), value))
+        case ast.Compare():
+            yield from _comparisons(node)
+        case ast.BoolOp(op=op, values=values):
+            either = ast.Or() if isinstance(op, ast.And) else ast.And()
+            yield Mutation("condition", node, ast.BoolOp(either, values))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield Mutation("condition", node, operand)
 
 
 def _parts(node: ast.AST) -> Iterable[ast.AST]:
@@ -166,98 +164,41 @@ def _call(node: ast.Call) -> Iterator[Mutation]:
     name = _name_of(node.func)
     if name in _SEEDS or _is_talk(node.func):
         return
-    if name in _FUNCTIONS:
-        end = _end(node.func)
-        start = (end[0], end[1] - len(name.encode()))
-        yield Mutation("call", start, end, _FUNCTIONS[name])
-    if name == "abs" and len(node.args) == 1 and isinstance(node.func, ast.Name):
-        yield Mutation("call", _start(node.func), _end(node.func), "")
+    match node:
+        case ast.Call(func=ast.Name(id="abs"), args=[inner]):
+            yield Mutation("call", node, inner)
+        case ast.Call(func=ast.Name()) if name in _FUNCTIONS:
+            yield Mutation("call", node.func, ast.Name(_FUNCTIONS[name]))
+        case ast.Call(func=ast.Attribute(value=owner)) if name in _FUNCTIONS:
+            yield Mutation("call", node.func, ast.Attribute(owner, _FUNCTIONS[name]))
     if isinstance(node.func, ast.Attribute):
-        yield from _changes(node.func.value)
+        yield from changes_of(node.func.value)
     for given in node.args:
         if not (name in ("range", "arange", "linspace") and _is_many(given)):
-            yield from _changes(given)
+            yield from changes_of(given)
     for keyword in node.keywords:
         if keyword.arg not in _LOOKS and keyword.arg not in _SEEDS:
-            yield from _changes(keyword.value)
-
-
-def _negation(node: ast.UnaryOp) -> Iterator[Mutation]:
-    if isinstance(node.op, ast.Not):
-        yield Mutation("condition", _start(node), _start(node.operand), "", "not")
-
-
-def _filter(node: ast.comprehension) -> Iterator[Mutation]:
-    for test in node.ifs:
-        yield Mutation("condition", _start(test), _end(test), "True")
-
-
-def _returned(node: ast.Return) -> Iterator[Mutation]:
-    if node.value is not None and not _is_none(node.value):
-        yield Mutation("return", _start(node.value), _end(node.value), "None")
-
-
-def _arithmetic(node: ast.BinOp) -> Iterator[Mutation]:
-    before, after = _OPERATORS.get(type(node.op)), _ARITHMETIC.get(type(node.op))
-    text = isinstance(node.left, ast.Constant | ast.JoinedStr) and _is_text(node.left)
-    if before and after and not text:
-        yield Mutation("operator", _end(node.left), _start(node.right), after, before)
-
-
-def _augmented(node: ast.AugAssign) -> Iterator[Mutation]:
-    before, after = _OPERATORS.get(type(node.op)), _ARITHMETIC.get(type(node.op))
-    if before and after:
-        place = _end(node.target), _start(node.value)
-        yield Mutation("operator", *place, f"{after}=", f"{before}=")
+            yield from changes_of(keyword.value)
 
 
 def _comparisons(node: ast.Compare) -> Iterator[Mutation]:
-    ends = [node.left, *node.comparators]
     for number, operator in enumerate(node.ops):
-        before = _COMPARED[type(operator)]
-        place = _end(ends[number]), _start(ends[number + 1])
-        yield Mutation("comparison", *place, _OPPOSITES[before], before)
-        if before in _BOUNDARIES:
-            yield Mutation("boundary", *place, _BOUNDARIES[before], before)
-
-
-def _connective(node: ast.BoolOp) -> Iterator[Mutation]:
-    before, after = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
-    place = _end(node.values[0]), _start(node.values[1])
-    yield Mutation("condition", *place, after, before)
-
-
-def _condition(node: ast.If | ast.IfExp) -> Iterator[Mutation]:
-    for value in ("True", "False"):
-        if not isinstance(node.test, ast.Constant):
-            yield Mutation("condition", _start(node.test), _end(node.test), value)
+        for kind, others in (("comparison", _OPPOSITES), ("boundary", _BOUNDARIES)):
+            if other := others.get(type(operator)):
+                ops = [*node.ops[:number], other(), *node.ops[number + 1 :]]
+                yield Mutation(kind, node, ast.Compare(node.left, ops, node.comparators))
 
 
 def _constant(node: ast.Constant) -> Iterator[Mutation]:
-    place = _start(node), _end(node)
     match node.value:
         case bool(value):
-            yield Mutation("constant", *place, str(not value))
+            yield Mutation("constant", node, ast.Constant(not value))
         case int(value):
-            yield Mutation("constant", *place, str(value + 1))
+            yield Mutation("constant", node, ast.Constant(value + 1))
         case float(value) if abs(value) >= _TOLERANCE or value == 0:
-            yield Mutation("constant", *place, repr(value + 1))
+            yield Mutation("constant", node, ast.Constant(value + 1))
         case str(value) if value and node.lineno == node.end_lineno:
-            yield Mutation("constant", *place, repr(f"{value}?"))
-
-
-_OF_NODES: Mapping[type[ast.AST], Callable[[Any], Iterator[Mutation]]] = {
-    ast.BinOp: _arithmetic,
-    ast.AugAssign: _augmented,
-    ast.Compare: _comparisons,
-    ast.BoolOp: _connective,
-    ast.UnaryOp: _negation,
-    ast.If: _condition,
-    ast.IfExp: _condition,
-    ast.comprehension: _filter,
-    ast.Return: _returned,
-    ast.Constant: _constant,
-}
+            yield Mutation("constant", node, ast.Constant(f"{value}?"))
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -267,10 +208,6 @@ def _is_docstring(node: ast.AST) -> bool:
 
 def _is_many(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= _MANY
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _is_text(node: ast.expr) -> bool:
@@ -292,11 +229,3 @@ def _name_of(function: ast.expr) -> str:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
-
-
-def _start(node: ast.expr | ast.stmt) -> tuple[int, int]:
-    return node.lineno, node.col_offset
-
-
-def _end(node: ast.expr | ast.stmt) -> tuple[int, int]:
-    return node.end_lineno or node.lineno, node.end_col_offset or node.col_offset

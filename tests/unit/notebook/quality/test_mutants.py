@@ -48,13 +48,13 @@ def changed(text: str) -> set[str]:
     ("line", "expected"),
     [
         ("answer = a + b", {"answer = a - b"}),
-        ("answer = (a) * (b)", {"answer = (a) / (b)"}),
+        ("answer = (a) * (b)", {"answer = a / b"}),
         ("answer = a ** b", {"answer = a * b"}),
         ("answer = a <= b", {"answer = a > b", "answer = a < b"}),
         ("answer = a in b", {"answer = a not in b"}),
         ("answer = a is not b", {"answer = a is b"}),
         ("answer = a and b", {"answer = a or b"}),
-        ("answer = not (a)", {"answer =  (a)"}),
+        ("answer = not (a)", {"answer = a"}),
         ("answer = a if b else c", {"answer = a if True else c", "answer = a if False else c"}),
         ("answer = [n for n in a if n]", {"answer = [n for n in a if True]"}),
         ("answer = 3", {"answer = 4"}),
@@ -62,7 +62,7 @@ def changed(text: str) -> set[str]:
         ("answer = True", {"answer = False"}),
         ('answer = a["year"]', {"answer = a['year?']"}),
         ("answer = np.mean(a)", {"answer = np.sum(a)"}),
-        ("answer = abs(a)", {"answer = (a)"}),
+        ("answer = abs(a)", {"answer = a"}),
         ("answer = 'ä' + a", {"answer = 'ä?' + a"}),
     ],
 )
@@ -98,13 +98,11 @@ def test_given_lines_and_cells_without_a_check_stay() -> None:
     assert not mutants(text.replace("answer == 1", "1 == 1").replace("answer, check", "check"))
 
 
-def test_a_mutant_has_as_many_lines_as_the_source() -> None:
-    text = source("answer = thing(\n    1,\n    2,\n)\nanswer.sort(\n    key=3\n)")
-    found = mutants(text)
-    assert {each.text.count("\n") for each in found} == {text.count("\n")}
+def test_a_change_is_told_at_its_line_in_the_source() -> None:
+    found = mutants(source("answer = thing(\n    1,\n    2,\n)\nanswer.sort(\n    key=3\n)"))
     assert {each.line for each in found} == {17, 18, 20, 21}
     (gone,) = [each for each in found if each.kind == "removed statement"]
-    assert gone.diff == "- answer.sort(\n-     key=3\n- )\n+ pass"
+    assert gone.diff == "- answer.sort(key=3)\n+ pass"
 
 
 def test_functions_and_classes_are_changed_within_their_blocks() -> None:
