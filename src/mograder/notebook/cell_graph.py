@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from mograder.notebook.findings import Finding
+from mograder.notebook.scopes import closure
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,7 @@ class CellGraph:
 
     def below(self, index: int) -> frozenset[int]:
         """Return the cells that depend on a cell, directly or not; itself only in a cycle."""
-        found: set[int] = set()
-        waiting = [index]
-        while waiting:
-            fresh = self.children[waiting.pop()] - found
-            found |= fresh
-            waiting += fresh
-        return frozenset(found)
+        return closure(self.children[index], self.children.__getitem__)
 
 
 def graph_of(cells: Sequence[GraphCell]) -> CellGraph:

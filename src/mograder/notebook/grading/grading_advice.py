@@ -8,12 +8,14 @@ is told by a run.
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.parsing import parse_python
+from mograder.notebook.scopes import closure, names_read, names_stored
 
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp)
 _OPPOSITES = {ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Lt: ast.GtE, ast.LtE: ast.Gt}
@@ -319,54 +321,35 @@ class _Review:
 
 def _names_by_answers(plan: GradingPlan) -> frozenset[str]:
     """Return the names that students' cells define, and those of cells that depend on them."""
-    found: set[str] = set()
-    while True:
-        more = {
-            name
-            for cell in plan.cells
-            if cell.role is Role.STUDENT or not found.isdisjoint(cell.uses)
-            for name in cell.defines
-        }
-        more -= {answer.name for answer in plan.answers if answer.imported}
-        if more <= found:
-            return frozenset(found)
-        found |= more
+    imported = {answer.name for answer in plan.answers if answer.imported}
+    users: dict[str, set[str]] = defaultdict(set)
+    for cell in plan.cells:
+        for name in cell.uses:
+            users[name].update(set(cell.defines) - imported)
+    students = (set(cell.defines) for cell in plan.cells if cell.role is Role.STUDENT)
+    return closure(set[str]().union(*students) - imported, lambda name: users.get(name, ()))
 
 
 def _followed(nodes: list[ast.AST], names: frozenset[str]) -> frozenset[str]:
     """Return names with those that are bound to values made from them."""
-    found = set(names)
-    steps = [step for node in nodes for step in _steps(node)]
-    while True:
-        more = {
-            name
-            for targets, value in steps
-            if any(isinstance(each, ast.Name) and each.id in found for each in ast.walk(value))
-            for name in targets
-        }
-        if more <= found:
-            return frozenset(found)
-        found |= more
+    made: dict[str, set[str]] = defaultdict(set)
+    for targets, value in (step for node in nodes for step in _steps(node)):
+        for name in names_read(value):
+            made[name] |= targets
+    return closure(names, lambda name: made.get(name, ()))
 
 
 def _steps(node: ast.AST) -> Iterator[tuple[frozenset[str], ast.expr]]:
     """Yield the names that a node binds, and the value that it binds them to."""
     match node:
         case ast.Assign(targets=targets, value=value):
-            yield _names_of(*targets), value
+            yield names_stored(*targets), value
         case ast.AnnAssign(target=target, value=ast.expr() as value):
-            yield _names_of(target), value
+            yield names_stored(target), value
         case ast.AugAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
-            yield _names_of(target), value
+            yield names_stored(target), value
         case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
-            yield _names_of(target), value
-
-
-def _names_of(*targets: ast.expr) -> frozenset[str]:
-    nodes = (node for target in targets for node in ast.walk(target))
-    return frozenset(
-        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    )
+            yield names_stored(target), value
 
 
 def _assigned(nodes: list[ast.AST]) -> Mapping[str, list[ast.expr]]:

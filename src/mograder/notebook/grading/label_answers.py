@@ -8,11 +8,13 @@ functions of its cell. What decides whether the call runs at all (``if``, ``mo.s
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.parsing import parse_python
+from mograder.notebook.scopes import closure, names_read, names_stored
 
 _LONGEST = 60
 
@@ -68,14 +70,12 @@ def _calls_of(nodes: list[ast.AST], label: str) -> list[ast.Call]:
 
 def _reached(calls: list[ast.Call], nodes: list[ast.AST]) -> frozenset[str]:
     """Return the names that calls read, directly or through names of their cell."""
-    found = frozenset[str]().union(*map(_read, calls))
-    own = frozenset[str]().union(*map(_bound, nodes[:1]))
-    steps = [step for node in nodes for step in _bindings(node, own)]
-    while True:
-        more = frozenset[str]().union(*(reads for name, reads in steps if name in found))
-        if more <= found:
-            return found
-        found |= more
+    own = names_stored(*nodes[:1])
+    reads: dict[str, set[str]] = defaultdict(set)
+    for node in nodes:
+        for name, others in _bindings(node, own):
+            reads[name] |= others
+    return closure(names_read(*calls), lambda name: reads.get(name, ()))
 
 
 def _bindings(node: ast.AST, own: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -85,34 +85,18 @@ def _bindings(node: ast.AST, own: frozenset[str]) -> Iterator[tuple[str, frozens
     """
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name, _read(node)
+            yield node.name, names_read(node)
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() | ast.With():
-            reads = _read(node)
-            yield from ((name, reads) for name in _bound(node))
+            reads = names_read(node)
+            yield from ((name, reads) for name in names_stored(node))
         case ast.For(target=target, iter=value):
-            reads = _read(value)
-            yield from ((name, reads) for name in _bound(target))
+            reads = names_read(value)
+            yield from ((name, reads) for name in names_stored(target))
         case ast.Expr(value=ast.Call(func=function, args=args) as call):
             changed = {each.id for each in args if isinstance(each, ast.Name)}
             if isinstance(function, ast.Attribute):
-                changed |= own & _read(function.value)  # `_list.append(value)`
-            yield from ((name, _read(call)) for name in changed)
-
-
-def _read(node: ast.AST) -> frozenset[str]:
-    return frozenset(
-        each.id
-        for each in ast.walk(node)
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
-    )
-
-
-def _bound(node: ast.AST) -> frozenset[str]:
-    return frozenset(
-        each.id
-        for each in ast.walk(node)
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-    )
+                changed |= own & names_read(function.value)  # `_list.append(value)`
+            yield from ((name, names_read(call)) for name in changed)
 
 
 def _answers(plan: GradingPlan, part: Part, names: frozenset[str]) -> frozenset[str]:

@@ -5,10 +5,12 @@ Dependencies are those of a plan's cells: by names, as marimo draws them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 
 from mograder.notebook.cells import LineEdit, NotebookText, replace_lines
 from mograder.notebook.grading.grading_plan import GradingPlan, Role
+from mograder.notebook.scopes import closure
 
 
 def with_checks(plan: GradingPlan) -> frozenset[int]:
@@ -23,28 +25,22 @@ def checks_below(plan: GradingPlan, cell: int) -> frozenset[int]:
 
 def cells_below(plan: GradingPlan, cell: int) -> frozenset[int]:
     """Return a cell with all cells that depend on it, directly or not."""
-    users = _users(plan)
-    found, waiting = {cell}, [cell]
-    while waiting:
-        fresh = users.get(waiting.pop(), frozenset()) - found
-        found |= fresh
-        waiting += fresh
-    return frozenset(found)
+    users: dict[str, list[int]] = defaultdict(list)
+    for each in plan.cells:
+        for name in each.uses:
+            users[name].append(each.index)
+    defines = {each.index: each.defines for each in plan.cells}
+    return closure([cell], lambda index: (one for name in defines[index] for one in users[name]))
 
 
 def needed_cells(plan: GradingPlan, cells: Iterable[int]) -> frozenset[int]:
     """Return cells with all the cells that they depend on."""
-    by_name = _definers(plan)
-    uses = {cell.index: cell.uses for cell in plan.cells}
-    found = set(cells)
-    waiting = list(found)
-    while waiting:
-        index = waiting.pop()
-        sources = {each for name in uses[index] for each in by_name.get(name, ())}
-        fresh = sources - found
-        found |= fresh
-        waiting += fresh
-    return frozenset(found)
+    definers: dict[str, list[int]] = defaultdict(list)
+    for each in plan.cells:
+        for name in each.defines:
+            definers[name].append(each.index)
+    uses = {each.index: each.uses for each in plan.cells}
+    return closure(cells, lambda index: (one for name in uses[index] for one in definers[name]))
 
 
 def needed_names(plan: GradingPlan) -> frozenset[str]:
@@ -59,22 +55,3 @@ def only_cells(notebook: NotebookText, cells: Collection[int]) -> str:
     """Return the text of a notebook without the other cells."""
     others = (each for each in notebook.cells if each.index not in cells)
     return replace_lines(notebook.lines, [LineEdit(each.first, each.last) for each in others])
-
-
-def _definers(plan: GradingPlan) -> Mapping[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    for cell in plan.cells:
-        for name in cell.defines:
-            found[name] = (*found.get(name, ()), cell.index)
-    return found
-
-
-def _users(plan: GradingPlan) -> Mapping[int, frozenset[int]]:
-    """Return for each cell those that use one of its names."""
-    found: dict[int, set[int]] = {}
-    by_name = _definers(plan)
-    for cell in plan.cells:
-        for name in cell.uses:
-            for source in by_name.get(name, ()):
-                found.setdefault(source, set()).add(cell.index)
-    return {index: frozenset(users) for index, users in found.items()}
