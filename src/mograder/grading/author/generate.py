@@ -37,7 +37,8 @@ from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.integrity.screening import screen_source
 from mograder.notebook.pep723 import read_kind
-from mograder.notebook.quality.checks_advice import advise_checks
+from mograder.notebook.quality.given_away import given_away
+from mograder.notebook.quality.outside_influences import outside_influences
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.release import ReleaseText, make_release
@@ -323,7 +324,12 @@ def _advice_on_checks(
     """Return what `mograder quality` tells of the checks without running them."""
     if plan is None:
         return ()
-    return advise_checks(parse_cells(text, filename), release.text, plan, filename)
+    notebook = parse_cells(text, filename)
+    found = {
+        *outside_influences(notebook, plan, filename),
+        *given_away(notebook, release.text, plan, filename),
+    }
+    return sorted({Finding(filename, each.line, each.message, each.remedy) for each in found})
 
 
 def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:

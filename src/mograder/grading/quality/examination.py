@@ -18,12 +18,14 @@ from mograder.grading.author.author_runs import AuthorRuns, RunReport
 from mograder.grading.author.release_checks import judge_source
 from mograder.grading.quality.judged_findings import judge_apart, report_of, tell_release
 from mograder.grading.quality.mutant_findings import MutantTrials
-from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
-from mograder.grading.quality.text_findings import given_away_findings, influence_findings
+from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import review_grading
+from mograder.notebook.quality.given_away import given_away
 from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
+from mograder.notebook.quality.outside_influences import absolute_paths, outside_influences
+from mograder.notebook.quality.quality_finding import Fault, in_cell
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.release import make_release
 from mograder.store.course.course import read_notebook, shown
@@ -151,13 +153,7 @@ class _Examination:
         reviewed = review_grading(text, filename, self._options.unprotected)
         notebook = parse_cells(text, filename)
         for each in (*reviewed.errors, *reviewed.advice):
-            cell = notebook.cell_at(each.line)
-            index = None if cell is None else cell.index + 1
-            self._report.add(
-                QualityFinding(
-                    *(filename, each.line, Fault.CONDITION, each.message, each.hint, "", index)
-                )
-            )
+            self._report.add(in_cell(notebook, Fault.CONDITION, each))
         if reviewed.plan is None or not (reviewed.plan.checks or reviewed.plan.beside):
             self._report.notes.append("It has no checks that can be judged.")
             return None
@@ -174,13 +170,13 @@ class _Examination:
         """Whether the solution passes its checks; if not, that is what has to be corrected."""
         failed = judge_source(source.notebook.text, source.filename, own)
         for each in failed:
-            self._report.add(
-                QualityFinding(source.filename, each.line, Fault.SOLUTION, each.message, each.hint)
-            )
-        parts = source.notebook, source.plan, source.filename
-        for finding in given_away_findings(source.notebook, source.release, *parts[1:]):
-            self._report.add(finding)
-        for finding in influence_findings(*parts):
+            self._report.add(in_cell(source.notebook, Fault.SOLUTION, each))
+        notebook, plan, filename = source.notebook, source.plan, source.filename
+        for finding in (
+            *given_away(notebook, source.release, plan, filename),
+            *outside_influences(notebook, plan, filename),
+            *absolute_paths(notebook, filename),
+        ):
             self._report.add(finding)
         if failed:
             self._report.notes.append("Nothing else was run, since the solution does not pass.")

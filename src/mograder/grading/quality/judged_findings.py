@@ -17,9 +17,10 @@ from mograder.grading.author.rehearsal import (
     unsteady_labels,
 )
 from mograder.grading.author.release_checks import passing_too_soon, shown_by_release
-from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
+from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Trial
 from mograder.notebook.findings import Finding
+from mograder.notebook.quality.quality_finding import Fault, in_cell
 from mograder.sandbox.execution.judging import JudgingResult
 
 
@@ -33,17 +34,18 @@ def tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) 
     """Add what is wrong with the release's own run, in which nothing is answered."""
     text, release, filename = source.notebook.text, source.release, source.filename
     if run.problem:
-        message = f"without its solutions it did not run: {run.problem}"
-        report.add(QualityFinding(filename, 1, Fault.SOLUTION, message, ""))
+        told = Finding(filename, 1, f"without its solutions it did not run: {run.problem}")
+        report.add(in_cell(source.notebook, Fault.SOLUTION, told))
         return
     for error in run.cell_errors:
         message = f"without the solutions, a cell fails: {error.message}"
-        report.add(QualityFinding(filename, 1, Fault.SOLUTION, message, error.hint))
+        told = Finding(filename, 1, message, error.hint)
+        report.add(in_cell(source.notebook, Fault.SOLUTION, told))
     for finding in passing_too_soon(text, release, filename, run):
-        _add(source, report, Fault.EMPTY, finding)
+        report.add(in_cell(source.notebook, Fault.EMPTY, finding))
     for finding in shown_by_release(text, release, filename, run):
         fault = Fault.GIVEN_AWAY if "hidden test" in finding.message else Fault.MACHINE
-        _add(source, report, fault, finding)
+        report.add(in_cell(source.notebook, fault, finding))
 
 
 async def judge_apart(
@@ -77,7 +79,7 @@ async def judge_apart(
         return ""
     found = await asyncio.to_thread(judge_empty, solution, plain[1], result)
     for finding in (*found.errors, *found.advice):
-        _add(source, report, Fault.EMPTY, finding)
+        report.add(in_cell(source.notebook, Fault.EMPTY, finding))
     return own.contract
 
 
@@ -89,24 +91,14 @@ def _tell_solution(
         report.notes.append(f"Junk was not tried: {why}")
         return
     for _, finding in judged_otherwise(solution, own):
-        _add(source, report, Fault.SOLUTION, finding)
+        report.add(in_cell(source.notebook, Fault.SOLUTION, finding))
     if own.rehearsal is None:
         report.notes.append("Junk was not tried.")
         return
     for _, finding in unsteady_labels(solution, own.rehearsal):
-        _add(source, report, Fault.RANDOM, finding)
+        report.add(in_cell(source.notebook, Fault.RANDOM, finding))
     for finding in junk_passes(solution, own.rehearsal):
-        _add(source, report, Fault.JUNK, finding)
+        report.add(in_cell(source.notebook, Fault.JUNK, finding))
     done, trials = own.rehearsal.done, own.rehearsal.trials
     if done < trials:
         report.notes.append(f"Only {done} of {trials} kinds of junk were tried; time was over.")
-
-
-def _add(source: ExaminedSource, report: QualityReport, fault: Fault, finding: Finding) -> None:
-    cell = source.notebook.cell_at(finding.line)
-    index = None if cell is None else cell.index + 1
-    report.add(
-        QualityFinding(
-            source.filename, finding.line, fault, finding.message, finding.hint, "", index
-        )
-    )

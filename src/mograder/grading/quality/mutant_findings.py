@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
+from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Trial, Trials
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.quality.answer_digests import with_digests
@@ -18,6 +18,7 @@ from mograder.notebook.quality.needed_cells import (
     needed_cells,
     only_cells,
 )
+from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 
 _SHORTEST, _TIMES = 5.0, 4.0
 """A mutant may never end. It may take so many seconds, or so many times as long as the solution."""

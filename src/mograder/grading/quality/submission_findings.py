@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial
-from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
+from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Submission, Submissions
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.grading.submissions.contract_recording import check_digests, interface_of
@@ -22,6 +22,7 @@ from mograder.grading.submissions.submitted_text import decode_submission, read_
 from mograder.notebook.grading.grading_plan import render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.grading.label_answers import answers_of_labels
+from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.store.submissions.submitted_files import submitted_files
 

@@ -8,42 +8,25 @@ test that repeats a visible one tests nothing more.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from mograder.notebook.cells import NotebookText, plain_text, split_lines
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.parsing import parse_python
+from mograder.notebook.quality.quality_finding import Fault, QualityFinding
+from mograder.notebook.source.leaks import is_shown, telling
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
 
-_DIGITS = 3
-"""Significant digits from which a number hardly stands in a text by chance."""
-_CHARACTERS = 5
 _CLOSE = {"isclose", "allclose", "approx", "assert_allclose", "array_equal", "equals"}
-_NUMBER = re.compile(r"(?<![\w.])-?(?:\d+(?:[ _]\d{3})*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)")
 _SHOWN = 60
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class GivenAway:
-    """A hidden condition at ``line`` of the source, whose value stands in the release.
-
-    ``value`` is the expected value, empty for a condition that a visible check repeats.
-    ``release_line`` is the line of the release with it, and ``shown`` that line's text.
-    """
-
-    line: int
-    cell: int
-    value: str
-    release_line: int
-    shown: str
+_NO_TEXT = ("# mograder-", "__generated_with")
+"""Beginnings of lines that no author wrote."""
 
 
 def given_away(
     notebook: NotebookText, release: str, plan: GradingPlan, filename: str
-) -> tuple[GivenAway, ...]:
-    """Return the hidden conditions of a source that its release gives away.
+) -> Iterator[QualityFinding]:
+    """Yield the hidden conditions of a source that its release gives away.
 
     Raises:
         InvalidInput: The markers in the source are wrong.
@@ -53,15 +36,23 @@ def given_away(
     lines = split_lines(plain_text(release))
     visible = _visible_conditions(plan, spans)
     answers = frozenset(answer.name for answer in plan.answers)
-    found = set()
     for part, node in _conditions(plan, spans, hidden=True):
         line = part.line + node.lineno - 1
         if _is_condition(node) and (repeated := visible.get(ast.dump(node))):
-            found.add(_shown(line, part, "", repeated, notebook.lines))
+            message = "this hidden test repeats a visible one."
+            remedy = "Let it test another case."
+            example = f"line {repeated}: {notebook.lines[repeated - 1].strip()[:_SHOWN]}"
+            place = (filename, line, Fault.GIVEN_AWAY)
+            yield QualityFinding(*place, message, remedy, example, part.cell + 1)
         for value in _expected(node, answers):
-            if number := next(_places(value, lines), 0):
-                found.add(_shown(line, part, value, number, lines))
-    return tuple(sorted(found))
+            number = next((n for n, shown in enumerate(lines, 1) if _tells(shown, value)), 0)
+            if number:
+                message = f"the release shows {value!r}, which this hidden test expects."
+                remedy = "Let the hidden test use another value."
+                shown = lines[number - 1].strip()[:_SHOWN]
+                example = f"line {number} of the release: {shown}"
+                place = (filename, line, Fault.GIVEN_AWAY)
+                yield QualityFinding(*place, message, remedy, example, part.cell + 1)
 
 
 def _conditions(
@@ -72,10 +63,6 @@ def _conditions(
         for node in ast.walk(parse_python(part.code)):
             if isinstance(node, ast.expr) and _inside(part, node, spans) == hidden:
                 yield part, node
-
-
-def _shown(line: int, part: Part, value: str, place: int, lines: tuple[str, ...]) -> GivenAway:
-    return GivenAway(line, part.cell, value, place, lines[place - 1].strip()[:_SHOWN])
 
 
 def _inside(part: Part, node: ast.expr, spans: list[tuple[int, int]]) -> bool:
@@ -135,10 +122,11 @@ def _values(node: ast.expr, answers: frozenset[str]) -> Iterator[str]:
             for each in inner:
                 yield from _values(each, answers)
         case ast.Constant(value=value):
-            if text := _telling(value):
+            # A word may be the name of a column, which the task has to tell.
+            if (text := telling(value)) and not text.isidentifier():
                 yield text
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)):
-            if text := _telling(value):
+            if text := telling(value):
                 yield f"-{text}"
         case ast.Lambda() | ast.Subscript():
             return
@@ -152,36 +140,8 @@ def _uses(node: ast.AST, names: frozenset[str]) -> bool:
     return any(isinstance(each, ast.Name) and each.id in names for each in ast.walk(node))
 
 
-def _telling(value: object) -> str:
-    """Return a value as text, or "" if it may well stand in a text by chance."""
-    if isinstance(value, str):
-        # A word may be the name of a column, which the task has to tell.
-        return value if len(value.strip()) >= _CHARACTERS and not value.isidentifier() else ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    text = repr(value)
-    digits = re.sub(r"[eE].*|\D", "", text).strip("0")
-    return text if len(digits) >= _DIGITS else ""
-
-
-def _places(value: str, lines: tuple[str, ...]) -> Iterator[int]:
-    """Yield the lines, from 1, in which a value stands; a number in any spelling."""
-    number = _as_number(value)
-    for index, line in enumerate(lines, start=1):
-        if line.startswith(("# mograder-", "__generated_with")):
-            continue
-        if number is None:
-            if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", line):
-                yield index
-        elif any(_as_number(each) == number for each in _NUMBER.findall(line)):
-            yield index
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return abs(float(re.sub(r"[ _]", "", text)))
-    except ValueError:
-        return None
+def _tells(line: str, value: str) -> bool:
+    return not line.startswith(_NO_TEXT) and is_shown(value, line)
 
 
 def _name_of(function: ast.expr) -> str:

@@ -7,36 +7,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from mograder.notebook.cells import NotebookText, plain_text
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.parsing import parse_python
 from mograder.notebook.quality.needed_cells import needed_cells, with_checks
+from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.notebook.source.leaks import find_leaks
-
-
-class Influence(StrEnum):
-    """What changes the result."""
-
-    DATE = "date"
-    MACHINE = "machine"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Found:
-    """A place that makes a check depend on something; ``what`` is a noun phrase for that.
-
-    ``cell`` is the index of the cell, ``line`` the file's.
-    """
-
-    line: int
-    cell: int
-    influence: Influence
-    what: str
-    code: str
-
 
 _DATES = {
     ("datetime", "now"),
@@ -75,14 +52,21 @@ _NETWORK = {"requests", "httpx", "aiohttp", "urllib3"}
 _METHODS = {"get", "post", "request", "stream", "head"}
 _SCHEMES = ("http://", "https://", "ftp://")
 _LONGEST = 60
+_REMEDIES = {
+    "the date": "Write a fixed date, or pass the date as an argument.",
+    "the network": "Put the file beside the notebook, and read it from there.",
+    "a path of one machine": 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.',
+    "the speed of the machine": "Count steps or calls instead of seconds.",
+}
 
 
-def outside_influences(notebook: NotebookText, plan: GradingPlan) -> tuple[Found, ...]:
-    """Return the places in a notebook that checks depend on, and that depend on anything else."""
+def outside_influences(
+    notebook: NotebookText, plan: GradingPlan, filename: str
+) -> Iterator[QualityFinding]:
+    """Yield the places in a notebook that checks depend on, and that depend on anything else."""
     tree = parse_python(plain_text(notebook.text))
     checks = with_checks(plan)
     needed = needed_cells(plan, checks)
-    found: set[Found] = set()
     for cell in notebook.cells:
         if cell.index not in needed:
             continue
@@ -92,40 +76,45 @@ def outside_influences(notebook: NotebookText, plan: GradingPlan) -> tuple[Found
             if cell.first <= statement.lineno <= cell.last
             for node in ast.walk(statement)
         ]
-        told = _influences(nodes, is_check=cell.index in checks)
-        found |= {
-            Found(node.lineno, cell.index, influence, what, _short(node))
-            for node, influence, what in told
-        }
-    return tuple(sorted(found))
+        for node, fault, what in _influences(nodes, is_check=cell.index in checks):
+            place = (filename, node.lineno, fault)
+            yield _depends(place, what, _short(node), cell.index + 1)
 
 
-def absolute_paths(notebook: NotebookText, filename: str) -> Iterator[Found]:
+def absolute_paths(notebook: NotebookText, filename: str) -> Iterator[QualityFinding]:
     """Yield the absolute paths in a source, which only one machine has."""
     for finding in find_leaks(notebook.text, filename):
         cell = notebook.cell_at(finding.line)
-        index = -1 if cell is None else cell.index
         code = notebook.lines[finding.line - 1].strip()[:_LONGEST]
-        yield Found(finding.line, index, Influence.MACHINE, "a path of one machine", code)
+        place = (filename, finding.line, Fault.MACHINE)
+        index = None if cell is None else cell.index + 1
+        yield _depends(place, "a path of one machine", code, index)
+
+
+def _depends(
+    place: tuple[str, int, Fault], what: str, code: str, cell: int | None
+) -> QualityFinding:
+    remedy = _REMEDIES.get(what, "Write a fixed value instead.")
+    return QualityFinding(*place, f"checks depend on {what}.", remedy, code, cell)
 
 
 def _influences(
     nodes: Iterable[ast.AST], *, is_check: bool
-) -> Iterator[tuple[ast.expr, Influence, str]]:
+) -> Iterator[tuple[ast.expr, Fault, str]]:
     for node in nodes:
         match node:
             case ast.Subscript(value=ast.Attribute(attr="environ"), ctx=ast.Load()):
-                yield node, Influence.MACHINE, "an environment variable"
+                yield node, Fault.MACHINE, "an environment variable"
             case ast.Call(func=function, args=args):
                 name, owner = _named(function)
                 if (owner, name) in _DATES or _is_now(name, args):
-                    yield node, Influence.DATE, "the date"
+                    yield node, Fault.DATE, "the date"
                 elif (owner, name) in _MACHINE:
-                    yield node, Influence.MACHINE, _MACHINE[owner, name]
+                    yield node, Fault.MACHINE, _MACHINE[owner, name]
                 elif _is_fetched(name, owner, args):
-                    yield node, Influence.MACHINE, "the network"
+                    yield node, Fault.MACHINE, "the network"
                 elif is_check and name in _CLOCKS:
-                    yield node, Influence.MACHINE, "the speed of the machine"
+                    yield node, Fault.MACHINE, "the speed of the machine"
 
 
 def _named(function: ast.expr) -> tuple[str, str]:

@@ -23,7 +23,7 @@ _CHARACTERS = 6
 _LARGEST = 1e300
 _LONGEST_OUTPUT = 200_000
 _SHOWN = 60
-_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w])")
+_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)")
 _PATH = re.compile(
     r"""(?:(?<![\w.:/@%~$^}>)\]\\*-])/|file:///)
     (?:home|Users|root|mnt|media|Volumes|private|scratch)/(?P<next>\w[\w.@-]*)[\w./@-]*
@@ -65,7 +65,7 @@ def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and any(block.begin < node.lineno < block.end for block in blocks)
-        and (text := _telling(node.value))
+        and (text := telling(node.value))
     )
     given = _constants(release)
     return tuple(dict.fromkeys(t for t in found if t not in release and t not in given))
@@ -87,7 +87,7 @@ def find_leaks(
     for output in outputs:
         line = cells[output.index].first if 0 <= output.index < len(cells) else 1
         text = output.text[:_LONGEST_OUTPUT]
-        for value in _shown(text, hidden):
+        for value in (each for each in hidden if is_shown(each, text)):
             message = f"the output shows {value!r}, which a hidden test expects."
             found.append(Finding(filename, line, message, _COMPUTE))
         for path in _absolute(text):
@@ -100,10 +100,10 @@ def _constants(release: str) -> frozenset[str]:
     """Return the literals of a release in the spelling of :func:`hidden_values`."""
     tree = parse_python(plain_text(release))
     nodes = () if tree is None else ast.walk(tree)
-    return frozenset(_telling(node.value) for node in nodes if isinstance(node, ast.Constant))
+    return frozenset(telling(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
-def _telling(value: object) -> str:
+def telling(value: object) -> str:
     """Return a value as text, or "" if it is too common to reveal a hidden test."""
     if isinstance(value, str):
         return value if len(value.strip()) >= _CHARACTERS else ""
@@ -114,19 +114,17 @@ def _telling(value: object) -> str:
     return text if len(digits) >= _DIGITS else ""
 
 
-def _shown(text: str, hidden: Sequence[str]) -> Iterator[str]:
-    numbers = {each for each in map(_number, _NUMBER.findall(text)) if each is not None}
-    for value in hidden:
-        expected = _number(value)
-        if expected is None:
-            if value in text:
-                yield value
-        elif any(_is_shown(number, value, expected) for number in numbers):
-            yield value
+def is_shown(value: str, text: str) -> bool:
+    """Whether a text has a value, a number also with more digits or another sign."""
+    expected = _number(value)
+    if expected is None:
+        return value in text
+    numbers = filter(None, map(_number, _NUMBER.findall(text)))
+    return any(_is_rounded(number, value, expected) for number in numbers)
 
 
-def _is_shown(number: float, value: str, expected: float) -> bool:
-    """Whether an output's number is the expected one, rounded to the digits of the test."""
+def _is_rounded(number: float, value: str, expected: float) -> bool:
+    """Whether a number is the expected one, rounded to the digits of the test."""
     if abs(number) == abs(expected):
         return True
     mantissa, _, exponent = value.lower().partition("e")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mograder.grading.quality.quality_report import Fault, QualityFinding, QualityReport
+from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.submission_findings import facts
 from mograder.grading.quality.trials import ExaminedSource
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import plan_source
+from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from tests.support.fake_judges import SOURCE
 
 
