@@ -110,7 +110,7 @@ def _header(line: str) -> Files:
             400,
             "old.py:2: this file is for students, and marks a solution",
         ),
-        ("A1", _header("allow = ['shell']"), 400, "A1.py, line 3: allow 'shell' is not known."),
+        ("A1", _header("allow = ['shell']"), 400, "A1.py, line 3: allow must list some of"),
         ("A1", _header("limit = 3"), 400, "A1.py, line 3: [tool.mograder] has no key 'limit'."),
         ("A1", _header("limits.memory_mb = 0"), 400, "must be at least 1, not 0."),
         ("A1", _header("limits = "), 400, "A1.py, line 3: the script block is not valid TOML"),

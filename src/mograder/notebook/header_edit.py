@@ -10,12 +10,11 @@ from itertools import takewhile
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, replace_lines, split_lines
-from mograder.notebook.pep723 import end_of_block, read_script
+from mograder.notebook.pep723 import plain_lines, read_script, script_blocks
 
-_START, _END = "# /// script", "# ///"
 _TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
 _VALUE = re.compile(
-    r"""#[ ]+(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>[^"'\r\n]*)(?P=quote)"""
+    r"""[ ]*(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>[^"'\r\n]*)(?P=quote)"""
     r"""|(?P<bare>[^"'\s#]+))"""
 )
 _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
@@ -29,7 +28,7 @@ def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
     to a table above them. A text without a block is returned unchanged.
     """
     lines = split_lines(text)
-    block = _find_block(lines)
+    block = _find_block(text)
     if block is None:
         return text
     start, end = block
@@ -59,17 +58,14 @@ def check_header(text: str, filename: str) -> None:
 
 def has_block(text: str) -> bool:
     """Whether the notebook has a script block."""
-    return _find_block(split_lines(text)) is not None
+    return _find_block(text) is not None
 
 
 def read_key(text: str, key: str) -> str:
     """Return the value of a key, found by its line as in 0.3.16, or "" without it."""
-    lines = split_lines(text)
-    block = _find_block(lines)
-    if block is None:
-        return ""
-    for number in range(block[0] + 1, block[1]):
-        found = _VALUE.match(lines[number - 1])
+    block = next(script_blocks(plain_lines(text)), None)
+    for line in block.content if block is not None else ():
+        found = _VALUE.match(line)
         if found is not None and found["key"] == key:
             return found["text"] or found["bare"] or ""
     return ""
@@ -81,12 +77,12 @@ def ensure_kind(text: str, kind: str) -> str:
     A new block goes to the top of the file, below a ``#!`` line and an encoding declaration.
     """
     lines = split_lines(text)
-    if _find_block(lines) is not None:
+    if _find_block(text) is not None:
         return set_keys(text, {"mograder-type": kind})
     before = 0
     while before < min(2, len(lines)) and _stays_first(lines[before], before):
         before += 1
-    made = (_START, f'# mograder-type = "{kind}"', _END, "")
+    made = ("# /// script", f'# mograder-type = "{kind}"', "# ///", "")
     if not before and text.startswith("\ufeff"):
         return "\ufeff" + ensure_kind(text.removeprefix("\ufeff"), kind)
     return replace_lines(lines, [LineEdit(before + 1, before, made)])
@@ -96,14 +92,10 @@ def _stays_first(line: str, index: int) -> bool:
     return (index == 0 and line.startswith("#!")) or _CODING.match(line) is not None
 
 
-def _find_block(lines: tuple[str, ...]) -> tuple[int, int] | None:
+def _find_block(text: str) -> tuple[int, int] | None:
     """Return the first and last line (from 1) of the script block, or None."""
-    plain = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
-    for start, line in enumerate(plain):
-        end = end_of_block(plain, start) if line == _START else None
-        if end is not None:
-            return start + 1, end + 1
-    return None
+    block = next(script_blocks(plain_lines(text)), None)
+    return None if block is None else (block.line, block.end)
 
 
 def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:

@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Annotated
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import ItemLimits
-from mograder.core.sections.settings_values import FEATURES
+from mograder.core.sections.settings_values import feature
 from mograder.core.sections.validation_messages import complaint
 
-_HOW_TO_WRITE = 'Write it like `# dependencies = ["marimo", "numpy"]`.'
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
 _END = "# ///"
 _KIND_KEY = "mograder-type"
@@ -34,7 +34,10 @@ _OURS = "mograder-"
 _RUNTIME = "mograder"
 """The name of our package, and of the index that `mograder new` writes for it."""
 
-_OUR_KEYS = frozenset({"allow", "limits", "title"})
+_HINTS = {
+    "dependencies": 'Write it like `# dependencies = ["marimo", "numpy"]`.',
+    "requires-python": "Write it like '>=3.11'.",
+}
 _TOML_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _TOML_END = " (at end of document)"
 
@@ -70,20 +73,58 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """One block: ``line`` is the 1-based line of its ``# /// type``."""
+class Block:
+    """A script block: ``line`` is the 1-based line of its ``# /// script``."""
 
-    type: str
     line: int
     content: tuple[str, ...]
 
+    @property
+    def end(self) -> int:
+        """The line of its last ``# ///``."""
+        return self.line + len(self.content) + 1
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """The value of ``mograder-type`` and its line, from 1."""
 
-    name: str
-    line: int
+def _requirement(text: str) -> str:
+    try:
+        return str(Requirement(text.strip()))
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0].rstrip(".:")
+        told = f"must list what can be installed, not {text!r} ({reason})"
+        raise ValueError(told) from error
+
+
+def _versions(text: str) -> str:
+    try:
+        return str(SpecifierSet(text))
+    except InvalidSpecifier as error:
+        raise ValueError(f"{text!r} is not a version range") from error
+
+
+class _Ours(BaseModel):
+    """``[tool.mograder]``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    allow: list[Annotated[str, AfterValidator(feature)]] = []
+    limits: ItemLimits = ItemLimits()
+    title: str = ""
+
+
+class _Tool(BaseModel):
+    uv: dict[str, object] = {}
+    mograder: _Ours = _Ours()
+
+
+class _Header(BaseModel):
+    python: Annotated[str, AfterValidator(_versions)] = Field("", alias="requires-python")
+    dependencies: list[Annotated[str, AfterValidator(_requirement)]] = []
+    kind: str = Field("", alias="mograder-type")
+    tool: _Tool = _Tool()
+
+
+_TABLES = {("tool", "uv"), ("tool", "mograder"), ("tool", "mograder", "limits")}
+_KNOWN = {"mograder": _Ours.model_fields, "limits": ItemLimits.model_fields}
 
 
 def read_script(text: str) -> Script:
@@ -93,8 +134,8 @@ def read_script(text: str) -> Script:
         InvalidInput: The block is malformed, given twice or never closed, or a value in it is not
             valid. The message names the line.
     """
-    lines = _lines(text)
-    blocks = [block for block in _blocks(lines) if block.type == "script"]
+    lines = plain_lines(text)
+    blocks = list(script_blocks(lines))
     if len(blocks) > 1:
         raise _problem(
             blocks[1].line,
@@ -103,19 +144,18 @@ def read_script(text: str) -> Script:
         )
     if not blocks:
         _refuse_unclosed(lines)
-        return Script(kind=_checked(_kind_by_line(lines)))
-    block = blocks[0]
-    table = _parse(block)
-    ours = _tool_mograder(block, table.get("tool"))
-    if not isinstance(ours.get("title", ""), str):
-        raise _problem(_line_of_key(block, "title"), "title must be a text")
+        return Script(kind=_checked_kind("", lines))
+    try:
+        header = _Header.model_validate(_without_ours(_parse(blocks[0])), strict=True)
+    except ValidationError as error:
+        raise _refusal(blocks[0], error) from error
     return Script(
-        requires_python=_requires_python(block, table.get("requires-python")),
-        dependencies=_dependencies(block, table.get("dependencies")),
-        tool_uv=_tool_uv(block, table.get("tool")),
-        kind=_checked(_stated_kind(block, table) or _kind_by_line(lines)),
-        allow=_allow(block, ours.get("allow", [])),
-        limits=_limits(block, ours.get("limits", {})),
+        requires_python=header.python,
+        dependencies=tuple(header.dependencies),
+        tool_uv=_tool_uv(header.tool.uv),
+        kind=_checked_kind(header.kind, lines),
+        allow=tuple(sorted(set(header.tool.mograder.allow))),
+        limits=header.tool.mograder.limits,
     )
 
 
@@ -125,30 +165,29 @@ def read_kind(text: str) -> str:
     0.3.16 finds ``mograder-type`` by its line, anywhere in the file; so does this function if the
     block does not state it.
     """
-    lines = _lines(text)
-    stated = (_readable_kind(block) for block in _blocks(lines) if block.type == "script")
-    kind = next(filter(None, stated), None) or _kind_by_line(lines)
-    return kind.name if kind is not None and kind.name in _KINDS else ""
+    lines = plain_lines(text)
+    stated = (_readable(block).get(_KIND_KEY) for block in script_blocks(lines))
+    kind = next((each for each in stated if each and isinstance(each, str)), _kind_by_line(lines))
+    return kind if kind in _KINDS else ""
 
 
 def stated_title(text: str) -> str:
     """Return ``title`` in ``[tool.mograder]``, or "", also where the header is malformed."""
-    for block in _blocks(_lines(text)):
-        if block.type == "script":
-            with suppress(InvalidInput):
-                found = _tool_mograder(block, _parse(block).get("tool")).get("title")
-                return " ".join(found.split()) if isinstance(found, str) else ""
+    for block in script_blocks(plain_lines(text)):
+        match _readable(block):
+            case {"tool": {"mograder": {"title": str(title)}}}:
+                return " ".join(title.split())
     return ""
 
 
-def _lines(text: str) -> list[str]:
+def plain_lines(text: str) -> list[str]:
     """Split into lines at LF, CRLF and CR, without a byte order mark."""
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return plain.split("\n")
 
 
-def _blocks(lines: list[str]) -> Iterator[_Block]:
-    """Yield the blocks that PEP 723's reference expression finds, in order.
+def script_blocks(lines: Sequence[str]) -> Iterator[Block]:
+    """Yield the script blocks that PEP 723's reference expression finds, in order.
 
     A block ends at the last ``# ///`` of the comment lines that follow its start. A start without
     an end is not a block, and a start inside a block is ignored.
@@ -156,15 +195,16 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
     position = 0
     while position < len(lines):
         start = _START.fullmatch(lines[position])
-        end = end_of_block(lines, position) if start else None
+        end = _end_of_block(lines, position) if start else None
         if start and end is not None:
-            content = tuple(line[2:] for line in lines[position + 1 : end])
-            yield _Block(start["type"], position + 1, content)
+            if start["type"] == "script":
+                content = tuple(line[2:] for line in lines[position + 1 : end])
+                yield Block(position + 1, content)
             position = end
         position += 1
 
 
-def end_of_block(lines: Sequence[str], start: int) -> int | None:
+def _end_of_block(lines: Sequence[str], start: int) -> int | None:
     """Return the index of the last end marker in the comments after ``start``, as in PEP 723."""
     end = None
     for index in range(start + 1, len(lines)):
@@ -176,7 +216,7 @@ def end_of_block(lines: Sequence[str], start: int) -> int | None:
     return end
 
 
-def _refuse_unclosed(lines: list[str]) -> None:
+def _refuse_unclosed(lines: Sequence[str]) -> None:
     """Raise InvalidInput if a script block at the top of the file is not closed.
 
     PEP 723 lets tools ignore it, but then modules would be missing without an explanation; uv
@@ -189,78 +229,48 @@ def _refuse_unclosed(lines: list[str]) -> None:
             return
 
 
-def _readable_kind(block: _Block) -> _Kind | None:
-    try:
-        return _stated_kind(block, _parse(block))
-    except InvalidInput:
-        return None
+def _readable(block: Block) -> dict[str, object]:
+    with suppress(InvalidInput):
+        return _parse(block)
+    return {}
 
 
-def _parse(block: _Block) -> dict[str, object]:
+def _parse(block: Block) -> dict[str, object]:
     try:
         return tomllib.loads("\n".join(block.content))
     except tomllib.TOMLDecodeError as error:
         line, message = _place(block, str(error))
         told = f"the script block is not valid TOML: {message}"
-        raise _problem(line, told, _HOW_TO_WRITE) from error
+        raise _problem(line, told, _HINTS["dependencies"]) from error
     except RecursionError as error:
         raise _problem(block.line, "the script block is nested too deeply") from error
 
 
-def _place(block: _Block, message: str) -> tuple[int, str]:
+def _place(block: Block, message: str) -> tuple[int, str]:
     """Translate tomllib's position in the block to a line of the file."""
     found = _TOML_LINE.search(message)
     if found:
         return block.line + int(found[1]), message[: found.start()]
-    return block.line + len(block.content), message.removesuffix(_TOML_END)
+    return block.end - 1, message.removesuffix(_TOML_END)
 
 
-def _requires_python(block: _Block, value: object) -> str:
-    if value is None:
+def _without_ours(table: dict[str, object]) -> dict[str, object]:
+    """Return the table without 0.3.16's keys in the tables below it.
+
+    0.3.16 appends them to the block, where TOML assigns them to the last table.
+    """
+    return {key: _kept(value) if isinstance(value, dict) else value for key, value in table.items()}
+
+
+def _kept(table: dict[str, object]) -> dict[str, object]:
+    return _without_ours({key: table[key] for key in table if not key.startswith(_OURS)})
+
+
+def _tool_uv(table: dict[str, object]) -> str:
+    _forget_our_source(table)
+    if not table:
         return ""
-    line = _line_of(block, "requires-python")
-    if not isinstance(value, str):
-        raise _problem(line, "requires-python must be a text such as '>=3.11'")
-    try:
-        return str(SpecifierSet(value))
-    except InvalidSpecifier as error:
-        told = f"requires-python {value!r} is not a version range"
-        raise _problem(line, told, "Write it like '>=3.11'.") from error
-
-
-def _dependencies(block: _Block, value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        line = _line_of(block, "dependencies")
-        raise _problem(line, "dependencies must be a list of texts", _HOW_TO_WRITE)
-    return tuple(_requirement(block, each) for each in value)
-
-
-def _requirement(block: _Block, text: str) -> str:
-    try:
-        return str(Requirement(text.strip()))
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0].rstrip(".:")
-        raise _problem(
-            _line_of(block, text),
-            f"{text!r} is not a requirement that can be installed ({reason})",
-            "Write a package's name and, if needed, its versions: 'numpy>=2'.",
-        ) from error
-
-
-def _tool_uv(block: _Block, tool: object) -> str:
-    table = tool.get("uv") if isinstance(tool, dict) else None
-    if table is None:
-        return ""
-    if not isinstance(table, dict):
-        raise _problem(_line_of(block, "uv"), "[tool.uv] must be a table")
-    # 0.3.16 appends its keys to the block, where TOML assigns them to the last table.
-    kept = {key: value for key, value in table.items() if not key.startswith(_OURS)}
-    _forget_our_source(kept)
-    if not kept:
-        return ""
-    return json.dumps(kept, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
+    return json.dumps(table, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
 
 
 def _forget_our_source(table: dict[str, object]) -> None:
@@ -281,108 +291,61 @@ def _forget_our_source(table: dict[str, object]) -> None:
             del table[key]
 
 
-def _tool_mograder(block: _Block, tool: object) -> dict[str, object]:
-    """Return ``[tool.mograder]`` without the keys that 0.3.16 appends to the last table."""
-    table = tool.get("mograder") if isinstance(tool, dict) else None
-    if table is None:
-        return {}
-    if not isinstance(table, dict):
-        raise _problem(_line_of(block, "mograder"), "[tool.mograder] must be a table")
-    ours = {key: value for key, value in table.items() if not key.startswith(_OURS)}
-    for key in ours.keys() - _OUR_KEYS:
-        line = _line_of_key(block, key)
-        known = ", ".join(f"`{each}`" for each in sorted(_OUR_KEYS))
-        raise _problem(line, f"[tool.mograder] has no key {key!r}", f"It knows {known}.")
-    return ours
-
-
-def _allow(block: _Block, wanted: object) -> tuple[str, ...]:
-    line = _line_of_key(block, "allow")
-    if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
-        raise _problem(line, "allow must be a list of texts")
-    for each in wanted:
-        if each not in FEATURES:
-            known = ", ".join(FEATURES)
-            raise _problem(line, f"allow {each!r} is not known", f"Choose from {known}.")
-    return tuple(sorted(set(wanted)))
-
-
-def _limits(block: _Block, table: object) -> ItemLimits:
-    if not isinstance(table, dict):
-        raise _problem(_line_of_key(block, "limits"), "[tool.mograder.limits] must be a table")
-    wanted = {key: value for key, value in table.items() if not key.startswith(_OURS)}
-    try:
-        return ItemLimits.model_validate(wanted, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    key = str(first["loc"][0])
-    line = _line_of_key(block, key)
-    if first["type"] != "extra_forbidden":
-        raise _problem(line, f"{key} in [tool.mograder.limits] {complaint(first)}")
-    close = get_close_matches(key, ItemLimits.model_fields, n=1, cutoff=0.6)
-    hint = (
-        f"Did you mean `{close[0]}`?"
-        if close
-        else f"It knows {', '.join(ItemLimits.model_fields)}."
-    )
-    raise _problem(line, f"[tool.mograder.limits] has no key {key!r}", hint)
-
-
 def _toml_scalar(value: object) -> str:
     if isinstance(value, date | time):
         return value.isoformat()
     raise TypeError(f"TOML has no {type(value).__name__}")
 
 
-def _stated_kind(block: _Block, table: dict[str, object]) -> _Kind | None:
-    value = table.get(_KIND_KEY)
-    if value is None:
-        return None
-    line = _line_of(block, _KIND_KEY)
-    if not isinstance(value, str):
-        raise _problem(line, "mograder-type must be a text")
-    return _Kind(value, line)
+def _kind_by_line(lines: Sequence[str]) -> str:
+    found = filter(None, map(_KIND_LINE.fullmatch, lines))
+    return next((each["kind"] for each in found), "")
 
 
-def _kind_by_line(lines: list[str]) -> _Kind | None:
-    for number, line in enumerate(lines, start=1):
-        found = _KIND_LINE.fullmatch(line)
-        if found:
-            return _Kind(found["kind"], number)
-    return None
+def _checked_kind(stated: str, lines: Sequence[str]) -> str:
+    kind = stated or _kind_by_line(lines)
+    if kind and kind not in _KINDS:
+        line = next((n for n, each in enumerate(lines, start=1) if _KIND_KEY in each), 1)
+        told = f"mograder-type {kind!r} is not known"
+        raise _problem(line, told, f"Use one of {', '.join(ItemKind)}.")
+    return kind
 
 
-def _checked(kind: _Kind | None) -> str:
-    if kind is None or not kind.name:
-        return ""
-    if kind.name not in _KINDS:
-        known = ", ".join(ItemKind)
-        raise _problem(
-            kind.line, f"mograder-type {kind.name!r} is not known", f"Use one of {known}."
-        )
-    return kind.name
+def _refusal(block: Block, error: ValidationError) -> InvalidInput:
+    """Return the first mistake in the words of the header, with its line."""
+    first = error.errors(include_url=False)[0]
+    keys = tuple(each for each in first["loc"] if isinstance(each, str))
+    key, table = keys[-1], keys[-2] if len(keys) > 1 else ""
+    line, told = _line_of(block, key, table), complaint(first)
+    if len(keys) < len(first["loc"]):  # in a list, whose lines may be many
+        line = _line_with(block, str(first["input"]), line)
+        told = "must be a list of texts" if first["type"] == "string_type" else told
+    parent = f"[{'.'.join(keys[:-1])}]"
+    if first["type"] == "extra_forbidden":
+        known = _KNOWN[table]
+        close = get_close_matches(key, known, n=1, cutoff=0.6)
+        hint = f"Did you mean `{close[0]}`?" if close else f"It knows {', '.join(known)}."
+        return _problem(line, f"{parent} has no key {key!r}", hint)
+    name = f"[{'.'.join(keys)}]" if keys in _TABLES else key
+    where = f" in {parent}" if table == "limits" else ""
+    return _problem(line, f"{name}{where} {told}", _HINTS.get(key, ""))
 
 
-def _line_of(block: _Block, text: str) -> int:
-    """Return the first line of the block that contains the text, or the block's first line."""
-    for offset, line in enumerate(block.content, start=1):
-        if text in line:
-            return block.line + offset
-    return block.line
+def _line_of(block: Block, key: str, table: str) -> int:
+    """Return the line that sets a key, or the block's first line.
 
-
-def _line_of_key(block: _Block, key: str) -> int:
-    """Return the line that sets a key of our own table, or the first that mentions the key.
-
-    A dependency's name may contain the key, so the search starts at the first line with
-    ``mograder``, if there is one.
+    A dependency's name may contain the key, so the search starts at the first line with the name of
+    its table.
     """
-    ours = next((n for n, line in enumerate(block.content) if "mograder" in line), 0)
+    begin = next((n for n, line in enumerate(block.content) if table in line), 0)
     setting = re.compile(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*(?:=|\]|\.)")
-    for offset, line in enumerate(block.content[ours:], start=ours + 1):
-        if setting.search(line):
-            return block.line + offset
-    return _line_of(block, key)
+    lines = enumerate(block.content[begin:], start=block.line + begin + 1)
+    return next((number for number, line in lines if setting.search(line)), block.line)
+
+
+def _line_with(block: Block, text: str, default: int) -> int:
+    lines = enumerate(block.content, start=block.line + 1)
+    return next((number for number, line in lines if text in line), default)
 
 
 def _problem(line: int, message: str, hint: str = "") -> InvalidInput:

@@ -82,7 +82,6 @@ def test_a_notebook_without_a_block_asks_for_nothing(text: str) -> None:
         "#!/usr/bin/env python\n" + NOTEBOOK,
         NOTEBOOK.removesuffix("\n\nimport marimo\n"),
     ],
-    ids=["crlf", "cr", "bom", "shebang", "end-of-file"],
 )
 def test_line_ends_and_byte_order_marks_change_nothing(text: str) -> None:
     assert read_script(text) == read_script(NOTEBOOK)
@@ -186,7 +185,6 @@ def test_a_script_with_limits_is_a_key_like_any_other() -> None:
         '# /// script\n# mograder-type = "lecture"\n# no end\n',
         '# /// script\r\n# mograder-type = "lecture"\r\n# ///\r\n',
     ],
-    ids=["elsewhere", "single-quotes", "malformed", "unclosed", "crlf"],
 )
 def test_the_kind_is_found_by_its_line_when_the_block_does_not_tell_it(text: str) -> None:
     assert read_kind(text) == "lecture"
@@ -205,12 +203,12 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
         (with_block('requires-python = ">=3.11"', "dependencies = [x]"), "line 3: .*TOML"),
         (with_block("dependencies = [", '"numpy"'), "line 3: .*TOML"),
         (NOTEBOOK + NOTEBOOK, r"line 10: a second script block \(the first is in line 1\)"),
-        (with_block("dependencies = [", '"numpy",', '"num py >"', "]"), "line 4: 'num py >'"),
-        (with_block('dependencies = ["-e ."]'), "line 2: '-e .'"),
+        (with_block("dependencies = [", '"numpy",', '"num py >"', "]"), "line 4: .*'num py >'"),
+        (with_block('dependencies = ["-e ."]'), "line 2: .*, not '-e .'"),
         (with_block('dependencies = "numpy"'), "line 2: dependencies must be a list"),
         (with_block("dependencies = [1]"), "line 2: dependencies must be a list"),
         (with_block("x = 1", 'requires-python = "three"'), "line 3: requires-python 'three'"),
-        (with_block("requires-python = 3.11"), "line 2: requires-python must be a text"),
+        (with_block("requires-python = 3.11"), "line 2: requires-python must be text"),
         (with_block("[tool]", "uv = 1"), r"line 3: \[tool.uv\] must be a table"),
         (with_block("[tool]", "mograder = 1"), r"line 3: \[tool.mograder\] must be a table"),
         (
@@ -219,7 +217,7 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
         ),
         (with_block("[tool.mograder]", 'allow = "ai"'), "line 3: allow must be a list"),
         (with_block("[tool.mograder]", "allow = [1]"), "line 3: allow must be a list"),
-        (with_block("[tool.mograder]", 'allow = ["shell"]'), "line 3: allow 'shell' is not known"),
+        (with_block("[tool.mograder]", 'allow = ["shell"]'), "line 3: allow must list some"),
         (
             with_block('dependencies = ["memory_mb"]', "[tool.mograder.limits]", "memory_mb = 0"),
             r"line 4: memory_mb in \[tool.mograder.limits\] must be at least 1, not 0",
@@ -244,35 +242,9 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
             with_block("[tool.mograder]", "limits = 3"),
             r"line 3: \[tool.mograder.limits\] must be a table",
         ),
-        (with_block("mograder-type = 1"), "line 2: mograder-type must be a text"),
+        (with_block("mograder-type = 1"), "line 2: mograder-type must be text"),
         ("# /// script\n# dependencies = []\n\nimport marimo\n", "line 1: .*not closed"),
         (with_block("a = " + "[" * 5000 + "]" * 5000), "line 1: .*nested too deeply"),
-    ],
-    ids=[
-        "toml",
-        "toml-at-the-end",
-        "two-blocks",
-        "requirement",
-        "option",
-        "text",
-        "number",
-        "python",
-        "python-number",
-        "uv",
-        "mograder",
-        "mograder-key",
-        "allow",
-        "allow-number",
-        "allow-unknown",
-        "limits-zero",
-        "limits-text",
-        "limits-truth",
-        "limits-huge",
-        "limits-key",
-        "limits-number",
-        "type",
-        "unclosed",
-        "deep",
     ],
 )
 def test_a_broken_header_is_refused_with_its_line(text: str, message: str) -> None:

@@ -13,6 +13,7 @@ _EXPECTED = {
     "bool": "true or false",
     "string": "text",
     "tuple": "a list",
+    "list": "a list",
     "mapping": "a table",
     "dict": "a table",
     "model": "a table",
