@@ -59,11 +59,11 @@ def mutants_of(notebook: NotebookText, plan: GradingPlan, filename: str) -> tupl
             continue
         cell = notebook.cells[planned.index]
         node = next(each for each in tree.body if cell.first <= each.lineno <= cell.last)
-        for statement in _relevant(node, cell, names):
-            for change in changes_of(statement):
-                if any(_is_within(change.old, span) for span in spans):
-                    mutant = _mutant(notebook, cell, node, change)
-                    found.setdefault(mutant.text, mutant)
+        statements = _relevant(node, cell, names)
+        for change in (change for each in statements for change in changes_of(each)):
+            if any(_is_within(change.old, span) for span in spans):
+                mutant = _mutant(notebook, cell, node, change)
+                found.setdefault(mutant.text, mutant)
     return tuple(each for each in found.values() if each.diff)
 
 
