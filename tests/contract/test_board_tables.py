@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.hub.board import MOST_MESSAGES, Board, HelpRow, MessageRow, Seen
+from mograder.store.hub.board import MOST_MESSAGES, Board, CheckRow, HelpRow, MessageRow
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-REPORT = Seen("A1", "alice", "Q1: the sign", "danger", 1.0, 3.0, 1, NOW, NOW, None)
+REPORT = CheckRow("A1", "alice", "Q1: the sign", "danger", 1.0, 3.0, 1, NOW, NOW, None)
 ASKED = HelpRow("A1", "alice", "Q1: the sign", "I am lost.", NOW)
 MESSAGE = MessageRow(0, "A1", "Read the hint.", "prof", NOW, NOW + 10 * MINUTE)
 
@@ -29,10 +29,16 @@ def test_reports_of_one_check_are_added_up_and_the_first_success_stays(board: Bo
     later, last = NOW + MINUTE, NOW + 2 * MINUTE
     board.record([REPORT, replace(REPORT, username="bob", attempts=0, status="warn")])
     passed = replace(
-        REPORT, status="success", earned=3.0, attempts=4, first_at=later, at=later, passed_at=later
+        REPORT,
+        status="success",
+        earned=3.0,
+        attempts=4,
+        first_at=later,
+        last_at=later,
+        passed_at=later,
     )
     board.record([passed])
-    again = replace(passed, status="partial", earned=2.0, attempts=1, at=last, passed_at=last)
+    again = replace(passed, status="partial", earned=2.0, attempts=1, last_at=last, passed_at=last)
     board.record([again])
     found = {row.username: row for row in board.checks("A1")}
     assert sorted(found) == ["alice", "bob"]
@@ -51,7 +57,7 @@ def test_hubs_that_report_at_the_same_time_lose_nothing(board: Board) -> None:
 
 
 def test_old_reports_are_forgotten(board: Board) -> None:
-    board.record([REPORT, replace(REPORT, username="bob", at=NOW + timedelta(days=201))])
+    board.record([REPORT, replace(REPORT, username="bob", last_at=NOW + timedelta(days=201))])
     board.forget_old(NOW + timedelta(days=201))
     assert [each.username for each in board.checks("A1")] == ["bob"]
 

@@ -107,14 +107,18 @@ def test_a_revoked_login_is_remembered_until_it_expires(state: HubState) -> None
 def test_a_link_works_once(state: HubState) -> None:
     state.add_link("hash", "alice", Role.INSTRUCTOR, NOW + timedelta(hours=1))
     assert state.use_link("other", NOW) is None
-    assert state.use_link("hash", NOW) == LinkRow("alice", Role.INSTRUCTOR)
+    assert state.use_link("hash", NOW) == LinkRow(
+        "hash", "alice", Role.INSTRUCTOR, NOW + timedelta(hours=1)
+    )
     assert state.use_link("hash", NOW) is None
 
 
 def test_a_link_used_by_many_at_once_lets_one_in(state: HubState) -> None:
     state.add_link("hash", "alice", Role.STUDENT, NOW + timedelta(hours=1))
     used = at_once(8, lambda _: state.use_link("hash", NOW))
-    assert [row for row in used if row is not None] == [LinkRow("alice", Role.STUDENT)]
+    assert [row for row in used if row is not None] == [
+        LinkRow("hash", "alice", Role.STUDENT, NOW + timedelta(hours=1))
+    ]
 
 
 def test_an_expired_link_is_good_for_nothing(state: HubState) -> None:
@@ -263,8 +267,8 @@ def test_the_audit_log_tells_the_newest_first(state: HubState) -> None:
     for action in ("one", "two", "three"):
         state.record(NOW, "alice", action, "A1", "127.0.0.1", "granted")
     assert state.recent_audit(2) == (
-        AuditRow(NOW, "alice", "three", "A1", "127.0.0.1", "granted"),
-        AuditRow(NOW, "alice", "two", "A1", "127.0.0.1", "granted"),
+        AuditRow(3, NOW, "alice", "three", "A1", "127.0.0.1", "granted"),
+        AuditRow(2, NOW, "alice", "two", "A1", "127.0.0.1", "granted"),
     )
 
 

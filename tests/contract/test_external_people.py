@@ -10,8 +10,12 @@ from sqlalchemy import Engine, select
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import open_engine, reading
-from mograder.store.external.external_people import ExternalPeople, ProviderLogins, UsedStates
-from mograder.store.external.external_tables import used_states
+from mograder.store.external.external_people import (
+    ExternalPeople,
+    ProviderLogins,
+    UsedStates,
+    used_states,
+)
 from tests.support.clock import ManualClock
 
 MOODLE, OTHER = "https://moodle.test", "https://other.test"

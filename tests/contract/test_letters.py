@@ -27,8 +27,7 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
-from mograder.store.hub.hub_tables import LetterState, letters
-from mograder.store.hub.letters import LetterRow, Letters
+from mograder.store.hub.letters import LetterRow, Letters, LetterState, letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.hub.mail.events import open_post

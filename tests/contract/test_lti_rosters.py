@@ -39,7 +39,7 @@ class Desk:
 
     @property
     def course(self) -> Course:
-        return Course(self.settings.key, "4")
+        return Course(*self.settings.key, "4")
 
     @property
     def memberships(self) -> str:

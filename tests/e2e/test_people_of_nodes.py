@@ -15,8 +15,8 @@ import pytest
 
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.hub_tables import NodeRow, SessionRow
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.hub_tables import SessionRow
+from mograder.store.hub.nodes import NodeRow, Nodes
 from tests.support.fake_node_processes import fake_nodes
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import instructor, student

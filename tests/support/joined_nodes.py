@@ -9,8 +9,7 @@ from sqlalchemy import Engine, update
 
 from mograder.sandbox.protocol import NodeStatus
 from mograder.store.database.database import writing
-from mograder.store.hub.hub_tables import NodeRow, nodes
-from mograder.store.hub.nodes import NodeNote, Nodes
+from mograder.store.hub.nodes import NodeNote, NodeRow, Nodes, nodes
 
 LEASE_SECONDS = 12.0
 GIGABYTE = 10**9

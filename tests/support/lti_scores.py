@@ -68,7 +68,7 @@ class ScoreDesk:
 
     def row(self, username: str) -> ScoreRow:
         """Return the student's only row of the queue."""
-        (found,) = (each for each in self.queue.of(ITEM) if each.grade.username == username)
+        (found,) = (each for each in self.queue.of(ITEM) if each.username == username)
         return found
 
     def state(self, username: str) -> ScoreState:

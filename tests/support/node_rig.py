@@ -19,8 +19,7 @@ from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
-from mograder.store.hub.hub_tables import NodeRow, nodes
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeRow, Nodes, nodes
 from tests.support.clock import ManualClock
 from tests.support.fake_node import FakeLink, FakeNode, linked
 

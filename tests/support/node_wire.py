@@ -29,8 +29,7 @@ from mograder.sandbox.nodes.node_dialer import Control, Hub, NodeDialer
 from mograder.sandbox.nodes.transports import DOOR, LINK
 from mograder.sandbox.protocol import CALL, Call, Done, Endpoint, encode
 from mograder.sessions.nodes.node_link import NodeConnections, NodeLink
-from mograder.store.hub.hub_tables import NodeRow
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeRow, Nodes
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub.core.node_door import NodeDoor
 from mograder.web.serving import configuration

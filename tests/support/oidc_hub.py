@@ -15,7 +15,7 @@ import tomlkit
 from sqlalchemy import func, select
 
 from mograder.store.database.database import reading
-from mograder.store.external.external_tables import external_people, used_states
+from mograder.store.external.external_people import external_people, used_states
 from tests.support.hub_app import Hub, make_hub
 from tests.support.oidc_provider import SECRET as CLIENT_SECRET
 from tests.support.oidc_provider import OpenIdProvider

@@ -16,8 +16,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.tasks.periodic import repeat
-from mograder.store.hub.hub_tables import LetterState
-from mograder.store.hub.letters import LetterRow, Letters
+from mograder.store.hub.letters import LetterRow, Letters, LetterState
 
 _SECONDS = 60.0
 _BACK = timedelta(days=3)

@@ -15,8 +15,7 @@ from enum import StrEnum
 from pydantic import ValidationError
 
 from mograder.sandbox.protocol import NodeStatus
-from mograder.store.hub.hub_tables import NodeRow
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeRow, Nodes
 
 
 class MachineState(StrEnum):

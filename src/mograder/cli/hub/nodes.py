@@ -21,8 +21,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.operations.machines import Machine, MachineState, NodesView
-from mograder.store.hub.hub_tables import NodeRow
-from mograder.store.hub.nodes import Nodes
+from mograder.store.hub.nodes import NodeRow, Nodes
 
 _HERE: Final = "command line"
 _GIGABYTE = 10**9

@@ -70,11 +70,11 @@ class Delivery:
 
     def _send(self, row: ScoreRow, activity: ActivityAddress) -> None:
         try:
-            now_there = self.services.result(row.grade.lineitem, row.grade.subject)
+            now_there = self.services.result(row.lineitem, row.subject)
             if now_there is not None and not self._may_replace(row, now_there):
                 self._changed(row, now_there)
                 return
-            self.services.send(row.grade.lineitem, _score(row))
+            self.services.send(row.lineitem, _score(row))
         except Refused as error:
             step = step_of(error.status)
             if step is Step.COMPARE:
@@ -91,7 +91,7 @@ class Delivery:
 
         Raises: as :meth:`deliver`.
         """
-        first = rows[0].grade
+        first = rows[0]
         try:
             try:
                 found = self.services.results(
@@ -106,7 +106,7 @@ class Delivery:
             self.queue.look_later(rows, self.clock.now() + LOOK_AGAIN_AFTER_FAILURE)
             return False
         for row in rows:
-            there = None if found is None else found.get(row.grade.subject, Result())
+            there = None if found is None else found.get(row.subject, Result())
             self._judge(row, there)
         return True
 
@@ -139,7 +139,7 @@ class Delivery:
 
     def _compare(self, row: ScoreRow) -> None:
         """Find out whether a mark has arrived at an earlier try, or was replaced since."""
-        found = self.services.result(row.grade.lineitem, row.grade.subject)
+        found = self.services.result(row.lineitem, row.subject)
         if found is None:
             text = "The platform has a newer mark, which the hub may not read."
             self.queue.end(row, ScoreState.CHANGED, text, self.clock.now())
@@ -155,7 +155,7 @@ class Delivery:
         """Try at another grade item of the same activity, if there is one."""
         first, now = rows[0], self.clock.now()
         found = self._other_grade_item(first.item, activity)
-        elsewhere = found and found != first.grade.lineitem
+        elsewhere = found and found != first.lineitem
         for row in rows:
             if not elsewhere or not self.queue.move(row, found, now):
                 self.queue.end(row, ScoreState.GONE, GONE, now)
@@ -188,4 +188,4 @@ class Delivery:
 def _score(row: ScoreRow) -> Score:
     if row.stamp is None:
         raise ValueError("the mark was not taken from the queue")
-    return Score(row.grade.subject, row.given, row.maximum, row.comment, row.stamp)
+    return Score(row.subject, row.given, row.maximum, row.comment, row.stamp)

@@ -66,7 +66,7 @@ def read_members(
 
     Raises: RemoteFailed if the reading is not complete, or the course would be empty.
     """
-    found = services.members(roster.memberships_url, roster.course.context)
+    found = services.members(roster.memberships_url, roster.context)
     members = tuple(_kept(each, platform) for each in found if each.active)
     if not members:
         raise RemoteFailed("The platform's list of members is empty.")
@@ -96,8 +96,8 @@ def wanted_rosters(
     """Yield the rosters to read: those of courses that belong to this hub, where it is set."""
     by_key = {each.key: each for each in platforms if each.roster != "off"}
     for roster in rosters:
-        platform = by_key.get(roster.course.platform)
-        if platform is not None and roster.course.context in platform.courses:
+        platform = by_key.get((roster.issuer, roster.client_id))
+        if platform is not None and roster.context in platform.courses:
             yield platform, roster
 
 

@@ -21,6 +21,7 @@ from mograder.store.copies.update_tables import (
     update_offers,
 )
 from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.row_tables import values_of
 from mograder.store.hub.hub_state import bounded
 
 __all__ = [
@@ -67,20 +68,20 @@ class UpdateRows:
         """Return the last offer of an item, also one that was withdrawn."""
         wanted = select(update_offers).where(update_offers.c.item == item)
         with reading(self._engine) as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
-        return None if row is None else OfferRow(**row)
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else OfferRow(*row)
 
     def offers(self) -> dict[str, OfferRow]:
         """Return the last offers of all items, by item."""
         with reading(self._engine) as connection:
-            rows = connection.execute(select(update_offers)).mappings()
-            return {row["item"]: OfferRow(**row) for row in rows}
+            rows = connection.execute(select(update_offers))
+            return {row.item: OfferRow(*row) for row in rows}
 
     def make_offer(self, item: str, release: str, who: str, at: datetime) -> OfferRow:
         """Offer a release to the copies of an item, in place of what was offered before."""
         row = OfferRow(item, 1, release, at, bounded(who, 200))
         number = update_offers.c.number
-        values = asdict(row)
+        values = values_of(row)
         with writing(self._engine) as connection:
             offer = upsert(connection, update_offers, values, number=number + 1).returning(number)
             return replace(row, number=connection.execute(offer, values).scalar_one())
@@ -97,20 +98,20 @@ class UpdateRows:
         c = copy_updates.c
         wanted = select(copy_updates).where(c.item == item, c.username == user)
         with reading(self._engine) as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
-        return None if row is None else CopyUpdateRow(**row)
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else CopyUpdateRow(*row)
 
     def copies(self, item: str, offer: int) -> tuple[CopyUpdateRow, ...]:
         """Return what the offer of that number did to each copy, by user."""
         c = copy_updates.c
         wanted = select(copy_updates).where(c.item == item, c.offer == offer)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.username)).mappings()
-            return tuple(CopyUpdateRow(**row) for row in rows)
+            rows = connection.execute(wanted.order_by(c.username))
+            return tuple(CopyUpdateRow(*row) for row in rows)
 
     def save(self, row: CopyUpdateRow) -> None:
         """Store a copy's row in place of its last one."""
-        values = asdict(row) | {"reason": bounded(row.reason, _TEXT)}
+        values = values_of(row) | {"reason": bounded(row.reason, _TEXT)}
         with writing(self._engine) as connection:
             connection.execute(upsert(connection, copy_updates, values), values)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Boolean, Column, Enum, Index, Integer, Table, Text, false
+from sqlalchemy import Index, false
 
-from mograder.store.hub.hub_tables import HASH, NAME, TEXT, UtcDateTime, metadata
+from mograder.store.database.row_tables import Hash, Line, Name, table_of
+from mograder.store.hub.hub_tables import metadata
 
 
 class UpdateState(StrEnum):
@@ -31,43 +32,6 @@ class UpdateState(StrEnum):
     """The update was withdrawn, but the student has worked on the merged copy since."""
 
 
-def _word_of(kind: type[StrEnum]) -> Enum:
-    return Enum(
-        kind,
-        native_enum=False,
-        length=20,
-        values_callable=lambda members: [each.value for each in members],
-    )
-
-
-update_offers = Table(
-    "update_offers",
-    metadata,
-    Column("item", NAME, primary_key=True),
-    Column("number", Integer, nullable=False),
-    Column("release", HASH, nullable=False),
-    Column("offered_at", UtcDateTime(), nullable=False),
-    Column("offered_by", NAME, nullable=False),
-    Column("withdrawn", Boolean, nullable=False, server_default=false()),
-)
-
-copy_updates = Table(
-    "copy_updates",
-    metadata,
-    Column("item", NAME, primary_key=True),
-    Column("username", NAME, primary_key=True),
-    Column("offer", Integer, nullable=False),
-    Column("release", HASH, nullable=False),
-    Column("state", _word_of(UpdateState), nullable=False),
-    Column("at", UtcDateTime(), nullable=False),
-    Column("before", Integer, nullable=False),
-    Column("after", HASH, nullable=False),
-    Column("reason", TEXT, nullable=False),
-    Column("cells", Text, nullable=False),
-    Index(None, "username"),
-)
-
-
 @dataclass(frozen=True, slots=True)
 class OfferRow:
     """The last offer of an item: ``release`` is the digest of the kept release that is offered.
@@ -75,12 +39,15 @@ class OfferRow:
     ``number`` grows with each offer, so that one that was withdrawn can be made again.
     """
 
-    item: str
+    item: Name
     number: int
-    release: str
+    release: Hash
     offered_at: datetime
-    offered_by: str
+    offered_by: Name
     withdrawn: bool = False
+
+
+update_offers = table_of("update_offers", metadata, OfferRow, ("item",), withdrawn=false())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +59,18 @@ class CopyUpdateRow:
     ``cells`` is the JSON of :class:`~mograder.store.copies.copy_updates.MergedCells`.
     """
 
-    item: str
-    username: str
+    item: Name
+    username: Name
     offer: int
-    release: str
+    release: Hash
     state: UpdateState
     at: datetime
     before: int = 0
-    after: str = ""
-    reason: str = ""
+    after: Hash = ""
+    reason: Line = ""
     cells: str = field(default="{}", repr=False)
+
+
+copy_updates = table_of(
+    "copy_updates", metadata, CopyUpdateRow, ("item", "username"), Index(None, "username")
+)

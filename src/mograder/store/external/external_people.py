@@ -9,13 +9,15 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Column, Engine, Index, Table, UniqueConstraint, delete, insert, select
 
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
-from mograder.store.external.external_tables import external_people, provider_logins, used_states
+from mograder.store.database.row_tables import HASH, Name, UtcDateTime, table_of, values_of
+from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
 from mograder.store.hub.hub_state import bounded
+from mograder.store.hub.hub_tables import metadata
 
 _NAME_LENGTH = 200
 _PURGE = timedelta(minutes=10)
@@ -28,12 +30,42 @@ class ExternalPerson:
     ``linked_by`` is empty if the first sign-in made the link.
     """
 
-    issuer: str
-    subject: str
-    username: str
-    display_name: str
+    issuer: Address
+    subject: Id
+    username: Name
+    display_name: Name
     linked_at: datetime
-    linked_by: str
+    linked_by: Name
+
+
+external_people = table_of(
+    "external_people",
+    metadata,
+    ExternalPerson,
+    ("issuer", "subject"),
+    UniqueConstraint("issuer", "username"),
+    display_name="",
+)
+
+used_states = Table(
+    "used_states",
+    metadata,
+    Column("hash", HASH, primary_key=True),
+    Column("until", UtcDateTime(), nullable=False),
+)
+"""Values that may be used once: states, nonces, ids of tokens, handles; rows expire."""
+
+provider_logins = Table(
+    "provider_logins",
+    metadata,
+    Column("login_id", HASH, primary_key=True),
+    Column("issuer", ADDRESS, nullable=False),
+    Column("subject", ID, nullable=False),
+    Column("sid", ID, nullable=False),
+    Column("until", UtcDateTime(), nullable=False),
+    Index(None, "issuer", "subject"),
+)
+"""The logins of this hub that a provider's session began; ``sid`` may be empty."""
 
 
 class ExternalPeople:
@@ -62,17 +94,11 @@ class ExternalPeople:
 
         Raises: Conflict if the subject or the user has another link of this issuer.
         """
-        row = insert(external_people).values(
-            issuer=issuer,
-            subject=subject,
-            username=username,
-            display_name=bounded(display_name, _NAME_LENGTH),
-            linked_at=now,
-            linked_by=by,
-        )
+        shown = bounded(display_name, _NAME_LENGTH)
+        row = ExternalPerson(issuer, subject, username, shown, now, by)
         try:
             with writing(self._engine) as connection:
-                connection.execute(row)
+                connection.execute(insert(external_people), values_of(row))
         except Conflict as error:
             raise Conflict(
                 f"The person there or the user {username} has a link with {issuer} already.",
@@ -93,8 +119,7 @@ class ExternalPeople:
         if issuer:
             wanted = wanted.where(c.issuer == issuer)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted).mappings()
-            return tuple(ExternalPerson(**row) for row in rows)
+            return tuple(ExternalPerson(*row) for row in connection.execute(wanted))
 
     def issuers_of(self, username: str) -> frozenset[str]:
         """Return the issuers that a user is linked to."""

@@ -6,8 +6,7 @@ of an address has the platform's own, and the settings that the platform does no
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,10 +14,12 @@ from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Engine, Row, and_, delete, insert, or_, select, update
 
 from mograder.auth.jose import PrivateKey
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.row_tables import values_of
+from mograder.store.external.external_tables import Link as Link
 from mograder.store.external.external_tables import (
     lti_keys,
     lti_links,
@@ -85,16 +86,15 @@ class Platforms:
 
     def put(self, platform: LtiPlatform, now: datetime) -> None:
         """Store a platform, in place of an earlier registration of the same client."""
-        row = {"settings": platform.model_dump_json(), "registered_at": now}
-        mine = _registration_of(*platform.key)
+        key = {"issuer": platform.issuer, "client_id": platform.client_id}
+        row = {**key, "settings": platform.model_dump_json(), "registered_at": now}
         with writing(self._engine) as connection:
-            connection.execute(delete(lti_platforms).where(mine))
-            names = {"issuer": platform.issuer, "client_id": platform.client_id}
-            connection.execute(insert(lti_platforms).values(**names, **row))
+            connection.execute(upsert(connection, lti_platforms, row), row)
 
     def remove(self, issuer: str, client_id: str) -> bool:
         """Remove a stored platform; return False if there is none."""
-        gone = delete(lti_platforms).where(_registration_of(issuer, client_id))
+        c = lti_platforms.c
+        gone = delete(lti_platforms).where(c.issuer == issuer, c.client_id == client_id)
         with writing(self._engine) as connection:
             return connection.execute(gone).rowcount > 0
 
@@ -102,10 +102,6 @@ class Platforms:
 _REGISTERED = select(lti_platforms).order_by(
     lti_platforms.c.registered_at, lti_platforms.c.issuer, lti_platforms.c.client_id
 )
-
-
-def _registration_of(issuer: str, client_id: str) -> ColumnElement[bool]:
-    return and_(lti_platforms.c.issuer == issuer, lti_platforms.c.client_id == client_id)
 
 
 def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
@@ -117,25 +113,6 @@ def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An activity of a platform: its item, "" for none, and the addresses of its grades.
-
-    ``title`` is the activity's, with that of its course, as far as the launch told them.
-    """
-
-    issuer: str
-    client_id: str
-    deployment: str
-    context: str
-    resource_link: str
-    item: str
-    title: str
-    lineitem: str
-    lineitems: str
-    seen_at: datetime
-
-
 class Links:
     """The activities that were launched; thread-safe."""
 
@@ -145,27 +122,22 @@ class Links:
     def saw(self, link: Link) -> None:
         """Store an activity that was launched; nothing is written if it is unchanged and recent."""
         link = replace(link, title=bounded(link.title, _TITLE))
-        values = asdict(link)
-        mine = and_(*(lti_links.c[name] == values.pop(name) for name in _LINK_KEY))
         with reading(self._engine) as connection:
-            row = connection.execute(select(lti_links).where(mine)).mappings().one_or_none()
+            row = connection.execute(select(lti_links).where(_same(link))).one_or_none()
         if row is not None:
-            # A launch may name no grade item where one was found before.
-            known = row["lineitem"] if row["item"] == link.item else ""
-            link = replace(link, lineitem=link.lineitem or known)
-            if _is_recent(Link(**row), link):
+            known = Link(*row)
+            if known.item == link.item:  # a launch may name no grade item where one was found
+                link = replace(link, lineitem=link.lineitem or known.lineitem)
+            if _is_recent(known, link):
                 return
-            values["lineitem"] = link.lineitem
-        # Several people launch a new activity at once.
-        with contextlib.suppress(Conflict), writing(self._engine) as connection:
-            if not connection.execute(update(lti_links).where(mine).values(**values)).rowcount:
-                connection.execute(insert(lti_links).values(**asdict(link)))
+        values = values_of(link)
+        with writing(self._engine) as connection:
+            connection.execute(upsert(connection, lti_links, values), values)
 
     def found_grade_item(self, link: Link, lineitem: str) -> Link:
         """Store the grade item of an activity whose launches name none; return the activity."""
-        mine = and_(*(lti_links.c[name] == getattr(link, name) for name in _LINK_KEY))
         with writing(self._engine) as connection:
-            connection.execute(update(lti_links).where(mine).values(lineitem=lineitem))
+            connection.execute(update(lti_links).where(_same(link)).values(lineitem=lineitem))
         return replace(link, lineitem=lineitem)
 
     def of_item(self, item: str) -> tuple[Link, ...]:
@@ -178,8 +150,8 @@ class Links:
     def _found(self, where: ColumnElement[bool]) -> tuple[Link, ...]:
         latest = (lti_links.c.seen_at.desc(), lti_links.c.resource_link)
         with reading(self._engine) as connection:
-            rows = connection.execute(select(lti_links).where(where).order_by(*latest)).mappings()
-            return tuple(Link(**row) for row in rows)
+            rows = connection.execute(select(lti_links).where(where).order_by(*latest))
+            return tuple(Link(*row) for row in rows)
 
 
 def _is_recent(known: Link, link: Link) -> bool:
@@ -187,7 +159,8 @@ def _is_recent(known: Link, link: Link) -> bool:
     return same and link.seen_at - known.seen_at < _SEEN_AGAIN
 
 
-_LINK_KEY = tuple(column.name for column in lti_links.primary_key)
+def _same(link: Link) -> ColumnElement[bool]:
+    return and_(*(each == getattr(link, each.name) for each in lti_links.primary_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +226,7 @@ class Keys:
         """Return the hub's keys for display, the newest first."""
         wanted = select(lti_keys.c.kid, lti_keys.c.created_at, lti_keys.c.retired_at)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(*_NEWEST)).mappings()
-            return tuple(KeyFacts(**row) for row in rows)
+            return tuple(KeyFacts(*row) for row in connection.execute(wanted.order_by(*_NEWEST)))
 
     def _newest(self) -> Row[tuple[object, ...]] | None:
         newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)

@@ -7,13 +7,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, Table, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    Row,
+    Table,
+    and_,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
-from mograder.store.external.external_tables import lti_members, lti_rosters
-from mograder.store.external.lti_scores import PlatformKey
+from mograder.store.database.row_tables import NAME, TEXT, Line, table_of, values_of
+from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
 from mograder.store.hub.hub_state import bounded
+from mograder.store.hub.hub_tables import metadata
 
 _NAME, _TEXT = 200, 1000
 _ROLE, _MOST_ROLES = re.compile(r"[!-~]{1,90}"), 10
@@ -23,7 +35,8 @@ _ROLE, _MOST_ROLES = re.compile(r"[!-~]{1,90}"), 10
 class Course:
     """A course of a platform; ``context`` is the course's id there."""
 
-    platform: PlatformKey
+    issuer: str
+    client_id: str
     context: str
 
 
@@ -34,11 +47,36 @@ class Roster:
     ``read_at`` is the begin of the last complete reading, ``error`` why a later one failed.
     """
 
-    course: Course
-    memberships_url: str
+    issuer: Address
+    client_id: Id
+    context: Id
+    memberships_url: Line
     read_at: datetime | None = None
     tried_at: datetime | None = None
-    error: str = ""
+    error: Line = ""
+
+    @property
+    def course(self) -> Course:
+        """The course of a platform whose members these are."""
+        return Course(self.issuer, self.client_id, self.context)
+
+
+_COURSE = ("issuer", "client_id", "context")
+
+lti_rosters = table_of("lti_rosters", metadata, Roster, _COURSE, error="")
+
+lti_members = Table(
+    "lti_members",
+    metadata,
+    Column("issuer", ADDRESS, primary_key=True),
+    Column("client_id", ID, primary_key=True),
+    Column("context", ID, primary_key=True),
+    Column("subject", ID, primary_key=True),
+    Column("username", NAME, nullable=False),
+    Column("display_name", NAME, nullable=False),
+    Column("roles", TEXT, nullable=False),
+)
+"""The members of the last complete reading; ``username`` is empty if the platform tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +101,7 @@ class LtiRosters:
             return
         c, which = lti_rosters.c, _of(lti_rosters, course)
         changed = update(lti_rosters).where(which, c.memberships_url != memberships_url)
-        row = _values(course) | {"memberships_url": memberships_url}
+        row = values_of(course) | {"memberships_url": memberships_url}
         with reading(self._engine) as connection:
             known = connection.execute(select(c.memberships_url).where(which)).scalar_one_or_none()
         if known == memberships_url:
@@ -81,7 +119,7 @@ class LtiRosters:
 
     def all(self) -> tuple[Roster, ...]:
         with reading(self._engine) as connection:
-            return tuple(map(_roster, connection.execute(select(lti_rosters)).mappings()))
+            return tuple(Roster(*row) for row in connection.execute(select(lti_rosters)))
 
     def take(self, roster: Roster, now: datetime, every: timedelta) -> bool:
         """Take the reading of a roster if the last try was ``every`` ago; false if it is not due.
@@ -100,7 +138,7 @@ class LtiRosters:
 
     def replace(self, course: Course, members: Iterable[RosterMember], at: datetime) -> None:
         """Replace a course's members by those of a complete reading that began ``at`` a time."""
-        rows = [_values(course) | _member_values(each) for each in members]
+        rows = [values_of(course) | _member_values(each) for each in members]
         read = update(lti_rosters).where(_of(lti_rosters, course)).values(read_at=at, error="")
         with writing(self._engine) as connection:
             connection.execute(delete(lti_members).where(_of(lti_members, course)))
@@ -121,18 +159,11 @@ class LtiRosters:
             select(lti_members).where(_of(lti_members, course)).order_by(c.display_name, c.subject)
         )
         with reading(self._engine) as connection:
-            return tuple(map(_member, connection.execute(wanted).mappings()))
+            return tuple(map(_member, connection.execute(wanted)))
 
 
 def _of(table: Table, course: Course) -> ColumnElement[bool]:
-    issuer, client_id = course.platform
-    c = table.c
-    return (c.issuer == issuer) & (c.client_id == client_id) & (c.context == course.context)
-
-
-def _values(course: Course) -> dict[str, object]:
-    issuer, client_id = course.platform
-    return {"issuer": issuer, "client_id": client_id, "context": course.context}
+    return and_(*(table.c[name] == getattr(course, name) for name in _COURSE))
 
 
 def _member_values(member: RosterMember) -> dict[str, object]:
@@ -144,16 +175,5 @@ def _member_values(member: RosterMember) -> dict[str, object]:
     }
 
 
-def _roster(row: RowMapping) -> Roster:
-    return Roster(
-        Course((row["issuer"], row["client_id"]), row["context"]),
-        row["memberships_url"],
-        row["read_at"],
-        row["tried_at"],
-        row["error"],
-    )
-
-
-def _member(row: RowMapping) -> RosterMember:
-    roles = tuple(row["roles"].split())
-    return RosterMember(row["subject"], row["username"], row["display_name"], roles)
+def _member(row: Row[tuple[object, ...]]) -> RosterMember:
+    return RosterMember(row.subject, row.username, row.display_name, tuple(row.roles.split()))

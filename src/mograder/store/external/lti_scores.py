@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
+from typing import Annotated
 
 from sqlalchemy import (
+    Column,
     Connection,
     Engine,
-    RowMapping,
+    Float,
+    Index,
+    UniqueConstraint,
     bindparam,
     case,
     delete,
+    false,
     func,
     insert,
     select,
@@ -30,8 +35,18 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, writing
-from mograder.store.external.external_tables import lti_links, lti_scores
+from mograder.store.database.row_tables import (
+    HASH,
+    TEXT,
+    Hash,
+    Line,
+    Name,
+    table_of,
+    values_of,
+)
+from mograder.store.external.external_tables import Address, Id, lti_links
 from mograder.store.hub.hub_state import bounded
+from mograder.store.hub.hub_tables import metadata
 
 _NAME, _TEXT = 200, 1000
 _MOST_OURS = 20
@@ -65,31 +80,26 @@ class ScoreState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Grade:
-    """Where a mark goes: a platform's grade item, and a person there.
+class DueScore:
+    """A mark that a grade item of a platform shall have for a person there.
 
-    ``username`` is the person's name on this hub.
+    ``username`` is the person's name on this hub. ``given`` None erases the mark that this hub
+    sent.
     """
 
-    platform: PlatformKey
+    issuer: str
+    client_id: str
     lineitem: str
     subject: str
     username: str
+    given: float | None
+    maximum: float
+    comment: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
         """The address of the grade item and the person, which name one row."""
         return self.lineitem, self.subject
-
-
-@dataclass(frozen=True, slots=True)
-class DueScore:
-    """A mark that a platform shall have; ``given`` None erases the mark that this hub sent."""
-
-    grade: Grade
-    given: float | None
-    maximum: float
-    comment: str = ""
 
     @property
     def digest(self) -> str:
@@ -100,29 +110,61 @@ class DueScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """A row as it is kept; ``stamp`` is the time sent with the mark, in whole seconds."""
+    """A mark in the queue.
+
+    ``stamp`` is the time sent with the mark, in whole seconds: of the present mark, or of the one
+    before while it was never tried. A process takes a row by moving ``next_at`` ahead, which also
+    is the time of the next try. ``ours`` are the marks of this hub that may be at the platform, as
+    parts of the maximum; with ``overwrite``, any other mark there is replaced, too.
+    """
 
     number: int
-    grade: Grade
-    item: str
+    issuer: Address
+    client_id: Id
+    lineitem: Line
+    subject: Id
+    username: Name
+    item: Name
     given: float | None
     maximum: float
     comment: str
-    digest: str
+    digest: Hash
     state: ScoreState
-    detail: str
+    detail: Line
     tries: int
     next_at: datetime
     stamp: datetime | None
     sent_at: datetime | None
-    ours: tuple[float | None, ...]
+    ours: Annotated[tuple[float | None, ...], TEXT]
     overwrite: bool
+
+    @property
+    def platform(self) -> PlatformKey:
+        """The platform of the grade item."""
+        return self.issuer, self.client_id
 
     @property
     def part(self) -> float | None:
         """The mark as part of the maximum; None where the mark is erased."""
         return None if self.given is None else self.given / self.maximum
 
+
+lti_scores = table_of(
+    "lti_scores",
+    metadata,
+    ScoreRow,
+    ("number",),
+    Column("maximum", Float),
+    Column("sent_digest", HASH, nullable=False, server_default=""),  # not used any more
+    UniqueConstraint("lineitem", "subject"),
+    Index(None, "item"),
+    Index(None, "state", "next_at"),
+    detail="",
+    tries="0",
+    ours="[]",
+    overwrite=false(),
+)
+_ROWS = select(*(lti_scores.c[each.name] for each in fields(ScoreRow)))
 
 _LOOKED_AT = (ScoreState.TAKEN, ScoreState.SENT, ScoreState.CHANGED, ScoreState.GONE)
 
@@ -142,18 +184,28 @@ class LtiScores:
         Raises:
             Conflict: Another process does the same now.
         """
-        wanted = {each.grade.key: each for each in due}
+        wanted = {each.key: each for each in due}
+        c = lti_scores.c
         with writing(self._engine) as connection:
             known = _known(connection, item, wanted)
-            added = [_new(item, each, now) for key, each in wanted.items() if key not in known]
-            news = [row for row in added if row["given"] is not None]
-            changed = [_change(item, row, wanted.get(key), now) for key, row in known.items()]
-            changes = [each for each in changed if each is not None]
+            new = [each for key, each in wanted.items() if key not in known]
+            news = [_waiting(item, each, now) for each in new if each.given is not None]
+            stopped, changes = [], []
+            for key, row in known.items():
+                each = wanted.get(key)
+                if each is None or (each.given is None and not row.ours):
+                    stopped += [row.number] if row.state is ScoreState.WAITING else []
+                elif (row.digest, row.item) != (each.digest, item) or (
+                    row.state is ScoreState.STOPPED
+                ):
+                    changes.append({"which": row.number, **_waiting(item, each, now), **_UNTRIED})
             if news:
                 connection.execute(insert(lti_scores), news)
             if changes:
                 connection.execute(_CHANGE, changes)
-        return len(news) + sum(each["state"] is ScoreState.WAITING for each in changes)
+            ended = update(lti_scores).where(c.number.in_(stopped))
+            connection.execute(ended.values(state=ScoreState.STOPPED, next_at=now, **_UNTRIED))
+        return len(news) + len(changes)
 
     def take(
         self, platforms: Collection[PlatformKey], now: datetime, lease: timedelta
@@ -163,18 +215,18 @@ class LtiScores:
         Another process takes it only after the lease. The row's ``stamp`` is the one to send: a
         new one for a mark that was never tried, and never ahead of ``now``.
         """
-        found: ScoreRow | None = None
-        more = True
-        while found is None and more:
+        while True:
             with writing(self._engine) as connection:
                 row = _first(connection, platforms, now)
-                more = row is not None
-                found = None if row is None else _taken(connection, row, now, now + lease)
-        return found
+                if row is None:
+                    return None
+                found = _taken(connection, row, now, now + lease)
+            if found is not None:
+                return found
 
     def took(self, row: ScoreRow, at: datetime) -> None:
         """Note that the platform says it took a mark; it is looked at from now on."""
-        taken = {"state": ScoreState.TAKEN.value, "detail": "", "next_at": at}
+        taken = {"state": ScoreState.TAKEN, "detail": "", "next_at": at}
         c = lti_scores.c
         same = (c.number == row.number) & (c.digest == row.digest)  # also if it was stopped since
         with writing(self._engine) as connection:
@@ -185,15 +237,13 @@ class LtiScores:
     ) -> tuple[tuple[ScoreRow, ...], ...]:
         """Return the marks that may be at the platforms, by grade item, where one is to be read."""
         c = lti_scores.c
-        mine = c.state.in_([each.value for each in _LOOKED_AT])
+        mine = c.state.in_(_LOOKED_AT)
         own = tuple_(c.issuer, c.client_id).in_(list(platforms))
         due = select(c.lineitem).where(mine, own, c.next_at <= now)
-        wanted = (
-            select(lti_scores).where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
-        )
+        wanted = _ROWS.where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
         with reading(self._engine) as connection:
-            rows = tuple(map(_row, connection.execute(wanted).mappings()))
-        return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.grade.lineitem))
+            rows = [ScoreRow(*row) for row in connection.execute(wanted)]
+        return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.lineitem))
 
     def look_later(self, rows: Iterable[ScoreRow], next_at: datetime) -> None:
         """Put off looking at marks."""
@@ -203,18 +253,14 @@ class LtiScores:
     def done(self, row: ScoreRow, at: datetime, detail: str = "") -> None:
         """Note that a mark was seen there; a mark that replaced it meanwhile goes on waiting."""
         c = lti_scores.c
-        same = c.digest == row.digest
-        values = {
-            "state": case((same, ScoreState.SENT.value), else_=c.state),
-            "detail": case((same, detail), else_=c.detail),
-            "overwrite": case((same, False), else_=c.overwrite),
-            "ours": case((same, json.dumps([row.part])), else_=c.ours),
-            "next_at": case((same, at + LOOK_EVERY), else_=c.next_at),
-            "sent_at": at if row.state is not ScoreState.SENT else c.sent_at,
-            "sent_digest": row.digest,
-        }
+        first = {} if row.state is ScoreState.SENT else {"sent_at": at}
+        seen = {"state": ScoreState.SENT, "detail": detail, "overwrite": False, "ours": (row.part,)}
+        changed = update(lti_scores).where(c.number == row.number)
         with writing(self._engine) as connection:
-            connection.execute(update(lti_scores).where(c.number == row.number).values(values))
+            if first:
+                connection.execute(changed.values(first))
+            same = changed.where(c.digest == row.digest)
+            connection.execute(same.values(seen | {"next_at": at + LOOK_EVERY}))
 
     def end(self, row: ScoreRow, state: ScoreState, detail: str, at: datetime) -> None:
         """Note why a mark is not there, unless another one has replaced it meanwhile.
@@ -224,16 +270,16 @@ class LtiScores:
         c = lti_scores.c
         again = LOOK_FOR_GONE_EVERY if state is ScoreState.GONE else LOOK_EVERY
         told = bounded(detail, _TEXT)
-        self._set(row, state=state.value, detail=told, overwrite=False, next_at=at + again)
+        self._set(row, state=state, detail=told, overwrite=False, next_at=at + again)
         if state is ScoreState.GONE:
-            seen = c.state.in_([ScoreState.SENT.value, ScoreState.CHANGED.value])
-            beside = update(lti_scores).where(c.lineitem == row.grade.lineitem, seen)
+            seen = c.state.in_((ScoreState.SENT, ScoreState.CHANGED))
+            beside = update(lti_scores).where(c.lineitem == row.lineitem, seen)
             with writing(self._engine) as connection:
                 connection.execute(beside.values(next_at=at))
 
     def resume(self, row: ScoreRow, next_at: datetime, detail: str = "") -> None:
         """Let a mark wait again that is not there, though it was taken or its grade item back."""
-        self._set(row, state=ScoreState.WAITING.value, next_at=next_at, detail=detail)
+        self._set(row, state=ScoreState.WAITING, next_at=next_at, detail=detail)
 
     def later(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
         """Note why a mark could not be sent, and when to try again."""
@@ -245,15 +291,14 @@ class LtiScores:
         Returns false if the person has another mark there already.
         """
         link = lti_links.c
-        issuer, client_id = row.grade.platform
-        own = (link.issuer == issuer) & (link.client_id == client_id)
-        activity = update(lti_links).where(own, link.lineitem == row.grade.lineitem)
+        own = (link.issuer == row.issuer) & (link.client_id == row.client_id)
+        activity = update(lti_links).where(own, link.lineitem == row.lineitem)
         try:
             with writing(self._engine) as connection:
                 connection.execute(activity.values(lineitem=lineitem))
-            there = {"ours": "[]", "sent_at": None}  # it has none of this hub's marks yet
-            waiting = ScoreState.WAITING.value
-            self._set(row, lineitem=lineitem, next_at=now, state=waiting, **there)
+            # None of this hub's marks is there yet.
+            there = {"lineitem": lineitem, "ours": (), "sent_at": None}
+            self._set(row, next_at=now, state=ScoreState.WAITING, **there)
         except Conflict:
             return False
         return True
@@ -266,16 +311,16 @@ class LtiScores:
         """
         c = lti_scores.c
         again = (ScoreState.WAITING, ScoreState.REFUSED, ScoreState.CHANGED, ScoreState.GONE)
-        which = (c.item == item) & c.state.in_([each.value for each in again])
+        which = (c.item == item) & c.state.in_(again)
         if number:
             which &= c.number == number
         values = {
-            "overwrite": case((c.state == ScoreState.CHANGED.value, True), else_=c.overwrite),
-            "tries": case((c.state == ScoreState.WAITING.value, c.tries), else_=0),
-            "state": ScoreState.WAITING.value,
+            "overwrite": case((c.state == ScoreState.CHANGED, True), else_=c.overwrite),
+            "tries": case((c.state == ScoreState.WAITING, c.tries), else_=0),
+            "state": ScoreState.WAITING,
             "next_at": now,
         }
-        there = (c.item == item) & (c.state == ScoreState.SENT.value)
+        there = (c.item == item) & (c.state == ScoreState.SENT)
         with writing(self._engine) as connection:
             connection.execute(update(lti_scores).where(there).values(next_at=now))
             return connection.execute(update(lti_scores).where(which).values(values)).rowcount
@@ -288,7 +333,7 @@ class LtiScores:
         Raises: NotFound if there is no such mark, or its grade item exists.
         """
         c, link = lti_scores.c, lti_links.c
-        gone = (c.item == item) & (c.state == ScoreState.GONE.value)
+        gone = (c.item == item) & (c.state == ScoreState.GONE)
         with writing(self._engine) as connection:
             wanted = select(c.issuer, c.client_id, c.lineitem).where(gone, c.number == number)
             found = connection.execute(wanted).one_or_none()
@@ -304,16 +349,16 @@ class LtiScores:
     def of(self, item: str) -> tuple[ScoreRow, ...]:
         """Return the marks of an item, ordered by username."""
         c = lti_scores.c
-        wanted = select(lti_scores).where(c.item == item).order_by(c.username, c.number)
+        wanted = _ROWS.where(c.item == item).order_by(c.username, c.number)
         with reading(self._engine) as connection:
-            return tuple(map(_row, connection.execute(wanted).mappings()))
+            return tuple(ScoreRow(*row) for row in connection.execute(wanted))
 
     def counts(self) -> Mapping[ScoreState, int]:
         """Return how many marks there are in each state."""
         c = lti_scores.c
         wanted = select(c.state, func.count()).group_by(c.state)
         with reading(self._engine) as connection:
-            return {ScoreState(state): count for state, count in connection.execute(wanted)}
+            return {row.state: row[1] for row in connection.execute(wanted)}
 
     def _set(self, row: ScoreRow, **values: object) -> None:
         c = lti_scores.c
@@ -322,128 +367,65 @@ class LtiScores:
             connection.execute(update(lti_scores).where(which).values(values))
 
 
-_CHANGED = ("item", "username", "given", "maximum", "comment", "digest")
-_CHANGE = (
-    update(lti_scores)
-    .where(lti_scores.c.number == bindparam("which"))
-    .values({name: bindparam(f"new_{name}") for name in _CHANGED})
-    .values(
-        state=bindparam("state"),
-        detail=bindparam("detail"),
-        tries=bindparam("tries"),
-        next_at=bindparam("next_at"),
-    )
-)
+_UNTRIED: dict[str, object] = {"detail": "", "tries": 0}
+_CHANGE = update(lti_scores).where(lti_scores.c.number == bindparam("which"))
 
 
 def _known(
     connection: Connection, item: str, wanted: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], RowMapping]:
+) -> dict[tuple[str, str], ScoreRow]:
     """Return the rows of an item, and those of other items at the same grade items."""
     c = lti_scores.c
     lineitems = {lineitem for lineitem, _ in wanted}
-    rows = connection.execute(
-        select(lti_scores).where((c.item == item) | c.lineitem.in_(lineitems))
-    ).mappings()
-    found = {(row["lineitem"], row["subject"]): row for row in rows}
-    return {key: row for key, row in found.items() if row["item"] == item or key in wanted}
+    found = connection.execute(_ROWS.where((c.item == item) | c.lineitem.in_(lineitems)))
+    rows = {(row.lineitem, row.subject): row for row in (ScoreRow(*each) for each in found)}
+    return {key: row for key, row in rows.items() if row.item == item or key in wanted}
 
 
-def _new(item: str, due: DueScore, now: datetime) -> dict[str, object]:
-    issuer, client_id = due.grade.platform
-    return {
-        "issuer": issuer,
-        "client_id": client_id,
-        "lineitem": due.grade.lineitem,
-        "subject": due.grade.subject,
-        "username": bounded(due.grade.username, _NAME),
-        "item": item,
-        "given": due.given,
-        "maximum": due.maximum,
-        "comment": due.comment,
-        "digest": due.digest,
-        "state": ScoreState.WAITING,
-        "next_at": now,
-    }
-
-
-def _change(
-    item: str, row: RowMapping, due: DueScore | None, now: datetime
-) -> dict[str, object] | None:
-    """Return what becomes of a row, None if nothing."""
-    waits = row["state"] == ScoreState.WAITING
-    if due is None or (due.given is None and row["ours"] == "[]"):
-        stopped = {name: row[name] for name in _CHANGED}
-        return _changed(row, stopped, ScoreState.STOPPED, now) if waits else None
-    if row["digest"] == due.digest and row["state"] != ScoreState.STOPPED and row["item"] == item:
-        return None
-    values = {**_new(item, due, now)}
-    return _changed(row, values, ScoreState.WAITING, now)
-
-
-def _changed(
-    row: RowMapping, values: Mapping[str, object], state: ScoreState, now: datetime
-) -> dict[str, object]:
-    new = {f"new_{name}": values[name] for name in _CHANGED}
-    done = {"state": state, "detail": "", "tries": 0, "next_at": now}
-    return {"which": row["number"], **new, **done}
+def _waiting(item: str, due: DueScore, now: datetime) -> dict[str, object]:
+    """Return the values of a mark that is to be sent."""
+    told = {"username": bounded(due.username, _NAME), "item": item, "digest": due.digest}
+    return values_of(due) | told | {"state": ScoreState.WAITING, "next_at": now}
 
 
 def _first(
     connection: Connection, platforms: Collection[PlatformKey], now: datetime
-) -> RowMapping | None:
+) -> ScoreRow | None:
     c = lti_scores.c
     wanted = (
-        select(lti_scores)
-        .where(c.state == ScoreState.WAITING, c.next_at <= now)
+        _ROWS.where(c.state == ScoreState.WAITING, c.next_at <= now)
         .where(tuple_(c.issuer, c.client_id).in_(list(platforms)))
         .order_by(c.next_at, c.number)
         .limit(1)
     )
-    return connection.execute(wanted).mappings().one_or_none()
+    row = connection.execute(wanted).one_or_none()
+    return None if row is None else ScoreRow(*row)
 
 
 def _taken(
-    connection: Connection, row: RowMapping, now: datetime, until: datetime
+    connection: Connection, row: ScoreRow, now: datetime, until: datetime
 ) -> ScoreRow | None:
     """Take a row; None if its time is not yet come, or another process was faster."""
     c, stamp = lti_scores.c, _stamp(row, now)
     if stamp > now:
-        later = update(lti_scores).where(c.number == row["number"]).values(next_at=stamp)
+        later = update(lti_scores).where(c.number == row.number).values(next_at=stamp)
         connection.execute(later)
         return None
-    part = None if row["given"] is None else row["given"] / row["maximum"]
-    ours = [*(each for each in json.loads(row["ours"]) if each != part), part]
+    ours = (*(each for each in row.ours if each != row.part), row.part)
     taken = (
         update(lti_scores)
-        .where(c.number == row["number"], c.next_at == row["next_at"])
-        .where(c.state == row["state"], c.digest == row["digest"])
-        .values(next_at=until, stamp=stamp, tries=c.tries + 1, ours=json.dumps(ours[-_MOST_OURS:]))
+        .where(c.number == row.number, c.next_at == row.next_at)
+        .where(c.state == row.state, c.digest == row.digest)
+        .values(next_at=until, stamp=stamp, tries=c.tries + 1, ours=ours[-_MOST_OURS:])
     )
     if not connection.execute(taken).rowcount:
         return None
-    return _row({**row, "stamp": stamp, "tries": row["tries"] + 1})
+    return replace(row, stamp=stamp, tries=row.tries + 1)
 
 
-def _stamp(row: RowMapping, now: datetime) -> datetime:
+def _stamp(row: ScoreRow, now: datetime) -> datetime:
     """Return the time to send: that of the first try, which the platform takes once only."""
-    last: datetime | None = row["stamp"]
-    if last is not None and row["tries"]:
-        return last
+    if row.stamp is not None and row.tries:
+        return row.stamp
     whole = now.replace(microsecond=0)
-    return whole if last is None else max(whole, last + _SECOND)
-
-
-def _row(row: Mapping[str, object] | RowMapping) -> ScoreRow:
-    values = dict(row)
-    grade = Grade(
-        (str(values["issuer"]), str(values["client_id"])),
-        str(values["lineitem"]),
-        str(values["subject"]),
-        str(values["username"]),
-    )
-    own: Sequence[str] = [name for name in ScoreRow.__slots__ if name in values]
-    kept = {name: values[name] for name in own}
-    kept["state"] = ScoreState(str(values["state"]))
-    kept["ours"] = tuple(json.loads(str(values["ours"])))
-    return ScoreRow(grade=grade, **kept)
+    return whole if row.stamp is None else max(whole, row.stamp + _SECOND)

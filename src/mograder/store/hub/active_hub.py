@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table
 from sqlalchemy import select as select_from
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -24,7 +24,7 @@ from mograder.core.log import get_logger
 from mograder.store.database.database import lone_connection, reading, upsert, writing
 from mograder.store.database.database_errors import in_words
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.hub_tables import active_hub
+from mograder.store.hub.hub_tables import metadata
 
 RELEASE_SECONDS = 10
 """After so many seconds of silence PostgreSQL ends the lock's connection."""
@@ -48,6 +48,14 @@ _SETTINGS = (
     f"SET tcp_user_timeout = '{RELEASE_SECONDS}s'",
 )
 _log = get_logger(__name__)
+
+active_hub = Table(
+    "active_hub",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("place", String(500), nullable=False),
+)
 
 
 def may_be_several(url: str) -> bool:

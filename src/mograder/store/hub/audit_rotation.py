@@ -28,7 +28,7 @@ def rotate_audit(
     """
     with writing(engine) as connection:
         wanted = select(audit).where(audit.c.at < before).order_by(audit.c.number).limit(_BATCH)
-        rows = [AuditRow(**row) for row in connection.execute(wanted).mappings()]
+        rows = [AuditRow(*row) for row in connection.execute(wanted)]
         if not rows:
             return 0
         keep(rows)

@@ -7,50 +7,97 @@ as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Engine, Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import incoming, reading, upsert, writing
-from mograder.store.hub.board_tables import (
-    CheckRow,
-    HelpRow,
-    MessageRow,
-    board_checks,
-    help_requests,
-    item_messages,
-)
+from mograder.store.database.row_tables import Name, Word, table_of, values_of
+from mograder.store.hub.hub_tables import metadata
 
-__all__ = ["Board", "CheckRow", "HelpRow", "MessageRow", "Seen"]
+MOST_LABEL = 200
+"""Maximum characters of a check's label on the board."""
 
 MOST_MESSAGES = 5
 """Messages of one item that are shown at a time; a further one is refused."""
 
 _CHECKS_KEPT = timedelta(days=200)
 _HELP_KEPT = timedelta(hours=12)
-_MOST_ATTEMPTS = 1_000_000
+
+
+Label = Annotated[str, String(MOST_LABEL)]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The reports of one check of one copy since the last write: the last one, and their number.
+class CheckRow:
+    """What a student's notebook or a validation said of one check; it is no mark.
 
-    ``attempts`` may be 0: the check waited for code. ``first_at`` and ``at`` are the times of the
-    first and the last of them, ``passed_at`` that of the first success.
+    ``status`` is the last one, a word of :data:`mograder.judging.Status`. ``attempts`` counts the
+    reports, but those of a check that waited for code. ``passed_at`` is the first success.
     """
 
-    item: str
-    username: str
-    label: str
-    status: str
+    item: Name
+    username: Name
+    label: Label
+    status: Word
     earned: float
     total: float
     attempts: int
     first_at: datetime
-    at: datetime
+    last_at: datetime
     passed_at: datetime | None
+
+
+board_checks = table_of(
+    "board_checks",
+    metadata,
+    CheckRow,
+    ("item", "username", "label"),
+    Index(None, "item", "last_at"),
+    Index(None, "last_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HelpRow:
+    """A student's open request for help with an item; there is at most one per copy.
+
+    ``label`` is the check that it is about, "" for none; ``text`` the student's words. ``helper``
+    is the person who took it, "" before. ``together`` is whether the helper may enter the
+    student's session.
+    """
+
+    item: Name
+    username: Name
+    label: Label
+    text: str
+    asked_at: datetime
+    helper: Name = ""
+    taken_at: datetime | None = None
+    together: bool = False
+
+
+help_requests = table_of(
+    "help_requests", metadata, HelpRow, ("item", "username"), helper="", together=false()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message to all open notebooks of an item, shown ``until`` then."""
+
+    number: int
+    item: Name
+    text: str
+    sender: Name
+    sent_at: datetime
+    until: datetime
+
+
+item_messages = table_of("item_messages", metadata, MessageRow, ("number",), Index(None, "until"))
 
 
 class Board:
@@ -65,18 +112,21 @@ class Board:
 
     # ---- reports of checks
 
-    def record(self, seen: Sequence[Seen]) -> None:
-        """Add reports to what is known of their checks, in one transaction."""
+    def record(self, seen: Sequence[CheckRow]) -> None:
+        """Add reports to what is known of their checks, in one transaction.
+
+        A row has the reports of one check of one copy since the last write. ``attempts`` may be 0:
+        the check waited for code.
+        """
         if not seen:
             return
-        rows = [_row(each) for each in seen]
+        rows = [values_of(each) for each in seen]
         with writing(self._engine, fleeting=True) as connection:
             c = board_checks.c
             added = upsert(
                 connection,
                 board_checks,
                 rows[0],
-                ("item", "username", "label"),
                 attempts=c.attempts + incoming("attempts"),
                 first_at=c.first_at,
                 passed_at=func.coalesce(c.passed_at, incoming("passed_at")),
@@ -108,7 +158,7 @@ class Board:
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
-        c, values = help_requests.c, asdict(request)
+        c, values = help_requests.c, values_of(request)
         place = (c.item == request.item, c.username == request.username)
         try:
             with writing(self._engine) as connection:
@@ -173,7 +223,7 @@ class Board:
 
         Raises: Conflict if the item has :data:`MOST_MESSAGES` already.
         """
-        c, values = item_messages.c, asdict(message)
+        c, values = item_messages.c, values_of(message)
         del values["number"]
         shown = (c.item == message.item, c.until > message.sent_at)
         with writing(self._engine) as connection:
@@ -191,19 +241,3 @@ class Board:
         with writing(self._engine) as connection:
             gone = delete(item_messages).where(c.item == item, c.number == number)
             return bool(connection.execute(gone).rowcount)
-
-
-def _row(seen: Seen) -> dict[str, object]:
-    # Not asdict, which copies each value: that takes longer than to write the row.
-    return {
-        "item": seen.item,
-        "username": seen.username,
-        "label": seen.label,
-        "status": seen.status,
-        "earned": seen.earned,
-        "total": seen.total,
-        "attempts": min(seen.attempts, _MOST_ATTEMPTS),
-        "first_at": seen.first_at,
-        "last_at": seen.at,
-        "passed_at": seen.passed_at,
-    }

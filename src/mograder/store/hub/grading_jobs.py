@@ -5,22 +5,82 @@ A hub that is started again finds the jobs that were queued or running here, and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, delete, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
+from mograder.store.database.row_tables import Line, Name, table_of
 from mograder.store.hub.hub_state import bounded
-from mograder.store.hub.hub_tables import JobRow, JobState, grading_jobs
-
-__all__ = ["JobRow", "JobState", "KeptJobs"]
+from mograder.store.hub.hub_tables import metadata
 
 _NAME, _TEXT = 200, 1000
 _MOST = 200
+
+
+class JobState(StrEnum):
+    """The state of a grading job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to the job."""
+        return self not in _OPEN
+
+
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """The last grading job of an item, asked for by ``who``; ``number`` is its place in the queue.
+
+    ``students`` are the only ones to grade, all if empty. ``force`` grades submissions again whose
+    result is up to date, ``failed_only`` only those without a result. ``completed`` of ``total``
+    submissions are graded, of which ``attention`` have no result. ``problems`` are sentences about
+    single students, by name, and about the assignment, by an empty name. ``error`` says why the job
+    failed. ``attempts`` is how often it was begun and neither ended nor was put back in order.
+    """
+
+    number: int
+    item: Name
+    state: JobState
+    who: Name
+    students: tuple[str, ...]
+    force: bool
+    failed_only: bool
+    total: int
+    completed: int
+    attention: int
+    problems: tuple[tuple[str, str], ...]
+    error: Line
+    asked_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: int = 0
+
+
+grading_jobs = table_of(
+    "grading_jobs", metadata, JobRow, ("number",), UniqueConstraint("item"), attempts="0"
+)
 
 
 class KeptJobs:
@@ -51,30 +111,30 @@ class KeptJobs:
             item=item,
             state=JobState.QUEUED,
             who=who,
-            students=json.dumps(students),
+            students=students,
             force=force,
             failed_only=failed_only,
             total=0,
             completed=0,
             attention=0,
-            problems="[]",
+            problems=(),
             error="",
             asked_at=at,
         )
         try:
             with writing(self._engine) as connection:
                 connection.execute(ended)
-                row = connection.execute(new.returning(*grading_jobs.c)).mappings().one()
+                row = connection.execute(new.returning(*grading_jobs.c)).one()
         except Conflict as error:
             raise Conflict(f"{item} is being graded already.", hint="Cancel that first.") from error
-        return _row(row)
+        return JobRow(*row)
 
     def of(self, item: str) -> JobRow | None:
         """Return the last job of an item, or None."""
         wanted = select(grading_jobs).where(grading_jobs.c.item == item)
         with reading(self._engine) as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
-        return None if row is None else _row(row)
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else JobRow(*row)
 
     def open(self) -> tuple[JobRow, ...]:
         """Return the jobs that have not ended, in the order of arrival."""
@@ -84,14 +144,14 @@ class KeptJobs:
             .order_by(grading_jobs.c.number)
         )
         with reading(self._engine) as connection:
-            return tuple(map(_row, connection.execute(wanted).mappings()))
+            return tuple(JobRow(*row) for row in connection.execute(wanted))
 
     def begin(self, number: int, at: datetime) -> bool:
         """Set a job to running and count the attempt, or return false if it has ended.
 
         Its counts start at 0, also when it goes on after a restart.
         """
-        counts: dict[str, object] = {"total": 0, "completed": 0, "attention": 0, "problems": "[]"}
+        counts: dict[str, object] = {"total": 0, "completed": 0, "attention": 0, "problems": ()}
         which = grading_jobs.c.state.in_(_OPEN)
         attempts = grading_jobs.c.attempts + 1
         running = {"state": JobState.RUNNING, "started_at": at, "attempts": attempts}
@@ -112,9 +172,9 @@ class KeptJobs:
         problems: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Store how far a job is; texts are truncated, and only the first problems kept."""
-        kept = [(bounded(who, _NAME), bounded(why, _TEXT)) for who, why in problems[:_MOST]]
+        kept = tuple((bounded(who, _NAME), bounded(why, _TEXT)) for who, why in problems[:_MOST])
         counts = {"total": total, "completed": completed, "attention": attention}
-        self._change(number, true(), **counts, problems=json.dumps(kept, ensure_ascii=False))
+        self._change(number, true(), **counts, problems=kept)
 
     def end(self, number: int, state: JobState, at: datetime, error: str = "") -> None:
         """Set a job to an end, unless it has ended already."""
@@ -125,9 +185,3 @@ class KeptJobs:
         changed = update(grading_jobs).where(grading_jobs.c.number == number, which)
         with writing(self._engine) as connection:
             return connection.execute(changed.values(**values)).rowcount > 0
-
-
-def _row(values: RowMapping) -> JobRow:
-    students = tuple(json.loads(values["students"]))
-    problems = tuple((who, why) for who, why in json.loads(values["problems"]))
-    return JobRow(**{**values, "students": students, "problems": problems})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from sqlalchemy import (
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.row_tables import values_of
 from mograder.store.hub.hub_tables import (
     AuditRow,
     CapabilityRow,
@@ -174,37 +175,27 @@ class HubState:
 
         Raises: :class:`Conflict` when a link with this hash exists.
         """
-        row = insert(links).values(
-            code_hash=code_hash, username=username, role=role, expires=expires
-        )
         with writing(self._engine) as connection:
-            connection.execute(row)
+            connection.execute(
+                insert(links), values_of(LinkRow(code_hash, username, role, expires))
+            )
 
     def invite(self, codes: Mapping[str, str], role: Role, expires: datetime) -> None:
         """Store one-time links of several people, by the hashes of their codes; all or none.
 
         They replace all links of these people that were not used.
         """
-        rows = [
-            {"code_hash": code, "username": user, "role": role, "expires": expires}
-            for code, user in codes.items()
-        ]
+        rows = [values_of(LinkRow(code, user, role, expires)) for code, user in codes.items()]
         with writing(self._engine) as connection:
             connection.execute(delete(links).where(links.c.username.in_(codes.values())))
             connection.execute(insert(links), rows)
 
     def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
         """Remove a link and return its user; None if it is unknown, already used or expired."""
-        used = (
-            delete(links)
-            .where(links.c.code_hash == code_hash)
-            .returning(links.c.username, links.c.role, links.c.expires)
-        )
+        used = delete(links).where(links.c.code_hash == code_hash).returning(*links.c)
         with writing(self._engine) as connection:
             row = connection.execute(used).one_or_none()
-        if row is None or row.expires <= now:
-            return None
-        return LinkRow(row.username, row.role)
+        return None if row is None or row.expires <= now else LinkRow(*row)
 
     def add_session(self, row: SessionRow) -> None:
         """Add a session.
@@ -212,7 +203,7 @@ class HubState:
         Raises: :class:`Conflict` when the user has a session of this item and mode.
         """
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_ADD_SESSION, asdict(row))
+            connection.execute(_ADD_SESSION, values_of(row))
 
     def session_runs(self, session_id: str, socket: str) -> None:
         """Store that a session answers at its socket."""
@@ -241,11 +232,11 @@ class HubState:
         """Return all sessions, the oldest first."""
         wanted = _SESSIONS.order_by(sessions.c.started_at, sessions.c.session_id)
         with reading(self._engine) as connection:
-            return tuple(SessionRow(**row) for row in connection.execute(wanted).mappings())
+            return tuple(SessionRow(*row) for row in connection.execute(wanted))
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
         """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
-        values = asdict(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
+        values = values_of(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
             connection.execute(upsert(connection, endings, values), values)
             connection.execute(delete(endings).where(endings.c.ended_at < forget_before))
@@ -259,7 +250,7 @@ class HubState:
         """Return the endings at or after ``since``, the oldest first."""
         wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
         with reading(self._engine) as connection:
-            return tuple(EndingRow(**row) for row in connection.execute(wanted).mappings())
+            return tuple(EndingRow(*row) for row in connection.execute(wanted))
 
     def add_capability(self, row: CapabilityRow) -> None:
         """Add a capability.
@@ -268,7 +259,7 @@ class HubState:
         """
         try:
             with writing(self._engine, fleeting=True) as connection:
-                connection.execute(_ADD_CAPABILITY, asdict(row))
+                connection.execute(_ADD_CAPABILITY, values_of(row))
         except Conflict as error:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
 
@@ -296,8 +287,7 @@ class HubState:
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         """Return all capabilities."""
         with reading(self._engine) as connection:
-            rows = connection.execute(select(capabilities)).mappings()
-            return tuple(CapabilityRow(**row) for row in rows)
+            return tuple(CapabilityRow(*row) for row in connection.execute(select(capabilities)))
 
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
@@ -326,7 +316,7 @@ class HubState:
         if refused:
             wanted = wanted.where(audit.c.action == refused, audit.c.outcome == "refused")
         with reading(self._engine) as connection:
-            return tuple(AuditRow(**row) for row in connection.execute(wanted).mappings())
+            return tuple(AuditRow(*row) for row in connection.execute(wanted))
 
 
 # Built once: building a statement takes as long as executing it.

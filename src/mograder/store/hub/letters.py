@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, Index, delete, select, update
 
 from mograder.store.database.database import reading, writing
-from mograder.store.hub.hub_tables import LetterState, letters
+from mograder.store.database.row_tables import Hash, Line, Name, Word, table_of, values_of
+from mograder.store.hub.hub_tables import metadata
 
 _BEGUN = "begun"
 _KEPT = timedelta(days=90)
+
+
+class LetterState(StrEnum):
+    """The state of a letter by e-mail."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +34,21 @@ class LetterRow:
     ``next`` is from when it is to be sent, ``error`` why it was not sent.
     """
 
-    key: str
-    kind: str
-    username: str
-    item: str
-    address: str
-    subject: str
+    key: Hash
+    kind: Word
+    username: Name
+    item: Name
+    address: Line
+    subject: Line
     text: str
     at: datetime
     next: datetime
     state: LetterState = LetterState.WAITING
     tries: int = 0
-    error: str = ""
+    error: Line = ""
+
+
+letters = table_of("letters", metadata, LetterRow, ("key",), Index(None, "state", "next"))
 
 
 def letter_key(*parts: str) -> str:
@@ -68,7 +82,7 @@ class Letters:
             if begun is None or begun > now:  # the clock was ahead then
                 connection.execute(delete(letters).where(c.kind == _BEGUN))
                 row = LetterRow(_BEGUN, _BEGUN, "", "", "", "", "", now, now, LetterState.SENT)
-                connection.execute(letters.insert(), asdict(row))
+                connection.execute(letters.insert(), values_of(row))
                 return now
         return begun
 
@@ -80,7 +94,7 @@ class Letters:
 
     def add(self, rows: Iterable[LetterRow]) -> None:
         """Add letters about events that have none yet."""
-        values = [asdict(each) for each in rows]
+        values = [values_of(each) for each in rows]
         if values:
             with writing(self._engine) as connection:
                 connection.execute(letters.insert(), values)
@@ -90,8 +104,8 @@ class Letters:
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.WAITING, c.next <= now)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.next, c.key).limit(limit)).mappings()
-            return tuple(LetterRow(**row) for row in rows)
+            rows = connection.execute(wanted.order_by(c.next, c.key).limit(limit))
+            return tuple(LetterRow(*row) for row in rows)
 
     def begin(self, key: str) -> bool:
         """Note that a letter is being sent; return false if it does not wait any more."""
@@ -118,5 +132,5 @@ class Letters:
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.FAILED, c.at >= since)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.at.desc()).limit(limit)).mappings()
-            return tuple(LetterRow(**row) for row in rows)
+            rows = connection.execute(wanted.order_by(c.at.desc()).limit(limit))
+            return tuple(LetterRow(*row) for row in rows)

@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Delete, Engine, delete, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Engine,
+    delete,
+    false,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
 from mograder.store.database.database_time import database_now
-from mograder.store.hub.hub_tables import NodeRow, nodes
+from mograder.store.database.row_tables import Hash, Name, table_of, values_of
+from mograder.store.hub.hub_tables import metadata
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node that has a token.
+
+    ``secret_hash`` is the SHA-256, in hex, of the secret by which it is known, "" once it was
+    removed. No hub may take its sessions as ended before ``lease_until``, unless the node says so;
+    it is None before its first connection. ``draining`` is the administrator's wish. ``status`` is
+    the JSON of its last :class:`~mograder.sandbox.protocol.NodeStatus`, written now and then for
+    people.
+    """
+
+    name: Name
+    secret_hash: Hash
+    added_at: datetime
+    lease_until: datetime | None = None
+    draining: bool = False
+    version: Name = ""
+    status: str = ""
+
+
+nodes = table_of("nodes", metadata, NodeRow, ("name",), draining=false(), version="", status="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +82,7 @@ class Nodes:
                     "the end of its lease.",
                 )
             connection.execute(delete(nodes).where(nodes.c.name == row.name))
-            values = asdict(row)
+            values = values_of(row)
             if old is not None and old.draining and old.secret_hash:
                 values["draining"] = True
             connection.execute(insert(nodes).values(**values))
@@ -55,21 +90,21 @@ class Nodes:
     def all(self) -> tuple[NodeRow, ...]:
         """Return all nodes, by name."""
         with reading(self._engine) as connection:
-            rows = connection.execute(select(nodes).order_by(nodes.c.name)).mappings()
-            return tuple(NodeRow(**row) for row in rows)
+            rows = connection.execute(select(nodes).order_by(nodes.c.name))
+            return tuple(NodeRow(*row) for row in rows)
 
     def find(self, name: str) -> NodeRow | None:
         """Return a node, or None for an unknown name."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(nodes).where(nodes.c.name == name)).mappings().first()
-            return None if row is None else NodeRow(**row)
+            row = connection.execute(select(nodes).where(nodes.c.name == name)).one_or_none()
+            return None if row is None else NodeRow(*row)
 
     def known_by(self, secret_hash: str) -> NodeRow | None:
         """Return the node with this secret, or None."""
         wanted = select(nodes).where(nodes.c.secret_hash == secret_hash)
         with reading(self._engine) as connection:
-            row = connection.execute(wanted).mappings().first()
-            return None if row is None or not secret_hash else NodeRow(**row)
+            row = connection.execute(wanted).first()
+            return None if row is None or not secret_hash else NodeRow(*row)
 
     def renew_leases(
         self, secret_hashes: Mapping[str, str], seconds: float, notes: Iterable[NodeNote] = ()
@@ -83,7 +118,7 @@ class Nodes:
         with writing(self._engine) as connection:
             until = database_now(connection) + timedelta(seconds=seconds)
             changed = update(nodes).where(known).values(lease_until=until).returning(*nodes.c)
-            rows = [NodeRow(**row) for row in connection.execute(changed).mappings()]
+            rows = [NodeRow(*row) for row in connection.execute(changed)]
             for each in notes:
                 told = update(nodes).where(nodes.c.name == each.name)
                 connection.execute(told.values(version=each.version, status=each.status))

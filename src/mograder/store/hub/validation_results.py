@@ -6,14 +6,27 @@ results here, to have them after a restart.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Delete, Engine, delete, select
+from sqlalchemy import Engine, Index, delete, select
 
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.hub.hub_tables import ResultRow, results
+from mograder.store.database.row_tables import Name, table_of, values_of
+from mograder.store.hub.hub_tables import metadata
 
-__all__ = ["KeptResults", "ResultRow"]
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """The result of the last validation of a copy; ``answer`` is the hub's own JSON."""
+
+    username: Name
+    item: Name
+    at: datetime
+    answer: str
+
+
+results = table_of("results", metadata, ResultRow, ("username", "item"), Index(None, "at"))
 
 
 class KeptResults:
@@ -27,25 +40,22 @@ class KeptResults:
 
     def save(self, row: ResultRow) -> None:
         """Store a result in place of the copy's last one."""
-        values = asdict(row)
+        values = values_of(row)
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(upsert(connection, results, values), values)
 
     def remove(self, username: str, item: str) -> None:
         """Remove a copy's result."""
+        c = results.c
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_of(username, item))
+            connection.execute(delete(results).where(c.username == username, c.item == item))
 
     def newest(self, limit: int) -> tuple[ResultRow, ...]:
         """Return the newest ``limit`` results, the oldest of them first; delete older ones."""
         wanted = select(results).order_by(results.c.at.desc()).limit(limit)
         with reading(self._engine) as connection:
-            rows = [ResultRow(**row) for row in connection.execute(wanted).mappings()]
+            rows = [ResultRow(*row) for row in connection.execute(wanted)]
         if len(rows) == limit:
             with writing(self._engine, fleeting=True) as connection:
                 connection.execute(delete(results).where(results.c.at < rows[-1].at))
         return tuple(reversed(rows))
-
-
-def _of(username: str, item: str) -> Delete:
-    return delete(results).where(results.c.username == username, results.c.item == item)

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from mograder.store.copies import update_tables
 from mograder.store.database.migrating import run
-from mograder.store.external import external_tables
-from mograder.store.hub import board_tables
+from mograder.store.external import external_people, external_tables, lti_rosters, lti_scores
+from mograder.store.hub import (
+    active_hub,
+    board,
+    grading_jobs,
+    letters,
+    nodes,
+    validation_results,
+)
 from mograder.store.hub.hub_tables import metadata
 from mograder.store.versions import version_tables
 
 # Their tables are in it now.
-assert board_tables.board_checks.metadata is metadata
-assert external_tables.external_people.metadata is metadata
-assert version_tables.versions.metadata is metadata
-assert update_tables.update_offers.metadata is metadata
+_TABLES = (
+    active_hub.active_hub,
+    board.board_checks,
+    external_people.external_people,
+    external_tables.lti_platforms,
+    grading_jobs.grading_jobs,
+    letters.letters,
+    lti_rosters.lti_rosters,
+    lti_scores.lti_scores,
+    nodes.nodes,
+    update_tables.update_offers,
+    validation_results.results,
+    version_tables.versions,
+)
+assert all(each.metadata is metadata for each in _TABLES)
 run(metadata)

@@ -26,7 +26,7 @@ from mograder.sandbox.protocol import (
     encode,
 )
 from mograder.sessions.nodes.node_registry import node_capacity
-from mograder.store.hub.hub_tables import NodeRow
+from mograder.store.hub.nodes import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
 from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
 

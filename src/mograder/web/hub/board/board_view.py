@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from mograder.store.hub.board_tables import CheckRow
+from mograder.store.hub.board import CheckRow
 from mograder.web.hub.core.item_checks import Column
 
 QUIET = timedelta(minutes=15)

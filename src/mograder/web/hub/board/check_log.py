@@ -19,7 +19,7 @@ from mograder.grading.validation.report_json import ValidationAnswer
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey
-from mograder.store.hub.board import Board, Seen
+from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.core.item_checks import MOST_CHECKS, ItemChecks
 
 _WRITE_SECONDS = 0.2
@@ -46,7 +46,7 @@ class CheckLog:
         self._board = board
         self._checks = checks
         self._on_write = on_write
-        self._waiting: dict[tuple[str, str, str], Seen] = {}
+        self._waiting: dict[tuple[str, str, str], CheckRow] = {}
         self._of_copy: Counter[tuple[str, str]] = Counter()
         self._some = asyncio.Event()
 
@@ -96,7 +96,7 @@ class CheckLog:
             if items:
                 self._on_write(items)
 
-    def _note(self, seen: Seen) -> None:
+    def _note(self, seen: CheckRow) -> None:
         place = (seen.item, seen.username, seen.label)
         before = self._waiting.get(place)
         if before is None:
@@ -114,9 +114,9 @@ class CheckLog:
             )
         self._some.set()
 
-    def _store(self, seen: Iterable[Seen]) -> frozenset[str]:
+    def _store(self, seen: Iterable[CheckRow]) -> frozenset[str]:
         """Write the reports about checks that the releases have; return the items; blocks."""
-        by_item: dict[str, list[Seen]] = {}
+        by_item: dict[str, list[CheckRow]] = {}
         for each in seen:
             by_item.setdefault(each.item, []).append(each)
         known = _known(by_item, self._checks)
@@ -124,8 +124,8 @@ class CheckLog:
         return frozenset(each.item for each in known)
 
 
-def _known(by_item: Mapping[str, Sequence[Seen]], checks: ItemChecks) -> list[Seen]:
-    found: list[Seen] = []
+def _known(by_item: Mapping[str, Sequence[CheckRow]], checks: ItemChecks) -> list[CheckRow]:
+    found: list[CheckRow] = []
     for item, seen in by_item.items():
         labels = {column.label for column in checks.of(item)}
         found += (each for each in seen if each.label in labels)
@@ -134,8 +134,8 @@ def _known(by_item: Mapping[str, Sequence[Seen]], checks: ItemChecks) -> list[Se
 
 def _seen(
     key: SessionKey, label: str, status: str, weights: tuple[float, float], at: datetime
-) -> Seen:
-    return Seen(
+) -> CheckRow:
+    return CheckRow(
         item=key.item,
         username=key.user,
         label=label,
@@ -144,6 +144,6 @@ def _seen(
         total=weights[1],
         attempts=0 if status == _WAITS else 1,
         first_at=at,
-        at=at,
+        last_at=at,
         passed_at=at if status == _PASSED else None,
     )

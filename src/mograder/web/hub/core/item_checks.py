@@ -13,7 +13,7 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, key_of, marks_of
 from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
-from mograder.store.hub.board_tables import MOST_LABEL
+from mograder.store.hub.board import MOST_LABEL
 from mograder.store.releases.releases import Release, Releases
 
 MOST_CHECKS = 200

@@ -17,7 +17,7 @@ from mograder.grading.marking.answer_names import question_title
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
-from mograder.store.hub.board_tables import HelpRow
+from mograder.store.hub.board import HelpRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.downloads import saved_file
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp

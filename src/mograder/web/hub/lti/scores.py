@@ -28,7 +28,6 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Link, Links
 from mograder.store.external.lti_scores import (
     DueScore,
-    Grade,
     LtiScores,
     PlatformKey,
     ScoreRow,
@@ -170,14 +169,14 @@ class ScoreSending:
         """Return what an item's page shows; None for an item that is on no platform."""
         platforms = self._platforms()
         activities = [each for each in self._activities(platforms) if each.item == item]
-        rows = [each for each in self._queue.of(item) if each.grade.platform in platforms]
+        rows = [each for each in self._queue.of(item) if each.platform in platforms]
         if not activities and not rows:
             return None
         looked = self._looked.get(item)
         titles = {each.lineitem: each.title for each in activities}
         shown = _by_activity(rows, titles)
-        gone = {each.grade.lineitem for each in rows if each.state is ScoreState.GONE}
-        alive = [each for each in rows if each.grade.lineitem not in gone]
+        gone = {each.lineitem for each in rows if each.state is ScoreState.GONE}
+        alive = [each for each in rows if each.lineitem not in gone]
         done = (ScoreState.SENT, ScoreState.STOPPED)
         return ItemScores(
             counts=Counter(each.state for each in alive),
@@ -185,9 +184,7 @@ class ScoreSending:
             total=sum(each.total for each in shown if not each.gone),
             activities=shown,
             open=[
-                (each, titles.get(each.grade.lineitem, ""))
-                for each in alive
-                if each.state not in done
+                (each, titles.get(each.lineitem, "")) for each in alive if each.state not in done
             ],
             last=max((each.sent_at for each in alive if each.sent_at), default=None),
             unlinked=0 if looked is None else looked.unlinked,
@@ -283,12 +280,12 @@ class ScoreSending:
             row = self._queue.take(working(), clock.now(), self._lease)
             if row is None:
                 break
-            key, place = row.grade.platform, places.get(row.grade.lineitem, ActivityAddress())
+            key, place = row.platform, places.get(row.lineitem, ActivityAddress())
             note(key, worked=self._delivery(platforms[key]).deliver(row, place))
         for rows in self._queue.to_look_at(working(), clock.now()):
             key, place = (
-                rows[0].grade.platform,
-                places.get(rows[0].grade.lineitem, ActivityAddress()),
+                rows[0].platform,
+                places.get(rows[0].lineitem, ActivityAddress()),
             )
             if not stopped() and key in working():
                 note(key, worked=self._delivery(platforms[key]).look(rows, place))
@@ -311,24 +308,25 @@ def _scores(
             if not subject:
                 unlinked.update([username] if mark is not None else [])
             elif link.lineitem:
-                grade = Grade((link.issuer, link.client_id), link.lineitem, subject, username)
-                scores.extend(_score(grade, mark))
+                scores += _score(link, (subject, username), mark)
     return scores, len(unlinked)
 
 
-def _score(grade: Grade, mark: DueMark | None) -> Sequence[DueScore]:
+def _score(link: Link, person: tuple[str, str], mark: DueMark | None) -> Sequence[DueScore]:
+    """Return a person's mark for an activity; ``person`` is the id there, and the username."""
+    place = (link.issuer, link.client_id, link.lineitem, *person)
     if mark is None:
-        return [DueScore(grade, None, 1.0)]
+        return [DueScore(*place, None, 1.0)]
     if mark.grade.final is None or mark.grade.max_mark <= 0:  # nothing that a platform could scale
         return []
     comment = comment_text(mark.grade.comment, mark.late)
-    return [DueScore(grade, mark.grade.final, mark.grade.max_mark, comment)]
+    return [DueScore(*place, mark.grade.final, mark.grade.max_mark, comment)]
 
 
 def _by_activity(rows: Sequence[ScoreRow], titles: Mapping[str, str]) -> list[ActivityScores]:
     by_place: defaultdict[str, list[ScoreRow]] = defaultdict(list, {each: [] for each in titles})
     for row in rows:
-        by_place[row.grade.lineitem].append(row)
+        by_place[row.lineitem].append(row)
     found = []
     for place, own in by_place.items():
         due = [

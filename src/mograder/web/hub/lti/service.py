@@ -263,7 +263,7 @@ class RosterKeeping:
         """Note a launch of a course: where its members are read, and that this user is one."""
         if platform.roster == "off":
             return
-        course = Course(platform.key, context)
+        course = Course(*platform.key, context)
         if memberships_url:
             self.rosters.remember(course, memberships_url)
         self.names.launched(username, course)

@@ -26,8 +26,7 @@ from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
-from mograder.store.hub.hub_tables import LetterState
-from mograder.store.hub.letters import LetterRow, Letters, letter_key
+from mograder.store.hub.letters import LetterRow, Letters, LetterState, letter_key
 from mograder.store.marking.regrade_requests import (
     MessageKind,
     RegradeRequests,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mograder.store.hub.board_tables import CheckRow
+from mograder.store.hub.board import CheckRow
 from mograder.web.hub.board.board_view import (
     QUIET,
     Order,

@@ -12,7 +12,7 @@ from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
-from mograder.store.hub.board import Board, Seen
+from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.item_checks import MOST_CHECKS, Column, ItemChecks
 
@@ -25,11 +25,11 @@ class Tables:
     """The board's tables and the item's checks, in memory; ``busy`` makes a write fail."""
 
     def __init__(self) -> None:
-        self.written: list[list[Seen]] = []
+        self.written: list[list[CheckRow]] = []
         self.busy = False
         self.told: list[frozenset[str]] = []
 
-    def record(self, seen: Sequence[Seen]) -> None:
+    def record(self, seen: Sequence[CheckRow]) -> None:
         if self.busy:
             raise Busy("The database does not answer.")
         self.written.append(list(seen))
@@ -64,7 +64,7 @@ async def test_reports_of_one_check_are_written_as_one(log: CheckLog, tables: Ta
     await log.write()
     [[seen]] = tables.written
     assert (seen.status, seen.attempts) == ("partial", 3)
-    assert (seen.first_at, seen.at, seen.passed_at) == (NOW, NOW + 2 * SECOND, NOW + SECOND)
+    assert (seen.first_at, seen.last_at, seen.passed_at) == (NOW, NOW + 2 * SECOND, NOW + SECOND)
     assert tables.told == [frozenset({"A1"})]
     await log.write()
     assert len(tables.written) == 1

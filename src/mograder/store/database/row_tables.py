@@ -1,0 +1,150 @@
+"""Tables that are declared by the dataclasses of their rows, and the types of their columns.
+
+A field's annotation is its column: ``Name`` and the like are texts of bounded length, ``str`` any
+text, an enumeration of words is stored by its values, a tuple as JSON, and ``X | None`` may be
+empty. So ``Row(*found)`` is the row of a ``select`` of the table, :func:`values_of` what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+NAME = String(200)
+HASH = String(128)
+TEXT = String(1000)
+WORD = String(20)
+
+Name = Annotated[str, NAME]
+Hash = Annotated[str, HASH]
+Line = Annotated[str, TEXT]
+Word = Annotated[str, WORD]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times on every engine; SQLite itself stores no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC. Raises: ``ValueError`` for a time without a zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone reached the database")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time as aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """A value that is stored as JSON; ``kind`` is its type."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any, impl: TypeEngine[str]) -> None:
+        super().__init__()
+        self.impl = impl  # type: ignore[assignment]
+        self.kind = kind
+        self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """Return the JSON."""
+        return self._adapter.dump_json(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return the value of the JSON."""
+        return None if value is None else self._adapter.validate_json(value)
+
+
+_TYPES: Mapping[type, type[TypeEngine[Any]]] = {
+    str: Text,
+    int: Integer,
+    float: Float,
+    bool: Boolean,
+    datetime: UtcDateTime,
+}
+
+
+def table_of(
+    name: str,
+    metadata: MetaData,
+    row: type[DataclassInstance],
+    key: tuple[str, ...],
+    *parts: SchemaItem,
+    **defaults: Any,
+) -> Table:
+    """Return the table of a dataclass: a column for each field, in their order.
+
+    ``key`` names the columns of the primary key; ``parts`` are its other constraints, its indexes,
+    and columns that are no fields, or other than their field. ``defaults`` are the server's, by
+    column.
+    """
+    hints = get_type_hints(row, include_extras=True)
+    columns: dict[str, SchemaItem] = {
+        each.name: _column(each.name, hints[each.name], each.name in key, defaults.get(each.name))
+        for each in fields(row)
+    }
+    columns |= {each.name: each for each in parts if isinstance(each, Column)}
+    rest = (each for each in parts if not isinstance(each, Column))
+    return Table(name, metadata, *columns.values(), *rest)
+
+
+def values_of(row: DataclassInstance) -> dict[str, Any]:
+    """Return a row's values by column; unlike ``asdict`` without a copy of each of them."""
+    return {each.name: getattr(row, each.name) for each in fields(row)}
+
+
+def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:
+    kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    given = [each for each in marks if isinstance(each, TypeEngine)]
+    foreign = [each for each in marks if isinstance(each, ForeignKey)]
+    optional = NoneType in get_args(kind)
+    if optional:
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is tuple:
+        given = [Json(kind, *given or [Text()])]
+    stored = given[0] if given else _type_of(kind)
+    return Column(
+        name, stored, *foreign, primary_key=primary, nullable=optional, server_default=default
+    )
+
+
+def _type_of(kind: Any) -> TypeEngine[Any]:
+    if issubclass(kind, StrEnum):
+        words = [each.value for each in kind]
+        return Enum(kind, native_enum=False, length=20, values_callable=lambda _: words)
+    return _TYPES[kind]()
