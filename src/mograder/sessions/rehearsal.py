@@ -43,7 +43,7 @@ from mograder.sessions.rehearsal_outcome import (
     summary,
 )
 from mograder.sessions.session import LiveSession, SessionKey, ended
-from mograder.store.copies.rehearsal_copies import RehearsalCopies
+from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.published_release import Release
 
 _MOST_PAGE = 32 << 20
@@ -217,7 +217,7 @@ class Rehearsal:
         self,
         pool: SessionManager,
         connections: Connections,
-        copies: RehearsalCopies,
+        copies: Workspaces,
         clock: Clock,
         wish: Wish,
         pace: Pace = Pace(),
@@ -341,7 +341,7 @@ class Rehearsal:
     async def _open(self, trial: Trial) -> LiveSession:
         if self._wish.mode is Mode.EDIT:
             user = Username(trial.key.user)
-            await to_its_end(self._copies.make, user, self._wish.release)
+            await to_its_end(self._copies.ensure, user, self._wish.release)
         return await self._pool.get_or_start(trial.key, lambda _: None)
 
     async def _ending_of(self, trial: Trial) -> None:
@@ -395,7 +395,7 @@ class Rehearsal:
         )
 
 
-async def clear(pool: SessionManager, keys: Iterable[SessionKey], copies: RehearsalCopies) -> None:
+async def clear(pool: SessionManager, keys: Iterable[SessionKey], copies: Workspaces) -> None:
     """End sessions of a rehearsal, and remove their copies; also if the caller is cancelled."""
     await completed(_clear(pool, tuple(keys), copies))
 
@@ -405,9 +405,7 @@ def left_over(pool: SessionManager) -> tuple[SessionKey, ...]:
     return tuple(live.key for live in pool.all() if is_rehearsal(live.key.user))
 
 
-async def _clear(
-    pool: SessionManager, keys: tuple[SessionKey, ...], copies: RehearsalCopies
-) -> None:
+async def _clear(pool: SessionManager, keys: tuple[SessionKey, ...], copies: Workspaces) -> None:
     few = asyncio.Semaphore(_AT_ONCE)
 
     async def end(key: SessionKey) -> None:
@@ -420,6 +418,6 @@ async def _clear(
 
     await asyncio.gather(*map(end, keys))
     try:
-        await asyncio.to_thread(copies.remove_all)
+        await asyncio.to_thread(copies.remove_rehearsals)
     except (MograderError, OSError) as error:
         _log.warning("the copies of a rehearsal could not be removed: %s", error)

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files.disk import DISK, Disk, Space, space_of
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.store.copies.earlier_versions import (
     MOST_ARCHIVED,
     MOST_ARCHIVES,
@@ -32,6 +32,7 @@ from mograder.store.copies.earlier_versions import (
     archive_of,
 )
 from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
+from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 from mograder.store.releases.published_release import Release, gone, is_support, open_file, pinned
@@ -100,6 +101,16 @@ class Workspaces:
     def directory(self, user: Username, item: ItemName) -> Path:
         """Return the directory of a student's copy of an item, which may not exist."""
         return self._root / user / item
+
+    def remove_rehearsals(self) -> None:
+        """Remove every folder of a rehearsal's user.
+
+        Raises: :class:`~mograder.core.errors.Conflict` while one is still being written to.
+        """
+        with suppress(FileNotFoundError):
+            for path in list(self._root.iterdir()):
+                if is_rehearsal(path.name):
+                    remove_tree(path)
 
     def has_folder(self, user: Username) -> bool:
         """Return whether there is anything at the place of the student's copies."""

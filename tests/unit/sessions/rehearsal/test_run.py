@@ -20,7 +20,6 @@ from mograder.sessions.manager import SessionManager
 from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.rehearsal_outcome import Outcome, State
 from mograder.sessions.session import SessionKey
-from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
 from tests.support.fake_marimo import FakeMarimo, fake_marimo
@@ -57,11 +56,10 @@ class Stage:
         assert release is not None
         self.release = release
         self.workspaces = Workspaces(self.root)
-        self.copies = RehearsalCopies(self.root, self.workspaces)
 
     def rehearsal(self, students: int, pace: Pace = QUICK, mode: Mode = Mode.EDIT) -> Rehearsal:
         wish = Wish(self.release, mode, students, within=0.0)
-        return Rehearsal(self.pool, self.marimo, self.copies, SystemClock(), wish, pace)
+        return Rehearsal(self.pool, self.marimo, self.workspaces, SystemClock(), wish, pace)
 
     async def run(self, students: int, pace: Pace = QUICK, mode: Mode = Mode.EDIT) -> Outcome:
         async with asyncio.timeout(20):
@@ -224,7 +222,7 @@ async def test_what_a_killed_hub_left_is_removed_and_nothing_of_students(
         here.workspaces.ensure(Username("alice"), here.release)
     async with rig.pool() as next_pool:
         assert left_over(next_pool) == (FIRST,)
-        await clear(next_pool, left_over(next_pool), here.copies)
+        await clear(next_pool, left_over(next_pool), here.workspaces)
         assert [live.key for live in next_pool.all()] == [ALICE]
         assert next_pool.history.of_key(FIRST) is None
         assert (here.root / "alice" / "A1" / "A1.py").is_file()

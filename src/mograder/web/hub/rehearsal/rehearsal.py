@@ -27,7 +27,6 @@ from mograder.sessions.capacity import expected_memory
 from mograder.sessions.rehearsal import MOST_STUDENTS, Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
 from mograder.sessions.session import SessionKey
-from mograder.store.copies.rehearsal_copies import RehearsalCopies
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
@@ -60,9 +59,7 @@ class Rehearsals:
     """The rehearsal that runs here, if any; for one event loop."""
 
     def __init__(self, services: Services) -> None:
-        root = services.loaded.path(services.loaded.settings.hub.notebooks_dir)
         self._services = services
-        self._copies = RehearsalCopies(root, services.workspaces)
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[Outcome] | None = None
         self.current: Rehearsal | None = None
@@ -72,7 +69,7 @@ class Rehearsals:
         """Return a rehearsal for :meth:`run`."""
         services = self._services
         pool, via, clock = services.pool, services.connections, services.clock
-        return Rehearsal(pool, via, self._copies, clock, wish, _PACE)
+        return Rehearsal(pool, via, services.workspaces, clock, wish, _PACE)
 
     async def run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
         """Run a rehearsal to its end.
@@ -106,7 +103,7 @@ class Rehearsals:
             await asyncio.wait({self._task})
             return True
         left = left_over(self._services.pool)
-        await clear(self._services.pool, left, self._copies)
+        await clear(self._services.pool, left, self._services.workspaces)
         return bool(left)
 
     async def keep_clear(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
@@ -127,7 +124,7 @@ class Rehearsals:
         async with self._turn:
             if left:
                 _log.warning("removing %d sessions that a rehearsal left", len(left))
-            await clear(self._services.pool, left, self._copies)
+            await clear(self._services.pool, left, self._services.workspaces)
 
 
 def open_rehearsals(hub: HubApp) -> Run:
