@@ -66,7 +66,7 @@ ANSWER_SECONDS = 30.0
 _END_SECONDS = 30.0
 """How long a supervisor may take to end before it is killed."""
 _SPAWN_SECONDS = 120.0
-"""How long a supervisor may take to prepare the host (directories, mounts, orphans)."""
+"""How long a supervisor may take to prepare the host (directories, mounts)."""
 
 _READ_BYTES = 4096
 _ATTEMPTS = 3

@@ -273,9 +273,11 @@ class PlainRunner:
                 give_to(bind.source, uid)
         try:
             with start.entry() as entry:
+                # marimo then ends with the supervisor, as a sandbox does.
+                variables = {**dict(plan.variables), "MARIMO_ANCESTOR_PID": str(os.getpid())}
                 launch = Launch(
                     plan.argv,
-                    dict(plan.variables),
+                    variables,
                     str(plan.directory),
                     uid=uid,
                     descriptors=start.descriptors,
