@@ -16,7 +16,6 @@ from pydantic import dataclasses as strict
 
 from mograder.core.clock import Clock
 from mograder.core.names import is_rehearsal
-from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.sandbox.protocol import Checked, Mode
 from mograder.sessions.session import LiveSession, SessionKey
 
@@ -25,8 +24,6 @@ LONGEST_LABEL = 200
 MOST_LABELS = 200
 """The number of different labels that one session may report; further ones are dropped."""
 MOST_WEIGHT = 1_000_000.0
-_OF_MACHINE = Rate(burst=2000, per_second=1000)
-"""The reports that are heard of one machine: a supervisor of ours sends no more."""
 
 Status = Literal["success", "partial", "danger", "warn"]
 
@@ -68,7 +65,7 @@ CheckListener = Callable[[SessionKey, Sequence[CheckReport], datetime], None]
 class CheckReports:
     """Passes the valid reports of editors' sessions to ``listener``; for the event loop only.
 
-    Mutable state: the labels that each running session has reported, and the machines' rates.
+    Mutable state: the labels that each running session has reported.
     """
 
     def __init__(self, by_id: Callable[[str], LiveSession | None], clock: Clock) -> None:
@@ -77,13 +74,9 @@ class CheckReports:
         self._by_id = by_id
         self._clock = clock
         self._labels: dict[str, set[str]] = {}
-        self._rates: dict[str, TokenBucket] = {}
 
     def hear(self, news: Checked) -> None:
         """Pass on a message's valid reports; those of other machines' sessions are dropped."""
-        count, now = sum(len(each.reports) for each in news.sessions), self._clock.steady()
-        if self._rates.setdefault(news.node, TokenBucket(_OF_MACHINE, now)).take(count, now):
-            return
         for each in news.sessions:
             live = self._by_id(each.session_id)
             if live is None or live.endpoint.node != news.node or not _reports(live.key):

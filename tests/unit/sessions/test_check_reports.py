@@ -106,19 +106,6 @@ def test_a_node_cannot_report_for_a_session_of_another_machine() -> None:
     assert heard.told == []
 
 
-def test_a_machine_that_floods_is_not_heard_for_a_while_and_others_are() -> None:
-    heard = Heard()
-    flood = [line()] * MOST_REPORTS
-    for _ in range(50):
-        heard.hear("editor-1", *flood, node="b1")
-    for _ in range(11):
-        heard.hear("editor-1", *flood)
-    assert len(heard.labels) == 2000, "its burst; the node's flood does not count for this machine"
-    heard.clock.advance(1)
-    heard.hear("editor-1", *flood)
-    assert len(heard.labels) == 2200
-
-
 @pytest.mark.parametrize(
     "changed",
     [

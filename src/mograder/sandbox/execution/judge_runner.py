@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -33,20 +32,8 @@ from mograder.sandbox.execution.judging import (
     read_judge_report,
     read_rehearsal,
 )
-from mograder.sandbox.execution.report import (
-    JUDGE_BOUNDS,
-    BoundedLines,
-    ExecutionResult,
-    bounds_of,
-    read_report,
-    unless_overflow,
-)
-from mograder.sandbox.execution.runner import (
-    FolderCopy,
-    PrivateCopies,
-    killed_for_overflow,
-    needed_files,
-)
+from mograder.sandbox.execution.report import ExecutionResult, read_report
+from mograder.sandbox.execution.runner import FolderCopy, PrivateCopies, needed_files
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
 from mograder.sandbox.machines import Runs
@@ -97,48 +84,15 @@ class JudgeRunner(Judges):
                 or too large support files.
         """
         plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
-        report = _Reports(outputs=request.outputs)
+        lines: list[str] = []
         async with (
             self._copies.copy(request) as (name, directory),
             self._folders.folder(request.files) as folder,
         ):
             seconds = longest(request.deadlines, rehearse=request.rehearse)
             asked = _asked(request, name, directory, folder, seconds)
-            started = time.monotonic()
-            judging = self._runs.judge(asked, report.add)
-            judged = await unless_overflow(judging, report.judge.overflow)
-        judged = report.noted(judged, time.monotonic() - started)
-        return await asyncio.to_thread(judging_result, report.lines, judged, plan, contract)
-
-
-class _Reports:
-    """The reports of a judge and its worker, of which only the judge's overflow ends the run."""
-
-    def __init__(self, *, outputs: bool) -> None:
-        self.judge = BoundedLines(JUDGE_BOUNDS, JUDGE_LINE)
-        self._worker = BoundedLines(bounds_of(outputs=outputs), WORKER_LINE)
-
-    def add(self, line: str) -> None:
-        """Add a line to one of them; ignore one that is for none."""
-        if line.startswith(JUDGE_LINE):
-            self.judge.add(line)
-        elif line.startswith(WORKER_LINE):
-            self._worker.add(line)
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines of both."""
-        return self.judge.lines + self._worker.lines
-
-    def noted(self, judged: Judged | None, seconds: float) -> Judged:
-        """Return the ends with the overflow of either; None are those of a judge's overflow."""
-        if judged is None:
-            killed = killed_for_overflow(seconds)
-            return Judged(judge=killed, worker=killed)
-        if self._worker.overflow.done():
-            worker = judged.worker.model_copy(update={"overflow": True})
-            return judged.model_copy(update={"worker": worker})
-        return judged
+            judged = await self._runs.judge(asked, lines.append)
+        return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
 
 
 def longest(deadlines: Deadlines, *, rehearse: bool) -> float:

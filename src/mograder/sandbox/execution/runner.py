@@ -11,10 +11,8 @@ import contextlib
 import hashlib
 import os
 import secrets
-import signal
 import stat
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from io import BufferedReader
@@ -24,16 +22,9 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
-from mograder.sandbox.execution.report import (
-    BoundedLines,
-    ExecutionRequest,
-    ExecutionResult,
-    bounds_of,
-    read_report,
-    unless_overflow,
-)
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.machines import Runs
-from mograder.sandbox.protocol import Execute, Executed
+from mograder.sandbox.protocol import Execute
 
 assert sys.platform == "linux"  # files of other people are opened without following links
 
@@ -65,19 +56,10 @@ class Executor:
         Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
             no supervisor, no environment, too many or too large support files.
         """
-        report = BoundedLines(bounds_of(outputs=request.outputs))
+        lines: list[str] = []
         async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
-            started = time.monotonic()
-            running = self._runs.execute(_asked(request, name, directory), report.add)
-            executed = await unless_overflow(running, report.overflow)
-        if executed is None:
-            executed = killed_for_overflow(time.monotonic() - started)
-        return await asyncio.to_thread(read_report, report.lines, executed)
-
-
-def killed_for_overflow(seconds: float) -> Executed:
-    """Return the end of a run whose report was too long for the hub, after some seconds."""
-    return Executed(status=-signal.SIGKILL, log_tail="", seconds=seconds, overflow=True)
+            executed = await self._runs.execute(_asked(request, name, directory), lines.append)
+        return await asyncio.to_thread(read_report, lines, executed)
 
 
 def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:

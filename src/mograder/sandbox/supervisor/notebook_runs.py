@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from mograder.core.closing import open_pipes
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.execution.report import BOUNDS, JUDGE_BOUNDS, ReportBounds, bounds_of
 from mograder.sandbox.protocol import (
     JUDGE_LINE,
     WORKER_LINE,
@@ -33,6 +33,20 @@ from mograder.sandbox.protocol import (
 from mograder.sandbox.supervisor.sessions import NotebookRun, SessionTable
 from mograder.sandbox.warm.sessions import close_all
 
+
+@dataclass(frozen=True, slots=True)
+class ReportBounds:
+    """Maximum sizes of a report and of one of its lines, in bytes."""
+
+    report: int = 4 << 20
+    line: int = 128 << 10
+
+
+BOUNDS = ReportBounds()
+_WITH_OUTPUTS = ReportBounds(report=13 << 20)
+"""Those of a report that may contain outputs of cells."""
+JUDGE_BOUNDS = ReportBounds(report=32 << 20, line=400_000)
+"""A judge's line must still fit into a message once it is encoded as JSON."""
 _READ_BYTES = 65_536
 _END = b'{"kind": "end"}'
 """The last line of a complete report; the programs of ``sandbox/inside`` write it."""
@@ -155,7 +169,7 @@ async def execute(session_table: SessionTable, request: Execute) -> tuple[Execut
     Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
     """
     loop = asyncio.get_running_loop()
-    run = Run(session_table, request, bounds=bounds_of(outputs=request.outputs))
+    run = Run(session_table, request, bounds=_WITH_OUTPUTS if request.outputs else BOUNDS)
     try:
         await run.start()
         started = loop.time()
@@ -180,7 +194,7 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
         raise InvalidInput("Worker and judge must be different users.")
     loop = asyncio.get_running_loop()
     (heeds, tells), (serves, asks), (reads, answers), (seed, given) = open_pipes(4)
-    bounds = bounds_of(outputs=request.worker.outputs)
+    bounds = _WITH_OUTPUTS if request.worker.outputs else BOUNDS
     worker = Run(session_table, request.worker, (heeds, serves, answers), bounds)
     judging = Run(session_table, request.judge, (tells, asks, reads, seed), JUDGE_BOUNDS)
     opening: asyncio.Task[None] | None = None
