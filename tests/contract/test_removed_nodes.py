@@ -23,7 +23,7 @@ def test_a_node_at_work_is_refused_and_forgotten_after_its_lease(engine: Engine)
     assert nodes.known_by(before.secret_hash) is None
     assert nodes.known_by("") is None
     assert nodes.find("n1") == replace(before, secret_hash="")
-    assert nodes.lapsed() == frozenset()
+    assert nodes.holding() == {"n1", "n2"}
     with pytest.raises(Conflict):  # its sessions may run until then
         nodes.add(before)
     assert nodes.forget_removed() == 0

@@ -99,8 +99,7 @@ class NodesHub:
     def only(self, name: str) -> Iterator[None]:
         """Have new sessions start on one node, by a drain of all others."""
         with self._nodes() as nodes:
-            over = nodes.lapsed() | {name}
-            others = [row.name for row in nodes.all() if row.name not in over]
+            others = sorted(nodes.holding() - {name})
             for other in others:
                 nodes.drain(other, draining=True)
             until(lambda: all(_drains(nodes, other) for other in others))

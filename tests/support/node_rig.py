@@ -17,7 +17,7 @@ from mograder.sandbox.protocol import Ended, Mode, News, StartSession
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
 from mograder.sessions.nodes.node_machines import NodeMachines
-from mograder.sessions.nodes.node_registry import NodeRegistry
+from mograder.sessions.nodes.node_registry import ConnectedNode, NodeRegistry
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
 from tests.support.clock import ManualClock
@@ -77,6 +77,12 @@ class NodeRig:
     def _granted(self, name: str) -> bool:
         found = self.registry.find(name)
         return found is not None and found.granted
+
+    def node(self, name: str) -> ConnectedNode:
+        """A node that is connected."""
+        found = self.registry.find(name)
+        assert found is not None, name
+        return found
 
     def lapse(self, name: str) -> None:
         """Let a node's lease be over by the database's time."""

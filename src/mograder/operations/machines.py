@@ -77,13 +77,13 @@ class NodesView:
 
     def read(self, now: datetime) -> list[Machine]:
         """Return all machines, by name; forget those that were removed and hold no lease."""
-        lapsed, rows = self._nodes.lapsed(), self._nodes.all()
-        if any(not row.secret_hash and row.name in lapsed for row in rows):
+        holding, rows = self._nodes.holding(), self._nodes.all()
+        if any(not row.secret_hash and row.name not in holding for row in rows):
             self._nodes.forget_removed()
             rows = self._nodes.all()
         for name in self._read.keys() - {row.name for row in rows}:
             del self._read[name]
-        return [self._machine(row, now, lapsed=row.name in lapsed) for row in rows]
+        return [self._machine(row, now, lapsed=row.name not in holding) for row in rows]
 
     def _machine(self, row: NodeRow, now: datetime, *, lapsed: bool) -> Machine:
         text, status, at = self._read.get(row.name, ("", None, now))

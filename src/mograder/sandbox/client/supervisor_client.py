@@ -68,6 +68,8 @@ _END_SECONDS = 30.0
 _SPAWN_SECONDS = 120.0
 """How long a supervisor may take to prepare the host (directories, mounts)."""
 
+_RUN_SECONDS = 60.0
+"""Added to the time limit of a run: the time for its sandboxes to start and to end."""
 _READ_BYTES = 4096
 _ATTEMPTS = 3
 
@@ -134,6 +136,26 @@ class Connection:
                 hint="Restart it (its service, or the process) when no student is at work, since "
                 f"that ends the sessions; until then run the hub of mograder {self.hello.version}.",
             )
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
+        """Run a notebook, call ``on_line`` with each line of its report; return how it ended.
+
+        Raises: as :meth:`call`.
+        """
+        done = await self.call(request, on_line, request.seconds + _RUN_SECONDS)
+        if done.executed is None:
+            raise RemoteFailed("The session supervisor does not say how a notebook ended.")
+        return done.executed
+
+    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
+        """Judge a submission, call ``on_line`` with the lines of both reports; return their ends.
+
+        Raises: as :meth:`call`.
+        """
+        done = await self.call(request, on_line, request.seconds + _RUN_SECONDS)
+        if done.judged is None:
+            raise RemoteFailed("The session supervisor does not say how a submission was judged.")
+        return done.judged
 
     async def shutdown(self) -> None:
         """End the supervisor and all its sandboxes; it may have ended already."""
@@ -436,8 +458,6 @@ def _first_line(descriptor: int, seconds: float) -> str | None:
 
 
 _WARM_SECONDS = 90.0
-_RUN_SECONDS = 30.0
-"""Added to a notebook's time limit: the time for its sandbox to start and to end."""
 _CALL_ATTEMPTS = 5
 
 
@@ -539,25 +559,12 @@ class SupervisorClient:
         return (await self._once(command, on_line, command.timeout + ANSWER_SECONDS)).status
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
-        """Run a notebook, call ``on_line`` with each line of its report; return how it ended.
-
-        Raises: the error that the supervisor reports; :class:`SandboxUnavailable` when it is of an
-        older release without this operation.
-        """
-        done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
-        if done.executed is None:
-            raise RemoteFailed("The session supervisor does not say how a notebook ended.")
-        return done.executed
+        """Run a notebook (:meth:`Connection.execute`)."""
+        return await (await self.open()).execute(request, on_line)
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
-        """Judge a submission, call ``on_line`` with the lines of both reports; return their ends.
-
-        Raises: as :meth:`execute`.
-        """
-        done = await self._once(request, on_line, request.seconds + _RUN_SECONDS)
-        if done.judged is None:
-            raise RemoteFailed("The session supervisor does not say how a submission was judged.")
-        return done.judged
+        """Judge a submission (:meth:`Connection.judge`)."""
+        return await (await self.open()).judge(request, on_line)
 
     async def hello(self) -> Done:
         """Return the supervisor's description: its release, its configuration, counts of starts."""

@@ -65,8 +65,6 @@ _AGAIN_SECONDS = 5.0
 """When it is asked again."""
 _RUN_WAIT_SECONDS = 120.0
 """How long a run waits for a usable node."""
-_RUN_SECONDS = 60.0
-"""Added to a run's time limit: the time for its sandboxes to start and to end."""
 
 
 class _NotStarting(Conflict):
@@ -150,24 +148,15 @@ class NodeMachines:
     async def _greet(self, node: ConnectedNode) -> None:
         try:
             await node.link.connection.greet(self._epoch)
+            await node.call(Subscribe())
         except MograderError as error:
-            await self._refuse(node, error)
+            _log.warning("node %s is not used: %.300s", node.name, error)
+            await node.link.close()
+            self.went(node.link)
             return
         _log.info("node %s (mograder %s) is connected", node.name, node.version)
         self._on_lost()  # ends may have been missed: the manager compares the sessions
         self._environments.prepare_all(node)
-
-    async def _subscribe(self, node: ConnectedNode) -> None:
-        """Ask for news of a node's sessions."""
-        try:
-            await node.call(Subscribe())
-        except MograderError as error:
-            await self._refuse(node, error)
-
-    async def _refuse(self, node: ConnectedNode, error: MograderError) -> None:
-        _log.warning("node %s is not used: %.300s", node.name, error)
-        await node.link.close()
-        self.went(node.link)
 
     async def close(self) -> None:
         """Cancel what goes on in the background."""
@@ -259,10 +248,7 @@ class NodeMachines:
         two minutes.
         """
         async with self._node(request.environment, UNKNOWN) as node:
-            done = await node.call(request, on_line, request.seconds + _RUN_SECONDS)
-        if done.executed is None:
-            raise RemoteFailed(f"The machine {node.name} does not say how a notebook ended.")
-        return done.executed
+            return await node.link.connection.execute(request, on_line)
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
         """Judge a submission, call ``on_line`` with the lines of both reports; return their ends.
@@ -270,10 +256,7 @@ class NodeMachines:
         Raises: as :meth:`execute`.
         """
         async with self._node(request.worker.environment, 2 * UNKNOWN) as node:
-            done = await node.call(request, on_line, request.seconds + _RUN_SECONDS)
-        if done.judged is None:
-            raise RemoteFailed(f"The machine {node.name} does not say how a submission was judged.")
-        return done.judged
+            return await node.link.connection.judge(request, on_line)
 
     @asynccontextmanager
     async def _node(self, environment: Path, expected: int) -> AsyncIterator[ConnectedNode]:
@@ -436,8 +419,6 @@ class NodeMachines:
             return  # it was replaced by a newer connection
         match news:
             case NodeStatus():
-                if node.status is None:
-                    self._background.start(self._subscribe(node))
                 node.note_status(news)
                 self._reported[node.name] = node.session_ids
                 self._leases.renew(node, news)

@@ -116,15 +116,10 @@ class ConnectedNode:
         """The part of that in bytes that its last status says is in use."""
         return 0 if self.status is None else self.status.used
 
-    async def call(
-        self,
-        operation: Operation,
-        on_line: Callable[[str], None] | None = None,
-        seconds: float = ANSWER_SECONDS,
-    ) -> Done:
+    async def call(self, operation: Operation, seconds: float = ANSWER_SECONDS) -> Done:
         """Return the node's answer. Raises: as
         :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`."""
-        return await self.link.connection.call(operation, on_line, seconds)
+        return await self.link.connection.call(operation, seconds=seconds)
 
     def note_status(self, status: NodeStatus) -> None:
         """Store a status."""
@@ -196,10 +191,6 @@ class ConnectedNode:
         return waiting, memory
 
 
-class NodeAway(RemoteFailed):
-    """A node is not connected to this hub."""
-
-
 class NodeRegistry:
     """The connected nodes; for use on the event loop only. Mutable state: ``_nodes``.
 
@@ -243,7 +234,7 @@ class NodeRegistry:
                 hint="Try again in a minute; if it happens again, tell your instructor.",
                 retry_after=30,
             ) from None
-        node = self.get(name)
+        node = self._nodes[name]
         node.reserve(reservation, expected)
         return node
 
@@ -271,16 +262,6 @@ class NodeRegistry:
     def find(self, name: str) -> ConnectedNode | None:
         """Return a connected node, or None."""
         return self._nodes.get(name)
-
-    def get(self, name: str) -> ConnectedNode:
-        """Return a connected node. Raises: :class:`NodeAway`."""
-        found = self._nodes.get(name)
-        if found is None:
-            raise NodeAway(
-                f"The machine {name} cannot be reached at the moment.",
-                hint="Try again in a few seconds.",
-            )
-        return found
 
     def loads(self) -> list[NodeLoad]:
         """Return what placement needs to know of all connected nodes."""

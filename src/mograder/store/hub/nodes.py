@@ -124,16 +124,6 @@ class Nodes:
                 connection.execute(told.values(version=each.version, status=each.status))
             return {row.name: row for row in rows}
 
-    def lapsed(self) -> frozenset[str]:
-        """Return the names of the nodes whose lease is over, or that never had one."""
-        wanted = select(nodes.c.name, nodes.c.lease_until)
-        with reading(self._engine) as connection:
-            now = database_now(connection)
-            rows = connection.execute(wanted).all()
-        return frozenset(
-            row.name for row in rows if row.lease_until is None or row.lease_until <= now
-        )
-
     def holding(self) -> frozenset[str]:
         """Return the names of the nodes whose lease is not over, also of removed ones."""
         with reading(self._engine) as connection:

@@ -64,7 +64,7 @@ class Attractive(FakeNode):
 
 def is_failing(rig: NodeRig, name: str) -> bool:
     """Whether a start on a node has failed just before."""
-    return rig.registry.get(name).load().failing
+    return rig.node(name).load().failing
 
 
 @pytest.mark.parametrize("family", ["Conflict", "NotFound", "Busy", "SandboxUnavailable"])
@@ -153,7 +153,7 @@ async def test_a_node_that_stops_nothing_is_cut_off_and_the_start_goes_on_elsewh
     seen = len(hostile.grants)
     await rig.link(hostile)
     hostile.report()
-    await until(lambda: rig.registry.get("hostile").status is not None)
+    await until(lambda: rig.node("hostile").status is not None)
     rig.lapse("hostile")
     assert await starting == "sound"
     assert len(hostile.grants) == seen, "it got no lease meanwhile"
@@ -212,7 +212,7 @@ async def test_the_memory_of_a_node_that_fails_counts_for_nobody(rig: NodeRig) -
     assert await rig.start("a") == "sound"
     sound.report()
     await rig.connect(hostile)
-    await until(lambda: rig.registry.get("sound").used == 950 * MEGABYTE)
+    await until(lambda: rig.node("sound").used == 950 * MEGABYTE)
     assert capacity.fits(150 * MEGABYTE)
     waiting = asyncio.create_task(rig.start("b"))
     await hostile.until(lambda: "session-b" in hostile.stopped)
@@ -247,7 +247,7 @@ async def test_sessions_on_a_node_that_is_drained_take_nothing_of_the_others(
         await hub.connect(FakeNode("honest", memory_mb=16_000, starts=16, zygotes={ENVIRONMENT}))
         rig.clock.advance(30)
         for name in ("old", "honest"):
-            rig.registry.get(name).note_grant(draining=False)
+            rig.node(name).note_grant(draining=False)
         node.draining = True
         node.report()
         node.measure()

@@ -323,7 +323,7 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
     liar.tell(Checked(node="honest"))
     liar.sessions["session-a"] = spec("a")
     liar.report()
-    await until(lambda: "session-a" in rig.registry.get("liar").session_ids)
+    await until(lambda: "session-a" in rig.node("liar").session_ids)
     assert not rig.ended
     assert not any(isinstance(each, Arrived) for each in rig.news)
     assert all(not each.sessions for each in rig.news if isinstance(each, Measured))
@@ -349,7 +349,7 @@ async def test_a_node_hides_no_use_of_another_nodes_session(rig: NodeRig) -> Non
     await until(lambda: bool(rig.news))  # from now on all is collected for a second
     honest.measure()
     honest.report()
-    await until(lambda: "session-a" in rig.registry.get("honest").session_ids)
+    await until(lambda: "session-a" in rig.node("honest").session_ids)
     use = SessionUse(session_id="session-a", memory=1, cpu=0, processes=1)
     liar.tell(Measured(sessions=(use,)))
 
