@@ -223,37 +223,18 @@ def session_plan(
     """
     edit = request.mode is Mode.EDIT
     handed = {"fd": fd} if checks is None else {"fd": fd, "checks": checks}
-    told = {
-        **handed,
-        "rlimits": rlimits(request.limits),
-        "config": first_configuration(request.allow),
-        "caches": str(inside.environment / "caches"),
-    }
+    told = {**handed, "config": first_configuration(request.allow)}
     flags = ("--skip-update-check",) if edit else ("--include-code",)
     where = ("--asset-url", f"{request.asset_url or host.asset_url}/{assets}") if assets else ()
-    return Plan(
-        argv=(
-            _python(inside),
-            str(inside.serve),
-            json.dumps(told),
-            "--",
-            *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
-            *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
-            request.notebook,
-        ),
-        variables=_session_variables(inside, edit=edit),
-        binds=(
-            *(Bind(root, PurePosixPath(root)) for root in roots),
-            Bind(request.environment, inside.environment),
-            Bind(host.uv_cache, inside.uv_cache),
-            _programs(host, inside),
-            Bind(request.directory, inside.work, writable=edit),
-        ),
-        directory=inside.work,
-        network=False,
-        tmp_mb=request.limits.tmp_mb,
-        descriptors=tuple(handed),
+    arguments = (
+        *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
+        *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
+        request.notebook,
     )
+    own = Bind(request.directory, inside.work, writable=edit)
+    binds = (Bind(host.uv_cache, inside.uv_cache), own)
+    plan = _notebook_plan(request, roots, host, inside, inside.serve.name, told, binds)
+    return replace(plan, argv=(*plan.argv, *arguments), descriptors=tuple(handed))
 
 
 def execution_plan(
@@ -261,7 +242,9 @@ def execution_plan(
 ) -> Plan:
     """Return the plan of one notebook run: a session's view, and a report to descriptor ``fd``."""
     told = {"fd": fd, "outputs": request.outputs}
-    return _run_plan(request, roots, host, inside, CELLRUN, told)
+    own = Bind(request.directory, inside.work, writable=True)
+    plan = _notebook_plan(request, roots, host, inside, CELLRUN, told, (own,))
+    return replace(plan, argv=(*plan.argv, request.notebook))
 
 
 def worker_plan(
@@ -277,29 +260,34 @@ def worker_plan(
         "skip": request.skip,
         "outputs": request.outputs,
     }
-    return replace(_run_plan(request, roots, host, inside, WORKER, told), descriptors=ENDS)
+    own = Bind(request.directory, inside.work, writable=True)
+    plan = _notebook_plan(request, roots, host, inside, WORKER, told, (own,))
+    return replace(plan, argv=(*plan.argv, request.notebook), descriptors=ENDS)
 
 
-def _run_plan(
+def _notebook_plan(
     request: NotebookRequest,
     roots: Sequence[Path],
     host: Host,
     inside: Inside,
     name: str,
     told: Mapping[str, object],
+    own: Sequence[Bind],
 ) -> Plan:
-    """Return the plan of a notebook's run by the program of this name."""
+    """Return the plan of the program of this name, without its arguments.
+
+    ``told`` are its options, ``own`` the binds that only such a program has.
+    """
     caches, limits = str(inside.environment / "caches"), rlimits(request.limits)
     options = json.dumps({**told, "rlimits": limits, "caches": caches})
-    program = str(inside.serve.with_name(name))
     return Plan(
-        argv=(_python(inside), program, options, "--", request.notebook),
-        variables=_session_variables(inside, edit=True),
+        argv=(_python(inside), str(inside.serve.with_name(name)), options, "--"),
+        variables=_session_variables(inside, edit=any(bind.writable for bind in own)),
         binds=(
             *(Bind(root, PurePosixPath(root)) for root in roots),
             Bind(request.environment, inside.environment),
             _programs(host, inside),
-            Bind(request.directory, inside.work, writable=True),
+            *own,
         ),
         directory=inside.work,
         network=False,
@@ -317,27 +305,14 @@ def judge_plan(
     """
     told = {
         **dict(zip(_JUDGE_ENDS, ends, strict=True)),
-        "rlimits": rlimits(request.limits),
-        "caches": str(inside.environment / "caches"),
         "plan": str(inside.judged / PLAN),
         "contract": None if request.records else str(inside.judged / CONTRACT),
         "seconds": asdict(request.seconds),
         "rehearsal": REHEARSAL if request.rehearses else None,
     }
-    return Plan(
-        argv=(_python(inside), str(inside.serve.with_name(JUDGE)), json.dumps(told), "--"),
-        variables=_session_variables(inside, edit=False),
-        binds=(
-            *(Bind(root, PurePosixPath(root)) for root in roots),
-            Bind(request.environment, inside.environment),
-            _programs(host, inside),
-            *_judged(request.directory, inside),
-        ),
-        directory=inside.work,
-        network=False,
-        tmp_mb=request.limits.tmp_mb,
-        descriptors=_JUDGE_ENDS,
-    )
+    binds = _judged(request.directory, inside)
+    plan = _notebook_plan(request, roots, host, inside, JUDGE, told, binds)
+    return replace(plan, descriptors=_JUDGE_ENDS)
 
 
 def _judged(directory: Path, inside: Inside) -> tuple[Bind, ...]:
