@@ -36,4 +36,4 @@ def said(
     weight: float = 0.0,
 ) -> CheckResult:
     """Return what a run says of a check."""
-    return CheckResult(label, status, details, 0.0, weight, None)
+    return CheckResult(label, status, details, 0.0, weight, 0)

@@ -53,10 +53,6 @@ _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
 _CALL = re.compile(r"\bcheck\(")
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
-_NO_CELLS = (
-    "The notebook's environment has a marimo that cannot run it cell by cell, "
-    "so that nobody can tell which cell a result is from. Ask for a newer marimo."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +193,6 @@ class _Judging:
         result = self._result
         if problem := run_problem(result, seconds, self._where_it_was()):
             return problem
-        if any(check.index is None for check in result.checks):
-            return _NO_CELLS
         if len(result.cells) < len(self._to_run.cells):
             return "Not all of its cells were run."
         return ""
@@ -251,7 +245,7 @@ class _Judging:
         }
         found: dict[str, tuple[Cell, list[CheckResult]]] = {}
         for each in self._result.checks:
-            cell = None if each.index is None else dynamic.get(each.index)
+            cell = dynamic.get(each.index)
             if cell is not None and each.label not in self._places:
                 found.setdefault(each.label, (cell, []))[1].append(each)
         return found

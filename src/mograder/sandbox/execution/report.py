@@ -113,14 +113,14 @@ class CellResult:
 
 @strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class CheckResult:
-    """The result of one check; ``index`` is None if the cell that ran it is unknown."""
+    """The result of one check; ``index`` is that of the cell that ran it."""
 
     label: _Label
     status: Literal["success", "partial", "danger", "warn"]
     details: Annotated[tuple[_Detail, ...], Field(max_length=25)]
     earned_weight: _Weight
     total_weight: _Weight
-    index: _Index | None
+    index: _Index
     kind: Literal["check"] = "check"
 
 

@@ -49,8 +49,8 @@ def main(argv: list[str]) -> None:
         try:
             notebook = cell_runner.load_notebook(argv[2])
             module = stack.enter_context(cell_runner.notebook_context(notebook, argv[2]))
-        except (*cell_runner.BROKEN, SyntaxError, ValueError, RecursionError) as error:
-            cell_runner.tell_failure(report, error, getattr(error, "lineno", None))
+        except cell_runner.BROKEN as error:
+            cell_runner.tell_failure(report, error)
         else:
             run = _Run(notebook, report, frozenset(options["interface"]), snapshots)
             run.leave_out(frozenset(options["skip"]))

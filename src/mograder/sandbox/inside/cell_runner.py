@@ -19,8 +19,8 @@ around it. But an answer that replaces ``check`` or ``all``, deliberately or by 
 nothing.
 
 It needs ``cell_output.py``, ``own_modules.py`` and ``serve.py`` beside it, and internals of marimo
-(tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the whole notebook runs at once:
-its checks belong to no cell then, and are not counted.
+(tested with 0.14.17, 0.18.4 and 0.25.2). If those have changed, the report says so, and nothing
+runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ import itertools
 import json
 import os
 import pathlib
-import runpy
 import sys
 import tempfile
 import time
@@ -144,8 +143,10 @@ _SIDECAR_BYTES = 1 << 20
 _MOST_CHECKS = 500
 """Limits of one notebook's report (characters, bytes, items); the supervisor has its own."""
 
-BROKEN = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
+_CHANGED = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
 """Exceptions of a marimo with changed internals, raised before any cell has run."""
+BROKEN = (*_CHANGED, SyntaxError, ValueError, RecursionError)
+"""Those, and what is raised for a file that is no notebook."""
 
 
 def main(argv: list[str]) -> None:
@@ -240,7 +241,7 @@ class NotebookReport:
             while data:
                 data = data[os.write(self._fd, data) :]
 
-    def tell_checks(self, index: int | None) -> None:
+    def tell_checks(self, index: int) -> None:
         """Report the checks since the last call, with the cell that was running."""
         for check in self.sidecar.take():
             self._checks += 1
@@ -305,11 +306,7 @@ def _run(path: str, report: NotebookReport) -> None:
             notebook = load_notebook(path)
             module = stack.enter_context(notebook_context(notebook, path))
         except BROKEN as error:
-            os.write(2, f"the cells cannot be run one by one: {error!r}\n".encode())
-            _run_whole(path, report)
-            return
-        except (SyntaxError, ValueError, RecursionError) as error:
-            tell_failure(report, error, getattr(error, "lineno", None))
+            tell_failure(report, error)
             return
         run_cells(notebook, report, CellRunner(notebook, report, module.__dict__))
 
@@ -520,19 +517,13 @@ def error_text(error: BaseException) -> str:
         return "(its message cannot be shown)"
 
 
-def _run_whole(path: str, report: NotebookReport) -> None:
-    """Run the file as a program, which works with every marimo; single cells are not reported."""
-    try:
-        runpy.run_path(path, run_name="__main__")
-    except BaseException as error:  # noqa: BLE001 - a student's cell may raise anything
-        tell_failure(report, error, None)
-    report.tell_checks(None)
-
-
-def tell_failure(report: NotebookReport, error: BaseException, line: int | None) -> None:
+def tell_failure(report: NotebookReport, error: Exception) -> None:
     """Report why the notebook as a whole cannot run."""
-    kind = type(error).__name__[:_NAME]
-    report.say({"kind": "failure", "error_type": kind, "message": error_text(error), "line": line})
+    kind, message = type(error).__name__[:_NAME], error_text(error)
+    line: int | None = getattr(error, "lineno", None)
+    if isinstance(error, _CHANGED):
+        message = f"this marimo's cells cannot be run one by one ({message})"[:_MESSAGE]
+    report.say({"kind": "failure", "error_type": kind, "message": message, "line": line})
 
 
 if __name__ == "__main__":
