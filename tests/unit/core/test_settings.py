@@ -122,6 +122,8 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[hub]\ntrusted_proxies = ['10.0.0.1/8']", ["trusted_proxies.0", "host bits"]),
         ("[hub]\ntrusted_proxies = ['localhost']", ["trusted_proxies.0", "'localhost'"]),
         ("[hub]\ntrusted_header = 'X Remote'", ["hub.trusted_header"]),
+        ("[hub]\nfront_group = 'hall'", ["hub.front_group", "mograder hub proxy-config nginx"]),
+        ("[hub]\nsession_isolation = 'same-origin'", ["hub.session_isolation", "session_url"]),
         ("[security]\nuse_bubblewrap = 'yes'", ["must be true or false, not 'yes'"]),
         (
             "[safety]\nallow_imports = ['os.path']",

@@ -46,6 +46,17 @@ _Place = Callable[[tuple[str, ...]], str]
 """Returns where a key of the file stands, as messages name it: ``FILE:LINE``."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_GONE: Mapping[str, str] = {
+    "hub.front_group": "Remove it: all traffic goes through the hub, and no program needs a group "
+    "for the sessions' sockets. Write nginx's configuration again: mograder hub proxy-config nginx",
+    "hub.session_isolation": "Remove it: a session's page never has the hub's origin. For storage "
+    "in the browser set [hub] session_url, which gives each session an origin of its own.",
+    "nodes.address": "Remove it: nodes connect at the hub's public address, the --hub of mograder "
+    "node run.",
+    "nodes.listen": "Set [nodes] enabled = true in its place: nodes connect at the hub's own "
+    "address. Give each a token of its own (mograder hub node-token NAME).",
+}
+"""The remedies for settings of an earlier version, by key."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
@@ -123,7 +134,7 @@ class Layers:
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         for name in sorted(environ):
             if name.startswith(_OUR_PREFIXES) and name not in variables.keys() | _NOT_SETTINGS:
-                hint = _did_you_mean(name, variables)
+                hint = _instead_of(name) or _did_you_mean(name, variables)
                 self.warnings.append(f"The variable {name} is not a setting.{hint}")
 
     def add_options(self, overrides: Mapping[str, object]) -> None:
@@ -220,7 +231,7 @@ def _mistake(section: str, problem: _Problem, shown: _Place) -> InvalidInput:
     key, place = ".".join(parts), shown(tuple(parts))
     if not problem.unknown:
         return InvalidInput(f"{place}: {key} {problem.sentence}.")
-    hint = _nearest(section, parts[-1]) or "Remove it: nothing reads it."
+    hint = _GONE.get(key) or _nearest(section, parts[-1]) or "Remove it: nothing reads it."
     return InvalidInput(f"{place}: {key} is not a setting.", hint=hint)
 
 
@@ -316,6 +327,10 @@ def _nearest(section: str, name: str) -> str:
     elsewhere = [key for key in KEYS if key.rpartition(".")[2] == name]
     found = [here[each] for each in close] + elsewhere
     return f"Did you mean {found[0]}?" if found else ""
+
+
+def _instead_of(variable: str) -> str:
+    return next((f" {hint}" for key, hint in _GONE.items() if _variable(key) == variable), "")
 
 
 def _did_you_mean(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:
