@@ -24,6 +24,7 @@ from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import begin, see
+from tests.support.released_course import open_released_course
 
 SETTINGS = """title = "Numerics"
 [hub]
@@ -101,6 +102,22 @@ async def test_every_students_work_has_its_state(hub: Hub) -> None:
         "eve": "released, late",
         "fay": "requested, late",
     }
+
+
+async def test_marks_that_wait_for_the_last_due_date_are_not_called_released(
+    tmp_path: Path,
+) -> None:
+    made = make_hub(tmp_path / "course", SETTINGS.replace("2026-01-01", "2027-01-01"))
+    made.publish("A1")
+    with open_released_course(made.course) as course:
+        course.grade_hidden("alice")
+        course.release("alice", "bob")
+    async with running(made.app):
+        found = await rows(made)
+        assert (found["alice"]["A1 state"], found["bob"]["A1 state"]) == ("marked", "released")
+        made.clock.advance(200 * 86400)
+        assert (await rows(made))["alice"]["A1 state"] == "released"
+    made.close()
 
 
 async def test_totals_are_by_weight_with_and_without_what_has_no_mark(hub: Hub) -> None:

@@ -311,15 +311,6 @@ def open_course_due(path: Path, minutes: float) -> AbstractContextManager[Releas
     return open_released_course(path, f'[[assignments]]\nname = "A1"\nduedate = {due}\n')
 
 
-def grade_hidden(course: ReleasedCourse, *students: str, **changes: object) -> None:
-    """Grade with hidden tests."""
-    (check,) = course.result("alice").checks
-    labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
-    hidden = check.model_copy(update={"labels": labels, "hidden": True})
-    for student in students:
-        course.grade(student, checks=(hidden,), **changes)
-
-
 def extend(course: ReleasedCourse, student: str, minutes: float, *, at: float) -> None:
     """Give an extension that ends so many minutes after :data:`AT`."""
     given = extension("A1", student, until=later(minutes))
@@ -343,7 +334,7 @@ def told(course: ReleasedCourse, minutes: float) -> set[str]:
 
 def test_an_extension_takes_no_marks_back_that_students_have_seen(tmp_path: Path) -> None:
     with open_course_due(tmp_path, -60) as course:
-        grade_hidden(course, "alice", "bob")
+        course.grade_hidden("alice", "bob")
         course.release("alice", minutes=1)
         assert told(course, 2) == {"alice"}
         extend(course, "bob", 100, at=3)
@@ -357,7 +348,7 @@ def test_an_extension_before_the_due_date_holds_back_what_was_released_before(
     tmp_path: Path,
 ) -> None:
     with open_course_due(tmp_path, 60) as course:
-        grade_hidden(course, "alice", "bob")
+        course.grade_hidden("alice", "bob")
         course.release("alice", minutes=1)
         extend(course, "bob", 100, at=3)
         assert told(course, 61) == set()
@@ -370,14 +361,14 @@ def test_an_extension_before_the_due_date_holds_back_what_was_released_before(
 
 def test_marks_that_were_seen_are_seen_again_when_they_are_released_anew(tmp_path: Path) -> None:
     with open_course_due(tmp_path, -60) as course:
-        grade_hidden(course, "alice", "bob")
+        course.grade_hidden("alice", "bob")
         course.release(minutes=1)
         extend(course, "bob", 100, at=3)
         for student in ("alice", "bob"):
             course.mark(student, 3)
         course.release(minutes=5)
         assert told(course, 6) == {"alice", "bob"}, "they know the results of their work"
-        grade_hidden(course, "alice", "bob", submission_sha256="c" * 64)
+        course.grade_hidden("alice", "bob", submission_sha256="c" * 64)
         for student in ("alice", "bob"):
             course.mark(student, 4)
         course.release(minutes=7)
@@ -387,7 +378,7 @@ def test_marks_that_were_seen_are_seen_again_when_they_are_released_anew(tmp_pat
 
 def test_a_release_that_was_never_seen_does_not_count_as_told(tmp_path: Path) -> None:
     with open_course_due(tmp_path, -60) as course:
-        grade_hidden(course, "alice", "bob")
+        course.grade_hidden("alice", "bob")
         course.release("alice", minutes=1, at=later(50))
         course.release("bob", minutes=1)
         take_back(course.feedback(2), ["bob"], by="prof", note="Wrong.")
@@ -399,7 +390,7 @@ def test_a_release_that_was_never_seen_does_not_count_as_told(tmp_path: Path) ->
 
 def test_the_preview_of_an_extension_says_who_sees_marks_and_who_waits(tmp_path: Path) -> None:
     with open_course_due(tmp_path, -60) as course:
-        grade_hidden(course, "alice", "bob")
+        course.grade_hidden("alice", "bob")
         course.release("alice", minutes=1)
         given = [extension("A1", "bob", until=later(100))]
         found = preview_late(course.loaded, course.book, given, later(2))

@@ -16,14 +16,19 @@ from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
+from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.telling import telling, untold_students
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.copy_state import CopyState
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import HubApp
 
 _PERCENT = 100.0
+_NO_KEY = b""
+"""No result is verified here."""
 
 
 class WorkState(StrEnum):
@@ -166,8 +171,7 @@ def _facts(
         marks[name] = {nfc(each.grade.student): each.grade.final for each in counted}
     requests = RegradeRequests(book).of(student=student) if book else ()
     asked = _by_item((each.assignment, each.student) for each in requests if each.waits)
-    now = app.services.clock.now()
-    shown = _by_item(MarkReleases(book).shown(now, student) if book else ())
+    shown = _shown(app, book, student) if book else defaultdict(set)
     begun = _by_item(
         (each.item, user)
         for user, found in copies.items()
@@ -180,7 +184,18 @@ def _facts(
     }
 
 
-def _by_item(pairs: Iterable[tuple[str, str]]) -> Mapping[str, Set[str]]:
+def _shown(app: HubApp, book: Gradebook, student: str | None) -> Mapping[str, Set[str]]:
+    """Return the students who see a mark, by item."""
+    now, late_work = app.services.clock.now(), LateWork(book).facts()
+    found = _by_item(MarkReleases(book).shown(now, student))
+    for item, students in found.items():
+        feedback = CourseFeedback(app.services.loaded, book, item, _NO_KEY, now)
+        untold = untold_students(feedback, telling(feedback, late_work))
+        found[item] = students - set(map(nfc, untold))
+    return found
+
+
+def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for item, student in pairs:
         found[item].add(nfc(student))
