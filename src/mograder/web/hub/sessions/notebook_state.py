@@ -168,12 +168,17 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
 
 
 def _work(app: HubApp, copy: CopyOf) -> dict[str, Any]:
-    """Return the fields about the copy, its dates and its submission; the times are Unix times."""
+    """Return the fields about the copy, its dates and its submission; the times are Unix times.
+
+    There are none without a copy: a student must not learn the dates of a hidden item.
+    """
     facts = app.listing.facts(copy.user, copy.item)
+    if facts is None:
+        return {}
     found = hand_in_of(app, copy.user, copy.item, facts)
     sent, own = found.submission, found.own
     return {
-        "saved": facts.saved.timestamp() if facts else None,
+        "saved": facts.saved.timestamp(),
         "submitted": sent.received.timestamp() if sent else None,
         "late": f"{found.lateness}, {found.cost}" if found.cost else found.lateness,
         "edited": found.edited,
