@@ -32,7 +32,7 @@ HEADER, MANIFEST = "mograder-backup.json", "mograder-manifest.json"
 COURSE = "course"
 """The name of the course's root, which every backup has."""
 
-FORMAT = 2
+FORMAT = 3
 DEEPEST = 64
 """Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
@@ -98,14 +98,10 @@ class Header(_Strict):
 
 
 class Manifest(_Strict):
-    """The SHA-256 of every file, by member as :func:`written`, and what was left out.
-
-    ``unsettled`` has messages about files that are included but changed while they were read.
-    """
+    """The SHA-256 of every file, by member as :func:`written`, and what was left out."""
 
     files: dict[str, str]
     left_out: tuple[str, ...] = ()
-    unsettled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +145,7 @@ def verify(archive: Path, report: Progress) -> Verified:
         size=size,
         made=header.made,
         version=header.version,
-        left_out=manifest.left_out + manifest.unsettled,
+        left_out=manifest.left_out,
         external_database=header.external_database,
     )
 

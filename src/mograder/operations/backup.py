@@ -1,9 +1,8 @@
 """``mograder hub backup``: writes all data that cannot be recreated to one file; a hub may run.
 
 Databases are copied by SQLite's backup API, which gives a consistent snapshot. All programs of ours
-replace files as a whole, so that none is read half; of another one that changes while it is read,
-the backup says so. Students' files are not trusted (security.md). Directories that can be rebuilt
-(environments, caches) are left out.
+replace files as a whole, so that none is read half. Students' files are not trusted (security.md).
+Directories that can be rebuilt (environments, caches) are left out.
 """
 
 from __future__ import annotations
@@ -78,8 +77,7 @@ class Made:
     """A finished backup, ``size`` in bytes. ``left_out`` has messages about omitted files.
 
     The last ``by_students`` of these can be caused by students in their own workspaces, for
-    instance by a file without read permission. ``unsettled`` has messages about files that are
-    included but changed while they were read.
+    instance by a file without read permission.
     """
 
     files: int
@@ -87,7 +85,6 @@ class Made:
     sha256: str
     left_out: tuple[str, ...]
     by_students: int
-    unsettled: tuple[str, ...]
     external_database: bool
 
 
@@ -172,7 +169,6 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         sha256=packed.digest.hexdigest(),
         left_out=manifest.left_out,
         by_students=len(writer.by_students),
-        unsettled=manifest.unsettled,
         external_database=plan.external_database,
     )
 
@@ -187,7 +183,6 @@ class _Writer:
         self._copies: dict[Path, Path] = {}
         self._files: dict[str, str] = {}
         self._left_out: list[str] = []
-        self._unsettled: list[str] = []
         self.by_students: list[str] = []
 
     @property
@@ -198,7 +193,7 @@ class _Writer:
     def manifest(self) -> Manifest:
         """Return the list of what was written and of what was not."""
         left_out = (*self._left_out, *self.by_students)
-        return Manifest(files=self._files, left_out=left_out, unsettled=tuple(self._unsettled))
+        return Manifest(files=self._files, left_out=left_out)
 
     def copy_databases(self, scratch: Path, report: Progress) -> None:
         """Copy a snapshot of each database that is not damaged."""
@@ -301,8 +296,6 @@ class _Writer:
         elif _is_hole(found.status):
             self._leave_out(member, "a large file that is nearly empty", by_student=True)
         elif stat.S_ISREG(found.status.st_mode):
-            if found.changed:
-                self._unsettled.append(printable(f"{member}: changed while it was read (it is in)"))
             self._add_copy(member, copy, found.status)
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
@@ -337,11 +330,10 @@ class _Writer:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file's status, the target of a link, and whether it changed while it was read."""
+    """A file's status, and the target of a link."""
 
     status: os.stat_result
     link: str = ""
-    changed: bool = False
 
 
 def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
@@ -355,12 +347,11 @@ def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
     if not stat.S_ISREG(status.st_mode) or _is_hole(status):
         return _Found(status)
     with os.fdopen(os.open(name, _FILE, dir_fd=above), "rb") as file:
-        before = os.fstat(file.fileno())
-        most = before.st_size
+        status = os.fstat(file.fileno())
+        most = status.st_size
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)
-        after = os.fstat(file.fileno())
-    return _Found(after, changed=bool(most) or before.st_mtime_ns != after.st_mtime_ns)
+    return _Found(status)
 
 
 def _is_hole(status: os.stat_result) -> bool:

@@ -1,10 +1,9 @@
 """The backups in ``[backup] directory``: writing the next one, and the lines of ``hub check``.
 
 ``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
-It reads back the new backup, and removes old ones only if the new one is not much smaller. An
-incomplete backup, or one that was not read back, has "-incomplete" in its name, and the newest
-complete one is always kept. Files that students made unreadable are listed and do not make a backup
-incomplete.
+It reads back the new backup, and removes old ones. An incomplete backup, or one that was not read
+back, has "-incomplete" in its name, and the newest complete one is always kept. Files that students
+made unreadable are listed and do not make a backup incomplete.
 """
 
 from __future__ import annotations
@@ -32,9 +31,6 @@ _UNFINISHED = ".hub-*.tar.gz.partial"
 _UNFINISHED_DAYS = 1
 """Days without a write after which an unfinished backup counts as left by a killed run."""
 
-_COMPARED = 7
-"""The number of previous backups with which the newest one's size is compared."""
-
 _READ_BACK = 256 << 20
 """Most bytes of a backup that a check reads back; the scheduled job reads back every one."""
 
@@ -59,12 +55,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The result of one run of the job. ``faults`` are sentences about faults of the backup."""
+    """The result of one run of the job; ``missing`` counts what its backup lacks by a fault."""
 
     path: Path
     made: Made
     removed: tuple[Path, ...]
-    faults: tuple[str, ...]
+    missing: int
 
 
 def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
@@ -89,12 +85,10 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     if not missing:
         path = path.rename(directory / f"{name}.tar.gz")
     kept = list_backups(directory)
-    shrunk = _too_small(kept, loaded.settings.backup.least_percent)
-    old = () if shrunk else tuple(_superfluous(kept, loaded.settings.backup.keep))
+    old = tuple(_superfluous(kept, loaded.settings.backup.keep))
     for each in old:
         each.unlink(missing_ok=True)
-    faults = [f"{missing} files or directories are not in it."] if missing else []
-    return Scheduled(path, made, old, (*faults, *shrunk))
+    return Scheduled(path, made, old, missing)
 
 
 def _superfluous(kept: list[Kept], keep: int) -> Iterator[Path]:
@@ -161,22 +155,6 @@ def _faults(kept: list[Kept], loaded: LoadedSettings, now: datetime) -> Iterator
         )
         hint = "systemctl list-timers mograder-backup; journalctl -u mograder-backup"
         yield problem("backups", text, hint)
-    for fault in _too_small(kept, bounds.least_percent):
-        hint = f"Read it back: mograder hub backup --verify {newest.path}"
-        yield problem("backups", f"backups: {newest.path}: {fault}", hint)
-
-
-def _too_small(kept: list[Kept], percent: int) -> list[str]:
-    """Return a fault if the newest has less than ``percent`` of the largest previous one's size."""
-    newest, *before = kept[: _COMPARED + 1]
-    if newest.size == 0:
-        return ["It is empty."]
-    largest = max((each.size for each in before), default=0)
-    if newest.size * 100 >= largest * percent:
-        return []
-    return [
-        f"It has {newest.size} bytes, less than {percent} % of the {largest} bytes of one before."
-    ]
 
 
 def _read_back(kept: list[Kept]) -> Iterator[Line]:

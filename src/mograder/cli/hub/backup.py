@@ -80,15 +80,15 @@ def _scheduled(loaded: LoadedSettings) -> Result:
     if done.made.by_students:
         text = f"{done.made.by_students} left out were made by students; this is not an error."
         tell(f"Note: {text}", err=True)
-    for fault in done.faults:
-        tell(f"Error: {done.path.name}: {fault}", err=True)
+    if done.missing:
+        tell(f"Error: {done.path.name} lacks {done.missing} files or directories.", err=True)
     lines = [
         f"Wrote {done.path}",
         _summary(done.made),
         *(f"Removed {path}" for path in done.removed),
     ]
-    told = _as_json(done.made) | {"path": str(done.path), "faults": list(done.faults)}
-    return Result(told, lines, EXIT_INCOMPLETE if done.faults else 0)
+    told = _as_json(done.made) | {"path": str(done.path), "missing": done.missing}
+    return Result(told, lines, EXIT_INCOMPLETE if done.missing else 0)
 
 
 def _to_file(loaded: LoadedSettings, file: Path) -> Result:
@@ -108,8 +108,6 @@ def _summary(made: Made) -> str:
 
 def _tell_omissions(made: Made) -> None:
     _tell_left_out(made.left_out)
-    for line in made.unsettled[:_SHOWN]:
-        tell(f"Note: {line}", err=True)
     if made.external_database:
         tell("Not in it: the database server of [database] url; use pg_dump.", err=True)
 
@@ -136,7 +134,6 @@ def _as_json(made: Made) -> dict[str, object]:
         "sha256": made.sha256,
         "left_out": made.left_out,
         "by_students": made.by_students,
-        "unsettled": made.unsettled,
         "external_database": made.external_database,
     }
 

@@ -481,8 +481,6 @@ class BackupSettings(Section):
     others."""
     max_age_hours: Positive = 26
     """`hub check` reports a newest backup that is older than this."""
-    least_percent: Annotated[int, Field(ge=0, le=100)] = 50
-    """`hub check` reports a newest backup below this percentage of the largest earlier one."""
 
 
 class NodesSettings(Section):
