@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,14 +50,22 @@ def new_login_id() -> str:
     return secrets.token_urlsafe(18)
 
 
-def cookie_name(*, secure: bool, prefix: str) -> str:
-    """Return the cookie's name, with a prefix over HTTPS, so that no sibling host can set it.
+def cookie_name(*, secure: bool, prefix: str, bare: str = COOKIE) -> str:
+    """Return a cookie's name, with a prefix over HTTPS, so that no sibling host can set it.
 
     ``__Host-`` requires the path ``/``; under a path prefix ``__Secure-`` is used.
     """
     if not secure:
-        return COOKIE
-    return f"__Secure-{COOKIE}" if prefix else f"__Host-{COOKIE}"
+        return bare
+    return f"__Secure-{bare}" if prefix else f"__Host-{bare}"
+
+
+def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the value of each cookie of a request; a name may be there twice."""
+    for header, content in headers:
+        for each in content.decode("latin-1").split(";") if header == b"cookie" else ():
+            name, _, value = each.partition("=")
+            yield name.strip(), value.strip()
 
 
 def make_cookie(secret: str, login: Login) -> str:

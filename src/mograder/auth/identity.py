@@ -24,7 +24,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
-from mograder.auth.cookies import Login, new_login_id, read_cookie
+from mograder.auth.cookies import Login, cookies_in, new_login_id, read_cookie
 from mograder.auth.roles import Role
 from mograder.auth.tokens import verify_metrics_token, verify_token
 from mograder.core.clock import Clock
@@ -221,16 +221,14 @@ class Authenticator:
             raise _unknown_host(f"believes {self._policy.trusted_header}")
         return Username.claimed(text) if text else ""
 
-    def _login(self, values: Sequence[bytes]) -> Login | None:
+    def _login(self, values: Sequence[str]) -> Login | None:
         if not values:
             return None
         if len(values) > 1:
             raise InvalidInput(
                 "The request has two login cookies.", hint="Delete this site's cookies."
             )
-        login = read_cookie(
-            self._policy.secret, values[0].decode("ascii", "replace"), self._clock.now()
-        )
+        login = read_cookie(self._policy.secret, values[0], self._clock.now())
         if login is None or login.epoch != self._revocations.epoch(login.username):
             return None
         if login.login_id.startswith(_DEV_LOGIN) and not self._policy.dev:
@@ -274,20 +272,19 @@ def _unknown_host(what: str) -> InvalidInput:
 
 @dataclass(slots=True)
 class _Credentials:
-    """The credentials of one request, collected in one pass over its headers."""
+    """The credentials of one request."""
 
-    logins: list[bytes]
+    logins: list[str]
     named: list[bytes]
     bearer: bytes | None
 
     @classmethod
     def of(cls, headers: Headers, trusted_header: bytes, cookie: str) -> _Credentials:
-        found = cls([], [], None)
+        logins = [value for name, value in cookies_in(headers) if name == cookie]
+        found = cls(logins, [], None)
         authorizations = 0
         for name, value in headers:
-            if name == b"cookie":
-                found.logins += _cookies(value, cookie.encode("latin-1"))
-            elif name == b"authorization":
+            if name == b"authorization":
                 authorizations += 1
                 found.bearer = _bearer(value)
             elif name == trusted_header:
@@ -295,13 +292,6 @@ class _Credentials:
         if authorizations > 1:
             raise InvalidInput("The request has two Authorization headers.")
         return found
-
-
-def _cookies(header: bytes, wanted: bytes) -> list[bytes]:
-    if wanted not in header:
-        return []
-    pairs = (each.partition(b"=") for each in header.split(b";"))
-    return [value.strip() for name, _, value in pairs if name.strip() == wanted]
 
 
 def _bearer(value: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
 
+from mograder.auth.cookies import cookies_in
 from mograder.auth.csrf import browser_marks, same_origin
 from mograder.auth.login_links import LINK_LIFE, hash_code, make_code
 from mograder.core.clock import Clock
@@ -82,7 +83,8 @@ class BrowserAccess:
         """Whether this browser has used a link."""
         if self.everybody:
             return True
-        values = _cookies(scope, self.cookie)
+        pairs = cookies_in(scope["headers"])
+        values = [value for name, value in pairs if name == self.cookie]
         return len(values) == 1 and hash_code(values[0]) in self._known
 
     async def admit(self, request: Request, _: list[Header]) -> Response | None:
@@ -134,16 +136,6 @@ def _hosts(port: int) -> frozenset[str]:
     names = ("127.0.0.1", "localhost", "[::1]")
     bare = names if port == 80 else ()
     return frozenset({*(f"{name}:{port}" for name in names), *bare})
-
-
-def _cookies(scope: Scope, name: str) -> list[str]:
-    pairs = (
-        each.partition("=")
-        for key, value in scope["headers"]
-        if key == b"cookie"
-        for each in value.decode("latin-1").split(";")
-    )
-    return [value.strip() for key, _, value in pairs if key.strip() == name]
 
 
 def cookie_header(name: str, value: str) -> str:
