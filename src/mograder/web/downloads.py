@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 def attachment(filename: str) -> str:
     """Return the Content-Disposition of a file to be saved under this name."""
-    quoted = quote(filename, safe="")
+    quoted = quote(filename, safe="", errors="replace")
     shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
     return f"attachment; {shown}"
 

@@ -32,8 +32,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 class PageApp(Protocol):
     """The part of an app that its pages need.
 
-    ``title`` is the course's, ``program`` the app's name in a sentence; ``packs`` is whether its
-    responses are gzipped for clients that accept that.
+    ``title`` is the course's, ``program`` the app's name in a sentence.
     """
 
     @property
@@ -44,9 +43,6 @@ class PageApp(Protocol):
 
     @property
     def program(self) -> str: ...
-
-    @property
-    def packs(self) -> bool: ...
 
     def page_values(self, request: Request) -> Mapping[str, object]:
         """Return further values for the templates of all pages: ``viewer``, a Viewer or None."""
@@ -88,8 +84,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         **app.page_values(request),
         **values,
     )
-    answer = HTMLResponse(html, status)
-    return _packed(request, answer) if app.packs else answer
+    return _packed(request, HTMLResponse(html, status))
 
 
 def problem_page(
@@ -151,10 +146,8 @@ def send_static(request: Request, found: StaticFile, *, unchanging: bool) -> Res
     headers = {
         "Content-Type": found.media_type,
         "Cache-Control": _FOR_EVER if unchanging else "no-cache",
+        "Vary": "Accept-Encoding",
     }
-    if not page_app(request).packs:
-        return Response(found.body, headers=headers)
-    headers["Vary"] = "Accept-Encoding"
     if takes_gzip(request):
         return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"})
     return Response(found.body, headers=headers)

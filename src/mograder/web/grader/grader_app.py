@@ -51,7 +51,6 @@ class GraderApp:
     book: SharedGradebook
     access: Access
     program: ClassVar[str] = "grader"
-    packs: ClassVar[bool] = False
 
     def page_values(self, request: Request) -> dict[str, object]:
         """Return the values for every page: the person who marks."""

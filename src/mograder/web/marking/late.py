@@ -37,7 +37,7 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import outcome, page, with_outcome
-from mograder.web.request_body import MEGABYTE, read_form, receive
+from mograder.web.request_body import MEGABYTE, closing, read_form, receive
 from mograder.web.templating import path_segment
 
 _LARGEST_CSV = MEGABYTE
@@ -111,13 +111,11 @@ async def _fields(request: Request) -> Mapping[str, str]:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await read_form(request, _LARGEST_FORM)
     form = await receive(request, _LARGEST_CSV, 1, field="file")
-    try:
+    async with closing(form):
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise InvalidInput("Choose a CSV file.")
         return {"action": "csv", "csv": (await file.read()).decode("utf-8-sig", "replace")}
-    finally:
-        await form.close()
 
 
 def _values(marking: MarkingApp, name: str) -> dict[str, Any]:

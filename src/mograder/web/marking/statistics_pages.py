@@ -18,7 +18,7 @@ from mograder.grading.statistics.item_statistics import (
     ItemStatistics,
     csv_rows,
 )
-from mograder.web.downloads import attachment
+from mograder.web.downloads import saved_file
 from mograder.web.marking.context import CurrentMarking, MarkingApp
 from mograder.web.marking.release_pages import demand_assignment
 from mograder.web.marking.reports import stamp_of, working_page
@@ -73,11 +73,7 @@ async def statistics_csv(a: str, request: Request, marking: CurrentMarking) -> R
     found = await to_thread.run_sync(_compute, marking, a)
     head, *rows = csv_rows(found)
     await marking.record(request, "statistics", a)
-    return Response(
-        write_table(head, rows),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": attachment(f"{a}-statistics.csv")},
-    )
+    return saved_file(write_table(head, rows), f"{a}-statistics.csv", "text/csv; charset=utf-8")
 
 
 def bars(marks: Distribution) -> Iterator[Bar]:

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import PACKED
+from mograder.web import pages
 from mograder.web.context import RequestContext, context_of
 from mograder.web.headers import nameable
 from mograder.web.server.access import RequestInfo
@@ -107,12 +108,9 @@ def send_static(info: RequestInfo) -> Response:
     found = static.by_name.get(info.names["file"])
     if found is None or info.names["version"] != static.version:
         raise NotFound("Not found")
-    about = {"Cache-Control": _FOR_EVER, "X-Content-Type-Options": "nosniff"}
-    about["Content-Encoding"], about["Vary"] = "gzip", "Accept-Encoding"
-    if "gzip" not in info.request.headers.get("accept-encoding", ""):
-        del about["Content-Encoding"]
-        return Response(found.body, media_type=found.media_type, headers=about)
-    return Response(found.packed, media_type=found.media_type, headers=about)
+    answer = pages.send_static(info.request, found, unchanging=True)
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer
 
 
 def frame_policy(context: RequestContext) -> str:

@@ -39,7 +39,6 @@ class StudentApp:
     work: Work
     clock: Clock
     program: ClassVar[str] = "dashboard"
-    packs: ClassVar[bool] = False
 
     def page_values(self, _: Request) -> dict[str, object]:
         """Return the values for every page: the person who is signed in, and the server."""

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import NotFound
 from mograder.web import pages
 from mograder.web.context import request_context
+from mograder.web.downloads import saved_file
 from mograder.web.headers import content_security_policy
 from mograder.web.pages import outcome, page
 from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
@@ -210,12 +211,6 @@ async def _document(request: Request) -> tuple[Path, bytes]:
 
 
 def _attached(content: bytes, name: str, kind: str) -> Response:
-    plain = "".join(
-        each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in name
-    )
-    headers = {
-        "Content-Type": kind,
-        "Content-Disposition": f'attachment; filename="{plain}"',
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    return Response(content, headers=headers)
+    answer = saved_file(content, name, kind)
+    answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    return answer

@@ -77,7 +77,6 @@ class HubApp(Parts):
     on_marks: list[Callable[[], None]] = field(default_factory=list)
     """Called when marks may have changed."""
     program: ClassVar[str] = "hub"
-    packs: ClassVar[bool] = True
 
     def marks_changed(self) -> None:
         """Tell the features that want to know."""
