@@ -9,25 +9,22 @@ names the one that it replaces, so that a newer one, from elsewhere, is never ov
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.filesystem.files import atomic_write
-from mograder.store.filesystem.records import locked, make_directories
+from mograder.store.filesystem.records import locked_directory, make_directories
 
 DRAFTS = Path(".mograder") / "drafts"
 DRAFT_LIMIT = 4 * 1024 * 1024
 """Bytes of one draft."""
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _log = get_logger(__name__)
 
 
@@ -95,7 +92,7 @@ class Drafts:
         """
         place = self._file(user, item)
         make_directories(place.parent, disk=self._disk)
-        with closing_fd(os.open(place.parent, _DIRECTORY)) as directory, locked(directory):
+        with locked_directory(place.parent, disk=self._disk):
             current = self.find(user, item)
             if current is not None and current.text == text:
                 return current
