@@ -214,8 +214,7 @@ def _read(path: str, directory: int, limit: int) -> bytes | None:
     """Return a regular file's bytes: None without one, empty if larger than ``limit`` bytes."""
     if _regular(path, directory) is None:
         return None
-    flags = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
-    with os.fdopen(os.open(path, flags, dir_fd=directory), "rb") as file:
+    with open_file(directory, path) as file:
         content = file.read(limit + 1)
     return content if len(content) <= limit else b""
 
