@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import stat
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ import pytest
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions.submissions import Submissions
-from tests.support.fake_disks import FailingDisk, Unplugged
 from tests.support.hub_app import Hub, hub
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder
 from tests.support.notebooks import notebook
@@ -121,16 +119,3 @@ def test_there_is_an_end_to_submissions(tmp_path: Path) -> None:
     submissions.add(Username.parse("bob"), A1, b"", NOW)
     with pytest.raises(InvalidInput):
         submissions.add(Username.parse("bob_20260310T200800-1"), A1, b"", NOW)
-
-
-@pytest.mark.parametrize("calls", range(8))
-def test_a_disk_that_fails_at_any_call_loses_no_earlier_submission(
-    tmp_path: Path, calls: int
-) -> None:
-    Submissions(tmp_path).add(ALICE, A1, b"old", NOW)
-    with contextlib.suppress(Unplugged):
-        Submissions(tmp_path, disk=FailingDisk(calls)).add(ALICE, A1, b"new", NOW)
-    place = tmp_path / "A1"
-    assert (place / "alice_20260310T200800.py").read_bytes() == b"old"
-    assert (place / "alice.py").read_bytes() in (b"old", b"new")
-    assert [path for path in place.iterdir() if path.name.startswith(".")] == []

@@ -20,7 +20,6 @@ from mograder.core.names import ItemName, Username
 from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.releases.releases import ItemKind, Release, Releases
-from tests.support.fake_disks import FailingDisk, Unplugged, WatchedDisk
 from tests.support.threads import at_once
 
 ALICE = Username.parse("alice")
@@ -159,34 +158,6 @@ def test_a_marker_that_is_a_link_is_replaced_and_not_followed(
     workspaces.ensure(ALICE, release)
     assert victim.read_bytes() == b"untouched"
     assert victim.stat().st_mtime_ns == 1
-
-
-def test_a_crash_at_any_moment_is_mended_by_the_next_visit(
-    tmp_path: Path, root: Path, release: Release
-) -> None:
-    root.mkdir()
-    watched = WatchedDisk(root, tmp_path / "album", FailingDisk(1000))
-    Workspaces(root, disk=watched).ensure(ALICE, release)
-    whole = content(root)
-    assert watched.pictures
-    for picture in watched.pictures:
-        spaces = Workspaces(picture)
-        directory = spaces.ensure(ALICE, release)
-        assert {f"alice/A1/{name}": data for name, data in content(directory).items()} == whole
-        assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
-
-
-def test_a_disk_that_fails_leaves_no_half_notebook(root: Path, release: Release) -> None:
-    for calls in range(12):
-        spaces = Workspaces(root, disk=FailingDisk(calls))
-        try:
-            spaces.ensure(ALICE, release)
-        except Unplugged:
-            assert not spaces.has_copy(ALICE, A1) or (
-                spaces.notebook(ALICE, A1).read_bytes() == FILES["A1.py"]
-            )
-    Workspaces(root).ensure(ALICE, release)
-    assert Workspaces(root).notebook(ALICE, A1).read_bytes() == FILES["A1.py"]
 
 
 def test_a_copy_made_while_the_release_is_replaced_is_of_one_release(

@@ -24,7 +24,7 @@ from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Limits, Release, Releases
 from tests.support.clock import ManualClock
-from tests.support.fake_disks import FailingDisk, OldDisk, ShareDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import OldDisk, ShareDisk
 from tests.support.threads import at_once
 
 A1 = ItemName.parse("A1")
@@ -310,38 +310,6 @@ def test_an_upload_that_ended_takes_no_more(releases: Releases) -> None:
         staged.commit(ItemKind.ASSIGNMENT)
         with pytest.raises(Conflict):
             staged.add("late.csv", io.BytesIO(b""))
-
-
-@DISKS
-def test_a_crash_at_any_moment_leaves_the_old_release_or_the_new(
-    tmp_path: Path, root: Path, disk: Disk
-) -> None:
-    old = {"A1.py": b"old", "old.csv": b"old", "both.csv": b"old"}
-    new = {"A1.py": b"new", "new.csv": b"new", "both.csv": b"new"}
-    publish(Releases(root), old)
-    watched = WatchedDisk(root, tmp_path / "album", disk)
-    publish(Releases(root, disk=watched), new)
-    seen = []
-    for picture in watched.pictures:
-        release = Releases(picture).get(A1)
-        assert release is not None
-        content = {name: (release.directory / name).read_bytes() for name in release.files}
-        assert content in (old, new)
-        seen.append(content == new)
-    assert seen == sorted(seen), "once new, never old again"
-    assert {False, True} == set(seen)
-
-
-@pytest.mark.parametrize("calls", range(9))
-def test_a_disk_that_fails_leaves_the_old_release_or_the_new(root: Path, calls: int) -> None:
-    publish(Releases(root), {"A1.py": b"old"})
-    releases = Releases(root, disk=FailingDisk(calls))
-    try:
-        release: Release | None = publish(releases, {"A1.py": b"new"})
-    except Unplugged:
-        release = releases.get(A1)
-    assert release is not None
-    assert release.notebook.read_bytes() in (b"old", b"new")
 
 
 def test_what_a_crash_left_is_swept_when_it_is_old_and_not_before(root: Path) -> None:
