@@ -11,8 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mograder.core.errors import MograderError
 from mograder.store.database.database import writing
-from mograder.store.hub.audit_rotation import rotate_audit
-from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_state import HubState, rotate_audit
 from mograder.store.hub.hub_tables import AuditRow, audit
 
 NOW = datetime.now(UTC)

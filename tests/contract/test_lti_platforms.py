@@ -11,9 +11,8 @@ from sqlalchemy import Engine, select
 from mograder.auth.jose import KeySet, verify
 from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.database.database import reading
-from mograder.store.external.external_tables import lti_keys
-from mograder.store.external.lti_platforms import Keys, Link, Links, Platforms
-from mograder.store.external.lti_presence import has_platforms
+from mograder.store.external.external_tables import has_platforms, lti_keys
+from mograder.store.external.lti_platforms import LONGEST_USE, Keys, Link, Links, Platforms
 from tests.support.hub_app import SECRET
 from tests.support.lti_tokens import NOW, OTHER, PLATFORM
 
@@ -89,6 +88,13 @@ def test_a_key_stays_published_for_thirty_days_after_it_was_replaced(engine: Eng
     assert published(31) == {second.kid}
     keys.rotate(NOW + timedelta(days=40))
     assert first.kid not in {each.kid for each in keys.facts()}
+
+
+def test_a_key_signs_for_a_year(engine: Engine) -> None:
+    keys, end = Keys(engine, SECRET), NOW + LONGEST_USE
+    first = keys.current(NOW).kid
+    assert keys.current(end - timedelta(seconds=1)).kid == first
+    assert keys.current(end).kid != first
 
 
 def test_another_process_signs_with_the_same_key_until_one_of_them_rotates(engine: Engine) -> None:

@@ -26,7 +26,7 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url
 from mograder.store.database.database import awaits_upgrade, database_url
 from mograder.store.external.lti_platforms import Keys, Platforms
-from mograder.store.hub.existing_database import existing_state
+from mograder.store.hub.hub_state import existing_state
 
 _log = get_logger(__name__)
 

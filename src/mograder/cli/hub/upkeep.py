@@ -22,7 +22,7 @@ from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.settings import LoadedSettings
 from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.environments.pruning import Pruned
-from mograder.store.hub.audit_rotation import rotate_audit as rotate
+from mograder.store.hub.hub_state import rotate_audit as rotate
 from mograder.store.hub.hub_tables import AuditRow
 
 

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.store.database.database import awaits_upgrade, database_url
-from mograder.store.hub.existing_database import existing_state
-from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_state import HubState, existing_state
 
 
 def open_hub_state(loaded: LoadedSettings) -> AbstractContextManager[HubState | None]:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
-from mograder.store.copies.copy_state import CopyState
 from mograder.store.filesystem.untrusted_dir import FileInfo, UntrustedDir, moment_of
 
 _MOST_PEOPLE = 20_000
 _MOST_ITEMS = 200
+
+
+class CopyState(StrEnum):
+    """The state of a copy, in the words of the page (compatibility-0.3.16.md 2.4)."""
+
+    DOWNLOADED = "downloaded"
+    EDITED = "edited"
+    EXPORTED = "exported"
+    SUBMITTED = "submitted"
 
 
 @dataclass(frozen=True, slots=True)

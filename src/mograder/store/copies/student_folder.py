@@ -32,7 +32,7 @@ from mograder.core.names import FileName, ItemName
 from mograder.core.portable_names import local_name, server_name
 from mograder.core.system import SYSTEM
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyState
 from mograder.store.filesystem.files import (
     atomic_write,
     exchange_or_rename,

@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,18 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
             connection.execution_options(**{_FLEETING: True})
         with connection.begin():
             yield connection
+
+
+def database_now(connection: Connection) -> datetime:
+    """Return the time by which leases are judged: the server's, which all hubs share.
+
+    For SQLite it is this machine's. On PostgreSQL it is the time of this statement, not of the
+    transaction's begin.
+    """
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now.astimezone(UTC)
 
 
 def add_row(connection: Connection, table: Table, **values: object) -> int:

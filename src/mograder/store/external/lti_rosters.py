@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Engine,
     Row,
@@ -20,63 +19,15 @@ from sqlalchemy import (
     update,
 )
 
-from mograder.core.errors import Conflict
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import NAME, TEXT, Line, table_of, values_of
-from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
+from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.row_tables import values_of
+from mograder.store.external.external_tables import COURSE, lti_members, lti_rosters
+from mograder.store.external.external_tables import Course as Course
+from mograder.store.external.external_tables import Roster as Roster
 from mograder.store.hub.hub_state import bounded
-from mograder.store.hub.hub_tables import metadata
 
 _NAME, _TEXT = 200, 1000
 _ROLE, _MOST_ROLES = re.compile(r"[!-~]{1,90}"), 10
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """A course of a platform; ``context`` is the course's id there."""
-
-    issuer: str
-    client_id: str
-    context: str
-
-
-@dataclass(frozen=True, slots=True)
-class Roster:
-    """Where a course's members are read, and how it went.
-
-    ``read_at`` is the begin of the last complete reading, ``error`` why a later one failed.
-    """
-
-    issuer: Address
-    client_id: Id
-    context: Id
-    memberships_url: Line
-    read_at: datetime | None = None
-    tried_at: datetime | None = None
-    error: Line = ""
-
-    @property
-    def course(self) -> Course:
-        """The course of a platform whose members these are."""
-        return Course(self.issuer, self.client_id, self.context)
-
-
-_COURSE = ("issuer", "client_id", "context")
-
-lti_rosters = table_of("lti_rosters", metadata, Roster, _COURSE, error="")
-
-lti_members = Table(
-    "lti_members",
-    metadata,
-    Column("issuer", ADDRESS, primary_key=True),
-    Column("client_id", ID, primary_key=True),
-    Column("context", ID, primary_key=True),
-    Column("subject", ID, primary_key=True),
-    Column("username", NAME, nullable=False),
-    Column("display_name", NAME, nullable=False),
-    Column("roles", TEXT, nullable=False),
-)
-"""The members of the last complete reading; ``username`` is empty if the platform tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +50,13 @@ class LtiRosters:
         """Keep where a course's members are read, as a launch has told it."""
         if len(memberships_url) > _TEXT:
             return
-        c, which = lti_rosters.c, _of(lti_rosters, course)
-        changed = update(lti_rosters).where(which, c.memberships_url != memberships_url)
-        row = values_of(course) | {"memberships_url": memberships_url}
+        url = select(lti_rosters.c.memberships_url).where(_of(lti_rosters, course))
         with reading(self._engine) as connection:
-            known = connection.execute(select(c.memberships_url).where(which)).scalar_one_or_none()
-        if known == memberships_url:
-            return
-        try:
+            known = connection.execute(url).scalar_one_or_none()
+        if known != memberships_url:
+            row = {**values_of(course), "memberships_url": memberships_url, "tried_at": None}
             with writing(self._engine) as connection:
-                if known is None:
-                    connection.execute(insert(lti_rosters).values(row))
-                else:
-                    connection.execute(
-                        changed.values(memberships_url=memberships_url, tried_at=None)
-                    )
-        except Conflict:
-            return  # another launch has done the same
+                connection.execute(upsert(connection, lti_rosters, row), row)
 
     def all(self) -> tuple[Roster, ...]:
         with reading(self._engine) as connection:
@@ -163,7 +104,7 @@ class LtiRosters:
 
 
 def _of(table: Table, course: Course) -> ColumnElement[bool]:
-    return and_(*(table.c[name] == getattr(course, name) for name in _COURSE))
+    return and_(*(table.c[name] == getattr(course, name) for name in COURSE))
 
 
 def _member_values(member: RosterMember) -> dict[str, object]:

@@ -11,21 +11,14 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from itertools import groupby
-from typing import Annotated
 
 from sqlalchemy import (
-    Column,
     Connection,
     Engine,
-    Float,
-    Index,
-    UniqueConstraint,
     bindparam,
     case,
     delete,
-    false,
     func,
     insert,
     select,
@@ -35,18 +28,12 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import (
-    HASH,
-    TEXT,
-    Hash,
-    Line,
-    Name,
-    table_of,
-    values_of,
-)
-from mograder.store.external.external_tables import Address, Id, lti_links
+from mograder.store.database.row_tables import values_of
+from mograder.store.external.external_tables import PlatformKey as PlatformKey
+from mograder.store.external.external_tables import ScoreRow as ScoreRow
+from mograder.store.external.external_tables import ScoreState as ScoreState
+from mograder.store.external.external_tables import lti_links, lti_scores
 from mograder.store.hub.hub_state import bounded
-from mograder.store.hub.hub_tables import metadata
 
 _NAME, _TEXT = 200, 1000
 _MOST_OURS = 20
@@ -56,27 +43,6 @@ LOOK_EVERY = timedelta(hours=1)
 """How often a grade item is read for marks that were seen there or changed there."""
 LOOK_FOR_GONE_EVERY = timedelta(days=1)
 """How often one that does not exist is asked for: a proxy may have said so."""
-
-PlatformKey = tuple[str, str]
-"""A platform's issuer and client id."""
-
-
-class ScoreState(StrEnum):
-    """What became of a mark."""
-
-    WAITING = "waiting"
-    TAKEN = "taken"
-    """The platform answered that it took it; whether it is there has not been read yet."""
-    SENT = "sent"
-    """It was seen at the platform."""
-    REFUSED = "refused"
-    """The platform does not take it; tried again only when the mark changes, or on request."""
-    CHANGED = "changed"
-    """The platform has another mark, or none, and keeps that."""
-    GONE = "gone"
-    """Its activity or grade item does not exist any more."""
-    STOPPED = "stopped"
-    """It is no longer due, and was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,62 +74,6 @@ class DueScore:
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreRow:
-    """A mark in the queue.
-
-    ``stamp`` is the time sent with the mark, in whole seconds: of the present mark, or of the one
-    before while it was never tried. A process takes a row by moving ``next_at`` ahead, which also
-    is the time of the next try. ``ours`` are the marks of this hub that may be at the platform, as
-    parts of the maximum; with ``overwrite``, any other mark there is replaced, too.
-    """
-
-    number: int
-    issuer: Address
-    client_id: Id
-    lineitem: Line
-    subject: Id
-    username: Name
-    item: Name
-    given: float | None
-    maximum: float
-    comment: str
-    digest: Hash
-    state: ScoreState
-    detail: Line
-    tries: int
-    next_at: datetime
-    stamp: datetime | None
-    sent_at: datetime | None
-    ours: Annotated[tuple[float | None, ...], TEXT]
-    overwrite: bool
-
-    @property
-    def platform(self) -> PlatformKey:
-        """The platform of the grade item."""
-        return self.issuer, self.client_id
-
-    @property
-    def part(self) -> float | None:
-        """The mark as part of the maximum; None where the mark is erased."""
-        return None if self.given is None else self.given / self.maximum
-
-
-lti_scores = table_of(
-    "lti_scores",
-    metadata,
-    ScoreRow,
-    ("number",),
-    Column("maximum", Float),
-    Column("sent_digest", HASH, nullable=False, server_default=""),  # not used any more
-    UniqueConstraint("lineitem", "subject"),
-    Index(None, "item"),
-    Index(None, "state", "next_at"),
-    detail="",
-    tries="0",
-    ours="[]",
-    overwrite=false(),
-)
 _ROWS = select(*(lti_scores.c[each.name] for each in fields(ScoreRow)))
 
 _LOOKED_AT = (ScoreState.TAKEN, ScoreState.SENT, ScoreState.CHANGED, ScoreState.GONE)

@@ -21,9 +21,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
-from mograder.store.database.database import lone_connection, reading, upsert, writing
+from mograder.store.database.database import database_now, lone_connection, reading, upsert, writing
 from mograder.store.database.database_errors import in_words
-from mograder.store.database.database_time import database_now
 from mograder.store.hub.hub_tables import metadata
 
 RELEASE_SECONDS = 10

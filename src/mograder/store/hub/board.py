@@ -158,17 +158,14 @@ class Board:
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
-        c, values = help_requests.c, values_of(request)
+        c = help_requests.c
         place = (c.item == request.item, c.username == request.username)
         try:
             with writing(self._engine) as connection:
                 stale = c.asked_at <= request.asked_at - _HELP_KEPT
                 connection.execute(delete(help_requests).where(*place, stale))
-                known = select(c.item).where(*place)
-                if connection.execute(known).one_or_none() is not None:
-                    return False
-                connection.execute(insert(help_requests).values(values))
-        except Conflict:  # asked at another hub at the same moment
+                connection.execute(insert(help_requests), values_of(request))
+        except Conflict:
             return False
         return True
 

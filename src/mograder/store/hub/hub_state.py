@@ -8,24 +8,31 @@ and their capabilities, so their rows are written without waiting for the disk (
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 
 from sqlalchemy import (
     Connection,
-    Delete,
     Engine,
     bindparam,
     delete,
     insert,
     select,
+    text,
     update,
 )
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.database import (
+    open_engine,
+    reading,
+    schema_version,
+    sqlite_file,
+    upsert,
+    writing,
+)
 from mograder.store.database.row_tables import values_of
 from mograder.store.hub.hub_tables import (
     AuditRow,
@@ -79,16 +86,17 @@ class HubState:
             slot = _slot(connection, username)
         if slot is not None:
             return slot
+        last = select(counters.c.value).where(counters.c.name == _SLOTS)
         with writing(self._engine) as connection:
-            following = _lock_users(connection) + 1
+            # The counter's row is locked first: another writer may have given this user a number.
+            following: int = connection.execute(last.with_for_update()).scalar_one() + 1
             slot = _slot(connection, username)
             if slot is not None:
                 return slot
             changed = update(counters).where(counters.c.name == _SLOTS).values(value=following)
             connection.execute(changed)
-            given = update(users).where(users.c.username == username).values(slot=following)
-            if not connection.execute(given).rowcount:
-                connection.execute(insert(users).values(username=username, slot=following))
+            values = {"username": username, "slot": following}
+            connection.execute(upsert(connection, users, values), values)
         return following
 
     def knows(self, username: str) -> bool:
@@ -125,15 +133,9 @@ class HubState:
         """Revoke all tokens, logins and unused links of a user; return the new epoch."""
         with writing(self._engine) as connection:
             connection.execute(delete(links).where(links.c.username == username))
-            _lock_users(connection)
-            _upsert_user(connection, username)
-            bumped = (
-                update(users)
-                .where(users.c.username == username)
-                .values(epoch=users.c.epoch + 1)
-                .returning(users.c.epoch)
-            )
-            epoch: int = connection.execute(bumped).scalar_one()
+            values = {"username": username, "epoch": 1}
+            bumped = upsert(connection, users, values, epoch=users.c.epoch + 1)
+            epoch: int = connection.execute(bumped.returning(users.c.epoch), values).scalar_one()
             return epoch
 
     def calendar_turn(self, username: str) -> int:
@@ -243,8 +245,10 @@ class HubState:
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:
         """Remove the ending of this user, item and mode, since a new session has started."""
+        c = endings.c
+        gone = delete(endings).where(c.username == username, c.item == item, c.mode == mode)
         with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_ending_of(username, item, mode))
+            connection.execute(gone)
 
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
         """Return the endings at or after ``since``, the oldest first."""
@@ -332,28 +336,75 @@ def _slot(connection: Connection, username: str) -> int | None:
     return connection.execute(_SLOT_OF, {"which": username}).scalar_one_or_none()
 
 
-def _lock_users(connection: Connection) -> int:
-    """Serialise changes of users by locking the counter's row; return the highest slot assigned.
-
-    The caller must read the user's row again, since another writer may have changed it.
-    """
-    locked = select(counters.c.value).where(counters.c.name == _SLOTS).with_for_update()
-    last: int = connection.execute(locked).scalar_one()
-    return last
-
-
-def _upsert_user(connection: Connection, username: str) -> None:
-    known = select(users.c.username).where(users.c.username == username)
-    if connection.execute(known).one_or_none() is None:
-        connection.execute(insert(users).values(username=username))
-
-
-def _ending_of(username: str, item: str, mode: str) -> Delete:
-    c = endings.c
-    return delete(endings).where(c.username == username, c.item == item, c.mode == mode)
-
-
 def bounded(text: str, length: int) -> str:
     """Return a text without lone surrogates and NUL (PostgreSQL refuses both), truncated."""
     clean = text.encode("utf-8", "replace").decode().replace("\0", "�")
     return clean if len(clean) <= length else clean[: length - 1] + "…"
+
+
+@contextlib.contextmanager
+def existing_state(url: str) -> Iterator[HubState | None]:
+    """Open the database of a URL; None if no hub has run on it.
+
+    It is never created here, since it would have the wrong owner or directory.
+    """
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        yield None
+        return
+    engine = open_engine(url)
+    try:
+        yield None if schema_version(engine) is None else HubState(engine)
+    finally:
+        engine.dispose()
+
+
+_ROTATED_AT_ONCE = 10_000
+
+
+def rotate_audit(
+    engine: Engine, before: datetime, keep: Callable[[Sequence[AuditRow]], None]
+) -> int:
+    """Pass lines older than ``before`` to ``keep``, then remove them; return their number.
+
+    A call handles at most 10,000 lines: call again until it returns 0. If ``keep`` raises, all
+    lines stay.
+    """
+    with writing(engine) as connection:
+        wanted = (
+            select(audit)
+            .where(audit.c.at < before)
+            .order_by(audit.c.number)
+            .limit(_ROTATED_AT_ONCE)
+        )
+        rows = [AuditRow(*row) for row in connection.execute(wanted)]
+        if not rows:
+            return 0
+        keep(rows)
+        numbers = [row.number for row in rows]
+        with _unguarded(connection):
+            gone = audit.c.number.between(min(numbers), max(numbers)) & (audit.c.at < before)
+            connection.execute(delete(audit).where(gone))
+    return len(rows)
+
+
+@contextlib.contextmanager
+def _unguarded(connection: Connection) -> Iterator[None]:
+    """Disable the triggers of the audit log, which refuse to change or remove a line.
+
+    In this transaction only: other connections never see them missing.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_only_grows"))
+        yield
+        connection.execute(text("ALTER TABLE audit ENABLE TRIGGER audit_only_grows"))
+        return
+    wanted = text(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
+    )
+    guards = connection.execute(wanted).all()
+    for name, _ in guards:
+        connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
+    yield
+    for _, statement in guards:
+        connection.exec_driver_sql(statement)

@@ -20,8 +20,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict
-from mograder.store.database.database import reading, writing
-from mograder.store.database.database_time import database_now
+from mograder.store.database.database import database_now, reading, writing
 from mograder.store.database.row_tables import Hash, Name, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mograder.store.copies import update_tables
 from mograder.store.database.migrating import run
-from mograder.store.external import external_people, external_tables, lti_rosters, lti_scores
+from mograder.store.external import external_people, external_tables
 from mograder.store.hub import (
     active_hub,
     board,
@@ -24,8 +24,6 @@ _TABLES = (
     external_tables.lti_platforms,
     grading_jobs.grading_jobs,
     letters.letters,
-    lti_rosters.lti_rosters,
-    lti_scores.lti_scores,
     nodes.nodes,
     update_tables.update_offers,
     validation_results.results,

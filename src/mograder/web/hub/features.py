@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from mograder.store.external.lti_presence import has_platforms
+from mograder.store.external.external_tables import has_platforms
 from mograder.web.hub.board import board, class_board, help_requests
 from mograder.web.hub.copies import (
     checked_work,

@@ -11,8 +11,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
 from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.external_tables import has_platforms
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
-from mograder.store.external.lti_presence import has_platforms
 from mograder.store.hub.hub_state import HubState
 from tests.support.command_line import cli
 

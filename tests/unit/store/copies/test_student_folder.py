@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyState
 from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder
 
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)

@@ -5,29 +5,23 @@ See compatibility-0.3.16.md 2.4, 2.8; B57, B117.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
-from mograder.store.copies.copy_facts import CopyListing
-from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyListing, CopyState
 from mograder.store.copies.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from tests.support.fake_disks import (
-    FailingDisk,
-    FullDisk,
     OldDisk,
     ShareDisk,
-    Unplugged,
-    WatchedDisk,
 )
 
 ALICE = Username.parse("alice")
@@ -243,46 +237,6 @@ def test_markers_that_are_directories_stop_nobody(
         (directory / marker).mkdir()
     assert spaces.renew(ALICE, release, NOW) is not None
     spaces.mark_exported(ALICE, A1)
-
-
-@pytest.mark.parametrize("calls", range(12))
-def test_a_disk_that_fails_at_any_call_leaves_the_old_or_the_new_copy(
-    root: Path, release: Release, calls: int
-) -> None:
-    directory = started(root, release)
-    spaces = Workspaces(root, disk=FailingDisk(calls))
-    with contextlib.suppress(Unplugged):
-        spaces.renew(ALICE, release, NOW)
-    now = (directory / "A1.py").read_bytes()
-    assert now in (WORK, b"released")
-    kept = directory / KEPT
-    assert now == WORK or kept.read_bytes() == WORK
-
-
-@pytest.mark.parametrize("disk", [Disk, OldDisk])
-def test_a_crash_at_any_moment_leaves_the_work_under_a_name(
-    tmp_path: Path, root: Path, release: Release, disk: type[Disk]
-) -> None:
-    started(root, release)
-    watched = WatchedDisk(root, tmp_path / "album", disk())
-    Workspaces(root, disk=watched).renew(ALICE, release, NOW)
-    assert len(watched.pictures) > 4
-    for picture in watched.pictures:
-        found = [path.read_bytes() for path in (picture / "alice" / "A1").glob("A1*.py")]
-        assert WORK in found
-        assert (picture / "alice" / "A1" / "A1.py").read_bytes() in (WORK, b"released")
-
-
-@pytest.mark.parametrize("calls", range(3))
-def test_a_full_disk_leaves_the_work_where_it_was(root: Path, release: Release, calls: int) -> None:
-    directory = started(root, release)
-    before = names(directory)
-    spaces = Workspaces(root, disk=FullDisk(calls))
-    with pytest.raises(Busy, match="full"):
-        spaces.upload(ALICE, A1, b"uploaded", NOW)
-    assert (directory / "A1.py").read_bytes() == WORK
-    assert names(directory) == before
-    assert list((root / ".staging").iterdir()) == []
 
 
 def test_a_directory_that_leads_elsewhere_is_refused(

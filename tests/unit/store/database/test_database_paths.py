@@ -15,7 +15,7 @@ from mograder.store.database.database import (
     sqlite_url,
     upgrade,
 )
-from mograder.store.hub.existing_database import existing_state
+from mograder.store.hub.hub_state import existing_state
 
 NAMES = ["Übung 1", "100% course", "%41", "a#b?c", "数学"]
 

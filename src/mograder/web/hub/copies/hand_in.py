@@ -29,8 +29,7 @@ from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.notebook.points import key_of
 from mograder.processes.notebook_calls import compare, find_unanswered
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_facts import CopyFacts
-from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.submissions.history import Submission

@@ -18,8 +18,7 @@ from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.telling import telling, untold_students
-from mograder.store.copies.copy_facts import CopyFacts
-from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.names import ItemName, Username
-from mograder.store.copies.copy_facts import CopyFacts, CopyListing
-from mograder.store.copies.copy_state import CopyState
+from mograder.store.copies.copy_facts import CopyFacts, CopyListing, CopyState
 from mograder.web.hub.core import counts
 from tests.support.clock import ManualClock
 
