@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
-from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.processes import isolated_call
 from mograder.sessions.student_copies import Copies
 from tests.support.hub_app import SECRET, Hub, make_hub
@@ -141,10 +140,10 @@ async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submit
     for each, at in ((notebook, now), (notebook.with_name(".uploaded"), now - 60)):
         os.utime(each, (at, at))
 
-    async def slow(*_: object, **_more: object) -> Tampering:
+    async def slow(*_: object, **_more: object) -> tuple[str, ...]:
         notebook.write_text(OTHER)
         os.utime(notebook, (now + 1, now + 1))
-        return UNTOUCHED
+        return ()
 
     monkeypatch.setattr(Copies, "compare", slow)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
@@ -188,9 +187,9 @@ async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_comp
 ) -> None:
     """With a whole class at the deadline a comparison waits for its turn."""
 
-    async def slow(*_: object, **_more: object) -> Tampering:
+    async def slow(*_: object, **_more: object) -> tuple[str, ...]:
         hub.clock.advance(3 * 86_400)
-        return UNTOUCHED
+        return ()
 
     await begin(hub)
     hub.clock.advance(3600)

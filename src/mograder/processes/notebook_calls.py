@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.cells import parse_cells
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
-from mograder.notebook.integrity.integrity import Tampering, find_tampering
+from mograder.notebook.integrity.integrity import describe_tampering
 from mograder.notebook.integrity.screening import Screening, screen_submission
 from mograder.notebook.integrity.unanswered import unanswered
 from mograder.notebook.merge.cell_merge import Merge, merge
@@ -32,10 +33,10 @@ def screen(
     return Screening(found.denied[:_MOST_FINDINGS], found.unchecked[:_MOST_FINDINGS])
 
 
-def compare(text: str, filename: str, release: str) -> Tampering:
-    """Return which of the release's checks are changed in a notebook."""
+def compare(text: str, filename: str, release: str) -> tuple[str, ...]:
+    """Return what a notebook has changed of its release, in words for graders."""
     check_notebook(text, filename)
-    return find_tampering(text, release, filename)
+    return describe_tampering(parse_cells(text, filename), parse_cells(release, filename))
 
 
 def find_unanswered(text: str, filename: str, release: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
 from mograder.notebook.header_edit import ensure_kind, read_key, set_keys
 from mograder.notebook.integrity.denied_code import scan
-from mograder.notebook.integrity.integrity import check_integrity, find_tampering
+from mograder.notebook.integrity.integrity import check_integrity
 from mograder.notebook.integrity.screening import screen_source, screen_submission
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.points import cell_hashes, checks_in, marks_of
@@ -26,6 +26,7 @@ from mograder.notebook.source.lectures import mode_by_initial, to_lecture
 from mograder.notebook.source.release import make_release
 from mograder.notebook.source.solution_markers import find_blocks
 from mograder.notebook.syntax import check_notebook
+from mograder.processes.notebook_calls import compare
 from tests.unit.notebook.strategies import (
     PIECES,
     REMARKS,
@@ -101,7 +102,7 @@ def test_no_text_breaks_the_search_for_cells(text: str) -> None:
 def test_no_text_breaks_the_parsers_in_another_way_than_said(text: str, release: str) -> None:
     for each in (text, FRAME.format(text)):
         attempt(partial(check_notebook, each, "x.py"))
-        attempt(partial(find_tampering, each, release, "x.py"))
+        attempt(partial(compare, each, "x.py", release))
         attempt(partial(make_release, each, filename="x.py", assignment="A1"))
         attempt(partial(to_lecture, each, filename="x.py", mode_of=mode_by_initial))
 

@@ -16,7 +16,6 @@ too.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,18 +71,6 @@ class IntegrityReport:
     counted: frozenset[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tampering:
-    """The keys of questions with changed checks, sorted, and whether the marks were changed."""
-
-    checks: tuple[str, ...]
-    marks: bool
-
-
-UNTOUCHED = Tampering((), marks=False)
-"""Nothing was changed, or there is no release to compare with."""
-
-
 def check_integrity(student: str, release: str | None, filename: str) -> IntegrityReport:
     """Compare a student's notebook with its release, or without one with its own hashes.
 
@@ -95,28 +82,13 @@ def check_integrity(student: str, release: str | None, filename: str) -> Integri
     return _by_release(parse_cells(student, filename), parse_cells(release, filename), filename)
 
 
-def find_tampering(student: str, release: str, filename: str) -> Tampering:
-    """Compare the check cells of a notebook with those of its release, by their code.
-
-    The result is for graders: by question, and whether the marks were changed
-    (compatibility-0.3.16.md 2.3, submit). :func:`check_integrity` reports to students, by cell.
-
-    Raises:
-        InvalidInput: One of the texts is not a notebook.
-    """
-    own, released = parse_cells(student, filename), parse_cells(release, filename)
-    ours, theirs = _check_codes(released), _check_codes(own)
-    differing = [*(theirs - ours), *(ours - theirs)]
-    keys = {key_of(label) for code in differing for label, _ in labels_in(code)}
-    return Tampering(tuple(sorted(keys)), _mark_codes(own) != _mark_codes(released))
-
-
 def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, ...]:
     """Return what a notebook has changed of its release, in 0.3.16's words for graders.
 
     They are ``check(Q1)`` for each question with changed, missing or additional check cells,
     ``marks``, and ``cell: modified: …`` or ``cell: missing: …`` with the first line of another
     released cell (compatibility-0.3.16.md 9). Answers, and imports that were added, are no changes.
+    :func:`check_integrity` reports to students, by cell.
     """
     theirs = list(guarded_cells(own))
     fixed = [each for each in guarded_cells(released) if not is_editable(each.cell)]
@@ -306,16 +278,3 @@ def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
         for cell in notebook.cells
         if cell.code.strip() in codes or ((labels := _labels(cell)) and labels <= open_labels)
     )
-
-
-def _check_codes(notebook: NotebookText) -> Counter[str]:
-    """Count the codes of the check cells that students must not change."""
-    return Counter(
-        cell.code.strip()
-        for cell in notebook.cells
-        if not is_editable(cell) and any(labels_in(cell.code))
-    )
-
-
-def _mark_codes(notebook: NotebookText) -> list[str]:
-    return [cell.code.strip() for cell in notebook.cells if is_marks_cell(cell)]

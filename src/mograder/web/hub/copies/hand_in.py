@@ -25,7 +25,6 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_model import Settings
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.integrity.integrity import UNTOUCHED, Tampering
 from mograder.notebook.points import key_of
 from mograder.processes.notebook_calls import compare, find_unanswered
 from mograder.sessions.session import CopyOf
@@ -192,7 +191,7 @@ async def submit(
         now = app.services.clock.now()  # comparing may take long when a whole class hands in
         report("Comparing it with what was handed out")
         release = await to_thread.run_sync(app.items.shown, caller, copy)
-        tampering = await _tampering(app, copy, saved.data, release)
+        changed = await _changed(app, copy, saved.data, release)
         report("Keeping your submission")
         kept = await to_thread.run_sync(_keep, app, caller, copy, saved, now, late)
         await app.audit.record(request, "submit", str(copy))
@@ -205,8 +204,8 @@ async def submit(
         receipt = receipt_of(app.services.secret, copy.item, kept.submission)
         return Submitted(
             submitted_path=str(kept.path),
-            tampered_checks=list(tampering.checks),
-            tampered_marks=tampering.marks,
+            tampered_checks=[each[6:-1] for each in changed if each.startswith("check(")],
+            tampered_marks="marks" in changed,
             late=kept.submission.late,
             receipt=receipt,
         )
@@ -281,15 +280,17 @@ async def _unanswered(
         return ()  # what cannot be compared is handed in all the same
 
 
-async def _tampering(app: HubApp, copy: CopyOf, data: bytes, release: Release | None) -> Tampering:
+async def _changed(
+    app: HubApp, copy: CopyOf, data: bytes, release: Release | None
+) -> tuple[str, ...]:
     """Return the differences from the release; one that cannot be compared is accepted too."""
     if release is None:
-        return UNTOUCHED
+        return ()
     released = await to_thread.run_sync(release.notebook.read_bytes)
     try:
         return await app.copies.compare(compare, copy, data, released)
     except InvalidInput:
-        return Tampering((), marks=True)
+        return ("marks",)
 
 
 def _differs(
