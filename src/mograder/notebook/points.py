@@ -46,15 +46,18 @@ def key_of(label: str) -> str:
     return label.split(":", 1)[0].strip()
 
 
-def checks_in(notebook: NotebookText, *, renamed: bool = False) -> tuple[Check, ...]:
-    """Return the checks of a notebook, in order.
+def checks_in(notebook: NotebookText) -> Iterator[Check]:
+    """Yield the checks of a notebook, in order.
 
-    With ``renamed`` also those called by the name of their import: ``from mograder.runtime import
-    check as plain_check``.
+    Also those called by the name of their import: ``from mograder.runtime import check as
+    plain_check``.
     """
     found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
-    names = tuple(dict.fromkeys(found))[:_MOST_ALIASES] if renamed else ()
-    return tuple(check for cell in notebook.cells for check in _checks(cell, names))
+    names = tuple(dict.fromkeys(found))[:_MOST_ALIASES]
+    for cell in notebook.cells:
+        if cell.kind is not CellKind.UNPARSABLE:
+            for label, line in labels_in(cell.code, names):
+                yield Check(label, cell, cell.line_of(line))
 
 
 def is_marks_cell(cell: Cell) -> bool:
@@ -148,12 +151,6 @@ def _label(prefix: str, literal: str) -> str | None:
 @lru_cache(maxsize=32)
 def _calls_of(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(_CHECK.format(names="|".join(map(re.escape, names))), re.VERBOSE)
-
-
-def _checks(cell: Cell, renamed: tuple[str, ...]) -> Iterator[Check]:
-    if cell.kind is not CellKind.UNPARSABLE:
-        for label, line in labels_in(cell.code, renamed):
-            yield Check(label, cell, cell.line_of(line))
 
 
 def marks_statement(cell: Cell) -> tuple[int, ast.expr | None] | None:

@@ -52,7 +52,7 @@ def released_labels(release: NotebookText) -> tuple[ExpectedLabel, ...]:
         ExpectedLabel(
             each.cell.index, each.line, each.label, each.key, weights.get(each.label, 0.0), True
         )
-        for each in checks_in(release, renamed=True)
+        for each in checks_in(release)
     )
 
 

@@ -153,7 +153,7 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
 
 def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
-    labels = dict.fromkeys(check.label for check in checks_in(released, renamed=True))
+    labels = dict.fromkeys(check.label for check in checks_in(released))
     checks = [_not_run(label, "the notebook cannot be read") for label in labels]
     return with_marks(checks, marks, stated_weights(released))
 
@@ -182,9 +182,9 @@ class _Judging:
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted
         self._places: dict[str, list[tuple[Cell, int]]] = {}
-        for check in checks_in(released or to_run, renamed=True):
+        for check in checks_in(released or to_run):
             self._places[check.label] = []
-        for check in checks_in(to_run, renamed=True):
+        for check in checks_in(to_run):
             if check.cell.index in self._counted and check.label in self._places:
                 self._places[check.label].append((check.cell, check.line))
 

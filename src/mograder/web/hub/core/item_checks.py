@@ -80,6 +80,6 @@ class ItemChecks:
 def _columns(text: str, filename: str) -> tuple[Column, ...]:
     notebook = parse_cells(text, filename)
     marks = marks_of(notebook) or {}
-    labels = dict.fromkeys(each.label for each in checks_in(notebook, renamed=True))
+    labels = dict.fromkeys(each.label for each in checks_in(notebook))
     short = [label for label in labels if 0 < len(label) <= MOST_LABEL]
     return tuple(Column(label, key_of(label) in marks) for label in short[:MOST_CHECKS])
