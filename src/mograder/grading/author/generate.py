@@ -23,7 +23,7 @@ from mograder.grading.author.lecture import (
     missing_files,
     packages,
 )
-from mograder.grading.author.rehearsal import Rehearsed, Subject, Version, interface, rehearse
+from mograder.grading.author.rehearsal import Findings, Subject, Version, interface, rehearse
 from mograder.grading.author.release_checks import (
     advise_release,
     check_names,
@@ -274,10 +274,10 @@ class _Generator:
             lines += [Line(Step.ADVICE, str(each)) for each in found.advice]
         return problems
 
-    async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Rehearsed:
+    async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Findings:
         made, name = runs[0].made, self._item.name
         if made.plan is None or not made.plan.checks:
-            return Rehearsed()
+            return Findings()
         async with self._room:
             told = f"Rehearsing the grading of {runs[0].filename}"
             self._watch.progress(name, told)

@@ -56,52 +56,66 @@ _FIGURES = ("gca(", "gcf(", ".get_fignums(")
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
-    """The author's own solution to judge apart, beside the run of its notebook."""
+class Version:
+    """A source or its release: the text, the name, the files beside it, and its plain run."""
 
-    filename: str
-    plan: GradingPlan
+    text: str
+    name: str
+    folder: Path
     report: RunReport
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """A source and its release to rehearse; ``filename`` is the source's for messages."""
+
+    filename: str
+    plan: GradingPlan
+    source: Version
+    release: Version
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """The mistakes that prevent a release, and advice."""
+    """The mistakes that prevent a release, advice, and what the answers are in words."""
 
     errors: tuple[Finding, ...] = ()
     advice: tuple[Finding, ...] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_solution(solution: Solution, result: JudgingResult) -> Findings:
+def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
     """Return what is wrong if the author's own solution is judged apart from its checks."""
     if result.problem:
         lines = result.problem.splitlines()
         why = " … ".join(dict.fromkeys((lines[0], lines[-1])))
         told = f"the checks could not be judged apart from the answers: {why.rstrip('.')}."
-        finding = Finding(solution.filename, 1, told)
+        finding = Finding(subject.filename, 1, told)
         return Findings(advice=(finding,))
-    found = [*judged_otherwise(solution, result)]
+    found = [*judged_otherwise(subject, result)]
+    advice: list[Finding] = []
+    answers: Mapping[str, str] = {}
     if result.rehearsal is not None:
-        found += unsteady_labels(solution, result.rehearsal)
-    errors = [finding for key, finding in found if _has_marks(solution.plan, key)]
-    advice = [finding for key, finding in found if not _has_marks(solution.plan, key)]
-    if result.rehearsal is not None:
-        advice += junk_passes(solution, result.rehearsal)
-        advice += never_failed(solution, result.rehearsal)
-        advice += _cut_short(solution, result.rehearsal)
-    return Findings(tuple(sorted(set(errors))), tuple(sorted(set(advice))))
+        answers = result.rehearsal.answers
+        found += unsteady_labels(subject, result.rehearsal)
+        advice += junk_passes(subject, result.rehearsal)
+        advice += never_failed(subject, result.rehearsal)
+        advice += _cut_short(subject, result.rehearsal)
+    errors = {finding for key, finding in found if _has_marks(subject.plan, key)}
+    advice += (finding for key, finding in found if not _has_marks(subject.plan, key))
+    return Findings(tuple(sorted(errors)), tuple(sorted(set(advice))), answers)
 
 
-def judge_empty(solution: Solution, release: RunReport, result: JudgingResult) -> Findings:
+def judge_empty(subject: Subject, result: JudgingResult) -> Findings:
     """Return the labels that earn marks for the release, in which nothing is answered.
 
-    ``release`` is the notebook's own run, whose findings are told elsewhere.
+    The findings of the release's own run are told elsewhere.
     """
-    known = {each.label for each in release.checks if each.status != "warn"}
+    known = {each.label for each in subject.release.report.checks if each.status != "warn"}
     errors: list[Finding] = []
     advice: list[Finding] = []
-    for planned, label in _labels(solution.plan, result):
-        if label.label in known or not _has_marks(solution.plan, label.key):
+    for planned, label in _labels(subject.plan, result):
+        if label.label in known or not _has_marks(subject.plan, label.key):
             continue
         holds = [each.message for each in label.conditions if each.passed and each.weight > 0]
         if not holds and not label.passed:
@@ -110,7 +124,7 @@ def judge_empty(solution: Solution, release: RunReport, result: JudgingResult) -
         shown = f" ({holds[0]!r})" if holds else ""
         message = f"the check {label.label!r} passes{part} when it is judged, though nothing is "
         finding = Finding(
-            solution.filename, planned, f"{message}answered yet{shown}.", PASSES_TOO_SOON
+            subject.filename, planned, f"{message}answered yet{shown}.", PASSES_TOO_SOON
         )
         (errors if label.passed else advice).append(finding)
     return Findings(tuple(errors), tuple(advice))
@@ -144,10 +158,10 @@ def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, Jud
             yield lines.get((check.cell, label.label), check.line), label
 
 
-def judged_otherwise(solution: Solution, result: JudgingResult) -> Iterator[tuple[str, Finding]]:
+def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[str, Finding]]:
     """Yield the labels, by their keys, that differ from the notebook's own run."""
-    own = {each.label: each for each in solution.report.checks}
-    parts = {part.cell: part for part in solution.plan.checks}
+    own = {each.label: each for each in subject.source.report.checks}
+    parts = {part.cell: part for part in subject.plan.checks}
     for check in result.checks:
         part, judged = parts[check.cell], {each.label: each for each in check.labels}
         planned = part.check.labels if part.check is not None else ()
@@ -155,16 +169,16 @@ def judged_otherwise(solution: Solution, result: JudgingResult) -> Iterator[tupl
         for each in planned:
             if each.label in own and each.label not in judged:
                 why = check.reason or "it did not run"
-                yield _key(each), _apart(solution, part, each.line, each.label or "", why)
+                yield _key(each), _apart(subject, part, each.line, each.label or "", why)
         for label, found in judged.items():
             line = lines.get(label, part.line)
             if not found.passed:
                 why = _why(found) or check.reason
-                yield found.key, _apart(solution, part, line, label, why)
+                yield found.key, _apart(subject, part, line, label, why)
             elif label in own and abs(own[label].total_weight - found.total) > _LITTLE:
                 weights = f"{own[label].total_weight:g} in the notebook, but {found.total:g}"
                 message = f"the conditions of {label!r} weigh {weights} when judged apart."
-                yield found.key, Finding(solution.filename, line, message, _COMPARE)
+                yield found.key, Finding(subject.filename, line, message, _COMPARE)
 
 
 def _key(label: PlannedLabel) -> str:
@@ -176,32 +190,32 @@ def _why(label: JudgedLabel) -> str:
     return "; ".join(each.reason or each.message for each in failed[:1])
 
 
-def _apart(solution: Solution, part: Part, line: int, label: str, why: str) -> Finding:
+def _apart(subject: Subject, part: Part, line: int, label: str, why: str) -> Finding:
     hint = next((hint for text, hint in _REASONS.items() if text in why), _COMPARE)
     if any(each in part.code for each in _FIGURES):
         why, hint = "it reads the current figure", f"Return the figure, {_BESIDE}."
     because = f": {why.rstrip('.')}" if why else ""
     message = f"{label!r} passes in the notebook but not when it is judged apart{because}."
-    return Finding(solution.filename, line, message, hint)
+    return Finding(subject.filename, line, message, hint)
 
 
-def unsteady_labels(solution: Solution, report: RehearsalReport) -> Iterator[tuple[str, Finding]]:
+def unsteady_labels(subject: Subject, report: RehearsalReport) -> Iterator[tuple[str, Finding]]:
     """Yield the labels, by their keys, that other random numbers give another result."""
-    labels = answers_of_labels(solution.plan)
+    labels = answers_of_labels(subject.plan)
     for each in report.unsteady:
         info = labels.get((each.cell, each.label))
-        line = info.line if info is not None else _line_of(solution.plan, each.cell)
+        line = info.line if info is not None else _line_of(subject.plan, each.cell)
         why = f": {each.message}" if each.message else ""
         message = f"whether {each.label!r} passes depends on its random numbers{why.rstrip('.')}."
         hint = "Seed them in the check, or allow for more difference."
-        yield key_of(each.label), Finding(solution.filename, line, message, hint)
+        yield key_of(each.label), Finding(subject.filename, line, message, hint)
 
 
 def _line_of(plan: GradingPlan, cell: int) -> int:
     return next((part.line for part in plan.judged if part.cell == cell), 1)
 
 
-def junk_passes(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+def junk_passes(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
     """Yield the labels that junk passes, once for each answer.
 
     If a label depends on several answers, others may have to find the junk: it is told only where
@@ -209,8 +223,8 @@ def junk_passes(solution: Solution, report: RehearsalReport) -> Iterator[Finding
     """
     counted = {
         place: info
-        for place, info in answers_of_labels(solution.plan).items()
-        if solution.plan.marks is None or info.key in solution.plan.marks
+        for place, info in answers_of_labels(subject.plan).items()
+        if subject.plan.marks is None or info.key in subject.plan.marks
     }
     passed = {
         (each.cell, label, each.name, each.junk) for each in report.junk for label in each.labels
@@ -231,7 +245,7 @@ def junk_passes(solution: Solution, report: RehearsalReport) -> Iterator[Finding
             ]
             if kinds:
                 told = [words[name, kind] for kind in kinds]
-                yield _weak(solution.filename, info, name, told, kinds[0])
+                yield _weak(subject.filename, info, name, told, kinds[0])
 
 
 def _weak(filename: str, info: LabelAnswers, name: str, words: list[str], kind: str) -> Finding:
@@ -243,55 +257,26 @@ def _weak(filename: str, info: LabelAnswers, name: str, words: list[str], kind: 
     return Finding(filename, info.line, message, hint)
 
 
-def never_failed(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+def never_failed(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
     """Yield the conditions with marks that hold whatever the answer is; all trials were made."""
-    labels = answers_of_labels(solution.plan)
+    labels = answers_of_labels(subject.plan)
     for each in report.never:
         info = labels.get((each.cell, each.label))
-        if info is None or not info.names or not _has_marks(solution.plan, info.key):
+        if info is None or not info.names or not _has_marks(subject.plan, info.key):
             continue
         message = f"no wrong answer that was tried makes {each.message!r} of {each.label!r} fail."
         hint = f"Let it depend on the answer, or leave it out, {_BESIDE}."
-        yield Finding(solution.filename, info.line, message, hint)
+        yield Finding(subject.filename, info.line, message, hint)
 
 
-def _cut_short(solution: Solution, report: RehearsalReport) -> Iterator[Finding]:
+def _cut_short(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
     for cell in report.missed:
-        line = _line_of(solution.plan, cell)
+        line = _line_of(subject.plan, cell)
         told = "not all wrong answers were tried on this check, since it took too long."
-        yield Finding(solution.filename, line, told)
+        yield Finding(subject.filename, line, told)
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A source or its release: the text, the name, the files beside it, and its plain run."""
-
-    text: str
-    name: str
-    folder: Path
-    report: RunReport
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A source and its release to rehearse; ``filename`` is the source's for messages."""
-
-    filename: str
-    plan: GradingPlan
-    source: Version
-    release: Version
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """Findings of a rehearsal, and what the answers are in words."""
-
-    errors: tuple[Finding, ...] = ()
-    advice: tuple[Finding, ...] = ()
-    answers: Mapping[str, str] = field(default_factory=dict)
-
-
-async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Rehearsed:
+async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Findings:
     """Rehearse the grading of a source by its own solution, by junk, and by its empty release.
 
     The contract that the solution shows is kept, so that grading needs not record it, unless
@@ -301,25 +286,23 @@ async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Re
         return await _rehearse(subject, runs, progress)
     except MograderError as error:
         message = f"grading was not rehearsed: {error}"
-        return Rehearsed(advice=(Finding(subject.filename, 1, message),))
+        return Findings(advice=(Finding(subject.filename, 1, message),))
 
 
-async def _rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Rehearsed:
+async def _rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Findings:
     plan = subject.plan
     trial = await asyncio.to_thread(trial_of, subject, subject.source)
     own = await runs.judge(trial, progress)
-    solution = Solution(subject.filename, plan, subject.source.report)
-    found = await asyncio.to_thread(judge_solution, solution, own)
-    answers = own.rehearsal.answers if own.rehearsal is not None else {}
+    found = await asyncio.to_thread(judge_solution, subject, own)
     if found.errors or not own.contract:
-        return Rehearsed(found.errors, found.advice, answers)
+        return found
     release = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
     result = await runs.judge(release, progress)
-    empty = judge_empty(solution, subject.release.report, result)
+    empty = judge_empty(subject, result)
     if not empty.errors and not contract_problems(subject.filename, plan, own):
         await runs.keep(trial, own.contract)
     advice = tuple(sorted((*found.advice, *empty.advice)))
-    return Rehearsed(empty.errors, advice, answers)
+    return Findings(empty.errors, advice, found.answers)
 
 
 def trial_of(subject: Subject, version: Version, contract: str | None = None) -> AuthorTrial:

@@ -7,7 +7,6 @@ import asyncio
 from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorRuns, RunReport, run_report
 from mograder.grading.author.rehearsal import (
-    Solution,
     Subject,
     Version,
     judge_empty,
@@ -68,8 +67,7 @@ async def judge_apart(
     try:
         trial = await asyncio.to_thread(trial_of, subject, subject.source)
         own = await runs.judge(trial, lambda _: None)
-        solution = Solution(source.filename, source.plan, plain[0])
-        await asyncio.to_thread(_tell_solution, source, solution, own, report)
+        await asyncio.to_thread(_tell_solution, source, subject, own, report)
         if not own.contract:
             return ""
         empty = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
@@ -77,27 +75,27 @@ async def judge_apart(
     except MograderError as error:
         report.notes.append(f"Junk was not tried: {error}")
         return ""
-    found = await asyncio.to_thread(judge_empty, solution, plain[1], result)
+    found = await asyncio.to_thread(judge_empty, subject, result)
     for finding in (*found.errors, *found.advice):
         report.add(in_cell(source.notebook, Fault.EMPTY, finding))
     return own.contract
 
 
 def _tell_solution(
-    source: ExaminedSource, solution: Solution, own: JudgingResult, report: QualityReport
+    source: ExaminedSource, subject: Subject, own: JudgingResult, report: QualityReport
 ) -> None:
     if own.problem:
         why = own.problem.splitlines()[0]
         report.notes.append(f"Junk was not tried: {why}")
         return
-    for _, finding in judged_otherwise(solution, own):
+    for _, finding in judged_otherwise(subject, own):
         report.add(in_cell(source.notebook, Fault.SOLUTION, finding))
     if own.rehearsal is None:
         report.notes.append("Junk was not tried.")
         return
-    for _, finding in unsteady_labels(solution, own.rehearsal):
+    for _, finding in unsteady_labels(subject, own.rehearsal):
         report.add(in_cell(source.notebook, Fault.RANDOM, finding))
-    for finding in junk_passes(solution, own.rehearsal):
+    for finding in junk_passes(subject, own.rehearsal):
         report.add(in_cell(source.notebook, Fault.JUNK, finding))
     done, trials = own.rehearsal.done, own.rehearsal.trials
     if done < trials:

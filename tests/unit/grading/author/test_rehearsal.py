@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.rehearsal import (
     Findings,
-    Solution,
+    Subject,
+    Version,
     interface,
     judge_empty,
     judge_solution,
@@ -63,8 +65,9 @@ OWN = RunReport(
 )
 
 
-def solution(plan: GradingPlan = PLAN) -> Solution:
-    return Solution(NAME, plan, OWN)
+def solution(plan: GradingPlan = PLAN, release: RunReport = RunReport()) -> Subject:  # noqa: B008
+    source = Version("", NAME, Path(), OWN)
+    return Subject(NAME, plan, source, replace(source, report=release))
 
 
 def result(*checks: JudgedCheck, rehearsal: RehearsalReport | None = None) -> JudgingResult:
@@ -198,7 +201,7 @@ def test_a_condition_with_marks_that_nothing_makes_fail_is_told() -> None:
 
 def test_a_release_that_earns_marks_is_a_mistake() -> None:
     empty = result(check(Q1, label("Q1")), check(Q2, label("Q2", passed=False), label("Bonus")))
-    errors, advice = told(judge_empty(solution(), RunReport(), empty))
+    errors, advice = told(judge_empty(solution(), empty))
     assert advice == []
     assert len(errors) == 1
     assert (
@@ -212,11 +215,11 @@ def test_a_release_that_earns_a_part_is_advice_and_told_once() -> None:
     failed = JudgedCondition("other", 1.0, False)
     part = replace(both, passed=False, total=2.0, conditions=(*both.conditions, failed))
     empty = result(check(Q1, state="not run", reason="no answer"), check(Q2, part))
-    errors, advice = told(judge_empty(solution(), RunReport(), empty))
+    errors, advice = told(judge_empty(solution(), empty))
     assert (errors, len(advice)) == ([], 1)
     assert "passes in part when it is judged" in advice[0]
     known = RunReport(checks=(said("Q2", "partial"),))
-    assert told(judge_empty(solution(), known, empty)) == ([], [])
+    assert told(judge_empty(solution(release=known), empty)) == ([], [])
 
 
 def test_the_interface_is_one_line() -> None:
