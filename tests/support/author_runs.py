@@ -6,26 +6,34 @@ from pathlib import Path
 from typing import Literal
 
 from mograder.core.tasks.single_flight import Progress
-from mograder.grading.author.author_runs import AuthorTrial, NotebookVariant, RunReport
+from mograder.grading.author.author_runs import (
+    AuthorRuns,
+    AuthorTrial,
+    NotebookVariant,
+    RunReport,
+)
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult
 
 
-class NoRuns:
+class NoRuns(AuthorRuns):
     """Fails for every run."""
 
     protected = False
 
-    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
+    def __init__(self) -> None:
+        """There is nothing to run on."""
+
+    async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
         raise AssertionError(notebook)
 
-    async def run_variant(self, variant: NotebookVariant, progress: Progress, /) -> ExecutionResult:
+    async def run_variant(self, variant: NotebookVariant, progress: Progress) -> ExecutionResult:
         raise AssertionError(variant.name)
 
-    async def judge(self, trial: AuthorTrial, progress: Progress, /) -> JudgingResult:
+    async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         raise AssertionError(trial.name)
 
-    async def keep(self, trial: AuthorTrial, contract: str, /) -> None:
+    async def keep(self, trial: AuthorTrial, contract: str) -> None:
         raise AssertionError(trial.name)
 
 

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.single_flight import Progress
+from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.runs.workbench import Workbench
+from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
+from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.notebook.source.leaks import CellOutput
-from mograder.sandbox.execution.judging import JudgeFiles, JudgingResult
-from mograder.sandbox.execution.report import CellStatus, CheckResult, ExecutionResult, Outcome
+from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import (
+    CellStatus,
+    CheckResult,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.inside.grading_contract import parse_contract
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines
+from mograder.store.course.contracts import contracts_of
+from mograder.store.course.course import read_notebook
+
+if sys.platform == "linux":
+    from mograder.sandbox.execution.runner import folder_digest
+
+_SEED = "rehearsal"
 
 _LOG = 2000
 _TAGS = re.compile(r"<[^>]*>")
@@ -59,35 +80,89 @@ class NotebookVariant:
     seconds: float
 
 
-class AuthorRuns(Protocol):
+class AuthorRuns:
     """Runs an author's notebooks, and judges them apart from their checks as grading does.
 
-    Each method raises :class:`~mograder.core.errors.MograderError` if nothing can be run at all.
+    ``protected`` is whether that is in sandboxes, so that a student's work may be judged, too. Each
+    method raises :class:`~mograder.core.errors.MograderError` if nothing can be run at all.
     """
 
-    @property
-    def protected(self) -> bool:
-        """Whether that is in sandboxes, so that a student's work may be judged, too."""
+    def __init__(self, loaded: LoadedSettings, bench: Workbench, *, protected: bool) -> None:
+        self._bench = bench
+        self._seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
+        self._deadlines = Deadlines(notebook=self._seconds)
+        self._contracts = contracts_of(loaded)
+        self._slots = SandboxSlots()
+        self.protected = protected
 
-    async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
+    async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
         """Run a notebook from its first cell to its last, with the files of ``support`` beside it.
 
         Neither of them is changed. In a sandbox it is run as a session would: without network and
         with a session's limits, so that mistakes that show only on a hub are found before students
         meet them.
         """
+        text = await asyncio.to_thread(read_notebook, notebook)
+        variant = NotebookVariant(text, notebook.name, support, self._seconds)
+        result = await self.run_variant(variant, progress)
+        return await asyncio.to_thread(run_report, text, str(notebook), result, self._seconds)
 
-    async def run_variant(self, variant: NotebookVariant, progress: Progress, /) -> ExecutionResult:
+    async def run_variant(self, variant: NotebookVariant, progress: Progress) -> ExecutionResult:
         """Run a variant of a notebook."""
+        bench = self._bench
+        request = ExecutionRequest(
+            variant.text,
+            variant.name,
+            await bench.environment(variant.text, progress),
+            bench.limits,
+            min(variant.seconds, LONGEST_SECONDS),
+            folder=variant.folder,
+            notebooks=True,
+            outputs=True,
+        )
+        return await bench.executor.execute(request)
 
-    async def judge(self, trial: AuthorTrial, progress: Progress, /) -> JudgingResult:
+    async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         """Judge a notebook in two processes, as `mograder autograde` does."""
+        bench = self._bench
+        environment = await bench.environment(trial.header or trial.text, progress)
+        with self._slots.pair() as (worker, judge):
+            request = JudgingRequest(
+                text=trial.text,
+                name=trial.name,
+                files=trial.files,
+                environment=environment,
+                limits=bench.limits,
+                deadlines=self._deadlines,
+                interface=trial.interface,
+                skip=trial.skip,
+                seed=_SEED,
+                folder=trial.folder,
+                uid_slot=worker,
+                judge_slot=judge,
+                rehearse=trial.files.contract is None,
+            )
+            return await bench.judges.judge(request)
 
-    async def keep(self, trial: AuthorTrial, contract: str, /) -> None:
+    async def keep(self, trial: AuthorTrial, contract: str) -> None:
         """Keep the contract of a trial for later grading.
 
         None is kept of the Python that runs mograder: grading uses another environment.
         """
+        bench = self._bench
+        if sys.platform == "linux" and bench.environments is not None:
+            recording = Recording(
+                text=trial.text,
+                filename=trial.name,
+                plan=parse_plan(trial.files.plan),
+                environment=await bench.environment(trial.text, lambda _: None),
+                limits=bench.limits,
+                deadlines=self._deadlines,
+                folder=trial.folder.absolute(),
+                files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
+            )
+            news = parse_contract(contract)
+            await asyncio.to_thread(keep_contract, self._contracts, recording, news)
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial
 from mograder.grading.quality.quality_report import QualityReport
-from mograder.grading.quality.trials import ExaminedSource, Submission, Submissions
+from mograder.grading.quality.trials import ExaminedSource, Submissions
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.grading.submissions.contract_recording import check_digests, interface_of
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
@@ -24,7 +24,7 @@ from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.grading.label_answers import answers_of_labels
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.sandbox.execution.judging import JudgeFiles
-from mograder.store.submissions.submitted_files import submitted_files
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 assert sys.platform == "linux"  # submissions are opened without following links
 
@@ -41,7 +41,7 @@ def submissions_in(directory: Path, folder: Path) -> Submissions:
         InvalidInput: The directory cannot be read.
     """
     found = (each for each in submitted_files(directory) if not each.problem)
-    return Submissions(tuple(Submission(each.student, each.path) for each in found), folder)
+    return Submissions(tuple(found), folder)
 
 
 async def tell_submissions(
@@ -57,7 +57,7 @@ async def tell_submissions(
     passed: Counter[str] = Counter()
     judged: Counter[str] = Counter()
 
-    async def judge(file: Submission) -> None:
+    async def judge(file: SubmittedFile) -> None:
         try:
             labels = await _judged(source, submissions, file, contract, digests, runs)
         except MograderError as error:
@@ -104,7 +104,7 @@ def _skipped(source: ExaminedSource) -> tuple[str, ...]:
 async def _judged(
     source: ExaminedSource,
     submissions: Submissions,
-    file: Submission,
+    file: SubmittedFile,
     contract: str,
     skip: tuple[str, ...],
     runs: AuthorRuns,

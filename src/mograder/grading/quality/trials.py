@@ -13,6 +13,7 @@ from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.quality.answer_digests import read_digests
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
+from mograder.store.submissions.submitted_files import SubmittedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,10 @@ class ExaminedSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """A student's submission: the file to read."""
-
-    student: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
 class Submissions:
     """Submissions of one assignment; ``folder`` has the files beside the release."""
 
-    files: Sequence[Submission]
+    files: Sequence[SubmittedFile]
     folder: Path
 
 
