@@ -67,17 +67,6 @@ class _Made:
     plan: GradingPlan | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One of the runs that an item needs; its name is the file name shown to people."""
-
-    made: _Made
-    notebook: Path
-    support: Path
-    filename: str
-    is_release: bool
-
-
 async def generate(
     items: Sequence[SourceItem],
     runs: AuthorRuns,
@@ -230,89 +219,94 @@ class _Generator:
         self, made: Sequence[_Made], stage: ReleaseBuild, lines: list[Line]
     ) -> list[str]:
         """Run sources and releases in parallel; return what is wrong with either."""
-        wanted = []
         for each in made:
-            source, name = each.source, each.source.name
-            runs = await asyncio.to_thread(_that_opens, each, stage)
-            wanted.append(_Run(each, runs, source.parent, shown(source), is_release=False))
-            target = self._released(name)
-            wanted.append(_Run(each, stage.path / name, stage.path, target, is_release=True))
-        reports = await self._run_all(wanted)
+            told = f"{shown(each.source)}: running it with its solutions"
+            self._tell(Step.VALIDATE, told)
+        async with asyncio.TaskGroup() as group:
+            runs = [group.create_task(self._run_both(each, stage)) for each in made]
+        reports = [run.result() for run in runs]
         problems: list[str] = []
-        for run, report in zip(wanted, reports, strict=True):
-            found = await asyncio.to_thread(_judge, run, report)
-            problems += found
-            if not found:
-                lines.append(_verdict(run, report))
-                lines += await asyncio.to_thread(_advice, run, report)
-        if not problems:
-            pairs = [wanted[n : n + 2] for n in range(0, len(wanted), 2)]
-            both = [tuple(reports[n : n + 2]) for n in range(0, len(wanted), 2)]
-            problems = await self._rehearse(pairs, both, lines)
-        return problems
-
-    async def _rehearse(
-        self,
-        pairs: Sequence[Sequence[_Run]],
-        reports: Sequence[Sequence[RunReport]],
-        lines: list[Line],
-    ) -> list[str]:
-        """Rehearse grading with each source and its release; return what is wrong."""
+        for each, (source, release) in zip(made, reports, strict=True):
+            problems += await asyncio.to_thread(self._judge, each, source, release, lines)
+        if problems:
+            return problems
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._rehearsed(runs, both))
-                for runs, both in zip(pairs, reports, strict=True)
+                group.create_task(self._rehearsed(each, stage, *both))
+                for each, both in zip(made, reports, strict=True)
             ]
-        problems = []
-        for task, (run, _) in zip(tasks, pairs, strict=True):
-            found = task.result()
-            problems += [str(each) for each in found.errors]
+        for task, each in zip(tasks, made, strict=True):
+            found, filename = task.result(), shown(each.source)
+            problems += [str(finding) for finding in found.errors]
             if found.answers:
-                told = interface(found.answers)
-                lines.append(Line(Step.ANSWERS, f"{run.filename}: {told}"))
-                self._watch.answers(self._item.name, run.filename, found.answers)
-            lines += [Line(Step.ADVICE, str(each)) for each in found.advice]
+                lines.append(Line(Step.ANSWERS, f"{filename}: {interface(found.answers)}"))
+                self._watch.answers(self._item.name, filename, found.answers)
+            lines += [Line(Step.ADVICE, str(finding)) for finding in found.advice]
         return problems
 
-    async def _rehearsed(self, runs: Sequence[_Run], reports: Sequence[RunReport]) -> Findings:
-        made, name = runs[0].made, self._item.name
-        if made.plan is None or not made.plan.checks:
-            return Findings()
-        async with self._room:
-            told = f"Rehearsing the grading of {runs[0].filename}"
-            self._watch.progress(name, told)
-            subject = Subject(
-                runs[0].filename,
-                made.plan,
-                Version(made.text, made.source.name, runs[0].support, reports[0]),
-                Version(made.release.text, made.source.name, runs[1].support, reports[1]),
-            )
-            return await rehearse(
-                subject, self._runs, lambda each: self._watch.progress(name, each)
-            )
-
-    async def _run_all(self, wanted: Sequence[_Run]) -> tuple[RunReport, ...]:
-        for run in wanted:
-            if not run.is_release:
-                self._tell(Step.VALIDATE, f"{run.filename}: running it with its solutions")
+    async def _run_both(self, made: _Made, stage: ReleaseBuild) -> tuple[RunReport, RunReport]:
+        """Run a source and its release."""
+        name, folder = made.source.name, made.source.parent
+        source = await asyncio.to_thread(_that_opens, made, stage)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run(run)) for run in wanted]
-        return tuple(task.result() for task in tasks)
+            one = group.create_task(self._run(source, folder, shown(made.source)))
+            other = group.create_task(
+                self._run(stage.path / name, stage.path, self._released(name))
+            )
+        for check in one.result().checks:
+            self._watch.check(self._item.name, check)
+        return one.result(), other.result()
 
-    async def _run(self, run: _Run) -> RunReport:
+    async def _run(self, notebook: Path, support: Path, filename: str) -> RunReport:
         """Run a notebook when a slot is free; an error that prevents it is its problem."""
         name = self._item.name
         async with self._room:
-            self._watch.progress(name, f"Running {run.filename}")
+            self._watch.progress(name, f"Running {filename}")
             try:
-                report = await self._runs.run(
-                    run.notebook, run.support, lambda told: self._watch.progress(name, told)
+                return await self._runs.run(
+                    notebook, support, lambda told: self._watch.progress(name, told)
                 )
             except MograderError as error:
                 return RunReport(problem=str(error))
-        for check in report.checks if not run.is_release else ():
-            self._watch.check(name, check)
-        return report
+
+    def _judge(
+        self, made: _Made, source: RunReport, release: RunReport, lines: list[Line]
+    ) -> list[str]:
+        """Return what is wrong in the runs; add the lines on what is not."""
+        filename, texts = shown(made.source), (made.text, made.release.text)
+        wrong = judge_source(made.text, filename, source)
+        count = len(source.checks)
+        if not wrong:
+            told = f"{filename}: {_checks(count)} passed" if count else filename
+            lines.append(Line(Step.VALID, told))
+        early = judge_release(*texts, filename, release)
+        if not early:
+            told = f"{self._released(made.source.name)}: runs without errors"
+            waiting = sum(check.status == "warn" for check in release.checks)
+            if release.checks:
+                told += f", {waiting} of {_checks(len(release.checks))} wait"
+            lines.append(Line(Step.RELEASE_CHECK, told))
+            advice = advise_release(*texts, filename, release)
+            lines += [Line(Step.ADVICE, str(finding)) for finding in advice]
+        return [str(finding) for finding in (*wrong, *early)]
+
+    async def _rehearsed(
+        self, made: _Made, stage: ReleaseBuild, source: RunReport, release: RunReport
+    ) -> Findings:
+        if made.plan is None or not made.plan.checks:
+            return Findings()
+        item, name, filename = self._item.name, made.source.name, shown(made.source)
+        async with self._room:
+            self._watch.progress(item, f"Rehearsing the grading of {filename}")
+            subject = Subject(
+                filename,
+                made.plan,
+                Version(made.text, name, made.source.parent, source),
+                Version(made.release.text, name, stage.path, release),
+            )
+            return await rehearse(
+                subject, self._runs, lambda told: self._watch.progress(item, told)
+            )
 
     def _tell(self, step: Step, text: str) -> None:
         self._lines.append(Line(step, text))
@@ -340,32 +334,5 @@ def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
     return stage.aside(made.source.name, plain.encode("utf-8", "surrogatepass"))
 
 
-def _verdict(run: _Run, report: RunReport) -> Line:
-    count = len(report.checks)
-    if not run.is_release:
-        told = f"{run.filename}: {_checks(count)} passed" if count else run.filename
-        return Line(Step.VALID, told)
-    waiting = sum(check.status == "warn" for check in report.checks)
-    told = f"{run.filename}: runs without errors, {waiting} of {_checks(count)} wait"
-    return Line(Step.RELEASE_CHECK, told if count else f"{run.filename}: runs without errors")
-
-
 def _checks(count: int) -> str:
     return f"{count} check" if count == 1 else f"{count} checks"
-
-
-def _advice(run: _Run, report: RunReport) -> list[Line]:
-    if not run.is_release:
-        return []
-    text, filename = run.made.text, shown(run.made.source)
-    found = advise_release(text, run.made.release.text, filename, report)
-    return [Line(Step.ADVICE, str(finding)) for finding in found]
-
-
-def _judge(run: _Run, report: RunReport) -> list[str]:
-    text, filename = run.made.text, shown(run.made.source)
-    if run.is_release:
-        found = judge_release(text, run.made.release.text, filename, report)
-    else:
-        found = judge_source(text, filename, report)
-    return [str(finding) for finding in found]
