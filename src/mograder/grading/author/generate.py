@@ -25,7 +25,6 @@ from mograder.grading.author.lecture import (
 )
 from mograder.grading.author.rehearsal import Findings, Subject, Version, interface, rehearse
 from mograder.grading.author.release_checks import (
-    advise_release,
     check_names,
     in_source,
     judge_release,
@@ -279,16 +278,15 @@ class _Generator:
         if not wrong:
             told = f"{filename}: {_checks(count)} passed" if count else filename
             lines.append(Line(Step.VALID, told))
-        early = judge_release(*texts, filename, release)
-        if not early:
+        found = judge_release(*texts, filename, release)
+        if not found.problems:
             told = f"{self._released(made.source.name)}: runs without errors"
             waiting = sum(check.status == "warn" for check in release.checks)
             if release.checks:
                 told += f", {waiting} of {_checks(len(release.checks))} wait"
             lines.append(Line(Step.RELEASE_CHECK, told))
-            advice = advise_release(*texts, filename, release)
-            lines += [Line(Step.ADVICE, str(finding)) for finding in advice]
-        return [str(finding) for finding in (*wrong, *early)]
+            lines += [Line(Step.ADVICE, str(finding)) for finding in found.partly]
+        return [str(finding) for finding in (*wrong, *found.problems)]
 
     async def _rehearsed(
         self, made: _Made, stage: ReleaseBuild, source: RunReport, release: RunReport

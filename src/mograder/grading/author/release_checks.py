@@ -7,7 +7,7 @@ source.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -35,45 +35,50 @@ def judge_source(text: str, filename: str, report: RunReport) -> tuple[Finding, 
     return tuple(sorted({*errors, *_failed(text, filename, report)}))
 
 
-def judge_release(
-    source: str, release: str, filename: str, report: RunReport
-) -> tuple[Finding, ...]:
-    """Return the findings that prevent a release, at the source's lines.
+@dataclass(frozen=True, slots=True)
+class ReleaseFindings:
+    """What a release's run shows, at the source's lines.
 
-    These are errors of cells, checks that pass without an answer, and solutions in the outputs. If
-    the notebook declares which checks earn marks, any other check may pass from the start.
+    ``leaks`` are what the outputs show and should not; ``early`` and ``partly`` the checks that
+    pass without an answer, all or in part. If the notebook declares which checks earn marks, any
+    other check may pass from the start.
     """
+
+    failures: tuple[Finding, ...] = ()
+    leaks: tuple[Finding, ...] = ()
+    early: tuple[Finding, ...] = ()
+    partly: tuple[Finding, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The findings that prevent a release."""
+        return tuple(sorted({*self.failures, *self.leaks, *self.early}))
+
+
+def judge_release(source: str, release: str, filename: str, report: RunReport) -> ReleaseFindings:
+    """Return the findings of a release's run."""
     if report.problem:
-        return (Finding(filename, 1, f"without its solutions it did not run: {report.problem}"),)
+        told = f"without its solutions it did not run: {report.problem}"
+        return ReleaseFindings((Finding(filename, 1, told),))
     hidden = hidden_values(source, release, filename)
     leaks = find_leaks(release, filename, outputs=report.outputs, hidden=hidden)
-    found = [*report.cell_errors, *leaks]
-    named = [replace(each, message=f"without the solutions, {each.message}") for each in found]
-    return in_source(source, release, filename, [*named, *_early(release, filename, report)])
-
-
-def advise_release(
-    source: str, release: str, filename: str, report: RunReport
-) -> tuple[Finding, ...]:
-    """Return advice for the author on a release that may be handed out."""
-    return in_source(source, release, filename, _partly(release, filename, report))
-
-
-def passing_too_soon(
-    source: str, release: str, filename: str, report: RunReport
-) -> tuple[Finding, ...]:
-    """Return the checks that pass, all or in part, for the release's run, at the source's lines."""
-    found = (*_early(release, filename, report), *_partly(release, filename, report))
-    return in_source(source, release, filename, found)
-
-
-def shown_by_release(
-    source: str, release: str, filename: str, report: RunReport
-) -> tuple[Finding, ...]:
-    """Return what the release's outputs show and should not, at the source's lines."""
-    hidden = hidden_values(source, release, filename)
-    leaks = find_leaks(release, filename, outputs=report.outputs, hidden=hidden)
-    return in_source(source, release, filename, leaks)
+    notebook = parse_cells(release, filename)
+    lines, marks = {each.label: each.line for each in checks_in(notebook)}, marks_of(notebook)
+    early: list[Finding] = []
+    partly: list[Finding] = []
+    for check in report.checks:
+        if check.status not in ("success", "partial"):
+            continue
+        if marks is None or key_of(check.label) in marks:
+            part, some = ("", early) if check.status == "success" else (" in part", partly)
+            message = f"the check {check.label!r} passes{part} though nothing is answered yet."
+            some.append(Finding(filename, lines.get(check.label, 1), message, PASSES_TOO_SOON))
+    named = (
+        (replace(each, message=f"without the solutions, {each.message}") for each in found)
+        for found in (report.cell_errors, leaks)
+    )
+    every = (in_source(source, release, filename, found) for found in (*named, early, partly))
+    return ReleaseFindings(*every)
 
 
 def in_source(
@@ -95,36 +100,12 @@ def in_source(
 
 
 def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    lines = _lines_of_checks(text, filename)
+    lines = {each.label: each.line for each in checks_in(parse_cells(text, filename))}
     for check in report.checks:
         if check.status != "success":
             reason = "; ".join(check.details) or "it waits for an answer"
             message = f"the check {check.label!r} does not pass: {reason}."
             yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)
-
-
-def _early(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    for label, line in _counted(text, filename, report, "success"):
-        message = f"the check {label!r} passes though nothing is answered yet."
-        yield Finding(filename, line, message, PASSES_TOO_SOON)
-
-
-def _partly(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    for label, line in _counted(text, filename, report, "partial"):
-        message = f"the check {label!r} passes in part though nothing is answered yet."
-        yield Finding(filename, line, message, PASSES_TOO_SOON)
-
-
-def _counted(text: str, filename: str, report: RunReport, status: str) -> Iterator[tuple[str, int]]:
-    """Yield label and line of the checks that earn marks and have this status."""
-    lines, marks = _lines_of_checks(text, filename), marks_of(parse_cells(text, filename))
-    for check in report.checks:
-        if check.status == status and (marks is None or key_of(check.label) in marks):
-            yield check.label, lines.get(check.label, 1)
-
-
-def _lines_of_checks(text: str, filename: str) -> dict[str, int]:
-    return {check.label: check.line for check in checks_in(parse_cells(text, filename))}
 
 
 def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:

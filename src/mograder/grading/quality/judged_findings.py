@@ -15,10 +15,9 @@ from mograder.grading.author.rehearsal import (
     trial_of,
     unsteady_labels,
 )
-from mograder.grading.author.release_checks import passing_too_soon, shown_by_release
+from mograder.grading.author.release_checks import judge_release
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Trial
-from mograder.notebook.findings import Finding
 from mograder.notebook.quality.quality_finding import Fault, in_cell
 from mograder.sandbox.execution.judging import JudgingResult
 
@@ -31,19 +30,14 @@ def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunRepo
 
 def tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) -> None:
     """Add what is wrong with the release's own run, in which nothing is answered."""
-    text, release, filename = source.notebook.text, source.release, source.filename
-    if run.problem:
-        told = Finding(filename, 1, f"without its solutions it did not run: {run.problem}")
-        report.add(in_cell(source.notebook, Fault.SOLUTION, told))
-        return
-    for error in run.cell_errors:
-        message = f"without the solutions, a cell fails: {error.message}"
-        told = Finding(filename, 1, message, error.hint)
-        report.add(in_cell(source.notebook, Fault.SOLUTION, told))
-    for finding in passing_too_soon(text, release, filename, run):
-        report.add(in_cell(source.notebook, Fault.EMPTY, finding))
-    for finding in shown_by_release(text, release, filename, run):
-        fault = Fault.GIVEN_AWAY if "hidden test" in finding.message else Fault.MACHINE
+    found = judge_release(source.notebook.text, source.release, source.filename, run)
+    faults = [(Fault.SOLUTION, each) for each in found.failures]
+    faults += [(Fault.EMPTY, each) for each in (*found.early, *found.partly)]
+    faults += [
+        (Fault.GIVEN_AWAY if "hidden test" in each.message else Fault.MACHINE, each)
+        for each in found.leaks
+    ]
+    for fault, finding in faults:
         report.add(in_cell(source.notebook, fault, finding))
 
 
