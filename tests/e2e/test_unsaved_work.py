@@ -20,7 +20,7 @@ import pytest_asyncio
 from playwright.async_api import Frame, Page, Route, expect
 
 from mograder.notebook.parsing import parse_marimo
-from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells
+from mograder.notebook.saved_cells import SavedCells, write_saved_cells
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
@@ -86,7 +86,7 @@ async def change(tab: Tab, text: str, code: str) -> bytes:
     for codes, status in ((cells, 200), ([*cells[:-1], code], 503)):
         body = {"codes": codes, "names": ["_"] * len(codes), "configs": [{}] * len(codes)}
         assert await tab.frame.evaluate(_SAVE, [json.dumps(body), status]) == status
-    return text_of_saved_cells(SavedCells(json.dumps(body), text, ITEM)).encode()
+    return write_saved_cells(SavedCells(json.dumps(body), text, ITEM)).text.encode()
 
 
 async def test_work_that_was_not_saved_when_the_session_ended_is_told_and_put_back(

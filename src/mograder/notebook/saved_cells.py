@@ -12,11 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from marimo._ast.app_config import _AppConfig
+from marimo._ast.cell import CellConfig
+from marimo._ast.codegen import generate_filecontents
+
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.parsing import parse_marimo
+from mograder.notebook.parsing import MARIMO_FAILS, parse_marimo, quiet_parser
 from mograder.notebook.versions.version_diff import lines_changed
-from mograder.notebook.writing import CellToWrite, write_marimo
 
 _MOST_CELLS = 5000
 _OPTIONS = {"column": int, "disabled": bool, "hide_code": bool, "expand_output": bool}
@@ -53,51 +56,56 @@ class WrittenCells:
 
 
 def write_saved_cells(saved: SavedCells) -> WrittenCells:
-    """Return the text of a save, and what it has to do with the present one.
-
-    Raises: as :func:`text_of_saved_cells`.
-    """
-    text = text_of_saved_cells(saved)
-    read, present = json.loads(saved.body), _codes(saved)
-    follows = present is not None and read.get("base") == present
-    if _without_version(text) == _without_version(saved.present):
-        return WrittenCells(text, follows, 0)
-    added, removed = lines_changed("\n".join(present or []), "\n".join(read["codes"]))
-    # Cells were moved, named or set if no line was changed.
-    return WrittenCells(text, follows, max(added, removed, 1) if follows else added)
-
-
-def text_of_saved_cells(saved: SavedCells) -> str:
-    """Return the notebook's text that marimo would have saved.
+    """Return the text that marimo would have saved, and what it has to do with the present one.
 
     Raises:
         InvalidInput: The body is not that of a save, or marimo cannot write its cells.
         TooLarge: The notebook would be larger than one may be.
     """
-    cells = _cells(saved.body)
-    header, options = _frame(saved.present, saved.filename)
-    text = write_marimo(cells, header, options, saved.filename)
+    read = _read(saved.body)
+    text = _text_of(read, saved)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_NOTEBOOK:
         raise TooLarge(f"A notebook may have at most {MAX_NOTEBOOK // 1_000_000} MB.")
     if not _is_unicode(text):
         raise InvalidInput("The cells hold characters that are no text.")
-    return text
+    present = _codes(saved)
+    follows = present is not None and read.get("base") == present
+    if _without_version(text) == _without_version(saved.present):
+        return WrittenCells(text, follows, 0)
+    codes = map(_text, _list(read, "codes"))
+    added, removed = lines_changed("\n".join(present or []), "\n".join(codes))
+    # Cells were moved, named or set if no line was changed.
+    return WrittenCells(text, follows, max(added, removed, 1) if follows else added)
 
 
-def _cells(body: str) -> list[CellToWrite]:
+def _read(body: str) -> Mapping[str, object]:
     try:
         read = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(_NOT_SAVED) from error
     if not isinstance(read, dict):
         raise InvalidInput(_NOT_SAVED)
+    return read
+
+
+def _text_of(read: Mapping[str, object], saved: SavedCells) -> str:
     codes, names, configs = (_list(read, key) for key in ("codes", "names", "configs"))
     if not len(codes) == len(names) == len(configs) or len(codes) > _MOST_CELLS:
         raise InvalidInput(_NOT_SAVED)
-    return [
-        CellToWrite(_text(code), _name(_text(name)), _options(config))
-        for code, name, config in zip(codes, names, configs, strict=True)
-    ]
+    own, named = [_text(code) for code in codes], [_name(_text(name)) for name in names]
+    header, options = _frame(saved.present, saved.filename)
+    try:
+        with quiet_parser():
+            return generate_filecontents(
+                codes=own,
+                names=named,
+                cell_configs=[CellConfig.from_dict(_options(config)) for config in configs],
+                config=_AppConfig.from_untrusted_dict(options, silent=True),
+                header_comments=header or None,
+            )
+    except MARIMO_FAILS as error:
+        told = str(error) or "marimo cannot write it."
+        raise InvalidInput(f"{saved.filename}:1: {told}") from error
 
 
 def _codes(saved: SavedCells) -> list[str] | None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.saved_cells import SavedCells, text_of_saved_cells, write_saved_cells
+from mograder.notebook.saved_cells import SavedCells, write_saved_cells
 from mograder.notebook.syntax import check_notebook
 from tests.unit.notebook.strategies import TEXTS
 
@@ -47,7 +47,7 @@ def body(codes: list[str], names: list[str] | None = None, configs: object = Non
 
 def written(sent: str, present: str = PRESENT) -> str:
     """The text that is made of it."""
-    return text_of_saved_cells(SavedCells(sent, present, "A1.py"))
+    return write_saved_cells(SavedCells(sent, present, "A1.py")).text
 
 
 def test_the_cells_that_are_there_make_the_text_that_is_there() -> None:
@@ -106,7 +106,6 @@ NAMES, CONFIGS = ["_", "shown"], [{}, {"hide_code": True}]
         (["x = 1"], ["x = 1"], False, 0),
         (["x = 2", "x + 1"], "not a list", False, 1),
     ],
-    ids=range(10),
 )
 def test_lines_that_the_notebook_lacks_are_counted_and_whether_it_was_changed_meanwhile(
     codes: list[str], base: object, follows: bool, lines: int

@@ -1,8 +1,8 @@
 """Leaks in a finished release: values of hidden tests, and absolute paths of the author's machine.
 
 The release is checked as students get it: its text, and the output of its cells without the
-solutions. Solution lines are found by :mod:`mograder.notebook.source.solution_leftovers` in the
-source, where their origin is known.
+solutions. Solution lines are found by :mod:`mograder.notebook.source.release` in the source, where
+their origin is known.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
@@ -27,7 +27,6 @@ from mograder.notebook.header_edit import check_header, read_key, set_keys
 from mograder.notebook.points import TO_DO, cell_hashes, is_answer_name
 from mograder.notebook.scopes import sentinels
 from mograder.notebook.source.author_advice import advise, lost_names, without_mark
-from mograder.notebook.source.solution_leftovers import left_over
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
 
 HIDDEN = "# HIDDEN TESTS"
@@ -43,6 +42,11 @@ _NAME_IT = (
     "Name the cell `written_analysis`, or `written_analysis_…` if there are several; "
     "answers in other cells count as changes."
 )
+
+
+_LEFT = "Change it, or put it into a block as well."
+_SHORTEST = 8
+"""Characters of a line that is compared: brackets, ``else:`` and ``pass`` are shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     source = parse_cells(text, filename)
     refuse(lost_names(source, blocks, filename))
     secrets = _secrets(source.lines, solutions)
-    refuse(left_over(text, blocks, secrets, filename))
+    refuse(_left_over(source, blocks, secrets, filename))
     stripped = _with_written_answers(_strip(source, filename, blocks))
     hashes = cell_hashes(parse_cells(stripped, filename).cells)
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
@@ -113,9 +117,7 @@ def _strip(
     source: NotebookText, filename: str, blocks: Sequence[Block], marks: Sequence[int] = ()
 ) -> NotebookText:
     """Return a source without the content of blocks, and without the lines ``marks``."""
-    tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
-    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
-    names = sentinels(tree, solutions)
+    names = _answers(source, blocks)
     edits = [LineEdit(line, line) for line in marks]
     for block in blocks:
         indent = indent_of(source.lines[block.begin - 1])
@@ -132,6 +134,15 @@ def _strip(
             f"{filename}:{edits[0].first}: without its blocks this is not a notebook any more.",
             hint=_WHOLE,
         ) from error
+
+
+def _answers(
+    source: NotebookText, blocks: Sequence[Block]
+) -> Mapping[tuple[int, int], tuple[str, ...]]:
+    """Return the names that stay bound in the place of each solution."""
+    tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
+    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
+    return sentinels(tree, solutions)
 
 
 def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
@@ -200,3 +211,54 @@ def _secrets(lines: Sequence[str], solutions: Sequence[Block]) -> tuple[str, ...
     """Return the stripped lines of the solutions; hidden tests may repeat visible ones."""
     inside = (line.strip() for b in solutions for line in lines[b.begin : b.end - 1])
     return tuple(dict.fromkeys(line for line in inside if line and not line.startswith("#")))
+
+
+def _left_over(
+    source: NotebookText, blocks: Sequence[Block], secrets: Sequence[str], filename: str
+) -> Iterator[Finding]:
+    """Yield the lines of solutions that are outside of all blocks, in the order of the file.
+
+    A line that is both inside and outside of a block gives the answer away, but a common line such
+    as ``fig, ax = plt.subplots()`` does not. So a line is reported only if it assigns an answer, or
+    if it is repeated together with the next line. ``secrets`` holds the stripped lines of all
+    solutions.
+    """
+    lines = [line.strip() for line in source.lines]
+    inside = {n for block in blocks for n in range(block.begin, block.end + 1)}
+    answers = {name for names in _answers(source, blocks).values() for name in names}
+    telling = {line for line in secrets if len(line) >= _SHORTEST}
+    pairs = _neighbours(lines, blocks)
+    for number, line in enumerate(lines, start=1):
+        if number in inside or line not in secrets:
+            continue
+        following = lines[number] if number < len(lines) else ""
+        together = line in telling and following in telling and (line, following) in pairs
+        if together or _gives_answer(line, answers):
+            message = f"this line of a solution stands outside of its block: {line[:80]!r}."
+            yield Finding(filename, number, message, _LEFT)
+
+
+def _neighbours(lines: Sequence[str], blocks: Sequence[Block]) -> set[tuple[str, str]]:
+    return {
+        (lines[n - 1], lines[n]) for block in blocks for n in range(block.begin + 1, block.end - 1)
+    }
+
+
+def _gives_answer(line: str, answers: Collection[str]) -> bool:
+    """Whether a line assigns an answer a value other than an initial one such as 0 or []."""
+    tree = parse_python(line)
+    statement = tree.body[0] if tree is not None and tree.body else None
+    if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+        return False
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    names = {node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name)}
+    return not names.isdisjoint(answers) and not _is_a_beginning(statement.value)
+
+
+def _is_a_beginning(value: ast.expr) -> bool:
+    if isinstance(value, ast.Constant):
+        return value.value in (0, 1, "", None, ...) or isinstance(value.value, bool)
+    return (
+        isinstance(value, ast.List | ast.Dict | ast.Tuple)
+        and not list(ast.iter_child_nodes(value))[1:]
+    )
