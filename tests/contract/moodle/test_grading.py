@@ -387,13 +387,6 @@ def test_the_same_grade_again_is_no_change(sign_in: SignIn, moodle: Replay) -> N
     assert written(moodle) == []
 
 
-def test_two_marks_for_one_person_are_refused(sign_in: SignIn, ungraded: Replay) -> None:
-    """354: the last one would win."""
-    client = sign_in("teach1")
-    with pytest.raises(InvalidInput, match="Two marks for one person"):
-        planned(client, assignment(client, 1), [Mark(ALICE, Decimal(1)), Mark(ALICE)])
-
-
 def test_an_assignment_without_points_is_refused(sign_in: SignIn, ungraded: Replay) -> None:
     client = sign_in("teach1")
     scale = replace(assignment(client, 1), maximum=None)

@@ -170,13 +170,13 @@ def plan_marks(
 ) -> Plan:
     """Plan what to do with each mark, from Moodle's present state; changes nothing.
 
-    ``people`` are the user ids of the participants. Unless a mark ``may_go_back``, a workflow state
-    that is further than its own stays.
+    ``marks`` hold one for each person; ``people`` are the user ids of the participants. Unless a
+    mark ``may_go_back``, a workflow state that is further than its own stays.
 
     Raises:
         Conflict: The assignment cannot take such marks at all: a rubric, feedback of a type that
             is switched off.
-        InvalidInput: Two marks are for one person, or the assignment has no points.
+        InvalidInput: The assignment has no points.
         Forbidden: This account may not grade here.
     """
     _demand_possible(assignment, marks)
@@ -317,12 +317,6 @@ def _after_sending(outcome: Outcome, sending: _Sending | None) -> Outcome:
 
 
 def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
-    users = [mark.user_id for mark in marks]
-    if len(set(users)) < len(users):
-        raise InvalidInput(
-            f"Two marks for one person are given for {assignment.name}.",
-            hint="Keep one row for each person.",
-        )
     pointless = assignment.maximum is None and not assignment.scale
     if pointless and any(mark.grade is not None for mark in marks):
         raise InvalidInput(
