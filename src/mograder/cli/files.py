@@ -33,6 +33,20 @@ def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
     return data
 
 
+def read_text(file: Path) -> str:
+    """Return a file's text, without a byte order mark.
+
+    Raises:
+        InvalidInput: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return file.read_text("utf-8-sig")
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file} cannot be read as UTF-8 text.") from error
+
+
 _PRIVATE = 0o600
 
 

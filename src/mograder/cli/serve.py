@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.files import read_text
 from mograder.cli.shared.options import PATH
 from mograder.cli.token import print_lines
 from mograder.core.clock import SystemClock
@@ -100,10 +101,7 @@ def _print_tokens(root: Path, file: Path) -> None:
     """
     if not root.is_dir():
         raise InvalidInput(f"There is no directory {root}.", hint="Name the course's directory.")
-    try:
-        names = read_names(file.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read: {error}.") from error
+    names = read_names(read_text(file))
     secret = ensure_secret(root / SECRET_FILE)
     people = NameRegistry(root / PEOPLE_FILE)
     people.note(names, How.ISSUED, SystemClock().now())
@@ -132,10 +130,7 @@ def _code(given: str | None, file: Path | None) -> str:
                 "Give --enrollment-code (or MOGRADER_ENROLLMENT_CODE) or "
                 "--enrollment-code-file, not both."
             )
-        try:
-            text = file.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"{file} cannot be read: {error}") from error
+        text = read_text(file)
     if text is not None and not text.strip():
         raise click.UsageError("The enrollment code is empty.")
     return (text or "").strip()

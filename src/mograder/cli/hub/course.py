@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from mograder.cli.files import read_text
 from mograder.cli.shared.lazy import server_part
 from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
@@ -20,7 +21,7 @@ from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import NotFound
 from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import Username
@@ -46,7 +47,7 @@ def sync_users(
     FILE has one username per line; lines that begin with # do not count. Who is not on the list
     loses access at once; instructors always have it.
     """
-    users = sorted(parse_users(_text(file)))
+    users = sorted(parse_users(read_text(file)))
     click.echo(f"Read {len(users)} users from {file}")
     if dry_run:
         for user in users:
@@ -172,7 +173,7 @@ def schedule(
 
 
 def _open_by_file(file: Path, address: Address, *, dry_run: bool) -> None:
-    plan = parse_schedule(_text(file), file.name)
+    plan = parse_schedule(read_text(file), file.name)
     changes = {name: Visibility(visible_from=moment) for name, moment in plan.opens.items()}
     with address.client() as client:
         published = hub_course.items(client)
@@ -254,12 +255,3 @@ def _as_json(
         }
         for name in dict.fromkeys((*published, *rules))
     ]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8-sig")
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} cannot be read as UTF-8 text.") from error

@@ -32,8 +32,6 @@ from mograder.clients.course_server import (
 from mograder.core.clock import Clock
 from mograder.core.errors import (
     Busy,
-    Conflict,
-    Forbidden,
     InvalidInput,
     MograderError,
     NotAuthenticated,
@@ -45,7 +43,7 @@ from mograder.core.log import get_logger
 from mograder.core.portable_names import fold
 from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.assignment_lookup import folder_of
-from mograder.exchange.student.drafts import NewerElsewhere, save_before_submission, take
+from mograder.exchange.student.drafts import ABOUT_ONE, NewerElsewhere, save_before_submission, take
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.receipts import keep, open_receipt
 from mograder.exchange.student.submit import check_notebook, read_notebook
@@ -56,9 +54,6 @@ T = TypeVar("T")
 _log = get_logger(__name__)
 _NOT_NOW = (RemoteFailed, Busy, TimedOut, NotAuthenticated)
 """Failures that may pass with time or after signing in: the submission stays queued."""
-
-_ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
-"""Failures of one assignment, after which the others are still processed."""
 
 
 class KnownItem(BaseModel):
@@ -410,5 +405,5 @@ def _unless_refused(ask: Callable[[], T]) -> T | None:
     """Return the server's answer, or None if it refuses for this assignment only."""
     try:
         return ask()
-    except _ABOUT_ONE:
+    except ABOUT_ONE:
         return None

@@ -40,8 +40,8 @@ from mograder.exchange.student.receipts import kept_receipts
 from mograder.store.filesystem.files import atomic_write
 
 _FOLDER = "seen"
-_NO_STATUS = (NotFound, Forbidden, InvalidInput, Conflict)
-"""Refusals of a status that leave a submission possible, as on servers of 0.3.16."""
+ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
+"""Refusals of one assignment's status, after which the rest goes on; 0.3.16's servers have none."""
 
 _MOMENT = "%a %d %b %Y, %H:%M"
 
@@ -150,7 +150,7 @@ def save_before_submission(
     """
     try:
         status = transport.work_status(assignment)
-    except _NO_STATUS:
+    except ABOUT_ONE:
         return SavedDraft()
     if status.draft is None or not isinstance(transport, KeepsDrafts):
         return SavedDraft()
