@@ -207,17 +207,6 @@ def test_a_mark_above_the_maximum_is_skipped_and_ends_with_1(teacher: CourseSetu
     assert teacher.asked("mod_assign_save_grade") == []
 
 
-def test_what_moodle_holds_already_is_not_sent_again(teacher: CourseSetup) -> None:
-    """Safe to repeat; what Moodle confirmed is remembered."""
-    write_feedback(teacher)
-    upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv"]
-    upload += ["--map", "students.csv"]
-    cli(*upload)
-    with Gradebook(teacher.course / "gradebook.db") as book:
-        sent = book.sent(teacher.moodle.url, 1)
-    assert {user: each.grade for user, each in sent.items()} == {4: "87.50", 5: "55.00", 6: ""}
-
-
 def test_nothing_is_sent_before_it_can_be_noted_down(
     teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

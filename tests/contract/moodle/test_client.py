@@ -252,14 +252,6 @@ def test_a_token_that_is_none_is_refused_before_anything_is_sent(
     assert moodle.requests == []
 
 
-def test_moodles_cookies_are_not_sent_back(sign_in: SignIn, moodle: Replay) -> None:
-    """A session cookie would make Moodle ask for a sesskey, and mix up two accounts."""
-    client = sign_in("alice")
-    client.site()
-    assert client.submission_status(1).can_edit
-    assert moodle.cookies == set()
-
-
 def test_an_unknown_assignment_is_not_found(sign_in: SignIn) -> None:
     with pytest.raises(NotFound):
         sign_in("alice").submission_status(9999)

@@ -240,11 +240,3 @@ def test_a_file_above_the_callers_limit_is_not_read(sign_in: SignIn, moodle: Rep
     untold = replace(a1(moodle), size=None)
     with pytest.raises(TooLarge):
         sign_in("alice").read(untold, 100)
-
-
-def test_a_directory_that_cannot_be_written_is_said(
-    sign_in: SignIn, moodle: Replay, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInput, match="cannot be written"):
-        sign_in("alice").download(a1(moodle), tmp_path / "file" / "a1.py")

@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import replace
 from urllib.parse import parse_qs, quote, urlsplit
 
-import httpx
 import pytest
 
 from mograder.clients.moodle.client import MoodleClient
@@ -53,22 +52,6 @@ def test_a_password_gives_a_token_that_works(moodle: Replay) -> None:
     token = login_with_password(moodle.url, "alice", "PASSWORD")
     with MoodleClient(moodle.url, token) as client:
         assert client.site().username == "alice"
-
-
-def test_a_password_goes_over_plain_http_to_no_other_machine() -> None:
-    """Nothing is sent."""
-    asked: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        return httpx.Response(200, json={"token": "f" * 32})
-
-    net = httpx.MockTransport(answer)
-    with pytest.raises(InvalidInput, match="would travel unencrypted"):
-        login_with_password("http://moodle.example.edu", "a", "b", transport=net)
-    assert asked == []
-    assert login_with_password("http://localhost", "a", "b", transport=net)
-    assert login_with_password("http://m.example", "a", "b", insecure=True, transport=net)
 
 
 def test_a_name_is_trimmed(moodle: Replay) -> None:

@@ -69,11 +69,6 @@ def asked(moodle: Replay) -> list[str]:
     return [request.fields.get("wsfunction", request.path) for request in moodle.requests]
 
 
-def test_it_is_a_transport(enter: Enter) -> None:
-    transport: Transport = enter("alice")
-    assert transport.user == "alice"
-
-
 def test_a_student_lists_assignments_with_files_and_dates(enter: Enter) -> None:
     found = enter("alice").list_assignments()
     assert [each.number for each in found] == [1, 2, 3, 4, 5, 7]

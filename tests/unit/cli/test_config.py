@@ -54,11 +54,6 @@ def test_json_has_the_same_for_programs(course: Path) -> None:
     assert answer["warnings"] == []
 
 
-def test_the_variable_names_the_course_where_no_option_does(course: Path) -> None:
-    result = CliRunner(env={"MOGRADER_COURSE_DIR": str(course)}).invoke(config, ["show"])
-    assert str(course / "mograder.toml") in result.stdout
-
-
 def test_a_missing_course_is_left_to_the_error_boundary(tmp_path: Path) -> None:
     result = CliRunner().invoke(config, ["show", "-C", str(tmp_path / "missing")])
     assert isinstance(result.exception, InvalidInput)

@@ -14,7 +14,6 @@ import pytest
 
 from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient, Published
-from mograder.clients.hub_course import Warmth, warm_cache
 from mograder.clients.server_url import is_loopback, parse_hub_url
 from mograder.core.errors import (
     Busy,
@@ -83,31 +82,12 @@ def test_progress_is_told_as_it_comes_and_the_last_word_counts(
     assert told == ["Received 2 files", "Installing numpy"]
 
 
-def test_a_hub_of_0_3_16_answers_once_and_is_asked_to_warm(
-    hub: FakeHub, files: list[Upload]
-) -> None:
-    """B103, compatibility-0.3.16.md 2.3."""
-    hub.answers(PUBLISH, status="ok", files=["A1.py", "x.png"], type="lecture")
-    hub.answers("/warm-cache", status="ok", warmed=["A1", "L1"])
-    published, told = publish(hub, files)
-    assert published == Published(("A1.py", "x.png"), "lecture", warmed=False)
-    assert told == []
-    with HubClient(hub.url, "t:1") as client:
-        assert warm_cache(client) == Warmth(warmed=("A1", "L1"))
-
-
 def test_a_large_upload_tells_how_far_it_is(hub: FakeHub, tmp_path: Path) -> None:
     with (tmp_path / "data.bin").open("wb") as file:
         file.truncate(8 << 20)
     hub.streams(PUBLISH, DONE)
     _, told = publish(hub, [Upload("data.bin", tmp_path / "data.bin")])
     assert told == [f"Sent {part} % of 8 MB" for part in (25, 50, 75, 100)]
-
-
-def test_a_hub_behind_a_path_prefix_is_reached(hub: FakeHub, files: list[Upload]) -> None:
-    hub.streams(f"/live/hub{PUBLISH}", DONE)
-    published, _ = publish(hub, files, "/live/hub/")
-    assert published.files == ("A1.py",)
 
 
 def test_a_name_travels_in_the_path_whatever_it_holds(hub: FakeHub, files: list[Upload]) -> None:
@@ -178,13 +158,6 @@ def test_whatever_stands_in_front_of_a_hub_is_named_and_not_quoted(
     with pytest.raises(family, match=words) as refused:
         publish(hub, files)
     assert "<html>" not in str(refused.value)
-
-
-def test_a_redirect_is_not_followed_with_the_token(hub: FakeHub, files: list[Upload]) -> None:
-    hub.replies[PUBLISH] = Reply(307, b"", headers={"location": f"{hub.url}/other"})
-    with pytest.raises(RemoteFailed):
-        publish(hub, files)
-    assert [request.path for request in hub.received] == [PUBLISH]
 
 
 def test_a_hub_that_is_not_there_is_a_sentence_with_a_remedy(files: list[Upload]) -> None:

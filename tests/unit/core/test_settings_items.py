@@ -32,11 +32,6 @@ def test_an_items_table_is_read_and_what_is_not_set_stays_open(load: Load) -> No
     assert week.limits.model_dump(exclude_none=True) == {"memory_mb": 4096, "processes": 32}
 
 
-def test_no_items_are_no_surprise(load: Load) -> None:
-    assert load("[items]\n").settings.items == {}
-    assert load("").settings.items == {}
-
-
 def test_what_is_set_is_described_under_the_key_that_the_file_has(load: Load) -> None:
     loaded = load(FILE)
     rows = {row.key: row for row in describe(loaded)}
@@ -96,10 +91,6 @@ def test_only_the_file_has_items(load: Load, refusal: Refusal) -> None:
     assert "There is no setting items.A1.allow" in refusal(items__A1__allow=["ai"])
 
 
-def test_a_misspelt_section_finds_its_way(refusal: Refusal) -> None:
-    assert "Did you mean [items]?" in refusal("[itmes.A1]\nallow = []")
-
-
 def test_penalties_of_an_item_are_the_keys_that_it_sets(load: Load, refusal: Refusal) -> None:
     loaded = load(
         "[penalties]\nhard_limit = 2027-02-28T18:00:00+01:00\n"
@@ -120,7 +111,3 @@ def test_penalties_of_an_item_are_the_keys_that_it_sets(load: Load, refusal: Ref
 def test_a_hard_limit_on_a_day_is_its_last_minute(load: Load, written: str) -> None:
     loaded = load(f"[penalties]\nhard_limit = {written}\n")
     assert loaded.settings.penalties.hard_limit == "2027-02-28T23:59:00+00:00"
-
-
-def test_a_hard_limit_that_is_no_time_is_refused(refusal: Refusal) -> None:
-    assert "hard_limit must be a time such as" in refusal('[penalties]\nhard_limit = "soon"\n')

@@ -126,11 +126,6 @@ def test_an_option_that_no_setting_accepts_ends_with_2(arguments: list[str]) -> 
     assert cli("hub --dev --headless", *arguments, status=2).err.startswith("Error: ")
 
 
-def test_a_broken_settings_file_is_told_with_its_line(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text("[hub]\nport = \n")
-    assert "mograder.toml:2" in cli("hub --dev --headless", status=2).err
-
-
 def test_the_group_starts_no_server_for_a_subcommand() -> None:
     context = hub.make_context("hub", ["publish", "--help"])
     with context, pytest.raises(click.exceptions.Exit) as left:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -140,15 +139,6 @@ def test_after_three_tries_it_is_said_that_moodle_cannot_be_reached() -> None:
         call(network, safe=True)
     assert len(network.asked) == 3
     assert "VPN" in caught.value.hint
-
-
-def test_a_wrong_certificate_is_not_tried_again() -> None:
-    failure = httpx.ConnectError("certificate verify failed")
-    failure.__cause__ = ssl.SSLCertVerificationError("self-signed")
-    network = Network(fails(failure))
-    with pytest.raises(RemoteFailed, match="cannot be reached"):
-        call(network, safe=True)
-    assert len(network.asked) == 1
 
 
 def test_maintenance_is_not_waited_for() -> None:
