@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -77,15 +77,6 @@ class Origin(StrEnum):
     OPTION = "option"
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """One mistake in one table: its path, and a predicate ("must be …")."""
-
-    path: tuple[str | int, ...]
-    unknown: bool
-    sentence: str
-
-
 @dataclass(slots=True)
 class Layers:
     """The settings merged so far, with the origin of every key and the warnings."""
@@ -107,8 +98,7 @@ class Layers:
             if isinstance(table, dict):
                 self._merge(section, table, Origin.FILE, partial(_mistake, section, shown=shown))
             else:
-                problem = _Problem((), False, f"must be a table, written [{section}]")
-                raise _mistake(section, problem, shown)
+                raise _no_table(section, f"[{section}]", shown)
         if ITEMS in tree:
             self._add_items(tree[ITEMS], shown)
         assignments = cast("Sequence[Mapping[str, object]]", tree.get("assignments", ()))
@@ -132,10 +122,11 @@ class Layers:
             text = environ[name]
             value: object = split_list(text) if _is_list(section, last) else text
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
+        gone = {_variable(key): hint for key, hint in _GONE.items()}
         for name in sorted(environ):
             if name.startswith(_OUR_PREFIXES) and name not in variables.keys() | _NOT_SETTINGS:
-                hint = _instead_of(name) or _did_you_mean(name, variables)
-                self.warnings.append(f"The variable {name} is not a setting.{hint}")
+                hint = gone.get(name) or _did_you_mean(name, variables)
+                self.warnings.append(f"The variable {name} is not a setting. {hint}".rstrip())
 
     def add_options(self, overrides: Mapping[str, object]) -> None:
         """Merge command-line options, by dotted key, over all else; ``None`` is "not given".
@@ -146,9 +137,7 @@ class Layers:
             if value is None:
                 continue
             if key not in KEYS:
-                raise InvalidInput(
-                    f"There is no setting {key}.", hint=_did_you_mean(key, KEYS).strip()
-                )
+                raise InvalidInput(f"There is no setting {key}.", hint=_did_you_mean(key, KEYS))
             section, _, last = key.rpartition(".")
             refusal = _refuser(f"The option for {key}", key)
             plain = str(value) if isinstance(value, PurePath) else value
@@ -157,8 +146,7 @@ class Layers:
     def _add_items(self, table: object, shown: _Place) -> None:
         """Merge ``[items.NAME]``, a table per item; only the file has them."""
         if not isinstance(table, dict):
-            problem = _Problem((), False, "must be a table, written [items.NAME]")
-            raise _mistake(ITEMS, problem, shown)
+            raise _no_table(ITEMS, "[items.NAME]", shown)
         items: dict[str, ItemSettings] = {}
         for written, decided in table.items():
             name = _item_name(written, shown)
@@ -173,7 +161,7 @@ class Layers:
         section: str,
         table: Mapping[str, object],
         origin: Origin,
-        refusal: Callable[[_Problem], InvalidInput],
+        refusal: Callable[[ErrorDetails], InvalidInput],
     ) -> None:
         """Validate a table, and merge its keys. Raises: ``refusal`` for a mistake."""
         strict = origin is Origin.FILE and section in OUR_SECTIONS
@@ -181,7 +169,7 @@ class Layers:
         try:
             checked = model.model_validate(table, strict=strict)
         except ValidationError as error:
-            raise refusal(_problem(model, error.errors(include_url=False)[0])) from None
+            raise refusal(error.errors(include_url=False)[0]) from None
         given = {name: getattr(checked, name) for name in checked.model_fields_set}
         if section:
             merged = getattr(self.settings, section).model_copy(update=given)
@@ -208,36 +196,35 @@ def _item(name: str, written: str, table: object, shown: _Place) -> ItemSettings
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    key, place = ".".join([item_key(name), *path]), shown((ITEMS, written, *path))
-    if first["type"] != "extra_forbidden":
-        raise InvalidInput(f"{place}: {key} {complaint(first)}.")
     model = _ITEM_TABLES.get(path[0], ItemSettings) if len(path) > 1 else ItemSettings
-    raise InvalidInput(
-        f"{place}: {key} is not a setting.",
-        hint=_did_you_mean(path[-1], tuple(model.model_fields)).strip(),
-    )
+    hint = _did_you_mean(path[-1], model.model_fields) if path else ""
+    place = shown((ITEMS, written, *path))
+    raise _refusal(place, ".".join([item_key(name), *path]), first, hint)
 
 
-def _problem(model: type[Section], error: ErrorDetails) -> _Problem:
-    path = error["loc"]
-    if error["type"] == "extra_forbidden":
-        return _Problem(path, True, "")
-    return _Problem(path, False, complaint(error, secret=_is_secret(model, path)))
-
-
-def _mistake(section: str, problem: _Problem, shown: _Place) -> InvalidInput:
+def _mistake(section: str, error: ErrorDetails, shown: _Place) -> InvalidInput:
     """Return the error for a mistake in the file; with a similar key for one that is unknown."""
-    parts = [str(each) for each in ((section,) if section else ()) + problem.path]
-    key, place = ".".join(parts), shown(tuple(parts))
-    if not problem.unknown:
-        return InvalidInput(f"{place}: {key} {problem.sentence}.")
-    hint = _GONE.get(key) or _nearest(section, parts[-1]) or "Remove it: nothing reads it."
-    return InvalidInput(f"{place}: {key} is not a setting.", hint=hint)
+    parts = tuple(str(each) for each in (*((section,) if section else ()), *error["loc"]))
+    key = ".".join(parts)
+    return _refusal(shown(parts), key, error, _GONE.get(key) or _nearest(section, parts[-1]))
 
 
-def _refuser(who: str, key: str) -> Callable[[_Problem], InvalidInput]:
+def _refusal(place: str, key: str, error: ErrorDetails, hint: str) -> InvalidInput:
+    if error["type"] == "extra_forbidden":
+        hint = hint or "Remove it: nothing reads it."
+        return InvalidInput(f"{place}: {key} is not a setting.", hint=hint)
+    return InvalidInput(f"{place}: {key} {complaint(error, secret=key in SECRET_KEYS)}.")
+
+
+def _no_table(key: str, written: str, shown: _Place) -> InvalidInput:
+    return InvalidInput(f"{shown((key,))}: {key} must be a table, written {written}.")
+
+
+def _refuser(who: str, key: str) -> Callable[[ErrorDetails], InvalidInput]:
+    """Return what tells a mistake in the value that a variable or an option sets."""
     hint = "" if who.endswith(key) else f"It sets {key}."
-    return lambda problem: InvalidInput(f"{who} {problem.sentence}.", hint=hint)
+    secret = key in SECRET_KEYS
+    return lambda error: InvalidInput(f"{who} {complaint(error, secret=secret)}.", hint=hint)
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:
@@ -313,11 +300,6 @@ def _is_list(section: str, name: str) -> bool:
     return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
 
 
-def _is_secret(model: type[Section], path: tuple[str | int, ...]) -> bool:
-    section = next((name for name, each in SECTIONS.items() if each is model), "")
-    return _dotted(section, str(path[0])) in SECRET_KEYS
-
-
 def _nearest(section: str, name: str) -> str:
     """Return a hint with a similar key: first of this section, then the same name in another."""
     here = {key.rpartition(".")[2]: key for key in KEYS if key.rpartition(".")[0] == section}
@@ -329,10 +311,6 @@ def _nearest(section: str, name: str) -> str:
     return f"Did you mean {found[0]}?" if found else ""
 
 
-def _instead_of(variable: str) -> str:
-    return next((f" {hint}" for key, hint in _GONE.items() if _variable(key) == variable), "")
-
-
-def _did_you_mean(name: str, known: Mapping[str, str] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
-    return f" Did you mean {close[0]}?" if close else ""
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"Did you mean {close[0]}?" if close else ""
