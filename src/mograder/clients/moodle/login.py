@@ -47,7 +47,7 @@ class Launch:
     site: str
 
 
-def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> PublicConfig:
+def public_config(url: str) -> PublicConfig:
     """Return a site's public configuration, which needs no sign-in.
 
     Raises:
@@ -57,7 +57,7 @@ def public_config(url: str, *, transport: httpx.BaseTransport | None = None) -> 
     function = "tool_mobile_get_public_config"
     call = json.dumps([{"index": 0, "methodname": function, "args": {}}])
     path = f"{_AJAX}?info={function}"
-    wire = Wire(url, transport=transport)
+    wire = Wire(url)
     try:
         answer = wire.ask(Form(path, {}, function, safe=True, document=call))
     finally:
@@ -79,7 +79,6 @@ def login_with_password(
     *,
     service: str = SERVICE,
     insecure: bool = False,
-    transport: httpx.BaseTransport | None = None,
 ) -> str:
     """Return a token for a name and a password; Moodle gives the same one each time.
 
@@ -90,7 +89,7 @@ def login_with_password(
         RemoteFailed: Web services are off, or the site cannot be reached.
     """
     fields = {"username": username.strip(), "password": password, "service": service}
-    wire = Wire(url, transport=transport)
+    wire = Wire(url)
     try:
         refuse_password(wire.url, insecure=insecure)
         answer = wire.ask(Form("/login/token.php", fields, "the login", safe=True))
