@@ -144,8 +144,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
 
 def _result(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Result:
     failed = any(line.result in (Fate.FAILED, Fate.SKIPPED) for line in told)
-    listed = [_as_json(line) for line in told]
-    return Result(listed, _lines(told, drafted, dry_run=dry_run), int(failed))
+    return Result(told, _lines(told, drafted, dry_run=dry_run), int(failed))
 
 
 def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ...]:
@@ -188,9 +187,9 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
 
 
 def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iterator[str]:
-    wide = max((len(line.name) for line in told), default=0)
+    wide = max((len(line.student) for line in told), default=0)
     for line in told:
-        text = f"  {line.name:<{wide}}  {line.result.value:<9}  {_grades(line)}"
+        text = f"  {line.student:<{wide}}  {line.result.value:<9}  {_grades(line)}"
         yield plain(text).rstrip()
     counted = Counter(line.result for line in told)
     told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Fate if counted[each])
@@ -208,25 +207,5 @@ def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iter
 
 def _grades(line: SummaryRow) -> str:
     changed = line.result is Fate.CHANGED and line.before != line.after
-    grade = f"{line.before or '-'} -> {line.after or '-'}" if changed else line.before
-    return ", ".join(filter(None, (grade, line.along, line.why)))
-
-
-def _as_json(line: SummaryRow) -> dict[str, object]:
-    return {
-        "student": line.name,
-        "full_name": line.full_name,
-        "result": line.result.value,
-        "before": line.before or None,
-        "after": line.after or None,
-        "sent": line.along,
-        "why": line.why,
-        "changed_on_moodle": list(line.changed),
-        "changed_by": line.grader or None,
-        "changed_at": line.changed_at or None,
-        "erased_comment": line.erased or None,
-        "removed_files": list(line.replaced),
-        "team_of": line.team_of or None,
-        "not_for": list(line.not_for),
-        "attempt": line.attempt or None,
-    }
+    grade = f"{line.before or '-'} -> {line.after or '-'}" if changed else line.before or ""
+    return ", ".join(filter(None, (grade, line.sent, line.why)))

@@ -409,31 +409,30 @@ def _holds_something(outcome: Outcome) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One line of the summary: the person, the result, the grade before and after, and the reason.
+    """One line of the summary, and of ``--json``: what came of a person's grade, and the reason.
 
-    ``along`` names what is sent beside a grade. ``changed`` names the fields changed on Moodle
-    since our upload, with ``grader`` and ``changed_at``. ``erased`` is the comment on Moodle that
-    is erased, ``replaced`` the feedback files there that are removed. ``team_of`` names the member
-    whose row this person gets; ``not_for`` names the members who do not get this person's row.
-    ``attempt`` is the student's latest attempt, counted from 1; 0 for a name that matches no
-    participant.
+    ``sent`` names what is sent beside a grade; ``changed_on_moodle`` the fields changed there since
+    our upload. ``erased_comment`` and ``removed_files`` are on Moodle and go. ``team_of`` names the
+    member whose row this person gets; ``not_for`` names the members who do not get this person's
+    row. ``attempt`` is the student's latest attempt, counted from 1; None for a name that matches
+    no participant.
     """
 
-    name: str
+    student: str
     full_name: str
     result: Result
-    before: str = ""
-    after: str = ""
+    before: str | None = None
+    after: str | None = None
+    sent: str = ""
     why: str = ""
-    along: str = ""
-    changed: tuple[str, ...] = ()
-    grader: str = ""
-    changed_at: str = ""
-    erased: str = ""
-    replaced: tuple[str, ...] = ()
-    team_of: str = ""
+    changed_on_moodle: tuple[str, ...] = ()
+    changed_by: str | None = None
+    changed_at: str | None = None
+    erased_comment: str | None = None
+    removed_files: tuple[str, ...] = ()
+    team_of: str | None = None
     not_for: tuple[str, ...] = ()
-    attempt: int = 0
+    attempt: int | None = None
 
 
 def summary(
@@ -443,7 +442,7 @@ def summary(
     people = {person.user_id: person for person in participants.people}
     names = {user: participants.local_name(person) for user, person in people.items()}
     lines = [_line(each, people, names, drafted) for each in outcomes]
-    lines.sort(key=lambda line: line.name.casefold())
+    lines.sort(key=lambda line: line.student.casefold())
     strangers = [
         SummaryRow(name, "", Result.SKIPPED, why="takes no part in this assignment on Moodle")
         for name in drafted.unmatched
@@ -469,19 +468,19 @@ def _line(
         _team_words(team_of, not_for, because),
     )
     return SummaryRow(
-        name=names[user],
+        student=names[user],
         full_name=people[user].full_name,
         result=outcome.result,
-        before=_shown(outcome.before, drafted.scale),
-        after=_shown(after, drafted.scale),
+        before=_shown(outcome.before, drafted.scale) or None,
+        after=_shown(after, drafted.scale) or None,
+        sent=_along(outcome, erased, replaced) if outcome.result is Result.CHANGED else "",
         why="; ".join(filter(None, reasons)),
-        along=_along(outcome, erased, replaced) if outcome.result is Result.CHANGED else "",
-        changed=verdict.changed,
-        grader=grader,
-        changed_at=at,
-        erased=erased,
-        replaced=replaced,
-        team_of=team_of,
+        changed_on_moodle=verdict.changed,
+        changed_by=grader or None,
+        changed_at=at or None,
+        erased_comment=erased or None,
+        removed_files=replaced,
+        team_of=team_of or None,
         not_for=not_for,
         attempt=outcome.held.attempt + 1,
     )
