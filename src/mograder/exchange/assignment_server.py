@@ -31,15 +31,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One person's submission in its place; ``kept`` is the new path of the one it replaced."""
+    """One person's submission in its place; ``kept`` is the new path of the one it replaced.
+
+    ``problem`` is the reason why there is none.
+    """
 
     username: str
-    path: Path
-    fate: CollectOutcome
+    path: Path | None
+    change: CollectOutcome
     submitted_at: datetime | None = None
     late: bool = False
     kept: Path | None = None
-    problem: str = ""
+    problem: str | None = None
 
 
 def collect(
@@ -75,11 +78,6 @@ def collect(
     return tuple(found)
 
 
-def problems(collected: Sequence[Collected]) -> tuple[Collected, ...]:
-    """Return the submissions that could not be fetched."""
-    return tuple(each for each in collected if each.problem)
-
-
 class _Collecting:
     """One run: the directory of submissions, and the times of submission."""
 
@@ -102,9 +100,7 @@ class _Collecting:
             self._source.download(one.file, arrived, progress)
             placed = self._folder.put(path.name, arrived.read_bytes(), at)
         except MograderError as error:
-            return Collected(
-                one.username, self._out / "?", CollectOutcome.SKIPPED, problem=str(error)
-            )
+            return Collected(one.username, None, CollectOutcome.SKIPPED, problem=str(error))
         if at is None:  # 0.3.16 sends no time; the one of the file is used
             self._times.pop(name, None)
         else:

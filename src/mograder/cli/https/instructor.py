@@ -24,7 +24,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound, RemoteFailed
 from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
-from mograder.exchange.assignment_server import Collected, batches, collect, find_pages, problems
+from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows, server_rows_of
 from mograder.grading.late.course_late import CourseLate
@@ -59,16 +59,16 @@ def fetch_submissions(
         now = SystemClock().now()
         collected = collect(transport, found, out, transfers.say, now, force=force)
     failure = None
-    if failed := problems(collected):
+    if failed := [each for each in collected if each.problem is not None]:
         names = ", ".join(each.username for each in failed[:20])
         failure = RemoteFailed(
             f"{len(failed)} submissions could not be downloaded: {names}.",
-            hint=failed[0].problem,
+            hint=failed[0].problem or "",
         )
     told = {
         "assignment": found.name,
         "directory": str(out),
-        "submissions": [_collected_json(each) for each in collected],
+        "submissions": collected,
     }
     return Result(told, _collected_lines(found, out, collected), failure=failure)
 
@@ -209,30 +209,18 @@ def reset(*, server: Server, username: str) -> Result:
 def _collected_lines(
     assignment: RemoteAssignment, out: Path, collected: Sequence[Collected]
 ) -> Iterator[str]:
-    counts = Counter(each.fate for each in collected)
+    counts = Counter(each.change for each in collected)
     if not collected:
         yield f"No submissions to {assignment.name} yet."
         return
     for each in collected:
         before = "" if each.kept is None else each.kept.relative_to(out)
         kept = f"  (the one before is kept as {before})" if before else ""
-        if each.fate in (CollectOutcome.NEW, CollectOutcome.UPDATED):
+        if each.path and each.change is not CollectOutcome.UNCHANGED:
             yield f"  {each.path.name}{kept}"
     held = len(collected) - counts[CollectOutcome.SKIPPED]
     told = ", ".join(f"{counts[fate]} {fate}" for fate in CollectOutcome if counts[fate])
     yield f"Downloaded {held} submission(s) in {shown(out.absolute())} ({told})"
-
-
-def _collected_json(each: Collected) -> dict[str, object]:
-    return {
-        "username": each.username,
-        "path": None if each.problem else each.path,
-        "change": each.fate,
-        "submitted_at": each.submitted_at,
-        "late": each.late,
-        "kept": each.kept,
-        "problem": each.problem or None,
-    }
 
 
 def _grades_lines(
