@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mograder.clients.course_server import (
     Acknowledgement,
@@ -26,8 +26,6 @@ from mograder.clients.course_server import (
 )
 from mograder.core.clock import from_unix, within_reach
 from mograder.core.errors import RemoteFailed
-
-T = TypeVar("T")
 
 _LATEST = 32_503_680_000
 """The end of the year 2999, in unix seconds."""
@@ -185,19 +183,6 @@ class Verification(_Answer):
     stored: bool = False
     counts: bool = False
     message: Text = ""
-
-
-LISTING = TypeAdapter(tuple[Entry, ...])
-STATUS = TypeAdapter(Status)
-DRAFT = TypeAdapter(Draft)
-SUBMITTED = TypeAdapter(Submitted)
-SUBMISSIONS = TypeAdapter(tuple[Submission, ...])
-COUNTED = TypeAdapter(Counted)
-STORED = TypeAdapter(Stored)
-REGISTERED = TypeAdapter(Registered)
-IDENTITY = TypeAdapter(Identity)
-VERIFICATION = TypeAdapter(Verification)
-ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 
 
 def assignment_of(entry: Entry) -> RemoteAssignment:

@@ -111,7 +111,9 @@ class HttpsTransport(Closing):
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
         """Return the server's assignments, in its order (B149)."""
-        listing = self._connection.ask(Call("GET", "/assignments", params=_DETAIL), answers.LISTING)
+        listing = self._connection.ask(
+            Call("GET", "/assignments", params=_DETAIL), tuple[answers.Entry, ...]
+        )
         return tuple(answers.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
@@ -134,7 +136,7 @@ class HttpsTransport(Closing):
         call = Call(
             "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
         )
-        return answers.work_status_of(self._connection.ask(call, answers.STATUS))
+        return answers.work_status_of(self._connection.ask(call, answers.Status))
 
     def submit(
         self,
@@ -159,7 +161,7 @@ class HttpsTransport(Closing):
             params=params,
             files=lambda: [("file", (name, self._metered(file.name, data), _PYTHON))],
         )
-        return answers.acknowledgement_of(self._connection.ask(call, answers.SUBMITTED, progress))
+        return answers.acknowledgement_of(self._connection.ask(call, answers.Submitted, progress))
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         """Return the feedback page on this person's work; empty if there is none."""
@@ -172,7 +174,7 @@ class HttpsTransport(Closing):
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
         """Return this person's draft and its text. Raises: NotFound before the first one."""
-        found = self._connection.ask(self._draft_call("GET", assignment), answers.DRAFT)
+        found = self._connection.ask(self._draft_call("GET", assignment), answers.Draft)
         if found.text is None:
             raise NotFound("The server has no draft of yours.")
         return answers.draft_of(found), found.text.encode()
@@ -185,19 +187,19 @@ class HttpsTransport(Closing):
         """
         version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
         call = self._draft_call("PUT", assignment, headers=version, content=text)
-        return answers.draft_of(self._connection.ask(call, answers.DRAFT))
+        return answers.draft_of(self._connection.ask(call, answers.Draft))
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
         """Return the latest submission of every person (instructors; B147, B153)."""
         call = Call("GET", path_of(assignment.key, "submissions"), params=_DETAIL)
-        listed = self._connection.ask(call, answers.SUBMISSIONS)
+        listed = self._connection.ask(call, tuple[answers.Submission, ...])
         return tuple(answers.submission_of(assignment.key, each) for each in listed)
 
     def upload_grades(self, assignment: RemoteAssignment, rows: Sequence[GradeRow]) -> int:
         """Merge grades into the server's; return how many it holds then (instructors; B154)."""
         body = {"grades": [dict(row.values) for row in rows]}
         call = Call("POST", path_of(assignment.key, "grades"), json=body)
-        return self._connection.ask(call, answers.COUNTED).count
+        return self._connection.ask(call, answers.Counted).count
 
     def upload_feedback(
         self, assignment: RemoteAssignment, pages: Sequence[Path], progress: Progress
@@ -210,7 +212,7 @@ class HttpsTransport(Closing):
             return [("files", (name, self._metered(name, data), _HTML)) for name, data in contents]
 
         call = Call("POST", path_of(assignment.key, "feedback"), files=parts)
-        return self._connection.ask(call, answers.STORED, progress).files
+        return self._connection.ask(call, answers.Stored, progress).files
 
     def who_am_i(self) -> Identity:
         """Return the token's identity; a server of 0.3.16 only confirms that the token is valid.
@@ -219,7 +221,7 @@ class HttpsTransport(Closing):
             NotAuthenticated: The token is not one of this server's.
         """
         try:
-            me = self._connection.ask(Call("GET", "/me"), answers.IDENTITY)
+            me = self._connection.ask(Call("GET", "/me"), answers.Identity)
         except NotFound:
             self.list_assignments()
             return Identity(user=self._user)
@@ -233,12 +235,12 @@ class HttpsTransport(Closing):
             NotFound: The server gives no receipts (0.3.16).
         """
         call = Call("POST", "/receipts/verify", content=receipt.encode())
-        return self._connection.ask(call, answers.VERIFICATION)
+        return self._connection.ask(call, answers.Verification)
 
     def reset_registration(self, user: str) -> None:
         """End a name's tokens and let it be registered again, after a loss (instructors)."""
         call = Call("POST", f"/people/{quote(user, safe='')}/reset")
-        self._connection.ask(call, answers.ANYTHING)
+        self._connection.ask(call, object)
 
     def close(self) -> None:
         """Close all connections."""
@@ -303,7 +305,7 @@ def register(
         key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
         call = Call("POST", "/register", json=body)
-        return connection.ask(call, answers.REGISTERED)
+        return connection.ask(call, answers.Registered)
     finally:
         connection.close()
 

@@ -108,7 +108,7 @@ class Connection:
         finally:
             response.close()
 
-    def ask(self, call: Call, shape: TypeAdapter[T], progress: Progress = lambda _: None) -> T:
+    def ask(self, call: Call, shape: type[T], progress: Progress = lambda _: None) -> T:
         """Return the server's answer, validated as ``shape``.
 
         Raises:
@@ -116,7 +116,7 @@ class Connection:
         """
         body = self.read(call, _LARGEST_ANSWER, progress)
         try:
-            return shape.validate_json(body)
+            return TypeAdapter(shape).validate_json(body)
         except ValidationError as error:
             raise self.no_server() from error
 

@@ -50,18 +50,6 @@ from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
 
 T = TypeVar("T")
 
-_COURSES = TypeAdapter(tuple[Course, ...])
-_SECTIONS = TypeAdapter(list[SectionModel])
-_PARTICIPANTS = TypeAdapter(tuple[Participant, ...])
-_GROUPS = TypeAdapter(GroupsModel)
-_PEOPLE = TypeAdapter(tuple[Person, ...])
-_SITE = TypeAdapter(Site)
-_ASSIGNMENTS = TypeAdapter(AssignmentsModel)
-_MODULE = TypeAdapter(CourseModuleModel)
-_BY_ASSIGNMENT = TypeAdapter(ByAssignmentModel)
-_STATUS = TypeAdapter(StatusModel)
-_REPORT = TypeAdapter(ReportModel)
-
 _HTML = 1
 """Moodle's number of the HTML format, in which all comments are sent."""
 
@@ -101,14 +89,14 @@ class MoodleClient(FileTransfers, Closing):
     def site(self) -> Site:
         """Return the site and the signed-in user; requested once and cached."""
         if self._site is None:
-            self._site = self._ask.read(_SITE, "core_webservice_get_site_info", {})
+            self._site = self._ask.read(Site, "core_webservice_get_site_info", {})
             self._ask.offered = self._site.functions
         return self._site
 
     def courses(self) -> tuple[Course, ...]:
         """Return the courses that this account is enrolled in."""
         function = "core_enrol_get_users_courses"
-        return self._ask.read(_COURSES, function, {"userid": self.site().user_id})
+        return self._ask.read(tuple[Course, ...], function, {"userid": self.site().user_id})
 
     def assignments(self, course_id: int) -> tuple[Assignment, ...]:
         """Return a course's assignments; a student's list has no hidden ones.
@@ -118,7 +106,7 @@ class MoodleClient(FileTransfers, Closing):
             Forbidden: Moodle refuses this account the course; the message has its reason.
         """
         found = self._ask.read(
-            _ASSIGNMENTS, "mod_assign_get_assignments", listed("courseids", [course_id])
+            AssignmentsModel, "mod_assign_get_assignments", listed("courseids", [course_id])
         )
         courses = [course for course in found.courses if course.id == course_id]
         if not courses:
@@ -132,7 +120,9 @@ class MoodleClient(FileTransfers, Closing):
 
     def contents(self, course_id: int) -> tuple[CourseModule, ...]:
         """Return a course's activities in the order of its page."""
-        found = self._ask.read(_SECTIONS, "core_course_get_contents", {"courseid": course_id})
+        found = self._ask.read(
+            list[SectionModel], "core_course_get_contents", {"courseid": course_id}
+        )
         return tuple(module for section in found for module in section.modules)
 
     def grading_method(self, assignment: Assignment) -> GradingMethod:
@@ -144,7 +134,7 @@ class MoodleClient(FileTransfers, Closing):
         if assignment.feedback.worksheet:
             return GradingMethod.SIMPLE
         fields: dict[str, Value] = {"cmid": assignment.cmid}
-        module = self._optional(_MODULE, "core_course_get_course_module", fields)
+        module = self._optional(CourseModuleModel, "core_course_get_course_module", fields)
         if module is None:
             return GradingMethod.UNKNOWN
         method = module.method()
@@ -158,7 +148,7 @@ class MoodleClient(FileTransfers, Closing):
         the assignment.
         """
         fields: dict[str, Value] = {"cmid": assignment.cmid}
-        module = self._optional(_MODULE, "core_course_get_course_module", fields)
+        module = self._optional(CourseModuleModel, "core_course_get_course_module", fields)
         return () if module is None else module.scale_items()
 
     def scale_size(self, assignment: Assignment, user_id: int) -> int:
@@ -167,12 +157,10 @@ class MoodleClient(FileTransfers, Closing):
         It is read from Moodle's grade report on any one participant of the course.
         """
         fields: dict[str, Value] = {"courseid": assignment.course_id, "userid": user_id}
-        report = self._optional(_REPORT, "gradereport_user_get_grade_items", fields)
+        report = self._optional(ReportModel, "gradereport_user_get_grade_items", fields)
         return 0 if report is None else report.largest(assignment.id)
 
-    def _optional(
-        self, shape: TypeAdapter[T], function: str, fields: Mapping[str, Value]
-    ) -> T | None:
+    def _optional(self, shape: type[T], function: str, fields: Mapping[str, Value]) -> T | None:
         """Return an answer, None if the service lacks the function or Moodle refuses it."""
         if function not in self.site().functions:
             return None
@@ -190,16 +178,18 @@ class MoodleClient(FileTransfers, Closing):
         see all groups; call it for each of :meth:`allowed_groups` then.
         """
         fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
-        return self._ask.read(_PARTICIPANTS, "mod_assign_list_participants", fields)
+        return self._ask.read(tuple[Participant, ...], "mod_assign_list_participants", fields)
 
     def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
         """Return the groups of an activity that this account may see."""
         function = "core_group_get_activity_allowed_groups"
-        return tuple(self._ask.read(_GROUPS, function, {"cmid": cmid}).groups)
+        return tuple(self._ask.read(GroupsModel, function, {"cmid": cmid}).groups)
 
     def enrolled(self, course_id: int) -> tuple[Person, ...]:
         """Return the people in a course: teachers and suspended users too."""
-        return self._ask.read(_PEOPLE, "core_enrol_get_enrolled_users", {"courseid": course_id})
+        return self._ask.read(
+            tuple[Person, ...], "core_enrol_get_enrolled_users", {"courseid": course_id}
+        )
 
     def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
         """Return user ids by the number N of "Participant N"."""
@@ -221,7 +211,7 @@ class MoodleClient(FileTransfers, Closing):
     def submission_status(self, assignment_id: int) -> Status:
         """Return the state of our own work."""
         fields: dict[str, Value] = {"assignid": assignment_id}
-        return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record()
+        return self._ask.read(StatusModel, "mod_assign_get_submission_status", fields).record()
 
     def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
         """Return the comment and files of a person's latest grade as stored in Moodle.
@@ -236,7 +226,8 @@ class MoodleClient(FileTransfers, Closing):
             "moodlewssettingraw": True,
             "moodlewssettingfileurl": False,
         }
-        return self._ask.read(_STATUS, "mod_assign_get_submission_status", fields).record().feedback
+        status = self._ask.read(StatusModel, "mod_assign_get_submission_status", fields)
+        return status.record().feedback
 
     def save_submission(self, assignment_id: int, draft: int) -> None:
         """Save our work; the files of ``draft`` replace all previous ones.
@@ -328,7 +319,7 @@ class MoodleClient(FileTransfers, Closing):
         return {flag.userid: flag.extensionduedate for flag in flags if flag.extensionduedate}
 
     def _by_assignment(self, function: str, assignment_id: int) -> ByAssignmentModel:
-        return self._ask.read(_BY_ASSIGNMENT, function, listed("assignmentids", [assignment_id]))
+        return self._ask.read(ByAssignmentModel, function, listed("assignmentids", [assignment_id]))
 
     def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
         """Return an answer about an assignment, if this account may see it.
@@ -341,9 +332,6 @@ class MoodleClient(FileTransfers, Closing):
         return found
 
 
-_WARNINGS = TypeAdapter(list[Warned])
-
-
 class Functions:
     """The web-service functions for the owner of a token; ``offered`` is empty until known."""
 
@@ -352,7 +340,7 @@ class Functions:
         self._wire = wire
         self._token = token
 
-    def read(self, shape: TypeAdapter[T], function: str, fields: Mapping[str, Value]) -> T:
+    def read(self, shape: type[T], function: str, fields: Mapping[str, Value]) -> T:
         """Return the answer to a read-only call, retried if the network fails.
 
         Raises:
@@ -375,7 +363,7 @@ class Functions:
             MograderError: Moodle warned, refused, or cannot be reached.
         """
         answer = self._call(function, fields, safe=False)
-        warnings = _shaped(_WARNINGS, function, answer or [])
+        warnings = _shaped(list[Warned], function, answer or [])
         if warnings:
             raise as_error(warnings[0].warningcode, warnings[0].item, function)
 
@@ -421,9 +409,9 @@ def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
         )
 
 
-def _shaped(shape: TypeAdapter[T], function: str, answer: object) -> T:
+def _shaped(shape: type[T], function: str, answer: object) -> T:
     try:
-        return shape.validate_python(answer)
+        return TypeAdapter(shape).validate_python(answer)
     except ValidationError as error:
         where = ".".join(str(step) for step in error.errors()[0]["loc"])
         raise RemoteFailed(
