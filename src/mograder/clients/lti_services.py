@@ -258,19 +258,9 @@ class LtiServices:
             return None
         url = _below(lineitem, "results")
         url = _with(url, "user_id", subject) if subject else url
-        headers, asked = [("Accept", _RESULTS_TYPE)], set[str]()
-        found: dict[str, Result] = {}
-        while url:
-            if url in asked or len(asked) >= _MOST_PAGES:
-                raise RemoteFailed("The results of the platform have too many pages.")
-            asked.add(url)
-            answer = self._demand(
-                self._ask("GET", url, SCORE_SCOPES, headers, longest=_RESULTS_BYTES)
-            )
-            entries = _list(answer.json())
-            found |= {str(each.get("userId")): _result(each) for each in entries}
-            url = _next_page(answer, url)
-        return found
+        pages = self._pages(url, SCORE_SCOPES, _RESULTS_TYPE, _RESULTS_BYTES)
+        entries = (each for answer in pages for each in _list(answer.json()))
+        return {str(each.get("userId")): _result(each) for each in entries}
 
     def line_items(self, lineitems: str, resource_id: str) -> tuple[LineItem, ...]:
         """Return the grade items with this id of ours, of those that the hub may use.
@@ -293,22 +283,25 @@ class LtiServices:
                 pages or members.
         """
         members: dict[str, Member] = {}
-        asked: set[str] = set()
-        url = memberships
-        while url:
-            if url in asked or len(asked) >= _MOST_PAGES:
-                raise RemoteFailed("The members of the platform's course have too many pages.")
-            asked.add(url)
-            answer = self._page(url)
+        for answer in self._pages(memberships, (ROSTER_SCOPE,), _MEMBERS_TYPE, _MEMBERS_BYTES):
             members |= {each.subject: each for each in _members(answer, context)}
             if len(members) > _MOST_MEMBERS:
                 raise RemoteFailed(f"The platform's course has more than {_MOST_MEMBERS} members.")
-            url = _next_page(answer, url)
         return tuple(members.values())
 
-    def _page(self, url: str) -> Answer:
-        headers = [("Accept", _MEMBERS_TYPE)]
-        return self._demand(self._ask("GET", url, (ROSTER_SCOPE,), headers, longest=_MEMBERS_BYTES))
+    def _pages(
+        self, url: str, scopes: tuple[str, ...], kind: str, longest: int
+    ) -> Iterator[Answer]:
+        """Yield all pages of a list, of which each names the next."""
+        asked: set[str] = set()
+        while url:
+            if url in asked or len(asked) >= _MOST_PAGES:
+                raise RemoteFailed("The platform's list has too many pages.")
+            asked.add(url)
+            headers = [("Accept", kind)]
+            answer = self._demand(self._ask("GET", url, scopes, headers, longest=longest))
+            yield answer
+            url = _next_page(answer, url)
 
     def _ask(
         self,
