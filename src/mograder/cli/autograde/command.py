@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -257,13 +257,14 @@ async def _compare_all(
 ) -> dict[str, ComparedRuns]:
     found: dict[str, ComparedRuns] = {}
     async with AsyncExitStack() as opened:
-        tools = _LateTools(opened, how, loaded, output)
+        tools: GradingTools | None = None
         for number, each in enumerate(chosen):
             runs: list[GradingRun] = []
             output.prepares()
             request = _request(each, how, loaded)
             request = replace(request, output=place / str(number), force=True)
-            graded = await autograde(request, await tools.get(), runs.append, output)
+            tools = tools or await _started(opened, how, loaded, output)
+            graded = await autograde(request, tools, runs.append, output)
             output.close()
             name = graded.assignment.name
             found[name] = compare_runs(gradebook.grades(name), runs)
@@ -286,7 +287,7 @@ async def _grade_all(
     looking = await looking_tools(loaded, read_environ())
     done: list[Autograded] = []
     async with AsyncExitStack() as opened:
-        tools = _LateTools(opened, how, loaded, output)
+        tools: GradingTools | None = None
         for each in chosen:
             for note in each.notes:
                 output.say(note)
@@ -294,32 +295,20 @@ async def _grade_all(
             request = _request(each, how, loaded)
             graded = await up_to_date(request, looking, output)
             if graded is None:
-                graded = await autograde(request, await tools.get(), gradebook.record_run, output)
+                tools = tools or await _started(opened, how, loaded, output)
+                graded = await autograde(request, tools, gradebook.record_run, output)
             output.finished(graded)
             done.append(graded)
     return done
 
 
-@dataclass(slots=True)
-class _LateTools:
-    """The tools of grading, opened when they are asked for first, and closed with ``opened``."""
-
-    opened: AsyncExitStack
-    how: _How
-    loaded: LoadedSettings
-    output: Output
-    tools: GradingTools | None = None
-
-    async def get(self) -> GradingTools:
-        """Return the tools; the first call starts the sandboxes."""
-        if self.tools is None:
-            self.output.progress("Starting the sandboxes")
-            self.tools = await self.opened.enter_async_context(_opening(self.how, self.loaded))
-        return self.tools
-
-
-def _opening(how: _How, loaded: LoadedSettings) -> AbstractAsyncContextManager[GradingTools]:
-    return open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+async def _started(
+    opened: AsyncExitStack, how: _How, loaded: LoadedSettings, output: Output
+) -> GradingTools:
+    """Start the sandboxes, which end with ``opened``."""
+    output.progress("Starting the sandboxes")
+    tools = open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+    return await opened.enter_async_context(tools)
 
 
 def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequest:

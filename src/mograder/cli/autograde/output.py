@@ -306,15 +306,12 @@ def verify(chosen: Sequence[Chosen], loaded: LoadedSettings) -> Result:
         if gradebook is not None:
             stack.enter_context(gradebook)
         found = [
-            (each, verify_results(_files(each, key), each.files, each.submissions, gradebook))
+            (each, verify_results(files, each.files, each.submissions, gradebook))
             for each in chosen
+            for files in [AutogradedFiles(each.output, each.files.name, key)]
         ]
     wrong = any(result.problems for _, results in found for result in results)
     return Result(_answer(found), _lines(found), int(wrong))
-
-
-def _files(chosen: Chosen, key: bytes) -> AutogradedFiles:
-    return AutogradedFiles(chosen.output, chosen.files.name, key)
 
 
 def _lines(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> Iterator[str]:
