@@ -153,7 +153,7 @@ class TokenStore:
         """Return the addresses of all servers that there is a token for."""
         return tuple(self._all())
 
-    def save(self, url: str, token: str, user: str = "", full_name: str = "") -> CachedToken:
+    def save(self, url: str, token: str, user: str = "", full_name: str = "") -> None:
         """Store a token for a server, readable by its owner only, beside those of all others.
 
         Raises:
@@ -172,24 +172,22 @@ class TokenStore:
                 _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
             entries[key] = old
             self._write(entries)
-        return _cached(key, old)
 
-    def forget(self, url: str) -> bool:
-        """Remove the token for a server from both files; return whether there was one.
+    def forget(self, url: str) -> None:
+        """Remove the token for a server from both files.
 
         Raises:
             InvalidInput: The directory cannot be written.
         """
         key = self._kind.key(url)
         if key not in self._all():
-            return False
+            return
         with self._changing():
             entries = self._all()
             entries.pop(key, None)
             self._write(entries)
             if key in self._old():
                 self._old_path.unlink(missing_ok=True)
-        return True
 
     def _all(self) -> dict[str, _Entry]:
         """Return the entries of both files by server; the old file's entry takes precedence."""

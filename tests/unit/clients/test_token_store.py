@@ -95,8 +95,7 @@ def test_b148_a_later_login_with_0_3_16_is_believed(cache: TokenStore, tmp_path:
 def test_a_forgotten_token_is_in_neither_file(cache: TokenStore, tmp_path: Path) -> None:
     cache.save(ONE, "alice:1", "alice")
     cache.save(TWO, "al:2", "al")
-    assert cache.forget(TWO)
-    assert not cache.forget(TWO)
+    cache.forget(TWO)
     assert (token_for(cache, ONE), token_for(cache, TWO)) == ("alice:1", None)
     assert not old_file(tmp_path).exists()
 
@@ -129,8 +128,9 @@ def test_a_home_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
 def test_moodles_have_files_of_their_own_with_the_persons_full_name(tmp_path: Path) -> None:
     """0.3.16 stores no user name there, which stays known beside its file."""
     moodle, old = TokenStore(tmp_path, MOODLE), old_file(tmp_path).with_name("token.json")
-    saved = moodle.save("https://ONE.example.edu/my/", "t1", "alice", "Alice Ångström")
-    assert moodle.find("https://one.example.edu") == saved
+    moodle.save("https://ONE.example.edu/my/", "t1", "alice", "Alice Ångström")
+    saved = moodle.find("https://one.example.edu")
+    assert saved is not None
     assert (saved.user, saved.full_name, "t1" in repr(saved)) == ("alice", "Alice Ångström", False)
     assert json.loads(old.read_text("utf-8")) == {
         "url": "https://ONE.example.edu/my",

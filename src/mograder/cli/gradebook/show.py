@@ -58,7 +58,10 @@ def show(*, assignment: str | None, student: str | None, loaded: LoadedSettings)
         late = CourseLate(loaded)
         course = {name: late.grades(book, name) for name in names}
     if student is not None:
-        course = {name: _only(grades, student) for name, grades in course.items()}
+        course = {
+            name: tuple(each for each in grades if each.student == student)
+            for name, grades in course.items()
+        }
         if assignment is not None or not any(course.values()):
             grade_named([each for grades in course.values() for each in grades], student)
     if assignment is None:
@@ -66,15 +69,8 @@ def show(*, assignment: str | None, student: str | None, loaded: LoadedSettings)
         lines = _table(["Student", *course], rows)
     else:
         lines = _assignment_lines(names[0], course[names[0]])
-    return Result(_course_json(course), lines)
-
-
-def _only(grades: Sequence[StudentGrade], student: str) -> tuple[StudentGrade, ...]:
-    return tuple(each for each in grades if each.student == student)
-
-
-def _course_json(course: dict[str, tuple[StudentGrade, ...]]) -> dict[str, object]:
-    return {name: [as_json(each) for each in grades] for name, grades in course.items()}
+    told = {name: [as_json(each) for each in grades] for name, grades in course.items()}
+    return Result(told, lines)
 
 
 def _text(cell: str | float | None) -> str:
