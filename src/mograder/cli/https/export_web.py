@@ -14,13 +14,11 @@ from mograder.publishing.browser.export import export_page
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
 from mograder.web.server.services import ServerOptions, release_directory
 
-_Directory = EXISTING_DIRECTORY
-
 
 @click.command("export-web")
 @click.argument("item")
-@click.argument("directory", type=_Directory, default=".")
-@click.option("--release-dir", type=_Directory, help="As for mograder serve.")
+@click.argument("directory", type=EXISTING_DIRECTORY, default=".")
+@click.option("--release-dir", type=EXISTING_DIRECTORY, help="As for mograder serve.")
 @click.option("--notebook", metavar="FILE", help="Which notebook, where the item has several.")
 @click.option(
     "--pyodide",

@@ -22,6 +22,7 @@ from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound, RemoteFailed
+from mograder.core.name_lookup import listed
 from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
@@ -32,14 +33,11 @@ from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
-_Directory = DIRECTORY
-_File = EXISTING_FILE
-
 
 @click.command("fetch-submissions")
 @click.argument("assignment")
 @click.option(
-    "-o", "--output-dir", type=_Directory, help="Where they go.  [default: submitted/ASSIGNMENT]"
+    "-o", "--output-dir", type=DIRECTORY, help="Where they go.  [default: submitted/ASSIGNMENT]"
 )
 @click.option("--force", is_flag=True, help="Download again what is here already.")
 @json_option
@@ -60,7 +58,7 @@ def fetch_submissions(
         collected = collect(transport, found, out, transfers.say, now, force=force)
     failure = None
     if failed := [each for each in collected if each.problem is not None]:
-        names = ", ".join(each.username for each in failed[:20])
+        names = listed([each.username for each in failed])
         failure = RemoteFailed(
             f"{len(failed)} submissions could not be downloaded: {names}.",
             hint=failed[0].problem or "",
@@ -77,7 +75,7 @@ def fetch_submissions(
 @click.argument("assignment")
 @click.option(
     "--grades-csv",
-    type=_File,
+    type=EXISTING_FILE,
     help="A CSV file with the columns username, grade and feedback.  [default: the gradebook]",
 )
 @unreleased_option
@@ -142,10 +140,10 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
 @click.argument("assignment")
 @click.option(
     "--feedback-dir",
-    type=_Directory,
+    type=DIRECTORY,
     help="The directory with USER.html files.  [default: feedback/ASSIGNMENT]",
 )
-@click.option("--grades-csv", type=_File, help="Upload these grades too.")
+@click.option("--grades-csv", type=EXISTING_FILE, help="Upload these grades too.")
 @unreleased_option
 @dry_run_option
 @json_option
@@ -241,11 +239,11 @@ def _feedback_lines(
     *,
     dry_run: bool,
 ) -> Iterator[str]:
-    listed = [f"  {page.name}" for page in pages]
+    named = [f"  {page.name}" for page in pages]
     what = f"{len(pages)} feedback file(s) to '{assignment.name}'"
     if dry_run:
-        yield from [f"Would upload {what}", *listed]
+        yield from [f"Would upload {what}", *named]
         return
     if total is not None:
         yield from _grades_lines(assignment, rows, total)
-    yield from [*listed, f"Uploaded {what}"]
+    yield from [*named, f"Uploaded {what}"]

@@ -29,11 +29,10 @@ from mograder.publishing.schedule import DEFAULT_ZONE, parse_schedule, parse_zon
 from mograder.store.course.allowlist import parse_users
 
 _MOMENT = "%a %d %b %Y, %H:%M"
-_Path = EXISTING_FILE
 
 
 @click.command("sync-users")
-@click.argument("file", type=_Path)
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--dry-run", is_flag=True, help="Show the names only.")
 @hub_address_options
 def sync_users(

@@ -14,6 +14,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, MograderError, NotFound
+from mograder.core.name_lookup import listed
 from mograder.core.settings import FILE_NAME, LoadedSettings, load_settings
 from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
 from mograder.grading.late.course_late import export_if_set
@@ -122,9 +123,9 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
         )
     )
     if not found:
-        listed = ", ".join(each.name for each in there[:20])
         raise NotFound(
-            f"No assignment on Moodle matches {', '.join(include)}.", hint=f"There are: {listed}."
+            f"No assignment on Moodle matches {', '.join(include)}.",
+            hint=f"There are: {listed([each.name for each in there])}.",
         )
     return found
 

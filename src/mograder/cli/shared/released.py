@@ -13,6 +13,7 @@ import click
 
 from mograder.cli.shared.formatting import plain
 from mograder.core.clock import SystemClock
+from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grades_csv import reservations
@@ -26,7 +27,6 @@ from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases
 
-_SHOWN = 10
 _PAGE = ".html"
 
 
@@ -97,7 +97,7 @@ def released_of(
     told = {each: marks for each, marks in found.items() if each not in untold}
     if untold and tells.ahead.later is not None:
         until = moment(tells.ahead.later)
-        why = f"Held back until {until}, as they tell results of hidden tests: {_names(untold)}."
+        why = f"Held back until {until}, as they tell results of hidden tests: {listed(untold)}."
         click.echo(plain(why), err=True)
     _tell_held_back(told, [each for each in present if each.student not in untold])
     return ReleasedCourseMarks(loaded, assignment, told)
@@ -127,15 +127,10 @@ def _tell_held_back(released: Mapping[str, ReleasedMarks], present: Sequence[Stu
         if each.student in released and differ(released[each.student].grade, each)
     ]
     if held:
-        click.echo(plain(f"Held back, as they are not released: {_names(held)}."), err=True)
+        click.echo(plain(f"Held back, as they are not released: {listed(held)}."), err=True)
     if older:
-        told = f"Changed since the release; what was released is sent: {_names(older)}."
+        told = f"Changed since the release; what was released is sent: {listed(older)}."
         click.echo(plain(told), err=True)
-
-
-def _names(students: Sequence[str]) -> str:
-    more = f" and {len(students) - _SHOWN} more" if len(students) > _SHOWN else ""
-    return ", ".join(students[:_SHOWN]) + more
 
 
 def _put_files(source: Path, target: Path, students: Collection[str]) -> None:
