@@ -17,8 +17,10 @@ from mograder.sandbox.environments.locked_builds import order_of
 from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.protocol import (
     CancelCall,
+    Deadlines,
     Execute,
     GrantLease,
+    JudgeSubmission,
     ListSessions,
     Operation,
     PrepareEnvironment,
@@ -257,6 +259,22 @@ async def test_a_hub_cannot_command_the_machine(hub: LeasingHub, operation: Oper
     assert await hub.status()
 
 
+def judging(node: NodeConfig, outside: Path, outside_of: str) -> JudgeSubmission:
+    """A judging of which one part is outside of the share."""
+    request = start_request(node, "judged", SLEEPER)
+    (request.directory / "files").mkdir(exist_ok=True)
+    fields = request.model_dump(include={"notebook", "environment", "limits"})
+
+    def part(name: str) -> dict[str, object]:
+        place = outside if name == outside_of else request.directory
+        return {**fields, "session_id": f"{name}-0001", "directory": place}
+
+    seconds = Deadlines(notebook=1, call=1, check=1, submission=1)
+    worker = {**part("worker"), "uid_slot": 7, "interface": (), "skip": ()}
+    judge = {**part("judge"), "uid_slot": 8, "seconds": seconds, "seed": "s"}
+    return JudgeSubmission.model_validate({"worker": worker, "judge": judge, "seconds": 5})
+
+
 async def test_directories_beside_the_share_are_refused(
     hub: LeasingHub, node: NodeConfig, tmp_path: Path
 ) -> None:
@@ -268,6 +286,9 @@ async def test_directories_beside_the_share_are_refused(
         request = start_request(node, "beside", SLEEPER, directory=directory)
         with pytest.raises(Forbidden, match="serves no directory"):
             await hub.link.connection.call(request)
+    for outside_of in ("worker", "judge"):
+        with pytest.raises(Forbidden, match="serves no directory"):
+            await hub.link.connection.call(judging(node, outside, outside_of))
     request = start_request(node, "beside", SLEEPER, notebook="../../private/A1.py")
     with pytest.raises(InvalidInput, match="name of a notebook"):
         await hub.link.connection.call(request)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic import dataclasses as strict
@@ -534,10 +534,6 @@ ANSWER: TypeAdapter[SupervisorMessage] = TypeAdapter(Answer)
 def encode(message: BaseModel) -> bytes:
     """Return the message as one line of JSON."""
     return message.model_dump_json().encode() + b"\n"
-
-
-Located = TypeVar("Located", StartSession, Warm, Execute, JudgeSubmission)
-"""An operation that names directories."""
 
 
 class CallId(Message):

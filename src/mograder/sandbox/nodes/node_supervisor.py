@@ -15,7 +15,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
@@ -39,8 +39,6 @@ from mograder.sandbox.protocol import (
     Call,
     Done,
     GrantLease,
-    JudgeSubmission,
-    Located,
     NodeStatus,
     NotebookRequest,
     Output,
@@ -48,7 +46,6 @@ from mograder.sandbox.protocol import (
     RunCommand,
     Shutdown,
     StartSession,
-    Warm,
     encode,
 )
 from mograder.sandbox.supervisor.config import SESSIONS, SupervisorConfig
@@ -66,28 +63,17 @@ class NodePaths:
         self._shares = shares
         self._environments = environments
 
-    def located(self, operation: Located) -> Located:
-        """Return the operation with this machine's paths. Blocks: it looks at the share.
+    def of(self, request: NotebookRequest) -> dict[str, Path]:
+        """Return this machine's paths of a request, by its fields. Blocks: it looks at the share.
 
         Raises: :class:`Forbidden` for a directory that is not on a share, :class:`InvalidInput` for
         a name that is none.
         """
-        if isinstance(operation, Warm):
-            return operation.model_copy(update={"environment": self._own(operation.environment)})
-        if isinstance(operation, JudgeSubmission):
-            parts = {"worker": self._checked(operation.worker)}
-            return operation.model_copy(update={**parts, "judge": self._checked(operation.judge)})
-        return operation.model_copy(update=self._changes(operation))
-
-    def _checked(self, request: NotebookRequest) -> NotebookRequest:
-        return request.model_copy(update=self._changes(request))
-
-    def _changes(self, request: NotebookRequest) -> dict[str, object]:
         notebook = PurePosixPath(request.notebook)
         if notebook.is_absolute() or ".." in notebook.parts:
             raise InvalidInput(f"This is not the name of a notebook: {request.notebook[:80]!r}.")
         directory = self._on_a_share(request.directory)
-        return {"directory": directory, "environment": self._own(request.environment)}
+        return {"directory": directory, "environment": self.own(request.environment)}
 
     def _on_a_share(self, directory: Path) -> Path:
         real = Path(os.path.realpath(directory))
@@ -99,8 +85,8 @@ class NodePaths:
             )
         return real
 
-    def _own(self, environment: Path) -> Path:
-        """Return this node's environment of the same name."""
+    def own(self, environment: Path) -> Path:
+        """Return this node's environment of the same name. Raises: :class:`InvalidInput`."""
         if not _KEY.fullmatch(environment.name):
             raise InvalidInput(
                 f"This is not the name of an environment: {environment.name[:80]!r}."
@@ -347,26 +333,29 @@ class NodeSupervisor(Supervisor):
                 return Done(id=call.id)
             case PrepareEnvironment():
                 self._epochs.demand(writer)
-                return await self._prepare(call.id, operation, writer)
+                return await self._build(call.id, operation, writer)
             case RunCommand() | Shutdown():
                 raise Forbidden(f"A hub cannot {operation.op} on a node.")
         return await super()._do(call, writer)
 
-    async def _located(self, operation: Located) -> Located:
-        """Return an operation with this machine's paths.
+    async def _prepare(self, request: NotebookRequest) -> Mapping[str, Path]:
+        """Return this machine's paths of a request.
 
-        Raises: :class:`SandboxUnavailable` while the node is drained, and as
-        :meth:`NodePaths.located`.
+        Raises: :class:`SandboxUnavailable` while the node is drained, and as :meth:`NodePaths.of`.
         """
-        if self.drain.draining and not isinstance(operation, Warm):
+        if self.drain.draining:
             raise SandboxUnavailable(
                 "This machine takes no new sessions, since it is to be stopped.",
                 hint="Try again: another machine is used.",
             )
-        located = await asyncio.to_thread(self._paths.located, operation)
-        if isinstance(located, StartSession):
-            await asyncio.to_thread(mark_used, located.environment)
-        return located
+        paths = await asyncio.to_thread(self._paths.of, request)
+        if isinstance(request, StartSession):
+            await asyncio.to_thread(mark_used, paths["environment"])
+        await super()._prepare(request)
+        return paths
+
+    async def _warm(self, environment: Path) -> bool:
+        return await super()._warm(self._paths.own(environment))
 
     def _hold(self, grant: GrantLease) -> None:
         until = self._statuses.end_of(grant.number, grant.seconds)
@@ -395,7 +384,7 @@ class NodeSupervisor(Supervisor):
         self._unfit = unfit
         return unfit
 
-    async def _prepare(
+    async def _build(
         self, call_id: int, order: PrepareEnvironment, writer: asyncio.StreamWriter
     ) -> Done:
         def progress(text: str) -> None:
@@ -435,7 +424,7 @@ class NodeSupervisor(Supervisor):
     async def _status(self) -> NodeStatus:
         keys = await asyncio.to_thread(self._builds.keys)
         zygotes = () if self._zygotes is None else self._zygotes.ready
-        live = {session.session_id for session in self._session_table.all()}
+        live = sorted(each.session_id for each in self._session_table.all())
         return NodeStatus(
             number=self._statuses.next_number(),
             memory=self._node.memory,
@@ -443,10 +432,10 @@ class NodeSupervisor(Supervisor):
             processors=len(os.sched_getaffinity(0)),
             load=os.getloadavg()[0],
             starts=self._node.starts,
-            starting=len(self._starts),
+            starting=len(self._session_table.starting()),
             environments=keys,
             zygotes=tuple(sorted({path.name for path in zygotes})),
-            sessions=tuple(sorted(live | self._starts.keys())),
+            sessions=tuple(live),
             runs=len(self._runs),
             draining=self.drain.draining,
             drain_seconds=self.drain.seconds_granted(),

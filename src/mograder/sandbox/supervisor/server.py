@@ -22,13 +22,13 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mograder import __version__
-from mograder.core.errors import Conflict, MograderError, NotFound, SandboxUnavailable
+from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
@@ -58,8 +58,8 @@ from mograder.sandbox.protocol import (
     Hello,
     JudgeSubmission,
     ListSessions,
-    Located,
     News,
+    NotebookRequest,
     Output,
     PrepareEnvironment,
     RunCommand,
@@ -126,6 +126,7 @@ class Supervisor:
             config.runtime,
             self._tell_ended,
             self._tell_news,
+            self._prepare,
             self._zygotes,
             HostLimits(groups, reserve),
         )
@@ -134,8 +135,6 @@ class Supervisor:
         self._subscribers: set[asyncio.StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
         self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
-        self._starts: dict[str, asyncio.Event] = {}
-        """By id, the sessions that are not in the table yet; set when they are, or have failed."""
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -231,11 +230,9 @@ class Supervisor:
         """Carry out an operation on a session; return false if that was not possible."""
         match operation:
             case StopSession():
-                if start := self._starts.get(operation.session_id):
-                    await start.wait()  # it was asked for before, and must not come after this
                 return await self._session_table.stop(operation.session_id, asked=operation.asked)
             case Answered():
-                return await self._session_table.answered(operation.session_id)
+                return self._session_table.answered(operation.session_id)
 
     async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
         operation = call.operation
@@ -263,8 +260,7 @@ class Supervisor:
             case RunCommand() | Execute() | JudgeSubmission() | CancelCall():
                 return await self._run_in_sandbox(call.id, operation, writer)
             case Warm():
-                located = await self._located(operation)
-                return Done(id=call.id, warm=await self._warm(located.environment))
+                return Done(id=call.id, warm=await self._warm(operation.environment))
             case Subscribe():
                 self._subscribers.add(writer)
                 self._session_table.tell_all()
@@ -273,9 +269,10 @@ class Supervisor:
                 self._stopping.set()
                 return Done(id=call.id, stopped=True)
 
-    async def _located(self, operation: Located) -> Located:
-        """Return an operation with this machine's paths, or raise what keeps it from being done."""
-        return operation
+    async def _prepare(self, request: NotebookRequest) -> Mapping[str, Path]:
+        """Prepare this machine for a request; return the paths that are others here."""
+        await self._restore_cache()
+        return {}
 
     async def _warm(self, environment: Path) -> bool:
         await self._restore_cache()
@@ -286,17 +283,8 @@ class Supervisor:
 
         Raises: as :meth:`SessionTable.start`.
         """
-        if request.session_id in self._starts:
-            raise Conflict(f"Session {request.session_id} is being started already.")
-        begun = self._starts[request.session_id] = asyncio.Event()
         try:
-            try:
-                request = await self._located(request)
-                await self._restore_cache()
-                info = await self._session_table.start(request)
-            finally:
-                del self._starts[request.session_id]
-                begun.set()
+            info = await self._session_table.start(request)
             await self._session_table.arrived(info.session_id)
         except asyncio.CancelledError:  # the calling hub's connection has broken
             await self._session_table.end(request.session_id)
@@ -321,12 +309,10 @@ class Supervisor:
         self._runs[writer, call_id] = task
         try:
             if isinstance(operation, Execute):
-                run = await self._located(operation)
-                executed, lines = await execute(self._session_table, run)
+                executed, lines = await execute(self._session_table, operation)
                 done = Done(id=call_id, executed=executed)
             else:
-                judging = await self._located(operation)
-                judged, lines = await judge(self._session_table, judging)
+                judged, lines = await judge(self._session_table, operation)
                 done = Done(id=call_id, judged=judged)
         finally:
             del self._runs[writer, call_id]

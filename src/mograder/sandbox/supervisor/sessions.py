@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,7 @@ from mograder.sandbox.protocol import (
     LimitReason,
     Mode,
     News,
+    NotebookRequest,
     SessionInfo,
     StartSession,
 )
@@ -64,6 +65,9 @@ NotebookRun = Execute | AnswerWorker | AnswerJudge
 """A program that ends by itself, and writes a report."""
 
 _Request = StartSession | NotebookRun
+
+Prepare = Callable[[NotebookRequest], Awaitable[Mapping[str, Path]]]
+"""Prepares this machine for a request; returns the paths that are others here, by their fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,12 @@ class SessionTable:
         runtime: Path,
         on_end: Callable[[Ended], None],
         on_news: Callable[[News], None],
+        prepare: Prepare,
         zygotes: ZygotePool | None = None,
         bounds: HostLimits = HostLimits(),
     ) -> None:
         """``runtime`` is the directory for sockets; with ``zygotes`` sessions can start warm."""
+        self._prepare = prepare
         self._runner = runner
         self._zygotes = zygotes
         self._host = host
@@ -142,9 +148,13 @@ class SessionTable:
     def all(self) -> tuple[SessionInfo, ...]:
         """Return the sessions that are live or being started, without the runs of notebooks."""
         live = tuple(life.info for life in self._session_table.values() if life.listed)
+        return (*live, *self.starting())
+
+    def starting(self) -> tuple[SessionInfo, ...]:
+        """Return the sessions that are being started."""
         paths = {each: self._sockets / f"{each}.sock" for each in self._beginning}
         begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
-        return (*live, *begun)
+        return tuple(begun)
 
     async def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so code inside cannot choose it.
@@ -152,10 +162,10 @@ class SessionTable:
         The start continues if the caller is cancelled; call :meth:`end` then.
 
         Raises: :class:`Conflict` for an id in use, :class:`NotFound` for a missing directory,
-        :class:`~mograder.core.errors.SandboxUnavailable`.
+        :class:`~mograder.core.errors.SandboxUnavailable`, and the errors of ``prepare``.
         """
         path = self._sockets / f"{request.session_id}.sock"
-        self._look(request)
+        self._demand_new(request)
         listener = _listen(path).detach()
         checks = self._checks.open(request.session_id) if request.mode is Mode.EDIT else ()
         return (await self._begin(request, (listener, *checks), path, self._on_end)).info
@@ -171,17 +181,15 @@ class SessionTable:
         """
         path = self._sockets / f"{request.session_id}.none"
         try:
-            self._look(request)
+            self._demand_new(request)
         except BaseException:
             close_all(descriptors)
             raise
         await self._begin(request, descriptors, path, on_end)
 
-    def _look(self, request: _Request) -> None:
+    def _demand_new(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
-        for path in (request.directory / request.notebook, request.environment / RECORD):
-            self._runner.reach(path)
 
     async def _begin(
         self,
@@ -208,6 +216,9 @@ class SessionTable:
         kept: list[int] = []
         try:
             term = self.lease.demand()
+            request = request.model_copy(update=await self._prepare(request))
+            for each in (request.directory / request.notebook, request.environment / RECORD):
+                self._runner.reach(each)
             kept.append(await asyncio.to_thread(self._make_ready, request))
             group = await self._make_group(request)
             if group is not None:
@@ -326,7 +337,7 @@ class SessionTable:
         if life is not None and isinstance(life.sandbox, PendingSession):
             await life.sandbox.arrived()
 
-    async def answered(self, session_id: str) -> bool:
+    def answered(self, session_id: str) -> bool:
         """End a session's CPU boost, because its server has answered; return whether it exists."""
         self._processors.answered(session_id)
         return session_id in self._session_table

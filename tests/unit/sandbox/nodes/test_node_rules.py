@@ -6,18 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Forbidden, InvalidInput
+from mograder.core.errors import InvalidInput
 from mograder.sandbox.nodes.node_supervisor import MARGIN_SECONDS, Drain, NodePaths, Statuses
-from mograder.sandbox.protocol import (
-    AnswerJudge,
-    AnswerWorker,
-    Deadlines,
-    JudgeSubmission,
-    Limits,
-    Warm,
-)
-
-LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)
 
 
 class Clock:
@@ -131,57 +121,9 @@ def test_a_drain_without_time_ends_all_at_its_end() -> None:
     assert drain.is_over(busy=True)
 
 
-def test_the_paths_of_worker_and_judge_are_both_looked_at(tmp_path: Path) -> None:
-    share, other = tmp_path / "share", tmp_path / "other"
-    paths = NodePaths((share,), tmp_path / "environments")
-    shared: dict[str, object] = {
-        "notebook": "A1.py",
-        "environment": Path("/hub/environments/0123456789"),
-        "limits": LIMITS,
-    }
-
-    def judging(worker: Path, judge: Path) -> JudgeSubmission:
-        seconds = Deadlines(notebook=1, call=1, check=1, submission=1)
-        return JudgeSubmission(
-            worker=AnswerWorker.model_validate(
-                {
-                    **shared,
-                    "session_id": "worker-1",
-                    "directory": worker,
-                    "uid_slot": 1,
-                    "interface": (),
-                    "skip": (),
-                }
-            ),
-            judge=AnswerJudge.model_validate(
-                {
-                    **shared,
-                    "session_id": "judge-01",
-                    "directory": judge,
-                    "uid_slot": 2,
-                    "seconds": seconds,
-                    "seed": "s",
-                }
-            ),
-            seconds=5,
-        )
-
-    found = paths.located(judging(share / "w", share / "j"))
-    assert isinstance(found, JudgeSubmission)
-    own = tmp_path / "environments" / "0123456789"
-    assert found.worker.environment == found.judge.environment == own
-    assert isinstance(found.worker, AnswerWorker)
-    assert isinstance(found.judge, AnswerJudge)
-    for worker, judge in ((other, share / "j"), (share / "w", other)):
-        with pytest.raises(Forbidden):
-            paths.located(judging(worker, judge))
-
-
 def test_an_environment_is_this_nodes_own_whatever_its_path_on_the_hub(tmp_path: Path) -> None:
     paths = NodePaths((), tmp_path)
-    assert paths.located(Warm(environment=Path("/x/0123456789"))) == Warm(
-        environment=tmp_path / "0123456789"
-    )
+    assert paths.own(Path("/x/0123456789")) == tmp_path / "0123456789"
     for name in ("/etc/..", "/", "/x/short", "/x/.building-1234"):
         with pytest.raises(InvalidInput):
-            paths.located(Warm(environment=Path(name)))
+            paths.own(Path(name))

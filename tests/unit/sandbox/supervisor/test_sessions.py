@@ -14,7 +14,7 @@ from mograder.core.errors import Conflict, SandboxUnavailable
 from mograder.sandbox.isolation.bwrap import PlainRunner
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
-from mograder.sandbox.protocol import Ended, Limits, Mode, News, StartSession
+from mograder.sandbox.protocol import Ended, Limits, Mode, News, NotebookRequest, StartSession
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from tests.support.supervisors import PATIENCE, shell_environment, short_directory, until
 
@@ -44,6 +44,11 @@ def _unheard(_: Ended | News) -> None:
     """Ignore the result."""
 
 
+async def _as_it_is(_: NotebookRequest) -> dict[str, Path]:
+    """Prepare nothing."""
+    return {}
+
+
 async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
     runtime: Path, tmp_path: Path
 ) -> None:
@@ -54,6 +59,7 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
         runtime,
         _unheard,
         _unheard,
+        _as_it_is,
         bounds=HostLimits(groups=cast(SessionGroups, groups)),
     )
     (tmp_path / "A1.py").write_text("# a notebook\n")
