@@ -157,14 +157,8 @@ class Copies:
         await make((await self.export(copy)).data)
         async with self._pool.without_session(copy.key):
             text = await make((await asyncio.to_thread(self._read, copy, copy.notebook)).data)
-            now = self._clock.now()
-            return await to_its_end(
-                lambda: self._with_room(
-                    lambda: self._record(
-                        copy, lambda: self._workspaces.restore(user, item, text, now), origin
-                    )
-                )
-            )
+            do = partial(self._workspaces.restore, user, item, text, self._clock.now())
+            return await to_its_end(self._replace, copy, do, origin)
 
     async def export(self, copy: CopyOf) -> Saved:
         """Return the newest complete save, never a partly written one (B118).
@@ -216,15 +210,16 @@ class Copies:
         )
 
     async def _change(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
-        """Call ``do`` while no session has the files open, if the disk has enough space.
+        """Call ``do`` while no session has the files open (:meth:`_replace`)."""
+        async with self._pool.without_session(copy.key):
+            return await to_its_end(self._replace, copy, do, origin)
+
+    def _replace(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
+        """Call ``do`` if the disk has enough space, and record the text before and after it.
 
         Raises: :class:`Busy` if the present text cannot be recorded first; nothing is changed then.
         """
-        return await self._alone(
-            copy, lambda: self._with_room(lambda: self._record(copy, do, origin))
-        )
-
-    def _record(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
+        self._reserve.demand_room(self._workspaces.space())
         recorder, user, item = self._recorder, copy.user, copy.item
         before = recorder.found(user, item)
         done = do()
@@ -237,15 +232,6 @@ class Copies:
         except MograderError as error:  # it will be found, and recorded, when it is next opened
             _log.warning("the new text of %s/%s was not recorded: %s", user, item, error)
         return done
-
-    async def _alone(self, copy: CopyOf, do: Callable[[], T]) -> T:
-        """Call ``do`` in a thread while the copy has no session; once begun, it is completed."""
-        async with self._pool.without_session(copy.key):
-            return await to_its_end(do)
-
-    def _with_room(self, do: Callable[[], T]) -> T:
-        self._reserve.demand_room(self._workspaces.space())
-        return do()
 
 
 def _text_of(release: bytes, filename: str) -> str | None:
