@@ -307,17 +307,6 @@ async def test_unconfined_sessions_run_and_stop(runtime: Path, tmp_path: Path) -
         assert await client.sessions() == ()
 
 
-async def test_an_unconfined_session_is_told_to_end_with_its_supervisor(
-    runtime: Path, tmp_path: Path
-) -> None:
-    """A sandbox does, also if the supervisor was killed; marimo looks at this variable."""
-    async with supervised(make_config(runtime, tmp_path, sandbox="none")) as client:
-        told = 'echo "$MARIMO_ANCESTOR_PID" > told; touch up; exec sleep 609'
-        await Sessions(client, tmp_path).start("plain", told)
-        assert client.child is not None
-        assert (tmp_path / "workspace-plain" / "told").read_text() == f"{client.child.pid}\n"
-
-
 async def test_unconfined_sessions_find_what_was_made_after_the_first_in_a_private_place(
     runtime: Path, tmp_path: Path
 ) -> None:

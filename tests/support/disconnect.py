@@ -12,7 +12,8 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+
+from mograder.sandbox.limits.procfs import sockets_of
 
 _log = logging.getLogger("mograder.supervisor")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,7 +36,7 @@ def _hang_up(pid: int, path: str) -> bool:
     except ProcessLookupError:
         return True
     try:
-        for number in _sockets_of(pid):
+        for number in sockets_of(pid):
             borrowed = _borrow(process, number)
             if borrowed is not None:
                 _cut(borrowed, path)
@@ -47,16 +48,6 @@ def _hang_up(pid: int, path: str) -> bool:
     finally:
         os.close(process)
     return True
-
-
-def _sockets_of(pid: int) -> list[int]:
-    """The descriptors of a process's sockets. Raises: :class:`OSError`."""
-    found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            if str(entry.readlink()).startswith("socket:"):
-                found.append(int(entry.name))
-    return found
 
 
 def _borrow(process: int, number: int) -> socket.socket | None:

@@ -66,7 +66,7 @@ ANSWER_SECONDS = 30.0
 _END_SECONDS = 30.0
 """How long a supervisor may take to end before it is killed."""
 _SPAWN_SECONDS = 120.0
-"""How long a supervisor may take to prepare the host (directories, mounts)."""
+"""How long a supervisor may take to prepare the host (directories, mounts, orphans)."""
 
 _RUN_SECONDS = 60.0
 """Added to the time limit of a run: the time for its sandboxes to start and to end."""

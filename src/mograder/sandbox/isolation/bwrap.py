@@ -273,11 +273,9 @@ class PlainRunner:
                 give_to(bind.source, uid)
         try:
             with start.entry() as entry:
-                # marimo then ends with the supervisor, as a sandbox does.
-                variables = {**dict(plan.variables), "MARIMO_ANCESTOR_PID": str(os.getpid())}
                 launch = Launch(
                     plan.argv,
-                    variables,
+                    dict(plan.variables),
                     str(plan.directory),
                     uid=uid,
                     descriptors=start.descriptors,

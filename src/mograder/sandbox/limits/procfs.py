@@ -24,6 +24,7 @@ _BLOCK = 512
 """Unit of ``st_blocks`` in bytes, whatever the file system's block size."""
 
 _PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
 _OOM_SCORE = b"600"
 
 
@@ -188,6 +189,16 @@ def prefer_to_end(pid: int) -> None:
             os.write(descriptor, _OOM_SCORE)
         finally:
             os.close(descriptor)
+
+
+def sockets_of(pid: int) -> dict[int, str]:
+    """Return the inode of each socket that a process has open, by descriptor. Raises: OSError."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - as above
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if socket := _SOCKET.fullmatch(os.readlink(f"/proc/{pid}/fd/{name}")):  # noqa: PTH115
+                found[int(name)] = socket[1]
+    return found
 
 
 def namespace_of(pid: int) -> str:

@@ -2,15 +2,24 @@
 
 That is, among others, the synthetic ``/etc`` of a sandbox: enough to resolve names and load shared
 libraries.
+
+A supervisor that was killed while a session was starting may leave processes, which the next one
+kills: ``--die-with-parent`` takes effect only some milliseconds after bubblewrap was started, and
+without a sandbox there is none. Only processes that belong to a session have its listening socket
+open, whatever their parents are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import shutil
+import signal
 import stat
 import sys
+from collections.abc import Iterator
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -35,6 +44,54 @@ from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Source
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.policy import ASSET_URL, Host
 from mograder.sandbox.limits.cgroup2 import SessionGroups
+from mograder.sandbox.limits.procfs import sockets_of
+
+_INODE, _PATH = 6, 7  # columns of /proc/net/unix
+
+
+def end_strays(sockets: Path) -> int:
+    """Kill every process that has a socket below ``sockets`` open; return their number."""
+    inodes = set(_inodes(f"{sockets}/"))
+    if not inodes:
+        return 0
+    return sum(_end(pid, inodes) for pid in _pids())
+
+
+def _end(pid: int, inodes: set[str]) -> bool:
+    """Kill a process if it has one of these sockets open; return whether it had.
+
+    The pidfd is opened before the check: the pid may be reused for another process, but the pidfd
+    refers to the process that was checked, or to none.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if inodes.isdisjoint(sockets_of(pid).values()):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        return True
+    except OSError:  # it ended meanwhile, or belongs to another user
+        return False
+    finally:
+        os.close(process)
+
+
+def _inodes(prefix: str) -> Iterator[str]:
+    for line in Path("/proc/net/unix").read_text("utf-8", "replace").splitlines():
+        columns = line.split(maxsplit=_PATH)
+        if len(columns) > _PATH and columns[_PATH].startswith(prefix):
+            yield columns[_INODE]
+
+
+def _pids() -> list[int]:
+    own = os.getpid()
+    return [
+        int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and int(p.name) != own
+    ]
+
 
 _FILES = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -107,6 +164,8 @@ def _open_to_all(directory: Path) -> None:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)
 
+
+_log = logging.getLogger("mograder.supervisor")
 
 SESSIONS = "s"
 """The directory of listening sockets below the runtime directory; not mounted in any sandbox."""
@@ -210,6 +269,8 @@ def prepare_runtime(runtime: Path) -> int:
     sessions = runtime / SESSIONS
     sessions.mkdir(mode=0o700, exist_ok=True)
     sessions.chmod(0o700)
+    if strays := end_strays(sessions):
+        _log.warning("killed %d processes that an earlier, killed supervisor had left", strays)
     for stale in sessions.iterdir():
         stale.unlink()
     return held
