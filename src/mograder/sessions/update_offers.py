@@ -23,7 +23,6 @@ from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
     OfferRow,
@@ -194,9 +193,8 @@ class UpdatePreviews:
     Mutable state: ``_last``, the last preview of each item.
     """
 
-    def __init__(self, updates: CopyUpdates, listing: CopyListing, clock: Clock) -> None:
+    def __init__(self, updates: CopyUpdates, clock: Clock) -> None:
         self._updates = updates
-        self._listing = listing
         self._clock = clock
         self._last: dict[ItemName, Preview] = {}
         self._runs = BackgroundTasks()
@@ -240,7 +238,8 @@ class UpdatePreviews:
 
     def _people(self, item: ItemName) -> list[tuple[Username, int]]:
         """Return the users with a copy of an item, and its size in bytes; blocks."""
-        found = ((user, self._listing.facts(user, item)) for user in self._listing.people())
+        spaces = self._updates.stores.workspaces
+        found = ((user, spaces.facts(user, item)) for user in spaces.people())
         return [(user, facts.size) for user, facts in found if facts is not None]
 
     async def _run(

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ from typing import BinaryIO
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files.disk import DISK, Disk, Space, space_of
 from mograder.core.names import ItemName, Username, is_rehearsal
+from mograder.store.copies.copy_facts import CopyFacts, facts_of
 from mograder.store.copies.earlier_versions import (
     MOST_ARCHIVED,
     MOST_ARCHIVES,
@@ -111,6 +113,28 @@ class Workspaces:
             for path in list(self._root.iterdir()):
                 if is_rehearsal(path.name):
                     remove_tree(path)
+
+    def people(self) -> tuple[Username, ...]:
+        """Return the names of all users who have a folder, sorted; other names are skipped."""
+        try:
+            names = [path.name for path in self._root.iterdir() if path.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        found = (_person(name) for name in names[:_MOST_NAMES])
+        return tuple(sorted(name for name in found if name is not None))
+
+    def facts_of(self, user: Username) -> tuple[CopyFacts, ...]:
+        """Return the facts of all copies of a user, sorted by item."""
+        try:
+            names = self._below.names(user, _MOST_ITEMS)
+        except (NotFound, InvalidInput):
+            return ()
+        found = (self.facts(user, item) for item in map(ItemName.valid, names) if item is not None)
+        return tuple(sorted((each for each in found if each), key=lambda each: each.item))
+
+    def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
+        """Return the facts of one copy; None without a notebook that is a regular file."""
+        return facts_of(item, partial(self._look, user, item))
 
     def has_folder(self, user: Username) -> bool:
         """Return whether there is anything at the place of the student's copies."""
@@ -460,6 +484,13 @@ class Workspaces:
             self._below.make_directory(_path(user, item, parent))
         with open_file(release, path) as source:
             self._below.copy(_path(user, item, path), source, NewFile(replace=False))
+
+
+def _person(name: str) -> Username | None:
+    try:
+        return Username.of_account(name)
+    except InvalidInput:
+        return None
 
 
 def _printable(name: str) -> str:

@@ -24,7 +24,6 @@ from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
-from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.hub.board import Board
 from mograder.store.hub.validation_results import KeptResults
 from mograder.store.releases.visibility import VisibilityRules
@@ -119,7 +118,6 @@ def make_core(
     """Return what the features need, before any of them is opened."""
     loaded, clock, engine = services.loaded, services.clock, services.state.engine
     settings = loaded.settings
-    listing = CopyListing(loaded.path(settings.hub.notebooks_dir))
     reserve = settings.limits.disk_reserve
     results = ValidationResults(KeptResults(engine))
     results.load()
@@ -144,10 +142,9 @@ def make_core(
         submissions=Submissions(
             loaded.path(settings.dirs.submitted), records=loaded.state_dir / "receipts"
         ),
-        listing=listing,
         results=results,
         notifier=notifier,
-        copy_counts=copy_counts(listing, clock),
+        copy_counts=copy_counts(services.workspaces, clock),
         numbers=numbers,
         marking=marking,
         desk=desk,

@@ -30,7 +30,10 @@ class Updates:
         self.stores = SimpleNamespace(
             history=SimpleNamespace(
                 present=lambda item: KeptText("new", "text") if item == A1 else None
-            )
+            ),
+            workspaces=SimpleNamespace(
+                people=lambda: reversed(COPIES), facts=lambda user, _: COPIES[user]
+            ),
         )
         self.merger = self
 
@@ -52,8 +55,7 @@ async def updates() -> Updates:
 
 @pytest.fixture
 async def previews(updates: Updates) -> UpdatePreviews:
-    listing = SimpleNamespace(people=lambda: reversed(COPIES), facts=lambda user, _: COPIES[user])
-    return UpdatePreviews(cast(Any, updates), cast(Any, listing), SystemClock())
+    return UpdatePreviews(cast(Any, updates), SystemClock())
 
 
 async def test_one_is_computed_at_a_time_and_then_again(

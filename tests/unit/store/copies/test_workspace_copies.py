@@ -15,7 +15,6 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
-from mograder.store.copies.copy_facts import CopyListing, CopyState
 from mograder.store.copies.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.releases.releases import ItemKind, Release, Releases
@@ -107,25 +106,6 @@ def test_b57_two_resets_in_one_second_keep_both_copies(
     assert {each.name for each in spaces.archives(ALICE, A1)} == {first, second}
 
 
-def test_b57_an_exported_copy_is_not_exported_any_more_after_it_began_anew(
-    spaces: Workspaces, root: Path, release: Release
-) -> None:
-    started(root, release)
-    spaces.mark_exported(ALICE, A1)
-    assert spaces.file_status(ALICE, A1) is FileStatus.EXPORTED
-    spaces.renew(ALICE, release, NOW)
-    assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
-
-
-def test_a_reset_without_a_copy_copies_nothing(
-    spaces: Workspaces, root: Path, release: Release
-) -> None:
-    assert spaces.renew(ALICE, release, NOW, only_replace=True) is None
-    assert not (root / "alice").exists()
-    assert spaces.renew(ALICE, release, NOW) is None
-    assert spaces.has_copy(ALICE, A1)
-
-
 @pytest.mark.parametrize("trap", ["link", "pipe", "directory", "sparse"])
 def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
     spaces: Workspaces, root: Path, release: Release, trap: str
@@ -151,33 +131,6 @@ def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
     assert notebook.read_bytes() == b"released"
     assert not notebook.is_symlink()
     assert os.path.lexists(directory / str(kept))
-
-
-def test_b117_an_upload_takes_the_copys_place_and_keeps_it(
-    spaces: Workspaces, root: Path, release: Release
-) -> None:
-    directory = started(root, release)
-    kept = spaces.upload(ALICE, A1, b"uploaded", NOW)
-    assert (directory / "A1.py").read_bytes() == b"uploaded"
-    assert (directory / str(kept)).read_bytes() == WORK
-    assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
-
-
-def test_b117_a_first_upload_makes_the_directory(spaces: Workspaces) -> None:
-    assert spaces.upload(ALICE, A1, b"uploaded", NOW) is None
-    assert spaces.read(ALICE, A1, "A1.py", 100).data == b"uploaded"
-
-
-def test_an_earlier_version_comes_back_as_an_edit(
-    spaces: Workspaces, root: Path, release: Release
-) -> None:
-    directory = started(root, release)
-    kept = spaces.renew(ALICE, release, NOW)
-    earlier = spaces.read(ALICE, A1, str(kept), 100).data
-    replaced = spaces.restore(ALICE, A1, earlier, NOW)
-    assert (directory / str(replaced)).read_bytes() == b"released"
-    assert (directory / "A1.py").read_bytes() == WORK
-    assert spaces.file_status(ALICE, A1) is FileStatus.MODIFIED
 
 
 def test_only_archives_are_listed_whatever_the_student_called_a_file(
@@ -254,20 +207,3 @@ def test_a_directory_that_leads_elsewhere_is_refused(
         spaces.mark_exported(ALICE, A1)
     assert list(victim.iterdir()) == []
     assert spaces.archives(ALICE, A1) == ()
-
-
-def test_a_copy_that_nobody_has_edited_was_saved_when_it_was_made(
-    root: Path, release: Release
-) -> None:
-    os.utime(release.directory / "A1.py", (1_000_000_000, 1_000_000_000))
-    directory = Workspaces(root).ensure(ALICE, release)
-    made = (directory / ".uploaded").stat().st_mtime
-    facts = CopyListing(root).facts(ALICE, A1)
-    assert facts is not None
-    assert facts.state is CopyState.DOWNLOADED
-    assert facts.saved.timestamp() == pytest.approx(made, abs=1e-3)
-    assert made > 1_000_000_000
-    os.utime(directory / "A1.py", (made + 60, made + 60))
-    facts = CopyListing(root).facts(ALICE, A1)
-    assert facts is not None
-    assert facts.saved.timestamp() == pytest.approx(made + 60, abs=1e-3)

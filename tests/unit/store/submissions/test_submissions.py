@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions.submissions import Submissions, Terms
 from tests.support.course import REPOSITORY
@@ -213,8 +213,3 @@ def test_an_old_file_system_keeps_submissions_too(tmp_path: Path) -> None:
         "alice_20260310T200800.py",
     ]
     assert (place / "alice.py").read_bytes() == b"two"
-
-
-def test_a_name_that_reads_as_a_submission_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput):
-        _open(tmp_path).add(Username.parse("bob_20260310T200800-1"), A1, b"", NOW)

@@ -57,7 +57,7 @@ async def reset_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Ask for confirmation before a reset, and show what is archived and where (B57)."""
-    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    facts = await to_thread.run_sync(app.services.workspaces.facts, copy.user, copy.item)
     release = await to_thread.run_sync(app.items.find, copy.item)
     if release is None:
         raise NotFound(
@@ -106,7 +106,7 @@ async def validation(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Show the result of the last validation (B55)."""
-    facts = await to_thread.run_sync(app.listing.facts, copy.user, copy.item)
+    facts = await to_thread.run_sync(app.services.workspaces.facts, copy.user, copy.item)
     if facts is None:
         raise NotFound("Notebook not found", hint="Download it first.")
     mine = copy.user == caller.username

@@ -234,7 +234,7 @@ def _keep(
 def _missing(
     app: HubApp, copy: CopyOf, caller: Identity, unanswered: tuple[str, ...]
 ) -> MissingWork:
-    told, waiting = _checks(app, copy, app.listing.facts(copy.user, copy.item))
+    told, waiting = _checks(app, copy, app.services.workspaces.facts(copy.user, copy.item))
     words = [told, _open([*waiting, *unanswered])]
     now, own = app.services.clock.now(), app.dates.own(copy.item, copy.user)
     late, cost = late_at(app, copy.user, copy.item, now)

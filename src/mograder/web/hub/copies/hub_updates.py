@@ -69,7 +69,7 @@ def open_updates(hub: HubApp) -> Run:
         history=ReleaseHistory(services.releases, kept, services.recorder.versions, clock),
     )
     copies = CopyUpdates(pool, stores, clock, reserve=reserve)
-    previews = UpdatePreviews(copies, hub.listing, clock)
+    previews = UpdatePreviews(copies, clock)
     previews.on_change = lambda _: notifier.notify_instructors(Part.COPIES)
     offers = UpdateOffers(copies, previews, pool, clock)
     made = HubUpdates(copies, previews, offers, kept, services.releases, clock)

@@ -149,7 +149,7 @@ def _lines(
     app: HubApp, copy: CopyOf
 ) -> tuple[list[tuple[Submission, bool, tuple[str, str]]], HandIn]:
     """Return each submission, whether it counts, how late it was and the cost; and the work."""
-    facts = app.listing.facts(copy.user, copy.item)
+    facts = app.services.workspaces.facts(copy.user, copy.item)
     work = hand_in_of(app, copy.user, copy.item, facts)
     person = _person(app, copy)
     lines = []

@@ -17,7 +17,8 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.store.copies.copy_facts import CopyFacts, CopyListing
+from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.copies.workspaces import Workspaces
 
 T = TypeVar("T")
 _log = get_logger(__name__)
@@ -102,14 +103,14 @@ class Counted(Generic[T]):
             self._counting = None
 
 
-def copy_counts(listing: CopyListing, clock: Clock) -> Counted[Count]:
+def copy_counts(workspaces: Workspaces, clock: Clock) -> Counted[Count]:
     """Return the count of every student's copies, made one person at a time."""
 
     async def count() -> Count:
         found: dict[Username, tuple[CopyFacts, ...]] = {}
         begun: Counter[str] = Counter()
-        for user in await asyncio.to_thread(listing.people):
-            found[user] = await asyncio.to_thread(listing.of, user)
+        for user in await asyncio.to_thread(workspaces.people):
+            found[user] = await asyncio.to_thread(workspaces.facts_of, user)
             begun.update(str(fact.item) for fact in found[user])
         return Count(found, begun, clock.now())
 

@@ -14,7 +14,6 @@ from mograder.auth.roles import Role
 from mograder.core.names import ItemName
 from mograder.grading.late.course_dates import CourseDates
 from mograder.sessions.student_copies import Copies
-from mograder.store.copies.copy_facts import CopyListing
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
@@ -66,7 +65,6 @@ class HubApp(Parts):
     metrics: Metrics
     copies: Copies
     submissions: Submissions
-    listing: CopyListing
     results: ValidationResults
     notifier: Notifier
     copy_counts: Counted[Count]

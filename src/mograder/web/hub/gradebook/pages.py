@@ -89,7 +89,7 @@ async def student_page(user: str, request: Request, app: CurrentApp) -> Response
     """Show all about one student; only this student's folder is read."""
     name = Username.of_account(user)
     enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)
-    copies = await to_thread.run_sync(app.listing.of, name)
+    copies = await to_thread.run_sync(app.services.workspaces.facts_of, name)
     items, line = await to_thread.run_sync(_items_of, app, name, copies)
     requests, extensions = await to_thread.run_sync(_said_about, app, name)
     done, item = outcome(request)

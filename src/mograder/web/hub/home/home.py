@@ -186,7 +186,7 @@ def _line(
     mark: StudentMark | None,
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
-    copy = app.listing.facts(user, name) if view.has_copy else None
+    copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
     hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())

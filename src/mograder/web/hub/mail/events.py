@@ -153,8 +153,8 @@ class _Events:
     def updated(self) -> Iterator[LetterEvent]:
         offers = UpdateRows(self.app.services.state.engine).offers()
         new = {k: v for k, v in offers.items() if v.offered_at >= self.since and not v.withdrawn}
-        for user in self.app.listing.people() if new else ():
-            for copy in self.app.listing.of(user):
+        for user in self.app.services.workspaces.people() if new else ():
+            for copy in self.app.services.workspaces.facts_of(user):
                 if (offer := new.get(copy.item)) is not None:
                     event = ("updated", user, copy.item, str(offer.number))
                     yield self._event(event)
@@ -244,9 +244,10 @@ class _Events:
 
     @cached_property
     def _students(self) -> tuple[Username, ...]:
-        listed, policy = self.app.services.roster.listed(), self.app.services.policy
-        names = self.app.listing.people() if listed is None else map(Username.valid, listed)
-        return tuple(e for e in names if e is not None and e not in policy.staff)
+        services = self.app.services
+        listed = services.roster.listed()
+        names = services.workspaces.people() if listed is None else map(Username.valid, listed)
+        return tuple(e for e in names if e is not None and e not in services.policy.staff)
 
     @cached_property
     def _zone(self) -> tzinfo | None:

@@ -172,7 +172,7 @@ def _work(app: HubApp, copy: CopyOf) -> dict[str, Any]:
 
     There are none without a copy: a student must not learn the dates of a hidden item.
     """
-    facts = app.listing.facts(copy.user, copy.item)
+    facts = app.services.workspaces.facts(copy.user, copy.item)
     if facts is None:
         return {}
     found = hand_in_of(app, copy.user, copy.item, facts)

@@ -238,7 +238,7 @@ def _spinner(request: Request, app: HubApp, caller: Identity, name: str, mode: M
     before = services.pool.history.of_key(SessionKey(user, item, mode))
     copy = None
     if before is not None and mode is Mode.EDIT:
-        copy = app.listing.facts(user, item)
+        copy = app.services.workspaces.facts(user, item)
     return page(
         request,
         "starting.html",

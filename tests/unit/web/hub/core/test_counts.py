@@ -8,21 +8,22 @@ from pathlib import Path
 import pytest
 
 from mograder.core.names import ItemName, Username
-from mograder.store.copies.copy_facts import CopyFacts, CopyListing, CopyState
+from mograder.store.copies.copy_facts import CopyFacts, CopyState
+from mograder.store.copies.workspaces import Workspaces
 from mograder.web.hub.core import counts
 from tests.support.clock import ManualClock
 
 
-class Counted(CopyListing):
-    """A listing that records which folders were read."""
+class Counted(Workspaces):
+    """Workspaces that record which folders were read."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.read: list[str] = []
+        self.listed: list[str] = []
 
-    def of(self, user: Username) -> tuple[CopyFacts, ...]:
-        self.read.append(user)
-        return super().of(user)
+    def facts_of(self, user: Username) -> tuple[CopyFacts, ...]:
+        self.listed.append(user)
+        return super().facts_of(user)
 
 
 @pytest.fixture
@@ -38,12 +39,12 @@ def root(tmp_path: Path) -> Path:
 
 
 async def test_pages_share_one_count_a_minute(root: Path) -> None:
-    listing, clock = Counted(root), ManualClock()
-    copy_counts = counts.copy_counts(listing, clock)
+    spaces, clock = Counted(root), ManualClock()
+    copy_counts = counts.copy_counts(spaces, clock)
     first = await copy_counts.look()
     again = await copy_counts.look()
     assert first is again
-    assert sorted(listing.read) == ["alice", "bob", "carol"]
+    assert sorted(spaces.listed) == ["alice", "bob", "carol"]
     assert first.begun == {"A1": 3, "A2": 3}
     clock.advance(61)
     assert await copy_counts.look() is first  # the new count is under way, but not waited for
@@ -51,7 +52,7 @@ async def test_pages_share_one_count_a_minute(root: Path) -> None:
 
 
 async def test_a_course_where_nobody_has_begun_counts_to_nothing(tmp_path: Path) -> None:
-    copy_counts = counts.copy_counts(CopyListing(tmp_path / "none"), ManualClock())
+    copy_counts = counts.copy_counts(Workspaces(tmp_path / "none"), ManualClock())
     found = await copy_counts.look()
     assert found.copies == {}
     assert found.at is not None
@@ -62,22 +63,22 @@ def test_what_is_no_plain_notebook_is_no_copy(root: Path) -> None:
     notebook = root / "alice" / "A1" / "A1.py"
     notebook.unlink()
     notebook.symlink_to("/etc/passwd")
-    listing = CopyListing(root)
-    assert listing.facts(alice, item) is None
-    assert [each.item for each in listing.of(alice)] == ["A2"]
-    assert listing.of(Username.parse("nobody")) == ()
+    spaces = Workspaces(root)
+    assert spaces.facts(alice, item) is None
+    assert [each.item for each in spaces.facts_of(alice)] == ["A2"]
+    assert spaces.facts_of(Username.parse("nobody")) == ()
 
 
 def test_the_state_of_a_copy_is_told_by_the_times_of_its_files(root: Path) -> None:
     folder, bob = root / "bob" / "A1", Username.parse("bob")
-    listing, item = CopyListing(root), ItemName.parse("A1")
+    spaces, item = Workspaces(root), ItemName.parse("A1")
     times = {"A1.py": 50, ".uploaded": 40}
-    assert _state(listing, folder, {"A1.py": 30, ".uploaded": 40}) is CopyState.DOWNLOADED
-    assert _state(listing, folder, times) is CopyState.EDITED
-    assert _state(listing, folder, {**times, ".exported": 60}) is CopyState.EXPORTED
-    assert _state(listing, folder, {**times, ".submitted": 60}) is CopyState.SUBMITTED
-    assert _state(listing, folder, {**times, "A1.py": 70}) is CopyState.EDITED
-    facts = listing.facts(bob, item)
+    assert _state(spaces, folder, {"A1.py": 30, ".uploaded": 40}) is CopyState.DOWNLOADED
+    assert _state(spaces, folder, times) is CopyState.EDITED
+    assert _state(spaces, folder, {**times, ".exported": 60}) is CopyState.EXPORTED
+    assert _state(spaces, folder, {**times, ".submitted": 60}) is CopyState.SUBMITTED
+    assert _state(spaces, folder, {**times, "A1.py": 70}) is CopyState.EDITED
+    facts = spaces.facts(bob, item)
     assert facts is not None
     assert facts.submitted is not None
 
@@ -86,17 +87,17 @@ def test_the_state_of_a_copy_is_told_by_the_times_of_its_files(root: Path) -> No
 def test_a_copy_that_nobody_edited_was_saved_when_it_was_made(root: Path, left: list[str]) -> None:
     """Also if it was exported or submitted as it is: its file has the release's time."""
     times = {"A1.py": 30, ".uploaded": 40} | dict.fromkeys(left, 50)
-    _state(CopyListing(root), root / "bob" / "A1", times)
-    facts = CopyListing(root).facts(Username.parse("bob"), ItemName.parse("A1"))
+    _state(Workspaces(root), root / "bob" / "A1", times)
+    facts = Workspaces(root).facts(Username.parse("bob"), ItemName.parse("A1"))
     assert facts is not None
     assert facts.saved.timestamp() == 1_700_000_040
 
 
-def _state(listing: CopyListing, folder: Path, times: dict[str, int]) -> CopyState:
+def _state(spaces: Workspaces, folder: Path, times: dict[str, int]) -> CopyState:
 
     for name, at in times.items():
         (folder / name).touch()
         os.utime(folder / name, (1_700_000_000 + at, 1_700_000_000 + at))
-    found = listing.facts(Username.parse("bob"), ItemName.parse("A1"))
+    found = spaces.facts(Username.parse("bob"), ItemName.parse("A1"))
     assert found is not None
     return found.state
