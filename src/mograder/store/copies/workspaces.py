@@ -35,7 +35,6 @@ from mograder.store.copies.earlier_versions import (
 )
 from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
 from mograder.store.filesystem.files import remove_tree
-from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 from mograder.store.releases.published_release import Release, gone, is_support, open_file, pinned
 
@@ -86,18 +85,10 @@ class Saved:
 class Workspaces:
     """All workspaces of one course; thread-safe."""
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        resolver: Resolver | None = None,
-        disk: Disk = DISK,
-    ) -> None:
+    def __init__(self, root: Path, *, disk: Disk = DISK) -> None:
         # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
-        self._below = UntrustedDir(
-            self._root, staging=self._root / _STAGING, resolver=resolver, disk=disk
-        )
+        self._below = UntrustedDir(self._root, staging=self._root / _STAGING, disk=disk)
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from mograder.core.files import open_flags
 from mograder.core.files.disk import UNSUPPORTED, Disk, Place
 
 _NONE = UNSUPPORTED | {errno.EISDIR, errno.ENOENT}
@@ -40,9 +41,9 @@ class Unnamed:
 
 
 @contextlib.contextmanager
-def written(directory: Path, data: bytes, disk: Disk, *, mode: int = 0o600) -> Iterator[Unnamed]:
+def written(directory: Path, data: bytes, disk: Disk) -> Iterator[Unnamed]:
     """Write ``data``, synced, to a file in ``directory``; yield it to get its name."""
-    fd, temporary = _opened(directory, mode, disk)
+    fd, temporary = _opened(directory, disk)
     try:
         disk.write(fd, data)
         disk.fsync(fd)
@@ -53,13 +54,12 @@ def written(directory: Path, data: bytes, disk: Disk, *, mode: int = 0o600) -> I
             temporary.unlink(missing_ok=True)
 
 
-def _opened(directory: Path, mode: int, disk: Disk) -> tuple[int, Path | None]:
+def _opened(directory: Path, disk: Disk) -> tuple[int, Path | None]:
     if disk.has_unnamed():
         try:
-            return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode), None
+            return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), None
         except OSError as error:
             if error.errno not in _NONE:
                 raise
     temporary = directory / f".{secrets.token_hex(8)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(temporary, flags, mode), temporary
+    return os.open(temporary, open_flags.CREATE, 0o600), temporary

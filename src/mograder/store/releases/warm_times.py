@@ -15,7 +15,6 @@ from pathlib import Path
 from pydantic import AwareDatetime, TypeAdapter
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.files.disk import DISK, Disk
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory
@@ -31,10 +30,9 @@ Times = Mapping[str, tuple[datetime, ...]]
 class WarmTimes:
     """The file at ``path``; thread-safe, and every method blocks."""
 
-    def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._disk = disk
-        self._file = ParsedFile(path, _parse, _LIMIT, "it counts as empty", disk=disk)
+        self._file = ParsedFile(path, _parse, _LIMIT, "it counts as empty")
         self._changing = threading.Lock()
 
     def all(self) -> Times:
@@ -58,7 +56,7 @@ class WarmTimes:
 
     def _change(self, added: Times, removed: frozenset[str], past: datetime) -> Times:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._changing, locked_directory(self._path.parent, disk=self._disk):
+        with self._changing, locked_directory(self._path.parent):
             try:
                 known = self._file.get(now=True) or {}
             except UnreadableFileError as error:
@@ -79,7 +77,7 @@ class WarmTimes:
             if sum(map(len, kept.values())) > _MOST_TIMES:
                 raise InvalidInput(f"At most {_MOST_TIMES} times can be set.")
             words = {name: [each.isoformat() for each in times] for name, times in kept.items()}
-            atomic_write(self._path, f"{json.dumps(words, indent=2)}\n".encode(), disk=self._disk)
+            atomic_write(self._path, f"{json.dumps(words, indent=2)}\n".encode())
             return kept
 
 

@@ -18,7 +18,6 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.workspaces import FileStatus, Workspaces
-from mograder.store.filesystem.openat2 import Resolver
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from tests.support.threads import at_once
 
@@ -41,10 +40,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "hub-notebooks"
 
 
-@pytest.fixture(params=list(Resolver))
-def workspaces(request: pytest.FixtureRequest, root: Path) -> Workspaces:
-    """Workspaces through either resolver."""
-    return Workspaces(root, resolver=request.param)
+@pytest.fixture
+def workspaces(root: Path) -> Workspaces:
+    """The workspaces, empty."""
+    return Workspaces(root)
 
 
 @pytest.fixture
