@@ -10,9 +10,7 @@ import tempfile
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.operations.fronts.caddy import caddy_config
-from mograder.operations.fronts.front import FrontOptions, front_of
-from mograder.operations.fronts.nginx import nginx_config
+from mograder.operations.fronts.front import FrontOptions, caddy_config, front_of, nginx_config
 from scripts.generated import write_or_check
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

@@ -14,8 +14,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mograder.operations.fronts.caddy import caddy_config
-from mograder.operations.fronts.nginx import nginx_config
+from mograder.operations.fronts.front import caddy_config, nginx_config
 from tests.support.fronts import Place, running, two_ports
 from tests.support.proxy_front import FRONTS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy

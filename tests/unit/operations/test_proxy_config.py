@@ -11,9 +11,13 @@ from click.testing import CliRunner
 from mograder.cli.main import root
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.operations.fronts.caddy import caddy_config
-from mograder.operations.fronts.front import Front, FrontOptions, front_of
-from mograder.operations.fronts.nginx import nginx_config
+from mograder.operations.fronts.front import (
+    Front,
+    FrontOptions,
+    caddy_config,
+    front_of,
+    nginx_config,
+)
 from scripts.gen_fronts import files
 
 PUBLIC = {"hub.public_url": "https://hub.example.org"}

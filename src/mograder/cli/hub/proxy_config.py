@@ -10,9 +10,13 @@ import click
 
 from mograder.cli.shared.course_settings import course_option
 from mograder.core.settings import LoadedSettings
-from mograder.operations.fronts.caddy import caddy_config
-from mograder.operations.fronts.front import Front, FrontOptions, front_of
-from mograder.operations.fronts.nginx import nginx_config
+from mograder.operations.fronts.front import (
+    Front,
+    FrontOptions,
+    caddy_config,
+    front_of,
+    nginx_config,
+)
 
 _WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
     {"caddy": caddy_config, "nginx": nginx_config}

@@ -1,17 +1,23 @@
-"""The values of a web server's configuration, derived from the hub's settings."""
+"""The configuration of the web server in front of a hub: its values, and the text for each server.
+
+The values come from the hub's settings; ``nginx.conf.j2`` and ``Caddyfile.j2`` are the templates.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_values import normalise_public_url
 from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
 
-HUB_IS_DOWN = (
+_HUB_IS_DOWN = (
     "<!doctype html><html lang=en><meta charset=utf-8>"
     "<meta name=viewport content=width=device-width>"
     "<meta http-equiv=refresh content=10><title>The hub is not running</title><style>"
@@ -23,7 +29,7 @@ HUB_IS_DOWN = (
 )
 """The page shown while no hub answers; without quotes, so that both configurations can hold it."""
 
-RETRY_SECONDS = 10
+_RETRY_SECONDS = 10
 
 _EXPRESSION = re.compile(r"\$[a-z0-9_]+|\{[A-Za-z0-9_.-]+\}")
 _HUB = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
@@ -115,6 +121,52 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         key=_file(options.key or f"{live}/privkey.pem"),
         session_certificate=_optional_file(options.session_certificate),
         session_key=_optional_file(options.session_key),
+    )
+
+
+def nginx_config(front: Front) -> str:
+    """Return the site's file for nginx (1.18 and later, Debian's own modules)."""
+    live = f"/etc/letsencrypt/live/{front.sessions.domain}" if front.sessions else ""
+    return _render(
+        "nginx.conf.j2",
+        front,
+        user=front.user or '""',
+        session_certificate=front.session_certificate or f"{live}/fullchain.pem",
+        session_key=front.session_key or f"{live}/privkey.pem",
+    )
+
+
+def caddy_config(front: Front) -> str:
+    """Return the site's block for Caddy (2.6, as Debian has it, and later)."""
+    own = front.certificate and not front.certificate.startswith("/etc/letsencrypt/")
+    # A variable of `vars` has the username from a single sign-on in front of Caddy, which may add
+    # its own bearer tokens; these requests must keep the username.
+    signs_in_here = bool(front.user) and not front.user.startswith("{http.vars.")
+    return _render(
+        "Caddyfile.j2",
+        front,
+        hubs=" ".join(front.upstreams),
+        own_certificate=bool(own),
+        signs_in_here=signs_in_here,
+    )
+
+
+def _render(template: str, front: Front, **values: object) -> str:
+    values |= {"retry_seconds": _RETRY_SECONDS, "hub_is_down": _HUB_IS_DOWN}
+    header = front.header or "X-Remote-User"
+    return _environment().get_template(template).render(front=front, header=header, **values)
+
+
+@cache
+def _environment() -> Environment:
+    """Return the environment, without HTML escaping: :func:`front_of` validates the values."""
+    return Environment(
+        loader=PackageLoader("mograder.operations.fronts", "."),
+        autoescape=False,  # noqa: S701
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.settings import load_settings
-from mograder.operations.fronts.caddy import caddy_config
-from mograder.operations.fronts.front import FrontOptions, front_of
+from mograder.operations.fronts.front import FrontOptions, caddy_config, front_of
 from mograder.operations.install.course import COURSE
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.services import is_active, is_behind, start
