@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from anyio import to_thread
@@ -16,11 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, NotFound
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.problems import HTTP_STATUS, headers_of, status_of
 from mograder.web.server.access import RequestInfo, admit, identify, read_query
-from mograder.web.server.problems import WrongMethod, answer_problem
 from mograder.web.server.routes import ROUTES, Row
 from mograder.web.server.services import Services
 
@@ -35,6 +36,17 @@ _CLOSED = "mograder.closed"
 """Scope key, set to True where only our own pages may read the response."""
 
 _log = get_logger(__name__)
+
+
+class WrongMethod(InvalidInput):
+    """Raised when there is a route at this address, but not for this method."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__("Method not allowed")
+        self.allowed = ", ".join(sorted({*allowed, "OPTIONS"}))
+
+
+_STATUS = MappingProxyType({**HTTP_STATUS, WrongMethod: 405})
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -148,8 +160,14 @@ def _names(request: Request) -> dict[str, str]:
 
 
 def _problem(scope: Scope, error: Exception) -> Response:
+    """Return the response to a failure, in the format of 0.3.16's clients."""
     if isinstance(error, MograderError):
-        return answer_problem(error)
+        headers = headers_of(error)
+        if isinstance(error, NotAuthenticated):
+            headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, WrongMethod):
+            headers["Allow"] = error.allowed
+        return JSONResponse({"error": str(error)}, status_of(error, _STATUS), headers)
     reference = context_of(scope).request_id
     _log.error("a request failed", exc_info=error)
     return JSONResponse({"error": f"Something broke. Reference: {reference}"}, 500)

@@ -17,7 +17,6 @@ from mograder.web.server import (
     drafts,
     grades,
     people,
-    receipts,
     submissions,
 )
 from mograder.web.server.access import Access, RequestInfo
@@ -53,7 +52,7 @@ ROUTES: tuple[Row, ...] = (
     Row("GET", "/assignments/{name}/feedback/{user}", grades.send_feedback, Access.OWNER, False),
     # Not in 0.3.16
     Row("GET", "/me", people.me, Access.SIGNED_IN),
-    Row("POST", "/receipts/verify", receipts.verify, Access.ANYONE),
+    Row("POST", "/receipts/verify", submissions.verify_receipt, Access.ANYONE),
     Row("GET", "/people", people.list_all, Access.INSTRUCTOR),
     Row("POST", "/people/{person}/reset", people.reset, Access.INSTRUCTOR),
     Row("POST", "/people/{person}/revoke", people.revoke, Access.INSTRUCTOR),
