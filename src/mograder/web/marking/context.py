@@ -14,13 +14,16 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from mograder.core.clock import Clock
+from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_dates import CourseDates
 from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
+from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.marking.marking_progress import MarkingProgress
 from mograder.web.marking.access import MARKER, Marker
+from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.reports import Reports
 from mograder.web.pages import APP
 
@@ -49,6 +52,35 @@ class MarkingApp:
     groups: AnswerGroups = field(default_factory=AnswerGroups)
     reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
+
+
+def make_marking(
+    loaded: LoadedSettings,
+    clock: Clock,
+    key: bytes,
+    *,
+    book: SharedGradebook,
+    sources: Sources,
+    record: Callable[[Request, str, str], Awaitable[None]],
+    reports: Reports | None = None,
+) -> MarkingApp:
+    """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
+
+    def source(assignment: str) -> Path | None:
+        name = ItemName.valid(assignment)
+        found = None if name is None else sources.find(name)
+        return None if found is None else found.notebook
+
+    return MarkingApp(
+        loaded=loaded,
+        clock=clock,
+        key=key,
+        book=book.get,
+        dates=CourseDates(loaded, book.get),
+        source=source,
+        record=record,
+        reports=reports or Reports(),
+    )
 
 
 async def _marking(request: Request) -> MarkingApp:
