@@ -11,7 +11,7 @@ import httpx
 
 from mograder.core.settings import load_settings, read_environ
 from mograder.web.student.app import create_app
-from mograder.web.student.connecting import connector_of
+from mograder.web.student.connector import connector_of
 from mograder.web.student.server import StudentOptions, open_app
 from mograder.web.student.student_app import StudentApp
 

@@ -39,7 +39,7 @@ def student(course_dir_or_url: str, *, port: int | None, headless: bool, no_toke
     overrides = {"https.url": course_dir_or_url, "transport": "https"} if is_url else {}
     loaded = load_settings(place, overrides=overrides)
     environ = read_environ()
-    from mograder.web.student.connecting import connector_of  # noqa: PLC0415
+    from mograder.web.student.connector import connector_of  # noqa: PLC0415
     from mograder.web.student.server import StudentOptions, serve_student  # noqa: PLC0415
 
     serve_student(

@@ -1,61 +1,32 @@
 """The student's connection to their course: one connector for each kind of server.
 
-The pages show one form for each of the connector's ways to sign in
+The pages show one form for each of the connector's ``ways`` to sign in, the usual one first
 (``templates/student/way_<name>.html``), and pass the filled-in form back. So another kind of server
-is one class here and its forms, and no page changes.
+is one class here and its forms, and no page changes. ``server`` is its address for display, empty
+until a form names it; ``settled`` is whether that is the course's own, so that no form asks for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TypeAlias
 
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.course_server import Transport
 from mograder.clients.http import RetryPolicy
+from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.login import login_with_password
+from mograder.clients.moodle.transport import MoodleTransport
 from mograder.clients.server_url import parse_hub_url
-from mograder.clients.token_store import TokenStore, user_of
+from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.exchange.student.course import Known
+from mograder.store.copies.student_folder import StudentFolder
 
 _RETRY = RetryPolicy(tries=3, first_pause=0.3, longest=5.0)
 """Short, since a person waits for the page; an unsent submission is kept anyway."""
-
-
-class Connector(Protocol):
-    """The connection from this machine to one course."""
-
-    @property
-    def server(self) -> str:
-        """The server's address for display; empty until a form names it."""
-        ...
-
-    @property
-    def settled(self) -> bool:
-        """Whether the address is the course's own, so that no form asks for it."""
-        ...
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """The names of the forms for signing in, the usual one first."""
-        ...
-
-    def resume(self) -> Transport | None:
-        """Return the connection of the last login without a request to the server, or None."""
-        ...
-
-    def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
-        """Sign in by one of the forms, and store the login for the next time.
-
-        ``owner`` is the user whose work is in the folder, empty if there is none yet.
-
-        Raises: Conflict for another user, before anything is stored; MograderError with a message
-        for the student.
-        """
-        ...
-
-    def sign_out(self) -> None:
-        """Delete the stored login on this machine."""
-        ...
 
 
 class HttpsConnector:
@@ -87,7 +58,13 @@ class HttpsConnector:
         return None if found is None else _connected(self.server, found.token, found.user)
 
     def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
-        """Register, or use a token; see :class:`Connector`."""
+        """Register, or use a token; the login is stored for the next time.
+
+        ``owner`` is the user whose work is in the folder, empty if there is none yet.
+
+        Raises: Conflict for another user, before anything is stored; MograderError with a message
+        for the student.
+        """
         server = self.server if self.settled else fields.get("server", "").strip()
         if not server:
             raise InvalidInput("The server's address is missing.", hint="Your course page has it.")
@@ -131,6 +108,113 @@ class HttpsConnector:
             raise
         self._tokens.save(server, token, user_of(token))
         return transport
+
+
+class MoodleConnector:
+    """A course on Moodle, whose address and number are in the course's settings.
+
+    A student whose Moodle uses single sign-on signs in once with ``mograder moodle login --sso``,
+    whose token is used here.
+    """
+
+    settled = True
+    ways = ("moodle_password", "moodle_token")
+
+    def __init__(self, server: str, course_id: int, tokens: TokenStore) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInput: The address is not valid, or the course's number is missing.
+        """
+        self.server = parse_moodle_url(server)
+        if course_id <= 0:
+            raise InvalidInput(
+                "The settings do not say which course on Moodle this is.",
+                hint="Set [moodle] course_id in mograder.toml: it is the id= in the course page's "
+                "address.",
+            )
+        self._course_id = course_id
+        self._tokens = tokens
+
+    def resume(self) -> Transport | None:
+        """Return the connection with the token stored for this site, or None.
+
+        Raises:
+            MograderError: 0.3.16 stored it without the user name, and the site cannot be asked.
+        """
+        found = self._tokens.find(self.server)
+        if found is None:
+            return None
+        transport = self._connected(found.token, found.user)
+        try:
+            _ = transport.user
+        except MograderError:
+            transport.close()
+            raise
+        return transport
+
+    def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
+        """Sign in, and check that the account is in the course and is the folder's ``owner``.
+
+        Raises:
+            MograderError: With a message for the student.
+        """
+        match way:
+            case "moodle_password":
+                token = self._token_for(fields)
+            case "moodle_token":
+                token = fields.get("token", "").strip()
+            case _:
+                raise NotFound("There is no such way to sign in.")
+        client = MoodleClient(self.server, token)
+        transport = MoodleTransport(client, self._course_id)
+        try:
+            site = client.site()
+            demand_owner(owner, transport.user)
+            transport.list_assignments()
+            self._tokens.save(self.server, token, transport.user, site.full_name)
+        except MograderError:
+            transport.close()
+            raise
+        return transport
+
+    def sign_out(self) -> None:
+        """Delete the token on this machine."""
+        self._tokens.forget(self.server)
+
+    def _token_for(self, fields: Mapping[str, str]) -> str:
+        user, password = fields.get("user", "").strip(), fields.get("password", "")
+        if not user or not password:
+            raise InvalidInput("Both a user name and a password are needed.")
+        return login_with_password(self.server, user, password)
+
+    def _connected(self, token: str, user: str) -> MoodleTransport:
+        return MoodleTransport(MoodleClient(self.server, token), self._course_id, user=user)
+
+
+Connector: TypeAlias = HttpsConnector | MoodleConnector
+
+
+def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
+    """Return the connector to this course's server.
+
+    A folder without settings uses its last server again, or asks for one.
+
+    Raises: InvalidInput for an invalid address, or a Moodle course without its number.
+    """
+    settings = loaded.settings
+    if loaded.on_moodle:
+        tokens = TokenStore(environ.home, MOODLE)
+        return MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
+    server = settings.https.url
+    known = StudentFolder(loaded.course_dir).known(Known)
+    remembered = known.server if known and not server else ""
+    return HttpsConnector(
+        server or remembered,
+        TokenStore(environ.home, HTTPS),
+        settled=bool(server),
+        token=settings.https.token.get_secret_value(),
+    )
 
 
 def demand_owner(owner: str, user: str) -> None:

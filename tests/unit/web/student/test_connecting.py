@@ -11,8 +11,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
-from mograder.web.student.connecting import connector_of
-from mograder.web.student.connector import Connector
+from mograder.web.student.connector import Connector, connector_of
 
 SERVER = "https://course.example.org"
 
