@@ -87,17 +87,15 @@ class ClientWheels:
 
 def _keep(directory: Path) -> ClientWheel:
     files, info, name = _contents()
-    for path in _newest_first(directory):
-        if path.name == name and _holds(path, files, info):
-            return ClientWheel(path, hashlib.sha256(path.read_bytes()).hexdigest())
-    data = pack_wheel(files, info, deflate=True)
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = directory / sha256[:16] / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, data)
-    for old in _newest_first(directory)[_KEPT:]:
-        shutil.rmtree(old.parent, ignore_errors=True)
-    return ClientWheel(path, sha256)
+    # Of the content, not of the bytes: another hub of the same course may have another zlib.
+    digest = hashlib.sha256(record_of(files, f"{info}/RECORD")).hexdigest()[:16]
+    path = directory / digest / name
+    if not zipfile.is_zipfile(path):  # not there, or truncated
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, pack_wheel(files, info, deflate=True))
+        for old in _newest_first(directory)[_KEPT:]:
+            shutil.rmtree(old.parent, ignore_errors=True)
+    return ClientWheel(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _newest_first(directory: Path) -> list[Path]:
@@ -138,16 +136,3 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
             continue
         if found[name].is_file() and not found[name].is_symlink():
             yield name, found[name].read_bytes()
-
-
-def _holds(path: Path, files: Mapping[str, bytes], info: str) -> bool:
-    """Return whether a wheel is there with these files.
-
-    Its compressed bytes may differ: another hub of the same course may have another zlib.
-    """
-    record = f"{info}/RECORD"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None and archive.read(record) == record_of(files, record)
-    except (OSError, KeyError, zipfile.BadZipFile):
-        return False
