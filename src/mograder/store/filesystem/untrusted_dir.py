@@ -55,12 +55,10 @@ _NO_NAME = "There is no free name left for what was there."
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """Facts from a regular file's inode: ``size`` in bytes, ``owner`` a uid, ``links`` a count."""
+    """Facts from a regular file's inode: ``size`` in bytes."""
 
     size: int
     modified_ns: int
-    owner: int
-    links: int
 
     @property
     def modified(self) -> datetime:
@@ -156,7 +154,7 @@ class UntrustedDir:
         """
         with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
             info = check_regular(fd, relative)
-        return FileInfo(info.st_size, info.st_mtime_ns, info.st_uid, info.st_nlink)
+        return FileInfo(info.st_size, info.st_mtime_ns)
 
     def look(self, relative: str) -> FileInfo | None:
         """Return facts about a regular file as :meth:`stat`; None if there is no such file."""

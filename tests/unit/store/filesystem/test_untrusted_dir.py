@@ -142,16 +142,10 @@ def test_looking_names_what_is_there_instead_of_a_file(beneath: UntrustedDir, na
         beneath.stat(name)
 
 
-def test_looking_tells_size_time_owner_and_links(beneath: UntrustedDir, workspace: Path) -> None:
+def test_looking_tells_size_and_time(beneath: UntrustedDir, workspace: Path) -> None:
     os.utime(workspace / "plain", ns=(1, 2_000_000_000))
     info = beneath.stat("plain")
-    assert (info.size, info.modified_ns, info.owner, info.links) == (
-        5,
-        2_000_000_000,
-        os.geteuid(),
-        1,
-    )
-    assert beneath.stat("hard-one").links == 2
+    assert (info.size, info.modified_ns) == (5, 2_000_000_000)
 
 
 @pytest.mark.parametrize("name", ["absolute-link", "relative-link", "dangling-link", "pipe"])
