@@ -132,7 +132,7 @@ class _Placing:
         return FileChange(name, Placing.STAYS) if name in self.known.base else None
 
     def _put(self, name: str) -> FileChange | None:
-        released = self._released(name)
+        released = file_digest(self.directory, name)
         try:
             digest: str | None = self._digest(name)
         except NotFound:
@@ -140,18 +140,14 @@ class _Placing:
             return FileChange(name, Placing.ADDED)
         except InvalidInput:  # a link, a directory
             digest = None
-        if digest == released or (digest is None and self._by_author(name, released)):
+        if digest == released:
             return None
         if digest in self.known.released.get(name, ()):
             self._copy(name, name)
             return FileChange(name, Placing.REPLACED)
-        if self._by_author(name, released):  # the author left it as it was
+        if released in self.known.base.get(name, ()):  # the author left it as it was
             return None
-        beside = self._beside(name, released)
-        return FileChange(name, Placing.BESIDE, beside)
-
-    def _by_author(self, name: str, released: str) -> bool:
-        return released in self.known.base.get(name, ())
+        return FileChange(name, Placing.BESIDE, self._beside(name, released))
 
     def _beside(self, name: str, released: str) -> str:
         """Put the author's file beside the student's; return its name."""
@@ -170,9 +166,6 @@ class _Placing:
                 self._copy(name, beside)
                 return beside
         raise InvalidInput(f"There is no free name beside {name!r}.")
-
-    def _released(self, name: str) -> str:
-        return file_digest(self.directory, name)
 
     def _digest(self, name: str) -> str:
         """Return the SHA-256 of a file in the student's folder, "" for a very large one."""

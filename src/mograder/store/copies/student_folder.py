@@ -14,8 +14,7 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import count
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,11 +32,8 @@ from mograder.core.portable_names import local_name, server_name
 from mograder.core.system import SYSTEM
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copies.copy_facts import CopyState
-from mograder.store.filesystem.files import (
-    atomic_write,
-    exchange_or_rename,
-    remove_tree,
-)
+from mograder.store.filesystem.files import atomic_write, exchange_or_rename, remove_tree
+from mograder.store.submissions.submitted_files import names_for
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -294,9 +290,8 @@ class StudentFolder:
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
         """Return an unused path in ``place``, named by the assignment and the time."""
         self._make(place)
-        stem = f"{folder}_{now.astimezone(UTC):%Y%m%dT%H%M%S}"
-        names = (f"{stem}-{number}.py" if number else f"{stem}.py" for number in count())
-        return next(place / name for name in names if not (place / name).exists())
+        paths = (place / name for name in names_for(folder, now))
+        return next(path for path in paths if not path.exists())
 
     def _move(self, file: Path, target: Path) -> None:
         self._make(target.parent)
