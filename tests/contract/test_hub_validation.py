@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import httpx
 import pytest
 
-from mograder.core.names import ItemName, Username
+from mograder.core.names import Username
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -19,10 +18,10 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.store.releases.releases import ItemKind
 from tests.support import hub_copies
 from tests.support.hub_app import Hub, hub
 from tests.support.notebooks import notebook
+from tests.support.releases import publish
 
 __all__ = ["hub"]
 
@@ -48,9 +47,7 @@ async def ask(hub: Hub, user: str = "alice", path: str = "/validate/alice/B1") -
 @pytest.fixture
 def workspace(hub: Hub) -> Path:
     """Alice's copy of B1, which passes as in :data:`RAN`."""
-    with hub.services.releases.stage(ItemName("B1")) as staged:
-        staged.add("B1.py", BytesIO(NOTEBOOK.encode()))
-        release = staged.commit(ItemKind.ASSIGNMENT)
+    release = publish(hub.services.releases, {"B1.py": NOTEBOOK.encode()}, "B1")
     hub.runs.result = RAN
     return hub.services.workspaces.ensure(Username("alice"), release)
 

@@ -5,15 +5,12 @@ sessions.md, "What is switched off".
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import aiohttp
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.core.names import ItemName
-from mograder.store.releases.releases import ItemKind
 from tests.support.proxy_session import A1, RunningProxy, proxied
+from tests.support.releases import publish
 from tests.support.session_proxy import bearer, cookie
 
 __all__ = ["proxied"]
@@ -51,11 +48,8 @@ async def test_the_terminals_socket_is_refused_on_both_ways(proxied: RunningProx
 
 
 async def test_what_the_instructor_allows_passes(proxied: RunningProxy) -> None:
-    with proxied.rig.services.releases.stage(ItemName("A1")) as staged:
-        staged.add(
-            "A1.py", BytesIO(b'# /// script\n# [tool.mograder]\n# allow = ["packages"]\n# ///\n')
-        )
-        staged.commit(ItemKind.ASSIGNMENT)
+    allowing = b'# /// script\n# [tool.mograder]\n# allow = ["packages"]\n# ///\n'
+    publish(proxied.rig.services.releases, {"A1.py": allowing})
     allowed = await proxied.http.post(A1 + "/api/packages/add", headers=bearer("alice"))
     refused = await proxied.http.post(A1 + "/api/ai/chat", headers=bearer("alice"))
     assert (allowed.status_code, refused.status_code) == (200, 403)

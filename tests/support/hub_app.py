@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -26,7 +25,6 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
 from mograder.grading.batch.grading_jobs import Counts, GradingRequest
 from mograder.grading.validation.validation_queue import Validations
@@ -58,6 +56,7 @@ from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hub_grading import make_grading
 from tests.support.clock import ManualClock
+from tests.support.releases import publish
 from tests.support.session_pools import terms
 
 SECRET = "s" * 32
@@ -325,11 +324,8 @@ class Hub:
         self, name: str, kind: ItemKind = ItemKind.ASSIGNMENT, files: dict[str, bytes] | None = None
     ) -> None:
         """Put a release in place without asking the hub."""
-        with self.services.releases.stage(ItemName.parse(name)) as staged:
-            staged.add(f"{name}.py", BytesIO(NOTEBOOK.encode()))
-            for filename, content in (files or {}).items():
-                staged.add(filename, BytesIO(content))
-            staged.commit(kind)
+        own = {f"{name}.py": NOTEBOOK.encode(), **(files or {})}
+        publish(self.services.releases, own, name, kind)
 
     def start(
         self,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 
 from mograder.core.names import ItemName, Username
-from mograder.store.releases.releases import ItemKind
 from mograder.store.versions.kept_releases import KeptReleases
+from tests.support import releases
 from tests.support.hub_app import Hub
 from tests.support.notebooks import notebook
 
@@ -97,11 +96,8 @@ STAGES: Mapping[str, str] = {
 
 def publish(hub: Hub, text: str, files: Mapping[str, bytes] | None = None) -> None:
     """Put a release of the item in place, as the hub publishes it."""
-    with hub.services.releases.stage(ItemName.parse(ITEM)) as staged:
-        staged.add(f"{ITEM}.py", BytesIO(text.encode()))
-        for name, content in (files or {}).items():
-            staged.add(name, BytesIO(content))
-        release = staged.commit(ItemKind.ASSIGNMENT)
+    own = {f"{ITEM}.py": text.encode(), **(files or {})}
+    release = releases.publish(hub.services.releases, own, ITEM)
     KeptReleases(hub.engine).keep(release, hub.clock.now())
 
 

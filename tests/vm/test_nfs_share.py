@@ -7,7 +7,6 @@ user's whom hub and nodes run as, since the server does not accept root.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import sqlite3
@@ -38,11 +37,12 @@ from mograder.store.course.allowlist import Allowlist
 from mograder.store.database.database import open_engine
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
-from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.releases import Release, Releases
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.course import REPOSITORY
 from tests.support.notebooks import notebook
+from tests.support.releases import publish
 from tests.support.supervisors import PATIENCE, short_directory
 from tests.vm.nfs_share import EXPORT, LEASE_SECONDS, UID, Client, acting_as, serve
 
@@ -96,11 +96,8 @@ def share(mounted: Share, request: pytest.FixtureRequest) -> Iterator[Share]:
         yield Share(*places, mounted.first)
 
 
-def publish(releases: Releases, text: str = NOTEBOOK) -> Release:
-    with releases.stage(A1) as staged:
-        staged.add("A1.py", io.BytesIO(text.encode()))
-        staged.add("data.csv", io.BytesIO(b"1"))
-        return staged.commit(ItemKind.ASSIGNMENT)
+def published(releases: Releases, text: str = NOTEBOOK) -> Release:
+    return publish(releases, {"A1.py": text.encode(), "data.csv": b"1"})
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -131,7 +128,7 @@ def test_the_kernel_shows_its_stale_names_without_us(share: Share) -> None:
 
 
 def test_a_copy_made_elsewhere_is_found_at_once_and_its_saves(share: Share) -> None:
-    release = publish(Releases(share.here / "release"))
+    release = published(Releases(share.here / "release"))
     here, there = (Workspaces(place / "work") for place in (share.here, share.there))
     (share.here / "work").mkdir()
     assert not there.has_copy(ALICE, A1)
@@ -148,11 +145,11 @@ def test_a_copy_made_elsewhere_is_found_at_once_and_its_saves(share: Share) -> N
 def test_a_release_published_elsewhere_replaces_the_one_seen_here(share: Share) -> None:
     here, there = (Releases(place / "release") for place in (share.here, share.there))
     assert there.get(A1) is None
-    publish(here)
+    published(here)
     first = there.get(A1)
     assert first is not None
     assert (first.directory / "data.csv").read_text() == "1"
-    publish(here, f"{NOTEBOOK}# second\n")
+    published(here, f"{NOTEBOOK}# second\n")
     assert there.readable(A1, "A1.py").read_text().endswith("# second\n")
     second = there.get(A1)
     assert second is not None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.names import Username
 from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
@@ -22,6 +21,7 @@ from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import ItemKind, Release, Releases
+from tests.support.releases import publish
 from tests.support.session_pools import ALICE, ignore_progress
 
 NOTEBOOK = b"""# /// script
@@ -61,9 +61,7 @@ class Place:
     spawner: Spawner
 
     def publish(self, name: str, kind: ItemKind, text: bytes = NOTEBOOK) -> Release:
-        with self.releases.stage(ItemName.parse(name)) as staged:
-            staged.add(f"{name}.py", BytesIO(text))
-            return staged.commit(kind)
+        return publish(self.releases, {f"{name}.py": text}, name, kind)
 
 
 @pytest.fixture
@@ -227,16 +225,10 @@ import marimo
 """
 
 
-def publish(releases: Releases, name: str, text: bytes) -> None:
-    with releases.stage(ItemName.parse(name)) as staged:
-        staged.add(f"{name}.py", BytesIO(text))
-        staged.commit(ItemKind.ASSIGNMENT)
-
-
 async def test_only_what_the_release_names_is_allowed(tmp_path: Path) -> None:
     releases = Releases(tmp_path)
-    publish(releases, "A1", ALLOWING)
-    publish(releases, "A2", b"import marimo\n")
+    publish(releases, {"A1.py": ALLOWING}, "A1")
+    publish(releases, {"A2.py": b"import marimo\n"}, "A2")
     allowances = Allowances(releases)
     assert await allowances.allows("A1", "terminal")
     assert not await allowances.allows("A1", "ai")
@@ -246,9 +238,9 @@ async def test_only_what_the_release_names_is_allowed(tmp_path: Path) -> None:
 async def test_a_release_published_again_counts_at_once(tmp_path: Path) -> None:
     releases = Releases(tmp_path)
     allowances = Allowances(releases)
-    publish(releases, "A1", ALLOWING)
+    publish(releases, {"A1.py": ALLOWING}, "A1")
     assert await allowances.allows("A1", "terminal")
-    publish(releases, "A1", b"import marimo\n")
+    publish(releases, {"A1.py": b"import marimo\n"}, "A1")
     assert not await allowances.allows("A1", "terminal")
 
 
@@ -256,17 +248,17 @@ async def test_what_cannot_be_read_allows_nothing(tmp_path: Path) -> None:
     releases = Releases(tmp_path)
     allowances = Allowances(releases)
     assert not await allowances.allows("gone", "terminal")
-    publish(releases, "A1", ALLOWING.replace(b"[tool.mograder]", b"[tool.mograder"))
+    publish(releases, {"A1.py": ALLOWING.replace(b"[tool.mograder]", b"[tool.mograder")}, "A1")
     assert not await allowances.allows("A1", "terminal")
-    publish(releases, "A1", b"\xff\xfe")
+    publish(releases, {"A1.py": b"\xff\xfe"}, "A1")
     assert not await allowances.allows("A1", "terminal")
 
 
 async def test_the_administrators_word_beats_the_headers(tmp_path: Path) -> None:
     releases = Releases(tmp_path)
-    publish(releases, "A1", ALLOWING)
-    publish(releases, "A2", ALLOWING)
-    publish(releases, "A3", ALLOWING)
+    publish(releases, {"A1.py": ALLOWING}, "A1")
+    publish(releases, {"A2.py": ALLOWING}, "A2")
+    publish(releases, {"A3.py": ALLOWING}, "A3")
     decisions = {
         "A1": ItemSettings(allow=("ai",)),
         "A2": ItemSettings(allow=()),

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 from mograder.core.errors import Busy
@@ -17,9 +16,10 @@ from mograder.core.names import ItemName, Username
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
-from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.releases import Release, Releases
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
+from tests.support.releases import publish
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")
@@ -60,10 +60,7 @@ def _release(home: Path) -> Release:
 
 
 def _publish(home: Path, files: dict[str, bytes], disk: Disk = DISK) -> None:
-    with Releases(home / "hub-release", disk=disk).stage(A1) as staged:
-        for name, content in files.items():
-            staged.add(name, BytesIO(content))
-        staged.commit(ItemKind.ASSIGNMENT)
+    publish(Releases(home / "hub-release", disk=disk), files)
 
 
 def _released(home: Path) -> None:

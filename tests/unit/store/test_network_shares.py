@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import io
 import json
 import os
 import sqlite3
@@ -37,10 +36,11 @@ from mograder.store.filesystem.files import PARKED, remove_tree
 from mograder.store.filesystem.records import LOCK, Records, locked_directory
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.marking import open_marking
-from mograder.store.releases.releases import ItemKind, Releases
+from mograder.store.releases.releases import Releases
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.fake_disks import ShareDisk, flock_on_nfs
+from tests.support.releases import publish
 
 A1 = ItemName.parse("A1")
 ALICE = Username.parse("alice")
@@ -69,10 +69,7 @@ def nfs_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_lock, "fcntl", Fcntl)
 
 
-def publish(releases: Releases, text: bytes = b"import marimo\n") -> None:
-    with releases.stage(A1) as staged:
-        staged.add("A1.py", io.BytesIO(text))
-        staged.commit(ItemKind.ASSIGNMENT)
+FILES = {"A1.py": b"import marimo\n"}
 
 
 def test_a_copy_that_another_machine_made_is_found(tmp_path: Path, disk: ShareDisk) -> None:
@@ -156,10 +153,10 @@ def test_a_release_that_another_hub_published_is_found_and_then_its_next(
 ) -> None:
     here, there = Releases(tmp_path, disk=disk), Releases(tmp_path)
     assert here.get(A1) is None
-    disk.elsewhere(lambda: publish(there))
+    disk.elsewhere(lambda: publish(there, FILES))
     first = here.get(A1)
     assert first is not None
-    disk.elsewhere(lambda: publish(there, b"import marimo  # 2\n"))
+    disk.elsewhere(lambda: publish(there, {"A1.py": b"import marimo  # 2\n"}))
     second = here.get(A1)
     assert second is not None
     assert second.version != first.version
@@ -169,7 +166,7 @@ def test_a_release_that_is_being_replaced_in_two_steps_is_not_missing(
     tmp_path: Path, disk: ShareDisk
 ) -> None:
     releases = Releases(tmp_path, disk=disk)
-    publish(releases)
+    publish(releases, FILES)
     parked = tmp_path / ".staging/0123/"
     parked.mkdir()
     (tmp_path / "A1").rename(parked / f"{PARKED}A1")
@@ -192,7 +189,7 @@ def test_a_release_whose_replacement_was_cut_short_is_waited_for_once(
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     releases = Releases(tmp_path)
-    publish(releases)
+    publish(releases, FILES)
     (tmp_path / ".staging/0123").mkdir()
     (tmp_path / "A1").rename(tmp_path / f".staging/0123/{PARKED}A1")
     assert releases.get(A1) is None

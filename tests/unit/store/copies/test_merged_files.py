@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,8 @@ from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.merged_files import FileChange, KnownFiles, Placing
 from mograder.store.copies.workspaces import FileStatus, Workspaces
-from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.releases import Release, Releases
+from tests.support.releases import publish
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")
@@ -24,12 +24,9 @@ OLD = {"A1.py": "old", "data.csv": "1", "gone.csv": "2", "sub/deep.csv": "3"}
 NEW = {"A1.py": "new", "data.csv": "4", "more.csv": "5", "sub/deep.csv": "3"}
 
 
-def publish(root: Path, files: dict[str, str]) -> Release:
+def published(root: Path, files: dict[str, str]) -> Release:
     """Publish an item's files."""
-    with Releases(root / "hub-release").stage(A1) as staged:
-        for name, text in files.items():
-            staged.add(name, BytesIO(text.encode()))
-        return staged.commit(ItemKind.ASSIGNMENT)
+    return publish(Releases(root / "hub-release"), {n: t.encode() for n, t in files.items()})
 
 
 def digests(*releases: dict[str, str]) -> dict[str, frozenset[str]]:
@@ -48,14 +45,14 @@ KNOWN = KnownFiles(digests(OLD, NEW), digests(OLD))
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A student's folder with a copy of the old release."""
-    return Workspaces(tmp_path / "hub-notebooks").ensure(ALICE, publish(tmp_path, OLD))
+    return Workspaces(tmp_path / "hub-notebooks").ensure(ALICE, published(tmp_path, OLD))
 
 
 def merge(
     tmp_path: Path, known: KnownFiles = KNOWN, files: dict[str, str] = NEW
 ) -> dict[str, FileChange]:
     """Merge a new release into the copy."""
-    release = publish(tmp_path, files)
+    release = published(tmp_path, files)
     changes = Workspaces(tmp_path / "hub-notebooks").merge(ALICE, release, TEXT, known, NOW)
     return {each.name: each for each in changes}
 
@@ -168,8 +165,8 @@ def test_a_merged_copy_is_not_older_than_the_release(tmp_path: Path, folder: Pat
 def test_a_release_that_was_replaced_meanwhile_is_not_put_in_place(
     tmp_path: Path, folder: Path
 ) -> None:
-    release = publish(tmp_path, NEW)
-    publish(tmp_path, OLD)
+    release = published(tmp_path, NEW)
+    published(tmp_path, OLD)
     with pytest.raises(Conflict, match="published again"):
         Workspaces(tmp_path / "hub-notebooks").merge(ALICE, release, TEXT, KNOWN, NOW)
     assert (folder / "A1.py").read_text() == "old"

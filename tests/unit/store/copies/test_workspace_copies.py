@@ -17,11 +17,9 @@ from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
 from mograder.store.copies.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
 from mograder.store.copies.workspaces import FileStatus, Workspaces
-from mograder.store.releases.releases import ItemKind, Release, Releases
-from tests.support.fake_disks import (
-    OldDisk,
-    ShareDisk,
-)
+from mograder.store.releases.releases import Release, Releases
+from tests.support.fake_disks import OldDisk, ShareDisk
+from tests.support.releases import publish
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")
@@ -40,13 +38,8 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def release(tmp_path: Path) -> Release:
     """A release with a support file."""
-    with Releases(tmp_path / "hub-release").stage(A1) as staged:
-        for name, content in {"A1.py": b"released", "data.csv": b"1"}.items():
-            path = tmp_path / "given"
-            path.write_bytes(content)
-            with path.open("rb") as source:
-                staged.add(name, source)
-        return staged.commit(ItemKind.ASSIGNMENT)
+    files = {"A1.py": b"released", "data.csv": b"1"}
+    return publish(Releases(tmp_path / "hub-release"), files)
 
 
 @pytest.fixture(params=[Disk, OldDisk, ShareDisk], ids=["exchange", "no exchange", "share"])

@@ -5,11 +5,9 @@ See compatibility-0.3.16.md 2.4, 2.8.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import stat
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +16,8 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.workspaces import FileStatus, Workspaces
-from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.releases import Release, Releases
+from tests.support.releases import publish
 from tests.support.threads import at_once
 
 ALICE = Username.parse("alice")
@@ -56,14 +55,6 @@ def releases(tmp_path: Path) -> Releases:
 def release(releases: Releases) -> Release:
     """A release with support files, a public folder and by-products."""
     return publish(releases, FILES)
-
-
-def publish(releases: Releases, files: Mapping[str, bytes]) -> Release:
-    """Publish these files as A1."""
-    with releases.stage(A1) as staged:
-        for filename, content in files.items():
-            staged.add(filename, io.BytesIO(content))
-        return staged.commit(ItemKind.ASSIGNMENT)
 
 
 def content(directory: Path) -> dict[str, bytes]:

@@ -22,9 +22,10 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
-from mograder.store.releases.releases import ItemKind, Limits, Release, Releases
+from mograder.store.releases.releases import ItemKind, Limits, Releases
 from tests.support.clock import ManualClock
 from tests.support.fake_disks import OldDisk, ShareDisk
+from tests.support.releases import publish
 from tests.support.threads import at_once
 
 A1 = ItemName.parse("A1")
@@ -32,19 +33,6 @@ NOTEBOOK = b"import marimo\n"
 DISKS = pytest.mark.parametrize(
     "disk", [Disk(), OldDisk(), ShareDisk()], ids=["exchange", "two-renames", "share"]
 )
-
-
-def publish(
-    releases: Releases,
-    files: Mapping[str, bytes],
-    name: ItemName = A1,
-    kind: ItemKind = ItemKind.ASSIGNMENT,
-) -> Release:
-    """Publish these files."""
-    with releases.stage(name) as staged:
-        for filename, content in files.items():
-            staged.add(filename, io.BytesIO(content))
-        return staged.commit(kind)
 
 
 def lay(root: Path, item: str, files: Mapping[str, str]) -> None:
@@ -144,7 +132,7 @@ def test_items_are_listed_assignments_first_demos_last(releases: Releases) -> No
         ("L1", ItemKind.LECTURE),
         ("A1", ItemKind.ASSIGNMENT),
     ):
-        publish(releases, {f"{name}.py": NOTEBOOK}, ItemName.parse(name), kind)
+        publish(releases, {f"{name}.py": NOTEBOOK}, name, kind)
     assert [release.name for release in releases.all()] == ["A1", "A2", "L1", "L2", "D0"]
 
 
