@@ -70,16 +70,14 @@ _OLD_FRONT = (
 _log = get_logger(__name__)
 
 
-def create_app(
-    services: Services, metrics: Metrics | None = None, notifier: Notifier | None = None
-) -> ASGIApp:
+def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
     """Build the hub: context middleware, then the session proxy or the routes of its features.
 
     Raises: InvalidInput for settings with which a feature cannot work.
     """
     settings = services.loaded.settings.hub
     book = SharedGradebook(services.loaded)
-    hub = make_core(services, metrics or Metrics(services.pool), notifier or Notifier(), book)
+    hub = make_core(services, notifier or Notifier(), book)
     features = features_of(services)
     opened = [feature.open(hub) for feature in features]
     services.pool.on_change = partial(_session_changed, hub)
@@ -111,9 +109,7 @@ def create_app(
     )
 
 
-def make_core(
-    services: Services, metrics: Metrics, notifier: Notifier, book: SharedGradebook
-) -> HubApp:
+def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> HubApp:
     """Return what the features need, before any of them is opened."""
     loaded, clock, engine = services.loaded, services.clock, services.state.engine
     settings = loaded.settings
@@ -122,7 +118,6 @@ def make_core(
     results.load()
     marking = _marking(services, book)
     rules = loaded.path(settings.hub.release_dir) / ".visibility.json"
-    metrics.recording = services.recorder.tally
     audit, work, checks = AuditTrail(services.state, clock), Work(), ItemChecks(services.releases)
     numbers, desk = CourseNumbers(clock), HelpDesk(Board(engine), clock)
     visibility = VisibilityRules(rules, opens=marking.dates.openings)
@@ -134,7 +129,7 @@ def make_core(
         work=work,
         audit=audit,
         visibility=visibility,
-        metrics=metrics,
+        metrics=Metrics(services.pool, services.recorder.tally),
         copies=Copies(
             services.pool, services.workspaces, services.recorder, clock, reserve=reserve
         ),

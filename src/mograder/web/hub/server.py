@@ -24,7 +24,6 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app, install_routes
-from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hub_at_work import WhileAtWork, standing_by
@@ -84,10 +83,10 @@ async def _serve(
         services = await stack.enter_async_context(opening)
         if dev and not services.sandboxed:
             listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
-        metrics, notifier = Metrics(services.pool), Notifier()
+        notifier = Notifier()
         url = _url(loaded, listener)
         ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
-        server = Server(_configuration(services, metrics, notifier), ready)
+        server = Server(_configuration(services, notifier), ready)
         first = await _first_page(services, url)
         _greet(services, url)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
@@ -112,13 +111,13 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
         yield
 
 
-def _configuration(services: Services, metrics: Metrics, notifier: Notifier) -> uvicorn.Config:
+def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
     """Return the hub's uvicorn configuration.
 
     ``websockets-sansio`` supports binary frames, close codes and messages of any size; marimo sends
     whole outputs as one message, so the only limit is that on requests.
     """
-    app = create_app(services, metrics, notifier)
+    app = create_app(services, notifier)
     if services.at_work is not None:
         app = WhileAtWork(app, services.at_work)
     return configuration(

@@ -8,8 +8,9 @@ lists them all, and a test compares.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -24,13 +25,41 @@ from starlette.responses import Response
 
 from mograder.operations.machines import Machine
 from mograder.sessions.copy_recorder import RecordingCounters
-from mograder.sessions.counters import Counters, Kind, Outcome
+from mograder.sessions.counters import Kind, Outcome
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
 
+F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 STATES = ("waiting", "starting", "running", "ending")
 _KINDS: tuple[Kind, ...] = ("warm", "cold", "unknown")
 _OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "refused")
+_ALWAYS = 3
+_NODES: tuple[tuple[str, str, Callable[[Machine], float]], ...] = (
+    ("up", "Whether a node is connected.", lambda each: each.at_work),
+    (
+        "draining",
+        "Whether a node is connected and takes no new sessions.",
+        lambda each: each.state == "draining",
+    ),
+    (
+        "last_seen_seconds",
+        "Unix time at which a node was last connected.",
+        lambda each: each.seen.timestamp() if each.seen else 0,
+    ),
+    ("sessions", "Running sessions of a node.", lambda each: each.sessions),
+    ("runs", "Validations and gradings that run on a node.", lambda each: each.runs),
+    ("memory_bytes", "Memory that a node has for sessions and runs.", lambda each: each.memory),
+    (
+        "used_memory_bytes",
+        "Memory that its sessions, runs and zygotes use.",
+        lambda each: each.used,
+    ),
+    ("processors", "Processors of a node.", lambda each: each.processors),
+    ("load", "Load average of a node over a minute.", lambda each: each.load),
+    ("environments", "Environments that a node has built.", lambda each: each.environments),
+    ("zygotes", "Environments whose sessions start warm on a node.", lambda each: each.warm),
+)
+"""The numbers of a node; one that is not connected has the first three (``_ALWAYS``) only."""
 
 
 @dataclass(slots=True)
@@ -51,19 +80,21 @@ class ProxyCounters:
     messages_out: int = 0
 
 
-class Metrics:
+class Metrics(Collector):
     """The hub's metrics, in their own registry; the proxy writes to ``traffic``.
 
     Create it when the pool is open: sessions that run by then count as adopted.
     """
 
-    def __init__(self, pool: SessionManager) -> None:
+    def __init__(self, pool: SessionManager, recording: RecordingCounters) -> None:
         self.traffic = ProxyCounters()
         self.machines: Callable[[], Iterable[Machine]] | None = None
         """Returns the nodes; None on a hub that has none."""
-        self.recording = RecordingCounters()
+        self._pool = pool
+        self._recording = recording
+        self._adopted = len(pool.all())
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_HubCollector(pool, self, adopted=len(pool.all())))
+        self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -74,170 +105,86 @@ class Metrics:
         """Return the answer to a scrape."""
         return Response(self.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
+    def collect(self) -> Iterator[Metric]:
+        """Yield each family with what is counted now."""
+        yield from self._starts()
+        yield from self._sessions()
+        yield from self._proxied()
+        if self.machines is not None:
+            machines = tuple(self.machines())
+            for at, (name, text, number) in enumerate(_NODES):
+                there = (each for each in machines if each.at_work or at < _ALWAYS)
+                numbers = {each.name: float(number(each)) for each in there}
+                yield _filled(GaugeMetricFamily, f"mograder_node_{name}", text, "node", numbers)
 
-class _HubCollector(Collector):
-    def __init__(self, pool: SessionManager, metrics: Metrics, *, adopted: int) -> None:
-        self._pool = pool
-        self._metrics = metrics
-        self._adopted = adopted
-
-    def collect(self) -> Iterable[Metric]:
-        yield from _starts(self._pool.tally)
-        yield from _sessions(self._pool, self._adopted)
-        yield from _proxied(self._metrics.traffic)
-        yield _recorded(self._metrics.recording)
-        if self._metrics.machines is not None:
-            yield from _of_nodes(self._metrics.machines())
-
-
-def _starts(tally: Counters) -> Iterator[Metric]:
-    starts = CounterMetricFamily(
-        "mograder_session_starts", "Sessions asked for that were not running.", labels=_START
-    )
-    for kind in _KINDS:
-        for outcome in _OUTCOMES:
-            starts.add_metric((kind, outcome), tally.starts[kind, outcome])
-    yield starts
-    seconds = HistogramMetricFamily(
-        "mograder_session_start_seconds",
-        "Time from the request to a session that answers, the wait in line included.",
-    )
-    histogram = tally.start_seconds
-    buckets = [(_bound(bound), count) for bound, count in histogram.cumulative()]
-    seconds.add_metric((), buckets, histogram.total)
-    yield seconds
-    fallbacks = CounterMetricFamily(
-        "mograder_warm_start_fallbacks",
-        "Sessions that started cold although a warm start was wanted.",
-        labels=("reason",),
-    )
-    for reason, count in sorted(tally.fallbacks.items()):
-        fallbacks.add_metric((reason,), count)
-    yield fallbacks
-
-
-def _sessions(pool: SessionManager, adopted: int) -> Iterator[Metric]:
-    counted = pool.states()
-    states = GaugeMetricFamily("mograder_sessions", "Sessions by state.", labels=("state",))
-    for state in STATES:
-        states.add_metric((state,), counted[state])
-    yield states
-    yield GaugeMetricFamily(
-        "mograder_start_queue_length", "Starts that wait in line.", pool.tally.queue_length
-    )
-    endings = CounterMetricFamily(
-        "mograder_session_endings", "Sessions that ended, by reason.", labels=("reason",)
-    )
-    for reason in EndReason:
-        endings.add_metric((reason.value,), pool.tally.endings[reason])
-    yield endings
-    items = GaugeMetricFamily(
-        "mograder_item_sessions", "Running sessions of an item.", labels=_ITEM
-    )
-    memory = GaugeMetricFamily(
-        "mograder_item_memory_bytes",
-        "Memory of all running sessions of an item together, as measured.",
-        labels=_ITEM,
-    )
-    used: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for live in pool.all():
-        used[live.key.item, live.key.mode.value].append(live.usage.memory)
-    for item, sizes in sorted(used.items()):
-        items.add_metric(item, len(sizes))
-        memory.add_metric(item, sum(sizes))
-    yield items
-    yield memory
-    yield GaugeMetricFamily(
-        "mograder_adopted_sessions",
-        "Sessions that ran already when this hub started, and were taken over.",
-        adopted,
-    )
-
-
-def _proxied(traffic: ProxyCounters) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "mograder_proxy_requests", "Requests for sessions' addresses.", labels=("kind",)
-    )
-    requests.add_metric(("http",), traffic.http)
-    requests.add_metric(("websocket",), traffic.websockets)
-    requests.add_metric(("refused",), traffic.refused)
-    yield requests
-    size = CounterMetricFamily(
-        "mograder_proxy_bytes", "Bytes of bodies and messages passed on.", labels=("direction",)
-    )
-    size.add_metric(("in",), traffic.bytes_in)
-    size.add_metric(("out",), traffic.bytes_out)
-    yield size
-    messages = CounterMetricFamily(
-        "mograder_proxy_websocket_messages", "Messages passed on.", labels=("direction",)
-    )
-    messages.add_metric(("in",), traffic.messages_in)
-    messages.add_metric(("out",), traffic.messages_out)
-    yield messages
-    yield GaugeMetricFamily(
-        "mograder_proxy_open_websockets",
-        "WebSockets that are open at the moment.",
-        traffic.open_websockets,
-    )
-
-
-def _recorded(recording: RecordingCounters) -> Metric:
-    saves = CounterMetricFamily(
-        "mograder_recorded_saves",
-        "Saves of notebooks, by whether they were recorded as versions.",
-        labels=("outcome",),
-    )
-    saves.add_metric(("ok",), recording.recorded)
-    saves.add_metric(("failed",), recording.failed)
-    saves.add_metric(("too_large",), recording.too_large)
-    return saves
-
-
-def _of_nodes(machines: Iterable[Machine]) -> Iterator[Metric]:
-    families = {name: GaugeMetricFamily(name, text, labels=("node",)) for name, text in _NODES}
-    for each in machines:
-        numbers = (
-            each.at_work,
-            each.state == "draining",
-            each.seen.timestamp() if each.seen else 0,
-            *(_numbers(each) if each.at_work else ()),
+    def _starts(self) -> Iterator[Metric]:
+        tally, counter = self._pool.tally, CounterMetricFamily
+        name, text = "mograder_session_starts", "Sessions asked for that were not running."
+        starts = {(kind, how): tally.starts[kind, how] for kind in _KINDS for how in _OUTCOMES}
+        yield _filled(counter, name, text, "kind outcome", starts)
+        seconds = HistogramMetricFamily(
+            "mograder_session_start_seconds",
+            "Time from the request to a session that answers, the wait in line included.",
         )
-        for family, number in zip(families.values(), numbers, strict=False):
-            family.add_metric((each.name,), float(number))
-    yield from families.values()
+        counts = tally.start_seconds.cumulative()
+        buckets = [("+Inf" if at == float("inf") else str(at), count) for at, count in counts]
+        seconds.add_metric((), buckets, tally.start_seconds.total)
+        yield seconds
+        name = "mograder_warm_start_fallbacks"
+        text = "Sessions that started cold although a warm start was wanted."
+        yield _filled(counter, name, text, "reason", dict(sorted(tally.fallbacks.items())))
+
+    def _sessions(self) -> Iterator[Metric]:
+        tally, states, gauge = self._pool.tally, self._pool.states(), GaugeMetricFamily
+        by_state = {each: states[each] for each in STATES}
+        yield _filled(gauge, "mograder_sessions", "Sessions by state.", "state", by_state)
+        text = "Starts that wait in line."
+        yield gauge("mograder_start_queue_length", text, tally.queue_length)
+        name, text = "mograder_session_endings", "Sessions that ended, by reason."
+        endings = {each.value: tally.endings[each] for each in EndReason}
+        yield _filled(CounterMetricFamily, name, text, "reason", endings)
+        used: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for live in self._pool.all():
+            used[live.key.item, live.key.mode.value].append(live.usage.memory)
+        name, text = "mograder_item_sessions", "Running sessions of an item."
+        numbers = {item: len(used[item]) for item in sorted(used)}
+        yield _filled(gauge, name, text, "item mode", numbers)
+        name = "mograder_item_memory_bytes"
+        text = "Memory of all running sessions of an item together, as measured."
+        memory = {item: sum(used[item]) for item in sorted(used)}
+        yield _filled(gauge, name, text, "item mode", memory)
+        text = "Sessions that ran already when this hub started, and were taken over."
+        yield gauge("mograder_adopted_sessions", text, self._adopted)
+
+    def _proxied(self) -> Iterator[Metric]:
+        traffic, saves, counter = self.traffic, self._recording, CounterMetricFamily
+        name, text = "mograder_proxy_requests", "Requests for sessions' addresses."
+        kinds = {"http": traffic.http, "websocket": traffic.websockets, "refused": traffic.refused}
+        yield _filled(counter, name, text, "kind", kinds)
+        name, text = "mograder_proxy_bytes", "Bytes of bodies and messages passed on."
+        size = {"in": traffic.bytes_in, "out": traffic.bytes_out}
+        yield _filled(counter, name, text, "direction", size)
+        name, text = "mograder_proxy_websocket_messages", "Messages passed on."
+        messages = {"in": traffic.messages_in, "out": traffic.messages_out}
+        yield _filled(counter, name, text, "direction", messages)
+        text = "WebSockets that are open at the moment."
+        opened = traffic.open_websockets
+        yield GaugeMetricFamily("mograder_proxy_open_websockets", text, opened)
+        name = "mograder_recorded_saves"
+        text = "Saves of notebooks, by whether they were recorded as versions."
+        done = {"ok": saves.recorded, "failed": saves.failed, "too_large": saves.too_large}
+        yield _filled(counter, name, text, "outcome", done)
 
 
-def _numbers(machine: Machine) -> tuple[float, ...]:
-    """Return the numbers of a node that is connected, in the order of ``_NODES``."""
-    return (
-        machine.sessions,
-        machine.runs,
-        machine.memory,
-        machine.used,
-        machine.processors,
-        machine.load,
-        machine.environments,
-        machine.warm,
-    )
-
-
-def _bound(seconds: float) -> str:
-    return "+Inf" if seconds == float("inf") else str(seconds)
-
-
-_START = ("kind", "outcome")
-_ITEM = ("item", "mode")
-_NODES = (
-    ("mograder_node_up", "Whether a node is connected."),
-    ("mograder_node_draining", "Whether a node is connected and takes no new sessions."),
-    ("mograder_node_last_seen_seconds", "Unix time at which a node was last connected."),
-    ("mograder_node_sessions", "Running sessions of a node."),
-    ("mograder_node_runs", "Validations and gradings that run on a node."),
-    ("mograder_node_memory_bytes", "Memory that a node has for sessions and runs."),
-    ("mograder_node_used_memory_bytes", "Memory that its sessions, runs and zygotes use."),
-    ("mograder_node_processors", "Processors of a node."),
-    ("mograder_node_load", "Load average of a node over a minute."),
-    ("mograder_node_environments", "Environments that a node has built."),
-    ("mograder_node_zygotes", "Environments whose sessions start warm on a node."),
-)
-"""Names and descriptions; a node that is not connected has the first three only."""
+def _filled(
+    kind: type[F],
+    name: str,
+    text: str,
+    labels: str,
+    numbers: Mapping[str, float] | Mapping[tuple[str, ...], float],
+) -> F:
+    """Return a family with a number for each value of its labels, whose names are words."""
+    family = kind(name, text, labels=labels.split())
+    for values, number in numbers.items():
+        family.add_metric((values,) if isinstance(values, str) else values, number)
+    return family

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mograder.operations.machines import Machine, MachineState
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.copy_recorder import RecordingCounters
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
@@ -55,7 +56,7 @@ NODES = (
 
 
 def metrics_of(pool: FakePool) -> Metrics:
-    return Metrics(cast(SessionManager, pool))
+    return Metrics(cast(SessionManager, pool), RecordingCounters())
 
 
 def metrics_with_nodes() -> Metrics:

@@ -27,7 +27,6 @@ from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import make_core
 from mograder.web.hub.core.access import admit
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.signin.external_signin import complete
 from mograder.web.hub.signin.signin import open_signin
@@ -71,12 +70,7 @@ def by_another_issuer(hub: Hub) -> None:
 @pytest.fixture
 def app(hub: Hub) -> HubApp:
     """The object that the hub's handlers get."""
-    made = make_core(
-        hub.services,
-        Metrics(hub.services.pool),
-        Notifier(),
-        SharedGradebook(hub.services.loaded),
-    )
+    made = make_core(hub.services, Notifier(), SharedGradebook(hub.services.loaded))
     open_signin(made)
     return made
 
