@@ -9,11 +9,10 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
-from mograder.sessions.copy_updates import CopyStanding, Standing
+from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_updates import CopyUpdateRow, UpdateState, cells_in
 from mograder.web.background import Report
-from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.copies.updates import CopyUpdated, UpdateConflict
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -43,11 +42,11 @@ class NotebookUpdate(Body):
 
 async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a student what the author's update changes, or what it has changed."""
-    found = await app.of(HubUpdates).copies.standing(copy)
+    found = await app.of(CopyUpdates).standing(copy)
     problem, proposal = "", None
     if found.state.takeable:
         try:
-            proposal = await app.of(HubUpdates).copies.propose(copy)
+            proposal = await app.of(CopyUpdates).propose(copy)
         except InvalidInput as error:
             problem = error.message
     mine = copy.user == caller.username
@@ -74,7 +73,7 @@ async def take(
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and merging the author's corrections")
-        row = await app.of(HubUpdates).copies.take(copy)
+        row = await app.of(CopyUpdates).take(copy)
         await note_update(app, request, copy, row)
         return updated(row)
 
@@ -88,7 +87,7 @@ async def put_back(
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and putting your text back")
-        row = await app.of(HubUpdates).copies.put_back(copy)
+        row = await app.of(CopyUpdates).put_back(copy)
         await note_update(app, request, copy, row)
         return updated(row)
 
@@ -101,7 +100,7 @@ async def settle(
     """Do what waits for a student's copy before its session starts; another person's is left."""
     if caller.username != copy.user:
         return
-    row = await app.of(HubUpdates).copies.settle(copy, report)
+    row = await app.of(CopyUpdates).settle(copy, report)
     if row is not None:
         await note_update(app, request, copy, row)
 

@@ -6,8 +6,10 @@ Their pages show what an update changes, and the result in one copy.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -17,18 +19,27 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.sessions.copy_updates import Standing
+from mograder.core.tasks.periodic import repeat, running
+from mograder.sessions.copy_updates import CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
-from mograder.sessions.update_offers import Preview, PreviewLine, PreviewState, UpdateOverview
+from mograder.sessions.update_offers import (
+    Preview,
+    PreviewLine,
+    PreviewState,
+    UpdateOffers,
+    UpdateOverview,
+    UpdatePreviews,
+)
 from mograder.store.copies.copy_updates import (
     CopyUpdateRow,
+    UpdateRows,
     UpdateState,
     cells_in,
 )
+from mograder.store.versions.kept_releases import KeptReleases, ReleaseHistory
 from mograder.web.background import Report
-from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.parts import go_to
@@ -40,6 +51,7 @@ from mograder.web.sheets import sheet_of
 from mograder.web.templating import path_segment
 
 _TOLD_SECONDS = 0.5
+_LOOK_SECONDS = 60
 
 
 class UpdateLine(Body):
@@ -143,7 +155,7 @@ async def preview(
 ) -> Annotated[Response, UpdateStatus]:
     """Compute what the published release would do to each copy; nothing is changed."""
     name = item_name(item)
-    previews = app.of(HubUpdates).previews
+    previews = app.of(UpdatePreviews)
     task = await previews.begin(name)
     if wanted(request) is Wants.PAGE:
         return go_to(request, update_page(name))
@@ -163,7 +175,7 @@ async def cancel_preview(
 ) -> Annotated[Response, PreviewCancelled]:
     """Have the computation of a preview end."""
     name = item_name(item)
-    cancelled = app.of(HubUpdates).previews.cancel(name)
+    cancelled = app.of(UpdatePreviews).cancel(name)
     app.notifier.notify_instructors(Part.COPIES)
     if wanted(request) is Wants.PAGE:
         return go_to(request, update_page(name))
@@ -177,7 +189,7 @@ async def offer(
     name = item_name(item)
 
     async def job(_: Report) -> UpdateStatus:
-        await app.of(HubUpdates).offers.offer(name, caller.username)
+        await app.of(UpdateOffers).offer(name, caller.username)
         await app.audit.record(request, "offer update", name)
         _notify(app, name)
         return await _status(app, name)
@@ -191,7 +203,7 @@ async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Respon
     name = item_name(item)
 
     async def job(report: Report) -> UpdateUndone:
-        found = await app.of(HubUpdates).offers.withdraw(name, report)
+        found = await app.of(UpdateOffers).withdraw(name, report)
         await app.audit.record(request, "undo update", name)
         for user in found.undone:
             await app.audit.record(request, "undo update", f"{user}/{name}")
@@ -223,7 +235,7 @@ def _notify(app: HubApp, name: ItemName) -> None:
 
 
 async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
-    return _in_json(name, await app.of(HubUpdates).offers.overview(name))
+    return _in_json(name, await app.of(UpdateOffers).overview(name))
 
 
 def _in_json(name: ItemName, found: UpdateOverview) -> UpdateStatus:
@@ -299,7 +311,7 @@ class PreviewCounts:
 async def show(name: str, request: Request, app: CurrentApp) -> Response:
     """Show an item's update to instructors."""
     item = item_name(name)
-    found = await app.of(HubUpdates).offers.overview(item)
+    found = await app.of(UpdateOffers).overview(item)
     release = await to_thread.run_sync(app.items.find if found.offer else app.items.get, item)
     count = await app.copy_counts.look()
     preview = found.preview if found.previewed else None
@@ -327,7 +339,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
     copy = CopyOf(Username.of_account(user), item_name(name))
     problem, proposal = "", None
     try:
-        proposal = await app.of(HubUpdates).copies.propose(copy)
+        proposal = await app.of(CopyUpdates).propose(copy)
     except InvalidInput as error:
         problem = error.message
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
@@ -338,7 +350,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
         copy=copy,
         proposal=proposal,
         problem=problem,
-        standing=await app.of(HubUpdates).copies.standing(copy),
+        standing=await app.of(CopyUpdates).standing(copy),
     )
 
 
@@ -363,6 +375,46 @@ def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> l
     rows = {row.username: row for row in copies}
     lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
     return sorted(lines, key=lambda line: (line.attention, line.user))
+
+
+def open_updates(hub: HubApp) -> Run:
+    """Make the updates of a hub; instructors' pages hear of the progress of previews."""
+    services, notifier = hub.services, hub.notifier
+    reserve = services.loaded.settings.limits.disk_reserve
+    engine, pool, clock = services.state.engine, services.pool, services.clock
+    kept = hub.add(KeptReleases(engine))
+    stores = UpdateStores(
+        releases=services.releases,
+        workspaces=services.workspaces,
+        versions=services.recorder.versions,
+        rows=UpdateRows(engine),
+        history=ReleaseHistory(services.releases, kept, services.recorder.versions, clock),
+    )
+    copies = hub.add(CopyUpdates(pool, stores, clock, reserve=reserve))
+    previews = hub.add(UpdatePreviews(copies, clock))
+    previews.on_change = lambda _: notifier.notify_instructors(Part.COPIES)
+    hub.add(UpdateOffers(copies, previews, pool, clock))
+    return partial(_at_work, hub)
+
+
+@asynccontextmanager
+async def _at_work(hub: HubApp) -> AsyncIterator[None]:
+    """Keep releases during the block; then end previews, and wait for changes of copies."""
+    kept, services = hub.of(KeptReleases), hub.services
+
+    def keep_all() -> None:
+        """Keep the published releases, also those that were copied into the course by hand."""
+        kept.keep_all(services.releases.all(), services.clock.now())
+
+    async def keep_on(stop: asyncio.Event) -> None:
+        await repeat("kept releases", partial(asyncio.to_thread, keep_all), _LOOK_SECONDS, stop)
+
+    try:
+        async with running({"kept releases": keep_on}):
+            yield
+    finally:
+        await hub.of(UpdatePreviews).close()
+        await hub.of(CopyUpdates).close()
 
 
 ROUTES = (

@@ -25,13 +25,13 @@ from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Explanation
 from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
-from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import ItemView, person
@@ -144,7 +144,7 @@ async def view_as(request: Request) -> Response:
 
 def _offered(app: HubApp) -> frozenset[str]:
     """Return the items with an update that is merged into copies."""
-    offers = app.of(HubUpdates).copies.stores.rows.offers()
+    offers = app.of(CopyUpdates).stores.rows.offers()
     return frozenset(item for item, offer in offers.items() if not offer.withdrawn)
 
 

@@ -26,8 +26,8 @@ from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
+from mograder.store.versions.kept_releases import KeptReleases
 from mograder.web.background import Report
-from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
@@ -170,7 +170,7 @@ async def _replace(
     report: Report,
 ) -> Release:
     report(f"Received {len(parts)} file{'' if len(parts) == 1 else 's'}")
-    services = app.services
+    services, kept = app.services, app.of(KeptReleases)
     async with staging(services.releases.stage, name, parts) as staged:
         return await publish_release(
             releases=services.releases,
@@ -179,7 +179,7 @@ async def _replace(
             kind=kind,
             staged=staged,
             progress=report,
-            keep=app.of(HubUpdates).keep,
+            keep=lambda release: kept.keep(release, services.clock.now()),
         )
 
 

@@ -14,12 +14,12 @@ from pydantic import (
 )
 
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Explanation, describe_to_others
 from mograder.sessions.session import CopyOf, SessionKey
 from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
 from mograder.web.hub.copies.copy_update import NotebookUpdate, in_bar
 from mograder.web.hub.copies.hand_in import hand_in_of
-from mograder.web.hub.copies.hub_updates import HubUpdates
 from mograder.web.hub.copies.open_editor import CellToPut, asked_of_page
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -114,7 +114,7 @@ async def standing(
     update = None
     if mode is Mode.EDIT:
         work = await to_thread.run_sync(_work, app, copy)
-        update = in_bar(await app.of(HubUpdates).copies.standing(copy))
+        update = in_bar(await app.of(CopyUpdates).standing(copy))
     if live is not None:
         same = live.id == session
         return NotebookState(
