@@ -166,11 +166,8 @@ async def test_a_hub_removes_what_a_killed_one_left(hub: Hub) -> None:
     hub.start("alice", "A1")
     copy = hub.course / "hub-notebooks" / "__rehearsal-9" / "A1"
     copy.mkdir(parents=True)
-    stop = asyncio.Event()
-    watch = asyncio.create_task(Rehearsals(hub.services).keep_clear(stop, 0.01))
-    await until(lambda: is_clear(hub))
-    stop.set()
-    await watch
+    await Rehearsals(hub.services).sweep()
+    assert is_clear(hub)
     assert [key.user for key in hub.pool.running] == ["alice"]
 
 

@@ -5,20 +5,16 @@ The events are found by ``web.hub.mail``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 
 from mograder.clients.mail import Letter, MailServer, Sending, is_address
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat
 from mograder.store.hub.letters import LetterRow, Letters, LetterState
 
-_SECONDS = 60.0
 _BACK = timedelta(days=3)
 """How long an event may have been over before its letter is written, such as after a break."""
 _AT_ONCE = 50
@@ -43,11 +39,6 @@ class Post:
     home: str
     problem: str = ""
     _since: datetime | None = field(default=None, repr=False)
-
-    async def keep_sending(self, clock: Clock, find: Find, stop: asyncio.Event) -> None:
-        """Find events and send their letters until ``stop`` is set."""
-        look = partial(asyncio.to_thread, self.look, clock, find)
-        await repeat("letters", look, _SECONDS, stop)
 
     def look(self, clock: Clock, find: Find) -> None:
         """Write the letters about new events, and send those that are due; blocks.

@@ -8,40 +8,7 @@ import logging
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.core.tasks.periodic import keep_running, repeat
-
-
-async def test_a_loop_goes_on_after_an_error_that_it_does_not_expect(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    stop, again = asyncio.Event(), asyncio.Event()
-    begun = 0
-
-    async def loop(stop: asyncio.Event) -> None:
-        nonlocal begun
-        begun += 1
-        if begun == 1:
-            raise ValueError("unforeseen")
-        again.set()
-        await stop.wait()
-
-    with caplog.at_level(logging.ERROR):
-        running = asyncio.create_task(keep_running("versions", loop, stop, 0.0))
-        await again.wait()
-        stop.set()
-        await running
-    assert "versions: an unexpected error" in caplog.text
-    assert "unforeseen" in caplog.text
-
-
-async def test_a_loop_that_fails_while_all_is_stopped_is_not_begun_again() -> None:
-    stop = asyncio.Event()
-
-    async def loop(stop: asyncio.Event) -> None:
-        stop.set()
-        raise ValueError("unforeseen")
-
-    await keep_running("versions", loop, stop)
+from mograder.core.tasks.periodic import every, repeat
 
 
 @pytest.mark.parametrize(
@@ -52,49 +19,66 @@ async def test_a_loop_that_fails_while_all_is_stopped_is_not_begun_again() -> No
         (ValueError("unforeseen"), "versions: an unexpected error", True),
     ],
 )
+@pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_job_that_failed_is_done_again_and_its_error_logged(
-    error: Exception, said: str, traced: bool, caplog: pytest.LogCaptureFixture
+    error: Exception,
+    said: str,
+    traced: bool,
+    cancelled: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stop, done = asyncio.Event(), 0
+    again, done = asyncio.Event(), 0
 
     async def job() -> None:
         nonlocal done
         done += 1
         if done == 1:
             raise error
-        stop.set()
+        again.set()
 
     with caplog.at_level(logging.WARNING):
-        await repeat("versions", job, 0.0, stop)
-    assert done == 2
+        if cancelled:
+            loop = asyncio.create_task(repeat("versions", job, 0.0))
+            await again.wait()
+            loop.cancel()
+        else:
+            async with every(0.0, "versions", job):
+                await again.wait()
     (record,) = caplog.records
     assert said in record.getMessage()
     assert (record.exc_info is not None) is traced
 
 
 async def test_a_job_is_done_as_soon_as_it_is_woken() -> None:
-    stop, wake, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    wake, done = asyncio.Event(), asyncio.Event()
 
     async def job() -> None:
         done.set()
 
-    running = asyncio.create_task(repeat("marks", job, 3600.0, stop, wake=wake))
-    await done.wait()
-    done.clear()
-    wake.set()
-    await done.wait()
-    stop.set()
-    wake.set()
-    await running
+    async with every(3600.0, "marks", job, wake=wake):
+        await done.wait()
+        done.clear()
+        wake.set()
+        await done.wait()
+
+
+async def test_a_job_that_is_under_way_at_the_end_is_waited_for() -> None:
+    begun, ended = asyncio.Event(), False
+
+    async def job() -> None:
+        nonlocal ended
+        begun.set()
+        await asyncio.sleep(0.01)
+        ended = True
+
+    async with every(3600.0, "marks", job):
+        await begun.wait()
+    assert ended
 
 
 async def test_a_job_that_begins_with_a_pause_is_not_done_if_all_stops_within_it() -> None:
-    stop = asyncio.Event()
-
     async def job() -> None:
         raise AssertionError("done")
 
-    running = asyncio.create_task(repeat("versions", job, 3600.0, stop, at_once=False))
-    await asyncio.sleep(0)
-    stop.set()
-    await running
+    async with every(3600.0, "versions", job, at_once=False):
+        await asyncio.sleep(0)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -25,7 +26,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
-from mograder.core.tasks.periodic import repeat, running, set_within
+from mograder.core.tasks.periodic import every, set_within
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions.cell_put_back import PutBack
 from mograder.notebook.versions.version_diff import (
@@ -37,7 +38,7 @@ from mograder.notebook.versions.version_diff import (
 )
 from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
 from mograder.sessions.session import CopyOf
-from mograder.store.versions.version_thinning import Thinned, Thinning
+from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
 from mograder.web.hub.copies.copies import STOPPING, Restored, put_text_back, send_notebook
@@ -469,33 +470,28 @@ def _page_of(copy: CopyOf) -> str:
     return f"/versions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
 
 
-class VersionUpkeep:
-    """Thins versions now and then."""
+async def thin_versions(thinning: Thinning, clock: Clock, stop: asyncio.Event) -> None:
+    """Thin the copies that are due, some at most; ``stop`` ends it early."""
+    removed = 0
+    for copy in await asyncio.to_thread(thinning.due, clock.now(), _AT_ONCE):
+        begun = time.monotonic()
+        thinned = await asyncio.to_thread(thinning.thin, copy, clock.now())
+        removed += thinned.removed
+        if await set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
+            break
+    if removed:
+        _log.info("removed %d old versions of copies", removed)
 
-    def __init__(self, thinning: Thinning, clock: Clock) -> None:
-        self._thinning = thinning
-        self._clock = clock
 
-    async def round(self, stop: asyncio.Event) -> Thinned:
-        """Thin the copies that are due, some at most; ``stop`` ends it early."""
-        removed = freed = 0
-        for copy in await asyncio.to_thread(self._thinning.due, self._clock.now(), _AT_ONCE):
-            begun = time.monotonic()
-            thinned = await asyncio.to_thread(self._thinning.thin, copy, self._clock.now())
-            removed, freed = removed + thinned.removed, freed + thinned.freed
-            if await set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
-                break
-        return Thinned(removed, freed)
-
-    async def keep_on(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
-        """Do it until ``stop`` is set."""
-
-        async def thin() -> None:
-            thinned = await self.round(stop)
-            if thinned.removed:
-                _log.info("removed %d old versions of copies", thinned.removed)
-
-        await repeat("old versions", thin, seconds, stop, at_once=False)
+@asynccontextmanager
+async def _keep_thin(hub: HubApp) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    thin = partial(thin_versions, Thinning(hub.services.state.engine), hub.services.clock, stop)
+    async with every(_LOOK_SECONDS, "old versions", thin, at_once=False):
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def open_versions(hub: HubApp) -> Run:
@@ -503,8 +499,7 @@ def open_versions(hub: HubApp) -> Run:
     services = hub.services
     hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
     hub.add(OpenEditors())
-    upkeep = VersionUpkeep(Thinning(services.state.engine), services.clock)
-    return partial(running, {"old versions": upkeep.keep_on})
+    return partial(_keep_thin, hub)
 
 
 ROUTES = (

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.core.tasks.periodic import repeat, running
+from mograder.core.tasks.periodic import every
 from mograder.sessions.copy_updates import CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (
@@ -406,11 +406,8 @@ async def _at_work(hub: HubApp) -> AsyncIterator[None]:
         """Keep the published releases, also those that were copied into the course by hand."""
         kept.keep_all(services.releases.all(), services.clock.now())
 
-    async def keep_on(stop: asyncio.Event) -> None:
-        await repeat("kept releases", partial(asyncio.to_thread, keep_all), _LOOK_SECONDS, stop)
-
     try:
-        async with running({"kept releases": keep_on}):
+        async with every(_LOOK_SECONDS, "kept releases", partial(asyncio.to_thread, keep_all)):
             yield
     finally:
         await hub.of(UpdatePreviews).close()

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.item_dates import SentTime
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat, running
+from mograder.core.tasks.periodic import every
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
@@ -85,10 +85,6 @@ class Warming:
         forking = _Forking(services.environments)
         return await warm_releases(services.releases, forking, progress, items)
 
-    async def keep_warm(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
-        """Warm what is due until ``stop`` is set."""
-        await repeat("items that open soon", self.look, seconds, stop)
-
     async def look(self) -> None:
         """Warm what is due now."""
         lead = timedelta(minutes=self._services.loaded.settings.hub.warm_minutes)
@@ -115,7 +111,7 @@ def open_warming(hub: HubApp) -> Run:
     services = hub.services
     times = WarmTimes(services.loaded.path(services.loaded.settings.hub.release_dir) / ".warm.json")
     warming = hub.add(Warming(services, hub.visibility, times))
-    return partial(running, {"warm environments": warming.keep_warm})
+    return partial(every, _LOOK_SECONDS, "items that open soon", warming.look)
 
 
 class _Wish(BaseModel):

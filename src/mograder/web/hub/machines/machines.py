@@ -22,7 +22,7 @@ from starlette.responses import Response
 from mograder.core.clock import Clock
 from mograder.core.errors import NotFound
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat, running
+from mograder.core.tasks.periodic import every
 from mograder.operations.machines import Machine, MachineState, NodesView, total
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
@@ -147,27 +147,16 @@ class MachineWatch:
             changed, self._changed = frozenset(self._changed), set()
             return changed
 
-    async def keep_looking(
-        self,
-        notifier: Notifier,
-        users_on: Callable[[str], Iterable[str]],
-        stop: asyncio.Event,
-        seconds: float = _LOOK_SECONDS,
-    ) -> None:
-        """Look until ``stop`` is set, and notify the pages of changes.
+    async def tell(self, notifier: Notifier, users_on: Callable[[str], Iterable[str]]) -> None:
+        """Look, and notify the pages of changes.
 
-        ``users_on`` returns the users who have a session on a machine. This is not cancelled: a
-        query in a thread would outlive the cancellation.
+        ``users_on`` returns the users who have a session on a machine.
         """
-
-        async def look() -> None:
-            changed = await asyncio.to_thread(self.changed)
-            for user in {each for name in changed for each in users_on(name)}:
-                notifier.notify(user, Part.SESSIONS)
-            if changed:
-                notifier.notify_instructors(Part.MACHINES)
-
-        await repeat("the machines", look, seconds, stop)
+        changed = await asyncio.to_thread(self.changed)
+        for user in {each for name in changed for each in users_on(name)}:
+            notifier.notify(user, Part.SESSIONS)
+        if changed:
+            notifier.notify_instructors(Part.MACHINES)
 
 
 def _steady(machine: Machine, before: Machine | None) -> Machine:
@@ -194,8 +183,8 @@ def open_machines(hub: HubApp) -> Run:
     seconds = services.loaded.settings.nodes.lease_seconds
     watch = hub.add(MachineWatch(NodesView(Nodes(services.state.engine), seconds), services.clock))
     hub.metrics.machines = watch.all
-    users_on = partial(_users_on, services.pool)
-    return partial(running, {"machines": partial(watch.keep_looking, hub.notifier, users_on)})
+    tell = partial(watch.tell, hub.notifier, partial(_users_on, services.pool))
+    return partial(every, _LOOK_SECONDS, "the machines", tell)
 
 
 def _users_on(pool: SessionManager, node: str) -> list[str]:

@@ -7,6 +7,7 @@ that is found again, as each is for some days, gives no second letter, and none 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.periodic import running
+from mograder.core.tasks.periodic import every
 from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -36,6 +37,7 @@ from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.today.today import read_today
 
 _SOON = timedelta(days=1)
+_LOOK_SECONDS = 60.0
 
 
 def open_mail(hub: HubApp) -> Run:
@@ -45,7 +47,8 @@ def open_mail(hub: HubApp) -> Run:
         open_post(services.loaded, Letters(services.state.engine), services.mail_password)
     )
     find = partial(find_events, hub, post.home)
-    return partial(running, {"letters": partial(post.keep_sending, services.clock, find)})
+    look = partial(asyncio.to_thread, post.look, services.clock, find)
+    return partial(every, _LOOK_SECONDS, "letters", look)
 
 
 def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:

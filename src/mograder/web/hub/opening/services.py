@@ -12,16 +12,14 @@ from contextlib import (
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from mograder.auth.identity import Authenticator, AuthPolicy, trusted_peers
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.tasks.periodic import keep_running
+from mograder.core.tasks.periodic import repeat
 from mograder.grading.validation.validation_queue import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
@@ -52,9 +50,6 @@ from mograder.web.hub.opening.hosting import Hosting, own_machine
 from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
 from mograder.web.hub.opening.hub_grading import Hands, open_grading
 from mograder.web.hub.opening.preparation import HubSandbox, Preparation, shared_locks
-
-if TYPE_CHECKING:  # nodes are imported only where there are some
-    pass
 
 _log = get_logger(__name__)
 
@@ -238,25 +233,6 @@ def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) 
     )
 
 
-async def _keep_up(
-    loaded: LoadedSettings,
-    releases: Releases,
-    environments: Environments,
-    state: HubState,
-) -> None:
-    """Prepare every published item's environment before students need it (B96).
-
-    Then, and after each build, remove unused environments that exceed the size limit.
-    """
-    await warm_releases(releases, environments, lambda _: None)
-    while True:
-        await environments.next_build()
-        try:
-            await _prune(loaded, state)
-        except (MograderError, OSError) as error:
-            _log.warning("unused environments could not be removed: %s", error)
-
-
 async def _prune(loaded: LoadedSettings, state: HubState) -> None:
     """Remove unused environments; with nodes, pages load the files of their sessions' from here."""
     hub = loaded.settings.hub
@@ -278,12 +254,21 @@ async def _upkeep(
     environments: Environments,
     state: HubState,
 ) -> AsyncIterator[None]:
-    """Maintain the environments during the block."""
+    """Prepare every published item's environment before students need it (B96).
 
-    async def keep_up(_: asyncio.Event) -> None:
-        await _keep_up(loaded, releases, environments, state)
+    After each build remove unused environments that exceed the size limit.
+    """
+    warm = False
 
-    task = asyncio.create_task(keep_running("environments", keep_up, asyncio.Event()))
+    async def keep_up() -> None:
+        nonlocal warm
+        if not warm:
+            warm = True
+            await warm_releases(releases, environments, lambda _: None)
+        await environments.next_build()
+        await _prune(loaded, state)
+
+    task = asyncio.create_task(repeat("environments", keep_up, 0.0))
     try:
         yield
     finally:

@@ -7,7 +7,6 @@ at another hub, so one task checks them every two seconds.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 from anyio import to_thread
@@ -15,7 +14,7 @@ from anyio import to_thread
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, is_rehearsal
-from mograder.core.tasks.periodic import repeat, running
+from mograder.core.tasks.periodic import every
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.core.hub_app import HubApp, Run
@@ -49,12 +48,8 @@ async def end_removed(app: HubApp) -> int:
     return len(gone)
 
 
-async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
-    """Check the roster and the revocations until ``stop`` is set.
-
-    It is not cancelled: a database query in a thread would outlive the cancellation, and the
-    database would be closed during it.
-    """
+def open_watch(app: HubApp) -> Run:
+    """Return the watch on the roster and the revocations during the block."""
     seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
 
     async def look() -> None:
@@ -65,12 +60,7 @@ async def keep_watch(app: HubApp, stop: asyncio.Event, seconds: float = _LOOK_SE
             await end_removed(app)
         await _follow_revocations(app)
 
-    await repeat("the list of users", look, seconds, stop)
-
-
-def open_watch(hub: HubApp) -> Run:
-    """Return the watch on the roster during the block."""
-    return partial(running, {"the list of users": partial(keep_watch, hub)})
+    return partial(every, _LOOK_SECONDS, "the list of users", look)
 
 
 async def _follow_revocations(app: HubApp) -> None:

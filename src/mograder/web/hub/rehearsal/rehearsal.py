@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import repeat, running
+from mograder.core.tasks.periodic import every
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
@@ -62,6 +62,7 @@ class Rehearsals:
         self._services = services
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[Outcome] | None = None
+        self._swept = False
         self.current: Rehearsal | None = None
         """The rehearsal that runs."""
 
@@ -106,31 +107,22 @@ class Rehearsals:
         await clear(self._services.pool, left, self._services.workspaces)
         return bool(left)
 
-    async def keep_clear(self, stop: asyncio.Event, seconds: float = _LOOK_SECONDS) -> None:
-        """Remove what rehearsals of killed hubs left, now and then until ``stop`` is set."""
-        first = True
-
-        async def sweep() -> None:
-            nonlocal first
-            await self._sweep(always=first)
-            first = False
-
-        await repeat("what a rehearsal left", sweep, seconds, stop)
-
-    async def _sweep(self, *, always: bool) -> None:
+    async def sweep(self) -> None:
+        """Remove what rehearsals of killed hubs left; copies without a session the first time."""
         left = left_over(self._services.pool)
-        if not (left or always) or self._turn.locked():
+        if (not left and self._swept) or self._turn.locked():
             return
         async with self._turn:
             if left:
                 _log.warning("removing %d sessions that a rehearsal left", len(left))
             await clear(self._services.pool, left, self._services.workspaces)
+        self._swept = True
 
 
 def open_rehearsals(hub: HubApp) -> Run:
     """Make the hub's rehearsals; what killed hubs left is removed during the block."""
     rehearsals = hub.add(Rehearsals(hub.services))
-    return partial(running, {"rehearsals": rehearsals.keep_clear})
+    return partial(every, _LOOK_SECONDS, "what a rehearsal left", rehearsals.sweep)
 
 
 def _running() -> Conflict:

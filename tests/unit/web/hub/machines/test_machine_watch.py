@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def test_pages_are_reminded_of_a_drain_once_a_minute(engine: Engine) -> None:
 
 
 async def test_users_on_a_machine_and_instructors_are_notified(engine: Engine) -> None:
-    watch, notifier, stop = watch_of(engine, ManualClock()), Notifier(), asyncio.Event()
+    watch, notifier = watch_of(engine, ManualClock()), Notifier()
     connected(engine, "n1")
     users = {"n1": ["alice", "alice"], "n2": ["bob"]}
     with (
@@ -105,13 +104,9 @@ async def test_users_on_a_machine_and_instructors_are_notified(engine: Engine) -
         notifier.listening(_someone("bob")) as bob,
         notifier.listening(_someone("prof", Role.INSTRUCTOR)) as prof,
     ):
-        looking = asyncio.create_task(
-            watch.keep_looking(notifier, lambda name: users.get(name, []), stop)
-        )
+        await watch.tell(notifier, lambda name: users.get(name, []))
         assert await alice.news(20) == {Part.SESSIONS}
         assert await prof.news(20) == {Part.SESSIONS, Part.MACHINES}
-        stop.set()
-        await looking
         assert await bob.news(0) == frozenset()
 
 
