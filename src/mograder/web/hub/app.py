@@ -24,7 +24,7 @@ from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
-from mograder.store.hub.board import Board
+from mograder.store.hub.board import Board, HelpRow
 from mograder.store.hub.validation_results import KeptResults
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
@@ -119,7 +119,9 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
     marking = _marking(services, book)
     rules = loaded.path(settings.hub.release_dir) / ".visibility.json"
     audit, work, checks = AuditTrail(services.state, clock), Work(), ItemChecks(services.releases)
-    numbers, desk = CourseNumbers(clock), HelpDesk(Board(engine), clock)
+    numbers = CourseNumbers(clock)
+    users_of, leave = partial(_users_of, services), partial(_end_help, services)
+    desk = HelpDesk(Board(engine), clock, notifier, users_of, leave)
     visibility = VisibilityRules(rules, opens=marking.dates.openings)
     items = _items(services, visibility)
     hub = HubApp(
@@ -257,6 +259,20 @@ def _session_changed(hub: HubApp, key: SessionKey) -> None:
     hub.notifier.notify(key.user, Part.SESSIONS)
     if key.mode is Mode.EDIT:
         hub.notifier.notify_boards(key.item)
+
+
+def _users_of(services: Services, item: str) -> frozenset[str]:
+    """Return the users who have an item open."""
+    return frozenset(each.key.user for each in services.pool.all() if each.key.item == item)
+
+
+def _end_help(services: Services, request: HelpRow) -> None:
+    """Close the helper's page of the student's session."""
+    if request.helper == request.username:  # an instructor who tries it alone
+        return
+    live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
+    if live is not None:
+        services.capabilities.forget_visitor(live.id, request.helper)
 
 
 def install_routes() -> None:

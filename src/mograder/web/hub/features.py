@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.external_tables import has_platforms
-from mograder.web.hub.board import board, class_board, help_requests
+from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     checked_work,
     copies,
@@ -57,7 +57,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(invite.ROUTES),
     Feature(today.ROUTES, today.open_numbers),
     Feature(log.ROUTES),
-    Feature((*board.ROUTES, *help_requests.ROUTES), class_board.open_board),
+    Feature((*board.ROUTES, *help_requests.ROUTES), board.open_board),
     Feature(MARKING_ROUTES),
     Feature(marks.ROUTES),
     Feature(rehearsal.ROUTES, rehearsal.open_rehearsals),

@@ -6,8 +6,11 @@ Its page is like all pages: `/events` tells when it is to ask for itself again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from anyio import to_thread
 from fastapi import Request
@@ -17,12 +20,14 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
+from mograder.core.tasks.periodic import every
 from mograder.sandbox.protocol import Mode
-from mograder.web.hub.board.board_tables import View
-from mograder.web.hub.board.class_board import ClassBoard
+from mograder.store.hub.board import Board
+from mograder.web.hub.board.board_tables import BoardTables, View
+from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.parts import Number, go_to
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import read_form
@@ -32,6 +37,7 @@ MOST_MESSAGE = 500
 """Maximum characters of a message to open notebooks."""
 
 _MOST_MINUTES = 12 * 60
+_WRITE_SECONDS, _LOOK_SECONDS = 0.2, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ async def boards(request: Request, app: CurrentApp) -> Response:
 async def board(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the students of an item and their checks; with ``?names=no`` without any name."""
     item, view = await _item(app, name), _view(request, caller)
-    table = await app.of(ClassBoard).tables.look(item, view)
+    table = await app.of(BoardTables).look(item, view)
     done, whose = outcome(request)
     return page(
         request,
@@ -116,6 +122,31 @@ def _view(request: Request, caller: Identity) -> View:
     if request.query_params.get("names") == "no":
         return View.NAMELESS
     return View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
+
+
+def open_board(hub: HubApp) -> Run:
+    """Make the board of a hub, and connect it with its pages and sessions."""
+    services, board = hub.services, Board(hub.services.state.engine)
+    tables = BoardTables(
+        board, hub.checks, hub.desk, services.pool, services.clock, hub.pages, services.secret
+    )
+    log = CheckLog(board, hub.checks, on_write=hub.notifier.notify_boards)
+    hub.notifier.on_board = hub.add(tables).note
+    services.pool.checks.listener = hub.add(log).heard
+    return partial(_at_work, hub, log)
+
+
+@asynccontextmanager
+async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
+    """Write the reports of checks, and look for items' titles, during the block."""
+    await to_thread.run_sync(hub.desk.load)
+    look = partial(to_thread.run_sync, hub.checks.look)
+    async with (
+        every(_WRITE_SECONDS, "reports of checks", log.write),
+        every(_LOOK_SECONDS, "titles of items", look),
+    ):
+        yield
+    await log.write()
 
 
 ROUTES = (

@@ -7,7 +7,6 @@ kept is bounded by the checks of the release, and concerns the sender's own row 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,6 @@ from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.core.item_checks import MOST_CHECKS, ItemChecks
 
-_WRITE_SECONDS = 0.2
 _MOST_WAITING = 50_000
 """Checks with reports that are not written yet; further ones are dropped (the database hangs)."""
 
@@ -32,23 +30,22 @@ _log = get_logger(__name__)
 
 
 class CheckLog:
-    """Collects reports on one event loop; :meth:`run` writes them.
+    """Collects reports on one event loop; :meth:`write` writes them.
 
-    ``on_write`` is called with the items of which something was written.
+    ``on_write`` is called with each item of which something was written.
 
     Mutable state: ``_waiting``, the reports that are not written, by item, user and label, and
     ``_of_copy``, how many of them there are of each copy.
     """
 
     def __init__(
-        self, board: Board, checks: ItemChecks, *, on_write: Callable[[frozenset[str]], None]
+        self, board: Board, checks: ItemChecks, *, on_write: Callable[[str], None]
     ) -> None:
         self._board = board
         self._checks = checks
         self._on_write = on_write
         self._waiting: dict[tuple[str, str, str], CheckRow] = {}
         self._of_copy: Counter[tuple[str, str]] = Counter()
-        self._some = asyncio.Event()
 
     def heard(self, key: SessionKey, reports: Sequence[CheckReport], at: datetime) -> None:
         """Note the reports of a session; does not block."""
@@ -62,22 +59,8 @@ class CheckLog:
             weights = (each.earned or 0.0, each.available or 0.0)
             self._note(_seen(key, each.label, each.status if each.ran else _WAITS, weights, at))
 
-    async def run(self, stop: asyncio.Event, seconds: float = _WRITE_SECONDS) -> None:
-        """Write what has come, until ``stop`` is set; then write the rest."""
-        while not stop.is_set():
-            await self._some.wait()
-            await self.write()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
-        await self.write()
-
-    def wake(self) -> None:
-        """Have :meth:`run` notice that it is to stop."""
-        self._some.set()
-
     async def write(self) -> None:
         """Write what has come; after a failure it is tried again."""
-        self._some.clear()
         waiting, self._waiting = self._waiting, {}
         self._of_copy.clear()
         if not waiting:
@@ -90,11 +73,9 @@ class CheckLog:
             self._of_copy.clear()
             for each in (*waiting.values(), *newer.values()):
                 self._note(each)
-        except Exception:  # noqa: BLE001 - the loop must go on after an error
-            _log.exception("reports of checks could not be written")
         else:
-            if items:
-                self._on_write(items)
+            for item in items:
+                self._on_write(item)
 
     def _note(self, seen: CheckRow) -> None:
         place = (seen.item, seen.username, seen.label)
@@ -112,7 +93,6 @@ class CheckLog:
                 first_at=before.first_at,
                 passed_at=before.passed_at or seen.passed_at,
             )
-        self._some.set()
 
     def _store(self, seen: Iterable[CheckRow]) -> frozenset[str]:
         """Write the reports about checks that the releases have; return the items; blocks."""

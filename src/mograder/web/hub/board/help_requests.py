@@ -17,10 +17,10 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR
+from mograder.sessions.connections import share_editing
 from mograder.sessions.session import CopyOf
 from mograder.store.hub.board import HelpRow
 from mograder.web.hub.board.board import page_of
-from mograder.web.hub.board.class_board import ClassBoard
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -127,8 +127,8 @@ async def together(copy: KnownCopy, request: Request, app: CurrentApp, caller: C
         )
     await app.desk.join(copy.item, copy.user, caller.username)
     await app.audit.record(request, "work together", str(copy))
-    shared = await app.of(ClassBoard).share(live)
-    if not shared:
+    shared = share_editing(live.endpoint, live.base_url, app.services.connections)
+    if not await shared:  # its marimo cannot
         return go_to(request, with_outcome(page_of(copy.item), "not-shared", copy.user))
     return go_to(request, f"/{live.key.url}")
 

@@ -25,7 +25,7 @@ from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf
 from mograder.store.course.course import read_notebook
 from mograder.web.background import Report
-from mograder.web.hub.board.class_board import ClassBoard
+from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
@@ -57,7 +57,7 @@ async def validate(
         answer = answer_of(found, html_available=kept)
         now = app.services.clock.now()
         await app.results.put(owner, item, ValidationResult(now, answer))
-        app.of(ClassBoard).log.validated(owner, item, answer, now)
+        app.of(CheckLog).validated(owner, item, answer, now)
         return answer
 
     return await deliver(request, job, lambda _: page_of(user, a))

@@ -10,46 +10,50 @@ import asyncio
 import contextlib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.core.log import get_logger
 from mograder.store.hub.board import Board, HelpRow, MessageRow
+from mograder.web.hub.core.notifier import Notifier, Part
 
 T = TypeVar("T")
-_log = get_logger(__name__)
 
 
 class HelpDesk:
     """Requests and messages; for one event loop.
 
-    ``on_request`` is called with the user and the item of a request that has changed or ended,
-    ``on_message`` with an item whose messages have changed, and ``on_leave`` with a request whose
-    helper may not be in the student's session any more.
+    The pages of a copy's owner and of the item's board hear of changes. ``users_of`` returns the
+    users who have an item open, ``leave`` closes the page of a request's helper, who may not be in
+    the student's session any more.
 
     Mutable state: ``_requests``, by user and item, the oldest first, and ``_messages``.
     """
 
-    def __init__(self, board: Board, clock: Clock) -> None:
+    def __init__(
+        self,
+        board: Board,
+        clock: Clock,
+        notifier: Notifier,
+        users_of: Callable[[str], Iterable[str]],
+        leave: Callable[[HelpRow], None],
+    ) -> None:
         self._board = board
         self._clock = clock
+        self._notifier = notifier
+        self._users_of = users_of
+        self._leave = leave
         self._requests: dict[tuple[str, str], HelpRow] = {}
         self._messages: tuple[MessageRow, ...] = ()
         self._turn = asyncio.Lock()
-        self.on_request: Callable[[str, str], None] = lambda _user, _item: None
-        self.on_message: Callable[[str], None] = lambda _item: None
-        self.on_leave: Callable[[HelpRow], None] = lambda _request: None
 
     def load(self) -> None:
         """Read all (at start)."""
-        now = self._clock.now()
-        self._board.forget_old(now)
-        self._requests = {(row.username, row.item): row for row in self._board.requests(now)}
-        self._messages = self._board.messages(now)
+        self._board.forget_old(self._clock.now())
+        self._requests, self._messages = self._read()
 
     # ---- memory only
 
@@ -114,10 +118,14 @@ class HelpDesk:
             if old == new:
                 continue
             if old is not None and old.together and not self.works_with(old.helper, *place):
-                self.on_leave(old)
-            self.on_request(*place)
+                self._leave(old)
+            user, item = place
+            self._notifier.notify_boards(item)
+            self._notifier.notify(user, Part.HELP)
         for item in {each.item for each in {*told} ^ {*messages}}:
-            self.on_message(item)
+            self._notifier.notify_boards(item)
+            for user in self._users_of(item):
+                self._notifier.notify(user, Part.HELP)
 
     async def _do(self, change: Callable[[], T]) -> T:
         try:

@@ -18,7 +18,7 @@ from mograder.core.tasks.background_tasks import to_its_end
 from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
-from mograder.web.hub.board.class_board import ClassBoard
+from mograder.web.hub.board.board_tables import BoardTables
 from mograder.web.hub.core.counts import Numbers
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
@@ -145,7 +145,7 @@ async def _stuck(app: HubApp) -> list[CountLine]:
     keys = (live.key for live in app.services.pool.all())
     found, before = [], app.services.clock.now() - _STUCK
     for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):
-        lines = await app.of(ClassBoard).tables.lines(item)
+        lines = await app.of(BoardTables).lines(item)
         times = [line.since for line in lines if line.stuck and line.since]
         long = [at for at in times if at < before]
         if long:
