@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
@@ -19,9 +19,8 @@ from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet, KeyRequest
 from mograder.clients.lti_services import AccessTokens, LtiServices
 from mograder.core.clock import Clock
-from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks.periodic import every
 from mograder.exchange.lti.roster import (
     CourseMembers,
     RosterNames,
@@ -30,7 +29,6 @@ from mograder.exchange.lti.roster import (
     wanted_rosters,
 )
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.lti_platforms import Keys, Links, Platforms
 from mograder.store.external.lti_rosters import Course, LtiRosters
@@ -40,6 +38,7 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
 
 T = TypeVar("T")
+_EVERY_SECONDS = 60.0
 _REQUESTS_AT_ONCE = 8
 """Threads for requests to platforms, so that a slow platform does not take all of the hub's."""
 
@@ -52,7 +51,6 @@ class LtiService:
     """
 
     own_url: str
-    clock: Clock
     platforms: Platforms
     links: Links
     keys: Keys
@@ -60,25 +58,10 @@ class LtiService:
     used: UsedStates
     key_sets: PerPlatform[CachedKeySet]
     limiter: CapacityLimiter
-    allowlist: Allowlist
     scores: ScoreSending
     rosters: RosterKeeping
-    passes: BackgroundPasses
-
-    @asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
-        """Work in the background during the block; the allowlist asks the rosters from now on.
-
-        The hub's key is made if there is none yet, so that no launch has to wait for it.
-        """
-        await asyncio.to_thread(self.keys.current, self.clock.now())
-        await asyncio.to_thread(self.rosters.load)
-        self.allowlist.more = self.rosters.names
-        await self.passes.open()
-        try:
-            yield
-        finally:
-            await self.passes.close()
+    due: asyncio.Event
+    """Has marks sent now instead of within a minute."""
 
 
 class PerPlatform(Generic[T]):
@@ -137,8 +120,33 @@ def open_lti(hub: HubApp) -> Run:
     lti = hub.add(make_lti(hub.services))
     hub.add(lti.scores)
     hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
-    hub.on_marks.append(lti.passes.wake)  # they may have been released
-    return lti.at_work
+    hub.on_marks.append(lti.due.set)  # they may have been released
+    return partial(_at_work, hub, lti)
+
+
+@asynccontextmanager
+async def _at_work(hub: HubApp, lti: LtiService) -> AsyncIterator[None]:
+    """Work in the background during the block; the allowlist asks the rosters from now on.
+
+    The hub's key is made if there is none yet, so that no launch has to wait for it. At the end
+    the requests to platforms that are under way are the last ones.
+    """
+    await asyncio.to_thread(lti.keys.current, hub.services.clock.now())
+    await asyncio.to_thread(lti.rosters.load)
+    hub.services.roster.more = lti.rosters.names
+    stop = threading.Event()
+    send, read = (
+        partial(to_thread.run_sync, each, stop.is_set, limiter=lti.limiter)
+        for each in (lti.scores.run, lti.rosters.run)
+    )
+    async with (
+        every(_EVERY_SECONDS, "marks for learning platforms", send, wake=lti.due),
+        every(_EVERY_SECONDS, "members at learning platforms", read),
+    ):
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def make_lti(services: Services) -> LtiService:
@@ -163,7 +171,6 @@ def make_lti(services: Services) -> LtiService:
     )
     return LtiService(
         own_url=own_url(services.loaded),
-        clock=clock,
         platforms=platforms,
         links=links,
         keys=keys,
@@ -171,59 +178,10 @@ def make_lti(services: Services) -> LtiService:
         used=UsedStates(engine, clock),
         key_sets=_key_sets(clock, limiter),
         limiter=limiter,
-        allowlist=services.roster,
         scores=scores,
         rosters=rosters,
-        passes=BackgroundPasses((scores.run, rosters.run)),
+        due=asyncio.Event(),
     )
-
-
-_EVERY_SECONDS = 60.0
-_log = get_logger(__name__)
-
-Pass = Callable[[Callable[[], bool]], None]
-"""One pass of some work, which blocks; it asks its argument whether to end early."""
-
-
-@dataclass(slots=True)
-class BackgroundPasses:
-    """Runs passes every minute, and after :meth:`wake`; for one event loop.
-
-    A pass runs in a thread and is not cancelled, since its database would be closed during it:
-    :meth:`close` lets it end, after the request to a platform that is under way. Mutable state: the
-    tasks, and the events that wake and stop them.
-    """
-
-    passes: tuple[Pass, ...]
-    seconds: float = _EVERY_SECONDS
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    _wakes: list[asyncio.Event] = field(default_factory=list)
-
-    async def open(self) -> None:
-        """Begin."""
-        limiter = CapacityLimiter(len(self.passes))
-        for each in self.passes:
-            wake = asyncio.Event()
-            self._wakes.append(wake)
-            self._tasks.append(asyncio.create_task(self._repeat(each, wake, limiter)))
-
-    def wake(self) -> None:
-        """Run the passes now instead of within a minute."""
-        for each in self._wakes:
-            each.set()
-
-    async def close(self) -> None:
-        """Stop, and wait for passes that run."""
-        self._stop.set()
-        self._ended.set()
-        self.wake()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _repeat(self, work: Pass, wake: asyncio.Event, limiter: CapacityLimiter) -> None:
-        job = partial(to_thread.run_sync, work, self._stop.is_set, limiter=limiter)
-        await repeat("learning platforms", job, self.seconds, self._ended, wake=wake)
 
 
 READ_EVERY = timedelta(minutes=10)

@@ -103,7 +103,7 @@ async def test_a_deleted_activity_is_named_with_its_course_and_can_be_put_away(
     assert column is not None
     del lti.platform.state.line_items[column.number]
     lti.hub.clock.advance(4000)
-    _service(lti).passes.wake()
+    _service(lti).due.set()
     await until(lambda: _gone(lti) > 0)
     async with lti.hub.client("alice", browser=True) as alice:
         asked = {"number": str(_gone(lti))}
@@ -190,7 +190,7 @@ async def test_marks_that_wait_are_sent_after_the_hub_starts_again(
     def arrives_later() -> bool:
         # The pass that failed may still be noting when it will try again, by this clock.
         lti.hub.clock.advance(600)
-        service.passes.wake()
+        service.due.set()
         return there(lti, activity).given is not None
 
     await until(arrives_later)
