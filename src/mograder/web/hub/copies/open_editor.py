@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 
 from mograder.core.errors import NotFound
 from mograder.notebook.versions.cell_put_back import CodeChange
-from mograder.sessions.connections import connections
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -100,14 +99,6 @@ class OpenEditors:
             raise NotFound("This cell is not asked for any more.")
         if not asked.answered.done():
             asked.answered.set_result(done)
-
-
-async def has_page(app: HubApp, live: LiveSession) -> bool:
-    """Return whether a page of the session is open, also one whose traffic a web server relays."""
-    if live.connections:
-        return True
-    via = app.services.connections
-    return bool(await connections(live.endpoint, live.base_url, via=via))
 
 
 async def answer(copy: KnownCopy, app: CurrentApp, mark: str, *, done: bool) -> Done:

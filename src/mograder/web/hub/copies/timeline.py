@@ -43,7 +43,7 @@ from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
 from mograder.web.hub.copies.copies import STOPPING, Restored, put_text_back, send_notebook
 from mograder.web.hub.copies.open_editor import ROUTES as EDITOR_ROUTES
-from mograder.web.hub.copies.open_editor import OpenEditors, has_page
+from mograder.web.hub.copies.open_editor import OpenEditors
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
@@ -326,7 +326,7 @@ async def _put_in_editor(
         app.of(OpenEditors),
         app.of(CopyTimelines),
     )
-    if live is None or not await has_page(app, live):
+    if live is None or not live.connections:
         return None
     async with editors.turn(live.id):
         put_back = await timelines.preview_cell(copy, number, cell)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import (
+    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     nullcontext,
 )
-from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 
@@ -68,7 +68,7 @@ async def open_services(
         work, supervisor = await _begin_work(loaded, environ, sandbox, wait, stack)
         state = work.state
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
-        opening = open_hosting(Course(loaded, state, clock, supervisor, work.epoch))
+        opening = _hosting(loaded, state, clock, supervisor, work.epoch)
         hosting = await stack.enter_async_context(opening)
         environments = _environments(loaded, supervisor, hosting.machines, stack)
         spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)
@@ -280,33 +280,20 @@ def _text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """The settings that decide it; ``epoch`` is that of this hub."""
-
-    loaded: LoadedSettings
-    state: HubState
-    clock: Clock
-    supervisor: SupervisorClient
-    epoch: int
-
-
-@asynccontextmanager
-async def open_hosting(course: Course) -> AsyncIterator[Hosting]:
+def _hosting(
+    loaded: LoadedSettings,
+    state: HubState,
+    clock: Clock,
+    supervisor: SupervisorClient,
+    epoch: int,
+) -> AbstractAsyncContextManager[Hosting]:
     """Return what runs the sessions; nodes are let in during the block, if it has some.
 
     Raises: as :func:`~mograder.web.hub.opening.hub_nodes.open_nodes`.
     """
-    if not course.loaded.settings.nodes.enabled:
-        yield own_machine(course.loaded, course.supervisor)
-        return
-    from mograder.web.hub.opening.hub_nodes import open_nodes  # noqa: PLC0415 - see above
+    if not loaded.settings.nodes.enabled:
+        return nullcontext(own_machine(loaded, supervisor))
+    # Nodes are imported only where there are some.
+    from mograder.web.hub.opening.hub_nodes import open_nodes  # noqa: PLC0415
 
-    async with open_nodes(
-        course.loaded,
-        course.state,
-        course.clock,
-        course.supervisor,
-        course.epoch,
-    ) as hosting:
-        yield hosting
+    return open_nodes(loaded, state, clock, supervisor, epoch)
