@@ -131,8 +131,7 @@ async def upload(
         await app.audit.record_foreign(request, copy.user, "upload", str(copy))
         return Uploaded(path=_place(app, copy))
 
-    next_page = back_from(request, copy, "uploaded")
-    return await deliver(request, job, next_page)
+    return await deliver(request, job, back_from(request, copy, "uploaded"))
 
 
 async def export(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -159,8 +158,7 @@ async def mark_exported(
         await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
         return Done()
 
-    next_page = back_from(request, copy, "exported")
-    return await deliver(request, job, next_page)
+    return await deliver(request, job, back_from(request, copy, "exported"))
 
 
 async def reset(
@@ -176,8 +174,7 @@ async def reset(
         await app.audit.record_foreign(request, copy.user, "reset", str(copy))
         return Reset(file_status=await file_status(app, copy), archive=archive)
 
-    next_page = back_from(request, copy, "reset")
-    return await deliver(request, job, next_page)
+    return await deliver(request, job, back_from(request, copy, "reset"))
 
 
 async def download_release(
@@ -193,8 +190,7 @@ async def download_release(
         await app.audit.record_foreign(request, copy.user, "download release", str(copy))
         return Taken(path=_place(app, copy), archive=archive)
 
-    next_page = back_from(request, copy, "fetched")
-    return await deliver(request, job, next_page)
+    return await deliver(request, job, back_from(request, copy, "fetched"))
 
 
 def list_archives(copy: KnownCopy, app: CurrentApp) -> list[ArchiveEntry]:
@@ -220,8 +216,7 @@ async def restore(
         await app.audit.record_foreign(request, copy.user, "restore", f"{copy.user}/{archive}")
         return kept
 
-    next_page = back_from(request, copy, "restored")
-    return await put_text_back(request, app, copy, put, next_page)
+    return await put_text_back(request, app, copy, put, back_from(request, copy, "restored"))
 
 
 async def put_text_back(
@@ -229,7 +224,7 @@ async def put_text_back(
     app: HubApp,
     copy: CopyOf,
     put: Callable[[], Awaitable[str | None]],
-    next_page: Callable[[object], str],
+    next_page: str,
 ) -> Response:
     """Put an earlier text into a notebook, whose editor is closed; ``put`` keeps the present one.
 

@@ -210,8 +210,7 @@ async def submit(
             receipt=receipt,
         )
 
-    next_page = back_from(request, copy, "submitted")
-    return await deliver(request, job, next_page)
+    return await deliver(request, job, back_from(request, copy, "submitted"))
 
 
 def _keep(

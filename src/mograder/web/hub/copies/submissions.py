@@ -113,7 +113,7 @@ async def bring_back(
 
     where = f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     done = with_outcome(where, "restored")
-    return await put_text_back(request, app, copy, put, lambda _: done)
+    return await put_text_back(request, app, copy, put, done)
 
 
 async def verify_receipt(

@@ -281,7 +281,7 @@ async def restore(
         return await app.copies.put_back(copy, number)
 
     done = with_outcome(_page_of(copy), "restored")
-    return await put_text_back(request, app, copy, put, lambda _: done)
+    return await put_text_back(request, app, copy, put, done)
 
 
 async def restore_cell(
@@ -371,7 +371,7 @@ async def put_unsaved(
             return await app.of(CopyTimelines).put_unsaved(copy, body)
 
     done = with_outcome(_page_of(copy), "restored")
-    return await put_text_back(request, app, copy, put, lambda _: done)
+    return await put_text_back(request, app, copy, put, done)
 
 
 async def _rows(

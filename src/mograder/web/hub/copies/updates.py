@@ -15,7 +15,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import Request
 from pydantic import Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
@@ -43,7 +43,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.parts import go_to
-from mograder.web.hub.core.responses import Body, Done, deliver
+from mograder.web.hub.core.responses import Body, Done, deliver, tell
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, Route
@@ -167,7 +167,7 @@ async def preview(
             await asyncio.wait({task}, timeout=_TOLD_SECONDS)
         return await _status(app, name)
 
-    return await deliver(request, job, lambda _: update_page(name))
+    return await deliver(request, job, update_page(name))
 
 
 async def cancel_preview(
@@ -177,9 +177,7 @@ async def cancel_preview(
     name = item_name(item)
     cancelled = app.of(UpdatePreviews).cancel(name)
     app.notifier.notify_instructors(Part.COPIES)
-    if wanted(request) is Wants.PAGE:
-        return go_to(request, update_page(name))
-    return JSONResponse(PreviewCancelled(cancelled=cancelled).model_dump(mode="json"))
+    return tell(request, PreviewCancelled(cancelled=cancelled), update_page(name))
 
 
 async def offer(
@@ -195,7 +193,7 @@ async def offer(
         return await _status(app, name)
 
     done = with_outcome(update_page(name), "offered", name)
-    return await deliver(request, job, lambda _: done)
+    return await deliver(request, job, done)
 
 
 async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Response, UpdateUndone]:
@@ -218,7 +216,7 @@ async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Respon
         )
 
     done = with_outcome(update_page(name), "undone", name)
-    return await deliver(request, job, lambda _: done)
+    return await deliver(request, job, done)
 
 
 def update_page(name: ItemName) -> str:

@@ -60,7 +60,7 @@ async def validate(
         app.of(CheckLog).validated(owner, item, answer, now)
         return answer
 
-    return await deliver(request, job, lambda _: page_of(user, a))
+    return await deliver(request, job, page_of(user, a))
 
 
 def page_of(user: str, name: str) -> str:

@@ -120,7 +120,9 @@ class Metrics(Collector):
     def _starts(self) -> Iterator[Metric]:
         tally, counter = self._pool.tally, CounterMetricFamily
         name, text = "mograder_session_starts", "Sessions asked for that were not running."
-        starts = {(kind, how): tally.starts[kind, how] for kind in _KINDS for how in _OUTCOMES}
+        starts: dict[tuple[str, ...], float] = {
+            (kind, how): tally.starts[kind, how] for kind in _KINDS for how in _OUTCOMES
+        }
         yield _filled(counter, name, text, "kind outcome", starts)
         seconds = HistogramMetricFamily(
             "mograder_session_start_seconds",

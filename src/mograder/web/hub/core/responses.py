@@ -105,28 +105,38 @@ def failure_page(request: Request, error: MograderError) -> Response:
 async def deliver(
     request: Request,
     job: Callable[[Report], Awaitable[M]],
-    next_page: Callable[[M], str],
+    next_page: str | Callable[[M], str],
     *,
     absent: float | None = None,
 ) -> Response:
     """Run a job and answer as asked: JSON lines, plain JSON, or for a form the next page.
 
-    When a client that watches the progress disconnects, the job is cancelled after ``absent``
-    seconds; None: it goes on.
+    The page may depend on the result. When a client that watches the progress disconnects, the job
+    is cancelled after ``absent`` seconds; None: it goes on.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
     running = part(request, Work).begin(_announced(request, job))
-    form = wanted(request)
-    if form is Wants.PROGRESS:
-        return progress_response(running, request, _in_json, statuses=HUB_STATUS, absent=absent)
+    if wanted(request) is Wants.PROGRESS:
+        return progress_response(running, request, in_json, statuses=HUB_STATUS, absent=absent)
     result = await running.result()
-    if form is Wants.PAGE:
-        return go_to(request, next_page(result))
-    return JSONResponse(_in_json(result))
+    where = next_page if isinstance(next_page, str) else next_page(result)
+    return tell(request, result, where)
 
 
-def back_from(request: Request, copy: CopyOf, done: str) -> Callable[[object], str]:
+def tell(request: Request, result: BaseModel, next_page: str, status: int = 200) -> Response:
+    """Answer with a result as JSON, or for a form with the next page."""
+    if wanted(request) is Wants.PAGE:
+        return go_to(request, next_page)
+    return JSONResponse(in_json(result), status)
+
+
+def in_json(result: BaseModel) -> dict[str, object]:
+    """Return a result as it is sent."""
+    return result.model_dump(mode="json")
+
+
+def back_from(request: Request, copy: CopyOf, done: str) -> str:
     """Return the page to go back to after a form about a copy or session.
 
     The form may name the page in its query (``back``); else it is the first page for the caller's
@@ -137,12 +147,7 @@ def back_from(request: Request, copy: CopyOf, done: str) -> Callable[[object], s
         who = identity_of(request)
         mine = copy.user == INSTRUCTOR or (who is not None and copy.user == who.username)
         named = "/" if mine else f"/course/students/{quote(copy.user, safe='')}"
-    where = with_outcome(named, done, copy.item)
-    return lambda _: where
-
-
-def _in_json(result: BaseModel) -> dict[str, object]:
-    return result.model_dump(mode="json")
+    return with_outcome(named, done, copy.item)
 
 
 def _announced(

@@ -134,7 +134,7 @@ async def set_dates(
         async def job(_: Report) -> DatesSet:
             return await _record(request, app, caller, wanted)
 
-        return await deliver(request, job, lambda _: item_page(item))
+        return await deliver(request, job, item_page(item))
     fields = await read_form(request)
     typed = await to_thread.run_sync(_typed, app, item, fields)
     wanted = await to_thread.run_sync(_change, app, item, typed)
@@ -283,7 +283,7 @@ async def set_visibility(
         return Rules(root=_entries(kept))
 
     done = with_outcome("/course/items", "visibility", ", ".join(sorted(changes)))
-    return await deliver(request, job, lambda _: done)
+    return await deliver(request, job, done)
 
 
 def _visibilities(rules: Mapping[str, VisibilityEntry]) -> dict[str, Visibility]:

@@ -23,7 +23,7 @@ from pydantic import (
     Field,
     StrictBool,
 )
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
@@ -44,11 +44,9 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.parts import go_to
-from mograder.web.hub.core.responses import Body, Done, deliver
+from mograder.web.hub.core.responses import Body, Done, deliver, tell
 from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
-from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json, receive
 from mograder.web.route import INSTRUCTOR, FileBody, JsonBody, Route
 
@@ -242,9 +240,7 @@ async def start(
     await to_thread.run_sync(_demand_submissions, app, name, wish)
     job = await app.services.grading.jobs.ask(name, caller.username, wish)
     await app.audit.record(request, "grade", name)
-    if wanted(request) is Wants.PAGE:
-        return go_to(request, with_outcome(item_page(name), "grading", name))
-    return JSONResponse(_job(job).model_dump(mode="json"), 202)
+    return tell(request, _job(job), with_outcome(item_page(name), "grading", name), 202)
 
 
 async def look(item: str, app: CurrentApp) -> Grading:
@@ -272,9 +268,8 @@ async def cancel(
     cancelled = await app.services.grading.jobs.cancel(name)
     if cancelled:
         await app.audit.record(request, "cancel grading", name)
-    if wanted(request) is Wants.PAGE:
-        return go_to(request, with_outcome(item_page(name), "cancelled" if cancelled else "", name))
-    return JSONResponse(GradingCancelled(cancelled=cancelled).model_dump(mode="json"))
+    where = with_outcome(item_page(name), "cancelled" if cancelled else "", name)
+    return tell(request, GradingCancelled(cancelled=cancelled), where)
 
 
 async def _asked(request: Request) -> _Request:
@@ -397,7 +392,7 @@ async def replace(
         app.notifier.notify_instructors(Part.MARKS)
         return SourceKept(files=list(staged.files))
 
-    return await deliver(request, job, lambda _: with_outcome(item_page(item), "source", item))
+    return await deliver(request, job, with_outcome(item_page(item), "source", item))
 
 
 ROUTES = (

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import (
     Field,
 )
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
@@ -19,10 +19,9 @@ from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.items import CurrentItems, Items, ItemView, person
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.parts import go_to, use
-from mograder.web.hub.core.responses import Body, Done
+from mograder.web.hub.core.parts import use
+from mograder.web.hub.core.responses import Body, Done, tell
 from mograder.web.pages import with_outcome
-from mograder.web.problems import Wants, wanted
 from mograder.web.route import MEMBER, Route
 
 
@@ -87,9 +86,7 @@ async def download(
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
     await to_thread.run_sync(items.take_copy, caller, a)
     notifier.notify(person(caller), Part.COPIES)
-    if wanted(request) is Wants.PAGE:
-        return go_to(request, with_outcome("/", "downloaded", a))
-    return JSONResponse(Done().model_dump(mode="json"))
+    return tell(request, Done(), with_outcome("/", "downloaded", a))
 
 
 def _find_file(items: Items, identity: Identity, name: str, filename: str) -> Path:

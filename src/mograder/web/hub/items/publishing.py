@@ -107,7 +107,7 @@ async def _publish(
         return Published(files=sorted(release.files), type=release.kind, copies=copies)
 
     done = with_outcome("/course/items", "published", name)
-    return await deliver(request, job, lambda _: done)
+    return await deliver(request, job, done)
 
 
 def _name_in(form: FormData) -> str:
@@ -159,7 +159,7 @@ async def warm_cache(request: Request, app: CurrentApp) -> Annotated[Response, W
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 
     done = with_outcome("/course/items", "warmed")
-    return await deliver(request, job, lambda _: done)
+    return await deliver(request, job, done)
 
 
 async def _replace(

@@ -153,7 +153,7 @@ async def warm(
         await app.audit.record(request, action, ", ".join(names))
         return answer
 
-    return await deliver(request, job, lambda _: "/course/items")
+    return await deliver(request, job, "/course/items")
 
 
 def _demand(app: HubApp, names: list[str]) -> None:

@@ -246,7 +246,7 @@ async def _change(
         app.notifier.notify_instructors(Part.MACHINES)
         return NodeChanged(name=name)
 
-    return await deliver(request, job, lambda _: with_outcome(PAGE, f"{action}-node", name))
+    return await deliver(request, job, with_outcome(PAGE, f"{action}-node", name))
 
 
 ROUTES = (

@@ -87,7 +87,7 @@ async def sync_users(
         app.notifier.notify_all()
         return Synced(count=len(listed))
 
-    return await deliver(request, job, lambda _: with_outcome("/course/people", "people"))
+    return await deliver(request, job, with_outcome("/course/people", "people"))
 
 
 async def revoke_token(
@@ -104,7 +104,7 @@ async def revoke_token(
         return Revoked(epoch=epoch, known=known)
 
     done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
-    return await deliver(request, job, lambda _: done)
+    return await deliver(request, job, done)
 
 
 async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:

@@ -7,7 +7,6 @@ copies: the next hub removes them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -31,7 +30,7 @@ from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import mode_of
-from mograder.web.hub.core.responses import Body, Done
+from mograder.web.hub.core.responses import Body, Done, in_json
 from mograder.web.hub.core.services import Services
 from mograder.web.problems import HUB_STATUS, Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
@@ -247,12 +246,12 @@ async def start(
         return progress_response(
             running,
             request,
-            _in_json,
+            in_json,
             statuses=HUB_STATUS,
             absent=_ABSENT_SECONDS,
             figures=rehearsal.counts,
         )
-    return JSONResponse(_in_json(await running.result()))
+    return JSONResponse(in_json(await running.result()))
 
 
 async def cancel(item: str, request: Request, app: CurrentApp) -> RehearsalCancelled:
@@ -296,10 +295,6 @@ def _durations(seconds: Seconds | None) -> Durations | None:
     if seconds is None:
         return None
     return Durations.model_validate(seconds, from_attributes=True)
-
-
-def _in_json(result: Rehearsed) -> Mapping[str, object]:
-    return result.model_dump(mode="json")
 
 
 ROUTES = (

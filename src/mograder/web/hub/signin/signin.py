@@ -11,7 +11,7 @@ import re
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mograder.auth.cookies import clear_cookie_header, cookie_name
 from mograder.auth.identity import Identity
@@ -22,11 +22,9 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event, LoginThrottle
 from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
-from mograder.web.hub.core.parts import go_to
-from mograder.web.hub.core.responses import Done
+from mograder.web.hub.core.responses import Done, tell
 from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
-from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import read_form
 from mograder.web.route import ANYONE, Route
 
@@ -81,11 +79,7 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
     if visitor is not None and visitor.login_id:
         await to_thread.run_sync(end_login, app, visitor.login_id)
         await app.audit.granted(Event(visitor.username, "sign out", "", where.address))
-    response: Response
-    if wanted(request) is Wants.PAGE:
-        response = go_to(request, "/login?bye=1")
-    else:
-        response = JSONResponse(Done().model_dump(mode="json"))
+    response = tell(request, Done(), "/login?bye=1")
     name = cookie_name(secure=where.secure, prefix=where.prefix)
     gone = clear_cookie_header(name, path=where.prefix or "/", secure=where.secure)
     response.headers.append("set-cookie", gone)
