@@ -79,7 +79,7 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
     book = SharedGradebook(services.loaded)
     hub = make_core(services, notifier or Notifier(), book)
     features = features_of(services)
-    opened = [feature.open(hub) for feature in features]
+    opened = [feature.open(hub) for feature in features if feature.open is not None]
     services.pool.on_change = partial(_session_changed, hub)
     url = session_url(settings.session_url, settings.public_url)
     proxy = SessionProxy(
@@ -233,7 +233,7 @@ class Dispatcher:
 
 def _lifespan(
     hub: HubApp,
-    opened: Sequence[Run],
+    opened: Sequence[Run | None],
     proxy: SessionProxy,
     book: SharedGradebook,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -247,7 +247,7 @@ def _lifespan(
             for part in (hub.audit, hub.copy_counts, hub.numbers):
                 closing.push_async_callback(part.close)
             closing.callback(hub.notifier.close)
-            for run in opened:
+            for run in filter(None, opened):
                 await closing.enter_async_context(run())
             closing.push_async_callback(hub.work.close)  # first: jobs use what features keep
             yield

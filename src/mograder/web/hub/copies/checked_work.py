@@ -24,7 +24,7 @@ from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.connections import exported_page
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import Saved
-from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.inert_page import inert_page
 from mograder.web.route import VISITOR, Route
@@ -80,10 +80,9 @@ def _text(saved: Saved) -> str:
     return saved.data.decode("utf-8", "replace")
 
 
-def open_checked_work(hub: HubApp) -> Run:
+def open_checked_work(hub: HubApp) -> None:
     """Make what parses large outputs in another process, two at a time."""
     hub.add(IsolatedCall())
-    return NOTHING
 
 
 ROUTES = (Route("GET", "/look/{user}/{a}/-/outputs", outputs, VISITOR),)

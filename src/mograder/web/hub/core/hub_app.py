@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -132,20 +132,13 @@ CurrentApp = Annotated[HubApp, Depends(_current_app)]
 Run = Callable[[], AbstractAsyncContextManager[None]]
 """Returns what works while the hub serves: loops, and what is closed at its end."""
 
-NOTHING: Run = nullcontext
-"""Of a feature that only answers requests."""
-
-
-def _open_nothing(_: HubApp) -> Run:
-    return NOTHING
-
 
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One feature. ``open`` makes its state for the handlers (``hub.add``), and returns its work.
 
-    It raises InvalidInput for settings that cannot work.
+    Both may be missing. It raises InvalidInput for settings that cannot work.
     """
 
     routes: tuple[Route, ...] = ()
-    open: Callable[[HubApp], Run] = _open_nothing
+    open: Callable[[HubApp], Run | None] | None = None

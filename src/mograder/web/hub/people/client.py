@@ -10,7 +10,7 @@ from mograder.core.errors import NotFound
 from mograder.store.client_wheel import ClientWheels
 from mograder.web.client_install import UV_LINES, ClientInstall, client_install, send_wheel
 from mograder.web.context import request_context
-from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.pages import page as show_page
 from mograder.web.route import ANYONE, Route
 
@@ -46,10 +46,9 @@ async def lines_if_any(request: Request, app: HubApp) -> ClientInstall | None:
         return None
 
 
-def open_client(hub: HubApp) -> Run:
+def open_client(hub: HubApp) -> None:
     """Make the wheels that students install."""
     hub.add(ClientWheels(hub.services.loaded.course_dir))
-    return NOTHING
 
 
 ROUTES = (

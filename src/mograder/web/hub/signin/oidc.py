@@ -44,7 +44,7 @@ from mograder.store.external.external_people import ProviderLogins, UsedStates
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.signin.external_signin import (
     complete,
@@ -157,11 +157,10 @@ class OidcSignIn:
         return await to_thread.run_sync(ask, limiter=self.limiter)
 
 
-def open_oidc(hub: HubApp) -> Run:
+def open_oidc(hub: HubApp) -> None:
     """Make the sign-in by the provider of the settings. Raises: as `make_oidc`."""
     oidc = hub.add(make_oidc(hub.services))
     hub.add(ProviderLink(oidc.settings.name, lambda: oidc.end_session_url))
-    return NOTHING
 
 
 def make_oidc(services: Services) -> OidcSignIn:

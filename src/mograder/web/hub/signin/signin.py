@@ -21,7 +21,7 @@ from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event, LoginThrottle
-from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Done, tell
 from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
@@ -131,10 +131,9 @@ def _use_code(app: HubApp, code: str) -> Claims | None:
     return None if row is None else Claims(row.username, row.role)
 
 
-def open_signin(hub: HubApp) -> Run:
+def open_signin(hub: HubApp) -> None:
     """Make the limit on failed sign-ins."""
     hub.add(LoginThrottle(hub.services.clock))
-    return NOTHING
 
 
 ROUTES = (

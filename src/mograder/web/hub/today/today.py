@@ -20,7 +20,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.hub.board.board_tables import BoardTables
 from mograder.web.hub.core.counts import Numbers
-from mograder.web.hub.core.hub_app import NOTHING, CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
 from mograder.web.hub.today.log import RecentProblems, gather
 from mograder.web.pages import page
@@ -91,10 +91,9 @@ def _count_numbers(app: HubApp) -> Numbers:
     return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
 
 
-def open_numbers(hub: HubApp) -> Run:
+def open_numbers(hub: HubApp) -> None:
     """Have the numbers in the navigation counted."""
     hub.numbers.count = partial(to_its_end, _count_numbers, hub)
-    return NOTHING
 
 
 def read_today(app: HubApp) -> Today:
