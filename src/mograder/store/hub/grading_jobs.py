@@ -77,6 +77,11 @@ class JobRow:
     ended_at: datetime | None
     attempts: int = 0
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences about the assignment."""
+        return tuple(text for who, text in self.problems if not who)
+
 
 grading_jobs = table_of(
     "grading_jobs", metadata, JobRow, ("number",), UniqueConstraint("item"), attempts="0"

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from mograder.core.errors import NotFound
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
+from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
@@ -57,8 +58,7 @@ async def reset_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Ask for confirmation before a reset, and show what is archived and where (B57)."""
-    facts = await to_thread.run_sync(app.services.workspaces.facts, copy.user, copy.item)
-    release = await to_thread.run_sync(app.items.find, copy.item)
+    facts, release, updated = await to_thread.run_sync(_before_reset, app, copy)
     if release is None:
         raise NotFound(
             f"{copy.item} is not published any more, so there is nothing to begin anew from.",
@@ -71,7 +71,7 @@ async def reset_page(
         copy=copy,
         facts=facts,
         release=release,
-        updated=facts is not None and await _updated(app, copy, release),
+        updated=updated,
         running=app.services.pool.find(copy.key) is not None,
         mine=copy.user == caller.username,
     )
@@ -195,8 +195,12 @@ def _shown(
     return response
 
 
-async def _updated(app: HubApp, copy: CopyOf, release: Release) -> bool:
-    return await to_thread.run_sync(app.services.workspaces.updated, copy.user, release)
+def _before_reset(app: HubApp, copy: CopyOf) -> tuple[CopyFacts | None, Release | None, bool]:
+    """Return the facts of a copy, its release, and whether that is newer than the copy."""
+    facts, release = app.services.workspaces.facts(copy.user, copy.item), app.items.find(copy.item)
+    if facts is None or release is None:
+        return facts, release, False
+    return facts, release, app.services.workspaces.updated(copy.user, release)
 
 
 ROUTES = (

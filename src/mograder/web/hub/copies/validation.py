@@ -20,6 +20,7 @@ from mograder.grading.validation.report_html import has_our_elements_only, rende
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf
@@ -81,8 +82,7 @@ async def _submission(
     """Return the input of a validation; packages and limits are the release's, as in a session."""
     services, user, item = app.services, copy.user, copy.item
     settings = services.loaded.settings
-    release = await to_thread.run_sync(services.releases.get, item)
-    script = await to_thread.run_sync(script_of, release)
+    script, released, slot = await to_thread.run_sync(_prepared, app, caller, copy)
     environment = await services.environments.prepare(script, report)
     limits = limited(limits_of(settings.limits), script, settings.items.get(item))
     return Submission(
@@ -91,15 +91,18 @@ async def _submission(
         environment.directory,
         limits,
         min(_SECONDS, settings.defaults.timeout),
-        release=await to_thread.run_sync(_released, app, caller, copy),
+        release=released,
         folder=services.workspaces.directory(user, item),
-        uid_slot=await to_thread.run_sync(services.state.slot_of, user),
+        uid_slot=slot,
     )
 
 
-def _released(app: HubApp, caller: Identity, copy: CopyOf) -> str | None:
-    release = app.items.shown(caller, copy)
-    return None if release is None else read_notebook(release.notebook)
+def _prepared(app: HubApp, caller: Identity, copy: CopyOf) -> tuple[Script, str | None, int]:
+    """Return the release's header, its text if the caller may know it, and the student's slot."""
+    shown, services = app.items.shown(caller, copy), app.services
+    text = None if shown is None else read_notebook(shown.notebook)
+    script = script_of(services.releases.get(copy.item))
+    return script, text, services.state.slot_of(copy.user)
 
 
 async def validate_report(user: str, a: str, request: Request, app: CurrentApp) -> Response:

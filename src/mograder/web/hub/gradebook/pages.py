@@ -14,14 +14,12 @@ from mograder.auth.roles import Role
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.names import Username
 from mograder.grading.marking.answer_names import question_title
-from mograder.store.copies.copy_facts import CopyFacts
-from mograder.store.gradebook.late_facts import Extension
+from mograder.store.gradebook.late_facts import Extension, LateFacts
 from mograder.store.gradebook.late_work import LateWork
-from mograder.store.hub.board import HelpRow
-from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.downloads import saved_file
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.gradebook.table import Column, Line, Table, Work, WorkState, read_table
+from mograder.web.hub.gradebook.table import Line, Table, Work, WorkState, read_table
 from mograder.web.pages import outcome, page
 from mograder.web.route import Access, Route
 from mograder.web.workbook import write_workbook
@@ -88,26 +86,17 @@ async def gradebook_xlsx(request: Request, app: CurrentApp) -> Response:
 async def student_page(user: str, request: Request, app: CurrentApp) -> Response:
     """Show all about one student; only this student's folder is read."""
     name = Username.of_account(user)
-    enrolled = await to_thread.run_sync(app.services.roster.allows, name, Role.STUDENT)
-    copies = await to_thread.run_sync(app.services.workspaces.facts_of, name)
-    items, line = await to_thread.run_sync(_items_of, app, name, copies)
-    requests, extensions = await to_thread.run_sync(_said_about, app, name)
+    values = await to_thread.run_sync(_values, app, name)
     done, item = outcome(request)
     return page(
         request,
         "gradebook/student.html",
+        200,
         here="gradebook",
+        **values,
         name=name,
-        full_name=line.name,
-        line=line,
-        items=items,
-        copies=[(each, app.results.of(name, each.item)) for each in copies],
         sessions=[each for each in app.services.pool.all() if each.key.user == name],
-        requests=requests,
-        extensions=extensions,
-        help=_help_of(app, name),
-        messages=[each for one, _ in items for each in app.desk.messages(one.item)],
-        enrolled=enrolled,
+        help=[each for each in app.desk.requests() if each.username == name],
         now=app.services.clock.now(),
         number=number_text,
         title_of=question_title,
@@ -176,30 +165,28 @@ def _state_text(work: Work) -> str:
     return f"{work.state.value}, late" if late else work.state.value
 
 
-def _items_of(
-    app: HubApp, user: Username, copies: Sequence[CopyFacts]
-) -> tuple[list[tuple[Column, Work]], Line]:
+def _values(app: HubApp, user: Username) -> dict[str, object]:
+    """Return what a student's page shows of files and of the gradebook."""
+    copies, book = app.services.workspaces.facts_of(user), app.book()
     table = read_table(app, {user: copies}, user)
     (line,) = table.lines
-    return list(zip(table.columns, line.works, strict=True)), line
+    return {
+        "enrolled": app.services.roster.allows(user, Role.STUDENT),
+        "copies": [(each, app.results.of(user, each.item)) for each in copies],
+        "line": line,
+        "full_name": line.name,
+        "items": list(zip(table.columns, line.works, strict=True)),
+        "messages": [each for one in table.columns for each in app.desk.messages(one.item)],
+        "requests": RegradeRequests(book).of(student=user) if book else (),
+        "extensions": _extensions(LateWork(book).facts(), user) if book else (),
+    }
 
 
-def _said_about(
-    app: HubApp, user: Username
-) -> tuple[tuple[RegradeRequest, ...], tuple[Extension, ...]]:
-    book = app.book()
-    if book is None:
-        return (), ()
-    facts = LateWork(book).facts()
+def _extensions(facts: LateFacts, user: Username) -> list[Extension]:
     groups = {group for group, student in facts.members if student == user}
-    mine = (
+    return [
         each for each in facts.extensions.values() if each.student == user or each.group in groups
-    )
-    return RegradeRequests(book).of(student=user), tuple(mine)
-
-
-def _help_of(app: HubApp, user: str) -> list[HelpRow]:
-    return [each for each in app.desk.requests() if each.username == user]
+    ]
 
 
 ROUTES = (

@@ -29,7 +29,6 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
 from mograder.publishing.publish import check_upload
-from mograder.store.course.sources import Source
 from mograder.store.gradebook.grading_records import (
     MANUAL,
     NEEDS_ATTENTION,
@@ -44,7 +43,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import Body, Done, deliver, tell
+from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.hub.items.publishing import staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json, receive
@@ -106,15 +105,15 @@ class GradingJob(Body):
     who: str
     students: list[str]
     force: bool
-    failed: bool
+    failed: bool = Field(validation_alias="failed_only")
     total: int
     completed: int
     attention: int
     warnings: list[str]
     error: str
-    asked: float
-    started: float | None
-    ended: float | None
+    asked: UnixTime = Field(validation_alias="asked_at")
+    started: UnixTime | None = Field(validation_alias="started_at")
+    ended: UnixTime | None = Field(validation_alias="ended_at")
 
 
 class Grading(Done):
@@ -245,19 +244,9 @@ async def start(
 
 async def look(item: str, app: CurrentApp) -> Grading:
     """Return an item's last grading job, how far it is, and the results of all students."""
-    name, grading = item_name(item), app.services.grading
-    job = await grading.jobs.of(name)
-    source = await to_thread.run_sync(grading.sources.find, name)
-    if job is None and source is None and not await to_thread.run_sync(_is_known, app, name):
-        raise NotFound("Assignment not found")
-    submitted = await to_thread.run_sync(submitters, app, name)
-    grades = await to_thread.run_sync(grading.grades, name)
-    lines = mark_lines(grades, submitted, job.problems if job is not None else ())
-    return Grading(
-        job=None if job is None else _job(job),
-        source=_word_of(source),
-        students=[GradedStudent.model_validate(line, from_attributes=True) for line in lines],
-    )
+    name = item_name(item)
+    job = await app.services.grading.jobs.of(name)
+    return await to_thread.run_sync(_grading, app, name, job)
 
 
 async def cancel(
@@ -301,33 +290,23 @@ def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> No
         raise InvalidInput(f"There is no submission of {name} by: {shown}")
 
 
-def _is_known(app: HubApp, name: ItemName) -> bool:
-    return app.services.releases.get(name) is not None or bool(submitters(app, name))
-
-
-def _word_of(source: Source | None) -> Literal["own", "sent", "none"]:
-    if source is None:
-        return "none"
-    return "own" if source.own else "sent"
+def _grading(app: HubApp, name: ItemName, job: JobRow | None) -> Grading:
+    """Return an item's grading; reads files. Raises: NotFound for an unknown item."""
+    grading, submitted = app.services.grading, submitters(app, name)
+    source = grading.sources.find(name)
+    known = job is not None or source is not None or submitted
+    if not known and app.services.releases.get(name) is None:
+        raise NotFound("Assignment not found")
+    lines = mark_lines(grading.grades(name), submitted, () if job is None else job.problems)
+    return Grading(
+        job=None if job is None else _job(job),
+        source="none" if source is None else "own" if source.own else "sent",
+        students=[GradedStudent.model_validate(line, from_attributes=True) for line in lines],
+    )
 
 
 def _job(row: JobRow) -> GradingJob:
-    return GradingJob(
-        item=row.item,
-        state=row.state,
-        who=row.who,
-        students=list(row.students),
-        force=row.force,
-        failed=row.failed_only,
-        total=row.total,
-        completed=row.completed,
-        attention=row.attention,
-        warnings=[text for who, text in row.problems if not who],
-        error=row.error,
-        asked=row.asked_at.timestamp(),
-        started=row.started_at.timestamp() if row.started_at else None,
-        ended=row.ended_at.timestamp() if row.ended_at else None,
-    )
+    return GradingJob.model_validate(row, from_attributes=True)
 
 
 def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from mograder.grading.release.releasing import ReleaseState, release_states
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import Release
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
@@ -35,38 +36,46 @@ _PATIENCE_SECONDS = 0.1
 
 async def item(name: str, request: Request, app: CurrentApp) -> Response:
     """Show an item to instructors: where its source is, its grading, and the students' marks."""
-    parsed, grading = item_name(name), app.services.grading
-    source = await to_thread.run_sync(grading.sources.find, parsed)
-    submitted = await to_thread.run_sync(submitters, app, parsed)
-    job = await grading.jobs.of(parsed)
-    known = source is not None or submitted or job is not None
-    release = await to_thread.run_sync(app.items.find if known else app.items.get, parsed)
-    problems = job.problems if job is not None else ()
-    lines, trouble = await to_thread.run_sync(_lines, app, parsed, submitted, problems)
+    parsed = item_name(name)
+    job = await app.services.grading.jobs.of(parsed)
+    values = await to_thread.run_sync(_values, app, parsed, job)
     done, done_item = outcome(request)
     return page(
         request,
         "item.html",
+        200,
+        **values,
         here="items",
         name=parsed,
-        release=release,
-        source=source,
-        submitted=len(submitted),
-        dates=await to_thread.run_sync(dates_of, app, parsed),
         now=app.services.clock.now(),
         job=job,
-        lines=lines,
-        graded=sum(each.is_graded for each in lines),
-        warnings=[text for who, text in problems if not who],
-        pages=await to_thread.run_sync(_pages, app, parsed),
-        changed=await to_thread.run_sync(_changed, app, parsed),
-        trouble=trouble,
-        scores=await _scores(app, parsed),
         noticed=await _noticed_checks(app, parsed),
         limits=app.services.loaded.settings.limits,
         done=done,
         done_item=done_item,
     )
+
+
+def _values(app: HubApp, name: ItemName, job: JobRow | None) -> dict[str, object]:
+    """Return what the page shows of files and databases. Raises: NotFound for an unknown item."""
+    source, submitted = app.services.grading.sources.find(name), submitters(app, name)
+    known = source is not None or submitted or job is not None
+    release = app.items.find(name) if known else app.items.get(name)
+    problems, platforms = () if job is None else job.problems, app.find(PlatformFacts)
+    lines, trouble = _lines(app, name, submitted, problems)
+    return {
+        "release": release,
+        "source": source,
+        "submitted": len(submitted),
+        "dates": dates_of(app, name),
+        "lines": lines,
+        "graded": sum(each.is_graded for each in lines),
+        "warnings": () if job is None else job.warnings,
+        "pages": frozenset(path.stem for path in _autograded(app, name).glob("*.html")),
+        "changed": _changed(app, name),
+        "trouble": trouble,
+        "scores": None if platforms is None else platforms.scores(name),
+    }
 
 
 async def graded(name: str, user: str, request: Request, app: CurrentApp) -> Response:
@@ -75,12 +84,6 @@ async def graded(name: str, user: str, request: Request, app: CurrentApp) -> Res
     data = await to_thread.run_sync(graded_page, _autograded(app, item), user)
     await app.audit.record(request, "read result", f"{user}/{item}")
     return inert_page(data)
-
-
-async def _scores(app: HubApp, item: ItemName) -> object:
-    """Return what learning platforms have of an item's marks; None without such a platform."""
-    platforms = app.find(PlatformFacts)
-    return None if platforms is None else await to_thread.run_sync(platforms.scores, item)
 
 
 async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
@@ -107,11 +110,6 @@ def _changed(app: HubApp, item: ItemName) -> int:
     except MograderError:
         return 0  # the page says why the gradebook cannot be read
     return sum(each.state is ReleaseState.CHANGED for each in found)
-
-
-def _pages(app: HubApp, item: ItemName) -> frozenset[str]:
-    """Return the students whose graded notebook can be shown."""
-    return frozenset(path.stem for path in _autograded(app, item).glob("*.html"))
 
 
 def _autograded(app: HubApp, item: ItemName) -> Path:

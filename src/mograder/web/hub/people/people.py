@@ -141,10 +141,9 @@ async def students(request: Request, app: CurrentApp) -> Response:
     """Show the people of the course, those present first."""
     wanted = request.query_params.get("q", "").strip()[:100]
     count = await app.copy_counts.look()
-    listed = await to_thread.run_sync(app.services.roster.listed)
+    listed, courses = await to_thread.run_sync(_known, app)
     everybody = (live.key.user for live in app.services.pool.all())
     running = [user for user in everybody if not is_rehearsal(user)]
-    courses = await to_thread.run_sync(_platform_courses, app)
     called = {
         each.users[member.subject]: member.display_name
         for each in courses
@@ -196,10 +195,10 @@ def _signs_in_elsewhere(app: HubApp) -> bool:
     return bool(app.services.loaded.settings.oidc.issuer) or app.find(PlatformFacts) is not None
 
 
-def _platform_courses(app: HubApp) -> Sequence[CourseMembers]:
-    """Return the courses of learning platforms whose members are known, none without a platform."""
+def _known(app: HubApp) -> tuple[Sequence[str] | None, Sequence[CourseMembers]]:
+    """Return the list of users, if any, and the courses of platforms whose members are known."""
     platforms = app.find(PlatformFacts)
-    return () if platforms is None else platforms.courses()
+    return app.services.roster.listed(), () if platforms is None else platforms.courses()
 
 
 def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLine:
