@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from mograder.core.rate_limit import Rate
-from mograder.web.hub.proxy.rate_limit import Allowances
+from mograder.web.hub.proxy.upstream import Allowances
 from tests.support.proxy_flood import Flood, draining, flooding, open_socket
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import Rig, bearer, running_rig, served_on_unix

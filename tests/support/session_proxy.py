@@ -33,8 +33,8 @@ from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.frame_page import FramePages
-from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.session_proxy import SessionProxy
+from mograder.web.hub.proxy.upstream import Allowances
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol

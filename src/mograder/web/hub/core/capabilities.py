@@ -46,12 +46,10 @@ class Capability:
     login_id: str
     ends: datetime
 
-
-@dataclass(frozen=True, slots=True)
-class _Viewer:
-    session_id: str
-    username: str
-    login_id: str
+    @property
+    def viewer(self) -> tuple[str, str, str]:
+        """The session, the person, and the login."""
+        return self.session_id, self.username, self.login_id
 
 
 class Capabilities:
@@ -67,7 +65,7 @@ class Capabilities:
         self._lock = threading.Lock()  # memory only: the event loop takes it too
         self._issuing = threading.Lock()  # held over a write to the database
         self._by_hash: dict[str, Capability] = {}
-        self._issued: dict[_Viewer, str] = {}
+        self._issued: dict[tuple[str, str, str], str] = {}
         self._watchers: dict[object, tuple[Capability, Callable[[], None]]] = {}
 
     def load(self) -> None:
@@ -102,7 +100,7 @@ class Capabilities:
 
     def known(self, visit: Capability) -> str | None:
         """Return the viewer's capability if this process has issued it, else None; no I/O."""
-        cap = self._issued.get(_viewer(visit))
+        cap = self._issued.get(visit.viewer)
         return cap if cap is not None and self.resolve(cap) is not None else None
 
     def issue(self, visit: Capability) -> str:
@@ -123,7 +121,7 @@ class Capabilities:
             self._state.add_capability(row)
             with self._lock:
                 self._by_hash[row.cap_hash] = _capability(row)
-                self._issued[_viewer(visit)] = cap
+                self._issued[visit.viewer] = cap
             return cap
 
     def resolve(self, cap: str) -> Capability | None:
@@ -221,10 +219,6 @@ def label_of(capability: Capability) -> str:
     """
     digest = hashlib.sha256(b"label of " + capability.hash.encode()).digest()
     return base64.b32encode(digest[:20]).decode().lower()
-
-
-def _viewer(visit: Capability) -> _Viewer:
-    return _Viewer(visit.session_id, visit.username, visit.login_id)
 
 
 def _capability(row: CapabilityRow) -> Capability:

@@ -171,7 +171,7 @@ class _Relay:
                 await self._unrecorded(error)
                 return
         await self._start(shape, added)
-        rate_limit = self._upstream.rate_limits.stream
+        rate_limit = self._upstream.streamed
         while not content.at_eof():
             if start:
                 await self._part(start, more=True)

@@ -39,7 +39,6 @@ from mograder.web.hub.proxy.paths import (
     UserPath,
     parse_session_path,
 )
-from mograder.web.hub.proxy.rate_limit import Allowances
 from mograder.web.hub.proxy.replies import (
     GONE,
     ProxyReply,
@@ -56,7 +55,7 @@ from mograder.web.hub.proxy.replies import (
     whose_frame,
 )
 from mograder.web.hub.proxy.save_recording import Save, change_by
-from mograder.web.hub.proxy.upstream import Upstream, Upstreams
+from mograder.web.hub.proxy.upstream import Allowances, Upstream, Upstreams
 from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
 from mograder.web.problems import HUB_STATUS, status_of
 

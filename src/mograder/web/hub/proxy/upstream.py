@@ -11,18 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Literal
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from mograder.core.rate_limit import Rate, RateLimit
 from mograder.core.session_header_policy import UPSTREAM_HOST
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
-from mograder.web.hub.proxy.rate_limit import Allowances, RateLimits
 from mograder.web.hub.proxy.save_recording import SaveTurns
 
 READ_BYTES = 256 * 1024
@@ -34,27 +35,48 @@ _FIELD_BYTES = 32 * 1024
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _POOLED = frozenset({"GET", "HEAD"})
+_SOCKET_BYTES = Rate(64 * 2**20, 8 * 2**20)
+_SOCKET_MESSAGES = Rate(10_000, 500)
+_STREAM_BYTES = Rate(2**30, 64 * 2**20)
 
 Body = bytes | AsyncIterator[bytes] | None
 Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
 
 
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """The rates of one session's traffic, for each direction separately; sizes are in bytes.
+
+    A kernel that prints without end fills a WebSocket as fast as the hub can relay it. So each
+    session has an allowance that ordinary use never exhausts; beyond it the hub reads more slowly,
+    and the socket's own backpressure slows the session's server: a flood slows only its own student
+    (security.md, "The session's server is theirs too").
+    """
+
+    socket_bytes: Rate = _SOCKET_BYTES
+    socket_messages: Rate = _SOCKET_MESSAGES
+    stream_bytes: Rate = _STREAM_BYTES
+    """Responses over HTTP: large downloads are legitimate, so this only slows endless ones."""
+
+
 class Upstream:
     """The HTTP clients of one session's server, and the callbacks that cut its exchanges.
 
-    ``rate_limits`` and ``saves`` are shared by all exchanges, so that more connections do not raise
-    the rate.
-    Mutable state: ``_cuts``, the callbacks of everything open, and ``sockets``, the number of its
-    WebSockets. ``GET`` and ``HEAD`` reuse
-    connections (aiohttp repeats them once on a stale one); all other methods open their own, since
-    marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
-    reuse connections, too: :mod:`mograder.sessions.nodes.node_link` tells why they can.
+    The limits of rates and ``saves`` are shared by all exchanges, so that more connections do not
+    raise the rate. Mutable state: ``_cuts``, the callbacks of everything open, and ``sockets``, the
+    number of its WebSockets. ``GET`` and ``HEAD`` reuse connections (aiohttp repeats them once on a
+    stale one); all other methods open their own, since marimo closes a connection after a 500 and a
+    ``POST`` must not be sent twice. On a node they reuse connections, too:
+    :mod:`mograder.sessions.nodes.node_link` tells why they can.
     """
 
     def __init__(
         self, endpoint: Endpoint, allowances: Allowances, connections: Connections
     ) -> None:
-        self.rate_limits = RateLimits(allowances)
+        self.to_client, self.to_session = (
+            RateLimit(allowances.socket_bytes, allowances.socket_messages) for _ in range(2)
+        )
+        self.streamed = RateLimit(allowances.stream_bytes)
         self.saves = SaveTurns()
         self.sockets = 0
         reused = connections.connector(endpoint, limit=_CONNECTIONS, keepalive=_IDLE_SECONDS)

@@ -149,9 +149,8 @@ class _Relay:
             await self.exchange.receive()  # websocket.connect
             await self.exchange.send({"type": "websocket.accept", "subprotocol": protocol})
             self.pool.touch(self.visit.session)
-            limits = upstream.rate_limits
             client_left, close = await _race(
-                self._to_session(limits.to_session), self._to_client(limits.to_client), cut
+                self._to_session(upstream.to_session), self._to_client(upstream.to_client), cut
             )
         finally:
             for each in undo:

@@ -8,7 +8,7 @@ found good.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -45,7 +45,6 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.services import Services
 from mograder.web.hub.signin.external_signin import (
     complete,
     forget_state,
@@ -92,7 +91,7 @@ class OidcSignIn:
     keys: CachedKeySet
     used: UsedStates
     clock: Clock
-    limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_THREADS))
+    limiter: CapacityLimiter
 
     @property
     def redirect_uri(self) -> str:
@@ -158,24 +157,18 @@ class OidcSignIn:
 
 
 def open_oidc(hub: HubApp) -> None:
-    """Make the sign-in by the provider of the settings. Raises: as `make_oidc`."""
-    oidc = hub.add(make_oidc(hub.services))
-    hub.add(ProviderLink(oidc.settings.name, lambda: oidc.end_session_url))
-
-
-def make_oidc(services: Services) -> OidcSignIn:
-    """Return the sign-in by the provider of the settings; the provider is not asked yet.
+    """Make the sign-in by the provider of the settings; the provider is not asked yet.
 
     Raises: InvalidInput for settings that cannot work.
     """
-    loaded, clock = services.loaded, services.clock
+    services, loaded, clock = hub.services, hub.services.loaded, hub.services.clock
     settings = loaded.settings.oidc
     check_oidc(loaded)
     secret = services.oidc_secret or client_secret(loaded)
     if secret:
         register_secret(secret)
     client, limiter = OidcProvider(settings, secret, clock), CapacityLimiter(_THREADS)
-    return OidcSignIn(
+    oidc = OidcSignIn(
         settings=settings,
         hub_url=own_url(loaded),
         client=client,
@@ -184,6 +177,8 @@ def make_oidc(services: Services) -> OidcSignIn:
         clock=clock,
         limiter=limiter,
     )
+    hub.add(oidc)
+    hub.add(ProviderLink(settings.name, lambda: oidc.end_session_url))
 
 
 async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
