@@ -11,7 +11,6 @@ from types import MappingProxyType
 from mograder.store.external.external_tables import has_platforms
 from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
-    checked_work,
     copies,
     copy_pages,
     copy_update,
@@ -29,7 +28,7 @@ from mograder.web.hub.items import dates, grading, item_pages, items, publishing
 from mograder.web.hub.machines import machines
 from mograder.web.hub.mail import events as mail
 from mograder.web.hub.marks import marks
-from mograder.web.hub.people import client, invite, people, roster_watch
+from mograder.web.hub.people import client, invite, people
 from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.service import events, pages
 from mograder.web.hub.sessions import notebook_state, sessions
@@ -38,12 +37,12 @@ from mograder.web.hub.today import log, today
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.route import Route
 
-_COPIES = (*copies.ROUTES, *copy_pages.ROUTES, *validation.ROUTES, *hand_in.ROUTES)
+_COPIES = (*copies.ROUTES, *validation.ROUTES, *hand_in.ROUTES, *submissions.ROUTES)
 
 FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
-    Feature((*_COPIES, *submissions.ROUTES)),
-    Feature(checked_work.ROUTES, checked_work.open_checked_work),
+    Feature(_COPIES),
+    Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
     Feature(timeline.ROUTES, timeline.open_versions),
     Feature((*copy_update.ROUTES, *updates.ROUTES), updates.open_updates),
     Feature((*sessions.ROUTES, *notebook_state.ROUTES)),
@@ -51,7 +50,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(grading.ROUTES, grading.open_grading),
     Feature(warming.ROUTES, warming.open_warming),
     Feature(dates.ROUTES),
-    Feature(people.ROUTES, roster_watch.open_watch),
+    Feature(people.ROUTES, people.open_watch),
     Feature(client.ROUTES, client.open_client),
     Feature(gradebook.ROUTES),
     Feature(invite.ROUTES),

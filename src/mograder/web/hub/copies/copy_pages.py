@@ -1,21 +1,32 @@
-"""Pages about one copy: resetting it, its text, its validation result.
+"""Pages about one copy: resetting it, its text, its validation result, and what a check is about.
 
 Each works without scripts, for the owner and for instructors; an instructor's access to another
 person's copy is in the audit log. A notebook is shown as plain text: none of its code runs and its
-markup is escaped, so it may be shown on the hub's own origin (security.md).
+markup is escaped, so it may be shown on the hub's own origin (security.md). What the editor of an
+open session shows below its cells is an inert page in a frame of an opaque origin, as the notebook
+as it ran is in marking (``grading.pages``).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from mograder.core.errors import NotFound
+from mograder.grading.marking.question_sources import sources_or_none
+from mograder.grading.marking.shown_work import WorkCell, WorkToShow
+from mograder.grading.pages.editor_outputs import render_editor_outputs
+from mograder.notebook.points import key_of
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sessions.connections import exported_page
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_facts import CopyFacts
@@ -24,10 +35,10 @@ from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.hub.copies.checked_work import CheckedWork, Label, checked_work
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
+from mograder.web.inert_page import inert_page
 from mograder.web.pages import page
 from mograder.web.route import OWNER, VISITOR, Route
 
@@ -36,6 +47,9 @@ _CHARACTERS = 24_000
 """Maximum of a notebook on one page, which bounds the page's size."""
 
 _LONGEST_LINE = 2000
+
+Label = Annotated[str, Query(max_length=300)]
+"""A handler's parameter: the label of a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,20 @@ class Extract:
     total: int
     before: int
     following: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWork:
+    """A student's cells that a check is about, and the last validation's words ``at`` a time.
+
+    ``running`` is whether the notebook is open, so that its outputs can be shown.
+    """
+
+    check: str
+    cells: tuple[WorkCell, ...]
+    running: bool
+    said: tuple[str, ...] = ()
+    at: datetime | None = None
 
 
 async def reset_page(
@@ -87,7 +115,7 @@ async def look(
     """Show a copy's text as last saved; with the label of a check, first what it is about."""
     saved = await app.copies.export(copy)
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
-    about = await checked_work(app, copy, saved, check) if check else None
+    about = await _checked_work(app, copy, saved, check) if check else None
     return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
 
 
@@ -175,7 +203,7 @@ def _shown(
     version: Version | None = None,
     about: CheckedWork | None = None,
 ) -> Response:
-    text = saved.data.decode("utf-8", "replace")
+    text = _text(saved)
     asked = request.query_params.get("from", "1")
     first = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
     response = page(
@@ -195,6 +223,44 @@ def _shown(
     return response
 
 
+async def _checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
+    """Return the cells that a check uses, as marking shows them, and what validation said of it."""
+    sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
+    work = await app.marking.works.show(WorkToShow(_text(saved), copy.notebook, sources))
+    cells = tuple(each for each in work.of(key_of(check)) if each.own)
+    found = CheckedWork(check, cells, app.services.pool.find(copy.key) is not None)
+    result = app.results.of(copy.user, copy.item)
+    for each in () if result is None else result.answer.checks:
+        if result is not None and each.label == check:
+            return replace(found, said=each.details, at=result.at)
+    return found
+
+
+async def outputs(copy: KnownCopy, request: Request, app: CurrentApp, check: Label) -> Response:
+    """Return a check's cells with their outputs in the editor, for an opaque frame of ours."""
+    saved = await app.copies.export(copy)
+    live = app.services.pool.find(copy.key)
+    if live is None:
+        raise NotFound("The notebook is not open, so there are no outputs.")
+    await app.audit.record_foreign(request, copy.user, "read", str(copy))
+    work, text = await _checked_work(app, copy, saved, check), _text(saved)
+    via, indexes = app.services.connections, frozenset(each.index for each in work.cells)
+    exported = await exported_page(live.endpoint, live.base_url, via)
+    render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)
+    size = len(text) + len(exported)
+    page = await app.of(IsolatedCall).call(render, size=size, whose=copy.user)
+    return inert_page(page.encode("utf-8", "replace"), framed=True)
+
+
+def open_copy_pages(hub: HubApp) -> None:
+    """Make what parses large outputs in another process, two at a time."""
+    hub.add(IsolatedCall())
+
+
+def _text(saved: Saved) -> str:
+    return saved.data.decode("utf-8", "replace")
+
+
 def _before_reset(app: HubApp, copy: CopyOf) -> tuple[CopyFacts | None, Release | None, bool]:
     """Return the facts of a copy, its release, and whether that is newer than the copy."""
     facts, release = app.services.workspaces.facts(copy.user, copy.item), app.items.find(copy.item)
@@ -207,5 +273,6 @@ ROUTES = (
     Route("GET", "/reset/{user}/{a}", reset_page, OWNER),
     Route("GET", "/look/{user}/{a}", look, VISITOR),
     Route("GET", "/look/{user}/{a}/{archive}", look_back, OWNER),
+    Route("GET", "/look/{user}/{a}/-/outputs", outputs, VISITOR),
     Route("GET", "/validation/{user}/{a}", validation, OWNER),
 )

@@ -3,6 +3,10 @@
 B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
 pages are read from memory, from database rows or from the last count (``counts``), so that
 they stay fast with five hundred students.
+
+Every request checks the roster, so only open sessions, and with them their pages' WebSockets, have
+to be closed when people are removed from it. The list may be edited by hand, and tokens and logins
+revoked from the command line or at another hub, so one task checks them every two seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -22,16 +27,20 @@ from pydantic import (
 )
 from starlette.responses import Response
 
+from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
+from mograder.core.tasks.periodic import every
 from mograder.operations.accounts import is_recorded
+from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.web.background import Report
 from mograder.web.hub.core.counts import Count
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.people.client import lines_if_any
-from mograder.web.hub.people.roster_watch import end_removed
 from mograder.web.pages import outcome, page, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
@@ -40,8 +49,10 @@ from mograder.web.sheets import sheet_of
 if TYPE_CHECKING:  # imported by hubs with platforms only
     from mograder.exchange.lti.roster import CourseMembers
 
+_LOOK_SECONDS = 2.0
 _MOST_USERS = 50_000
 _LONG_FORM = 4 * MEGABYTE
+_log = get_logger(__name__)
 
 
 class Synced(Done):
@@ -212,6 +223,60 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
         saved=max(copies, key=lambda each: each.saved, default=None),
         checked=max(checked, default=None),
     )
+
+
+async def end_removed(app: HubApp) -> int:
+    """End the sessions of people who are no longer enrolled; return how many.
+
+    Where an instructor looks at one, it goes on, and only its student's pages end.
+    """
+    roster, capabilities = app.services.roster, app.services.capabilities
+    visits = await to_thread.run_sync(capabilities.all)
+    role_of = app.services.policy.role_of
+    roles = {(each.session_id, each.username, role_of(each.username, each.role)) for each in visits}
+    seen = frozenset(session for session, _, role in roles if role is Role.INSTRUCTOR)
+    people = (live for live in app.services.pool.all() if not is_rehearsal(live.key.user))
+    sessions = [(live, _role(app, live, seen)) for live in people]
+
+    def removed() -> list[LiveSession]:
+        for user in {user for _, user, role in roles if not roster.allows(user, role)}:
+            capabilities.forget_user(user)
+        return [live for live, role in sessions if not roster.allows(live.key.user, role)]
+
+    gone = await to_thread.run_sync(removed) if sessions or roles else []
+    for live in gone:
+        _log.info("ending a session of %s, who was removed from the roster", live.key.user)
+        await app.services.pool.stop(live.key, EndReason.REMOVED)
+    return len(gone)
+
+
+def open_watch(app: HubApp) -> Run:
+    """Return the watch on the roster and the revocations during the block."""
+    seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
+
+    async def look() -> None:
+        nonlocal seen
+        stamp = await to_thread.run_sync(app.services.roster.version)
+        if stamp != seen:
+            seen = stamp
+            await end_removed(app)
+        await _follow_revocations(app)
+
+    return partial(every, _LOOK_SECONDS, "the list of users", look)
+
+
+async def _follow_revocations(app: HubApp) -> None:
+    revocations, capabilities = app.services.revocations, app.services.capabilities
+    for user in await to_thread.run_sync(revocations.refresh):
+        await to_thread.run_sync(capabilities.revoke_user, user)
+
+
+def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:
+    """Return the role under which a session may go on: INSTRUCTOR if its user or a viewer is."""
+    user = live.key.user
+    if user == INSTRUCTOR or live.id in seen:
+        return Role.INSTRUCTOR
+    return app.services.policy.role_of(user, Role.STUDENT)
 
 
 ROUTES = (

@@ -13,7 +13,7 @@ from mograder.auth.roles import Role
 from mograder.store.external.lti_scores import LtiScores, ScoreState
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
-from mograder.web.hub.people.roster_watch import end_removed
+from mograder.web.hub.people.people import end_removed
 from tests.support.hub_copies import ask
 from tests.support.lti.state import Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
