@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Request
@@ -13,7 +14,7 @@ from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_updates import CopyUpdateRow, UpdateState, cells_in
 from mograder.web.background import Report
-from mograder.web.hub.copies.updates import CopyUpdated, UpdateConflict
+from mograder.web.hub.copies.updates import CopyUpdated
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
@@ -129,18 +130,7 @@ def in_bar(found: CopyStanding) -> NotebookUpdate | None:
 
 def updated(row: CopyUpdateRow) -> CopyUpdated:
     """Return the JSON of what was done to a copy."""
-    cells = cells_in(row)
-    return CopyUpdated(
-        state=_STATES[row.state],
-        reason=row.reason,
-        replaced=list(cells.replaced),
-        added=list(cells.added),
-        removed=list(cells.removed),
-        conflicts=[
-            UpdateConflict(cell=c.cell, line=c.line, reason=c.reason) for c in cells.conflicts
-        ],
-        files=list(cells.files),
-    )
+    return CopyUpdated(state=_STATES[row.state], reason=row.reason, **asdict(cells_in(row)))
 
 
 def _page(copy: CopyOf, state: Standing) -> str:

@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from weakref import WeakValueDictionary
 
 from mograder.core.errors import NotFound
@@ -70,12 +70,7 @@ class OpenEditors:
 
         ``tell`` is called once the page can ask for the change.
         """
-        cell = CellToPut(
-            mark=secrets.token_urlsafe(6),
-            index=change.index,
-            before=change.before,
-            after=change.after,
-        )
+        cell = CellToPut(mark=secrets.token_urlsafe(6), **asdict(change))
         asked = _Asked(cell, asyncio.get_running_loop().create_future())
         self._asked[session] = asked
         tell()

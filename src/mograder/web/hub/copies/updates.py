@@ -208,12 +208,7 @@ async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Respon
             await app.results.forget(user, name)
             app.notifier.notify(user, Part.COPIES)
         _notify(app, name)
-        return UpdateUndone(
-            undone=found.undone,
-            kept=found.kept,
-            waiting=found.waiting,
-            failed=found.failed,
-        )
+        return UpdateUndone.model_validate(found, from_attributes=True)
 
     done = with_outcome(update_page(name), "undone", name)
     return await deliver(request, job, done)
