@@ -181,7 +181,7 @@ async def versions_page(
     timeline = await app.of(CopyTimelines).of(copy)
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     older = [each for each in timeline.versions if each.number < below]
-    await _record_look(app, request, copy, "versions")
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy} versions")
     done, done_item = outcome(request)
     return page(
         request,
@@ -212,7 +212,7 @@ async def changes_page(
     version = timeline.find(number)
     pair = _pair(timeline, version, to)
     compared = None if pair is None else await app.of(CopyTimelines).compare(copy, *pair)
-    await _record_look(app, request, copy, f"version {number}")
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy} version {number}")
     return page(
         request,
         "changes.html",
@@ -231,7 +231,7 @@ async def changes_page(
 async def list_versions(copy: KnownCopy, request: Request, app: CurrentApp) -> list[VersionEntry]:
     """List the versions of a copy, the newest first."""
     timeline = await app.of(CopyTimelines).of(copy)
-    await _record_look(app, request, copy, "versions")
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy} versions")
     return [
         VersionEntry(
             number=each.number,
@@ -265,7 +265,7 @@ async def changes(
     if pair is None:
         raise NotFound("There is nothing to compare this version with.")
     compared = await app.of(CopyTimelines).compare(copy, *pair)
-    await _record_look(app, request, copy, f"version {number}")
+    await app.audit.record_foreign(request, copy.user, "read", f"{copy} version {number}")
     return _compared(compared)
 
 
@@ -458,12 +458,6 @@ class _Room:
                 break
             told.append(LineEntry(change=line.change, text=text))
         return told
-
-
-async def _record_look(app: HubApp, request: Request, copy: CopyOf, what: str) -> None:
-    """Record in the audit log that an instructor looks at a student's timeline."""
-    looked_at = f"{copy} {what}"
-    await app.audit.record_foreign(request, copy.user, "read", looked_at)
 
 
 def _page_of(copy: CopyOf) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -32,7 +31,7 @@ from mograder.web.hub.proxy.headers import HeaderList, header
 _PATH = re.compile(
     rf"/(?:s|(?:edit|run)/user/[^/]+)/_marimo/(?P<set>{SET_NAME.pattern})/(?P<file>[^?#]+)"
 )
-"""The second form is for pages that the hub does not change: bearer clients, "same-origin"."""
+"""The second form is for pages that the hub does not change: bearer clients."""
 
 _HELD_BYTES = 64 << 20
 _FOUND: HeaderList = [(name.encode(), value.encode()) for name, value in ASSET_HEADERS]
@@ -61,12 +60,9 @@ class _Variant:
     """One file in the encoding chosen for a client."""
 
     file: AssetFile
-    encoding: str
-    suffix: str
-
-    @property
-    def size(self) -> int:
-        return {"br": self.file.br, "gzip": self.file.gzip}.get(self.encoding, self.file.size)
+    size: int
+    encoding: str = ""
+    suffix: str = ""
 
     @property
     def etag(self) -> str:
@@ -76,16 +72,16 @@ class _Variant:
 class AssetServer:
     """The bare ASGI app for these paths.
 
-    Mutable state: ``_sets``, those requested so far, and ``_held``, the bodies sent last, together
-    ``held_size`` bytes; one editor page loads some 4 MB in 350 of them, and a whole class opens it
-    at the same time.
+    Mutable state: ``_sets``, those requested so far, and ``_held``, bodies that were sent, together
+    ``held_size`` bytes; all are forgotten when there are too many. One editor page loads some 4 MB
+    in 350 of them, and a whole class opens it at the same time.
     """
 
     def __init__(self, root: Path, *, held_bytes: int = _HELD_BYTES) -> None:
         self._root = root
         self._sets: dict[str, AssetSet] = {}
         self._bound = held_bytes
-        self._held: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._held: dict[tuple[str, str], bytes] = {}
         self.held_size = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,33 +137,25 @@ class AssetServer:
 
     async def _body(self, assets: AssetSet, name: str, variant: _Variant) -> bytes:
         key = (assets.directory.name, name + variant.suffix)
-        held = self._held.get(key)
-        if held is not None:
-            self._held.move_to_end(key)
+        if (held := self._held.get(key)) is not None:
             return held
         body = await asyncio.to_thread(assets.read, name, variant.suffix)
-        self._hold(key, body)
+        if len(body) <= self._bound and key not in self._held:
+            if self.held_size + len(body) > self._bound:
+                self._held.clear()
+                self.held_size = 0
+            self._held[key] = body
+            self.held_size += len(body)
         return body
-
-    def _hold(self, key: tuple[str, str], body: bytes) -> None:
-        if key in self._held or len(body) > self._bound:
-            return
-        self._held[key] = body
-        self.held_size += len(body)
-        while self.held_size > self._bound:
-            _, oldest = self._held.popitem(last=False)
-            self.held_size -= len(oldest)
 
 
 def _choose(file: AssetFile, accepted: str) -> _Variant:
     """Return the smallest variant that the client accepts."""
-    offers = {"br": (file.br, ".br"), "gzip": (file.gzip, ".gz")}
     readable = _accepted(accepted)
-    sizes = [(size, name) for name, (size, _) in offers.items() if size and name in readable]
-    if not sizes:
-        return _Variant(file, "", "")
-    _, best = min(sizes)
-    return _Variant(file, best, offers[best][1])
+    for encoding, suffix, size in (("br", ".br", file.br), ("gzip", ".gz", file.gzip)):
+        if size and encoding in readable:
+            return _Variant(file, size, encoding, suffix)
+    return _Variant(file, file.size)
 
 
 def _accepted(text: str) -> frozenset[str]:

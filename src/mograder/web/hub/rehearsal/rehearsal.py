@@ -77,7 +77,9 @@ class Rehearsals:
         Raises: :class:`Conflict` while another one runs, or when it is cancelled.
         """
         if self.current is not None:
-            raise _running()
+            raise Conflict(
+                "A rehearsal runs already.", hint="Wait for its end, or cancel it with --cancel."
+            )
         self.current = rehearsal
         try:
             async with self._turn:  # a sweep may be under way
@@ -122,12 +124,6 @@ def open_rehearsals(hub: HubApp) -> Run:
     """Make the hub's rehearsals; what killed hubs left is removed during the block."""
     rehearsals = hub.add(Rehearsals(hub.services))
     return partial(every, _LOOK_SECONDS, "what a rehearsal left", rehearsals.sweep)
-
-
-def _running() -> Conflict:
-    return Conflict(
-        "A rehearsal runs already.", hint="Wait for its end, or cancel it with --cancel."
-    )
 
 
 def _is_cancelled() -> bool:

@@ -40,7 +40,7 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         next=target,
         message="",
         signed_out="bye" in request.query_params,
-        provider=_provider(app),
+        provider=app.find(ProviderLink),
     )
 
 
@@ -104,16 +104,10 @@ async def _signed_in(
     return response
 
 
-def _provider(app: HubApp) -> dict[str, str] | None:
-    """Return what the page says about the sign-in provider, None without one."""
-    found = app.find(ProviderLink)
-    return None if found is None else {"name": found.name, "sign_out": found.sign_out()}
-
-
 async def _turned_away(request: Request, app: HubApp, template: str, **values: object) -> Response:
     """Return the same page again, with the same message for every kind of failure."""
     client = request_context(request).address
-    values = {"provider": _provider(app), **values}
+    values = {"provider": app.find(ProviderLink), **values}
     if not app.of(LoginThrottle).failed(client):
         response = page(request, template, 429, message="too many", **values)
         response.headers["Retry-After"] = "60"
