@@ -38,10 +38,8 @@ from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
 from mograder.sandbox.execution.runner import Executor
-from mograder.sandbox.machines import Machines
 from mograder.sandbox.protocol import Limits
 from mograder.sessions.capacity import UNKNOWN
-from mograder.sessions.manager import SessionManager
 from mograder.store.course.contracts import contracts_of
 from mograder.store.course.sources import Sources, open_sources
 from mograder.store.filesystem.files import remove_tree
@@ -52,6 +50,7 @@ from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submitted_files import SubmittedFile
 from mograder.web.hub.core.services import HubGrading
+from mograder.web.hub.opening.hosting import Hosting
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)
@@ -72,38 +71,23 @@ Memory = Callable[[int], AbstractAsyncContextManager[None]]
 """Waits for so many bytes of memory, and reserves them until the block ends."""
 
 
-class BackgroundJudges:
-    """Judges submissions when there is memory for a worker and a judge."""
+@dataclass(frozen=True, slots=True)
+class BackgroundRuns:
+    """Judges submissions and runs notebooks when there is memory, with a small CPU weight."""
 
-    def __init__(self, judges: Judges, memory: Memory) -> None:
-        self._judges = judges
-        self._memory = memory
+    judges: Judges
+    executor: Executes
+    memory: Memory
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Judge one submission.
-
-        Raises:
-            MograderError: As ``judges`` does.
-        """
-        async with self._memory(2 * UNKNOWN):
-            return await self._judges.judge(replace(request, limits=_light(request.limits)))
-
-
-class BackgroundExecutor:
-    """Runs notebooks when there is memory for one."""
-
-    def __init__(self, executor: Executes, memory: Memory) -> None:
-        self._executor = executor
-        self._memory = memory
+        """Judge one submission, which takes a worker and a judge. Raises: as ``judges``."""
+        async with self.memory(2 * UNKNOWN):
+            return await self.judges.judge(replace(request, limits=_light(request.limits)))
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over, and return the result.
-
-        Raises:
-            MograderError: As ``executor`` does.
-        """
-        async with self._memory(UNKNOWN):
-            return await self._executor.execute(replace(request, limits=_light(request.limits)))
+        """Run a notebook until it ends or its time is over. Raises: as ``executor``."""
+        async with self.memory(UNKNOWN):
+            return await self.executor.execute(replace(request, limits=_light(request.limits)))
 
 
 def _light(limits: Limits) -> Limits:
@@ -209,30 +193,41 @@ def _is_graded_after(moment: datetime, file: SubmittedFile, files: AutogradedFil
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Hands:
-    """The services of the hub that grading works with; ``runs`` is a directory for copies."""
-
-    machines: Machines
-    environments: Environments
-    pool: SessionManager
-    releases: Releases
-    state: HubState
-    clock: Clock
-    runs: Path
-
-
-def open_grading(loaded: LoadedSettings, hands: Hands) -> HubGrading:
+def open_grading(
+    loaded: LoadedSettings,
+    hosting: Hosting,
+    environments: Environments,
+    memory: Memory,
+    releases: Releases,
+    state: HubState,
+    clock: Clock,
+) -> HubGrading:
     """Return the parts of grading on a hub; blocks.
 
     Raises:
         InvalidInput: The secret of the course's signatures cannot be read or written.
     """
-    sources = open_sources(loaded, hands.clock)
+    sources = open_sources(loaded, clock)
     jobs = max(1, min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0))))
-    tools = _tools(loaded, hands, jobs)
-    batch = HubBatch(loaded, tools, hands.releases, sources, jobs)
-    return make_grading(loaded, hands.state, hands.clock, batch, sources)
+    runs = _runs(hosting, memory, jobs)
+
+    async def environment(text: str, progress: Progress) -> Path:
+        built = await environments.prepare(read_script(text), progress)
+        hosting.machines.warm_later(built.directory)
+        return built.directory
+
+    tools = GradingTools(
+        judges=runs,
+        executor=runs,
+        environment=environment,
+        settings=loaded.settings,
+        contracts=contracts_of(loaded),
+        key=grading_key(loaded),
+        slots=SandboxSlots(_slots(state, jobs * _SLOTS_OF_ONE)),
+        now=clock.now,
+    )
+    batch = HubBatch(loaded, tools, releases, sources, jobs)
+    return make_grading(loaded, state, clock, batch, sources)
 
 
 def make_grading(
@@ -250,28 +245,12 @@ def make_grading(
     )
 
 
-def _tools(loaded: LoadedSettings, hands: Hands, jobs: int) -> GradingTools:
-    place = hands.runs / _PLACE
+def _runs(hosting: Hosting, memory: Memory, jobs: int) -> BackgroundRuns:
+    place, machines = hosting.runs / _PLACE, hosting.machines
     remove_tree(place)  # left by a hub that was killed
-    memory = hands.pool.admission.run
-    judges = JudgeRunner(hands.machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
-    runs = Executor(hands.machines, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
-
-    async def environment(text: str, progress: Progress) -> Path:
-        built = await hands.environments.prepare(read_script(text), progress)
-        hands.machines.warm_later(built.directory)
-        return built.directory
-
-    return GradingTools(
-        judges=BackgroundJudges(judges, memory),
-        executor=BackgroundExecutor(runs, memory),
-        environment=environment,
-        settings=loaded.settings,
-        contracts=contracts_of(loaded),
-        key=grading_key(loaded),
-        slots=SandboxSlots(_slots(hands.state, jobs * _SLOTS_OF_ONE)),
-        now=hands.clock.now,
-    )
+    judges = JudgeRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    executor = Executor(machines, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
+    return BackgroundRuns(judges, executor, memory)
 
 
 def _slots(state: HubState, count: int) -> list[int]:

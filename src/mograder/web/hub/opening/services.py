@@ -48,7 +48,7 @@ from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hosting import Hosting, own_machine
 from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
-from mograder.web.hub.opening.hub_grading import Hands, open_grading
+from mograder.web.hub.opening.hub_grading import open_grading
 from mograder.web.hub.opening.preparation import HubSandbox, Preparation, shared_locks
 
 _log = get_logger(__name__)
@@ -73,8 +73,8 @@ async def open_services(
         environments = _environments(loaded, supervisor, hosting.machines, stack)
         spawner = _spawner(loaded, releases, workspaces, environments, state, recorder)
         pool = await _open_pool(hosting, clock, spawner, state, stack)
-        validations = await _open_validations(loaded, hosting, stack)
-        hands = Hands(hosting.machines, environments, pool, releases, state, clock, hosting.runs)
+        run = pool.admission.run
+        grading = partial(open_grading, loaded, hosting, environments, run, releases, state, clock)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
         await stack.enter_async_context(_upkeep(loaded, releases, environments, state))
@@ -94,8 +94,8 @@ async def open_services(
             pool=pool,
             capabilities=await _capabilities(state, clock, pool),
             allowances=Allowances(releases, loaded.settings.items),
-            validations=validations,
-            grading=await asyncio.to_thread(open_grading, loaded, hands),
+            validations=await _open_validations(loaded, hosting, stack),
+            grading=await asyncio.to_thread(grading),
             sandboxed=sandbox.confines,
             dev=dev,
             oidc_secret=_text(environ.oidc_secret),
