@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from weakref import WeakValueDictionary
 
-from mograder.core.errors import NotFound
+from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.versions.cell_put_back import CodeChange
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.core.access import Caller
@@ -49,27 +47,25 @@ class _Asked:
 class OpenEditors:
     """Asks the pages of open notebooks to replace a cell, for one event loop.
 
-    Mutable state: ``_asked``, what is asked of a session's page, by the session's id; ``_turns``,
-    so that a page is asked for one cell at a time.
+    Mutable state: ``_asked``, the one cell that is asked of a session's page, by the session's id.
     """
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         self._seconds = seconds
         self._asked: dict[str, _Asked] = {}
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def turn(self, session: str) -> AsyncIterator[None]:
-        """Wait until a session's page is asked for nothing else."""
-        lock = self._turns.setdefault(session, asyncio.Lock())
-        async with lock:
-            yield
 
     async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
         """Return whether the page says that it has replaced the cell and saved it.
 
         ``tell`` is called once the page can ask for the change.
+
+        Raises: :class:`Conflict` while the page is asked for another cell.
         """
+        if session in self._asked:
+            raise Conflict(
+                "Another cell of this notebook is just being put back.",
+                hint="Wait a moment, then try again.",
+            )
         cell = CellToPut(mark=secrets.token_urlsafe(6), **asdict(change))
         asked = _Asked(cell, asyncio.get_running_loop().create_future())
         self._asked[session] = asked

@@ -319,24 +319,19 @@ async def _put_in_editor(
 ) -> PutBack | None:
     """Have the open editor put a cell back; None if none is open, or it cannot.
 
-    Raises: as :meth:`CopyTimelines.put_back_cell`.
+    Raises: as :meth:`CopyTimelines.put_back_cell` and :meth:`OpenEditors.replace`.
     """
-    live, editors, timelines = (
-        app.services.pool.find(copy.key),
-        app.of(OpenEditors),
-        app.of(CopyTimelines),
-    )
+    live, timelines = app.services.pool.find(copy.key), app.of(CopyTimelines)
     if live is None or not live.connections:
         return None
-    async with editors.turn(live.id):
-        put_back = await timelines.preview_cell(copy, number, cell)
-        if put_back.change is None:
-            return None
-        report("Putting the cell back in the open editor")
-        told = partial(app.notifier.notify, copy.user, Part.COPIES)
-        if not await editors.replace(live.id, put_back.change, told):
-            return None
-        return put_back if await timelines.has_cell(copy, put_back.change) else None
+    put_back = await timelines.preview_cell(copy, number, cell)
+    if put_back.change is None:
+        return None
+    report("Putting the cell back in the open editor")
+    told = partial(app.notifier.notify, copy.user, Part.COPIES)
+    if not await app.of(OpenEditors).replace(live.id, put_back.change, told):
+        return None
+    return put_back if await timelines.has_cell(copy, put_back.change) else None
 
 
 async def keep_unsaved(
