@@ -141,12 +141,14 @@ async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
     """Write the reports of checks, and look for items' titles, during the block."""
     await to_thread.run_sync(hub.desk.load)
     look = partial(to_thread.run_sync, hub.checks.look)
-    async with (
-        every(_WRITE_SECONDS, "reports of checks", log.write),
-        every(_LOOK_SECONDS, "titles of items", look),
-    ):
-        yield
-    await log.write()
+    try:
+        async with (
+            every(_WRITE_SECONDS, "reports of checks", log.write),
+            every(_LOOK_SECONDS, "titles of items", look),
+        ):
+            yield
+    finally:
+        await log.write()
 
 
 ROUTES = (
