@@ -50,8 +50,7 @@ class OpenEditors:
     Mutable state: ``_asked``, the one cell that is asked of a session's page, by the session's id.
     """
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._asked: dict[str, _Asked] = {}
 
     async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
@@ -71,7 +70,7 @@ class OpenEditors:
         self._asked[session] = asked
         tell()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(_SECONDS):
                 return await asked.answered
         except TimeoutError:
             return False

@@ -22,6 +22,7 @@ from mograder.web.hub.core.parts import identity_of
 
 _QUIET_SECONDS = 60.0
 _MOST_REFUSED = 20
+_MOST_FAILED = 20
 _REMEMBERED = 1000
 _log = get_logger(__name__)
 
@@ -142,18 +143,16 @@ class LoginThrottle:
     a whole class shares an address and must not be locked out.
     """
 
-    def __init__(self, clock: Clock, allowed: int = 20, seconds: float = 60.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._allowed = allowed
-        self._seconds = seconds
         self._failures: dict[str, list[float]] = {}
 
     def failed(self, client: str) -> bool:
         """Count a failure; return False when there were too many lately."""
         now = self._clock.steady()
-        recent = [at for at in self._failures.pop(client, []) if now - at < self._seconds]
+        recent = [at for at in self._failures.pop(client, []) if now - at < _QUIET_SECONDS]
         if len(self._failures) > 1000:
             self._failures.clear()
-        within = len(recent) < self._allowed
+        within = len(recent) < _MOST_FAILED
         self._failures[client] = [*recent, now] if within else recent
         return within

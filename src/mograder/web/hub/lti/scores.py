@@ -123,10 +123,9 @@ class ScoreSending:
     an activity's grade item was looked for, and ``_failing``, the platforms that failed lately.
     """
 
-    def __init__(self, sources: ScoreSources, queue: LtiScores, lease: timedelta = LEASE) -> None:
+    def __init__(self, sources: ScoreSources, queue: LtiScores) -> None:
         self._sources = sources
         self._queue = queue
-        self._lease = lease
         self._looked: dict[str, _Looked] = {}
         self._searched: dict[tuple[str, ...], datetime] = {}
         self._failing: frozenset[PlatformKey] = frozenset()
@@ -277,7 +276,7 @@ class ScoreSending:
             failures[key] = 0 if worked else failures[key] + 1
 
         while not stopped() and working():
-            row = self._queue.take(working(), clock.now(), self._lease)
+            row = self._queue.take(working(), clock.now(), LEASE)
             if row is None:
                 break
             key, place = row.platform, places.get(row.lineitem, ActivityAddress())

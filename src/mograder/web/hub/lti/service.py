@@ -11,7 +11,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
-import httpx
 from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.lti_addresses import addresses_of
@@ -89,30 +88,19 @@ class PerPlatform(Generic[T]):
 
 
 def platform_services(
-    sign: Callable[[Mapping[str, object]], str],
-    clock: Clock,
-    transport: httpx.BaseTransport | None = None,
+    sign: Callable[[Mapping[str, object]], str], clock: Clock
 ) -> PerPlatform[LtiServices]:
     """Return the services of platforms, whose access tokens are kept; ``sign`` signs claims."""
 
     def make(platform: LtiPlatform) -> LtiServices:
         addresses = addresses_of(platform)
-        http = GuardedHttp(
-            addresses.services,
-            private_network=platform.private_network,
-            name="the platform",
-            transport=transport,
-        )
+        private = platform.private_network
+        http = GuardedHttp(addresses.services, private_network=private, name="the platform")
         return LtiServices(
             http, AccessTokens(http, addresses.token, platform.client_id, sign, clock)
         )
 
     return PerPlatform(make)
-
-
-def _key_sets(clock: Clock, limiter: CapacityLimiter) -> PerPlatform[CachedKeySet]:
-    """Return the key sets of platforms, each fetched when a token needs it."""
-    return PerPlatform(lambda platform: CachedKeySet(KeyRequest(platform), clock, limiter=limiter))
 
 
 def open_lti(hub: HubApp) -> Run:
@@ -176,7 +164,9 @@ def make_lti(services: Services) -> LtiService:
         keys=keys,
         people=people,
         used=UsedStates(engine, clock),
-        key_sets=_key_sets(clock, limiter),
+        key_sets=PerPlatform(
+            lambda platform: CachedKeySet(KeyRequest(platform), clock, limiter=limiter)
+        ),
         limiter=limiter,
         scores=scores,
         rosters=rosters,
