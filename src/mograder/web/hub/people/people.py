@@ -225,8 +225,8 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
     )
 
 
-async def end_removed(app: HubApp) -> int:
-    """End the sessions of people who are no longer enrolled; return how many.
+async def end_removed(app: HubApp) -> None:
+    """End the sessions of people who are no longer enrolled.
 
     Where an instructor looks at one, it goes on, and only its student's pages end.
     """
@@ -247,7 +247,6 @@ async def end_removed(app: HubApp) -> int:
     for live in gone:
         _log.info("ending a session of %s, who was removed from the roster", live.key.user)
         await app.services.pool.stop(live.key, EndReason.REMOVED)
-    return len(gone)
 
 
 def open_watch(app: HubApp) -> Run:
