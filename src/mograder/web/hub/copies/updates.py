@@ -6,6 +6,7 @@ Their pages show what an update changes, and the result in one copy.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -321,7 +322,7 @@ async def show(name: str, request: Request, app: CurrentApp) -> Response:
         preview=preview,
         running=preview is not None and preview.state is PreviewState.RUNNING,
         counts=_counts(planned),
-        states_of=_states(found),
+        states_of=Counter(row.state.value for row in found.copies),
         sheet=sheet_of(_lines(planned, found.copies), request),
         done=done,
     )
@@ -353,13 +354,6 @@ def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
     nothing = sum(not line.changed and not line.reason for line in lines)
     clean = len(lines) - refused - conflicts - nothing
     return PreviewCounts(clean, conflicts, refused, nothing)
-
-
-def _states(found: UpdateOverview) -> dict[str, int]:
-    counted = dict.fromkeys((state.value for state in UpdateState), 0)
-    for row in found.copies:
-        counted[row.state.value] += 1
-    return counted
 
 
 def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> list[StudentLine]:

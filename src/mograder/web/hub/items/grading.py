@@ -44,9 +44,9 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
-from mograder.web.hub.items.publishing import staging, uploads
+from mograder.web.hub.items.publishing import received, staging, uploads
 from mograder.web.pages import with_outcome
-from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json, receive
+from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json
 from mograder.web.route import INSTRUCTOR, FileBody, JsonBody, Route
 
 _MOST_STUDENTS = 10_000
@@ -360,8 +360,7 @@ async def replace(
 ) -> Annotated[Response, SourceKept]:
     """Replace an item's source by the uploaded files (multipart field ``files``)."""
     item, sources = item_name(name), app.services.grading.sources
-    limits = app.services.loaded.settings.limits
-    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
+    form = await received(request, app)
 
     async def job(report: Report) -> SourceKept:
         async with closing(form), staging(sources.stage, item, uploads(form)) as staged:

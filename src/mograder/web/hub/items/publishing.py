@@ -78,15 +78,12 @@ async def publish(
 ) -> Annotated[Response, Published]:
     """Replace an item's release by the uploaded files (multipart field ``files``)."""
     item, asked = item_name(name), _kind(kind)
-    limits = app.services.loaded.settings.limits
-    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
-    return await _publish(request, app, item, asked, form)
+    return await _publish(request, app, item, asked, await received(request, app))
 
 
 async def publish_form(request: Request, app: CurrentApp) -> Response:
     """Replace a release from the page's form; its ``name`` field or its only notebook names it."""
-    limits = app.services.loaded.settings.limits
-    form = await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
+    form = await received(request, app)
     try:
         item, kind = item_name(_name_in(form)), _kind(_text(form, "type"))
     except InvalidInput:
@@ -209,6 +206,12 @@ def _kind(text: str) -> ItemKind | None:
         return ItemKind(text)
     except ValueError as error:
         raise InvalidInput(f"Unknown type '{text[:40]}'") from error
+
+
+async def received(request: Request, app: HubApp) -> FormData:
+    """Receive a form with files, within the limits of a release."""
+    limits = app.services.loaded.settings.limits
+    return await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
 
 
 def uploads(form: FormData) -> dict[str, UploadFile]:

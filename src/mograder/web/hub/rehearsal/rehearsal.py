@@ -83,20 +83,14 @@ class Rehearsals:
         self.current = rehearsal
         try:
             async with self._turn:  # a sweep may be under way
-                return await self._run(rehearsal, tell)
-        finally:
-            self.current = None
-
-    async def _run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
-        self._task = asyncio.create_task(rehearsal.run(tell))
-        try:
-            return await self._task
+                self._task = asyncio.create_task(rehearsal.run(tell))
+                return await self._task
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
             raise Conflict("The rehearsal was cancelled.") from None
         finally:
-            self._task = None
+            self._task = self.current = None
 
     async def cancel(self) -> bool:
         """End the rehearsal that runs, or what one has left; return whether there was one."""

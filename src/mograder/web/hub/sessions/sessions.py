@@ -7,7 +7,7 @@ redirect to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Annotated
 
 from anyio import to_thread
@@ -73,9 +73,9 @@ class Stopped(Done):
 
 async def list_sessions(app: CurrentApp, caller: Caller) -> list[SessionEntry]:
     """List running sessions: the caller's own; for instructors, all."""
-    sessions = visible_sessions(app, caller)
-    kinds = await to_thread.run_sync(_kinds, app)
-    return [_entry(session, kinds) for session in sessions]
+    releases = await to_thread.run_sync(app.services.releases.all)
+    kinds = {str(release.name): release.kind for release in releases}
+    return [_entry(session, kinds) for session in visible_sessions(app, caller)]
 
 
 async def start_edit_deep(
@@ -179,22 +179,13 @@ def _what(key: SessionKey) -> str:
     return f"{key.user}/{key.item} ({key.mode})"
 
 
-def _kinds(app: HubApp) -> Callable[[LiveSession], ItemKind]:
-    by_name = {str(release.name): release.kind for release in app.services.releases.all()}
-
-    def kind(session: LiveSession) -> ItemKind:
-        guess = ItemKind.ASSIGNMENT if session.key.mode is Mode.EDIT else ItemKind.LECTURE
-        return by_name.get(session.key.item, guess)
-
-    return kind
-
-
-def _entry(session: LiveSession, kind: Callable[[LiveSession], ItemKind]) -> SessionEntry:
+def _entry(session: LiveSession, kinds: Mapping[str, ItemKind]) -> SessionEntry:
+    guess = ItemKind.ASSIGNMENT if session.key.mode is Mode.EDIT else ItemKind.LECTURE
     return SessionEntry(
         username=session.key.user,
         assignment=session.key.item,
         url=session.key.url,
-        type=kind(session),
+        type=kinds.get(session.key.item, guess),
         mode=session.key.mode,
         last_seen=session.last_seen.timestamp(),
     )
@@ -255,7 +246,9 @@ async def sessions_page(request: Request, app: CurrentApp) -> Response:
     by_memory = request.query_params.get("order") == "memory"
     found = app.services.pool.all()
     shown = (each for each in found if not is_rehearsal(each.key.user))
-    live = sorted(shown, key=_by_memory if by_memory else _by_name)
+    live = sorted(
+        shown, key=lambda each: (-each.usage.memory * by_memory, each.key.user, each.key.item)
+    )
     done, item = outcome(request)
     return page(
         request,
@@ -270,14 +263,6 @@ async def sessions_page(request: Request, app: CurrentApp) -> Response:
         done=done,
         done_item=item,
     )
-
-
-def _by_name(live: LiveSession) -> tuple[int, str, str]:
-    return (0, live.key.user, live.key.item)
-
-
-def _by_memory(live: LiveSession) -> tuple[int, str, str]:
-    return (-live.usage.memory, live.key.user, live.key.item)
 
 
 ROUTES = (
