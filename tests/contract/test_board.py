@@ -242,15 +242,6 @@ async def test_a_student_does_not_hear_of_a_board(taught: Hub, user: str) -> Non
     assert (await ask(taught, "GET", "/board/A1", user)).status_code == 403
 
 
-async def test_a_stream_ends_with_the_login(taught: Hub) -> None:
-    async with stream(taught) as board:
-        async with taught.client("dean", role=Role.INSTRUCTOR) as client:
-            assert (await client.post("/revoke-token/prof")).status_code == 200
-        say(taught, "bob", check(SIGN, "success", 1.0))
-        with pytest.raises(AssertionError, match="ended"):
-            await board.change()
-
-
 async def test_many_viewers_of_a_busy_class_cost_one_reading_a_second(
     taught: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
