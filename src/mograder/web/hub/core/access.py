@@ -1,7 +1,8 @@
 """Identity and access: the caller of a request, and the guards that the route table names.
 
-Every entry of the table names a guard, so no new route is without a check. The addresses of
-sessions are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
+Every entry of the table names a guard, so no new route is without a check. A guard raises
+NotAuthenticated, NotEnrolled (B38, B39) or else Forbidden. The addresses of sessions are not in the
+table: ``web/hub/proxy/session_proxy.py`` guards those.
 """
 
 from __future__ import annotations
@@ -115,10 +116,7 @@ async def anyone(request: Request) -> Identity | None:
 
 
 async def member(request: Request) -> Identity:
-    """Admit people who are signed in and on the course's list.
-
-    Raises: NotAuthenticated, NotEnrolled (B38, B39).
-    """
+    """Admit people who are signed in and on the course's list."""
     identity = identity_of(request)
     if identity is None:
         raise NotAuthenticated("Nobody is signed in.")
@@ -128,18 +126,12 @@ async def member(request: Request) -> Identity:
 
 
 async def guest(request: Request) -> Identity | None:
-    """Admit members, and people who are not signed in.
-
-    Raises: NotEnrolled.
-    """
+    """Admit members, and people who are not signed in."""
     return None if identity_of(request) is None else await member(request)
 
 
 async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit the user named in the path, and instructors (compatibility-0.3.16.md 2.2).
-
-    Raises: Forbidden.
-    """
+    """Admit the user named in the path, and instructors (compatibility-0.3.16.md 2.2)."""
     named = unicodedata.normalize("NFC", request.path_params["user"])
     if not may_open_work(identity.username, identity.role, named):
         raise Forbidden("Cannot access another user's resources")
@@ -147,30 +139,21 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
 
 
 async def oneself(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit the user named in the path, and nobody else.
-
-    Raises: Forbidden.
-    """
+    """Admit the user named in the path, and nobody else."""
     if identity.username != unicodedata.normalize("NFC", request.path_params["user"]):
         raise Forbidden("Cannot access another user's resources")
     return identity
 
 
 async def marker(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit instructors, and markers to the assignments that are open for marking.
-
-    Raises: Forbidden.
-    """
+    """Admit instructors, and markers to the assignments that are open for marking."""
     await check_marker(request, identity.role, part(request, LoadedSettings).course_dir)
     enter_marking(request, identity.username, identity.role)
     return identity
 
 
 async def instructor(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit instructors (compatibility-0.3.16.md 2.2).
-
-    Raises: Forbidden.
-    """
+    """Admit instructors (compatibility-0.3.16.md 2.2)."""
     if identity.role is not Role.INSTRUCTOR:
         raise Forbidden("Instructor access required")
     enter_marking(request, identity.username, identity.role)
@@ -178,20 +161,14 @@ async def instructor(request: Request, identity: Annotated[Identity, Depends(mem
 
 
 async def helper(identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit instructors and markers, whatever is open for marking.
-
-    Raises: Forbidden.
-    """
+    """Admit instructors and markers, whatever is open for marking."""
     if identity.role not in HELPERS:
         raise Forbidden("Marker access required")
     return identity
 
 
 async def visitor(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit whom :func:`owner` admits, and the helper who took the owner's request for help.
-
-    Raises: Forbidden.
-    """
+    """Admit whom :func:`owner` admits, and the helper who took the owner's request for help."""
     named, item = request.path_params["user"], request.path_params["a"]
     desk = part(request, HelpDesk)
     if identity.role is Role.MARKER and desk.took(identity.username, nfc(named), nfc(item)):
@@ -200,10 +177,7 @@ async def visitor(request: Request, identity: Annotated[Identity, Depends(member
 
 
 async def metrics_reader(request: Request) -> Identity | None:
-    """Admit a metrics token, which is valid for nothing else, and instructors.
-
-    Raises: NotAuthenticated, NotEnrolled, Forbidden.
-    """
+    """Admit a metrics token, which is valid for nothing else, and instructors."""
     if part(request, Authenticator).reads_metrics(request.scope["headers"]):
         return None
     return await instructor(request, await member(request))

@@ -1,4 +1,7 @@
-"""The session proxy's own responses, sent without a request to any session's server."""
+"""The session proxy's own responses, sent without a request to any session's server.
+
+What checks or redirects raises the response: :class:`ProxyReply`.
+"""
 
 from __future__ import annotations
 
@@ -72,10 +75,7 @@ def navigates(scope: Scope) -> bool:
 
 
 def show_code(scope: Scope, context: RequestContext) -> None:
-    """Open a lecture with its code visible (B62); marimo hides it unless the query asks for it.
-
-    Raises: :class:`ProxyReply`, when it does not.
-    """
+    """Open a lecture with its code visible (B62); marimo hides it unless the query asks for it."""
     query = scope["query_string"].decode("latin-1")
     if "show-code" not in query:
         wanted = f"?show-code=true&{query}".rstrip("&")
@@ -99,10 +99,7 @@ def query_of(scope: Scope) -> str:
 
 
 def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
-    """Refuse tabs and other sites' WebSockets on a capability path.
-
-    Raises: :class:`ProxyReply`.
-    """
+    """Refuse tabs and other sites' WebSockets on a capability path."""
     if scope["type"] == "websocket":
         origins = {value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"}
         if not origins <= {"null", *context.own_origins}:
@@ -120,8 +117,6 @@ def check_browser(scope: Scope) -> None:
 
     Otherwise a page in an opaque origin could act with the cookie that the browser adds (tried:
     frames, forms and fetches of a hostile notebook).
-
-    Raises: :class:`ProxyReply`.
     """
     headers = scope["headers"]
     if not browser_marks(headers):
