@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Annotated
 
@@ -34,12 +33,6 @@ from mograder.web.hub.core.responses import NotEnrolled, answer_problem
 from mograder.web.marking.access import check_marker, enter_marking
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import Access
-
-RESTRICTED_PAGE = files("mograder.web.hub").joinpath("static/restricted.html").read_bytes()
-"""The page for a signed-in person who is not on the roster, sent with status 403.
-
-See compatibility-0.3.16.md 2.1.
-"""
 
 HELPERS = frozenset({Role.INSTRUCTOR, Role.MARKER})
 """The roles of the people who help a class at work."""

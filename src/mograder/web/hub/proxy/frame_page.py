@@ -59,6 +59,10 @@ class FramePages:
         origin = self.url.origin(label_of(capability)) if self.url else ""
         return f"{origin}{context.prefix}/s/{cap}/"
 
+    def restricted(self, context: RequestContext) -> str:
+        """Return the page for a person who is not on the course's list (B38, B39)."""
+        return self.pages.render("restricted.html", context.prefix, course=self.course, viewer=None)
+
     def render(
         self,
         session: LiveSession,

@@ -21,7 +21,7 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
-from mograder.web.hub.core.access import RESTRICTED_PAGE, identify, login_headers
+from mograder.web.hub.core.access import identify, login_headers
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.metrics import ProxyCounters
@@ -150,7 +150,7 @@ class SessionProxy:
         if identity is None:
             raise nobody(scope, context)
         if not self._admits(identity):
-            raise ProxyReply(403, RESTRICTED_PAGE.decode(), [_HTML])
+            raise ProxyReply(403, self._frames.restricted(context), [_HTML])
         if not self._may_enter(identity.username, identity.role, path.key):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise ProxyReply(403, "403 Forbidden")
