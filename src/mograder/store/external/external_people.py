@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Column, Engine, Index, Table, UniqueConstraint, delete, insert, select
 
-from mograder.core.clock import Clock, SystemClock
+from mograder.core.clock import Clock
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
 from mograder.store.database.row_tables import HASH, Name, UtcDateTime, table_of, values_of
@@ -20,7 +20,6 @@ from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
 
 _NAME_LENGTH = 200
-_PURGE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +128,25 @@ class ExternalPeople:
 
 
 class UsedStates:
-    """Values that count once: states, ids of tokens, handles. Of two processes one wins.
+    """Values that count once: states, ids of tokens, handles. Of two processes one wins."""
 
-    Mutable state: ``_purged``, when this process last removed rows that ended.
-    """
-
-    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
-        self._clock = clock or SystemClock()
-        self._purged: datetime | None = None
+        self._clock = clock
 
     def use(self, value: str, until: datetime) -> bool:
         """Use a value up; return False if it was used before. It is remembered ``until`` then.
 
         Only the value's hash is stored.
         """
-        row = insert(used_states).values(hash=_hash(value), until=until)
+        digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
         try:
             with writing(self._engine) as connection:
-                connection.execute(row)
+                ended = used_states.c.until <= self._clock.now()
+                connection.execute(delete(used_states).where(ended))
+                connection.execute(insert(used_states), {"hash": digest, "until": until})
         except Conflict:
             return False
-        now = self._clock.now()
-        if self._purged is None or now - self._purged > _PURGE:
-            self._purged = now
-            with writing(self._engine) as connection:
-                connection.execute(delete(used_states).where(used_states.c.until <= now))
         return True
 
 
@@ -192,7 +184,3 @@ class ProviderLogins:
             wanted = wanted.where(c.sid.in_((sid, "")) if subject else c.sid == sid)
         with reading(self._engine) as connection:
             return tuple(connection.execute(wanted).scalars())
-
-
-def _hash(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
