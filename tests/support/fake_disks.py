@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,19 +16,25 @@ class Unplugged(OSError):
     """The disk is gone."""
 
 
-class _LimitedDisk(Disk):
-    """Works for a number of calls, then fails for good."""
+class FailingDisk(Disk):
+    """Works for a number of calls, then fails for good: it is unplugged, or full."""
 
-    def __init__(self, calls: int) -> None:
-        self.left = calls
-
-    def _failure(self) -> OSError:
-        raise NotImplementedError
+    def __init__(self, calls: int, *, full: bool = False) -> None:
+        self._left = calls
+        self._error = OSError(errno.ENOSPC, "full") if full else Unplugged(errno.EIO, "unplugged")
 
     def _use(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise self._failure()
+        self._left -= 1
+        if self._left < 0:
+            raise self._error
+
+    def fsync(self, fd: int) -> None:
+        self._use()
+        super().fsync(fd)
+
+    def rename(self, source: Place, target: Place) -> None:
+        self._use()
+        super().rename(source, target)
 
     def place(self, source: Place, target: Place) -> None:
         self._use()
@@ -44,31 +49,6 @@ class _LimitedDisk(Disk):
         super().exchange(one, other)
 
 
-class FailingDisk(_LimitedDisk):
-    """One that is unplugged."""
-
-    def _failure(self) -> OSError:
-        return Unplugged(errno.EIO, "unplugged")
-
-    def fsync(self, fd: int) -> None:
-        self._use()
-        super().fsync(fd)
-
-    def rename(self, source: Place, target: Place) -> None:
-        self._use()
-        super().rename(source, target)
-
-
-class FullDisk(_LimitedDisk):
-    """One that has no space left."""
-
-    def _failure(self) -> OSError:
-        return OSError(errno.ENOSPC, "no space left")
-
-    def fsync(self, fd: int) -> None:
-        self._use()
-
-
 class OldDisk(Disk):
     """A file system without ``renameat2`` and without files that have no name."""
 
@@ -80,44 +60,6 @@ class OldDisk(Disk):
 
     def exchange(self, one: Place, other: Place) -> None:
         raise OSError(errno.EINVAL, "not here")
-
-
-class WatchedDisk(Disk):
-    """Keeps a copy of a tree as it was before and after every call: what a crash would leave."""
-
-    def __init__(self, root: Path, album: Path, disk: Disk) -> None:
-        self._root = root
-        self._album = album
-        self._disk = disk
-        self.pictures: list[Path] = []
-
-    def _picture(self) -> None:
-        target = self._album / str(len(self.pictures))
-        shutil.copytree(self._root, target, symlinks=True)
-        self.pictures.append(target)
-
-    def fsync(self, fd: int) -> None:
-        self._picture()
-
-    def rename(self, source: Place, target: Place) -> None:
-        self._picture()
-        self._disk.rename(source, target)
-        self._picture()
-
-    def place(self, source: Place, target: Place) -> None:
-        self._picture()
-        self._disk.place(source, target)
-        self._picture()
-
-    def name(self, fd: int, target: Place) -> None:
-        self._picture()
-        self._disk.name(fd, target)
-        self._picture()
-
-    def exchange(self, one: Place, other: Place) -> None:
-        self._picture()
-        self._disk.exchange(one, other)
-        self._picture()
 
 
 class ShareDisk(OldDisk):

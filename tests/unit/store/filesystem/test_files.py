@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import threading
@@ -16,13 +15,6 @@ from mograder.store.filesystem.files import atomic_write, exchange_or_rename, re
 from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged
 
 DISKS = pytest.mark.parametrize("disk", [Disk(), OldDisk()], ids=["exchange", "two-renames"])
-
-
-class FullDisk(Disk):
-    """A disk without space."""
-
-    def fsync(self, fd: int) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
 
 
 def test_a_write_replaces_the_file_and_sets_its_mode(tmp_path: Path) -> None:
@@ -47,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_or_the_new_and_no_litter(
 
 def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(Busy, match="disk is full"):
-        atomic_write(tmp_path / "file", b"new", disk=FullDisk())
+        atomic_write(tmp_path / "file", b"new", disk=FailingDisk(0, full=True))
 
 
 def test_readers_of_a_file_see_one_of_its_versions_whole(tmp_path: Path) -> None:

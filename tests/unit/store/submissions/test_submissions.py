@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from mograder.core.errors import NotFound
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions.submissions import Submissions, Terms
 from tests.support.course import REPOSITORY
-from tests.support.fake_disks import FailingDisk, OldDisk, Unplugged, WatchedDisk
+from tests.support.fake_disks import OldDisk
 from tests.support.threads import at_once
 
 ALICE, BOB = Username.parse("alice"), Username.parse("bob")
@@ -97,28 +96,6 @@ def test_b158_many_threads_share_the_wait_and_each_gets_its_own(tmp_path: Path) 
         assert [each.sequence for each in person.submissions] == list(range(1, 7)), user
 
 
-@pytest.mark.parametrize("calls", range(6))
-def test_a_crash_at_any_moment_leaves_what_was_acknowledged(tmp_path: Path, calls: int) -> None:
-    root = tmp_path / "course"
-    _open(root).add(ALICE, A1, b"old", NOW)
-    failing = FailingDisk(calls)
-    disk = WatchedDisk(root, tmp_path / "album", failing)
-    again = Submissions(root / "submitted", records=root / "records", disk=disk)
-    with contextlib.suppress(Unplugged):
-        again.add(ALICE, A1, b"new", NOW)
-    for picture in [*disk.pictures, root]:
-        found = _open(picture)
-        place = picture / "submitted" / "A1"
-        assert (place / "alice_20260310T200800.py").read_bytes() == b"old"
-        counting = found.counting(ALICE, A1)
-        assert counting is not None
-        assert (place / counting.filename).read_bytes() in (b"old", b"new")
-        assert (place / "alice.py").read_bytes() == (place / counting.filename).read_bytes()
-        kept = found.add(ALICE, A1, b"newer", NOW + timedelta(seconds=9), ONCE)
-        assert kept.counts
-        assert (place / "alice.py").read_bytes() == b"newer"
-
-
 def test_without_its_link_the_newest_counts_and_the_link_comes_back(tmp_path: Path) -> None:
     _open(tmp_path).add(ALICE, A1, b"one", NOW)
     _open(tmp_path).add(ALICE, A1, b"two", NOW)
@@ -133,25 +110,6 @@ def test_without_its_link_the_newest_counts_and_the_link_comes_back(tmp_path: Pa
         assert counting.filename == "alice_20260310T200800-1.py"
         assert submissions.add(ALICE, A1, b"two", NOW, ONCE).repeated
         assert link.read_bytes() == b"two"
-
-
-def test_what_another_process_writes_is_noticed(tmp_path: Path) -> None:
-    here, there = _open(tmp_path), _open(tmp_path)
-    here.add(ALICE, A1, b"one", NOW)
-    assert there.counting(ALICE, A1) is not None
-    there.add(ALICE, A1, b"two", NOW)
-    counting = here.counting(ALICE, A1)
-    assert counting is not None
-    assert counting.sequence == 2
-    assert here.add(ALICE, A1, b"two", NOW, ONCE).repeated
-
-
-def test_numbers_only_grow_whatever_is_removed(tmp_path: Path) -> None:
-    submissions = _open(tmp_path)
-    first = submissions.add(ALICE, A1, b"one", NOW)
-    submissions.add(ALICE, A1, b"two", NOW)
-    first.path.unlink()
-    assert _open(tmp_path).add(ALICE, A1, b"three", NOW).submission.sequence == 3
 
 
 def test_without_its_records_a_directory_still_tells(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.assignment_app import Course, course
-from tests.support.fake_disks import FullDisk
+from tests.support.fake_disks import FailingDisk
 
 __all__ = ["course"]
 
@@ -352,7 +352,7 @@ async def test_a_receipt_is_genuine_only_as_it_was_given(course: Course) -> None
 
 async def test_a_disk_that_is_full_is_told_and_nothing_is_lost(course: Course) -> None:
     await course.submit("alice", b"old")
-    course.disk = FullDisk(0)
+    course.disk = FailingDisk(0, full=True)
     course.restart()
     answer = await course.submit("alice", b"new")
     assert answer.status_code == 503
