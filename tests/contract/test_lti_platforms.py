@@ -6,15 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import Engine, select
+import pytest
+from sqlalchemy import Engine, select, update
 
 from mograder.auth.jose import KeySet, verify
+from mograder.core.errors import InvalidInput
 from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.database.database import reading
-from mograder.store.external.external_tables import has_platforms, lti_keys
-from mograder.store.external.lti_platforms import LONGEST_USE, Keys, Link, Links, Platforms
+from mograder.store.external.external_tables import has_platforms, lti_keys, lti_registrations
+from mograder.store.external.lti_platforms import (
+    LONGEST_USE,
+    REGISTRATION_LIFE,
+    UNREGISTERED,
+    Keys,
+    Link,
+    Links,
+    Platforms,
+    Registrations,
+)
 from tests.support.hub_app import SECRET
 from tests.support.lti_tokens import NOW, OTHER, PLATFORM
+from tests.support.threads import at_once
 
 LINK = Link(
     issuer=PLATFORM.issuer,
@@ -28,6 +40,7 @@ LINK = Link(
     lineitems="https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1",
     seen_at=NOW,
 )
+INVITED = PLATFORM.model_copy(update={"client_id": UNREGISTERED, "roster": "allow"})
 
 
 def test_platforms_of_the_settings_come_before_registered_ones(engine: Engine) -> None:
@@ -132,3 +145,39 @@ def test_a_changed_secret_of_the_hub_makes_a_new_key(engine: Engine) -> None:
     changed = Keys(engine, "another secret of this hub")
     assert changed.current(NOW).kid != first.kid
     assert [each["kid"] for each in changed.public_set(NOW)["keys"]] == [changed.current(NOW).kid]
+
+
+def test_an_address_keeps_its_platforms_settings_and_works_once(
+    engine: Engine,
+) -> None:
+    registrations = Registrations(engine)
+    assert registrations.add("hash", INVITED, NOW) == NOW + REGISTRATION_LIFE
+    assert registrations.find("hash", NOW) == INVITED
+    assert registrations.use("hash", NOW) == INVITED
+    assert registrations.use("hash", NOW) is None
+    assert registrations.find("hash", NOW) is None
+
+
+def test_a_new_address_removes_the_expired_ones(engine: Engine) -> None:
+    registrations = Registrations(engine)
+    end = registrations.add("old", INVITED, NOW)
+    registrations.add("new", INVITED, end)
+    assert registrations.find("old", NOW) is None
+    assert registrations.find("new", end) == INVITED
+
+
+def test_of_two_at_once_one_gets_the_address(engine: Engine) -> None:
+    registrations = Registrations(engine)
+    registrations.add("hash", INVITED, NOW)
+    found = at_once(2, lambda _: registrations.use("hash", NOW))
+    assert sorted(each is None for each in found) == [False, True]
+
+
+def test_settings_of_a_newer_mograder_are_refused_with_the_remedy(engine: Engine) -> None:
+    registrations = Registrations(engine)
+    registrations.add("hash", INVITED, NOW)
+    with engine.begin() as connection:
+        connection.execute(update(lti_registrations).values(settings='{"new": 1}'))
+    with pytest.raises(InvalidInput, match="cannot be read") as refused:
+        registrations.find("hash", NOW)
+    assert "hub lti register" in refused.value.hint

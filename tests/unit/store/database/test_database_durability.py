@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from mograder.store.database.database import open_engine, reading, upgrade, writing
+from mograder.store.database.database import open_engine, upgrade, writing
 from mograder.store.hub.hub_state import HubState
 from tests.support.course import REPOSITORY
 
@@ -65,11 +65,6 @@ def test_a_killed_hub_loses_nothing_that_is_fleeting(engine: Engine, url: str) -
     assert done.returncode == -signal.SIGKILL
     (row,) = HubState(engine).sessions()
     assert (row.session_id, row.state, row.socket) == ("one", "running", "s")
-
-
-def test_who_reads_does_not_wait_for_who_writes(engine: Engine) -> None:
-    with writing(engine), reading(engine) as connection:
-        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
 def test_writers_take_turns(engine: Engine) -> None:
