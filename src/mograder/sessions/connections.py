@@ -84,7 +84,7 @@ async def answers(endpoint: Endpoint, base_url: str, *, via: Connections = _LOCA
     limits the time.
     """
     async with (
-        _client(via, endpoint, None) as client,
+        client_of(via, endpoint, None) as client,
         client.get(f"http://session{base_url}/health", allow_redirects=False) as response,
     ):
         return response.status == 200
@@ -104,7 +104,7 @@ async def connections(
     url = f"http://session{base_url}/api/status/connections"
     try:
         async with (
-            _client(via, endpoint, seconds) as client,
+            client_of(via, endpoint, seconds) as client,
             client.get(url, allow_redirects=False) as response,
         ):
             if response.status != 200:
@@ -114,7 +114,8 @@ async def connections(
         return None
 
 
-def _client(via: Connections, endpoint: Endpoint, seconds: float | None) -> aiohttp.ClientSession:
+def client_of(via: Connections, endpoint: Endpoint, seconds: float | None) -> aiohttp.ClientSession:
+    """Return a client of a session's server, with ``seconds`` for a request."""
     return aiohttp.ClientSession(
         connector=via.connector(endpoint),
         timeout=aiohttp.ClientTimeout(total=seconds),
@@ -125,7 +126,7 @@ def _client(via: Connections, endpoint: Endpoint, seconds: float | None) -> aioh
 
 
 _SECONDS = 10.0
-_PAGE_BYTES, _EXPORT_BYTES = 4 << 20, 16 << 20
+PAGE_BYTES, _EXPORT_BYTES = 4 << 20, 16 << 20
 _TOKEN = re.compile(rb'"serverToken":\s*"([A-Za-z0-9_.+/=-]{0,200})"')
 _SHARED = re.compile(rb'"rtc_v2":\s*true')
 _EXPORT = {"download": False, "files": [], "includeCode": False}
@@ -140,7 +141,7 @@ async def share_editing(endpoint: Endpoint, base_url: str, via: Connections) -> 
     False for a marimo that does not know the setting, or does not answer.
     """
     try:
-        async with _client(via, endpoint, _SECONDS) as client:
+        async with client_of(via, endpoint, _SECONDS) as client:
             return await _share(client, f"http://session{base_url}")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         _log.info("a session could not be shared: %r", error)
@@ -153,7 +154,7 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
     b"" where the server gives none, or a page of more than 16 MiB.
     """
     try:
-        async with _client(via, endpoint, _SECONDS) as client:
+        async with client_of(via, endpoint, _SECONDS) as client:
             return await _export(client, f"http://session{base_url}")
     except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
         _log.info("the outputs of a session could not be read: %r", error)
@@ -162,14 +163,15 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
 
 async def _export(client: aiohttp.ClientSession, base: str) -> bytes:
     async with client.get(f"{base}/api/sessions", allow_redirects=False) as answer:
-        ids = _IDS.validate_json(await _whole(answer, _PAGE_BYTES))
-    headers = {"Marimo-Session-Id": next(iter(ids), ""), **_token_in(await _page(client, base))}
+        ids = _IDS.validate_json(await _whole(answer, PAGE_BYTES))
+    headers = {"Marimo-Session-Id": next(iter(ids), ""), **token_in(await _page(client, base))}
     url = f"{base}/api/export/html"
     async with client.post(url, json=_EXPORT, headers=headers, allow_redirects=False) as answer:
         return await _whole(answer, _EXPORT_BYTES) if answer.status == 200 else b""
 
 
-def _token_in(page: bytes) -> dict[str, str]:
+def token_in(page: bytes) -> dict[str, str]:
+    """Return the header of requests that belong to a page of marimo's."""
     token = _TOKEN.search(page)
     return {"Marimo-Server-Token": token[1].decode() if token else ""}
 
@@ -178,7 +180,7 @@ async def _share(client: aiohttp.ClientSession, base: str) -> bool:
     page = await _page(client, base)
     if _SHARED.search(page):
         return True
-    headers, url = _token_in(page), f"{base}/api/kernel/save_user_config"
+    headers, url = token_in(page), f"{base}/api/kernel/save_user_config"
     async with client.post(url, json=_CHANGE, headers=headers, allow_redirects=False) as answer:
         if answer.status != 200:
             _log.info("a session refused to be shared: %d", answer.status)
@@ -189,16 +191,17 @@ async def _share(client: aiohttp.ClientSession, base: str) -> bool:
 async def _page(client: aiohttp.ClientSession, base: str) -> bytes:
     """Return the session's page, at most 4 MiB of it."""
     async with client.get(f"{base}/", allow_redirects=False) as answer:
-        return await _beginning(answer, _PAGE_BYTES)
+        return await beginning(answer, PAGE_BYTES)
 
 
 async def _whole(answer: aiohttp.ClientResponse, most: int) -> bytes:
     """Return a body, b"" for one of more bytes."""
-    body = await _beginning(answer, most + 1)
+    body = await beginning(answer, most + 1)
     return body if len(body) <= most else b""
 
 
-async def _beginning(answer: aiohttp.ClientResponse, most: int) -> bytes:
+async def beginning(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """Return at most so many bytes of a body."""
     body = bytearray()
     async for chunk in answer.content.iter_chunked(1 << 16):
         body += chunk

@@ -31,7 +31,7 @@ from mograder.core.tasks.background_tasks import completed, to_its_end
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import Kind, Obstacle
-from mograder.sessions.connections import Connections
+from mograder.sessions.connections import PAGE_BYTES, Connections, beginning, client_of, token_in
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.rehearsal_outcome import (
@@ -46,12 +46,10 @@ from mograder.sessions.session import LiveSession, SessionKey, ended
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.published_release import Release
 
-_MOST_PAGE = 32 << 20
 _MOST_MESSAGE = 32 << 20
 """Bytes; marimo cuts an output at 8 MB."""
 
 _CLOSE_SECONDS = 0.5
-_TOKEN = re.compile(rb'"serverToken":\s*"([^"\\]{0,200})"')
 _OPERATION = re.compile(r'\{"op":\s?"([a-z-]{1,40})"')
 _OUTPUT = re.compile(r'"output":\s?\{')
 _ERROR = "application/vnd.marimo+error"
@@ -104,16 +102,10 @@ class CellRun:
         if self._socket is not None:
             await self._socket.close()
 
-    async def _load(self) -> str:
+    async def _load(self) -> dict[str, str]:
         async with self._http.get(f"{self._url}/", allow_redirects=False) as answer:
             _expect(answer, "its page")
-            page = bytearray()
-            async for chunk in answer.content.iter_chunked(1 << 16):
-                page += chunk
-                if len(page) > _MOST_PAGE:
-                    raise RemoteFailed("The notebook's server sends a page without end.")
-        found = _TOKEN.search(page)
-        return found[1].decode("latin-1") if found else ""
+            return token_in(await beginning(answer, PAGE_BYTES))
 
     async def _connect(self) -> None:
         url = f"{self._url}/ws?session_id={self._session}"
@@ -121,8 +113,8 @@ class CellRun:
         self._socket = await self._http.ws_connect(url, max_msg_size=_MOST_MESSAGE, timeout=timeout)
         self._reader = asyncio.create_task(self._read(self._socket))
 
-    async def _instantiate(self, token: str) -> None:
-        headers = {"Marimo-Session-Id": self._session, "Marimo-Server-Token": token}
+    async def _instantiate(self, token: dict[str, str]) -> None:
+        headers = {"Marimo-Session-Id": self._session, **token}
         body = {"objectIds": [], "values": [], "autoRun": True}
         url = f"{self._url}/api/kernel/instantiate"
         async with self._http.post(url, json=body, headers=headers) as answer:
@@ -163,11 +155,7 @@ async def opened(
     via: Connections, endpoint: Endpoint, base_url: str, now: Callable[[], float]
 ) -> AsyncIterator[CellRun]:
     """Yield a page of a session that is not loaded yet; it is closed at the end of the block."""
-    async with aiohttp.ClientSession(
-        connector=via.connector(endpoint),
-        timeout=aiohttp.ClientTimeout(total=None),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    ) as http:
+    async with client_of(via, endpoint, None) as http:
         page = CellRun(http, base_url, now)
         try:
             yield page

@@ -73,17 +73,12 @@ async def test_a_server_that_refuses_or_leaves_is_a_failure(tmp_path: Path) -> N
                 await page.run_all()
 
 
-async def test_pages_and_messages_without_end_are_not_read(
+async def test_messages_without_end_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal, "_MOST_PAGE", 1000)
     monkeypatch.setattr(rehearsal, "_MOST_MESSAGE", 1000)
     async with fake_marimo(tmp_path) as fake:
         fake.extra = ({"op": "cell-op", "data": "x" * 2000},)
         async with page_of(fake) as page:
             with pytest.raises(RemoteFailed, match="closed the connection"):
-                await page.run_all()
-        fake.page = "x" * 2000
-        async with page_of(fake) as page:
-            with pytest.raises(RemoteFailed, match="a page without end"):
                 await page.run_all()
