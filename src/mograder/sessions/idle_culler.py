@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
@@ -117,14 +116,6 @@ _Rule = Callable[[Sequence[LiveSession], datetime], Sequence[LiveSession]]
 """Returns the sessions that may be ended at a time."""
 
 
-class CullableSessions(Protocol):
-    """The part of the session manager that the culler uses."""
-
-    def all(self) -> list[LiveSession]: ...
-
-    async def end(self, live: LiveSession, reason: EndReason) -> None: ...
-
-
 class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
 
@@ -135,13 +126,15 @@ class IdleCuller:
 
     def __init__(
         self,
-        sessions: CullableSessions,
+        sessions: Callable[[], list[LiveSession]],
+        end: Callable[[LiveSession, EndReason], Awaitable[None]],
         queue: AdmissionQueue,
         clock: Clock,
         census: Census,
         ttl: float,
     ) -> None:
         self._sessions = sessions
+        self._end_session = end
         self._queue = queue
         self._clock = clock
         self._census = census
@@ -175,9 +168,9 @@ class IdleCuller:
             self._queue.pump()
 
     def _take_stock(self) -> None:
-        for live in self._sessions.all():
+        for live in self._sessions():
             rest(live.usage, self._clock.steady())
-        attend(self._sessions.all(), self._clock.now())
+        attend(self._sessions(), self._clock.now())
 
     async def _cull(self) -> None:
         rule = partial(idle, ttl=self._ttl)
@@ -209,7 +202,7 @@ class IdleCuller:
         return rule(self._reached(), self._clock.now())
 
     def _reached(self) -> Sequence[LiveSession]:
-        return [live for live in self._sessions.all() if self.reached(live)]
+        return [live for live in self._sessions() if self.reached(live)]
 
     async def _end_all(
         self,
@@ -229,7 +222,7 @@ class IdleCuller:
                 return
             _log.info("ending %s of %s for %s: %s", key.mode, key.item, key.user, reason)
             try:
-                await self._sessions.end(live, reason)
+                await self._end_session(live, reason)
             except MograderError as error:
                 _log.warning("session %s was not ended completely: %s", live.id, error)
 

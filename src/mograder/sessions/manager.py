@@ -105,7 +105,7 @@ class SessionManager:
             lambda: queue.reconsider(self.all(), self._expected), RECONSIDER_SECONDS
         )
         self.pages_first = queue.pages_first
-        self.culler = IdleCuller(self, queue, clock, census, limits.ttl)
+        self.culler = IdleCuller(self.all, self.end, queue, clock, census, limits.ttl)
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_id: dict[str, LiveSession] = {}
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
