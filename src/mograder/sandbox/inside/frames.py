@@ -64,17 +64,6 @@ def pack(head: list[Any], buffers: Sequence[bytes | bytearray] = ()) -> bytes:
     return b"".join((_FIXED.pack(rest, len(text), len(lengths)), table, text, *buffers))
 
 
-def unpack(data: bytes | bytearray) -> Frame:
-    """Return the frame that ``data`` holds, all of it; ``FrameError`` if it is none."""
-    if len(data) < _FIXED.size:
-        raise FrameError("half a frame")
-    rest, head, count = _FIXED.unpack_from(data)
-    _check_lengths(rest, head, count)
-    if len(data) != _FIXED.size + rest:
-        raise FrameError("half a frame, or bytes after it")
-    return _split(memoryview(data)[_FIXED.size :], head, count)
-
-
 def _check_lengths(rest: int, head: int, count: int) -> None:
     if rest > rules.FRAME_BYTES:
         raise FrameError(f"a frame of {rest} bytes, more than {rules.FRAME_BYTES}")

@@ -31,6 +31,7 @@ from tests.unit.sandbox.inside.codec import (
     answer_server,
     frames,
     packed,
+    read_frame,
     unpacked,
     value_decoder,
     value_encoder,
@@ -110,7 +111,7 @@ def _facts(value: object) -> Any:
 
 def refilled(data: bytes) -> None:
     """Do at the judge's end what a frame with changes tells."""
-    frame = frames.unpack(data)
+    frame = read_frame(data)
     if len(frame.head) != 1:
         raise Undecodable("not one tree")
     links, _ = end_of_links()

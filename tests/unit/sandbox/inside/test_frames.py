@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tests.unit.sandbox.inside.codec import FrameError, frames, rules
+from tests.unit.sandbox.inside.codec import FrameError, frames, read_frame, rules
 
 _TREES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(st.characters(codec="utf-8"))),
@@ -34,7 +34,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @given(st.lists(_TREES), st.lists(st.binary()))
 def test_a_frame_is_read_as_it_was_written(head: list[Any], buffers: list[bytes]) -> None:
-    frame = frames.unpack(frames.pack(head, buffers))
+    frame = read_frame(frames.pack(head, buffers))
     assert frame.head == head
     assert frame.buffers == buffers
 
@@ -42,7 +42,7 @@ def test_a_frame_is_read_as_it_was_written(head: list[Any], buffers: list[bytes]
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_frame_give_our_error(data: bytes) -> None:
     with pytest.raises(FrameError):
-        frames.unpack(data)
+        read_frame(data)
 
 
 def test_frames_go_through_a_pipe_in_both_directions(pipe: tuple[int, int]) -> None:
@@ -208,20 +208,20 @@ def test_the_budget_of_a_submission_can_be_reached_and_not_exceeded(
 
 def test_a_frame_of_exactly_the_largest_size_is_packed_and_unpacked() -> None:
     most = rules.FRAME_BYTES - 4 - len(b'["x"]')
-    assert len(frames.unpack(frames.pack(["x"], [bytes(most)])).buffers[0]) == most
+    assert len(read_frame(frames.pack(["x"], [bytes(most)])).buffers[0]) == most
     with pytest.raises(FrameError):
         frames.pack(["x"], [bytes(most + 1)])
 
 
 def test_the_number_of_buffers_can_be_reached_and_not_exceeded() -> None:
-    assert len(frames.unpack(frames.pack([], [b""] * rules.BUFFERS)).buffers) == rules.BUFFERS
+    assert len(read_frame(frames.pack([], [b""] * rules.BUFFERS)).buffers) == rules.BUFFERS
     with pytest.raises(FrameError):
         frames.pack([], [b""] * (rules.BUFFERS + 1))
 
 
 def test_the_items_of_a_head_can_be_reached_and_not_exceeded() -> None:
     head = [0] * rules.HEAD_ITEMS
-    assert len(frames.unpack(frames.pack(head)).head) == rules.HEAD_ITEMS
+    assert len(read_frame(frames.pack(head)).head) == rules.HEAD_ITEMS
     with pytest.raises(FrameError, match="items"):
         frames.pack([*head, 0])
 
@@ -267,15 +267,9 @@ _HOSTILE: dict[str, bytes | Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", list(_HOSTILE))
-def test_a_hostile_frame_gives_our_error_from_bytes_and_from_a_pipe(
-    pipe: tuple[int, int], name: str
-) -> None:
+def test_a_hostile_frame_gives_our_error(pipe: tuple[int, int], name: str) -> None:
     found = _HOSTILE[name]
     data = found() if callable(found) else found
-    with pytest.raises(FrameError):
-        frames.unpack(data)
-    if name == "less announced than sent":
-        return  # in a pipe, the next frame begins there
     thread = threading.Thread(target=_send, args=(pipe[1], data))
     thread.start()
     with pytest.raises(FrameError):
