@@ -97,7 +97,9 @@ class SessionManager:
         self.after_end: Callable[[SessionKey], None] = lambda _: None
         self._is_dead = is_dead
         self._starter = Starter(launcher, rows, probe, limits.start_timeout, self._give_up)
-        self._matching = Reconciler(self, launcher, self._starter, is_dead)
+        self._matching = Reconciler(
+            self.all, self.ending, self.note_exit, launcher, self._starter, is_dead
+        )
         self.history = History(rows, clock)
         self._ledger = MemoryLedger(clock)
         self.admission = queue = AdmissionQueue(limits, self._ledger, self.tally, clock)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 
@@ -188,30 +188,20 @@ _AT_ONCE = 8
 """How many sessions of one machine are stopped at the same time."""
 
 
-class KnownSessions(Protocol):
-    """The part of the session manager that is matched with the launcher."""
-
-    def all(self) -> list[LiveSession]: ...
-
-    def ending(self) -> Set[str]:
-        """Return the ids of the sessions that are being ended."""
-        ...
-
-    async def note_exit(self, gone: Ended, reason: EndReason | None = None) -> None:
-        """Record the end of a session."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Reconciler:
     """Matches both sides.
 
-    ``is_dead`` returns whether a server certainly accepts no more connections.
+    ``sessions`` returns those that are known here, ``ending`` the ids of those that are being
+    ended; ``note_exit`` records the end of one. ``is_dead`` returns whether a server certainly
+    accepts no more connections.
 
     Mutable state: ``_unknown``, the ids that are yet to be stopped, by machine.
     """
 
-    sessions: KnownSessions
+    sessions: Callable[[], list[LiveSession]]
+    ending: Callable[[], Set[str]]
+    note_exit: Callable[[Ended, EndReason], Awaitable[None]]
     launcher: Launcher
     starter: Starter
     is_dead: Callable[[Endpoint], bool]
@@ -248,12 +238,12 @@ class Reconciler:
                 _log.warning("%s", error)
             await self._note_dead()
             await asyncio.sleep(_RETRY_SECONDS)
-        nodes = {live.id: live.endpoint.node for live in self.sessions.all()}
+        nodes = {live.id: live.endpoint.node for live in self.sessions()}
         nodes.update(self.starter.launched())
         for session_id in known - running.keys():
             gone = lost(session_id, nodes.get(session_id, ""))
-            await self.sessions.note_exit(gone, EndReason.LOST)
-        unknown = running.keys() - {*self._ids(), *self.starter.ids(), *self.sessions.ending()}
+            await self.note_exit(gone, EndReason.LOST)
+        unknown = running.keys() - {*self._ids(), *self.starter.ids(), *self.ending()}
         self._stop({each: running[each] for each in unknown}, stops)
         _log.info("connected: %d sessions run", len(running))
 
@@ -283,12 +273,12 @@ class Reconciler:
 
     async def _note_dead(self) -> None:
         """Record sessions whose server is dead as lost, while the launcher is unreachable."""
-        for live in self.sessions.all():
+        for live in self.sessions():
             if self.is_dead(live.endpoint):
-                await self.sessions.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
+                await self.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
 
     def _ids(self) -> set[str]:
-        return {live.id for live in self.sessions.all()}
+        return {live.id for live in self.sessions()}
 
 
 def lost(session_id: str, node: str) -> Ended:
