@@ -440,7 +440,7 @@ class NodeMachines:
         moment. So no node can make the others look fuller, whatever it says of its sessions.
         """
         loads = self._registry.changed()
-        used, runs = sum(each.used for each in loads), sum(each.runs for each in loads)
+        used, runs = sum(each.status.used for each in loads), sum(each.runs for each in loads)
         known, self._uses = tuple(self._uses.values()), {}
         self._on_news(Measured(sessions=known, runs=runs, used=used))
 

@@ -106,16 +106,6 @@ class ConnectedNode:
         """Whether sessions may start on it."""
         return self.link.connection.alive and self.granted and not self.draining
 
-    @property
-    def memory(self) -> int:
-        """The memory in bytes that its last status says sessions and runs may use together."""
-        return 0 if self.status is None else self.status.memory
-
-    @property
-    def used(self) -> int:
-        """The part of that in bytes that its last status says is in use."""
-        return 0 if self.status is None else self.status.used
-
     async def call(self, operation: Operation, seconds: float = ANSWER_SECONDS) -> Done:
         """Return the node's answer. Raises: as
         :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`."""
@@ -157,27 +147,19 @@ class ConnectedNode:
         """Remove a reservation, of a start that failed or of anything that has ended."""
         self._reserved.pop(session_id, None)
 
-    def load(self) -> NodeLoad:
-        """Return what placement needs to know; without a status the node is not usable."""
-        status = self.status
-        if status is None:
-            return NodeLoad(self.name, usable=False, memory=0, used=0, processors=1)
+    def load(self) -> NodeLoad | None:
+        """Return what placement needs to know, None before its first status."""
+        if self.status is None:
+            return None
         waiting, memory = self._outstanding()
         return NodeLoad(
             name=self.name,
             usable=self.usable,
-            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
-            memory=self.memory,
-            used=self.used,
+            status=self.status,
             runs=self._runs,
-            processors=status.processors,
-            load=status.load,
-            starts=status.starts,
-            starting=status.starting,
             reserved=waiting,
             reserved_memory=memory,
-            built=frozenset(status.environments),
-            warm=frozenset(status.zygotes),
+            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
         )
 
     def _outstanding(self) -> tuple[int, int]:
@@ -264,8 +246,9 @@ class NodeRegistry:
         return self._nodes.get(name)
 
     def loads(self) -> list[NodeLoad]:
-        """Return what placement needs to know of all connected nodes."""
-        return [node.load() for node in self._nodes.values()]
+        """Return what placement needs to know of all connected nodes that have sent a status."""
+        loads = (node.load() for node in self._nodes.values())
+        return [load for load in loads if load is not None]
 
     def counted(self) -> list[NodeLoad]:
         """Return the nodes whose memory counts for all starts."""
@@ -311,10 +294,11 @@ def node_capacity(ttl: float, limits: LimitsSettings, registry: NodeRegistry) ->
     )
 
     def follow(loads: Sequence[NodeLoad]) -> None:
-        memory, starts = sum(each.memory for each in loads), sum(each.starts for each in loads)
+        memory = sum(each.status.memory for each in loads)
+        starts = sum(each.status.starts for each in loads)
         capacity.memory = min(memory, limits.total_memory_mb * MEGABYTE or memory)
         capacity.starts = min(starts, limits.starts_at_once or starts)
-        capacity.largest = max((each.memory for each in loads), default=0)
+        capacity.largest = max((each.status.memory for each in loads), default=0)
 
     registry.on_change = follow
     return capacity

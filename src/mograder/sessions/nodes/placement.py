@@ -10,57 +10,49 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mograder.sandbox.protocol import NodeStatus
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """What a hub knows of one node; memory in bytes.
+    """What a hub knows of one node: its last status, and what that does not say; memory in bytes.
 
     ``usable`` is whether this hub is connected to it, its lease is granted and it is not being
-    drained. ``memory`` is for all sessions and runs together, ``used`` what they use,
-    ``runs`` what runs use of that. ``starts`` is the number of starts that it carries out at the
-    same time, ``starting`` those in progress.
-    ``load`` is the number of processes that want a processor. ``reserved`` and ``reserved_memory``
-    are of this hub's starts that the node has not reported. ``built`` are the names of the
-    environments that are there, ``warm`` of those whose sessions start warm.
-    ``failing`` is whether a start on it failed just before.
+    drained. ``runs`` is what runs use. ``reserved`` and ``reserved_memory`` are of this hub's
+    starts that the node has not reported. ``failing`` is whether a start on it failed just before.
     """
 
     name: str
     usable: bool
-    memory: int
-    used: int
-    processors: int
+    status: NodeStatus
     runs: int = 0
-    load: float = 0.0
-    starts: int = 1
-    starting: int = 0
     reserved: int = 0
     reserved_memory: int = 0
-    built: frozenset[str] = frozenset()
-    warm: frozenset[str] = frozenset()
     failing: bool = False
 
     @property
     def free(self) -> int:
         """The memory that is left, in bytes; negative if more is used than should be."""
-        return self.memory - self.used - self.reserved_memory
+        return self.status.memory - self.status.used - self.reserved_memory
 
     @property
     def occupied(self) -> bool:
         """Whether as many starts are in progress as it carries out at the same time."""
-        return self.starting + self.reserved >= self.starts
+        return self.status.starting + self.reserved >= self.status.starts
 
     @property
     def share(self) -> float:
         """How loaded it is: the shares of its memory, processors and starts in use, added up."""
-        memory = (self.used + self.reserved_memory) / max(1, self.memory)
-        starts = (self.starting + self.reserved) / max(1, self.starts)
-        return memory + self.load / max(1, self.processors) + starts
+        status = self.status
+        memory = (status.used + self.reserved_memory) / max(1, status.memory)
+        starts = (status.starting + self.reserved) / max(1, status.starts)
+        return memory + status.load / max(1, status.processors) + starts
 
 
 def fits(node: NodeLoad, expected: int) -> bool:
     """Return whether a node has ``expected`` bytes to spare; an empty node takes anything."""
-    return node.usable and (expected <= node.free or not (node.used or node.reserved_memory))
+    empty = not (node.status.used or node.reserved_memory)
+    return node.usable and (expected <= node.free or empty)
 
 
 def dependable(nodes: Iterable[NodeLoad]) -> list[NodeLoad]:
@@ -107,7 +99,7 @@ def choose_for_run(nodes: Iterable[NodeLoad], environment: str, expected: int) -
             not node.failing,
             fits(node, expected),
             node.free,
-            environment in node.warm,
+            environment in node.status.zygotes,
             node.name,
         ),
     ).name
@@ -115,5 +107,6 @@ def choose_for_run(nodes: Iterable[NodeLoad], environment: str, expected: int) -
 
 def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, bool, bool, float, str]:
     """Return the order of a node among those with memory to spare, the best one first."""
-    cold, missing = environment not in node.warm, environment not in node.built
+    cold = environment not in node.status.zygotes
+    missing = environment not in node.status.environments
     return node.failing, cold, missing, node.occupied, node.share, node.name

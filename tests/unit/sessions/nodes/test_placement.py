@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mograder.sandbox.protocol import NodeStatus
 from mograder.sessions.capacity import MEGABYTE
 from mograder.sessions.nodes.placement import (
     NodeLoad,
@@ -23,16 +24,21 @@ EXPECTED = 100 * MEGABYTE
 
 def node(name: str, *, usable: bool = True, used_mb: int = 0, warm: bool = False) -> NodeLoad:
     """A node with 1000 MB, two processors and four starts at the same time."""
-    return NodeLoad(
-        name=name,
-        usable=usable,
+    status = NodeStatus(
+        number=1,
         memory=1000 * MEGABYTE,
         used=used_mb * MEGABYTE,
         processors=2,
         starts=4,
-        built=frozenset({ENVIRONMENT} if warm else ()),
-        warm=frozenset({ENVIRONMENT} if warm else ()),
+        environments=(ENVIRONMENT,) if warm else (),
+        zygotes=(ENVIRONMENT,) if warm else (),
     )
+    return NodeLoad(name, usable, status)
+
+
+def saying(of: NodeLoad, **said: object) -> NodeLoad:
+    """The node with another status."""
+    return replace(of, status=of.status.model_copy(update=said))
 
 
 def chosen(*nodes: NodeLoad, expected: int = EXPECTED) -> str | None:
@@ -55,7 +61,7 @@ def test_a_warm_node_is_better_than_an_idle_cold_one() -> None:
 
 
 def test_a_node_that_would_have_to_build_the_environment_comes_last() -> None:
-    built = replace(node("built", used_mb=700), built=frozenset({ENVIRONMENT}))
+    built = saying(node("built", used_mb=700), environments=(ENVIRONMENT,))
     assert chosen(node("without"), built) == "built"
 
 
@@ -66,8 +72,8 @@ def test_a_warm_node_without_memory_to_spare_is_passed_over() -> None:
 def test_of_two_warm_nodes_the_less_loaded_one_is_chosen() -> None:
     a, b = node("a", used_mb=300, warm=True), node("b", used_mb=200, warm=True)
     assert chosen(a, b) == "b"
-    assert chosen(a, replace(b, load=4.0)) == "a"
-    assert chosen(a, replace(b, starting=2)) == "a"
+    assert chosen(a, saying(b, load=4.0)) == "a"
+    assert chosen(a, saying(b, starting=2)) == "a"
 
 
 def test_a_warm_node_whose_starts_are_all_taken_comes_after_a_free_one() -> None:
