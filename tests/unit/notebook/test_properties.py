@@ -148,7 +148,8 @@ def test_a_release_is_as_it_was_released(text: str) -> None:
         report = check_integrity(made.text, release, "x.py")
         assert report.findings == ()
         assert report.restored is None
-    assert cell_hashes(parse_cells(made.text, "x.py").cells) == made.cell_hashes
+    stated = read_key(made.text, "mograder-cell-hashes")
+    assert not stated or stated == ",".join(cell_hashes(parse_cells(made.text, "x.py").cells))
 
 
 @FEW

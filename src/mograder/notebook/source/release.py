@@ -51,16 +51,10 @@ _SHORTEST = 8
 
 @dataclass(frozen=True, slots=True)
 class ReleaseText:
-    """A released notebook.
-
-    ``secrets`` holds the removed solution lines, without indent; ``advice`` holds findings that do
-    not prevent the release.
-    """
+    """A released notebook; ``advice`` holds findings that do not prevent the release."""
 
     text: str
     solution_blocks: int
-    cell_hashes: tuple[str, ...]
-    secrets: tuple[str, ...]
     advice: tuple[Finding, ...] = ()
 
 
@@ -81,15 +75,14 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     secrets = _secrets(source.lines, solutions)
     refuse(_left_over(source, blocks, secrets, filename))
     stripped = _with_written_answers(_strip(source, filename, blocks))
-    hashes = cell_hashes(parse_cells(stripped, filename).cells)
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
     if hidden or read_key(text, _HIDDEN_KEY):  # a source that was made from a release
         keys[_HIDDEN_KEY] = hidden
-    keys["mograder-cell-hashes"] = ",".join(hashes)
+    keys["mograder-cell-hashes"] = ",".join(cell_hashes(parse_cells(stripped, filename).cells))
     released = without_mark(set_keys(stripped, keys))
     advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
-    return ReleaseText(released, len(solutions), hashes, secrets, tuple(advice))
+    return ReleaseText(released, len(solutions), tuple(advice))
 
 
 def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
