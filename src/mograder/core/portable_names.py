@@ -2,7 +2,7 @@
 
 Windows reserves names of devices (``aux``, ``con.py``), drops dots and spaces at the end and
 refuses some characters; Windows and macOS do not distinguish ``A.csv`` from ``a.csv``, nor the two
-forms of ``é`` in Unicode. Authors are told so before students meet it (:func:`changed_problems`).
+forms of ``é`` in Unicode. Authors are told before students meet it (:func:`refuse_new_problems`).
 
 What a server hands out all the same is written under a local name (:func:`local_paths`): the
 characters in question become ``%XX``, their bytes in UTF-8 as in an address. :func:`server_name`
@@ -15,6 +15,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
+
+from mograder.core.errors import InvalidInput
 
 _DEVICES: Final = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
@@ -64,17 +66,20 @@ def problems(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def changed_problems(
-    paths: Iterable[str], before: Iterable[str] = ()
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return :func:`problems` of paths in two parts: new ones, and those that were there before.
+def refuse_new_problems(paths: Iterable[str], before: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the :func:`problems` of paths that were there before.
 
     Renaming what students have already could break their work, so that is their author's decision.
+
+    Raises:
+        InvalidInput: Some are new.
     """
     known = frozenset(problems(before))
     found = problems(paths)
-    new = tuple(each for each in found if each not in known)
-    return new, tuple(each for each in found if each in known)
+    if new := [each for each in found if each not in known]:
+        hint = "Rename it: students' computers run Windows and macOS, too."
+        raise InvalidInput(" ".join(new[:10]), hint=hint)
+    return found
 
 
 def doubles(paths: Iterable[str]) -> tuple[tuple[str, str], ...]:

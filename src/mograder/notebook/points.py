@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
 
@@ -80,7 +79,8 @@ def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, i
     ``renamed`` holds further names of the function.
     """
     line, counted = 1, 0
-    for found in _calls_of(("check", *renamed)).finditer(code):
+    names = "|".join(map(re.escape, ("check", *renamed)))
+    for found in re.finditer(_CHECK.format(names=names), code, re.VERBOSE):
         line += code.count("\n", counted, found.start())
         counted = found.start()
         label = _label(found["prefix"].lower(), found["literal"])
@@ -146,11 +146,6 @@ def _label(prefix: str, literal: str) -> str | None:
         case [ast.Expr(value=ast.Constant(value=str(label)))]:
             return label
     return None
-
-
-@lru_cache(maxsize=32)
-def _calls_of(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_CHECK.format(names="|".join(map(re.escape, names))), re.VERBOSE)
 
 
 def marks_statement(cell: Cell) -> tuple[int, ast.expr | None] | None:

@@ -14,7 +14,7 @@ from typing import Protocol
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.core.portable_names import changed_problems
+from mograder.core.portable_names import refuse_new_problems
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import refuse
@@ -104,12 +104,7 @@ def _check_names(
     current = releases.get(name)
     if current is None:
         ItemName.parse_new(name, [each.name for each in releases.all()])
-    new, known = changed_problems(files, current.files if current else ())
-    if new:
-        raise InvalidInput(
-            " ".join(new[:10]), hint="Rename it: students' computers run Windows and macOS, too."
-        )
-    for each in known:
+    for each in refuse_new_problems(files, current.files if current else ()):
         progress(f"Warning: {each}")
 
 

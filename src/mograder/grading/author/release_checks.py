@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
-from mograder.core.portable_names import changed_problems
+from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.generate_output import Line, Step
 from mograder.notebook.cells import parse_cells, split_lines
@@ -118,12 +117,7 @@ def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
     """
     if not target.is_dir() and ItemName.valid(item):
         ItemName.parse_new(item, _items(target.parent))
-    new, known = changed_problems(files, _files(target))
-    if new:
-        raise InvalidInput(
-            f"{item}: {' '.join(new[:10])}",
-            hint="Rename it: students' computers run Windows and macOS, too.",
-        )
+    known = refuse_new_problems(files, _files(target))
     return [Line(Step.ADVICE, f"{item}: {each}") for each in known]
 
 
