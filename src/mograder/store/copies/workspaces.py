@@ -36,7 +36,7 @@ from mograder.store.copies.earlier_versions import (
 from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
-from mograder.store.releases.published_release import Release, gone, is_support, open_file, pinned
+from mograder.store.releases.published_release import Release, is_support, open_file, pinned
 
 _STAGING = ".staging"
 _UPLOADED = ".uploaded"
@@ -294,13 +294,8 @@ class Workspaces:
             if only_replace and not self._anything(user, release.name):
                 return None
             self._make(user, release.name)
-            fd, current = pinned(release)
-            try:
+            with pinned(release) as (fd, current):
                 return self._renew(user, current, fd, now)
-            except FileNotFoundError as error:
-                raise gone(release) from error
-            finally:
-                os.close(fd)
 
     def merge(
         self, user: Username, release: Release, text: bytes, known: KnownFiles, now: datetime
@@ -314,15 +309,10 @@ class Workspaces:
         """
         item = release.name
         with self._lock(user, item):
-            fd, current = pinned(release)
-            try:
+            with pinned(release) as (fd, current):
                 if current.version != release.version:
                     raise Conflict(f"{item} has just been published again.", hint="Try again.")
                 changes = place_files(self._below, _path(user, item), current, fd, known)
-            except FileNotFoundError as error:
-                raise gone(release) from error
-            finally:
-                os.close(fd)
             self._put_merged(user, release, text, now)
         return changes
 
@@ -449,8 +439,7 @@ class Workspaces:
         return self._below.look(_path(user, item, name))
 
     def _copy_release(self, user: Username, release: Release) -> None:
-        fd, current = pinned(release)
-        try:
+        with pinned(release) as (fd, current):
             self._below.remove(_path(user, current.name, _EXPORTED))
             for marker in (_UPLOADED, _FETCHED):
                 self._below.write(_path(user, current.name, marker), b"", _MARKER)
@@ -464,10 +453,6 @@ class Workspaces:
                 modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
                 how = NewFile(modified_ns=modified, replace=False)
                 self._below.copy(_path(user, current.name, current.notebook.name), source, how)
-        except FileNotFoundError as error:
-            raise gone(release) from error
-        finally:
-            os.close(fd)
 
     def _copy_support(self, user: Username, item: ItemName, path: str, release: int) -> None:
         parent = path.rpartition("/")[0]

@@ -175,13 +175,11 @@ class UntrustedDir:
 
         Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
         """
-        parent, _, name = checked(relative).rpartition("/")
-        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
-            with explained_when_full():
-                with self._staged(source, how, directory) as (staging, temp):
-                    moved = self._move(Place(temp, staging), Place(name, directory), how, relative)
-                if moved and how.durable:
-                    self._disk.fsync(directory)
+        with self._place(relative) as target, explained_when_full():
+            with self._staged(source, how, _opened(target)) as staged:
+                moved = self._move(staged, target, how, relative)
+            if moved and how.durable:
+                self._disk.fsync(_opened(target))
             return moved
 
     def replace_keeping(
@@ -196,14 +194,13 @@ class UntrustedDir:
 
         Raises: as :meth:`copy`, and :class:`Conflict` when all names in ``kept`` are taken.
         """
-        parent, _, name = checked(relative).rpartition("/")
         names = iter(kept)
-        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
-            with explained_when_full():
-                with self._staged(source, how, directory) as (staging, temp):
-                    beside = self._first_free(Place(temp, staging), directory, names)
-                    old = self._exchange(relative, beside, Place(name, directory), names)
-                self._disk.fsync(directory)
+        with self._place(relative) as target, explained_when_full():
+            directory = _opened(target)
+            with self._staged(source, how, directory) as staged:
+                beside = self._first_free(staged, directory, names)
+                old = self._exchange(relative, beside, target, names)
+            self._disk.fsync(directory)
             return old
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
@@ -238,20 +235,18 @@ class UntrustedDir:
 
         Raises: :class:`NotFound` when there is no such file or directory, :class:`InvalidInput`.
         """
-        ends = []
-        try:
-            for path in (relative, target):
-                parent, _, name = checked(path).rpartition("/")
-                ends.append(Place(name, self._resolve(parent, _DIRECTORY)))
-            with explained(relative), explained_when_full():
-                self._disk.place(ends[0], ends[1])
-                for end in ends:
-                    self._disk.fsync(_opened(end))
-        except FileExistsError:
-            return False
-        finally:
-            for end in ends:
-                os.close(_opened(end))
+        with (
+            self._place(relative) as old,
+            self._place(target) as new,
+            explained(relative),
+            explained_when_full(),
+        ):
+            try:
+                self._disk.place(old, new)
+            except FileExistsError:
+                return False
+            for each in (old, new):
+                self._disk.fsync(_opened(each))
         return True
 
     def remove(self, relative: str) -> None:
@@ -259,13 +254,19 @@ class UntrustedDir:
 
         Raises: :class:`InvalidInput` for a directory.
         """
-        parent, _, name = checked(relative).rpartition("/")
         with (
-            closing_fd(self._resolve(parent, _DIRECTORY)) as directory,
+            self._place(relative) as place,
             explained(relative),
             contextlib.suppress(FileNotFoundError),
         ):
-            os.unlink(name, dir_fd=directory)
+            os.unlink(place.name, dir_fd=place.directory)
+
+    @contextlib.contextmanager
+    def _place(self, relative: str) -> Iterator[Place]:
+        """Open the directory of a file. Raises: as :meth:`_resolve`."""
+        parent, _, name = checked(relative).rpartition("/")
+        with closing_fd(self._resolve(parent, _DIRECTORY)) as directory:
+            yield Place(name, directory)
 
     def _resolve(self, relative: str, flags: int, *, now: bool = False) -> int:
         """Open a path; with ``now`` what another machine put there is found, else after a second.
@@ -342,7 +343,7 @@ class UntrustedDir:
             os.close(directory)
 
     @contextlib.contextmanager
-    def _staged(self, source: BinaryIO, how: NewFile, directory: int) -> Iterator[tuple[int, str]]:
+    def _staged(self, source: BinaryIO, how: NewFile, directory: int) -> Iterator[Place]:
         if self._staging is None:
             raise ValueError("writing below a directory needs a staging directory")
         self._staging.mkdir(mode=0o700, exist_ok=True)
@@ -350,7 +351,7 @@ class UntrustedDir:
         name = secrets.token_hex(12)
         try:
             self._grow(staging, name, source, how, directory)
-            yield staging, name
+            yield Place(name, staging)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=staging)

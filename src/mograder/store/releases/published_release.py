@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.core.closing import closing_fd
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import open_flags
 from mograder.core.log import get_logger
@@ -231,26 +233,25 @@ def file_digest(directory: int, path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def pinned(release: Release) -> tuple[int, Release]:
-    """Open the release's directory and return the release in it, read again if it was replaced.
+@contextmanager
+def pinned(release: Release) -> Iterator[tuple[int, Release]]:
+    """Open the release's directory; yield it and the release in it, read again if it was replaced.
 
     Reading through the descriptor never mixes files of two releases.
+
+    Raises: :class:`NotFound` when the release is gone, or one of its files meanwhile.
     """
+    gone = NotFound(f"{release.name} is not published any more.")
     fd = open_release(release.directory)
     if fd is None:
-        raise gone(release)
-    try:
-        if version_at(fd, release.name) == release.version:
-            return fd, release
-        current = release_at(fd, release.directory, release.name)
+        raise gone
+    with closing_fd(fd):
+        current: Release | None = release
+        if version_at(fd, release.name) != release.version:
+            current = release_at(fd, release.directory, release.name)
         if current is None:
-            raise gone(release)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, current
-
-
-def gone(release: Release) -> NotFound:
-    """Return the error for a release that was removed."""
-    return NotFound(f"{release.name} is not published any more.")
+            raise gone
+        try:
+            yield fd, current
+        except FileNotFoundError as error:
+            raise gone from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -221,14 +220,11 @@ def _forget_oldest(connection: Connection, item: str) -> None:
 
 def _read(release: Release) -> tuple[bytes, dict[str, str], str]:
     """Return the notebook's bytes, the data files' SHA-256, and the version of what was read."""
-    fd, current = pinned(release)
-    try:
+    with pinned(release) as (fd, current):
         with open_file(fd, current.notebook.name) as file:
             text = file.read(MAX_NOTEBOOK + 1)
         names = [name for name in current.files if is_support(current, name)]
         files = {name: file_digest(fd, name) for name in names}
-    finally:
-        os.close(fd)
     if len(text) > MAX_NOTEBOOK:
         raise Conflict(f"{current.notebook.name} is too large.")
     return text, files, current.version
