@@ -20,8 +20,8 @@ from mograder.store.copies.update_tables import (
     copy_updates,
     update_offers,
 )
-from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import upsert, writing
+from mograder.store.database.row_tables import row_of, rows_of, values_of
 from mograder.store.hub.hub_state import bounded
 
 __all__ = [
@@ -67,15 +67,12 @@ class UpdateRows:
     def offer(self, item: str) -> OfferRow | None:
         """Return the last offer of an item, also one that was withdrawn."""
         wanted = select(update_offers).where(update_offers.c.item == item)
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).one_or_none()
-        return None if row is None else OfferRow(*row)
+        return row_of(self._engine, OfferRow, wanted)
 
     def offers(self) -> dict[str, OfferRow]:
         """Return the last offers of all items, by item."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(update_offers))
-            return {row.item: OfferRow(*row) for row in rows}
+        rows = rows_of(self._engine, OfferRow, select(update_offers))
+        return {row.item: row for row in rows}
 
     def make_offer(self, item: str, release: str, who: str, at: datetime) -> OfferRow:
         """Offer a release to the copies of an item, in place of what was offered before."""
@@ -97,17 +94,13 @@ class UpdateRows:
         """Return what the last update did to a copy."""
         c = copy_updates.c
         wanted = select(copy_updates).where(c.item == item, c.username == user)
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).one_or_none()
-        return None if row is None else CopyUpdateRow(*row)
+        return row_of(self._engine, CopyUpdateRow, wanted)
 
     def copies(self, item: str, offer: int) -> tuple[CopyUpdateRow, ...]:
         """Return what the offer of that number did to each copy, by user."""
         c = copy_updates.c
         wanted = select(copy_updates).where(c.item == item, c.offer == offer)
-        with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.username))
-            return tuple(CopyUpdateRow(*row) for row in rows)
+        return rows_of(self._engine, CopyUpdateRow, wanted.order_by(c.username))
 
     def save(self, row: CopyUpdateRow) -> None:
         """Store a copy's row in place of its last one."""

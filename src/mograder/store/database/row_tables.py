@@ -2,17 +2,18 @@
 
 A field's annotation is its column: ``Name`` and the like are texts of bounded length, ``str`` any
 text, an enumeration of words is stored by its values, a tuple as JSON, and ``X | None`` may be
-empty. So ``Row(*found)`` is the row of a ``select`` of the table, :func:`values_of` what is stored.
+empty. A ``select`` of the table finds the class's arguments (:func:`rows_of`), and
+:func:`values_of` is what is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
@@ -20,11 +21,13 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Engine,
     Enum,
     Float,
     ForeignKey,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -33,8 +36,12 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from mograder.store.database.database import reading
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+T = TypeVar("T")
 
 NAME = String(200)
 HASH = String(128)
@@ -126,6 +133,18 @@ def table_of(
 def values_of(row: DataclassInstance) -> dict[str, Any]:
     """Return a row's values by column; unlike ``asdict`` without a copy of each of them."""
     return {each.name: getattr(row, each.name) for each in fields(row)}
+
+
+def rows_of(engine: Engine, kind: Callable[..., T], wanted: Select[Any]) -> tuple[T, ...]:
+    """Return what a query finds, as rows of a class, in a transaction of its own."""
+    with reading(engine) as connection:
+        return tuple(kind(*row) for row in connection.execute(wanted))
+
+
+def row_of(engine: Engine, kind: Callable[..., T], wanted: Select[Any]) -> T | None:
+    """Return the only row that a query finds, as :func:`rows_of`; None if there is none."""
+    found = rows_of(engine, kind, wanted)
+    return found[0] if found else None
 
 
 def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:

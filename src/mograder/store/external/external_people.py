@@ -14,7 +14,7 @@ from sqlalchemy import Column, Engine, Index, Table, UniqueConstraint, delete, i
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict
 from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import HASH, Name, UtcDateTime, table_of, values_of
+from mograder.store.database.row_tables import HASH, Name, UtcDateTime, rows_of, table_of, values_of
 from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
@@ -117,8 +117,7 @@ class ExternalPeople:
         wanted = select(external_people).order_by(c.issuer, c.username)
         if issuer:
             wanted = wanted.where(c.issuer == issuer)
-        with reading(self._engine) as connection:
-            return tuple(ExternalPerson(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, ExternalPerson, wanted)
 
     def issuers_of(self, username: str) -> frozenset[str]:
         """Return the issuers that a user is linked to."""

@@ -18,7 +18,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.row_tables import row_of, rows_of, values_of
 from mograder.store.external.external_tables import Link as Link
 from mograder.store.external.external_tables import (
     lti_keys,
@@ -122,10 +122,8 @@ class Links:
     def saw(self, link: Link) -> None:
         """Store an activity that was launched; nothing is written if it is unchanged and recent."""
         link = replace(link, title=bounded(link.title, _TITLE))
-        with reading(self._engine) as connection:
-            row = connection.execute(select(lti_links).where(_same(link))).one_or_none()
-        if row is not None:
-            known = Link(*row)
+        known = row_of(self._engine, Link, select(lti_links).where(_same(link)))
+        if known is not None:
             if known.item == link.item:  # a launch may name no grade item where one was found
                 link = replace(link, lineitem=link.lineitem or known.lineitem)
             if _is_recent(known, link):
@@ -149,9 +147,7 @@ class Links:
 
     def _found(self, where: ColumnElement[bool]) -> tuple[Link, ...]:
         latest = (lti_links.c.seen_at.desc(), lti_links.c.resource_link)
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(lti_links).where(where).order_by(*latest))
-            return tuple(Link(*row) for row in rows)
+        return rows_of(self._engine, Link, select(lti_links).where(where).order_by(*latest))
 
 
 def _is_recent(known: Link, link: Link) -> bool:
@@ -225,8 +221,7 @@ class Keys:
     def facts(self) -> tuple[KeyFacts, ...]:
         """Return the hub's keys for display, the newest first."""
         wanted = select(lti_keys.c.kid, lti_keys.c.created_at, lti_keys.c.retired_at)
-        with reading(self._engine) as connection:
-            return tuple(KeyFacts(*row) for row in connection.execute(wanted.order_by(*_NEWEST)))
+        return rows_of(self._engine, KeyFacts, wanted.order_by(*_NEWEST))
 
     def _newest(self) -> Row[tuple[object, ...]] | None:
         newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)

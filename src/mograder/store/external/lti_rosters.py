@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.row_tables import rows_of, values_of
 from mograder.store.external.external_tables import COURSE, lti_members, lti_rosters
 from mograder.store.external.external_tables import Course as Course
 from mograder.store.external.external_tables import Roster as Roster
@@ -59,8 +59,7 @@ class LtiRosters:
                 connection.execute(upsert(connection, lti_rosters, row), row)
 
     def all(self) -> tuple[Roster, ...]:
-        with reading(self._engine) as connection:
-            return tuple(Roster(*row) for row in connection.execute(select(lti_rosters)))
+        return rows_of(self._engine, Roster, select(lti_rosters))
 
     def take(self, roster: Roster, now: datetime, every: timedelta) -> bool:
         """Take the reading of a roster if the last try was ``every`` ago; false if it is not due.

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.row_tables import rows_of, values_of
 from mograder.store.external.external_tables import PlatformKey as PlatformKey
 from mograder.store.external.external_tables import ScoreRow as ScoreRow
 from mograder.store.external.external_tables import ScoreState as ScoreState
@@ -151,8 +151,7 @@ class LtiScores:
         own = tuple_(c.issuer, c.client_id).in_(list(platforms))
         due = select(c.lineitem).where(mine, own, c.next_at <= now)
         wanted = _ROWS.where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
-        with reading(self._engine) as connection:
-            rows = [ScoreRow(*row) for row in connection.execute(wanted)]
+        rows = rows_of(self._engine, ScoreRow, wanted)
         return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.lineitem))
 
     def look_later(self, rows: Iterable[ScoreRow], next_at: datetime) -> None:
@@ -260,8 +259,7 @@ class LtiScores:
         """Return the marks of an item, ordered by username."""
         c = lti_scores.c
         wanted = _ROWS.where(c.item == item).order_by(c.username, c.number)
-        with reading(self._engine) as connection:
-            return tuple(ScoreRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, ScoreRow, wanted)
 
     def counts(self) -> Mapping[ScoreState, int]:
         """Return how many marks there are in each state."""

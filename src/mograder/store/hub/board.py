@@ -14,8 +14,8 @@ from typing import Annotated
 from sqlalchemy import Engine, Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import incoming, reading, upsert, writing
-from mograder.store.database.row_tables import Name, Word, table_of, values_of
+from mograder.store.database.database import incoming, upsert, writing
+from mograder.store.database.row_tables import Name, Word, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 MOST_LABEL = 200
@@ -136,8 +136,7 @@ class Board:
     def checks(self, item: str) -> tuple[CheckRow, ...]:
         """Return what is known of an item's checks."""
         wanted = select(board_checks).where(board_checks.c.item == item)
-        with reading(self._engine) as connection:
-            return tuple(CheckRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, CheckRow, wanted)
 
     def forget_old(self, now: datetime) -> None:
         """Remove what no board shows any more."""
@@ -152,9 +151,7 @@ class Board:
         """Return the open requests of all items, the oldest first."""
         c = help_requests.c
         wanted = select(help_requests).where(c.asked_at > now - _HELP_KEPT)
-        with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.asked_at, c.item, c.username))
-            return tuple(HelpRow(*row) for row in rows)
+        return rows_of(self._engine, HelpRow, wanted.order_by(c.asked_at, c.item, c.username))
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
@@ -212,8 +209,7 @@ class Board:
         """Return the messages of all items that are shown now, the oldest first."""
         c = item_messages.c
         wanted = select(item_messages).where(c.until > now).order_by(c.number)
-        with reading(self._engine) as connection:
-            return tuple(MessageRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, MessageRow, wanted)
 
     def send(self, message: MessageRow) -> int:
         """Add a message, whose number is given by the database; return the number.

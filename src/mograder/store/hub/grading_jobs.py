@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import Line, Name, table_of
+from mograder.store.database.database import writing
+from mograder.store.database.row_tables import Line, Name, row_of, rows_of, table_of
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
 
@@ -137,9 +137,7 @@ class KeptJobs:
     def of(self, item: str) -> JobRow | None:
         """Return the last job of an item, or None."""
         wanted = select(grading_jobs).where(grading_jobs.c.item == item)
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).one_or_none()
-        return None if row is None else JobRow(*row)
+        return row_of(self._engine, JobRow, wanted)
 
     def open(self) -> tuple[JobRow, ...]:
         """Return the jobs that have not ended, in the order of arrival."""
@@ -148,8 +146,7 @@ class KeptJobs:
             .where(grading_jobs.c.state.in_(_OPEN))
             .order_by(grading_jobs.c.number)
         )
-        with reading(self._engine) as connection:
-            return tuple(JobRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, JobRow, wanted)
 
     def begin(self, number: int, at: datetime) -> bool:
         """Set a job to running and count the attempt, or return false if it has ended.

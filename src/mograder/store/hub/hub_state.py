@@ -33,7 +33,7 @@ from mograder.store.database.database import (
     upsert,
     writing,
 )
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.row_tables import rows_of, values_of
 from mograder.store.hub.hub_tables import (
     AuditRow,
     CapabilityRow,
@@ -233,8 +233,7 @@ class HubState:
     def sessions(self) -> tuple[SessionRow, ...]:
         """Return all sessions, the oldest first."""
         wanted = _SESSIONS.order_by(sessions.c.started_at, sessions.c.session_id)
-        with reading(self._engine) as connection:
-            return tuple(SessionRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, SessionRow, wanted)
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
         """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
@@ -253,8 +252,7 @@ class HubState:
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
         """Return the endings at or after ``since``, the oldest first."""
         wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
-        with reading(self._engine) as connection:
-            return tuple(EndingRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, EndingRow, wanted)
 
     def add_capability(self, row: CapabilityRow) -> None:
         """Add a capability.
@@ -290,8 +288,7 @@ class HubState:
 
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         """Return all capabilities."""
-        with reading(self._engine) as connection:
-            return tuple(CapabilityRow(*row) for row in connection.execute(select(capabilities)))
+        return rows_of(self._engine, CapabilityRow, select(capabilities))
 
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
@@ -319,8 +316,7 @@ class HubState:
             wanted = wanted.where(audit.c.number < before)
         if refused:
             wanted = wanted.where(audit.c.action == refused, audit.c.outcome == "refused")
-        with reading(self._engine) as connection:
-            return tuple(AuditRow(*row) for row in connection.execute(wanted))
+        return rows_of(self._engine, AuditRow, wanted)
 
 
 # Built once: building a statement takes as long as executing it.

@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy import Engine, Index, delete, select, update
 
 from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import Hash, Line, Name, Word, table_of, values_of
+from mograder.store.database.row_tables import Hash, Line, Name, Word, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 _BEGUN = "begun"
@@ -103,9 +103,7 @@ class Letters:
         """Return letters that are to be sent now, the oldest first."""
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.WAITING, c.next <= now)
-        with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.next, c.key).limit(limit))
-            return tuple(LetterRow(*row) for row in rows)
+        return rows_of(self._engine, LetterRow, wanted.order_by(c.next, c.key).limit(limit))
 
     def begin(self, key: str) -> bool:
         """Note that a letter is being sent; return false if it does not wait any more."""
@@ -131,6 +129,4 @@ class Letters:
         """Return letters that failed, the newest first."""
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.FAILED, c.at >= since)
-        with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.at.desc()).limit(limit))
-            return tuple(LetterRow(*row) for row in rows)
+        return rows_of(self._engine, LetterRow, wanted.order_by(c.at.desc()).limit(limit))

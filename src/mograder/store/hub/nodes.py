@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import database_now, reading, writing
-from mograder.store.database.row_tables import Hash, Name, table_of, values_of
+from mograder.store.database.row_tables import Hash, Name, row_of, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 
@@ -88,22 +88,16 @@ class Nodes:
 
     def all(self) -> tuple[NodeRow, ...]:
         """Return all nodes, by name."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(nodes).order_by(nodes.c.name))
-            return tuple(NodeRow(*row) for row in rows)
+        return rows_of(self._engine, NodeRow, select(nodes).order_by(nodes.c.name))
 
     def find(self, name: str) -> NodeRow | None:
         """Return a node, or None for an unknown name."""
-        with reading(self._engine) as connection:
-            row = connection.execute(select(nodes).where(nodes.c.name == name)).one_or_none()
-            return None if row is None else NodeRow(*row)
+        return row_of(self._engine, NodeRow, select(nodes).where(nodes.c.name == name))
 
     def known_by(self, secret_hash: str) -> NodeRow | None:
         """Return the node with this secret, or None."""
         wanted = select(nodes).where(nodes.c.secret_hash == secret_hash)
-        with reading(self._engine) as connection:
-            row = connection.execute(wanted).first()
-            return None if row is None or not secret_hash else NodeRow(*row)
+        return row_of(self._engine, NodeRow, wanted) if secret_hash else None
 
     def renew_leases(
         self, secret_hashes: Mapping[str, str], seconds: float, notes: Iterable[NodeNote] = ()

@@ -11,8 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine, Index, delete, select
 
-from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import Name, table_of, values_of
+from mograder.store.database.database import upsert, writing
+from mograder.store.database.row_tables import Name, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 
@@ -53,8 +53,7 @@ class KeptResults:
     def newest(self, limit: int) -> tuple[ResultRow, ...]:
         """Return the newest ``limit`` results, the oldest of them first; delete older ones."""
         wanted = select(results).order_by(results.c.at.desc()).limit(limit)
-        with reading(self._engine) as connection:
-            rows = [ResultRow(*row) for row in connection.execute(wanted)]
+        rows = rows_of(self._engine, ResultRow, wanted)
         if len(rows) == limit:
             with writing(self._engine, fleeting=True) as connection:
                 connection.execute(delete(results).where(results.c.at < rows[-1].at))
