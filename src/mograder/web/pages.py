@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mograder.core.errors import NotFound
 from mograder.web.context import request_context
@@ -112,6 +112,11 @@ def problem_page(
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     return response
+
+
+def go_to(request: Request, path: str) -> RedirectResponse:
+    """Return a redirect to a path below the app's prefix, which the browser follows with GET."""
+    return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
 
 
 def with_outcome(path: str, done: str, item: str = "") -> str:

@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from mograder.core.errors import NotFound
 from mograder.web.app import AppMiddleware
 from mograder.web.browser_access import HEADERS
-from mograder.web.context import ContextMiddleware, request_context
+from mograder.web.context import ContextMiddleware
 from mograder.web.fastapi_app import bare_api
 from mograder.web.grader.grader_app import GraderApp, answer_problem, grader_app
 from mograder.web.grader.view_as import view_as
 from mograder.web.marking.access import check_instructor, check_marker
 from mograder.web.marking.context import CurrentMarker, CurrentMarking
 from mograder.web.marking.routes import MARKING_ROUTES
-from mograder.web.pages import static_file
+from mograder.web.pages import go_to, static_file
 from mograder.web.route import Access
 
 
@@ -76,7 +76,7 @@ _GUARDS: Mapping[Access, Callable[..., Awaitable[None]]] = {
 
 
 async def _home(request: Request) -> Response:
-    return RedirectResponse(f"{request_context(request).prefix}/marking", 303)
+    return go_to(request, "/marking")
 
 
 async def _health() -> Response:

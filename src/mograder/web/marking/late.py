@@ -12,7 +12,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, given_zone, read_moment
@@ -36,7 +36,7 @@ from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import MEGABYTE, closing, read_form, receive
 from mograder.web.templating import path_segment
 
@@ -103,7 +103,7 @@ async def record(
     for line in told[:_MOST_LOGGED]:
         await marking.record(request, "late work", line)
     where = with_outcome(f"/marking/{path_segment(name)}/late", "late")
-    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+    return go_to(request, where)
 
 
 async def _fields(request: Request) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
@@ -26,7 +26,6 @@ from mograder.store.marking.open_marking import open_for_marking, set_open_for_m
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.shares import ALL_QUESTIONS, Shares
 from mograder.store.submissions.submitted_files import submitted_files
-from mograder.web.context import request_context
 from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     Answers,
@@ -35,7 +34,7 @@ from mograder.web.marking.answer_access import (
     names_shown,
 )
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
@@ -154,7 +153,7 @@ async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Re
     action = "open for marking" if is_open else "close for marking"
     await marking.record(request, action, name)
     where = with_outcome("/marking", "opened" if is_open else "closed", name)
-    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+    return go_to(request, where)
 
 
 async def share(here: CurrentHere) -> Response:
@@ -169,7 +168,7 @@ async def share(here: CurrentHere) -> Response:
     await to_thread.run_sync(write)
     await here.record("share out marking", item)
     where = with_outcome(f"/marking/{path_segment(item)}", "shared", ", ".join(markers))
-    return RedirectResponse(f"{request_context(here.request).prefix}{where}", 303)
+    return go_to(here.request, where)
 
 
 def markers_in(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import read_moment
@@ -34,11 +34,10 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_counting import waiting_for
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.question_marking import QuestionMarks
-from mograder.web.context import request_context
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.access import Marker
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
@@ -94,7 +93,7 @@ async def change_release(
     await marking.record(request, f"{action} marks", f"{a}: {students}"[:500])
     where = f"/marking/{path_segment(a)}/release"
     path = with_outcome(where, f"marks-{action}", str(len(done.students)))
-    return RedirectResponse(f"{request_context(request).prefix}{path}", 303)
+    return go_to(request, path)
 
 
 async def preview(a: str, student: str, request: Request, marking: CurrentMarking) -> Response:

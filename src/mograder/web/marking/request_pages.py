@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
@@ -30,12 +30,11 @@ from mograder.store.marking.answer_states import AnswerStates
 from mograder.store.marking.open_marking import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
-from mograder.web.context import request_context
 from mograder.web.marking.access import Marker, check_instructor
 from mograder.web.marking.answer_access import names_shown
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
@@ -112,7 +111,7 @@ async def change_thread(
     action = await to_thread.run_sync(_change, marking, marker, a, number, fields)
     await marking.record(request, f"request: {action}", f"{a}: {number}"[:200])
     where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", action)
-    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+    return go_to(request, where)
 
 
 def _named(marking: MarkingApp, marker: Marker) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.names import ItemName
@@ -32,11 +32,10 @@ from mograder.store.marking.similarity_verdicts import (
     SimilarityVerdicts,
     last_verdict,
 )
-from mograder.web.context import request_context
 from mograder.web.marking.answer_access import assignment_of
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.reports import stamp_of, working_page
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
@@ -148,7 +147,7 @@ async def give_verdict(
     await marking.record(request, f"verdict: {verdict}", f"{one}+{other}/{item}")
     there = "/".join(path_segment(each) for each in (item, "similarity", one, other))
     where = with_outcome(f"/marking/{there}", "verdict")
-    return RedirectResponse(f"{request_context(request).prefix}{where}", 303)
+    return go_to(request, where)
 
 
 def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:

@@ -17,11 +17,11 @@ from mograder.exchange.student.course import Submitted
 from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.store.copies.student_folder import Notebook
 from mograder.web.background import Report
-from mograder.web.pages import with_outcome
+from mograder.web.pages import go_to, with_outcome
 from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form
 from mograder.web.student.assignment_rows import AssignmentRow
-from mograder.web.student.student_app import StudentApp, deliver, go_to, student_app
+from mograder.web.student.student_app import StudentApp, deliver, student_app
 from mograder.web.student.views import requested_row, sign_in_form
 
 
@@ -50,7 +50,7 @@ async def sign_in(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """Forget the login; the work in the folder stays."""
     await student_app(request).connection.sign_out()
-    return go_to("/sign-in")
+    return go_to(request, "/sign-in")
 
 
 async def sync(request: Request) -> Response:
@@ -121,7 +121,7 @@ async def stop(request: Request) -> Response:
     app, line = student_app(request), await requested_row(request)
     await app.runner.editors.stop(line.folder)
     if wanted(request) is Wants.PAGE:
-        return go_to(with_outcome("/", "stopped", line.name))
+        return go_to(request, with_outcome("/", "stopped", line.name))
     return JSONResponse({"status": "ok"})
 
 
@@ -186,7 +186,7 @@ async def give_up(request: Request) -> Response:
     """Cancel the submission that is waiting; its file is set aside."""
     app, line = student_app(request), await requested_row(request)
     await to_thread.run_sync(app.course.give_up, line.folder)
-    return go_to(with_outcome("/", "given-up", line.name))
+    return go_to(request, with_outcome("/", "given-up", line.name))
 
 
 def _agreed(fields: Mapping[str, str]) -> _Agreed:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, NotAuthenticated
 from mograder.exchange.student.course import StudentCourse
 from mograder.web.background import Report, Work, progress_response
 from mograder.web.browser_access import BrowserAccess
-from mograder.web.pages import APP, Viewer, problem_page
+from mograder.web.pages import APP, Viewer, go_to, problem_page
 from mograder.web.problems import (
     Wants,
     problem_json,
@@ -57,11 +57,6 @@ def student_app(request: Request) -> StudentApp:
     return app
 
 
-def go_to(path: str) -> RedirectResponse:
-    """Return a redirect that the browser follows with GET."""
-    return RedirectResponse(path, 303)
-
-
 async def deliver(request: Request, job: Callable[[Report], Awaitable[str]]) -> Response:
     """Run a job, and redirect to the page that it returns.
 
@@ -70,7 +65,7 @@ async def deliver(request: Request, job: Callable[[Report], Awaitable[str]]) -> 
     running = student_app(request).work.begin(job)
     if wanted(request) is Wants.PROGRESS:
         return progress_response(running, request, _leading_to)
-    return go_to(await running.result())
+    return go_to(request, await running.result())
 
 
 def _leading_to(path: str) -> dict[str, object]:
@@ -81,7 +76,7 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
     """Return the response to a failure in the client's format; without a login, the login page."""
     page_wanted = wanted(request) is Wants.PAGE
     if page_wanted and isinstance(error, NotAuthenticated):
-        return go_to("/sign-in?again=1")
+        return go_to(request, "/sign-in?again=1")
     if page_wanted:
         return problem_page(request, status_of(error), error.message, error.hint)
     return problem_json(error)

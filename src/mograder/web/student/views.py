@@ -14,9 +14,9 @@ from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
 from mograder.web.headers import content_security_policy
-from mograder.web.pages import outcome, page
+from mograder.web.pages import go_to, outcome, page
 from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
-from mograder.web.student.student_app import StudentApp, go_to, student_app
+from mograder.web.student.student_app import StudentApp, student_app
 
 _FIRST_LOOK_SECONDS = 3.0
 _NO_SCRIPTS = (
@@ -56,7 +56,7 @@ async def home(request: Request) -> Response:
         await asyncio.wait((looking,), timeout=_FIRST_LOOK_SECONDS)
     known = await to_thread.run_sync(app.course.known)
     if known is None and not app.connection.user:
-        return go_to("/sign-in")
+        return go_to(request, "/sign-in")
     lines = await to_thread.run_sync(rows_of, app, known)
     done, item = outcome(request)
     return page(
@@ -122,7 +122,7 @@ async def late(request: Request) -> Response:
 async def newer(request: Request) -> Response:
     """Ask which is to be gone on with: the work in this folder, or newer work from elsewhere."""
     line = await requested_row(request)
-    return page(request, "student/newer.html", line=line) if line.elsewhere else go_to("/")
+    return page(request, "student/newer.html", line=line) if line.elsewhere else go_to(request, "/")
 
 
 async def receipt(request: Request) -> Response:

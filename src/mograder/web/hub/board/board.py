@@ -28,8 +28,8 @@ from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.parts import Number, go_to
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.hub.core.parts import Number
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import HELPER, INSTRUCTOR, Route
 

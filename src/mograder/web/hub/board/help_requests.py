@@ -25,9 +25,8 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body
-from mograder.web.pages import with_outcome
+from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import read_json
 from mograder.web.route import HELPER, OWNER, SELF, JsonBody, Route
 

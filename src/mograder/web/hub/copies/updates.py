@@ -43,9 +43,8 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.core.responses import Body, Done, deliver, tell
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import sheet_of

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, Path, Request
-from starlette.responses import RedirectResponse
 
 from mograder.auth.identity import Identity
-from mograder.web.context import request_context
 from mograder.web.pages import APP
 
 T = TypeVar("T")
@@ -64,8 +62,3 @@ def identity_of(request: Request) -> Identity | None:
     """Return the identity found by ``access.admit``; None for a request without a login."""
     identity: Identity | None = request.scope.get(IDENTITY)
     return identity
-
-
-def go_to(request: Request, path: str) -> RedirectResponse:
-    """Return a redirect to a path below the hub's prefix, which the browser follows with GET."""
-    return RedirectResponse(f"{request_context(request).prefix}{path}", 303)

@@ -32,8 +32,8 @@ from mograder.web.background import Report, Work, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import AuditTrail, Event
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.parts import go_to, identity_of, part
-from mograder.web.pages import page, problem_page, with_outcome
+from mograder.web.hub.core.parts import identity_of, part
+from mograder.web.pages import go_to, page, problem_page, with_outcome
 from mograder.web.problems import (
     HUB_STATUS,
     Wants,

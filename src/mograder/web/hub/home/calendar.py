@@ -19,8 +19,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import person
-from mograder.web.hub.core.parts import go_to
-from mograder.web.pages import page
+from mograder.web.pages import go_to, page
 from mograder.web.request_body import read_form
 from mograder.web.route import ANYONE, MEMBER, Route
 

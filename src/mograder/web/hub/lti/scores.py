@@ -37,8 +37,7 @@ from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.parts import go_to
-from mograder.web.pages import with_outcome
+from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
 

@@ -20,9 +20,8 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.parts import go_to
 from mograder.web.hub.signin.external_signin import refused_people
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import go_to, outcome, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import sheet_of
