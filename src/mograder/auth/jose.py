@@ -137,22 +137,20 @@ def verify(
     return claims
 
 
-def check_times(
-    claims: Mapping[str, object], now: datetime, *, skew: int = SKEW, oldest: int = OLDEST
-) -> None:
-    """Check when a token was issued and when it ends; ``skew`` and ``oldest`` are in seconds.
+def check_times(claims: Mapping[str, object], now: datetime, *, oldest: int = OLDEST) -> None:
+    """Check when a token was issued and when it ends; ``oldest`` is in seconds.
 
     Raises: InvalidToken if it has ended, is not yet valid, is too old, or lacks a time.
     """
     moment = now.timestamp()
     issued, ends = _moment(claims, "iat"), _moment(claims, "exp")
-    if ends + skew <= moment:
+    if ends + SKEW <= moment:
         raise InvalidToken("The token has expired.", hint="Begin again.")
-    if issued - skew > moment or ("nbf" in claims and _moment(claims, "nbf") - skew > moment):
+    if issued - SKEW > moment or ("nbf" in claims and _moment(claims, "nbf") - SKEW > moment):
         raise InvalidToken(
             "The token is from the future.", hint="Compare the clocks of the two servers."
         )
-    if issued + oldest + skew <= moment:
+    if issued + oldest + SKEW <= moment:
         raise InvalidToken("The token was issued too long ago.", hint="Begin again.")
 
 

@@ -148,11 +148,11 @@ def _mount_points(table: str) -> set[Path]:
     return {Path(name) for name in named if name.startswith("/")}
 
 
-def listener_of(port: int, *, net: Path = Path("/proc/net")) -> str:
+def listener_of(port: int) -> str:
     """Return the name of the user who listens on a TCP port of this machine, "" if unknown."""
     for name in ("tcp", "tcp6"):
         try:
-            found = listeners(net / name, port)
+            found = listeners(Path("/proc/net") / name, port)
         except OSError:
             continue
         if found:

@@ -54,12 +54,12 @@ def install(host: Host, options: InstallOptions) -> None:
 
     Raises: :class:`MograderError` if a step fails; running it again goes on there.
     """
-    ensure_system(host, options)
+    ensure_system(host)
     ensure_network(host, options)
     ensure_packages(host, options)
-    ensure_account(host, options)
+    ensure_account(host)
     ensure_volume(host, options)
-    ensure_sandbox(host, options)
+    ensure_sandbox(host)
     changed = ensure_program(host, options)
     ensure_secret(host)
     ensure_course(host, options)
@@ -74,7 +74,7 @@ def roll_back(host: Host) -> None:
     Raises: :class:`NotFound` if no version before is kept, :class:`MograderError`.
     """
     options = InstallOptions(port=_port_in_use(host))
-    ensure_system(host, options)
+    ensure_system(host)
     host.step("Going back to the version before")
     new, old = host.path(CURRENT).resolve(), host.path(PREVIOUS).resolve()
     if not (old / "bin" / "mograder").exists():
@@ -112,7 +112,7 @@ def uninstall(host: Host) -> None:
 
     Raises: :class:`MograderError`.
     """
-    ensure_system(host, InstallOptions())
+    ensure_system(host)
     host.step(f"Removing the services and programs; what is in {DATA} and {SETTINGS} stays")
     for name in (*UNITS, *UPKEEP_UNITS):
         unit = f"{UNIT_PLACE}/{name}"

@@ -20,7 +20,7 @@ _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _USER_NAMESPACES = "/proc/sys/kernel/unprivileged_userns_clone"
 
 
-def ensure_system(host: Host, _options: InstallOptions) -> None:
+def ensure_system(host: Host) -> None:
     """Refuse other systems than Debian and Ubuntu with systemd, and users that are not root.
 
     Raises: :class:`Unsupported`, :class:`MograderError`.
@@ -60,7 +60,7 @@ def _is_installed(host: Host, package: str) -> bool:
     return host.ask("dpkg-query", "-W", "-f", "${db:Status-Status}", package) == "installed"
 
 
-def ensure_account(host: Host, _options: InstallOptions) -> None:
+def ensure_account(host: Host) -> None:
     """Make the services' user."""
     host.step(f"The service user '{ACCOUNT}'")
     if host.succeeds("id", ACCOUNT):
@@ -77,7 +77,7 @@ def as_account(host: Host, *command: str) -> None:
     host.run("runuser", "-u", ACCOUNT, "--", *command)
 
 
-def ensure_sandbox(host: Host, _options: InstallOptions) -> None:
+def ensure_sandbox(host: Host) -> None:
     """Let bubblewrap make namespaces, and give hundreds of sessions of one user what they need."""
     host.step("What sandboxes need of the kernel")
     if host.path(_RESTRICTED).exists():
