@@ -7,7 +7,7 @@ that nothing that came through a proxy without a trusted name is taken for local
 from __future__ import annotations
 
 import getpass
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -50,6 +50,7 @@ class LocalAccess:
     def __init__(self, browser: BrowserAccess, user: str) -> None:
         self._browser = browser
         self._user = user
+        self.enter = browser.enter
 
     async def admit(self, request: Request, headers: list[Header]) -> Response | None:
         """Return the refusal of a request, None for one that is admitted."""
@@ -57,15 +58,6 @@ class LocalAccess:
         if refusal is None and self._browser.admits(request.scope):
             _let_in(request, self._user, Role.INSTRUCTOR)
         return refusal
-
-    @property
-    def enter(self) -> Callable[[Request], Awaitable[Response]]:
-        """The handler of one-time links."""
-
-        async def use(request: Request) -> Response:
-            return self._browser.enter(request)
-
-        return use
 
 
 @dataclass(frozen=True, slots=True)

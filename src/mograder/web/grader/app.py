@@ -91,4 +91,4 @@ async def _enter(request: Request) -> Response:
     enter = grader_app(request).access.enter
     if enter is None:
         raise NotFound("There is nothing at this address.")
-    return await enter(request)
+    return enter(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,7 @@ class Access(Protocol):
         ...
 
     @property
-    def enter(self) -> Callable[[Request], Awaitable[Response]] | None:
+    def enter(self) -> Callable[[Request], Response] | None:
         """The handler of one-time links, None without any."""
         ...
 

@@ -39,7 +39,7 @@ async def upload_grades(info: RequestInfo) -> Response:
         body = await read_body(request, _GRADES_LIMIT)
 
         def merge() -> int:
-            return services.grades.of(assignment.name).merge(parse_entries(body))
+            return services.grades(assignment.name).merge(parse_entries(body))
 
         count = await to_thread.run_sync(merge, limiter=services.writers)
     return JSONResponse({"status": "ok", "count": count})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -65,28 +66,13 @@ class ServerOptions:
         return self.loaded.settings if self.loaded else Settings()
 
 
-class GradeBooks:
-    """The grades of each assignment, opened once. Mutable state: ``_open``, under its lock."""
-
-    def __init__(self, root: Path, disk: Disk) -> None:
-        self._root = root
-        self._disk = disk
-        self._lock = threading.Lock()
-        self._open: dict[str, Grades] = {}
-
-    def of(self, name: ItemName) -> Grades:
-        """Return the grades of one assignment, ``<root>/<assignment>/grades.json``."""
-        with self._lock:
-            if name not in self._open:
-                self._open[name] = Grades(self._root / name, disk=self._disk)
-            return self._open[name]
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """The services that the handlers use; ``writers`` and ``readers`` bound their threads.
 
-    A submission waits for the disk, a download does not, so each has its own threads.
+    A submission waits for the disk, a download does not, so each has its own threads. ``grades``
+    returns those of an assignment, ``<root>/<assignment>/grades.json``, of which one that was read
+    is kept.
     """
 
     options: ServerOptions
@@ -95,7 +81,7 @@ class Services:
     dates: CourseDates
     visibility: VisibilityRules
     submissions: Submissions
-    grades: GradeBooks
+    grades: Callable[[ItemName], Grades]
     people: NameRegistry
     roster: Allowlist | None
     registration_limits: RegistrationLimits
@@ -150,7 +136,7 @@ def open_services(
         submissions=Submissions(
             submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
         ),
-        grades=GradeBooks(root, disk),
+        grades=cache(lambda name: Grades(root / name, disk=disk)),
         people=NameRegistry(root / PEOPLE_FILE, disk=disk),
         roster=_roster_of(options),
         registration_limits=RegistrationLimits(clock),

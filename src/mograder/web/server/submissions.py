@@ -72,7 +72,7 @@ async def status(info: RequestInfo) -> Response:
     def read() -> dict[str, JsonValue]:
         services, user = info.services, info.whose
         counting = services.submissions.counting(user, assignment.name)
-        mark = services.grades.of(assignment.name).of(user) or Mark(None, "")
+        mark = services.grades(assignment.name).of(user) or Mark(None, "")
         feedback = services.feedback_directory(assignment.name) / f"{user}.html"
         plain: dict[str, JsonValue] = {
             "status": "submitted" if counting else "new",
