@@ -107,13 +107,6 @@ def test_an_empty_file_arrives_too(tmp_path: Path) -> None:
     assert (tmp_path / "empty").read_bytes() == b""
 
 
-def test_a_broken_connection_goes_on_where_it_broke(tmp_path: Path) -> None:
-    server = Server(cuts=[100_000, 150_000])
-    get(server, tmp_path / "data.csv", file(digest=DIGEST))
-    assert (tmp_path / "data.csv").read_bytes() == CONTENT
-    assert server.starts == ["", "bytes=100000-", "bytes=250000-"]
-
-
 def test_a_later_command_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:
     target = tmp_path / "data.csv"
     target.write_bytes(b"the old one")
@@ -125,13 +118,6 @@ def test_a_later_command_goes_on_with_what_an_earlier_one_left(tmp_path: Path) -
     get(later, target)
     assert target.read_bytes() == CONTENT
     assert later.starts == ["bytes=100000-"]
-
-
-def test_a_file_that_changed_meanwhile_comes_from_its_beginning(tmp_path: Path) -> None:
-    with pytest.raises(RemoteFailed):
-        get(Server(cuts=[100_000, 0, 0, 0, 0]), tmp_path / "data.csv")
-    get(Server(b"new" * 100_000, etag='"v2"'), tmp_path / "data.csv")
-    assert (tmp_path / "data.csv").read_bytes() == b"new" * 100_000
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"v1"', "v1"])

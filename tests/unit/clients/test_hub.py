@@ -66,22 +66,6 @@ def test_publish_sends_every_file_as_it_is_with_the_token(
     assert request.files == {file.name: file.path.read_bytes() for file in files}
 
 
-def test_progress_is_told_as_it_comes_and_the_last_word_counts(
-    hub: FakeHub, files: list[Upload]
-) -> None:
-    """B96."""
-    hub.streams(
-        PUBLISH,
-        {"event": "progress", "message": "Received 2 files"},
-        {"event": "progress", "message": "Installing numpy"},
-        {"event": "something-new"},
-        DONE,
-    )
-    published, told = publish(hub, files)
-    assert published == Published(("A1.py",), "assignment", warmed=True)
-    assert told == ["Received 2 files", "Installing numpy"]
-
-
 def test_a_large_upload_tells_how_far_it_is(hub: FakeHub, tmp_path: Path) -> None:
     with (tmp_path / "data.bin").open("wb") as file:
         file.truncate(8 << 20)

@@ -30,16 +30,6 @@ def loaded(*arguments: str) -> LoadedSettings:
         return load_course()
 
 
-def test_without_options_the_documented_defaults_hold(tmp_path: Path) -> None:
-    """B73, B74, B75, B76, B77, B78."""
-    found = loaded()
-    section = found.settings.hub
-    assert found.course_dir == tmp_path
-    assert (section.port, section.host, section.session_ttl) == (8080, "0.0.0.0", 3600)
-    assert (section.notebooks_dir, section.trusted_header) == ("hub-notebooks", "X-Remote-User")
-    assert (section.instructors, section.base_url) == ((), "")
-
-
 def test_every_option_takes_effect(tmp_path: Path) -> None:
     """B73, B74, B75, B76, B77, B78; 0.3.16 ignores several of them."""
     (tmp_path / "course").mkdir()

@@ -45,6 +45,7 @@ def test_publish_sends_the_release_and_follows_its_environment(hub: FakeHub) -> 
         {"event": "progress", "message": "Received 2 files"},
         {"event": "progress", "message": "Received 2 files"},
         {"event": "progress", "message": "Installing [numpy]"},
+        {"event": "something-new"},
         DONE,
     )
     told = cli("hub publish A1 --force")
