@@ -6,6 +6,7 @@ import asyncio
 import html
 import re
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,12 +84,19 @@ class NotebookVariant:
 class AuthorRuns:
     """Runs an author's notebooks, and judges them apart from their checks as grading does.
 
-    ``protected`` is whether that is in sandboxes, so that a student's work may be judged, too. Each
-    method raises :class:`~mograder.core.errors.MograderError` if nothing can be run at all.
+    ``opened`` returns what they run on. ``protected`` is whether that is in sandboxes, so that a
+    student's work may be judged, too. Each method raises
+    :class:`~mograder.core.errors.MograderError` if nothing can be run at all.
     """
 
-    def __init__(self, loaded: LoadedSettings, bench: Workbench, *, protected: bool) -> None:
-        self._bench = bench
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        opened: Callable[[], Awaitable[Workbench]],
+        *,
+        protected: bool,
+    ) -> None:
+        self._opened = opened
         self._seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
         self._deadlines = Deadlines(notebook=self._seconds)
         self._contracts = contracts_of(loaded)
@@ -109,7 +117,7 @@ class AuthorRuns:
 
     async def run_variant(self, variant: NotebookVariant, progress: Progress) -> ExecutionResult:
         """Run a variant of a notebook."""
-        bench = self._bench
+        bench = await self._opened()
         request = ExecutionRequest(
             variant.text,
             variant.name,
@@ -124,7 +132,7 @@ class AuthorRuns:
 
     async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         """Judge a notebook in two processes, as `mograder autograde` does."""
-        bench = self._bench
+        bench = await self._opened()
         environment = await bench.environment(trial.header or trial.text, progress)
         with self._slots.pair() as (worker, judge):
             request = JudgingRequest(
@@ -149,7 +157,7 @@ class AuthorRuns:
 
         None is kept of the Python that runs mograder: grading uses another environment.
         """
-        bench = self._bench
+        bench = await self._opened()
         if sys.platform == "linux" and bench.environments is not None:
             recording = Recording(
                 text=trial.text,

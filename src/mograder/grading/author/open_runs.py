@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -32,7 +33,8 @@ async def open_runs(
 
     They run in a sandbox or directly on this machine. Authors would run their own notebooks anyway,
     so they run without a sandbox where none can be made; ``warn`` is called with a message then.
-    ``own_python`` uses the Python that runs mograder; sandboxes do not have it.
+    ``own_python`` uses the Python that runs mograder; sandboxes do not have it. Without sandboxes
+    no process is started before something runs.
 
     Raises:
         SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
@@ -42,12 +44,16 @@ async def open_runs(
     opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
-        if bench is not None:
-            yield AuthorRuns(loaded, bench, protected=True)
-            return
-        plain = opening(sandbox=False, own_python=own_python)
-        bench = replace(await stack.enter_async_context(plain), limits=_NO_LIMITS)
-        yield AuthorRuns(loaded, bench, protected=False)
+        found, lock = [] if bench is None else [bench], asyncio.Lock()
+
+        async def opened() -> Workbench:
+            async with lock:
+                if not found:
+                    plain = opening(sandbox=False, own_python=own_python)
+                    found.append(replace(await stack.enter_async_context(plain), limits=_NO_LIMITS))
+                return found[0]
+
+        yield AuthorRuns(loaded, opened, protected=bench is not None)
 
 
 async def _sandboxed(
