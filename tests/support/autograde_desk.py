@@ -13,7 +13,7 @@ import pytest
 from mograder.cli.autograde import command
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.results.grading_result import GradingResult
-from mograder.grading.runs.grading_tools import GradingTools, RunsNothing
+from mograder.grading.runs.grading_tools import GradingTools
 from tests.support.grading_course import HALF, RIGHT, WRONG, TextJudges, make_course, tools_with
 
 
@@ -54,11 +54,7 @@ def open_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         desk.judges.gate.set()
         yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
 
-    async def looking(loaded: LoadedSettings, environ: Environ) -> GradingTools:
-        return tools_with(RunsNothing(), tmp_path, refusal=desk.refusal)
-
     monkeypatch.setattr(command, "open_grading_tools", opening)
-    monkeypatch.setattr(command, "looking_tools", looking)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     return desk

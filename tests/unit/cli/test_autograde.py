@@ -21,7 +21,7 @@ from mograder.grading.results.result_row import row_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.autograde_desk import Desk, open_desk
-from tests.support.command_line import Printed, cli
+from tests.support.command_line import cli
 from tests.support.graded_results import graded_result
 from tests.support.grading_course import (
     HALF,
@@ -247,31 +247,6 @@ def test_a_source_that_cannot_be_graded_ends_it_before_anything_runs(desk: Desk)
     told = cli("autograde hw1", status=2).err.strip().splitlines()
     assert told == ["Error: The package nosuchpackage cannot be installed."]
     assert not (desk.root / "autograded").exists()
-
-
-def test_sandboxes_are_started_only_for_what_is_to_be_graded(desk: Desk) -> None:
-    ran: list[Printed] = []
-
-    def starts(*options: str) -> int:
-        desk.opened.clear()
-        ran.append(cli("autograde hw1", *options))
-        return len(desk.opened)
-
-    assert starts() == 1
-    assert starts() == starts("--failed") == starts("--student", "bob", "--safety-check") == 0
-    assert starts("--force", "--student", "bob") == 1
-    assert starts("--json") == 0
-    (answer,) = ran[-1].json["assignments"]
-    assert [each["up_to_date"] for each in answer["submissions"]] == [True] * 3
-    desk.submit("bob.py", RIGHT)
-    assert starts() == 1
-    (desk.root / "source/hw1/hw1.py").write_text(SOURCE + "\n# changed\n")
-    assert starts() == 1
-    (desk.root / "autograded/hw1/carol.json").write_text("{")
-    assert starts() == 1
-    assert starts() == 0
-    told = [each.err.count("carol.json") for each in ran]
-    assert sum(told) == told[-2] == 1  # told once, by the run that grades
 
 
 def test_a_source_without_checks_leaves_everything_to_people(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, up_to_date
+from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
 from mograder.grading.batch.mark_changes import ComparedRuns, compare_runs
 from mograder.grading.results.result_row import render_csv
-from mograder.grading.runs.grading_tools import GradingTools, looking_tools, open_grading_tools
+from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
 from mograder.grading.runs.run_limits import lowered, timed
 from mograder.notebook.integrity.screening import denied_by
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
@@ -256,14 +256,12 @@ async def _compare_all(
     output: Output,
 ) -> dict[str, ComparedRuns]:
     found: dict[str, ComparedRuns] = {}
-    async with AsyncExitStack() as opened:
-        tools: GradingTools | None = None
+    async with _opening(how, loaded) as tools:
         for number, each in enumerate(chosen):
             runs: list[GradingRun] = []
             output.prepares()
             request = _request(each, how, loaded)
             request = replace(request, output=place / str(number), force=True)
-            tools = tools or await _started(opened, how, loaded, output)
             graded = await autograde(request, tools, runs.append, output)
             output.close()
             name = graded.assignment.name
@@ -283,32 +281,21 @@ async def _grade_all(
     gradebook: Gradebook,
     output: Output,
 ) -> list[Autograded]:
-    """Grade one assignment after the other; sandboxes are started when the first has work."""
-    looking = await looking_tools(loaded, read_environ())
     done: list[Autograded] = []
-    async with AsyncExitStack() as opened:
-        tools: GradingTools | None = None
+    async with _opening(how, loaded) as tools:
         for each in chosen:
             for note in each.notes:
                 output.say(note)
             output.prepares()
             request = _request(each, how, loaded)
-            graded = await up_to_date(request, looking, output)
-            if graded is None:
-                tools = tools or await _started(opened, how, loaded, output)
-                graded = await autograde(request, tools, gradebook.record_run, output)
+            graded = await autograde(request, tools, gradebook.record_run, output)
             output.finished(graded)
             done.append(graded)
     return done
 
 
-async def _started(
-    opened: AsyncExitStack, how: _How, loaded: LoadedSettings, output: Output
-) -> GradingTools:
-    """Start the sandboxes, which end with ``opened``."""
-    output.progress("Starting the sandboxes")
-    tools = open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
-    return await opened.enter_async_context(tools)
+def _opening(how: _How, loaded: LoadedSettings) -> AbstractAsyncContextManager[GradingTools]:
+    return open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
 
 
 def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequest:

@@ -20,7 +20,7 @@ from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_batch import Screen, grade_batch, run_of
 from mograder.grading.results.grading_result import Basis, GradingResult, GradingState
 from mograder.grading.results.result_row import Column, ResultRow, columns_of, row_of
-from mograder.grading.runs.grading_tools import GradingTools, RunNeededError
+from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.grade_submission import GradedNotebook, SubmittedNotebook
 from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
@@ -129,34 +129,6 @@ async def autograde(
     if request.whole and source and any(not row.problem for row in rows):
         await asyncio.to_thread(files.write_source_hash, source)
     return Autograded(assignment, _ordered([*rows, *current]), request.output)
-
-
-async def up_to_date(
-    request: AutogradeRequest, tools: GradingTools, watch: AutogradeWatch
-) -> Autograded | None:
-    """Return the results if none has to be made; None if one has, or if only a run can tell.
-
-    ``tools`` may be those that start nothing (:func:`grading_tools.looking_tools`), and ``watch``
-    is told nothing if None is returned.
-
-    Raises:
-        MograderError: The assignment cannot be graded for a reason that its files show.
-    """
-    if request.force:
-        return None
-    warnings: list[str] = []
-    try:
-        assignment = await prepare_assignment(request.files, tools, lambda _: None)
-    except RunNeededError:
-        return None
-    files = AutogradedFiles(request.output, assignment.name, tools.key)
-    waiting, current = await _divide(request, assignment, files, warnings.append)
-    if waiting:
-        return None
-    for warning in (*assignment.warnings, *warnings):
-        watch.warn(warning)
-    watch.begins(assignment, 0, len(current))
-    return Autograded(assignment, _ordered(current), request.output)
 
 
 def _ordered(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:

@@ -18,10 +18,10 @@ from mograder.core.settings import Environ, LoadedSettings, Settings
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.runs.sandbox_slots import SandboxSlots
-from mograder.grading.runs.sandboxed_runner import kept_environment, open_sandboxed
+from mograder.grading.runs.sandboxed_runner import open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
-from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
+from mograder.sandbox.execution.judging import Judges
+from mograder.sandbox.execution.report import Executes
 from mograder.store.course.contracts import ContractStore, contracts_of
 
 assert sys.platform == "linux"  # grading needs supervisors
@@ -71,44 +71,3 @@ async def open_grading_tools(
             contracts=contracts_of(loaded),
             key=key,
         )
-
-
-class RunNeededError(Exception):
-    """Something has to run before this can be told."""
-
-
-class RunsNothing:
-    """Judges and executes nothing."""
-
-    async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Raise :class:`RunNeededError`."""
-        raise RunNeededError(request.name)
-
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Raise :class:`RunNeededError`."""
-        raise RunNeededError(request.name)
-
-
-async def looking_tools(loaded: LoadedSettings, environ: Environ) -> GradingTools:
-    """Return tools that start nothing, to find out what is up to date.
-
-    They raise :class:`RunNeededError` where a notebook would run or an environment be built.
-
-    Raises:
-        InvalidInput: The course's secret cannot be read.
-    """
-
-    async def environment(text: str, _: Progress) -> Path:
-        found = await kept_environment(loaded, environ, text)
-        if found is None:
-            raise RunNeededError("the environment is not built")
-        return found
-
-    return GradingTools(
-        judges=RunsNothing(),
-        executor=RunsNothing(),
-        environment=environment,
-        settings=loaded.settings,
-        contracts=contracts_of(loaded),
-        key=await asyncio.to_thread(grading_key, loaded),
-    )

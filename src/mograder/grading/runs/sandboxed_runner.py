@@ -10,11 +10,10 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.runs.workbench import (
     AUTHORS_BOUNDS,
@@ -22,13 +21,11 @@ from mograder.grading.runs.workbench import (
     environments_of,
     places,
 )
-from mograder.notebook.pep723 import read_script
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.environments.interpreters import make_own_environment
 from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
 from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.runner import Executor
-from mograder.sandbox.protocol import RunCommand
 from mograder.store.filesystem.files import remove_tree
 
 assert sys.platform == "linux"  # supervisors need it
@@ -36,25 +33,6 @@ assert sys.platform == "linux"  # supervisors need it
 _WARM_FROM = 2
 """Number of runs from which importing marimo once for all of them pays."""
 _WARM_ENVIRONMENTS = 4
-
-
-async def kept_environment(loaded: LoadedSettings, environ: Environ, text: str) -> Path | None:
-    """Return a notebook's environment if an earlier command built it; start no process for it.
-
-    Raises:
-        InvalidInput: The header is wrong.
-    """
-    environments = await environments_of(loaded, environ, _NoCommands())
-    found = await environments.kept(read_script(text))
-    return None if found is None else found.directory
-
-
-class _NoCommands:
-    """Refuses all commands of builds."""
-
-    async def run(self, command: RunCommand, on_line: Callable[[str], None]) -> int:
-        """Raise :class:`SandboxUnavailable`."""
-        raise SandboxUnavailable(f"{command.argv[0]} is not run: there is no supervisor.")
 
 
 @asynccontextmanager

@@ -539,17 +539,6 @@ class Environments:
             return None
         return known
 
-    async def kept(self, script: Script) -> Environment | None:
-        """Return the environment if it was built before, else None; start no build.
-
-        Raises: :class:`InvalidInput` when no installed Python satisfies the header.
-        """
-        known = self.ready(script)
-        if known is None:
-            interpreter = await find_interpreter(script.requires_python)
-            known = await asyncio.to_thread(self._recall, self._request(script, interpreter))
-        return known
-
     async def next_build(self) -> None:
         """Wait until an environment was built since the last call; the first returns at once."""
         await self._built.wait()
