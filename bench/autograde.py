@@ -223,7 +223,7 @@ class _Command:
         return sum(each.memory_info().rss for each in processes)
 
     def _written(self) -> int:
-        paths = self._results.glob("*.json")
+        paths = self._results.glob("*.html")
         return sum(path.stat().st_mtime >= self._before for path in paths)
 
 
@@ -253,7 +253,7 @@ def _running(course: Path, *options: str) -> Iterator[_Command]:
 
 def _seconds_each(course: Path) -> float:
     """Return the seconds between results, without those of the start."""
-    paths = (course / "autograded" / NAME).glob("*.json")
+    paths = (course / "autograded" / NAME).glob("*.html")
     times = sorted(path.stat().st_mtime for path in paths)[_PER_TURN:]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     return statistics.mean(gaps)

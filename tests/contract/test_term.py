@@ -30,7 +30,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.autograde import write_copy
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.pages.notebook_page import render_notebook_page
@@ -378,7 +378,6 @@ def _record(rig: Rig, book: Gradebook, item: str, name: str, earned: float) -> N
     receipt = json.loads(rig.term.sent[item, name][-1])
     data = (rig.hub.course / "submitted" / item / f"{name}.py").read_bytes()
     key = grading_key(load_settings(rig.hub.course, environ={}))
-    files = AutogradedFiles(rig.hub.course / "autograded" / item, item, key)
     judged = graded_result().questions[0]
     essay = GradedQuestion(key="Essay", available=10.0, earned=None, state=GradingState.MANUAL)
     result = graded_result(
@@ -394,10 +393,9 @@ def _record(rig: Rig, book: Gradebook, item: str, name: str, earned: float) -> N
         at=rig.hub.clock.now().isoformat(),
     )
     page = render_notebook_page(data.decode(), result.filename, ())
-    files.write_copy(GradedNotebook(result, data.decode(), ()), page)
-    signed = files.sign(result)
-    book.record_run(run_of(signed))
-    files.write_result(signed)
+    directory = rig.hub.course / "autograded" / item
+    write_copy(directory, GradedNotebook(result, data.decode(), ()), page)
+    book.record_run(run_of(result, key))
 
 
 async def _mark(rig: Rig) -> None:

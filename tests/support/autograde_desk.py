@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from mograder.cli.autograde import command
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.runs.grading_tools import GradingTools
+from tests.support.graded_results import newest_results
 from tests.support.grading_course import HALF, RIGHT, WRONG, TextJudges, make_course, tools_with
 
 
@@ -26,13 +26,9 @@ class Desk:
     opened: list[int] = field(default_factory=list)
     refusal: str = ""
 
-    def results(self, directory: str = "autograded/hw1") -> dict[str, GradingResult]:
-        """Return the results that were written, by student."""
-        found = {}
-        for path in sorted((self.root / directory).glob("*.json")):
-            answer = json.loads(path.read_text())["result"]
-            found[path.stem] = GradingResult.model_validate(answer)
-        return found
+    def results(self, assignment: str = "hw1") -> dict[str, GradingResult]:
+        """Return the results that were recorded, by student."""
+        return newest_results(self.root / "gradebook.db", assignment)
 
     def submit(self, name: str, text: str = HALF, assignment: str = "hw1") -> Path:
         """Write a submission."""

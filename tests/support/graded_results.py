@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mograder.grading.results.grading_result import (
@@ -10,8 +11,10 @@ from mograder.grading.results.grading_result import (
     GradedQuestion,
     GradingResult,
     GradingState,
+    parse_result,
 )
 from mograder.sandbox.execution.judging import JudgedCondition
+from mograder.store.gradebook.gradebook import Gradebook
 
 
 def graded_result(**changes: Any) -> GradingResult:
@@ -45,3 +48,10 @@ def graded_result(**changes: Any) -> GradingResult:
         "at": "2026-01-01T00:00:00.000Z",
     }
     return GradingResult(**{**values, **changes})
+
+
+def newest_results(gradebook: Path, assignment: str) -> dict[str, GradingResult]:
+    """Return the newest recorded result of each student."""
+    with Gradebook(gradebook) as book:
+        runs = {each.student: each for each in book.runs(assignment)}
+    return {student: parse_result(run.result) for student, run in runs.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.autograde import write_copy
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import grading_key
@@ -38,7 +38,7 @@ def put_marked_course(course: Path, students: int) -> Path:
     (course / "marking.json").write_text(f'["{A}"]\n')
     (course / "submitted" / A).mkdir(parents=True)
     loaded = load_settings(course)
-    files = AutogradedFiles(course / "autograded" / A, A, grading_key(loaded))
+    key = grading_key(loaded)
     with Gradebook(loaded.gradebook_path) as book:
         for number in range(students):
             student = student_name(number)
@@ -47,8 +47,8 @@ def put_marked_course(course: Path, students: int) -> Path:
             result = graded(student, text)
             (course / "submitted" / A / f"{student}.py").write_text(text)
             page = render_notebook_page(text, result.filename, _cells(text))
-            files.write_copy(GradedNotebook(result, text, _cells(text)), page)
-            book.record_run(run_of(files.sign(result)))
+            write_copy(course / "autograded" / A, GradedNotebook(result, text, _cells(text)), page)
+            book.record_run(run_of(result, key))
     return course
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from mograder.auth.roles import Role
-from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.autograde import write_copy
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id, question_address
 from mograder.grading.pages.notebook_page import render_notebook_page
@@ -213,13 +213,12 @@ class MarkingCourse:
         """Record a graded submission, with its files."""
         text = submission_of() if text is None else text
         result = graded(student, text, points=points, later=later)
-        files = AutogradedFiles(self.hub.course / "autograded" / A, A, self.key)
         output = CellOutput("text/html", "<p>seen</p><script>of()</script>")
         cells = (CellResult(3, "", CellStatus.OK, outputs=(output,)),)
         page = render_notebook_page(text, result.filename, cells)
-        files.write_copy(GradedNotebook(result, text, cells), page)
+        write_copy(self.hub.course / "autograded" / A, GradedNotebook(result, text, cells), page)
         with self.book() as book:
-            book.record_run(run_of(files.sign(result)))
+            book.record_run(run_of(result, self.key))
         if student not in self.students:
             self.students.append(student)
 

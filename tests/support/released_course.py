@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.batch.autograded_files import SignedResult
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
@@ -18,7 +17,6 @@ from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
     grading_key,
-    sign_result,
 )
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
@@ -56,9 +54,7 @@ class ReleasedCourse:
 
     def grade(self, student: str, **changes: object) -> None:
         """Record a student's result."""
-        result = self.result(student, **changes)
-        signed = SignedResult(result=result, signature=sign_result(self.key, result))
-        self.book.record_run(run_of(signed))
+        self.book.record_run(run_of(self.result(student, **changes), self.key))
 
     def grade_hidden(self, *students: str, **changes: object) -> None:
         """Record results of hidden tests."""

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -258,15 +258,28 @@ async def _compare_all(
     found: dict[str, ComparedRuns] = {}
     async with _opening(how, loaded) as tools:
         for number, each in enumerate(chosen):
-            runs: list[GradingRun] = []
+            seen = _Seen()
             output.prepares()
             request = _request(each, how, loaded)
             request = replace(request, output=place / str(number), force=True)
-            graded = await autograde(request, tools, runs.append, output)
+            graded = await autograde(request, tools, seen, output)
             output.close()
             name = graded.assignment.name
-            found[name] = compare_runs(gradebook.grades(name), runs)
+            found[name] = compare_runs(gradebook.grades(name), seen.runs)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The results of a preview, which are not recorded."""
+
+    runs: list[GradingRun] = field(default_factory=list)
+
+    def record_run(self, run: GradingRun) -> None:
+        self.runs.append(run)
+
+    def last_run(self, assignment: str, student: str) -> None:
+        """Return None: everything is graded."""
 
 
 def _refuse_unprotected(how: _How, loaded: LoadedSettings) -> None:
@@ -288,7 +301,7 @@ async def _grade_all(
                 output.say(note)
             output.prepares()
             request = _request(each, how, loaded)
-            graded = await autograde(request, tools, gradebook.record_run, output)
+            graded = await autograde(request, tools, gradebook, output)
             output.finished(graded)
             done.append(graded)
     return done

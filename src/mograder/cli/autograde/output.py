@@ -22,7 +22,6 @@ from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograde import Autograded
-from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.mark_changes import ComparedRuns, MarkChange
 from mograder.grading.batch.verify_results import Verified, verify_results
 from mograder.grading.results.grading_result import GradedQuestion, grading_key
@@ -30,7 +29,7 @@ from mograder.grading.results.result_row import Column, ResultRow
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown
-from mograder.store.gradebook.gradebook import existing_gradebook
+from mograder.store.gradebook.gradebook import viewed_gradebook
 
 _COLOURS: Mapping[str, str] = MappingProxyType(
     {"PASS": "green", "PARTIAL": "blue", "FAIL": "red", "WAIT": "yellow", "ERR": "red"}
@@ -301,15 +300,8 @@ def _told(change: MarkChange) -> str:
 def verify(chosen: Sequence[Chosen], loaded: LoadedSettings) -> Result:
     """Return what does not fit in the results of assignments."""
     key = grading_key(loaded)
-    with ExitStack() as stack:
-        gradebook = existing_gradebook(loaded.gradebook_path)
-        if gradebook is not None:
-            stack.enter_context(gradebook)
-        found = [
-            (each, verify_results(files, each.files, each.submissions, gradebook))
-            for each in chosen
-            for files in [AutogradedFiles(each.output, each.files.name, key)]
-        ]
+    with viewed_gradebook(loaded.gradebook_path) as book:
+        found = [(each, verify_results(book, key, each.files, each.submissions)) for each in chosen]
     wrong = any(result.problems for _, results in found for result in results)
     return Result(_answer(found), _lines(found), int(wrong))
 

@@ -3,6 +3,10 @@
 A result is up to date if it was made of the same submission, source, contract and release, of the
 same files beside these, in the same environment, and by the same mograder. So a run that was
 interrupted goes on where it was.
+
+``autograded/<assignment>/<student>.py`` and ``.html`` are the files of 0.3.16
+(compatibility-0.3.16.md 9), private to their owner. They are written before the result is recorded,
+so a result belongs to a submission whose files are complete.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.core.errors import MograderError
 from mograder.grading.batch.grading_batch import Screen, grade_batch, run_of
+from mograder.grading.batch.grading_cells import grading_copy
 from mograder.grading.results.grading_result import Basis, GradingResult, GradingState
+from mograder.grading.results.recorded_results import result_of_run
 from mograder.grading.results.result_row import Column, ResultRow, columns_of, row_of
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.grade_submission import GradedNotebook, SubmittedNotebook
@@ -33,8 +38,14 @@ from mograder.notebook.integrity.denied_code import Denied
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import screen
 from mograder.sandbox.protocol import Deadlines, Limits
-from mograder.store.gradebook.grading_records import GradingRun
+from mograder.store.filesystem.files import atomic_write
+from mograder.store.gradebook.grading_records import GradingRun, RecordedRun
 from mograder.store.submissions.submitted_files import SubmittedFile
+
+SOURCE_HASH = ".mograder_source_hash"
+"""The file in which 0.3.16 keeps the SHA-256 of the source that results were made with."""
+
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +101,20 @@ class AutogradeWatch(Protocol):
         """Take a sentence about something that the grader should know."""
 
 
+class Results(Protocol):
+    """Keeps results as :class:`~mograder.store.gradebook.gradebook.Gradebook` does."""
+
+    def record_run(self, run: GradingRun, /) -> object:
+        """Keep the result of a submission."""
+
+    def last_run(self, assignment: str, student: str, /) -> RecordedRun | None:
+        """Return the newest result of a student's submissions, None without any."""
+
+
 async def autograde(
-    request: AutogradeRequest,
-    tools: GradingTools,
-    record: Callable[[GradingRun], object],
-    watch: AutogradeWatch,
+    request: AutogradeRequest, tools: GradingTools, results: Results, watch: AutogradeWatch
 ) -> Autograded:
-    """Grade an assignment's submissions; ``record`` puts a result into the gradebook.
+    """Grade an assignment's submissions, and keep their results.
 
     Raises:
         MograderError: The assignment cannot be prepared, so nothing was graded; or a result could
@@ -110,15 +128,22 @@ async def autograde(
     )
     for warning in assignment.warnings:
         watch.warn(warning)
-    files = AutogradedFiles(request.output, assignment.name, tools.key)
-    waiting, current = await _divide(request, assignment, files, watch.warn)
+
+    def known(student: str) -> GradingResult | None:
+        run = results.last_run(assignment.name, student)
+        if run is None:
+            return None
+        last = result_of_run(tools.key, run)
+        if last.problem:
+            watch.warn(f"{student} is graded again: {last.problem}.")
+        return last.result
+
+    waiting, current = await asyncio.to_thread(_divide, request, assignment, known)
     watch.begins(assignment, len(waiting), len(current))
 
     def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
-        notes = files.write_copy(graded, page)
-        signed = files.sign(graded.result)
-        record(run_of(signed))
-        files.write_result(signed)
+        notes = write_copy(request.output, graded, page)
+        results.record_run(run_of(graded.result, tools.key))
         return notes
 
     screen = _screen(assignment, request.denied)
@@ -127,60 +152,63 @@ async def autograde(
     )
     source = assignment.basis.source_sha256
     if request.whole and source and any(not row.problem for row in rows):
-        await asyncio.to_thread(files.write_source_hash, source)
-    return Autograded(assignment, _ordered([*rows, *current]), request.output)
+        await asyncio.to_thread(_write, request.output, SOURCE_HASH, f"{source}\n")
+    ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
+    return Autograded(assignment, tuple(ordered), request.output)
 
 
-def _ordered(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
-    return tuple(sorted(rows, key=lambda row: row.student.casefold()))
+def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
+    """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
+
+    Raises:
+        Busy: The disk is full.
+    """
+    student = graded.result.student
+    copy = grading_copy(graded.text, graded.result)
+    _write(directory, f"{student}.py", copy.text)
+    _write(directory, f"{student}.html", page)
+    if not copy.removed:
+        return ()
+    removed = ", ".join(each.strip("# =") for each in copy.removed)
+    return (f"text that only grading writes was taken out of the copy: {removed}",)
 
 
-async def _divide(
+def _write(directory: Path, name: str, text: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    atomic_write(directory / name, text.encode("utf-8", "replace"), _PRIVATE)
+
+
+def _divide(
     request: AutogradeRequest,
     assignment: GradedAssignment,
-    files: AutogradedFiles,
-    warn: Callable[[str], None],
+    known: Callable[[str], GradingResult | None],
 ) -> tuple[list[SubmittedFile], list[ResultRow]]:
     """Return the submissions to grade, and the rows of those whose result is up to date."""
     waiting: list[SubmittedFile] = []
     current: list[ResultRow] = []
-    basis = assignment.basis
     for file in request.submissions:
-        known = None if file.problem else await asyncio.to_thread(_known, file, files, warn)
-        if request.failed and known is not None and not _has_failed(known):
-            continue
-        kept = None if request.force or request.failed else known
-        if kept is not None and await asyncio.to_thread(_is_current, file, kept, basis, files):
+        kept = None if file.problem or request.force else known(file.student)
+        if kept is None:
+            waiting.append(file)
+        elif request.failed:
+            if kept.state is GradingState.NOT_RUN or kept.needs_attention:
+                waiting.append(file)
+        elif _is_current(file, kept, assignment.basis, request.output):
             current.append(row_of(kept, fresh=False))
-            continue
-        waiting.append(file)
+        else:
+            waiting.append(file)
     return waiting, current
 
 
-def _known(
-    file: SubmittedFile, files: AutogradedFiles, warn: Callable[[str], None]
-) -> GradingResult | None:
-    try:
-        return files.read(file.student).result
-    except NotFound:
-        return None
-    except InvalidInput as error:
-        warn(error.message)
-        return None
-
-
-def _has_failed(known: GradingResult) -> bool:
-    return known.state is GradingState.NOT_RUN or known.needs_attention
-
-
-def _is_current(
-    file: SubmittedFile, known: GradingResult, basis: Basis, files: AutogradedFiles
-) -> bool:
+def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directory: Path) -> bool:
     """Return whether a result is of this submission on this basis, with its other files.
 
-    One that needs attention never is: the cause may be gone.
+    One that needs attention never is: the cause may be gone. 0.3.16 counts an empty page as
+    missing.
     """
-    if known.needs_attention or known.basis != basis or not files.complete(file.student):
+    paths = (directory / f"{file.student}{suffix}" for suffix in (".py", ".html"))
+    is_complete = all(path.is_file() and path.stat().st_size > 0 for path in paths)
+    if known.needs_attention or known.basis != basis or not is_complete:
         return False
     try:
         return hashlib.sha256(read_submission(file.path)).hexdigest() == known.submission_sha256

@@ -14,9 +14,8 @@ from functools import partial
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.batch.autograded_files import SignedResult
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
-from mograder.grading.results.grading_result import render_result
+from mograder.grading.results.grading_result import GradingResult, render_result, sign_result
 from mograder.grading.results.result_row import ResultRow, row_of, status_of, unread_row
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.grade_submission import (
@@ -137,9 +136,8 @@ async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
         raise
 
 
-def run_of(signed: SignedResult) -> GradingRun:
-    """Return the record of a result, in the words of 0.3.16 where its tables hold it."""
-    result = signed.result
+def run_of(result: GradingResult, key: bytes) -> GradingRun:
+    """Return the signed record of a result, in the words of 0.3.16 where its tables hold it."""
     available = {q.key: q.available for q in result.questions if q.available is not None}
     return GradingRun(
         assignment=result.assignment,
@@ -147,7 +145,7 @@ def run_of(signed: SignedResult) -> GradingRun:
         submission_sha256=result.submission_sha256,
         state=result.state,
         result=render_result(result),
-        signature=signed.signature,
+        signature=sign_result(key, result),
         at=datetime.fromisoformat(result.at),
         questions=tuple(
             RunQuestion(each.key, each.earned, each.available, each.state, each.reason)

@@ -1,4 +1,4 @@
-"""Comparison of results with their signatures, their files, and the gradebook.
+"""Comparison of recorded results with their signatures, and with the files that they were made of.
 
 Nothing is run or changed.
 """
@@ -6,17 +6,25 @@ Nothing is run or changed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from mograder.core.errors import MograderError
-from mograder.grading.batch.autograded_files import AutogradedFiles, SignedResult
+from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.results.recorded_results import result_of_run
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, digest_beside
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.submissions.submitted_files import SubmittedFile
+
+_CHANGED = {
+    "source_sha256": "the source has changed since",
+    "source_files_sha256": "the files beside the source have changed since",
+    "release_sha256": "the release has changed since",
+    "release_files_sha256": "the files beside the release have changed since",
+}
+"""What is said of each digest of a result that is another one now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,82 +36,45 @@ class Verified:
 
 
 def verify_results(
-    files: AutogradedFiles,
-    assignment: AssignmentFiles,
-    submissions: Sequence[SubmittedFile],
-    gradebook: Gradebook | None,
+    book: Gradebook, key: bytes, assignment: AssignmentFiles, submissions: Sequence[SubmittedFile]
 ) -> tuple[Verified, ...]:
-    """Return the results of these students, with what does not fit."""
-    known = {each.student: each for each in submissions}
-    now = _Digests.of(assignment)
+    """Return the newest results of these submissions' students, with what does not fit."""
+    source, release = assignment.source, assignment.release
+    now = {
+        "source_sha256": _digest(source),
+        "source_files_sha256": digest_beside(source),
+        "release_sha256": _digest(release),
+        "release_files_sha256": digest_beside(release),
+    }
     found = []
-    for student in files.students():
-        if student not in known:
+    for file in submissions:
+        run = book.last_run(assignment.name, file.student)
+        if run is None:
             continue
-        try:
-            signed = files.read(student)
-        except MograderError as error:
-            found.append(Verified(student, (error.message,)))
-            continue
-        problems = [
-            *_differences(signed, known[student], now),
-            *_in_gradebook(signed, gradebook),
-        ]
-        found.append(Verified(student, tuple(problems)))
+        last = result_of_run(key, run)
+        problems = [last.problem] if last.result is None else _differences(last.result, file, now)
+        found.append(Verified(file.student, tuple(problems)))
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Digests:
-    """Digests of an assignment's files as they are now, empty for what there is not."""
-
-    source: str
-    release: str
-    beside_source: str
-    beside_release: str
-
-    @classmethod
-    def of(cls, files: AssignmentFiles) -> Self:
-        return cls(
-            _digest(files.source),
-            _digest(files.release),
-            digest_beside(files.source),
-            digest_beside(files.release),
-        )
-
-
-def _differences(signed: SignedResult, file: SubmittedFile, now: _Digests) -> Iterator[str]:
-    result = signed.result
+def _differences(
+    result: GradingResult, file: SubmittedFile, now: Mapping[str, str]
+) -> Iterator[str]:
     try:
         submission = file.problem or hashlib.sha256(read_submission(file.path)).hexdigest()
     except MograderError as error:
         submission = str(error)
     if submission != result.submission_sha256:
         yield "the submission is another one than the graded one"
-    if result.source_sha256 != now.source:
-        yield "the source has changed since"
-    if result.source_files_sha256 != now.beside_source:
-        yield "the files beside the source have changed since"
-    if result.release_sha256 and result.release_sha256 != now.release:
-        yield "the release has changed since"
-    if result.release_files_sha256 != now.beside_release:
-        yield "the files beside the release have changed since"
-
-
-def _in_gradebook(signed: SignedResult, gradebook: Gradebook | None) -> Iterator[str]:
-    result = signed.result
-    if gradebook is None:
-        yield "there is no gradebook"
-        return
-    runs = gradebook.runs(result.assignment, result.student)
-    if not runs or runs[-1].signature != signed.signature:
-        yield "the gradebook has another result"
+    for name, said in _CHANGED.items():
+        # A release that does not belong to the source has no part in a result.
+        is_unused = name == "release_sha256" and not result.release_sha256
+        if getattr(result, name) != now[name] and not is_unused:
+            yield said
 
 
 def _digest(path: Path | None) -> str:
-    if path is None:
-        return ""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""

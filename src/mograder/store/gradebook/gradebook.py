@@ -266,6 +266,11 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return gradebook_marks.read_run(connection, assignment, student, number)
 
+    def last_run(self, assignment: str, student: str) -> RecordedRun | None:
+        """Return the newest result of a student's submissions, None without any."""
+        with self.reading() as connection:
+            return gradebook_marks.read_run(connection, assignment, student)
+
     def run_facts(self, assignment: str, student: str) -> Sequence[RunFacts]:
         """Return what is known of a student's runs, oldest first, without their results."""
         with self.reading() as connection:

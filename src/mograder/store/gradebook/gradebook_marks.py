@@ -169,11 +169,14 @@ def read_runs(
 
 
 def read_run(
-    connection: Connection, assignment: str, student: str, number: int
+    connection: Connection, assignment: str, student: str, number: int | None = None
 ) -> RecordedRun | None:
-    """Return a grading run of a student's submissions, None without it."""
-    own = _where(grading_runs, assignment, student) & (grading_runs.c.id == number)
-    row = connection.execute(select(grading_runs).where(own)).first()
+    """Return a grading run of a student's submissions, the newest if no number is given."""
+    own = _where(grading_runs, assignment, student)
+    if number is not None:
+        own &= grading_runs.c.id == number
+    wanted = select(grading_runs).where(own).order_by(grading_runs.c.id.desc()).limit(1)
+    row = connection.execute(wanted).first()
     return None if row is None else RecordedRun(*row)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,9 +14,14 @@ import pytest
 
 from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
-from mograder.grading.batch.autograded_files import AutogradedFiles
+from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.batch.verify_results import verify_results
-from mograder.grading.results.grading_result import GradingState
+from mograder.grading.results.grading_result import (
+    GradingResult,
+    GradingState,
+    render_result,
+    sign_result,
+)
 from mograder.grading.results.result_row import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
@@ -33,6 +37,8 @@ from mograder.sandbox.execution.report import (
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun
 from mograder.store.submissions.submitted_files import submitted_files
+from tests.support.gradebooks import change
+from tests.support.graded_results import newest_results
 from tests.support.grading_course import (
     HALF,
     KEY,
@@ -42,6 +48,8 @@ from tests.support.grading_course import (
     make_course,
     tools_with,
 )
+
+ENDS = (".html", ".py")
 
 
 @dataclass
@@ -76,15 +84,18 @@ class Rig:
     root: Path
     judges: TextJudges = field(default_factory=TextJudges)
     seen: Seen = field(default_factory=Seen)
-    runs: list[GradingRun] = field(default_factory=list)
+
+    @property
+    def book(self) -> Gradebook:
+        return Gradebook(self.root / "gradebook.db")
 
     @property
     def output(self) -> Path:
         return self.root / "autograded" / "hw1"
 
     @property
-    def files(self) -> AutogradedFiles:
-        return AutogradedFiles(self.output, "hw1", KEY)
+    def results(self) -> dict[str, GradingResult]:
+        return newest_results(self.root / "gradebook.db", "hw1")
 
     @property
     def assignment(self) -> AssignmentFiles:
@@ -101,16 +112,23 @@ class Rig:
         )
         return replace(request, **changes)  # type: ignore[arg-type]
 
-    async def grade(
-        self, record: Callable[[GradingRun], object] | None = None, **changes: object
-    ) -> Autograded:
+    async def grade(self, **changes: object) -> Autograded:
         self.judges.asked.clear()
-        return await autograde(
-            self.request(**changes),
-            tools_with(self.judges, self.root),
-            record or self.runs.append,
-            self.seen,
-        )
+        tools = tools_with(self.judges, self.root)
+        with self.book as book:
+            return await autograde(self.request(**changes), tools, book, self.seen)
+
+    def record(self, **changes: object) -> None:
+        """Record results that differ from the newest ones, signed by the course."""
+        with self.book as book:
+            for result in self.results.values():
+                book.record_run(run_of(result.model_copy(update=changes), KEY))
+
+    def forge(self, student: str, **values: str) -> None:
+        """Change the rows of a student's results as somebody does who has no key."""
+        for column, value in values.items():
+            statement = f"UPDATE grading_runs SET {column} = ? WHERE student = ?"
+            change(self.root / "gradebook.db", statement, value, student)
 
 
 @pytest.fixture
@@ -127,17 +145,13 @@ async def test_each_submission_gets_a_row_its_files_and_a_record(rig: Rig) -> No
     assert marks == {"alice": (15, 15), "bob": (7.5, 15), "carol": (0, 15)}
     assert sorted(path.name for path in rig.output.iterdir()) == [
         ".mograder_source_hash",
-        *(
-            f"{name}{end}"
-            for name in ("alice", "bob", "carol")
-            for end in (".html", ".json", ".py")
-        ),
+        *(f"{name}{end}" for name in ("alice", "bob", "carol") for end in ENDS),
     ]
     assert {path.stat().st_mode & 0o777 for path in rig.output.iterdir()} == {0o600}
-    assert sorted((run.student, run.state) for run in rig.runs) == [
-        (name, "judged") for name in ("alice", "bob", "carol")
-    ]
-    assert rig.files.read("bob").result.auto_mark == 7.5
+    assert {name: each.state for name, each in rig.results.items()} == dict.fromkeys(
+        ("alice", "bob", "carol"), "judged"
+    )
+    assert rig.results["bob"].auto_mark == 7.5
     assert [column.label for column in done.columns] == ["Q1: one", "Q2: two"]
 
 
@@ -174,22 +188,17 @@ def _lost_copy(rig: Rig) -> None:
 
 
 def _other_mark(rig: Rig) -> None:
-    path = rig.output / "alice.json"
-    path.write_text(path.read_text().replace('"auto_mark": 15.0', '"auto_mark": 14.0'))
-
-
-def _a_mark_twice(rig: Rig) -> None:
-    path = rig.output / "alice.json"
-    text = path.read_text()
-    path.write_text(text.replace('"auto_mark"', '"auto_mark": 20.0, "auto_mark"', 1))
+    forged = rig.results["alice"].model_copy(update={"auto_mark": 14.0})
+    rig.forge("alice", result=render_result(forged))
 
 
 def _somebody_elses(rig: Rig) -> None:
-    (rig.output / "alice.json").write_bytes((rig.output / "bob.json").read_bytes())
+    bobs = rig.results["bob"]
+    rig.forge("alice", result=render_result(bobs), signature=sign_result(KEY, bobs))
 
 
 def _not_json(rig: Rig) -> None:
-    (rig.output / "alice.json").write_text("{")
+    rig.forge("alice", result="{")
 
 
 @pytest.mark.parametrize(
@@ -200,10 +209,9 @@ def _not_json(rig: Rig) -> None:
         (_lost_page, 1, ""),
         (_empty_page, 1, ""),
         (_lost_copy, 1, ""),
-        (_other_mark, 1, "alice.json is not used: it was changed after it was signed"),
-        (_a_mark_twice, 1, "alice.json is not used: it is no result of grading."),
-        (_somebody_elses, 1, "alice.json is not used: it is the result of bob."),
-        (_not_json, 1, "alice.json is not used: it is no result of grading."),
+        (_other_mark, 1, "alice is graded again: its result was changed after it was signed"),
+        (_somebody_elses, 1, "alice is graded again: its result was changed after it was signed"),
+        (_not_json, 1, "alice is graded again: its result in the gradebook is damaged."),
     ],
 )
 async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
@@ -215,7 +223,7 @@ async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
     assert len(rig.judges.asked) == asked
     assert told in "".join(rig.seen.warnings)
     assert bool(told) == bool(rig.seen.warnings)
-    assert rig.files.read("alice").result.auto_mark == (7.5 if change is _other_submission else 15)
+    assert rig.results["alice"].auto_mark == (7.5 if change is _other_submission else 15)
 
 
 @pytest.mark.parametrize(
@@ -231,9 +239,7 @@ async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
 )
 async def test_all_are_graded_again_on_another_basis(rig: Rig, field: str) -> None:
     await rig.grade()
-    for student in rig.files.students():
-        result = rig.files.read(student).result.model_copy(update={field: "other"})
-        rig.files.write_result(rig.files.sign(result))
+    rig.record(**{field: "other"})
     await rig.grade()
     assert len(rig.judges.asked) == 3
 
@@ -261,9 +267,10 @@ async def test_changed_files_beside_source_or_release_are_another_basis(
     await rig.grade()
     assert rig.judges.asked == []
     data.write_text("2\n")
-    found = verify_results(rig.files, rig.assignment, rig.request().submissions, None)
+    with rig.book as book:
+        found = verify_results(book, KEY, rig.assignment, rig.request().submissions)
     assert {f"the files beside the {place} have changed since"} == {
-        each for result in found for each in result.problems if "gradebook" not in each
+        each for result in found for each in result.problems
     }
     await rig.grade()
     assert len(rig.judges.asked) == 3
@@ -315,7 +322,7 @@ async def test_a_file_that_cannot_be_read_is_one_row(rig: Rig) -> None:
         "eve": (GradingState.NEEDS_ATTENTION, "is larger than 16 MB."),
         "frank": (GradingState.NOT_RUN, states["frank"][1]),
     }
-    assert not (rig.output / "dave.json").exists()
+    assert "dave" not in rig.results
     assert (rig.output / "frank.py").read_text().startswith("import marimo")
     assert len(rig.judges.asked) == 3
 
@@ -341,7 +348,7 @@ async def test_46_a_file_that_is_replaced_meanwhile_is_graded_as_it_was_read(rig
         path.write_text(RIGHT + "# changed\n")
     rig.judges.gate.set()
     await grading
-    found = rig.files.read("bob").result
+    found = rig.results["bob"]
     assert found.auto_mark == 7.5
     assert found.submission_sha256 == hashlib.sha256(HALF.encode()).hexdigest()
     assert "# changed" not in (rig.output / "bob.py").read_text()
@@ -359,25 +366,26 @@ async def test_an_interrupted_run_keeps_whole_results_and_goes_on(rig: Rig) -> N
     rig.seen.on_end = cancel
     with pytest.raises(asyncio.CancelledError):
         await grading
-    kept = set(rig.files.students())
+    kept = set(rig.results)
     assert kept.issuperset(rig.seen.graded)
-    assert kept == {run.student for run in rig.runs}
-    assert all(rig.files.complete(student) for student in kept)
+    assert all((rig.output / f"{name}{end}").stat().st_size for name in kept for end in ENDS)
     assert not (rig.output / ".mograder_source_hash").exists()
     done = await rig.grade()
     assert len(rig.judges.asked) == 23 - len(kept)
-    assert len(done.rows) == len(rig.files.students()) == 23
+    assert len(done.rows) == len(rig.results) == 23
 
 
 async def test_a_full_disk_or_a_locked_gradebook_ends_the_run(rig: Rig) -> None:
-    def refuse(_: GradingRun) -> None:
-        raise Busy("The disk is full.")
+    class Full(Gradebook):
+        def record_run(self, run: GradingRun) -> int:
+            raise Busy("The disk is full.")
 
-    with pytest.raises(Busy, match="The disk is full"):
-        await rig.grade(refuse)
-    assert rig.files.students() == ()
+    tools = tools_with(rig.judges, rig.root)
+    with Full(rig.root / "gradebook.db") as book, pytest.raises(Busy, match="The disk is full"):
+        await autograde(rig.request(), tools, book, rig.seen)
+    assert rig.results == {}
     await rig.grade()
-    assert len(rig.files.students()) == 3
+    assert len(rig.results) == 3
 
 
 async def test_denied_code_is_not_run_if_so_wished(rig: Rig) -> None:
@@ -389,7 +397,7 @@ async def test_denied_code_is_not_run_if_so_wished(rig: Rig) -> None:
     assert "os" in done.rows[0].problem
     assert done.rows[2].state is GradingState.NOT_RUN
     assert rig.judges.asked == [HALF]
-    assert not (rig.output / "alice.json").exists()
+    assert "alice" not in rig.results
 
 
 async def test_0_3_16_is_told_of_the_source_only_if_all_were_graded(rig: Rig) -> None:
@@ -399,7 +407,7 @@ async def test_0_3_16_is_told_of_the_source_only_if_all_were_graded(rig: Rig) ->
     await rig.grade()
     assert not path.exists()
     done = await rig.grade(force=True)
-    assert path.read_text() == rig.files.read("bob").result.source_sha256 + "\n"
+    assert path.read_text() == rig.results["bob"].source_sha256 + "\n"
     assert done.rows
 
 
@@ -431,7 +439,8 @@ async def test_a_page_that_takes_too_long_has_no_outputs(rig: Rig) -> None:
     judges.gate.set()
     tools = replace(tools_with(judges, rig.root), apart=NoPatience())
     (rig.root / "submitted/hw1/carol.py").write_text(WRONG + "#" * 32_000)
-    done = await autograde(rig.request(), tools, rig.runs.append, rig.seen)
+    with rig.book as book:
+        done = await autograde(rig.request(), tools, book, rig.seen)
     assert {row.student: row.problem != "" for row in done.rows} == {
         "alice": False,
         "bob": False,
@@ -466,37 +475,23 @@ async def test_50_another_students_name_in_the_header_means_nothing(rig: Rig) ->
 
 
 async def test_verification_tells_what_does_not_fit(rig: Rig) -> None:
-    with Gradebook(rig.root / "gradebook.db") as gradebook:
-        await rig.grade(gradebook.record_run)
-
-        def told() -> dict[str, tuple[str, ...]]:
-            submissions = submitted_files(rig.root / "submitted/hw1")
-            found = verify_results(rig.files, rig.assignment, submissions, gradebook)
-            return {each.student: each.problems for each in found}
-
-        assert told() == {"alice": (), "bob": (), "carol": ()}
-        _other_mark(rig)
-        (rig.root / "submitted/hw1/bob.py").write_text(RIGHT)
-        result = rig.files.read("carol").result.model_copy(update={"auto_mark": 15.0})
-        rig.files.write_result(rig.files.sign(result))
-        found = told()
-        assert "changed after it was signed" in found["alice"][0]
-        assert found["bob"] == ("the submission is another one than the graded one",)
-        assert found["carol"] == ("the gradebook has another result",)
-        source, release = rig.assignment.source, rig.assignment.release
-        assert source is not None
-        assert release is not None
-        source.write_text(source.read_text() + "\n")
-        release.write_text(release.read_text() + "\n")
-        assert set(told()["carol"]) == {
-            "the gradebook has another result",
-            "the source has changed since",
-            "the release has changed since",
-        }
-
-
-async def test_the_json_is_the_signed_result(rig: Rig) -> None:
     await rig.grade()
-    answer = json.loads((rig.output / "bob.json").read_text())
-    assert sorted(answer) == ["result", "signature"]
-    assert answer["result"]["questions"][0]["earned"] == 5.0
+
+    def told() -> dict[str, tuple[str, ...]]:
+        submissions = submitted_files(rig.root / "submitted/hw1")
+        with rig.book as book:
+            found = verify_results(book, KEY, rig.assignment, submissions)
+        return {each.student: each.problems for each in found}
+
+    assert told() == {"alice": (), "bob": (), "carol": ()}
+    _other_mark(rig)
+    (rig.root / "submitted/hw1/bob.py").write_text(RIGHT)
+    found = told()
+    assert "changed after it was signed" in found["alice"][0]
+    assert found["bob"] == ("the submission is another one than the graded one",)
+    source, release = rig.assignment.source, rig.assignment.release
+    assert source is not None
+    assert release is not None
+    source.write_text(source.read_text() + "\n")
+    release.write_text(release.read_text() + "\n")
+    assert told()["carol"] == ("the source has changed since", "the release has changed since")

@@ -11,18 +11,15 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 
-from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.clock import Clock, utc_iso
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.submission_times import submissions_in
 from mograder.grading.batch.autograde import AutogradeRequest, autograde
-from mograder.grading.batch.autograded_files import AutogradedFiles
 from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
 from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.results.grading_result import grading_key
@@ -112,29 +109,29 @@ class HubBatch:
         Raises:
             MograderError: The item cannot be graded at all.
         """
-        wanted = await asyncio.to_thread(self._wanted, ItemName.parse(item), request)
         watch = _Watch(item, progress)
         path = self.loaded.gradebook_path
         with closing(await asyncio.to_thread(Gradebook, path)) as gradebook:
-            await autograde(wanted, self.tools, gradebook.record_run, watch)
+            name = ItemName.parse(item)
+            wanted = await asyncio.to_thread(self._wanted, gradebook, name, request)
+            await autograde(wanted, self.tools, gradebook, watch)
             await asyncio.to_thread(export_if_set, self.loaded, gradebook, self.tools.now())
         return watch.counts
 
-    def _wanted(self, name: ItemName, request: GradingRequest) -> AutogradeRequest:
+    def _wanted(self, book: Gradebook, name: ItemName, request: GradingRequest) -> AutogradeRequest:
         """Return what to grade; reads the disk."""
         settings, path = self.loaded.settings, self.loaded.path
         directory = path(settings.dirs.submitted) / name
         output = path(settings.dirs.autograded) / name
         source, release = self.sources.find(name), self.releases.get(name)
         found = submissions_in(directory, name, self.loaded)
-        results = AutogradedFiles(output, name, self.tools.key)
         return AutogradeRequest(
             files=AssignmentFiles(
                 name,
                 None if source is None else source.notebook,
                 None if release is None else release.notebook,
             ),
-            submissions=_selected(found, results, request),
+            submissions=_selected(book, name, found, request),
             output=output,
             jobs=self.jobs,
             force=request.force,
@@ -175,22 +172,17 @@ class _Watch:
 
 
 def _selected(
-    found: Sequence[SubmittedFile], results: AutogradedFiles, request: GradingRequest
+    book: Gradebook, item: str, found: Sequence[SubmittedFile], request: GradingRequest
 ) -> tuple[SubmittedFile, ...]:
     """Return the submissions of the request's students that the job has not graded yet."""
     chosen = set(request.students)
     wanted = (each for each in found if not chosen or each.student in chosen)
     since = request.since if request.force else None
-    return tuple(
-        each for each in wanted if since is None or not _is_graded_after(since, each, results)
-    )
-
-
-def _is_graded_after(moment: datetime, file: SubmittedFile, files: AutogradedFiles) -> bool:
-    try:
-        return datetime.fromisoformat(files.read(file.student).result.at) >= moment
-    except (NotFound, InvalidInput):
-        return False
+    if since is None:
+        return tuple(wanted)
+    begun = utc_iso(since)
+    runs = ((each, book.last_run(item, each.student)) for each in wanted)
+    return tuple(each for each, run in runs if run is None or run.at < begun)
 
 
 def open_grading(
