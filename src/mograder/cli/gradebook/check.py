@@ -9,14 +9,12 @@ import click
 from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.formatting import plain
-from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
-from mograder.grading.results.grading_result import grading_key, parse_result
-from mograder.grading.results.recorded_results import is_genuine
+from mograder.grading.results.grading_result import grading_key
+from mograder.grading.results.recorded_results import result_of_run
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.store.gradebook.gradebook import viewed_gradebook
-from mograder.store.gradebook.grading_records import RecordedRun
 
 
 @click.command("check")
@@ -46,11 +44,4 @@ def _verifies(loaded: LoadedSettings) -> Verifies:
     """Return the check of signatures; the key is read, or made, for the first one only."""
     key = cache(lambda: grading_key(loaded))
 
-    def verifies(run: RecordedRun) -> bool:
-        try:
-            result = parse_result(run.result)
-        except InvalidInput:
-            return False
-        return is_genuine(key(), run, result)
-
-    return verifies
+    return lambda run: not result_of_run(key(), run).problem
