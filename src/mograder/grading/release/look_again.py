@@ -28,7 +28,6 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
-from mograder.store.gradebook.student_grades import grades_of
 from mograder.store.marking.answer_states import AnswerStates
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.regrade_requests import (
@@ -300,6 +299,6 @@ def _assignee(
 
 
 def _grade(book: Gradebook, assignment: str, student: str) -> StudentGrade:
-    for grade in grades_of(book, assignment, (student,)):
+    for grade in book.grades(assignment, (student,)):
         return grade
     raise InvalidInput("The gradebook has no marks of this student.")

@@ -101,6 +101,8 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
 
 def _is_latest_work(book: Gradebook, marks: ReleasedMarks) -> bool:
     """Return whether the files of the last grading are of the submission of these marks."""
-    runs = book.run_facts(marks.grade.assignment, marks.grade.student)
-    works = {run.number: run.submission_sha256 for run in runs}
-    return marks.run is None or works.get(marks.run) == runs[-1].submission_sha256
+    work = marks.grade.assignment, marks.grade.student
+    if marks.run is None:
+        return True
+    run, last = book.run(*work, marks.run), book.last_run(*work)
+    return run is not None and last is not None and run.submission_sha256 == last.submission_sha256

@@ -223,6 +223,7 @@ def _is_same_work(feedback: CourseFeedback, before: ReleasedMarks, marks: Releas
     """Return whether the results that explain two marks are of the same submission."""
     if before.run == marks.run:
         return True
-    runs = feedback.book.run_facts(feedback.assignment, marks.grade.student)
-    works = {run.number: run.submission_sha256 for run in runs}
-    return works.get(before.run or 0) == works.get(marks.run or 0)
+    owner = feedback.assignment, marks.grade.student
+    runs = (feedback.book.run(*owner, each.run or 0) for each in (before, marks))
+    one, other = (run and run.submission_sha256 for run in runs)
+    return one == other

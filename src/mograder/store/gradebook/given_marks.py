@@ -1,6 +1,6 @@
 """Recording marks that a person gives: their range, and changes by others meanwhile.
 
-Private to ``store.gradebook.gradebook``.
+Private to the gradebook and to ``store.marking``, which open the transactions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from sqlalchemy import Connection
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.gradebook.gradebook_marks import (
-    insert_mark,
-    put_work,
-    read_student,
-)
+from mograder.store.gradebook.gradebook_marks import insert_mark, put_work
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.grading_records import (
     MANUAL,
@@ -47,26 +43,23 @@ class GivenMarks:
     marks: Mapping[str, MarkEntry]
     marker: str
     at: datetime
-    comment: str | None
-    version: str | None
+    comment: str | None = None
+    version: str | None = None
 
 
-def record_given(
-    connection: Connection, assignment: str, student: str, given: GivenMarks
-) -> StudentGrade:
-    """Record marks; return all marks that count then."""
-    rows = read_student(connection, assignment, student)
+def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -> StudentGrade:
+    """Record marks of a student; return all marks that count then."""
     if rows.work is None:
         raise NotFound(
-            f"The gradebook has no submission of {student} for {assignment}.",
-            hint=f"Grade it first: mograder autograde {assignment}",
+            f"The gradebook has no submission of {rows.student} for {rows.assignment.name}.",
+            hint=f"Grade it first: mograder autograde {rows.assignment.name}",
         )
     grade = grade_of(rows)
     known = markable(grade, rows.assignment)
-    refuse_invalid(given, grade, known)
+    _refuse_invalid(given, grade, known)
     for key, entry in given.marks.items():
         if entry.details is not None:
-            demand_reason(grade, key, entry.points, entry.details)
+            _demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, grade, rows)
     run = rows.runs[-1].number if rows.runs else None
     for key, entry in _entries(given, grade):
@@ -81,10 +74,10 @@ def record_given(
             run,
             utc_iso(given.at),
         )
-        number = insert_mark(connection, assignment, student, mark)
+        rows = insert_mark(connection, rows, mark)
         if entry.details is not None:
-            insert_details(connection, number, entry.details)
-    return put_work(connection, read_student(connection, assignment, student))
+            insert_details(connection, rows.marks[-1].number, entry.details)
+    return put_work(connection, rows)
 
 
 def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, MarkEntry]]:
@@ -98,14 +91,10 @@ def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, Mark
     yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
 
 
-def demand_reason(
+def _demand_reason(
     grade: StudentGrade, key: str, points: float | None, details: MarkDetails
 ) -> None:
-    """Refuse another mark than grading's without a reason.
-
-    Raises:
-        InvalidInput: There is none.
-    """
+    """Refuse another mark than grading's without a reason."""
     question = next((each for each in grade.questions if each.key == key), None)
     if question is None or points is None or details.reason.strip():
         return
@@ -129,12 +118,8 @@ def markable(grade: StudentGrade, assignment: AssignmentRow) -> Mapping[str, flo
     return questions | ({WHOLE: whole} if whole > 0 else {})
 
 
-def refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, float]) -> None:
-    """Refuse marks that are out of their range, or of no question that can be marked.
-
-    Raises:
-        InvalidInput: As :meth:`Gradebook.record_marks`.
-    """
+def _refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, float]) -> None:
+    """Refuse marks that are out of their range, or of no question that can be marked."""
     if not given.marker.strip() or not given.marker.isprintable():
         raise InvalidInput("The marker has no name.")
     for key, entry in given.marks.items():

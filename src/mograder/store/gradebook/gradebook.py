@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, func, select
+from sqlalchemy import Connection, Engine, Table, case, create_engine, func, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
 from mograder.core.closing import Closing, closing_fd
@@ -55,10 +56,14 @@ from mograder.store.gradebook.gradebook_0316 import (
     put_exchanged,
     read_gradebook,
 )
+from mograder.store.gradebook.gradebook_marks import rows_of
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.gradebook_tables import (
+    grading_runs,
     identities,
+    question_marks,
     student_names,
+    student_work,
     upload_intents,
     uploads,
 )
@@ -71,6 +76,7 @@ from mograder.store.gradebook.gradebook_uploads import (
     write_sent,
 )
 from mograder.store.gradebook.grading_records import (
+    NEEDS_ATTENTION,
     GradingRun,
     MarkEntry,
     RecordedMark,
@@ -78,7 +84,7 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.import_0316 import import_gradebook
-from mograder.store.gradebook.mark_counting import RunFacts, grade_of
+from mograder.store.gradebook.mark_counting import grade_of
 
 __all__ = [
     "GRADEBOOK_MIGRATIONS",
@@ -95,6 +101,9 @@ GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
 
 _WAIT_SECONDS = 10.0
+_NEWER = 1_000_000_000_000
+"""More than the number of runs: a run with marks counts before any that needs attention."""
+
 _IMPORTED = (
     "The marks of mograder 0.3.16 for %s in %s were imported. It does not see marks "
     "that are given here, unless they are exported: mograder gradebook export-0316"
@@ -160,8 +169,10 @@ class Gradebook(Closing):
 
     def known_students(self) -> frozenset[str]:
         """Return the students with a name, graded work or a mark, in any assignment."""
+        tables = (student_work, question_marks, grading_runs)
+        names = select(student_names.c.username).union(*(select(each.c.student) for each in tables))
         with self.reading() as connection:
-            return gradebook_marks.known_students(connection)
+            return frozenset(connection.execute(names).scalars())
 
     def put_students(self, names: Mapping[str, str]) -> None:
         """Add students, or update their full names (B31); an empty name does not replace one.
@@ -244,49 +255,68 @@ class Gradebook(Closing):
         """
         given = GivenMarks(marks, marker, at, comment, version)
         with self.writing() as connection:
-            return record_given(connection, assignment, student, given)
+            rows = gradebook_marks.read_student(connection, assignment, student)
+            return record_given(connection, rows, given)
 
     def assignments(self) -> tuple[AssignmentRow, ...]:
         """Return the assignments, in alphabetical order."""
         with self.reading() as connection:
             return gradebook_marks.read_assignments(connection)
 
-    def grades(self, assignment: str) -> tuple[StudentGrade, ...]:
-        """Return all students' marks for an assignment as they count, ordered by username."""
+    def grades(
+        self, assignment: str, students: Collection[str] | None = None
+    ) -> tuple[StudentGrade, ...]:
+        """Return students' marks for an assignment, or all, as they count, ordered by username."""
         with self.reading() as connection:
-            return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment)))
+            return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment, students)))
+
+    def has_marks(self, student: str) -> bool:
+        """Return whether there is a mark or a submission of a student, in any assignment."""
+        tables = (student_work, question_marks)
+        owners = (select(table.c.student).where(table.c.student == student) for table in tables)
+        with self.reading() as connection:
+            return any(connection.execute(each).first() for each in owners)
 
     def runs(self, assignment: str, student: str | None = None) -> tuple[RecordedRun, ...]:
         """Return the results of grading a student's submissions, or all, oldest first."""
-        with self.reading() as connection:
-            return gradebook_marks.read_runs(connection, assignment, student)
+        return self._runs(rows_of(grading_runs, assignment, student))
 
     def run(self, assignment: str, student: str, number: int) -> RecordedRun | None:
         """Return a result of grading a student's submissions, None without it."""
-        with self.reading() as connection:
-            return gradebook_marks.read_run(connection, assignment, student, number)
+        own = rows_of(grading_runs, assignment, student) & (grading_runs.c.id == number)
+        return next(iter(self._runs(own)), None)
 
     def last_run(self, assignment: str, student: str) -> RecordedRun | None:
         """Return the newest result of a student's submissions, None without any."""
-        with self.reading() as connection:
-            return gradebook_marks.read_run(connection, assignment, student)
-
-    def run_facts(self, assignment: str, student: str) -> Sequence[RunFacts]:
-        """Return what is known of a student's runs, oldest first, without their results."""
-        with self.reading() as connection:
-            return gradebook_marks.read_run_facts(connection, assignment, student)
+        newest = select(func.max(grading_runs.c.id)).where(
+            rows_of(grading_runs, assignment, student)
+        )
+        return next(iter(self._runs(grading_runs.c.id == newest.scalar_subquery())), None)
 
     def explaining_runs(
         self, assignment: str, students: Collection[str] | None = None
     ) -> tuple[RecordedRun, ...]:
         """Return each student's newest result with marks, else the newest one."""
+        runs = grading_runs.c
+        order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
+        newest = (
+            select(func.max(order).label("newest"))
+            .where(rows_of(grading_runs, assignment, students))
+            .group_by(runs.student)
+            .subquery()
+        )
+        return self._runs(runs.id.in_(select(newest.c.newest % _NEWER)))
+
+    def _runs(self, where: ColumnElement[bool]) -> tuple[RecordedRun, ...]:
+        wanted = select(grading_runs).where(where).order_by(grading_runs.c.id)
         with self.reading() as connection:
-            return gradebook_marks.read_explaining_runs(connection, assignment, students)
+            return tuple(RecordedRun(*row) for row in connection.execute(wanted))
 
     def students_with_runs(self, assignment: str) -> tuple[str, ...]:
         """Return the students of whose submissions there are results, sorted."""
+        wanted = select(grading_runs.c.student).where(grading_runs.c.assignment == assignment)
         with self.reading() as connection:
-            return gradebook_marks.students_with_runs(connection, assignment)
+            return tuple(sorted(connection.execute(wanted.distinct()).scalars()))
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
         """Return every mark given for a student's submissions, oldest first."""

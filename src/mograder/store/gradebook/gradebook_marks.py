@@ -6,11 +6,11 @@ Private to the gradebook and to the modules of marking, which open the transacti
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, Table, case, func, select
+from sqlalchemy import Connection, Row, Select, Table, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -29,7 +29,6 @@ from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     marked_assignments,
     question_marks,
-    student_names,
     student_work,
 )
 from mograder.store.gradebook.grading_records import (
@@ -39,7 +38,6 @@ from mograder.store.gradebook.grading_records import (
     REMOVED,
     GradingRun,
     RecordedMark,
-    RecordedRun,
     RunQuestion,
     StudentGrade,
 )
@@ -52,9 +50,6 @@ from mograder.store.gradebook.mark_counting import (
 )
 
 _Students: TypeAlias = str | Collection[str] | None
-_NEWER = 1_000_000_000_000
-"""More than the number of runs: a run with marks counts before any that needs attention."""
-
 _RUN_COLUMNS = (
     "assignment",
     "student",
@@ -110,14 +105,14 @@ def read_rows(
     questions are left out, which are most of a large course's.
     """
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
-    own = _where(student_work, assignment, student)
+    own = rows_of(student_work, assignment, student)
     held = connection.execute(_selected(student_work, WORK_COLUMNS).where(own))
     works = {row.student: work_from_row(row) for row in held}
-    own = _where(question_marks, assignment, student)
+    own = rows_of(question_marks, assignment, student)
     if question is not None:
         own &= (question_marks.c.question == question) | (question_marks.c.marker != MACHINE)
     marks = by_student(_columns(connection, question_marks, MARK_COLUMNS, own), RecordedMark)
-    own = _where(grading_runs, assignment, student)
+    own = rows_of(grading_runs, assignment, student)
     runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
     return tuple(
         StudentRows(known, each, works.get(each), marks.get(each, ()), runs.get(each, ()))
@@ -154,75 +149,11 @@ def read_student(connection: Connection, assignment: str, student: str) -> Stude
     return StudentRows(known, student)
 
 
-def read_runs(
-    connection: Connection, assignment: str, student: str | None
-) -> tuple[RecordedRun, ...]:
-    """Return the grading runs of a student's submissions, or of all, oldest first."""
-    return tuple(
-        RecordedRun(*row)
-        for row in connection.execute(
-            select(grading_runs)
-            .where(_where(grading_runs, assignment, student))
-            .order_by(grading_runs.c.id)
-        )
-    )
-
-
-def read_run(
-    connection: Connection, assignment: str, student: str, number: int | None = None
-) -> RecordedRun | None:
-    """Return a grading run of a student's submissions, the newest if no number is given."""
-    own = _where(grading_runs, assignment, student)
-    if number is not None:
-        own &= grading_runs.c.id == number
-    wanted = select(grading_runs).where(own).order_by(grading_runs.c.id.desc()).limit(1)
-    row = connection.execute(wanted).first()
-    return None if row is None else RecordedRun(*row)
-
-
-def read_run_facts(connection: Connection, assignment: str, student: str) -> Sequence[RunFacts]:
-    """Return the grading runs of a student's submissions without their results, oldest first."""
-    own = _where(grading_runs, assignment, student)
-    runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
-    return runs.get(student, ())
-
-
-def read_explaining_runs(
-    connection: Connection, assignment: str, students: _Students
-) -> tuple[RecordedRun, ...]:
-    """Return the run that explains each student's marks, of all students or of some.
-
-    It is the newest one with marks, else the newest (``grading.results.grading_result``).
-    """
-    runs = grading_runs.c
-    order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
-    newest = select(func.max(order).label("newest")).where(
-        _where(grading_runs, assignment, students)
-    )
-    grouped = newest.group_by(runs.student).subquery()
-    wanted = select(grading_runs).where(runs.id.in_(select(grouped.c.newest % _NEWER)))
-    return tuple(RecordedRun(*row) for row in connection.execute(wanted))
-
-
-def students_with_runs(connection: Connection, assignment: str) -> tuple[str, ...]:
-    """Return the students with grading runs, sorted."""
-    wanted = select(grading_runs.c.student).where(grading_runs.c.assignment == assignment)
-    return tuple(sorted(connection.execute(wanted.distinct()).scalars()))
-
-
-def known_students(connection: Connection) -> frozenset[str]:
-    """Return the students of all tables."""
-    named = student_names.c.username
-    others = (table.c.student for table in (student_work, question_marks, grading_runs))
-    found = (connection.execute(select(each).distinct()).scalars() for each in (named, *others))
-    return frozenset(student for names in found for student in names)
-
-
 def insert_run(connection: Connection, run: GradingRun) -> int:
     """Record a grading run with its marks; return its number."""
     if run.questions or read_assignment(connection, run.assignment) is None:
         _write_assignment(connection, run)
-    before = read_student(connection, run.assignment, run.student)
+    before = rows = read_student(connection, run.assignment, run.student)
     at = utc_iso(run.at)
     number = add_row(
         connection,
@@ -234,16 +165,18 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
     for question in _changed(before, run):
         key, state = question.key, str(question.state)
         values = question.points, question.available, state, question.reason, MACHINE, number, at
-        mark = RecordedMark(0, key, *values)
-        insert_mark(connection, run.assignment, run.student, mark)
-    _put_graded(connection, before, run)
+        rows = insert_mark(connection, rows, RecordedMark(0, key, *values))
+    facts = RunFacts(number, run.submission_sha256, str(run.state), run.problem)
+    _put_graded(connection, before, replace(rows, runs=(*rows.runs, facts)), run)
     return number
 
 
-def insert_mark(connection: Connection, assignment: str, student: str, mark: RecordedMark) -> int:
-    """Add a row to the history of marks; return the number that the database gives it."""
+def insert_mark(connection: Connection, rows: StudentRows, mark: RecordedMark) -> StudentRows:
+    """Add a row to a student's history of marks; return all that is known of the student then."""
     values = {name: getattr(mark, name) for name in MARK_COLUMNS[2:]}
-    return add_row(connection, question_marks, assignment=assignment, student=student, **values)
+    own = {"assignment": rows.assignment.name, "student": rows.student}
+    number = add_row(connection, question_marks, **own, **values)
+    return replace(rows, marks=(*rows.marks, replace(mark, number=number)))
 
 
 def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
@@ -300,19 +233,21 @@ def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:
                 yield RunQuestion(key, None, None, REMOVED)
 
 
-def _put_graded(connection: Connection, before: StudentRows, run: GradingRun) -> None:
+def _put_graded(
+    connection: Connection, before: StudentRows, rows: StudentRows, run: GradingRun
+) -> None:
     work = before.work or Work()
     if run.questions or before.work is None:
         work = replace(work, cell_errors=run.cell_errors, tampered=run.tampered, checks=run.checks)
-    # The time belongs to the run that explains the marks, as `read_explaining_runs` selects it.
+    # The time belongs to the run that explains the marks (`Gradebook.explaining_runs`).
     if run.state != NEEDS_ATTENTION or all(each.state == NEEDS_ATTENTION for each in before.runs):
         received = "" if run.received is None else utc_iso(run.received)
         work = replace(work, received=received, receipt=run.receipt)
-    rows = read_student(connection, run.assignment, run.student)
     put_work(connection, replace(rows, work=work))
 
 
-def _where(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
+def rows_of(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
+    """Return the condition for the rows of an assignment, and of a student, of some or of all."""
     named: ColumnElement[bool] = table.c.assignment == assignment
     if student is None:
         return named

@@ -233,11 +233,9 @@ def _both(row: Row0316, grade: StudentGrade) -> str:
 
 
 def _take(connection: Connection, step: _Step) -> None:
-    name, student = step.row.key
     rows = step.rows
     if step.mark is not None:
-        number = insert_mark(connection, name, student, step.mark)
-        rows = replace(rows, marks=(*rows.marks, replace(step.mark, number=number)))
+        rows = insert_mark(connection, rows, step.mark)
     put_work(connection, rows)
     put_exchanged(connection, [(Exchanged(step.row, newest_given(rows)), step.updated)])
 

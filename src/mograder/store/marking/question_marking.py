@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.gradebook.given_marks import GivenMarks, demand_reason, markable, refuse_invalid
+from mograder.store.gradebook.given_marks import GivenMarks, markable, record_given
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     insert_mark,
@@ -198,19 +198,20 @@ class QuestionMarks:
             now = _state(connection, rows, change.question)
             rubric = read_rubric(connection, assignment, change.question)
             entry = rubric_entry(rubric, change.question, change.entry, now.question.available or 0)
-            change = replace(change, entry=entry)
+            told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
+            given = GivenMarks(told, change.marker, change.at)
             if not _is_said(now, entry, change.marker):
                 if now.version != change.version:
                     raise AnswerChanged(now)
-                _give(connection, rows, change)
+                record_given(connection, rows, given)
             wanted = set(others) - {student}
-            given = []
+            same = []
             for each in read_rows(connection, assignment) if wanted else ():
                 if each.student in wanted and _follows(connection, each, now, entry):
-                    _give(connection, each, change)
-                    given.append(each.student)
+                    record_given(connection, each, given)
+                    same.append(each.student)
             after = read_student(connection, assignment, student)
-            return _state(connection, after, change.question), tuple(sorted(given))
+            return _state(connection, after, change.question), tuple(sorted(same))
 
     def undo(
         self,
@@ -254,26 +255,9 @@ def write_mark(
 
     ``rows`` is all that is known of the student so far.
     """
-    mark, name, student = given.mark, rows.assignment.name, rows.student
-    mark = replace(mark, at=utc_iso(at))
-    number = insert_mark(connection, name, student, mark)
-    insert_details(connection, number, given.details)
-    return put_work(connection, replace(rows, marks=(*rows.marks, replace(mark, number=number))))
-
-
-def _give(connection: Connection, rows: StudentRows, change: Change) -> None:
-    """Record a change of one student's mark, whose points are known."""
-    grade, entry, key = grade_of(rows), change.entry, change.question
-    given = GivenMarks({key: entry}, change.marker, change.at, None, None)
-    known = markable(grade, rows.assignment)
-    refuse_invalid(given, grade, known)
-    details = entry.details or NO_DETAILS
-    demand_reason(grade, key, entry.points, details)
-    run = rows.runs[-1].number if rows.runs else None
-    mark = RecordedMark(
-        0, key, entry.points, known.get(key), MANUAL, entry.comment, change.marker, run, ""
-    )
-    write_mark(connection, rows, GivenMark(mark, details), change.at)
+    rows = insert_mark(connection, rows, replace(given.mark, at=utc_iso(at)))
+    insert_details(connection, rows.marks[-1].number, given.details)
+    return put_work(connection, rows)
 
 
 def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMark:

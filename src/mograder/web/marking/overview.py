@@ -20,7 +20,6 @@ from mograder.core.names import ItemName, Username
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.student_grades import grades_of
 from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress
 from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
 from mograder.store.marking.regrade_requests import RegradeRequests
@@ -244,9 +243,11 @@ def _students(
     if by_name:
         order = tuple(sorted(order, key=lambda student: answers.labels[student].casefold()))
     sheet = sheet_of(order, request)
-    grades = grades_of(marking.book(), answers.assignment, sheet.lines)
+    found = marking.book().grades(answers.assignment, sheet.lines)
+    grades = {each.student: each for each in found}
     lines = [
-        StudentLine(answers.labels[each.student], answers.id_of(each.student), each)
-        for each in grades
+        StudentLine(answers.labels[each], answers.id_of(each), grades[each])
+        for each in sheet.lines
+        if each in grades
     ]
     return Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following)

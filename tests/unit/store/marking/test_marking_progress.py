@@ -9,7 +9,6 @@ import pytest
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
-from mograder.store.gradebook.student_grades import grades_of
 from mograder.store.marking.marking_progress import MarkingProgress
 from mograder.store.marking.shares import Shares
 from tests.support.gradebooks import AT, a_run, change, export_0316, import_0316
@@ -99,5 +98,5 @@ def test_some_students_marks_are_those_of_all(path: Path) -> None:
     with Gradebook(path) as book:
         _mark(book)
         by_student = {each.student: each for each in book.grades("A1")}
-        assert grades_of(book, "A1", ("carol", "bob")) == (by_student["carol"], by_student["bob"])
-        assert grades_of(book, "A1", ()) == ()
+        assert book.grades("A1", ("carol", "bob")) == (by_student["bob"], by_student["carol"])
+        assert book.grades("A1", ()) == ()

@@ -32,7 +32,6 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
 from mograder.store.gradebook.gradebook import existing_gradebook
-from mograder.store.gradebook.student_grades import has_marks
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.audit import Event, LoginThrottle
@@ -198,7 +197,7 @@ def _has_work(app: HubApp, name: Username) -> bool:
     if book is None:
         return False
     with book:
-        return has_marks(book, name)
+        return book.has_marks(name)
 
 
 def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) -> None:
