@@ -28,7 +28,7 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
-from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.answer_states import markers_of
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.regrade_requests import (
     Message,
@@ -293,7 +293,7 @@ def _assignee(
         return ""
     if to == "marker":
         return person
-    others = AnswerStates(book).markers(assignment) - {person, student}
+    others = markers_of(book, assignment) - {person, student}
     load = Counter(each.assignee for each in known if each.waits)
     return min(others, key=lambda name: (load[name], name), default="")
 

@@ -6,14 +6,16 @@ the numbers are kept in memory, and counted again when the gradebook has other r
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import ScalarSelect, Table, func, select
 
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_marks import read_assignment
+from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     marked_assignments,
@@ -21,7 +23,8 @@ from mograder.store.gradebook.gradebook_tables import (
     question_marks,
     student_work,
 )
-from mograder.store.marking.answer_states import AnswerStates, QuestionStates
+from mograder.store.gradebook.grading_records import WHOLE, QuestionGrade, StudentGrade
+from mograder.store.gradebook.mark_counting import whole_ungraded
 from mograder.store.marking.shares import SharedOut, Shares
 
 _Stamp: TypeAlias = tuple[object, ...]
@@ -82,32 +85,48 @@ class MarkingProgress:
         known = self._known.get(assignment)
         if known is not None and known[0] == stamp:
             return known[1]
-        shares = Shares(book).of(assignment)
-        states = AnswerStates(book).of_assignment(assignment)
-        graded = _graded(book, assignment)
-        found = AssignmentProgress(graded, tuple(_question(each, shares) for each in states))
+        shares, grades = Shares(book).of(assignment), book.grades(assignment)
+        with book.reading() as connection:
+            row = read_assignment(connection, assignment) or AssignmentRow(assignment)
+            graded = connection.execute(
+                select(func.count()).where(student_work.c.assignment == assignment)
+            ).scalar_one()
+        found = AssignmentProgress(graded, tuple(_questions(row, grades, shares)))
         self._known[assignment] = (stamp, found)
         return found
 
 
-def _question(question: QuestionStates, shares: SharedOut) -> QuestionProgress:
-    waiting = [each.student for each in question.answers if each.open]
-    parts = Counter(shares.of(question.key, student) for student in waiting)
-    return QuestionProgress(
-        key=question.key,
-        available=question.available,
-        state=question.state,
-        total=len(question.answers),
-        marked=sum(bool(each.marker) for each in question.answers),
-        waiting=len(waiting),
-        shares={name: count for name, count in parts.items() if name},
-    )
+def _questions(
+    assignment: AssignmentRow, grades: Sequence[StudentGrade], shares: SharedOut
+) -> Iterator[QuestionProgress]:
+    """Yield the questions with answers in the assignment's order, the whole submission last.
 
-
-def _graded(book: Gradebook, assignment: str) -> int:
-    wanted = select(func.count()).where(student_work.c.assignment == assignment)
-    with book.reading() as connection:
-        return connection.execute(wanted).scalar_one()
+    That one is left out where questions are marked one by one, and no submission has a mark for the
+    whole. Of others, the questions are marked, or wait, one by one.
+    """
+    marks = assignment.marks or {}
+    answers: defaultdict[str, list[tuple[str, QuestionGrade]]] = defaultdict(list)
+    answers.update({key: [] for key in marks or (WHOLE,)})
+    for grade in grades:
+        for each in grade.questions:
+            answers[each.key].append((grade.student, each))
+        if grade.whole is not None or not marks:
+            whole = grade.whole or whole_ungraded(assignment)
+            answers[WHOLE].append((grade.student, whole))
+    available = {**marks, WHOLE: whole_ungraded(assignment).available}
+    for key in sorted(answers, key=lambda each: each == WHOLE):
+        if answers[key] or key == WHOLE:
+            waiting = [student for student, each in answers[key] if each.open]
+            parts = Counter(shares.of(key, student) for student in waiting)
+            yield QuestionProgress(
+                key=key,
+                available=available.get(key),
+                state="automatic" if key in assignment.automatic else "manual",
+                total=len(answers[key]),
+                marked=sum(bool(each.marker) for _, each in answers[key]),
+                waiting=len(waiting),
+                shares={name: count for name, count in parts.items() if name},
+            )
 
 
 def _stamp(book: Gradebook, assignment: str) -> _Stamp:

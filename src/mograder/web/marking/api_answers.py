@@ -24,7 +24,7 @@ from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotation, Annotations
-from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.answer_states import answers_to
 from mograder.store.marking.marking_progress import QuestionProgress
 from mograder.store.marking.question_marking import (
     AnswerChanged,
@@ -101,7 +101,7 @@ async def queue(here: CurrentHere, question: str, names: bool | None = None) -> 
 
 
 def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -> Queue:
-    states = AnswerStates(here.book).of_question(here.item, key)
+    states = answers_to(here.book, here.item, key)
     shares = Shares(here.book).of(here.item)
     entries = []
     for student in answers.order:

@@ -26,7 +26,7 @@ from mograder.grading.release.telling import telling
 from mograder.grading.results.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.answer_states import markers_of
 from mograder.store.marking.open_marking import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
@@ -196,7 +196,7 @@ def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str,
     """Return the people who may be given a request: those who marked, and the settings' markers."""
     settings = marking.loaded.settings
     listed = {*settings.marking.markers, *settings.hub.instructors}
-    return tuple(sorted(listed | AnswerStates(book).markers(assignment)))
+    return tuple(sorted(listed | markers_of(book, assignment)))
 
 
 def _change(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import EARLIER_MARKER, MACHINE, WHOLE, MarkEntry
-from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.answer_states import answers_to, markers_of
 from tests.support.gradebooks import (
     AT,
     MARKS,
@@ -25,11 +25,9 @@ STATES = ("judged", "unprotected", "needs attention", "claimed")
 def compare(book: Gradebook) -> None:
     """Compare both ways of reading all questions of A1."""
     grades = {each.student: each for each in book.grades("A1")}
-    states = AnswerStates(book)
     keys = dict.fromkeys(q.key for each in grades.values() for q in each.questions)
-    summary = {each.key: each for each in states.of_assignment("A1")}
     for key in keys:
-        found = states.of_question("A1", key)
+        found = answers_to(book, "A1", key)
         expected = {
             student: question
             for student, grade in grades.items()
@@ -37,12 +35,10 @@ def compare(book: Gradebook) -> None:
             if question.key == key
         }
         assert found == expected
-        told = {each.student: (each.marker, each.open) for each in summary[key].answers}
-        assert told == {student: (each.marker, each.open) for student, each in expected.items()}
     marks = [each for grade in grades.values() for each in (*grade.questions, grade.whole)]
     people = {each.marker for each in marks if each is not None}
-    assert states.markers("A1") == people - {MACHINE, EARLIER_MARKER}
-    wholes = states.of_question("A1", WHOLE)
+    assert markers_of(book, "A1") == people - {MACHINE, EARLIER_MARKER}
+    wholes = answers_to(book, "A1", WHOLE)
     for student, grade in grades.items():
         if grade.whole is not None:
             assert wholes[student] == grade.whole
@@ -86,22 +82,3 @@ def test_they_agree_for_a_gradebook_of_0_3_16(tmp_path: Path) -> None:
         compare(book)
         book.record_run(a_run("alice", {"Q1": 1.0, "Q2": 2.0, "Q3": 3.0}))
         compare(book)
-
-
-def test_an_assignment_without_marks_has_the_whole_only(tmp_path: Path) -> None:
-    with Gradebook(tmp_path / "gradebook.db") as book:
-        book.record_run(a_run("alice", {}, marks=None))
-        (whole,) = AnswerStates(book).of_assignment("A1")
-        assert (whole.key, whole.available) == (WHOLE, 100)
-        assert [each.open for each in whole.answers] == ["not marked yet"]
-
-
-def test_only_marks_for_the_whole_are_counted_where_0_3_16_marked_some(tmp_path: Path) -> None:
-    with Gradebook(put_recorded(tmp_path / "gradebook.db")) as book:
-        grades = {each.student: each for each in book.grades("A1")}
-        summary = {each.key: each for each in AnswerStates(book).of_assignment("A1")}
-    marked = {student for student, each in grades.items() if each.whole is not None}
-    assert 0 < len(marked) < len(grades)
-    assert {each.student for each in summary[WHOLE].answers} == marked
-    waiting = {each.student for each in summary["Analysis"].answers if each.open}
-    assert waiting == grades.keys() - marked

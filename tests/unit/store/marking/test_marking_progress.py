@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import MarkEntry
+from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.marking_progress import MarkingProgress
 from mograder.store.marking.shares import Shares
-from tests.support.gradebooks import AT, a_run, change, export_0316, import_0316
+from tests.support.gradebooks import AT, a_run, change, export_0316, import_0316, put_recorded
 
 MARKS = {"Q1": 10.0, "Essay": 20.0}
 STUDENTS = ("alice", "bob", "carol")
@@ -92,6 +92,21 @@ def test_a_mark_that_is_imported_from_0_3_16_is_noticed(path: Path) -> None:
         import_0316(book)
         assert progress.of(book, "A1") == MarkingProgress().of(book, "A1")
         assert progress.of(book, "A1").waiting == 2
+
+
+def test_an_assignment_without_marks_has_the_whole_only(tmp_path: Path) -> None:
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run("alice", {}, marks=None))
+        (whole,) = MarkingProgress().of(book, "A1").questions
+    assert (whole.key, whole.available, whole.waiting) == (WHOLE, 100, 1)
+
+
+def test_only_marks_for_the_whole_are_counted_where_0_3_16_marked_some(tmp_path: Path) -> None:
+    with Gradebook(put_recorded(tmp_path / "gradebook.db")) as book:
+        wholes = [grade.whole is not None for grade in book.grades("A1")]
+        found = {each.key: each for each in MarkingProgress().of(book, "A1").questions}
+    assert 0 < found[WHOLE].total == sum(wholes) < len(wholes)
+    assert found["Analysis"].waiting == len(wholes) - sum(wholes)
 
 
 def test_some_students_marks_are_those_of_all(path: Path) -> None:

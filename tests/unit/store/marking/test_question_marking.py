@@ -15,7 +15,7 @@ from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkDetails, MarkEntry
 from mograder.store.gradebook.rubrics import SavedComment, StartsAt
-from mograder.store.marking.answer_states import AnswerStates
+from mograder.store.marking.answer_states import answers_to
 from mograder.store.marking.question_marking import AnswerChanged, AnswerMark, Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.gradebooks import (
@@ -185,7 +185,7 @@ def together(book: Gradebook, entry: MarkEntry, *others: str, question: str = "A
 
 
 def points_of(book: Gradebook, question: str = "Analysis") -> dict[str, float | None]:
-    grades = AnswerStates(book).of_question("A1", question)
+    grades = answers_to(book, "A1", question)
     return {student: each.points for student, each in grades.items()}
 
 
