@@ -11,6 +11,7 @@ from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
+from mograder.grading.results.recorded_results import LastResult
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.fake_judges import SOURCE, answered
 from tests.support.grading_rig import GradingRig, open_grading_rig
@@ -62,15 +63,13 @@ async def test_the_page_shows_what_the_student_saw_and_no_hidden_test(rig: Gradi
             for each in found.result.questions
         ),
     )
+    work = GradedWork(grade, LastResult(found.result))
     for level in (Level.NOTHING, Level.POINTS):
-        feedback = render_feedback_page(
-            GradedWork(grade, found.result), Disclosure(level), ShownNotebook(cells_of_page(page))
-        )
+        notebook = ShownNotebook(cells_of_page(page))
+        feedback = render_feedback_page(work, Disclosure(level), notebook)
         assert "A <em>wave</em>" in feedback
         assert "Q1: area" in feedback
         assert [each for each in (*secrets, "area(10)") if each in feedback] == []
-    everything = render_feedback_page(
-        GradedWork(grade, found.result), Disclosure(Level.FULL), ShownNotebook()
-    )
+    everything = render_feedback_page(work, Disclosure(Level.FULL), ShownNotebook())
     assert "Q1: more" in everything, "the canary is one"
     assert "LEAK 10" in everything or "area(10)" in everything

@@ -19,6 +19,7 @@ from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.results.grading_result import GradingState, parse_result, render_result
+from mograder.grading.results.recorded_results import LastResult
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -364,7 +365,7 @@ def _page(found: GradedNotebook, now: datetime) -> str:
     mark = found.result.auto_mark
     grade = StudentGrade("hw1", "alice", tuple(grades), auto=mark, total=mark, final=mark)
     return render_feedback_page(
-        GradedWork(grade, found.result.model_copy(update=known)),
+        GradedWork(grade, LastResult(found.result.model_copy(update=known))),
         Disclosure.of(Settings(), "hw1", due=DUE, now=now),
         ShownNotebook(),
     )

@@ -19,6 +19,7 @@ from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
 )
+from mograder.grading.results.recorded_results import LastResult
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
@@ -130,7 +131,7 @@ LATE = Deduction(
     grace=timedelta(minutes=5),
     days=1,
 )
-WORK = GradedWork(GRADE, RESULT, LATE)
+WORK = GradedWork(GRADE, LastResult(RESULT, "f" * 64), LATE)
 
 
 def element(name: str, **data: object) -> str:
@@ -177,4 +178,5 @@ def rich_page(level: Level = Level.MESSAGE) -> str:
     """A page of feedback with every part."""
     result = RESULT.model_copy(update={"tampered": ("check(Q1)",), "protected": False})
     notebook = ShownNotebook(cells_of_page(rich_notebook()))
-    return render_feedback_page(replace(WORK, result=result), Disclosure(level), notebook, "f" * 64)
+    work = replace(WORK, last=replace(WORK.last, result=result))
+    return render_feedback_page(work, Disclosure(level), notebook)

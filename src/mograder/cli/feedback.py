@@ -22,7 +22,8 @@ from mograder.core.item_dates import read_moment
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import assignment_csv
-from mograder.grading.feedback.feedback import FeedbackRequest, works_of, write_pages
+from mograder.grading.feedback.disclosure import Disclosure
+from mograder.grading.feedback.feedback import WrittenPage, works_of, write_pages
 from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.grading.late.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.results.grading_result import grading_key
@@ -105,35 +106,35 @@ def feedback(
             )
             terms = late.terms(each.assignment, facts)
             _tell_unknown_due(terms)
-            request = _request(each, loaded, output_dir, terms.due.last)
-            missing, grades = _write(each, request, book, late)
-            failed += missing
+            now = SystemClock().now()
+            disclosure = Disclosure.of(
+                loaded.settings, each.assignment, due=terms.due.last, now=now
+            )
+            found = _counted(each, book, late)
+            _tell_counted(found)
+            works = works_of(grading_key(loaded), book, each.assignment, found)
+            pages = _beside(each, loaded, loaded.settings.dirs.feedback)
+            output = output_dir or pages / each.assignment
+            for page in write_pages(works, disclosure, each.directory, output):
+                failed += bool(page.problem)
+                _tell_page(page)
             if grades_csv is not None:
-                _write_csv(grades_csv, grades)
+                _write_csv(grades_csv, [counted.grade for counted in found])
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def _write(
-    chosen: _Chosen, request: FeedbackRequest, book: Gradebook, late: CourseLate
-) -> tuple[int, tuple[StudentGrade, ...]]:
-    """Write the pages of an assignment; return the number that failed, and the marks."""
-    found = _counted(chosen, book, late)
+def _tell_page(page: WrittenPage) -> None:
+    path = plain(shown(page.path))
+    if page.problem:
+        click.echo(f"  FAILED: {path} — {plain(page.problem)}", err=True)
+    else:
+        click.echo(f"  Exported: {path}")
+
+
+def _tell_counted(found: Sequence[CountedGrade]) -> None:
     graded = sum(each.grade.total is not None for each in found)
     click.echo(f"{graded}/{len(found)} notebooks have been graded")
-    _tell_deductions(found)
-    failed = 0
-    for page in write_pages(request, works_of(request, book, found)):
-        failed += bool(page.problem)
-        path = plain(shown(page.path))
-        if page.problem:
-            click.echo(f"  FAILED: {path} — {plain(page.problem)}", err=True)
-        else:
-            click.echo(f"  Exported: {path}")
-    return failed, tuple(each.grade for each in found)
-
-
-def _tell_deductions(found: Sequence[CountedGrade]) -> None:
     late = sum(bool(each.grade.penalty_pct) for each in found)
     if late:
         click.echo(f"Late penalties applied to {counted(late, 'submission')}")
@@ -225,22 +226,6 @@ def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[Counte
     return tuple(
         known.get(name) or CountedGrade(StudentGrade(chosen.assignment, name), NO_DEDUCTION)
         for name in wanted
-    )
-
-
-def _request(
-    chosen: _Chosen, loaded: LoadedSettings, output: Path | None, last_due: datetime | None
-) -> FeedbackRequest:
-    settings = loaded.settings
-    pages = _beside(chosen, loaded, settings.dirs.feedback)
-    return FeedbackRequest(
-        assignment=chosen.assignment,
-        autograded=chosen.directory,
-        output=output or pages / chosen.assignment,
-        settings=settings,
-        key=grading_key(loaded),
-        now=SystemClock().now(),
-        last_due=last_due,
     )
 
 

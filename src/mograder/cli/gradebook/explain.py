@@ -17,7 +17,7 @@ from mograder.exchange.gradebook_files import as_json as grade_json
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key
-from mograder.grading.results.recorded_results import LastResult, last_results
+from mograder.grading.results.recorded_results import NO_RESULT, LastResult, last_results
 from mograder.sandbox.execution.judging import JudgedCall
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import (
@@ -49,7 +49,7 @@ def explain(*, assignment: str, student: str, loaded: LoadedSettings) -> Result:
         counted = CourseLate(loaded).counted(book, name)
         grade = grade_named([each.grade for each in counted], student)
         deduction = next(each.deduction for each in counted if each.grade.student == student)
-        last = LastResult()
+        last = NO_RESULT
         if grade.run is not None:  # the key may be made when it is needed first
             last = last_results(grading_key(loaded), book, name, (student,))[student]
         history = book.history(name, student)

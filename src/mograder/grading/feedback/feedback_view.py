@@ -5,7 +5,6 @@ Everything is from the signed result and from the gradebook, nothing from the su
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
 )
+from mograder.grading.results.recorded_results import NO_RESULT, LastResult
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
 from mograder.store.gradebook.grading_records import (
     MANUAL,
@@ -44,12 +44,8 @@ class ReasonView:
     place: str = ""
 
 
-def reason_views(reasons: MarkReasons, submission_sha256: str) -> tuple[ReasonView, ...]:
-    """Return the reasons in words; annotations of other submissions than this are left out."""
-    return tuple(_views(reasons, submission_sha256))
-
-
-def _views(reasons: MarkReasons, submission_sha256: str) -> Iterator[ReasonView]:
+def _reason_views(reasons: MarkReasons, submission_sha256: str) -> Iterator[ReasonView]:
+    """Yield the reasons in words; annotations of other submissions than this are left out."""
     if reasons.from_full:
         yield ReasonView(comment_html("Points count from all marks of the question."))
     for saved in reasons.saved:
@@ -81,7 +77,6 @@ def _place(note: Note) -> str:
 
 
 _MOST_CALLS = 50
-_PARAGRAPHS = re.compile(r"\n\s*\n")
 _RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
 """States of a question whose marks the submission's code had a part in."""
 _SILENT = "some conditions do not hold; what they say may repeat a hidden test"
@@ -127,8 +122,7 @@ class LabelView:
 class QuestionView:
     """A question: its marks in words, its checks, and what people say about it.
 
-    ``reasons`` are those of a person's mark. ``comment`` is plain text, and ``comment_html`` the
-    same as safe markup.
+    ``reasons`` are those of a person's mark. ``comment_html`` is safe markup.
     """
 
     key: str
@@ -136,7 +130,6 @@ class QuestionView:
     marks: str
     sentences: tuple[str, ...] = ()
     labels: tuple[LabelView, ...] = ()
-    comment: tuple[str, ...] = ()
     reasons: tuple[ReasonView, ...] = ()
     comment_html: str = ""
 
@@ -158,7 +151,6 @@ class FeedbackView:
     late: str = ""
     time: str = ""
     notes: tuple[str, ...] = ()
-    comment: tuple[str, ...] = ()
     reasons: tuple[ReasonView, ...] = ()
     comment_html: str = ""
 
@@ -167,21 +159,20 @@ class FeedbackView:
 class GradedWork:
     """One student's marks with what explains them.
 
-    ``result`` is None for a student whom only 0.3.16 or people have graded. The marks have the
+    ``last`` is empty for a student whom only 0.3.16 or people have graded. The marks have the
     deduction already. ``reasons`` are what people said about their marks, by question.
     """
 
     grade: StudentGrade
-    result: GradingResult | None = None
+    last: LastResult = NO_RESULT
     deduction: Deduction = NO_DEDUCTION
     reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
 
 def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     """Return what a student's page says."""
-    grade, result = work.grade, work.result
-    shown = (_question(each, result, disclosure) for each in grade.questions)
-    questions = tuple(_with_reasons(each, work) for each in shown)
+    grade, result = work.grade, work.last.result
+    questions = tuple(_question(each, work, disclosure) for each in grade.questions)
     withheld = any(each.judgement is _LATER for each in questions)
     final = None if withheld else grade.final
     told = grade if final is not None else replace(grade, total=None)
@@ -196,34 +187,19 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         late_sentence(told, work.deduction) if is_late else "",
         _sentence("" if is_late else no_deduction(work.deduction)),
         tuple(_notes(result)),
-        paragraphs(grade.comment),
         _reasons(WHOLE, work),
         comment_html(grade.comment),
     )
 
 
-def _with_reasons(question: QuestionView, work: GradedWork) -> QuestionView:
-    """Add what people said; nothing to a question whose marks are not told yet."""
-    if question.judgement is _LATER:
-        return question
-    said = next((each.comment for each in work.grade.questions if each.key == question.key), "")
-    reasons = _reasons(question.key, work)
-    return replace(question, reasons=reasons, comment_html=comment_html(said))
-
-
 def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
-    digest = "" if work.result is None else work.result.submission_sha256
-    return reason_views(work.reasons.get(key, NO_REASONS), digest)
+    digest = "" if work.last.result is None else work.last.result.submission_sha256
+    return tuple(_reason_views(work.reasons.get(key, NO_REASONS), digest))
 
 
 def _number(value: float | None) -> str:
     """Return marks with at most two decimals, empty for None."""
     return number_text(value, places=2)
-
-
-def paragraphs(text: str) -> tuple[str, ...]:
-    """Return the paragraphs of a text, which are separated by empty lines."""
-    return tuple(each.strip("\n") for each in _PARAGRAPHS.split(text) if each.strip())
 
 
 def _sentence(text: str) -> str:
@@ -236,8 +212,8 @@ def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
         return f"Your mark will be told after {moment(disclosure.later)}."
     if work.grade.final is not None:
         return ""
-    state = work.result.state if work.result is not None else None
-    if state is GradingState.NEEDS_ATTENTION:
+    result = work.last.result
+    if result is not None and result.state is GradingState.NEEDS_ATTENTION:
         return "Not marked yet: your instructor has to look at this submission."
     return "Not marked yet."
 
@@ -255,10 +231,8 @@ def _notes(result: GradingResult | None) -> Iterator[str]:
         yield "This was graded without protection from the submission's own code."
 
 
-def _question(
-    grade: QuestionGrade, result: GradingResult | None, disclosure: Disclosure
-) -> QuestionView:
-    checks = () if result is None else result.checks
+def _question(grade: QuestionGrade, work: GradedWork, disclosure: Disclosure) -> QuestionView:
+    checks = () if work.last.result is None else work.last.result.checks
     found = [(check, label) for check in checks for label in check.labels if label.key == grade.key]
     silent = _may_repeat(checks)
     hidden = any(label.hidden for _, label in found)
@@ -273,7 +247,8 @@ def _question(
         _marks(grade),
         tuple(_sentences(grade, found, disclosure.level)),
         tuple(_labels(found, shares, disclosure.level, silent)),
-        paragraphs(grade.comment),
+        _reasons(grade.key, work),
+        comment_html(grade.comment),
     )
 
 

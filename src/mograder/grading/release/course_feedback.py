@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.grading.feedback.feedback import FeedbackRequest, StudentWork, works_of
+from mograder.grading.feedback.feedback import works_of
+from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.late_work import LateWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +38,15 @@ class CourseFeedback:
         """
         return tuple(each.grade for each in self._counted(students))
 
-    def works(self, students: Collection[str] | None = None) -> tuple[StudentWork, ...]:
+    def works(self, students: Collection[str] | None = None) -> tuple[GradedWork, ...]:
         """Return the present marks with what explains them, as :meth:`grades`."""
-        return works_of(self.request(), self.book, self._counted(students))
+        return works_of(self.key, self.book, self.assignment, self._counted(students))
 
-    def request(self) -> FeedbackRequest:
-        """Return what the pages of feedback are made from."""
-        loaded, name = self.loaded, self.assignment
-        dirs = loaded.settings.dirs
-        return FeedbackRequest(
-            assignment=name,
-            autograded=entry_named(loaded.path(dirs.autograded), name),
-            output=loaded.path(dirs.feedback) / name,
-            settings=loaded.settings,
-            key=self.key,
-            now=self.now,
-            last_due=CourseLate(loaded).terms(name, LateWork(self.book).facts()).due.last,
-        )
+    @property
+    def autograded(self) -> Path:
+        """The directory of graded submissions."""
+        base = self.loaded.path(self.loaded.settings.dirs.autograded)
+        return entry_named(base, self.assignment)
 
     def _counted(self, students: Collection[str] | None) -> tuple[CountedGrade, ...]:
         found = CourseLate(self.loaded).counted(self.book, self.assignment, students)

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.feedback.feedback import StudentWork
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
-from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.results.recorded_results import LastResult
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import ReleaseRow
 from mograder.store.marking.mark_reasons import MarkReasons
@@ -36,20 +35,20 @@ class ReleasedMarks:
     hidden_tests: bool = False
     reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
-    def work(self, result: GradingResult | None) -> GradedWork:
-        """Return the marks for a page; ``result`` is that of the run."""
-        return GradedWork(self.grade, result, self.deduction, self.reasons)
+    def work(self, last: LastResult) -> GradedWork:
+        """Return the marks for a page; ``last`` is the result of the run."""
+        return GradedWork(self.grade, last, self.deduction, self.reasons)
 
 
 _FORM = TypeAdapter(ReleasedMarks)
 
 
-def marks_now(each: StudentWork) -> ReleasedMarks:
+def marks_now(work: GradedWork) -> ReleasedMarks:
     """Return a student's present marks, as a release keeps them."""
-    work, checks = each.work, () if each.work.result is None else each.work.result.checks
+    checks = () if work.last.result is None else work.last.result.checks
     return ReleasedMarks(
         grade=work.grade,
-        run=each.recorded.run,
+        run=work.last.run,
         deduction=work.deduction,
         hidden_tests=any(label.hidden for check in checks for label in check.labels),
         reasons=work.reasons,

@@ -20,7 +20,7 @@ from mograder.grading.feedback.feedback_view import FeedbackView, view_feedback
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling
-from mograder.grading.results.recorded_results import LastResult, result_of_run
+from mograder.grading.results.recorded_results import NO_RESULT, LastResult, result_of_run
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, standing
@@ -35,8 +35,7 @@ def view_marks(
 
     Raises: :class:`InvalidInput` if the result that explains the marks is not to be used.
     """
-    found = _explained(feedback, marks)
-    return view_feedback(marks.work(found.result), disclosure)
+    return view_feedback(marks.work(_explained(feedback, marks)), disclosure)
 
 
 def render_marks_page(
@@ -46,12 +45,10 @@ def render_marks_page(
 
     Raises: as :func:`view_marks`.
     """
-    found = _explained(feedback, marks)
-    notebook = ShownNotebook()
+    work, notebook = marks.work(_explained(feedback, marks)), ShownNotebook()
     if _is_latest_work(feedback.book, marks):
-        notebook = shown_notebook(feedback.request().autograded, marks.grade.student)
-    work = marks.work(found.result)
-    return render_feedback_page(work, disclosure, notebook, found.signature)
+        notebook = shown_notebook(feedback.autograded, marks.grade.student)
+    return render_feedback_page(work, disclosure, notebook)
 
 
 def released_marks(feedback: CourseFeedback) -> Mapping[str, ReleasedMarks] | None:
@@ -87,7 +84,7 @@ def write_released_pages(
 
 def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
     if marks.run is None:
-        return LastResult()
+        return NO_RESULT
     grade = marks.grade
     run = feedback.book.run(grade.assignment, grade.student, marks.run)
     found = result_of_run(feedback.key, run)

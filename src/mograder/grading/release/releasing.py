@@ -136,8 +136,8 @@ def release(
     news: list[NewRelease] = []
     left_out: list[tuple[str, str]] = []
     for each in feedback.works(students):
-        grade = each.work.grade
-        why = each.recorded.problem or _why_none(grade)
+        grade = each.grade
+        why = each.last.problem or _why_none(grade)
         if why:
             left_out.append((grade.student, why))
             continue
@@ -185,7 +185,7 @@ def new_release(feedback: CourseFeedback, student: str) -> NewRelease | None:
     Raises: as :func:`release`.
     """
     (each,) = feedback.works((student,))
-    if each.work.grade.final is None or each.recorded.problem:
+    if each.grade.final is None or each.last.problem:
         return None
     return NewRelease(student, feedback.now, render_marks(marks_now(each)))
 

@@ -16,6 +16,7 @@ from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling
+from mograder.grading.results.recorded_results import NO_RESULT
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -86,7 +87,7 @@ def _told(
 def _summary(marks: ReleasedMarks, later: datetime | None) -> StudentMark:
     if later is not None:
         return StudentMark(status=f"will be told after {moment(later)}")
-    view = view_feedback(marks.work(None), Disclosure(Level.NOTHING))
+    view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING))
     return StudentMark(view.mark, view.most, view.late)
 
 

@@ -24,6 +24,9 @@ class LastResult:
     run: int | None = None
 
 
+NO_RESULT = LastResult()
+
+
 def last_results(
     key: bytes, book: Gradebook, assignment: str, students: Collection[str] | None = None
 ) -> Mapping[str, LastResult]:

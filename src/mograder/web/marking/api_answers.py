@@ -19,7 +19,7 @@ from mograder.grading.marking.question_sources import (
 from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
 from mograder.grading.pages.comment_markup import comment_html, task_html
 from mograder.grading.results.grading_result import GradingResult
-from mograder.grading.results.recorded_results import LastResult, last_results
+from mograder.grading.results.recorded_results import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
@@ -157,7 +157,7 @@ def _read(here: Here, names: bool | None) -> _Read:
     book, item, key, answers = here.book, here.item, here.question, here.answers(names)
     student = answers.student_of(here.answer)
     mark = QuestionMarks(book).state(item, student, key)
-    last = last_results(here.marking.key, book, item, (student,)).get(student, LastResult())
+    last = last_results(here.marking.key, book, item, (student,)).get(student, NO_RESULT)
     sources, trouble = sources_or_none(here.marking.source(item))
     text = ""
     try:

@@ -179,12 +179,12 @@ def _reasons(
     """Return what the student's page says about the question, and the checks with all they say."""
     feedback = feedback_of(marking, request.assignment)
     (work,) = feedback.works((request.student,))
-    if work.recorded.problem:
+    if work.last.problem:
         return None, ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
     view = view_marks(feedback, marks_now(work), telling(feedback).of(rows))
     shown = next((each for each in view.questions if each.key == request.question), None)
-    graded = work.recorded.result.checks if work.recorded.result else ()
+    graded = work.last.result.checks if work.last.result else ()
     about = []
     for check in graded:
         labels = tuple(each for each in check.labels if each.key == request.question)

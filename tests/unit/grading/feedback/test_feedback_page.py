@@ -38,8 +38,9 @@ class Reader(HTMLParser):
 
 
 def page(level: Level = Level.POINTS, later: datetime | None = None, **changes: Any) -> str:
-    work = replace(WORK, **changes)
-    return render_feedback_page(work, Disclosure(level, later), ShownNotebook(), "f" * 64)
+    last = replace(WORK.last, result=changes.pop("result", RESULT))
+    work = replace(WORK, last=last, **changes)
+    return render_feedback_page(work, Disclosure(level, later), ShownNotebook())
 
 
 def words(*args: Any, **changes: Any) -> str:

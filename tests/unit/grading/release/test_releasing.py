@@ -218,7 +218,7 @@ def test_a_page_tells_the_marks_and_reasons_of_the_release(course: ReleasedCours
 
 
 def test_the_notebook_of_another_submission_is_no_part_of_the_page(course: ReleasedCourse) -> None:
-    copy = course.feedback().request().autograded / "alice.py"
+    copy = course.feedback().autograded / "alice.py"
     copy.parent.mkdir(parents=True)
     copy.write_text("import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    shown = 1\n")
     course.release("alice")
