@@ -19,22 +19,13 @@ from typing import NamedTuple
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.marking.graded_work import WorkFiles
-from mograder.grading.marking.known_cells import KnownCells
 from mograder.grading.marking.question_sources import QuestionSources
-from mograder.grading.marking.shown_work import (
-    ShownWork,
-    WorkToShow,
-    show_work,
-    work_of_cells,
-)
+from mograder.grading.marking.shown_work import ShownWork, WorkToShow, show_work
 from mograder.grading.similarity.equal_answers import AnswerGroup, group_answers
 from mograder.processes.isolated_call import IsolatedCall
 
 _KEPT = 4
 """Assignments whose submissions are kept in memory."""
-
-_SHORT = 30_000
-"""Characters of a submission up to which any text is parsed within some milliseconds."""
 
 _FILE = "submission.py"
 _LONGEST = 20_000
@@ -135,14 +126,18 @@ class AnswerGroups:
 
     async def _parse(self, work: AssignmentWork, stamp: _Stamp, before: _Parsed | None) -> _Parsed:
         """Return the submissions, of which those that are known already are not parsed again."""
-        same = before is not None and before.stamp.sources == work.sources
-        reading = _Reading(work, dict(before.works) if before is not None and same else {})
-        large = await asyncio.to_thread(reading.read)
-        for digest, text in large.items():
-            reading.works[digest] = await self._show(text, work.sources)
-        digests = set(reading.of.values())
-        works = {digest: each for digest, each in reading.works.items() if digest in digests}
-        return _Parsed(stamp, reading.of, works)
+        is_same = before is not None and before.stamp.sources == work.sources
+        known = before.works if before is not None and is_same else {}
+        files = WorkFiles(work.autograded, work.submitted)
+        of: dict[str, str] = {}
+        works: dict[str, ShownWork] = {}
+        for student in work.students:
+            text = await asyncio.to_thread(_text, files, student)
+            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            of[student] = digest
+            if digest not in works:
+                works[digest] = known.get(digest) or await self._show(text, work.sources)
+        return _Parsed(stamp, of, works)
 
     async def _show(self, text: str, sources: QuestionSources) -> ShownWork:
         try:
@@ -153,42 +148,11 @@ class AnswerGroups:
         return ShownWork(found.cells)
 
 
-class _Reading:
-    """Reads submissions. Mutable state: the works by SHA-256, and the digests by student."""
-
-    def __init__(self, work: AssignmentWork, works: dict[str, ShownWork]) -> None:
-        self._work = work
-        self._files = WorkFiles(work.autograded, work.submitted)
-        self._cells = KnownCells()
-        self.works = works
-        self.of: dict[str, str] = {}
-
-    def read(self) -> Mapping[str, str]:
-        """Read and parse all short submissions; return the texts of the others by digest."""
-        large = {}
-        for student in self._work.students:
-            text = self._text(student)
-            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            self.of[student] = digest
-            if digest in self.works or digest in large:
-                continue
-            if len(text) > _SHORT:
-                large[digest] = text
-            else:
-                self.works[digest] = self._shown(text)
-        return large
-
-    def _text(self, student: str) -> str:
-        try:
-            return self._files.graded_first(student)
-        except (MograderError, OSError):
-            return ""
-
-    def _shown(self, text: str) -> ShownWork:
-        try:
-            return work_of_cells(self._cells.of(text, _FILE), self._work.sources)
-        except InvalidInput:
-            return ShownWork()
+def _text(files: WorkFiles, student: str) -> str:
+    try:
+        return files.graded_first(student)
+    except (MograderError, OSError):
+        return ""
 
 
 def _answers(parsed: _Parsed, question: str) -> Iterator[tuple[str, list[str]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import partial
@@ -111,15 +111,10 @@ def show_work(work: WorkToShow) -> ShownWork:
         cells = parse_cells(work.text, work.filename).cells
     except InvalidInput as error:
         return ShownWork(problem=str(error), text=work.text)
-    return work_of_cells(cells, work.sources)
-
-
-def work_of_cells(cells: Iterable[Cell], sources: QuestionSources) -> ShownWork:
-    """Return the student's cells among those of a submission, by question."""
     own = tuple(cell for cell in cells if not _is_graders(cell))
-    if not sources.cells:
+    if not work.sources.cells:
         return ShownWork(tuple(_by_checks(own)))
-    return ShownWork(tuple(_by_places(own, sources)))
+    return ShownWork(tuple(_by_places(own, work.sources)))
 
 
 def solution_cells(sources: QuestionSources, question: str) -> tuple[WorkCell, ...]:

@@ -10,10 +10,9 @@ import pytest
 
 from mograder.grading.marking import answer_groups
 from mograder.grading.marking.answer_groups import AnswerGroups, AssignmentWork
-from mograder.grading.marking.known_cells import KnownCells
 from mograder.grading.marking.question_sources import question_sources
+from mograder.grading.marking.shown_work import ShownWork, WorkToShow, show_work
 from mograder.grading.similarity.equal_answers import AnswerGroup
-from mograder.notebook.cells import Cell
 from tests.support.marking_course import SOURCE, submission_of
 
 Groups = tuple[AnswerGroup, ...] | None
@@ -55,12 +54,11 @@ def test_submissions_are_parsed_once_until_they_change(
 ) -> None:
     parsed: list[str] = []
 
-    class Counting(KnownCells):
-        def of(self, text: str, filename: str) -> tuple[Cell, ...]:
-            parsed.append(text)
-            return super().of(text, filename)
+    def counting(work: WorkToShow) -> ShownWork:
+        parsed.append(work.text)
+        return show_work(work)
 
-    monkeypatch.setattr(answer_groups, "KnownCells", Counting)
+    monkeypatch.setattr(answer_groups, "show_work", counting)
     groups = AnswerGroups()
 
     async def asked(work: AssignmentWork) -> list[tuple[str, ...]]:
