@@ -35,13 +35,14 @@ from mograder.store.assignment_server.assignments import Assignment as ServedAss
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_0316 import Outcome
+from mograder.store.gradebook.gradebook_rows import NO_WORK
+from mograder.store.gradebook.gradebook_rows import Work as RecordedWork
 from mograder.store.gradebook.grading_records import Penalty, StudentGrade
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
 from mograder.store.gradebook.late_work import (
     ChooseAssignments,
     LateRecords,
     LateWork,
-    RecordedTime,
 )
 from mograder.store.gradebook.mark_counting import is_stale, mark_after
 from mograder.store.submissions.submitted_files import read_numbers
@@ -307,7 +308,7 @@ class CourseLate:
         source = TimeSource.SERVER if served else TimeSource.MOODLE
         for each in grades:
             student = nfc(each.student)
-            recorded = records.times.get((assignment, each.student))
+            recorded = records.works.get((assignment, each.student), NO_WORK)
             time = _time(each, recorded, fetched.get(student), source)
             yield Work(assignment, student, time)
 
@@ -335,20 +336,19 @@ def _named(changes: Sequence[Change]) -> frozenset[str]:
 
 
 def _time(
-    grade: StudentGrade, recorded: RecordedTime | None, fetched: float | None, source: TimeSource
+    grade: StudentGrade, recorded: RecordedWork, fetched: float | None, source: TimeSource
 ) -> SubmissionTime | None:
     """Return when the graded work was submitted; None if that is not known.
 
     The time in the result counts before that of a fetch, which may be of later work. A time that
     0.3.16 recorded counts only for work that it has graded.
     """
-    if recorded is not None:
-        by_fetch = fetched is not None and (
-            abs(recorded.received.timestamp() - fetched) < _SAME_SECONDS
-        )
+    if recorded.received:
+        received = datetime.fromisoformat(recorded.received)
+        by_fetch = fetched is not None and abs(received.timestamp() - fetched) < _SAME_SECONDS
         usual = source if by_fetch else TimeSource.RECORDED
         told = TimeSource.RECEIPT if recorded.receipt is not None else usual
-        return SubmissionTime(recorded.received, told, recorded.receipt)
+        return SubmissionTime(received, told, recorded.receipt)
     at = from_unix_or_none(fetched)
     if at is not None:
         return SubmissionTime(at, source)
@@ -359,13 +359,13 @@ def _time(
 def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) -> CountedGrade:
     """Return a student's marks with the deduction; one of 0.3.16 stays if none can be computed."""
     total, is_unknown = grade.total, deduction.basis in UNKNOWN
-    earlier = records.earlier.get((grade.assignment, grade.student)) if is_unknown else None
+    earlier = records.works.get((grade.assignment, grade.student), NO_WORK)
     percent: float | None = deduction.percent or None
     after = None if percent is None or total is None else mark_after(total, percent)
-    if earlier is not None and earlier.percent is not None:
-        percent = earlier.percent
+    if is_unknown and earlier.earlier_pct is not None:
+        percent = earlier.earlier_pct
         deduction = replace(deduction, percent=percent, basis=Basis.EARLIER)
-        after = earlier.mark
+        after = earlier.earlier_mark
         if total is not None and is_stale(total, percent, after):
             after = mark_after(total, percent)
     if total is None:

@@ -55,6 +55,8 @@ class Work:
     checks: tuple[CheckResult, ...] = ()
 
 
+NO_WORK = Work()
+
 SHORT_COLUMNS = (
     "student",
     "total",

@@ -8,6 +8,9 @@ user who made the change.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -20,9 +23,13 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy import Text as LongText
 
 metadata = MetaData()
+
+
+def _texts(*names: str) -> Iterator[Column[str]]:
+    return (Column(name, Text, nullable=False) for name in names)
+
 
 marked_assignments = Table(
     "marked_assignments",
@@ -47,8 +54,7 @@ student_names = Table(
 student_work = Table(
     "student_work",
     metadata,
-    Column("assignment", Text, nullable=False),
-    Column("student", Text, nullable=False),
+    *_texts("assignment", "student"),
     Column("total", Float),
     Column("received", String(40), nullable=False, server_default=""),
     Column("receipt", Integer),
@@ -69,10 +75,7 @@ student_work = Table(
 exchanged_0316 = Table(
     "exchanged_0316",
     metadata,
-    Column("assignment", Text, nullable=False),
-    Column("student", Text, nullable=False),
-    Column("row", Text, nullable=False),
-    Column("updated_at", Text, nullable=False),
+    *_texts("assignment", "student", "row", "updated_at"),
     Column("mark", Integer, nullable=False),
     PrimaryKeyConstraint("assignment", "student", name="pk_exchanged_0316"),
 )
@@ -127,13 +130,11 @@ grading_runs = Table(
     "grading_runs",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("assignment", Text, nullable=False),
-    Column("student", Text, nullable=False),
+    *_texts("assignment", "student"),
     Column("submission_sha256", String(64), nullable=False),
     Column("state", String(40), nullable=False),
     Column("problem", Text, nullable=False, server_default=""),
-    Column("result", Text, nullable=False),
-    Column("signature", Text, nullable=False),
+    *_texts("result", "signature"),
     Column("at", String(40), nullable=False),
     Index("ix_grading_runs_student", "assignment", "student"),
 )
@@ -143,9 +144,7 @@ question_marks = Table(
     "question_marks",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("assignment", Text, nullable=False),
-    Column("student", Text, nullable=False),
-    Column("question", Text, nullable=False),
+    *_texts("assignment", "student", "question"),
     Column("points", Float),
     Column("available", Float),
     Column("state", String(40), nullable=False),
@@ -161,39 +160,30 @@ question_marks = Table(
 """
 
 
-def _made() -> tuple[Column[str], Column[str]]:
-    """Return the columns that say which user made a row, and when."""
-    return (
-        Column("by", String(200), nullable=False),
-        Column("at", String(40), nullable=False),
-    )
+def _log(name: str, *columns: Column[Any], index: Sequence[str] = ()) -> Table:
+    """Return a table whose rows are only added, with the user who made each, and when."""
+    made = Column("by", String(200), nullable=False), Column("at", String(40), nullable=False)
+    number = Column("id", Integer, primary_key=True)
+    indexes = [Index(f"ix_{name}_{index[-1]}", *index)] if index else []
+    return Table(name, metadata, number, *columns, *made, *indexes)
 
 
-rubrics = Table(
+rubrics = _log(
     "rubrics",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("question", LongText, nullable=False),
+    *_texts("assignment", "question"),
     Column("starts_at", String(20), nullable=False),
-    *_made(),
-    Index("ix_rubrics_question", "assignment", "question"),
+    index=("assignment", "question"),
 )
 """From where the points of a question's saved comments count: ``zero`` or ``full`` marks."""
 
-saved_comments = Table(
+saved_comments = _log(
     "saved_comments",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("comment", String(40), nullable=False),
-    Column("assignment", LongText, nullable=False),
-    Column("question", LongText, nullable=False),
-    Column("text", LongText, nullable=False),
+    *_texts("assignment", "question", "text"),
     Column("points", Float),
     Column("position", Integer, nullable=False, server_default="0"),
     Column("retired", Boolean, nullable=False, server_default="0"),
-    *_made(),
-    Index("ix_saved_comments_question", "assignment", "question"),
+    index=("assignment", "question"),
 )
 """Comments to use again for answers to a question; one with points is an item of its rubric.
 
@@ -205,8 +195,8 @@ mark_details = Table(
     metadata,
     Column("mark", Integer, nullable=False),
     Column("adjustment", Float),
-    Column("saved_comments", LongText, nullable=False, server_default="[]"),
-    Column("reason", LongText, nullable=False, server_default=""),
+    Column("saved_comments", Text, nullable=False, server_default="[]"),
+    Column("reason", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("mark", name="pk_mark_details"),
 )
 """How a person's row of ``question_marks`` came about.
@@ -215,63 +205,45 @@ mark_details = Table(
 where the marker gave the points as a number. ``reason`` is why the mark replaces one by grading.
 """
 
-answer_annotations = Table(
+answer_annotations = _log(
     "answer_annotations",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("annotation", String(40), nullable=False),
-    Column("assignment", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
+    *_texts("assignment", "student"),
     Column("submission_sha256", String(64), nullable=False),
-    Column("question", LongText, nullable=False, server_default=""),
+    Column("question", Text, nullable=False, server_default=""),
     Column("cell", Integer, nullable=False),
     Column("first_line", Integer),
     Column("last_line", Integer),
-    Column("text", LongText, nullable=False),
+    Column("text", Text, nullable=False),
     Column("saved_comment", String(40)),
     Column("removed", Boolean, nullable=False, server_default="0"),
-    *_made(),
-    Index("ix_answer_annotations_student", "assignment", "student"),
+    index=("assignment", "student"),
 )
 """Comments at a cell of a submission, or at lines of it (from 1; None for the whole cell)."""
 
-marking_shares = Table(
+marking_shares = _log(
     "marking_shares",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("question", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
+    *_texts("assignment", "question", "student"),
     Column("marker", String(200), nullable=False),
-    *_made(),
-    Index("ix_marking_shares_student", "assignment", "student"),
+    index=("assignment", "student"),
 )
 """The marker who is to mark a student's answer; an empty marker means any."""
 
-answer_separations = Table(
+answer_separations = _log(
     "answer_separations",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("question", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
+    *_texts("assignment", "question", "student"),
     Column("separate", Boolean, nullable=False),
-    *_made(),
-    Index("ix_answer_separations_question", "assignment", "question"),
+    index=("assignment", "question"),
 )
 """Answers that a marker took out of their group of equal answers, or put back."""
 
-mark_releases = Table(
+mark_releases = _log(
     "mark_releases",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
+    *_texts("assignment", "student"),
     Column("visible_from", String(40)),
-    Column("note", LongText, nullable=False, server_default=""),
-    Column("grade", LongText, nullable=False, server_default=""),
-    *_made(),
-    Index("ix_mark_releases_student", "assignment", "student"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("grade", Text, nullable=False, server_default=""),
+    index=("assignment", "student"),
 )
 """Marks that students may see, from a time on; ``visible_from`` None takes them back.
 
@@ -279,86 +251,63 @@ mark_releases = Table(
 next release.
 """
 
-regrade_requests = Table(
+regrade_requests = _log(
     "regrade_requests",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
-    Column("question", LongText, nullable=False),
-    *_made(),
-    Index("ix_regrade_requests_student", "assignment", "student"),
+    *_texts("assignment", "student", "question"),
+    index=("assignment", "student"),
 )
 """Requests of students to look at a question's mark again; their texts are messages."""
 
-regrade_messages = Table(
+regrade_messages = _log(
     "regrade_messages",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("request", Integer, nullable=False),
     Column("kind", String(20), nullable=False),
-    Column("text", LongText, nullable=False, server_default=""),
+    Column("text", Text, nullable=False, server_default=""),
     Column("assignee", String(200), nullable=False, server_default=""),
     Column("points_before", Float),
     Column("points_after", Float),
-    *_made(),
-    Index("ix_regrade_messages_request", "request"),
+    index=("request",),
 )
 """The thread of a request: asked, answered, assigned, changed, kept, reopened, withdrawn."""
 
-extensions = Table(
+extensions = _log(
     "extensions",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("student", LongText, nullable=False, server_default=""),
-    Column("student_group", LongText, nullable=False, server_default=""),
+    Column("assignment", Text, nullable=False),
+    Column("student", Text, nullable=False, server_default=""),
+    Column("student_group", Text, nullable=False, server_default=""),
     Column("until", String(40)),
     Column("exempt", Boolean, nullable=False, server_default="0"),
     Column("removed", Boolean, nullable=False, server_default="0"),
-    Column("reason", LongText, nullable=False, server_default=""),
-    *_made(),
-    Index("ix_extensions_assignment", "assignment"),
+    Column("reason", Text, nullable=False, server_default=""),
+    index=("assignment",),
 )
 """Later due dates and exemptions from deductions, of a student or a group.
 
 An empty ``assignment`` means all assignments; that is for exemptions only.
 """
 
-group_members = Table(
+group_members = _log(
     "group_members",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("student_group", LongText, nullable=False),
-    Column("student", LongText, nullable=False),
+    *_texts("student_group", "student"),
     Column("removed", Boolean, nullable=False, server_default="0"),
-    *_made(),
 )
 """The groups of students that extensions and releases may name."""
 
-late_policies = Table(
+late_policies = _log(
     "late_policies",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("policy", LongText),
-    *_made(),
+    Column("assignment", Text, nullable=False),
+    Column("policy", Text),
 )
 """The rule for late work of an assignment as JSON, of all for an empty name.
 
 A row without a policy returns to the rule of the settings.
 """
 
-similarity_verdicts = Table(
+similarity_verdicts = _log(
     "similarity_verdicts",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("assignment", LongText, nullable=False),
-    Column("one", LongText, nullable=False),
-    Column("other", LongText, nullable=False),
+    *_texts("assignment", "one", "other"),
     Column("verdict", String(40), nullable=False),
-    Column("note", LongText, nullable=False, server_default=""),
-    *_made(),
-    Index("ix_similarity_verdicts_assignment", "assignment"),
+    Column("note", Text, nullable=False, server_default=""),
+    index=("assignment",),
 )
 """An instructor's verdict on two similar submissions; the names are in alphabetical order."""

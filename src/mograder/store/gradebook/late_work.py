@@ -22,8 +22,9 @@ from mograder.store.gradebook.gradebook_marks import (
     read_rows,
     read_short_grades,
 )
+from mograder.store.gradebook.gradebook_rows import Work
 from mograder.store.gradebook.gradebook_tables import extensions, group_members, late_policies
-from mograder.store.gradebook.grading_records import Penalty, StudentGrade
+from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_facts import (
     Change,
     Extension,
@@ -39,29 +40,19 @@ ChooseAssignments = Callable[[LateFacts], Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedTime:
-    """When the graded work was submitted, from its result; ``receipt`` is the number of one."""
-
-    received: datetime
-    receipt: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class LateRecords:
     """Everything in the gradebook that deductions are computed from.
 
     Attributes:
         facts: The changes of extensions, groups and policies, applied.
         grades: Students' marks by assignment; those of most assignments only what deductions need.
-        times: Times of submission by assignment and student, where a result has one.
-        earlier: The deductions that 0.3.16 made, by assignment and student.
+        works: The works by assignment and student, with their times and 0.3.16's deductions.
         version: It changes with every recorded change.
     """
 
     facts: LateFacts
     grades: Mapping[str, tuple[StudentGrade, ...]]
-    times: Mapping[tuple[str, str], RecordedTime]
-    earlier: Mapping[tuple[str, str], Penalty]
+    works: Mapping[tuple[str, str], Work]
     version: str
 
 
@@ -147,30 +138,17 @@ def _read(
     chosen = choose(facts)
     names = [each.name for each in read_assignments(connection)] if chosen is None else chosen
     short: dict[str, list[StudentGrade]] = {name: [] for name in names}
-    times: dict[tuple[str, str], RecordedTime] = {}
-    earlier: dict[tuple[str, str], Penalty] = {}
+    works: dict[tuple[str, str], Work] = {}
     for grade, work in read_short_grades(connection, names, students):
-        key = grade.assignment, grade.student
+        works[grade.assignment, grade.student] = work
         short[grade.assignment].append(grade)
-        if work.earlier_pct is not None:
-            earlier[key] = Penalty(work.earlier_pct, work.earlier_mark)
-        if (received := _moment(work.received)) is not None:
-            times[key] = RecordedTime(received, work.receipt)
     grades = {
         name: tuple(map(grade_of, read_rows(connection, name, students)))
         if name in whole
         else tuple(found)
         for name, found in short.items()
     }
-    return LateRecords(facts, grades, times, earlier, _version(connection))
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
+    return LateRecords(facts, grades, works, _version(connection))
 
 
 def _version(connection: Connection) -> str:
@@ -189,7 +167,7 @@ def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
             row.assignment,
             row.student,
             row.student_group,
-            _moment(row.until),
+            None if row.until is None else datetime.fromisoformat(row.until),
             row.exempt,
             row.reason,
             row.removed,
