@@ -40,7 +40,6 @@ from mograder.store.gradebook.gradebook_rows import Work as RecordedWork
 from mograder.store.gradebook.grading_records import Penalty, StudentGrade
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
 from mograder.store.gradebook.late_work import (
-    ChooseAssignments,
     LateRecords,
     LateWork,
 )
@@ -118,7 +117,9 @@ class CourseLate:
         Raises:
             InvalidInput: A stored policy is damaged.
         """
-        records = LateWork(book).read(self._scope(assignment), students, (assignment,))
+        work = LateWork(book)
+        shared = self._late_days(work.facts())
+        records = work.read(None if shared else [assignment], students, [assignment])
         return self._count(records, records.facts).get(assignment, ())
 
     def course(
@@ -129,7 +130,7 @@ class CourseLate:
         Raises:
             InvalidInput: A stored policy is damaged.
         """
-        records = LateWork(book).read(self._scope(None), students)
+        records = LateWork(book).read(None, students)
         return self._count(records, records.facts)
 
     def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
@@ -174,7 +175,7 @@ class CourseLate:
         terms = {work.assignment: self.terms(work.assignment, facts)}
         if late_days and book is not None:
             with book() as opened:
-                records = LateWork(opened).read(self._scope(None), (work.student,))
+                records = LateWork(opened).read(None, (work.student,))
             for name, grades in records.grades.items():
                 if name != work.assignment:
                     terms[name] = self.terms(name, facts)
@@ -186,7 +187,11 @@ class CourseLate:
 
         Those of assignments that no change names are without their questions.
         """
-        records = LateWork(book).read(self._touched(changes), whole=_named(changes))
+        work, named = LateWork(book), _named(changes)
+        facts = work.facts()
+        shared = any(map(self._late_days, (facts, facts.after(changes))))
+        everywhere = shared or ALL_ASSIGNMENTS in named
+        records = work.read(None if everywhere else sorted(named), whole=named)
         before = self._count(records, records.facts)
         after = self._count(records, records.facts.after(changes))
         pairs = (
@@ -263,24 +268,6 @@ class CourseLate:
         except MograderError as error:
             _log.warning("%s", error.message)
             return None
-
-    def _scope(self, assignment: str | None) -> ChooseAssignments:
-        """Return the choice of one assignment, or of all where late days of the term are shared."""
-
-        def choose(facts: LateFacts) -> Sequence[str] | None:
-            return None if assignment is None or self._late_days(facts) else (assignment,)
-
-        return choose
-
-    def _touched(self, changes: Sequence[Change]) -> ChooseAssignments:
-        """Return the choice of the assignments whose marks changes may concern."""
-        named = _named(changes)
-
-        def choose(facts: LateFacts) -> Sequence[str] | None:
-            shared = any(map(self._late_days, (facts, facts.after(changes))))
-            return None if shared or "" in named else sorted(named)
-
-        return choose
 
     def _count(
         self, records: LateRecords, facts: LateFacts

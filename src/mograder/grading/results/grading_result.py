@@ -6,7 +6,7 @@ gradebook. Pages, CSV files and uploads are made from it and from marks that peo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Literal
 
@@ -154,15 +154,7 @@ class GradingResult(_Record):
 
     @property
     def basis(self) -> Basis:
-        return Basis(
-            source_sha256=self.source_sha256,
-            contract_sha256=self.contract_sha256,
-            release_sha256=self.release_sha256,
-            source_files_sha256=self.source_files_sha256,
-            release_files_sha256=self.release_files_sha256,
-            environment=self.environment,
-            mograder=self.mograder,
-        )
+        return Basis(**{each.name: getattr(self, each.name) for each in fields(Basis)})
 
     @property
     def needs_attention(self) -> bool:

@@ -41,7 +41,6 @@ from mograder.grading.submissions.judged_checks import (
 from mograder.grading.submissions.question_results import graded_questions, state_of, totals
 from mograder.grading.submissions.submitted_text import (
     SubmittedText,
-    ToRead,
     decode_submission,
     read_text,
 )
@@ -134,8 +133,8 @@ class _Grading:
         name, assignment = self.submitted.path.name, self.assignment
         try:
             self.text = decode_submission(self.submitted.data, name)
-            asked = ToRead(self.text, name, assignment.release, assignment.checks)
-            self.known = await self.tools.apart.call(partial(read_text, asked), size=len(self.text))
+            read = partial(read_text, self.text, name, assignment.release, assignment.checks)
+            self.known = await self.tools.apart.call(read, size=len(self.text))
         except InvalidInput as error:
             self.give_up(GradingState.NOT_RUN, str(error))
             return

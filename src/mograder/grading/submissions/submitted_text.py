@@ -56,16 +56,6 @@ def read_submission(path: Path) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class ToRead:
-    """A decoded submission; ``checks`` are the digests of the author's check cells."""
-
-    text: str
-    filename: str
-    release: str | None
-    checks: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class SubmittedText:
     """A submission that is a notebook.
 
@@ -90,20 +80,24 @@ def decode_submission(data: bytes, filename: str) -> str:
     return decode_notebook(data, filename)
 
 
-def read_text(asked: ToRead) -> SubmittedText:
+def read_text(
+    text: str, filename: str, release: str | None, checks: frozenset[str]
+) -> SubmittedText:
     """Return what is known of a submission from its text.
+
+    ``checks`` are the digests of the author's check cells.
 
     Raises:
         InvalidInput: It is not a notebook; the message names the line.
     """
-    notebook = parse_cells(asked.text, asked.filename)
-    skip = [each.index for each in notebook.cells if _is_left_out(each, asked.checks)]
+    notebook = parse_cells(text, filename)
+    skip = [each.index for each in notebook.cells if _is_left_out(each, checks)]
     added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
     changed: tuple[str, ...] = ()
-    if asked.release is not None:
-        changed = describe_tampering(notebook, parse_cells(asked.release, "<release>"))
+    if release is not None:
+        changed = describe_tampering(notebook, parse_cells(release, "<release>"))
     return SubmittedText(
-        skip=(*skip, *sorted(asked.checks)),
+        skip=(*skip, *sorted(checks)),
         lines=tuple(each.code_first for each in notebook.cells),
         tampered=(*changed, *added),
     )

@@ -5,7 +5,7 @@ Changes are only added. Deductions are not stored: ``grading.late`` computes the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -34,9 +34,6 @@ from mograder.store.gradebook.late_facts import (
     StoredPolicy,
 )
 from mograder.store.gradebook.mark_counting import grade_of
-
-ChooseAssignments = Callable[[LateFacts], Sequence[str] | None]
-"""Returns the assignments to read, given what is in force; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ class LateWork:
 
     def read(
         self,
-        choose: ChooseAssignments,
+        assignments: Sequence[str] | None,
         students: Collection[str] | None = None,
         whole: Collection[str] = (),
     ) -> LateRecords:
@@ -107,7 +104,7 @@ class LateWork:
             InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
-            return _read(connection, choose, students, whole)
+            return _read(connection, assignments, students, whole)
 
     def record(
         self, changes: Iterable[Change], *, by: str, at: datetime, version: str | None = None
@@ -130,13 +127,13 @@ class LateWork:
 
 def _read(
     connection: Connection,
-    choose: ChooseAssignments,
+    assignments: Sequence[str] | None,
     students: Collection[str] | None,
     whole: Collection[str],
 ) -> LateRecords:
-    facts = _facts(connection)
-    chosen = choose(facts)
-    names = [each.name for each in read_assignments(connection)] if chosen is None else chosen
+    names = assignments
+    if names is None:
+        names = [each.name for each in read_assignments(connection)]
     short: dict[str, list[StudentGrade]] = {name: [] for name in names}
     works: dict[tuple[str, str], Work] = {}
     for grade, work in read_short_grades(connection, names, students):
@@ -148,7 +145,7 @@ def _read(
         else tuple(found)
         for name, found in short.items()
     }
-    return LateRecords(facts, grades, works, _version(connection))
+    return LateRecords(_facts(connection), grades, works, _version(connection))
 
 
 def _version(connection: Connection) -> str:

@@ -10,10 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, tuple_
+from sqlalchemy import Connection, Select, func, insert, literal, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -105,18 +104,16 @@ class MarkReleases:
         return _grouped(self._read(mark_releases.c.student == student), "assignment")
 
     def shown(self, now: datetime, student: str | None = None) -> frozenset[tuple[str, str]]:
-        """Return the assignments and students of marks that are visible; one query."""
-        c = mark_releases.c
-        wanted = select(c.assignment, c.student, c.visible_from, c.at).order_by(c.id)
+        """Return the assignments and students of marks that are visible; the marks are not read."""
+        c, no = mark_releases.c, literal("")
+        wanted = select(c.id, c.assignment, c.student, c.visible_from, no, no, no, c.at)
         if student is not None:
             wanted = wanted.where(c.student == student)
-        rows: defaultdict[tuple[str, str], list[tuple[str | None, str]]] = defaultdict(list)
+        rows: defaultdict[tuple[str, str], list[ReleaseRow]] = defaultdict(list)
         with self._book.reading() as connection:
-            for assignment, name, visible, at in connection.execute(wanted).all():
-                rows[assignment, name].append((visible, at))
-        # Whole classes are released at one time, which need not be parsed for each student.
-        meaning = cache(partial(_is_shown, now=now))
-        return frozenset(key for key, found in rows.items() if meaning(tuple(found)))
+            for row in map(_row, connection.execute(wanted.order_by(c.id))):
+                rows[row.assignment, row.student].append(row)
+        return frozenset(key for key, found in rows.items() if standing(found, now).shown)
 
     def rows_for(self, assignment: str, student: str) -> Sequence[ReleaseRow]:
         """Return the rows of a student and an assignment, oldest first."""
@@ -220,16 +217,6 @@ def standing(rows: Sequence[ReleaseRow], now: datetime) -> Standing:
     if waiting is not None and _begins(waiting) <= now:
         shown, waiting, taken_back = waiting, None, None
     return Standing(shown, waiting, taken_back)
-
-
-def _is_shown(rows: tuple[tuple[str | None, str], ...], now: datetime) -> bool:
-    """Return whether rows, of which only the times are known, show a mark."""
-    moment = datetime.fromisoformat
-    whole = (
-        ReleaseRow(0, "", "", moment(visible) if visible else None, "", "", "", moment(at))
-        for visible, at in rows
-    )
-    return standing(tuple(whole), now).shown is not None
 
 
 def _begins(row: ReleaseRow) -> datetime:

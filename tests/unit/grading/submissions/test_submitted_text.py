@@ -10,7 +10,6 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.submitted_text import (
-    ToRead,
     decode_submission,
     read_submission,
     read_text,
@@ -72,7 +71,7 @@ def test_bytes_that_are_no_text_are_refused(data: bytes, reason: str) -> None:
 )
 def test_texts_that_are_no_notebook_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"bob\.py:1"):
-        read_text(ToRead(text, "bob.py", RELEASE, frozenset()))
+        read_text(text, "bob.py", RELEASE, frozenset())
 
 
 def read(text: str) -> tuple[list[int], tuple[str, ...]]:
@@ -80,7 +79,7 @@ def read(text: str) -> tuple[list[int], tuple[str, ...]]:
     checks = frozenset(
         digest_of(c.code) for c in parse_cells(RELEASE, "r").cells if "check(" in c.code
     )
-    found = read_text(ToRead(text, "bob.py", RELEASE, checks))
+    found = read_text(text, "bob.py", RELEASE, checks)
     assert checks <= set(found.skip)
     return [each for each in found.skip if isinstance(each, int)], found.tampered
 
@@ -103,7 +102,7 @@ def test_cells_with_marks_are_told_and_left_out(marker: str) -> None:
 
 
 def test_lines_are_those_of_the_students_file() -> None:
-    known = read_text(ToRead(RELEASE, "bob.py", None, frozenset()))
+    known = read_text(RELEASE, "bob.py", None, frozenset())
     lines = RELEASE.splitlines()
     for cell, first in zip(parse_cells(RELEASE, "r").cells, known.lines, strict=True):
         assert lines[first - 1].strip() == cell.code.splitlines()[0]
