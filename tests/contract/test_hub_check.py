@@ -19,8 +19,7 @@ from mograder.operations.report import Level
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.client.selftest import look_from_inside, read_report
 from mograder.store.database.database import open_engine, upgrade
-from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_uploads import SentGrade
+from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, Reply, running_hub
 

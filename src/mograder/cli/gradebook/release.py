@@ -15,9 +15,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.item_dates import given_zone, read_moment
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.releasing import Released, take_back
+from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks
 from mograder.grading.results.grading_result import grading_key
 

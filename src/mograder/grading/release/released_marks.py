@@ -66,11 +66,7 @@ def parse_marks(text: str) -> ReleasedMarks:
     Raises:
         InvalidInput: The text is damaged.
     """
-    try:
-        return _FORM.validate_json(text)
-    except ValueError:
-        pass  # damaged, or a label with a surrogate code point, which pydantic's parser refuses
-    try:
+    try:  # pydantic's own parser refuses a label with a surrogate code point
         return _FORM.validate_python(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import (
     ReleasedMarks,
@@ -19,7 +19,9 @@ from mograder.grading.release.released_marks import (
     readable_marks,
     render_marks,
 )
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_counting import waiting_for
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
@@ -72,6 +74,24 @@ class Released:
 
     students: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
+
+
+def chosen_students(
+    book: Gradebook, students: Collection[str], groups: Collection[str]
+) -> frozenset[str] | None:
+    """Return the students who are named, and the members of the groups; None for all.
+
+    Raises:
+        NotFound: There is no such group.
+    """
+    if not students and not groups:
+        return None
+    known = LateWork(book).facts().groups() if groups else {}
+    for group in groups:
+        if group not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise NotFound(f"There is no group {group[:100]!r}.", hint=f"The groups: {listed}.")
+    return frozenset(students).union(*(known[group] for group in groups))
 
 
 def release_states(

@@ -49,8 +49,7 @@ from mograder.grading.submissions.unprotected_run import (
     run_beside,
     unprotected_checks,
 )
-from mograder.grading.validation.report import ValidationReport
-from mograder.grading.validation.run_problem import run_problem
+from mograder.grading.validation.report import ValidationReport, run_problem
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import CellResult, CellStatus
 

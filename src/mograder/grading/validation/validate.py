@@ -22,9 +22,9 @@ from mograder.grading.validation.report import (
     MarkedChecks,
     ValidatedCheck,
     ValidationReport,
+    run_problem,
     with_marks,
 )
-from mograder.grading.validation.run_problem import run_problem
 from mograder.marks import Weights
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.integrity.integrity import IntegrityReport, check_integrity

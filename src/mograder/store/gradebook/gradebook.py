@@ -8,15 +8,26 @@ lock the file ``gradebook.db.lock``.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, case, create_engine, func, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    RowMapping,
+    Table,
+    case,
+    create_engine,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
@@ -67,14 +78,6 @@ from mograder.store.gradebook.gradebook_tables import (
     upload_intents,
     uploads,
 )
-from mograder.store.gradebook.gradebook_uploads import (
-    UNKNOWN_ATTEMPT,
-    SentFile,
-    SentGrade,
-    read_sent,
-    remove_sent,
-    write_sent,
-)
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
     GradingRun,
@@ -85,17 +88,6 @@ from mograder.store.gradebook.grading_records import (
 )
 from mograder.store.gradebook.import_0316 import import_gradebook
 from mograder.store.gradebook.mark_counting import grade_of
-
-__all__ = [
-    "GRADEBOOK_MIGRATIONS",
-    "UNKNOWN_ATTEMPT",
-    "Gradebook",
-    "Identity",
-    "SentFile",
-    "SentGrade",
-    "existing_gradebook",
-    "viewed_gradebook",
-]
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
@@ -127,6 +119,42 @@ class Identity:
     full_name: str = ""
     email: str = ""
     idnumber: str = ""
+
+
+UNKNOWN_ATTEMPT = -1
+"""The attempt number of a row that an earlier version of the program wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A feedback file: our name, Moodle's name for it, its size in bytes and its SHA-256.
+
+    ``sha256`` is empty for a file that Moodle held already and that was never read.
+    """
+
+    name: str
+    kept_as: str
+    size: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SentGrade:
+    """The values in Moodle for one user after our upload.
+
+    ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0, and is
+    ``UNKNOWN_ATTEMPT`` where it is not known. ``modified`` is
+    Moodle's Unix time of the grade, 0 where it is not known. ``comment`` and ``files`` are None
+    where they are not known. ``team``: the values come from another member's row.
+    """
+
+    user_id: int
+    grade: str
+    attempt: int = 0
+    modified: int = 0
+    comment: str | None = None
+    files: tuple[SentFile, ...] | None = None
+    team: bool = False
 
 
 class Gradebook(Closing):
@@ -326,12 +354,12 @@ class Gradebook(Closing):
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
         with self.reading() as connection:
-            return read_sent(connection, uploads, site, assignment_id)
+            return _read_sent(connection, uploads, site, assignment_id)
 
     def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values of an upload that Moodle has not confirmed, by user id."""
         with self.reading() as connection:
-            return read_sent(connection, upload_intents, site, assignment_id)
+            return _read_sent(connection, upload_intents, site, assignment_id)
 
     def record_intents(
         self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
@@ -341,7 +369,7 @@ class Gradebook(Closing):
         Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
         """
         with self.writing() as connection:
-            write_sent(connection, upload_intents, site, assignment_id, rows, now)
+            _write_sent(connection, upload_intents, site, assignment_id, rows, now)
 
     def record_sent(
         self, site: str, assignment_id: int, rows: Sequence[SentGrade], now: datetime
@@ -351,9 +379,9 @@ class Gradebook(Closing):
         Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
         """
         with self.writing() as connection:
-            write_sent(connection, uploads, site, assignment_id, rows, now)
+            _write_sent(connection, uploads, site, assignment_id, rows, now)
             users = [each.user_id for each in rows]
-            remove_sent(connection, upload_intents, site, assignment_id, users)
+            _remove_sent(connection, upload_intents, site, assignment_id, users)
 
     def import_0316(
         self, file: Path | None, at: datetime, *, replaces: bool = False, dry_run: bool = False
@@ -537,3 +565,50 @@ def _put(connection: Connection, table: Table, row: Mapping[str, object]) -> Non
         if name not in table.primary_key.columns
     }
     connection.execute(upsert(connection, table, row, **known), row)
+
+
+def _read_sent(
+    connection: Connection, table: Table, site: str, assignment_id: int
+) -> Mapping[int, SentGrade]:
+    """Return the rows of an assignment by Moodle user id."""
+    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
+    rows = connection.execute(select(table).where(where)).mappings()
+    return {row["user_id"]: _sent_from_row(row) for row in rows}
+
+
+def _write_sent(
+    connection: Connection,
+    table: Table,
+    site: str,
+    assignment_id: int,
+    rows: Iterable[SentGrade],
+    now: datetime,
+) -> None:
+    """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
+    for sent in rows:
+        key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
+        row = {**key, **_sent_values(sent), "uploaded_at": now.isoformat()}
+        connection.execute(upsert(connection, table, row, tuple(key)), row)
+
+
+def _remove_sent(
+    connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
+) -> None:
+    """Remove the rows of the given Moodle user ids."""
+    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
+    connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))
+
+
+def _sent_values(sent: SentGrade) -> dict[str, Any]:
+    values = asdict(replace(sent, files=None))
+    del values["user_id"]
+    if sent.files is not None:
+        values["files"] = json.dumps(list(map(astuple, sent.files)), ensure_ascii=False)
+    return values
+
+
+def _sent_from_row(row: RowMapping) -> SentGrade:
+    values = {each.name: row[each.name] for each in fields(SentGrade)}
+    if row["files"] is not None:
+        values["files"] = tuple(SentFile(*each) for each in json.loads(row["files"]))
+    return SentGrade(**values)

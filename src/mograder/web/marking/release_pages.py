@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import read_moment
-from mograder.grading.release.chosen_students import chosen_students
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import marks_now, render_marks
 from mograder.grading.release.released_pages import render_marks_page
@@ -23,6 +22,7 @@ from mograder.grading.release.releasing import (
     ReleaseState,
     StudentRelease,
     changed_marks,
+    chosen_students,
     release,
     release_states,
     take_back,
