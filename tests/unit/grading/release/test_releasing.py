@@ -157,16 +157,6 @@ def test_a_release_at_a_time_is_visible_from_then_on(course: ReleasedCourse) -> 
         course.release("bob", minutes=5, at=later(1))
 
 
-def test_later_marks_are_not_seen_until_they_are_released(course: ReleasedCourse) -> None:
-    course.release("alice")
-    course.mark("alice", 9)
-    assert visible(course) == {"alice": 13.5}
-    assert states(course)["alice"] is ReleaseState.CHANGED
-    assert course.release(minutes=1).students == ("alice", "bob")
-    assert visible(course, 1)["alice"] == 16.5
-    assert states(course, 1)["alice"] is ReleaseState.RELEASED
-
-
 def test_to_release_the_same_marks_again_does_nothing(course: ReleasedCourse) -> None:
     course.release("alice")
     assert course.release("alice", minutes=1).students == ()

@@ -272,15 +272,6 @@ async def test_the_seed_is_of_this_text_and_course_and_stays(tmp_path: Path) -> 
     assert len(set(seeds)) == 3
 
 
-async def test_two_gradings_differ_in_their_times_only(tmp_path: Path) -> None:
-    first = await grade(tmp_path)
-    later = {"at": "2027-01-01T00:00:00.000Z", "seconds": 5.0}
-    second = await grade(tmp_path)
-    assert render_result(first.result.model_copy(update=later)) == render_result(
-        second.result.model_copy(update=later)
-    )
-
-
 async def test_cells_that_failed_are_told_with_their_line(tmp_path: Path) -> None:
     cells = (
         CellResult(0, "_", CellStatus.OK),

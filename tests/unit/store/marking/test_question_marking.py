@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.errors import Conflict
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkDetails, MarkEntry
@@ -118,27 +118,11 @@ def test_two_markers_at_once_lose_nothing(book: Gradebook) -> None:
     assert {given.mark.marker, refused} == set(names)
 
 
-def test_a_marks_reason_is_demanded_where_grading_gave_another(book: Gradebook) -> None:
-    with pytest.raises(InvalidInput, match=r"^reason: grading gave 7\.1 marks for Q1"):
-        said(book, number(8), question="Q1")
-    said(book, number(8, reason="Rounded."), question="Q1")
-    said(book, number(7.1), question="Q1")
-    said(book, number(None), question="Q1")
-    assert QuestionMarks(book).state("A1", "alice", "Q1").question.points == 7.1
-
-
 def test_a_question_without_a_result_needs_no_reason(book: Gradebook) -> None:
     book.record_run(
         a_run("bob", {"Q1": None, "Q2": 1.0, "Q3": 0.0}, states={"Q1": "needs attention"})
     )
     assert said(book, number(8), question="Q1", student="bob").question.points == 8
-
-
-def test_nobody_marks_without_graded_work(book: Gradebook) -> None:
-    with pytest.raises(NotFound, match="mograder autograde"):
-        QuestionMarks(book).state("A1", "zoe", "Q1")
-    with pytest.raises(NotFound, match="Q9"):
-        QuestionMarks(book).state("A1", "alice", "Q9")
 
 
 def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:

@@ -76,21 +76,6 @@ def test_the_state_follows_from_the_messages(
     assert requests.find(number).state is state
 
 
-def test_a_decision_has_the_points_before_and_after(requests: RegradeRequests) -> None:
-    number = asked(requests).number
-    say(requests, number, MessageKind.CHANGED, before=7.0, after=8.5)
-    decision = requests.find(number).decision
-    assert decision is not None
-    assert (decision.before, decision.after) == (7.0, 8.5)
-
-
-def test_the_person_who_is_to_answer_is_the_last_one_named(requests: RegradeRequests) -> None:
-    number = asked(requests).number
-    say(requests, number, MessageKind.ASSIGNED, assignee="max")
-    say(requests, number, MessageKind.ANSWERED)
-    assert requests.find(number).assignee == "max"
-
-
 def test_there_is_one_request_for_a_student_and_a_question(requests: RegradeRequests) -> None:
     first = asked(requests)
     with pytest.raises(Conflict, match="asked about Q1 already"):
