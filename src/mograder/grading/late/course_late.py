@@ -101,7 +101,8 @@ class RuleLine:
 class CourseLate:
     """Late work by a course's settings, its assignment server's manifest and its gradebook.
 
-    ``submitted`` has the directories of submissions, whose times of fetching count.
+    ``submitted`` has the directories of submissions, whose times of fetching count. All that reads
+    a gradebook raises :class:`InvalidInput` when a stored policy is damaged.
     """
 
     def __init__(self, loaded: LoadedSettings, *, submitted: Path | None = None) -> None:
@@ -112,11 +113,7 @@ class CourseLate:
     def counted(
         self, book: Gradebook, assignment: str, students: Collection[str] | None = None
     ) -> tuple[CountedGrade, ...]:
-        """Return the marks of students, or of all, as they count, with what explains deductions.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
-        """
+        """Return the marks of students, or of all, as they count, with what explains deductions."""
         work = LateWork(book)
         shared = self._late_days(work.facts())
         records = work.read(None if shared else [assignment], students, [assignment])
@@ -125,20 +122,12 @@ class CourseLate:
     def course(
         self, book: Gradebook, students: Collection[str] | None = None
     ) -> Mapping[str, tuple[CountedGrade, ...]]:
-        """Return the marks of all assignments as they count, without their questions.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
-        """
+        """Return the marks of all assignments as they count, without their questions."""
         records = LateWork(book).read(None, students)
         return self._count(records, records.facts)
 
     def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
-        """Return the deduction of all work by assignment and student, with the time it counts by.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
-        """
+        """Return the deduction of all work by assignment and student, with the time it counts by."""
         return {
             (name, each.grade.student): Penalty(
                 each.grade.penalty_pct,
@@ -150,11 +139,7 @@ class CourseLate:
         }
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
-        """Return the marks of an assignment as they count.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
-        """
+        """Return the marks of an assignment as they count."""
         return tuple(each.grade for each in self.counted(book, assignment))
 
     def if_received(
@@ -167,9 +152,6 @@ class CourseLate:
 
         ``book`` opens the gradebook, None without one. It is read only where late days of the term
         are shared, since other work may have used them.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
         """
         late_days, works = self._late_days(facts), [work]
         terms = {work.assignment: self.terms(work.assignment, facts)}
@@ -301,11 +283,7 @@ class CourseLate:
 
 
 def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None:
-    """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true.
-
-    Raises:
-        Busy: The gradebook is locked, or the disk is full.
-    """
+    """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true."""
     if not loaded.settings.gradebook.export_0316:
         return
     told = book.export_0316(None, CourseLate(loaded).deductions(book), at)

@@ -145,7 +145,6 @@ def release(
     Raises:
         NotFound: The gradebook does not have one of the students.
         InvalidInput: The time has passed, or the note is too long.
-        Busy: The gradebook is locked, or the disk is full.
     """
     check_note(note)
     now = feedback.now

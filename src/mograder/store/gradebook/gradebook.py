@@ -158,7 +158,11 @@ class SentGrade:
 
 
 class Gradebook(Closing):
-    """One course's marks; open it in a ``with`` block. Thread-safe."""
+    """One course's marks; open it in a ``with`` block. Thread-safe.
+
+    Every change, here and by the modules of marking, raises :class:`Busy` when another program
+    locks the gradebook for over ten seconds, or the disk is full.
+    """
 
     def __init__(self, path: Path, *, tells: bool = True, imports: bool = True) -> None:
         """Open or create the file, and upgrade its tables.
@@ -254,8 +258,6 @@ class Gradebook(Closing):
 
         A question's mark is recorded only if it changed, and one that a person gave still counts.
         A result that needs attention gives no mark; one of the same submission stays.
-
-        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
         """
         with self.writing() as connection:
             return gradebook_marks.insert_run(connection, run)
@@ -364,20 +366,14 @@ class Gradebook(Closing):
     def record_intents(
         self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
     ) -> None:
-        """Record the values of an upload before the first request to Moodle.
-
-        Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
-        """
+        """Record the values of an upload before the first request to Moodle."""
         with self.writing() as connection:
             _write_sent(connection, upload_intents, site, assignment_id, rows, now)
 
     def record_sent(
         self, site: str, assignment_id: int, rows: Sequence[SentGrade], now: datetime
     ) -> None:
-        """Record the values that Moodle has confirmed, and remove the rows' intents.
-
-        Raises: :class:`Busy` when another program locks the gradebook for over ten seconds.
-        """
+        """Record the values that Moodle has confirmed, and remove the rows' intents."""
         with self.writing() as connection:
             _write_sent(connection, uploads, site, assignment_id, rows, now)
             users = [each.user_id for each in rows]
@@ -481,10 +477,7 @@ class Gradebook(Closing):
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection in one transaction, as :meth:`reading`; the file's lock is held.
-
-        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
-        """
+        """Yield a connection in one transaction, as :meth:`reading`; the file's lock is held."""
         with _turn(self._lock), writing(self._engine) as connection:
             yield connection
 

@@ -57,17 +57,16 @@ _POLICIES = TypeAdapter(StoredPolicy)
 
 
 class LateWork:
-    """The tables of late work in a gradebook. Thread-safe."""
+    """The tables of late work in a gradebook. Thread-safe.
+
+    All that reads policies raises :class:`InvalidInput` when a stored one is damaged.
+    """
 
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 
     def facts(self) -> LateFacts:
-        """Return the extensions, groups and policies in force.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
-        """
+        """Return the extensions, groups and policies in force."""
         with self._book.reading() as connection:
             return _facts(connection)
 
@@ -77,11 +76,7 @@ class LateWork:
             return _facts(connection), _version(connection)
 
     def changes(self) -> tuple[tuple[datetime, Change], ...]:
-        """Return every change ever recorded with its time, oldest first.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
-        """
+        """Return every change ever recorded with its time, oldest first."""
         with self._book.reading() as connection:
             return tuple(sorted(_changes(connection), key=itemgetter(0)))
 
@@ -99,9 +94,6 @@ class LateWork:
 
         The marks are complete for the assignments ``whole``. Of others the questions are left out,
         which takes a twentieth of the time.
-
-        Raises:
-            InvalidInput: A stored policy is damaged.
         """
         with self._book.reading() as connection:
             return _read(connection, assignments, students, whole)
@@ -113,7 +105,6 @@ class LateWork:
 
         Raises:
             Conflict: Another change was recorded since ``version``.
-            Busy: The gradebook is locked, or the disk is full.
         """
         with self._book.writing() as connection:
             if version is not None and version != _version(connection):

@@ -76,10 +76,7 @@ class MarkReleases:
     def add(
         self, assignment: str, news: Iterable[NewRelease], *, by: str, at: datetime, note: str = ""
     ) -> None:
-        """Add rows, all or none of them.
-
-        Raises: :class:`Busy` when the gradebook is locked or the disk is full.
-        """
+        """Add rows, all or none of them."""
         with self._book.writing() as connection:
             insert_releases(connection, assignment, news, by=by, at=at, note=note)
 

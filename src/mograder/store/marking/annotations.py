@@ -107,7 +107,6 @@ class Annotations:
             InvalidInput: It has no text, its lines or its saved comment do not exist, or there are
                 too many.
             NotFound: The student has no graded work.
-            Busy: The gradebook is locked, or the disk is full.
         """
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
@@ -124,7 +123,7 @@ class Annotations:
 
         Raises:
             AnnotationChanged: It was changed since the version of the wish.
-            InvalidInput, NotFound, Busy: As :meth:`add`.
+            InvalidInput, NotFound: As :meth:`add`.
         """
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
@@ -145,7 +144,7 @@ class Annotations:
         """Take an annotation away; its rows stay.
 
         Raises:
-            AnnotationChanged, NotFound, Busy: As :meth:`change`.
+            AnnotationChanged, NotFound: As :meth:`change`.
         """
         with self._book.writing() as connection:
             now = _find(connection, (assignment, student), annotation, version)

@@ -178,7 +178,6 @@ class QuestionMarks:
             InvalidInput: The mark is out of its range, a saved comment does not exist, or a reason
                 is missing.
             NotFound: As :meth:`state`.
-            Busy: The gradebook is locked, or the disk is full.
         """
         return self.give_together(assignment, student, change, ())[0]
 
@@ -229,7 +228,7 @@ class QuestionMarks:
             AnswerChanged: The mark was changed since that version, or the last change is another
                 person's.
             Conflict: There is nothing to take back, or newer marks count in place of this one.
-            NotFound, Busy: As :meth:`give`.
+            NotFound: As :meth:`give`.
         """
         with self._book.writing() as connection:
             rows = read_student(connection, assignment, student)

@@ -131,7 +131,6 @@ class RegradeRequests:
 
         Raises:
             Conflict: There is one already.
-            Busy: The gradebook is locked, or the disk is full.
         """
         with self._book.writing() as connection:
             for known in _read(connection, _of(assignment, student, question)):
@@ -158,7 +157,6 @@ class RegradeRequests:
         Raises:
             NotFound: There is no such request.
             Conflict: There is a newer message.
-            Busy: The gradebook is locked, or the disk is full.
         """
         with self._book.writing() as connection:
             for request in _read(connection, regrade_requests.c.id == number):

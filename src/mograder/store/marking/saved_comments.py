@@ -110,7 +110,6 @@ class SavedComments:
 
         Raises:
             InvalidInput: The text is empty or too long, or there are too many comments.
-            Busy: The gradebook is locked, or the disk is full.
         """
         _refuse(wish)
         with self._book.writing() as connection:
@@ -139,7 +138,7 @@ class SavedComments:
 
         Raises:
             SavedCommentChanged: It was changed since that version.
-            InvalidInput, Busy: As :meth:`add`.
+            InvalidInput: As :meth:`add`.
             NotFound: There is no such comment.
         """
         _refuse(wish)
@@ -171,11 +170,7 @@ class SavedComments:
             _insert(connection, assignment, question, replace(now, retired=True), author)
 
     def start(self, assignment: str, question: str, starts_at: StartsAt, author: Author) -> int:
-        """Set from where points count; return the number of marks that were computed again.
-
-        Raises:
-            Busy: The gradebook is locked, or the disk is full.
-        """
+        """Set from where points count; return the number of marks that were computed again."""
         with self._book.writing() as connection:
             if read_rubric(connection, assignment, question).starts_at is starts_at:
                 return 0

@@ -74,7 +74,6 @@ class Shares:
 
         Raises:
             InvalidInput: A marker has no name, or is there twice.
-            Busy: The gradebook is locked, or the disk is full.
         """
         if len(set(markers)) < len(markers):
             raise InvalidInput("markers: a marker is there twice.")
@@ -169,7 +168,6 @@ class Separations:
 
         Raises:
             NotFound: The student has no graded work.
-            Busy: The gradebook is locked, or the disk is full.
         """
         held = student_work.c
         owner = {"assignment": assignment, "question": question, "student": student}

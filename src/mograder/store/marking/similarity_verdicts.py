@@ -70,7 +70,6 @@ class SimilarityVerdicts:
 
         Raises:
             InvalidInput: There is no such verdict, or the note is too long.
-            Busy: The gradebook is locked, or the disk is full.
         """
         if verdict not in set(Verdict):
             raise InvalidInput(f"verdict: it must be one of {', '.join(Verdict)}.")
