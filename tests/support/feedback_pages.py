@@ -121,7 +121,6 @@ GRADE = StudentGrade(
     penalised=68.9,
     final=68.9,
     comment=f"Good.\n\n{EVIL}",
-    version="1",
 )
 LATE = Deduction(
     5,

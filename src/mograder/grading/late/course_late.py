@@ -127,7 +127,7 @@ class CourseLate:
         return self._count(records, records.facts)
 
     def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
-        """Return the deduction of all work by assignment and student, with the time it counts by."""
+        """Return the deduction of all work by assignment and student, with the time that counts."""
         return {
             (name, each.grade.student): Penalty(
                 each.grade.penalty_pct,

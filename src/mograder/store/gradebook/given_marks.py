@@ -1,4 +1,4 @@
-"""Recording marks that a person gives: their range, and changes by others meanwhile.
+"""Recording marks that a person gives, in their range.
 
 Private to the gradebook and to ``store.marking``, which open the transactions.
 """
@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook_marks import insert_mark, put_work
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.grading_records import (
@@ -20,7 +20,6 @@ from mograder.store.gradebook.grading_records import (
     WHOLE,
     MarkDetails,
     MarkEntry,
-    QuestionGrade,
     RecordedMark,
     StudentGrade,
 )
@@ -29,7 +28,6 @@ from mograder.store.gradebook.mark_counting import (
     available_to_people,
     grade_of,
     replaces_automatic,
-    version_of,
 )
 from mograder.store.gradebook.rubrics import insert_details
 
@@ -44,7 +42,6 @@ class GivenMarks:
     marker: str
     at: datetime
     comment: str | None = None
-    version: str | None = None
 
 
 def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -> StudentGrade:
@@ -60,7 +57,6 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
     for key, entry in given.marks.items():
         if entry.details is not None:
             _demand_reason(grade, key, entry.points, entry.details)
-    _refuse_changed(given, grade, rows)
     run = rows.runs[-1].number if rows.runs else None
     for key, entry in _entries(given, grade):
         mark = RecordedMark(
@@ -105,12 +101,6 @@ def _demand_reason(
         )
 
 
-def _comment(given: GivenMarks) -> str | None:
-    if given.comment is not None:
-        return given.comment
-    return given.marks[WHOLE].comment if WHOLE in given.marks else None
-
-
 def markable(grade: StudentGrade, assignment: AssignmentRow) -> Mapping[str, float]:
     """Return the marks available by key: of each question, and of the whole without checks."""
     whole = available_to_people(assignment)
@@ -147,39 +137,3 @@ def _texts(given: GivenMarks) -> Iterable[str]:
     yield given.comment or ""
     for entry in given.marks.values():
         yield entry.comment
-
-
-def _refuse_changed(given: GivenMarks, grade: StudentGrade, rows: StudentRows) -> None:
-    if given.version is None or given.version == version_of(rows):
-        return
-    last = int(given.version) if given.version.isdecimal() else 0
-    newer = {mark.question for mark in rows.marks if mark.number > last}
-    changed = [
-        _both(each, given.marks[each.key])
-        for each in grade.questions
-        if each.key in newer & given.marks.keys()
-    ]
-    text = _comment(given)
-    if text is not None and text != grade.comment:
-        changed.append(f"the comment is now “{grade.comment}”, yours is “{text}”")
-    if WHOLE in given.marks and grade.whole is not None:
-        changed.append(_both(grade.whole, given.marks[WHOLE]))
-    if changed:
-        raise Conflict(
-            f"The marks of {grade.student} were changed meanwhile: {'; '.join(changed)}.",
-            hint="Look at them, then give yours again.",
-        )
-
-
-def _both(now: QuestionGrade, yours: MarkEntry) -> str:
-    by = f" by {now.marker}" if now.marker else ""
-    said = f" (“{now.comment}”)" if now.comment else ""
-    also = f" (“{yours.comment}”)" if yours.comment else ""
-    return (
-        f"{now.key or 'the mark'} is now {_shown(now.points)}{by}{said}, "
-        f"yours is {_shown(yours.points)}{also}"
-    )
-
-
-def _shown(points: float | None) -> str:
-    return "none" if points is None else f"{points:g}"

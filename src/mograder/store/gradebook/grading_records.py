@@ -180,7 +180,6 @@ class StudentGrade:
         comment: The comment on the whole submission.
         submitted_at: Unix seconds, None where it is not known.
         graded_at: When a person marked last, ISO 8601 in UTC; "" if none has.
-        version: Give it to ``Gradebook.record_marks``, which refuses to overwrite later changes.
     """
 
     assignment: str
@@ -203,7 +202,6 @@ class StudentGrade:
     checks: tuple[CheckResult, ...] = ()
     submitted_at: float | None = None
     graded_at: str = ""
-    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

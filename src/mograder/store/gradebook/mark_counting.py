@@ -80,7 +80,6 @@ def grade_of(rows: StudentRows) -> StudentGrade:
         whole=whole,
         state=rows.runs[-1].state if rows.runs else "",
         run=rows.runs[-1].number if rows.runs else None,
-        version=version_of(rows),
     )
     grade = _with_work(grade, rows, rows.work or Work())
     return replace(grade, flags=tuple(_flags(grade, rows)))
@@ -162,11 +161,6 @@ def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
 def mark_after(mark: float, percent: float) -> float:
     """Return a mark after a deduction in per cent, to one decimal and at least 0."""
     return max(round(mark * (1 - percent / _PERCENT), 1), 0.0)
-
-
-def version_of(rows: StudentRows) -> str:
-    """Return a text that changes with every mark and comment of a student's work."""
-    return str(rows.marks[-1].number if rows.marks else 0)
 
 
 def latest_by_question(
