@@ -13,13 +13,12 @@ from mograder.auth.jose import KeySet, verify
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.database.database import reading
-from mograder.store.external.external_tables import has_platforms, lti_keys, lti_registrations
+from mograder.store.external.external_tables import Link, has_platforms, lti_keys, lti_registrations
 from mograder.store.external.lti_platforms import (
     LONGEST_USE,
     REGISTRATION_LIFE,
     UNREGISTERED,
     Keys,
-    Link,
     Links,
     Platforms,
     Registrations,

@@ -16,7 +16,8 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.exchange.lti.roster import RosterNames
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_rosters import Course, LtiRosters
+from mograder.store.external.external_tables import Course
+from mograder.store.external.lti_rosters import LtiRosters
 from mograder.web.hub.lti.service import RosterKeeping, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT

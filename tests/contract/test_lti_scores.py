@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from mograder.core.errors import NotFound
 from mograder.grading.release.releasing import take_back
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_scores import ScoreState
+from mograder.store.external.external_tables import ScoreState
 from tests.support.lti_scores import ITEM, ScoreDesk, open_score_desk
 
 WAITING, SENT, REFUSED = ScoreState.WAITING, ScoreState.SENT, ScoreState.REFUSED

@@ -25,8 +25,9 @@ from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_platforms import Link, Links
-from mograder.store.external.lti_scores import LtiScores, ScoreState
+from mograder.store.external.external_tables import Link, ScoreState
+from mograder.store.external.lti_platforms import Links
+from mograder.store.external.lti_scores import LtiScores
 from tests.support.course import REPOSITORY
 from tests.support.hub import HubConfig, HubProcess
 from tests.support.identity import instructor

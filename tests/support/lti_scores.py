@@ -12,8 +12,9 @@ from sqlalchemy import Engine
 from mograder.clients.lti_services import LtiServices
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_platforms import Link, Links
-from mograder.store.external.lti_scores import LtiScores, ScoreRow, ScoreState
+from mograder.store.external.external_tables import Link, ScoreRow, ScoreState
+from mograder.store.external.lti_platforms import Links
+from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
 from mograder.web.hub.lti.service import PerPlatform, platform_services
 from tests.support.clock import ManualClock

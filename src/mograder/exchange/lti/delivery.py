@@ -27,7 +27,8 @@ from mograder.exchange.lti.scores import (
     step_of,
     wait_after,
 )
-from mograder.store.external.lti_scores import LOOK_EVERY, LtiScores, ScoreRow, ScoreState
+from mograder.store.external.external_tables import ScoreRow, ScoreState
+from mograder.store.external.lti_scores import LOOK_EVERY, LtiScores
 
 LOOK_AGAIN_AFTER_FAILURE = timedelta(minutes=1)
 GONE = "The activity or its grade item does not exist any more."

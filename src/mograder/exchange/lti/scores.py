@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from mograder.clients.lti_services import LineItem, Result
-from mograder.store.external.lti_scores import ScoreRow
+from mograder.store.external.external_tables import ScoreRow
 
 LONGEST_COMMENT = 4096
 """Bytes of a comment in UTF-8: a refusal of Moodle repeats it in the status line of its answer."""

@@ -19,8 +19,8 @@ from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.store.database.database import reading, upsert, writing
 from mograder.store.database.row_tables import row_of, rows_of, values_of
-from mograder.store.external.external_tables import Link as Link
 from mograder.store.external.external_tables import (
+    Link,
     lti_keys,
     lti_links,
     lti_platforms,

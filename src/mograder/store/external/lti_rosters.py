@@ -21,9 +21,7 @@ from sqlalchemy import (
 
 from mograder.store.database.database import reading, upsert, writing
 from mograder.store.database.row_tables import rows_of, values_of
-from mograder.store.external.external_tables import COURSE, lti_members, lti_rosters
-from mograder.store.external.external_tables import Course as Course
-from mograder.store.external.external_tables import Roster as Roster
+from mograder.store.external.external_tables import COURSE, Course, Roster, lti_members, lti_rosters
 from mograder.store.hub.hub_state import bounded
 
 _NAME, _TEXT = 200, 1000

@@ -29,10 +29,13 @@ from sqlalchemy import (
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, writing
 from mograder.store.database.row_tables import rows_of, values_of
-from mograder.store.external.external_tables import PlatformKey as PlatformKey
-from mograder.store.external.external_tables import ScoreRow as ScoreRow
-from mograder.store.external.external_tables import ScoreState as ScoreState
-from mograder.store.external.external_tables import lti_links, lti_scores
+from mograder.store.external.external_tables import (
+    PlatformKey,
+    ScoreRow,
+    ScoreState,
+    lti_links,
+    lti_scores,
+)
 from mograder.store.hub.hub_state import bounded
 
 _NAME, _TEXT = 200, 1000

@@ -14,10 +14,16 @@ from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Uniq
 from sqlalchemy.engine.default import DefaultExecutionContext
 
 from mograder.auth.roles import Role
-from mograder.store.database.row_tables import HASH as HASH
-from mograder.store.database.row_tables import NAME as NAME
-from mograder.store.database.row_tables import Hash, Line, Name, Word, table_of
-from mograder.store.database.row_tables import UtcDateTime as UtcDateTime
+from mograder.store.database.row_tables import (
+    HASH,
+    NAME,
+    Hash,
+    Line,
+    Name,
+    UtcDateTime,
+    Word,
+    table_of,
+)
 
 
 class SessionState(StrEnum):

@@ -19,7 +19,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from mograder.store.hub.hub_tables import HASH, NAME, UtcDateTime, metadata
+from mograder.store.database.row_tables import HASH, NAME, UtcDateTime
+from mograder.store.hub.hub_tables import metadata
 
 version_copies = Table(
     "version_copies",

@@ -30,7 +30,7 @@ from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
 from mograder.core.names import ItemName
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.sessions.session import spinner_of
-from mograder.store.external.lti_platforms import Link
+from mograder.store.external.external_tables import Link
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import identify
 from mograder.web.hub.core.audit import Event

@@ -25,14 +25,9 @@ from mograder.exchange.lti.scores import comment_text, grade_item_of
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.due_marks import DueMark, DueMarks, due_marks
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.lti_platforms import Link, Links
-from mograder.store.external.lti_scores import (
-    DueScore,
-    LtiScores,
-    PlatformKey,
-    ScoreRow,
-    ScoreState,
-)
+from mograder.store.external.external_tables import Link, PlatformKey, ScoreRow, ScoreState
+from mograder.store.external.lti_platforms import Links
+from mograder.store.external.lti_scores import DueScore, LtiScores
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.web.hub.core.hub_app import CurrentApp

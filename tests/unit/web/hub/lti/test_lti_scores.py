@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.store.external.lti_scores import LtiScores, ScoreState
+from mograder.store.external.external_tables import ScoreState
+from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.people import end_removed
