@@ -35,13 +35,6 @@ def test_a_directory_that_is_there_or_can_be_made_is_no_news(tmp_path: Path) -> 
     assert list(directory_lines("notebooks_dir", tmp_path / "not" / "yet")) == []
 
 
-def test_a_file_in_the_place_of_a_directory_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "hub-notebooks").write_text("")
-    (line,) = directory_lines("notebooks_dir", tmp_path / "hub-notebooks")
-    assert line.level is Level.PROBLEM
-    assert line.text == f"{tmp_path / 'hub-notebooks'} is not a directory"
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_of_somebody_elses_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(mode=0o500)
