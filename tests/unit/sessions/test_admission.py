@@ -362,19 +362,6 @@ async def test_everybody_is_told_the_place_and_every_step_forward() -> None:
     await queue.close()
 
 
-async def test_who_waits_for_memory_is_told_so() -> None:
-    queue = Queue(terms(memory_mb=100))
-    await queue.come(1)
-    await queue.come(2)
-    assert queue.told[2] == [place_text(1, Obstacle.MEMORY)]
-    assert queue.line.pressed.is_set()
-    assert queue.line.shortage() == 100 * MEGABYTE
-    await queue.end(1)
-    assert not queue.line.pressed.is_set()
-    assert queue.line.shortage() == 0
-    await queue.close()
-
-
 async def _until_told(queue: Queue, number: int, times: int) -> None:
     while len(queue.told[number]) < times:  # noqa: ASYNC110 - the queue appends to a list
         await asyncio.sleep(0.01)

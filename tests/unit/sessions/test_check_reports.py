@@ -13,15 +13,10 @@ import pytest
 
 from mograder.core.names import rehearsal_user
 from mograder.sandbox.protocol import (
-    ANSWER,
-    LINE_LIMIT,
-    LONGEST_REPORT,
-    MOST_REPORTS,
     Checked,
     Endpoint,
     Mode,
     SessionChecks,
-    encode,
 )
 from mograder.sessions.check_reports import (
     LONGEST_LABEL,
@@ -167,10 +162,3 @@ def test_the_labels_of_a_session_are_forgotten_with_it() -> None:
     heard.told.clear()
     heard.hear("editor-1", line(label="new"))
     assert heard.labels == ["new"]
-
-
-def test_the_largest_message_fits_into_a_line() -> None:
-    worst = SessionChecks(session_id="s" * 64, reports=('"' * LONGEST_REPORT,) * MOST_REPORTS)
-    message = Checked(sessions=(worst,))
-    assert len(encode(message)) < LINE_LIMIT
-    assert ANSWER.validate_json(encode(message)) == message
