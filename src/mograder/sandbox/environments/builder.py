@@ -359,12 +359,14 @@ class EnvironmentRoot:
                 shutil.rmtree(broken, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove directories that were left by builds of killed hubs."""
-        lefts = (".building-*", ".finished-*", f"{ASSETS}/.collecting-*")
-        for left in chain.from_iterable(map(self.path.glob, lefts)):
+        """Remove directories that were left by killed hubs while they built or pruned."""
+        lefts = (".building-*", ".finished-*", ".broken-*", ".pruned-*")
+        of_assets = (f"{ASSETS}/.collecting-*", f"{ASSETS}/.broken-*")
+        for left in chain.from_iterable(map(self.path.glob, (*lefts, *of_assets))):
             # Younger ones may belong to a build of another process; no build takes a day.
-            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def unwritable(self, error: OSError) -> MograderError:
         """Return the error of a build whose directory cannot be made."""

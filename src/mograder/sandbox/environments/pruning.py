@@ -142,15 +142,10 @@ def last_use(environment: Path) -> float:
 
 
 def _sweep(root: Path) -> int:
-    """Remove leftovers of killed prunes, and files that refer to removed environments.
+    """Remove what refers to removed environments; return the freed bytes.
 
-    Return the freed bytes.
+    What a killed prune has left the next build removes (``EnvironmentRoot.sweep``).
     """
-    freed = 0
-    for left in root.glob(f"{_PRUNED}*"):
-        if _since(left, "st_ctime") > GRACE_SECONDS:
-            freed += tree_size(left, _NO_BOUND)
-            shutil.rmtree(left, ignore_errors=True)
     requests = tuple((root / REQUESTS).glob("[!.]*"))
     remaining = finished_environments(root)
     names = {path.name for path in remaining}
@@ -158,7 +153,7 @@ def _sweep(root: Path) -> int:
         with suppress(OSError):  # another process has removed it
             if request.read_text() not in names:
                 request.unlink()
-    return freed + _sweep_assets(root / ASSETS, remaining)
+    return _sweep_assets(root / ASSETS, remaining)
 
 
 def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
@@ -173,16 +168,16 @@ def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
         except MograderError:
             return 0
     for path in assets.glob("[!.]*"):
-        old = _since(path, "st_mtime") > GRACE_SECONDS
+        old = _age(path) > GRACE_SECONDS
         if SET_NAME.fullmatch(path.name) and path.name not in named and old:
             freed += tree_size(path, _NO_BOUND)
             shutil.rmtree(path, ignore_errors=True)
     return freed
 
 
-def _since(path: Path, what: str) -> float:
-    """Return the seconds since a directory's time ``what`` (a stat field), or 0 if it is gone."""
+def _age(path: Path) -> float:
+    """Return the seconds since a directory was changed, or 0 if it is gone."""
     try:
-        return time.time() - float(getattr(path.lstat(), what))
+        return time.time() - path.lstat().st_mtime
     except OSError:
         return 0.0

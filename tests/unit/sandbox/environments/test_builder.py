@@ -362,18 +362,18 @@ def _leavings(root: Path) -> list[str]:
     return [path.name for path in root.glob(".*")] if root.is_dir() else []
 
 
-async def test_what_a_killed_build_left_is_swept_a_day_later(
+async def test_what_a_killed_build_or_prune_left_is_swept_a_day_later(
     environments: Environments, root: Path
 ) -> None:
-    old, young = root / ".building-old", root / ".building-young"
-    files = root / ASSETS / ".collecting-old"
-    for left in (old, young, files):
+    young = root / ".building-young"
+    names = (".building-old", ".broken-old", ".pruned-old", f"{ASSETS}/.collecting-old")
+    old = [root / name for name in names]
+    for left in (*old, young):
         left.mkdir(parents=True)
-    for left in (old, files):
+    for left in old:
         os.utime(left, (0, 0))
     await environments.prepare(NUMPY, ignore_progress)
-    assert not old.exists()
-    assert not files.exists()
+    assert not any(left.exists() for left in old)
     assert young.exists(), "another process may be at it"
 
 
