@@ -52,16 +52,27 @@ class Aligner:
             yield from ((one + step, other + step) for step in range(size))
 
 
+_MOST_SPELLED = 200
+"""Pairs of cells that are compared character by character at most."""
+
+_ALIKE = 0.5
+"""Smallest share (0 to 1) of common characters of one cell at two times."""
+
+_SHORT = 400
+"""Characters up to which two cells are compared character by character."""
+
 _NAMELESS = frozenset(("", "_", "__"))
 
 
 def match_cells(before: Sequence[Cell], after: Sequence[Cell]) -> Pairs:
     """Return the index of the later cell by that of the earlier one, for cells that are in both.
 
-    Beyond what two notebooks' cells tell, those between two pairs of neighbours are the same where
-    as many are left on both sides: both texts are of one notebook.
+    Beyond what two notebooks' cells tell, short cells of mostly the same characters are the same,
+    and those between two pairs of neighbours where as many are left on both sides: both texts are
+    of one notebook.
     """
     pairs = pair_cells(before, after)
+    _by_characters(before, after, pairs)
     _by_place(before, after, pairs)
     return pairs
 
@@ -84,6 +95,31 @@ def moved_cells(pairs: Pairs) -> frozenset[int]:
         stayed.add(at)
         at = previous.get(at)
     return frozenset(olds) - stayed
+
+
+def _by_characters(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) -> None:
+    """Pair the short cells that are most alike; of equally alike ones, those nearest."""
+    known = set(pairs.values())
+    lost = [each for each in range(len(before)) if each not in pairs]
+    fresh = [each for each in range(len(after)) if each not in known]
+    if len(lost) * len(fresh) > _MOST_SPELLED:
+        return
+    ranked = sorted(
+        (-alike, abs(old - new), old, new)
+        for old in lost
+        for new in fresh
+        if (alike := _alike(before[old].code.strip(), after[new].code.strip())) >= _ALIKE
+    )
+    for _, _, old, new in ranked:
+        if old not in pairs and new not in known:
+            pairs[old] = new
+            known.add(new)
+
+
+def _alike(one: str, other: str) -> float:
+    if max(len(one), len(other)) > _SHORT:
+        return 0.0
+    return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _by_place(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) -> None:
