@@ -117,6 +117,7 @@ def confirm(
                 entries,
                 marker=marker or marker_name(),
                 at=SystemClock().now(),
+                version=grade.version,
             )
             confirmed += 1
     click.echo(f"Confirmed the marks of {counted(confirmed, 'student')}.")
@@ -202,6 +203,7 @@ def import_marks(
                     marker=marker or marker_name(),
                     at=SystemClock().now(),
                     comment=each.comment,
+                    version=each.grade.version,
                 )
     click.echo(f"{name}: {counted(len(changes), 'student')} changed.")
     if dry_run:

@@ -1,4 +1,4 @@
-"""Recording marks that a person gives, in their range.
+"""Recording marks that a person gives: their range, and changes by others meanwhile.
 
 Private to the gradebook and to ``store.marking``, which open the transactions.
 """
@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.gradebook.gradebook_marks import insert_mark, put_work
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.grading_records import (
@@ -42,6 +42,7 @@ class GivenMarks:
     marker: str
     at: datetime
     comment: str | None = None
+    version: int | None = None
 
 
 def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -> StudentGrade:
@@ -57,6 +58,7 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
     for key, entry in given.marks.items():
         if entry.details is not None:
             _demand_reason(grade, key, entry.points, entry.details)
+    _refuse_changed(given, rows)
     run = rows.runs[-1].number if rows.runs else None
     for key, entry in _entries(given, grade):
         mark = RecordedMark(
@@ -137,3 +139,15 @@ def _texts(given: GivenMarks) -> Iterable[str]:
     yield given.comment or ""
     for entry in given.marks.values():
         yield entry.comment
+
+
+def _refuse_changed(given: GivenMarks, rows: StudentRows) -> None:
+    """Refuse marks of questions that were marked since, and a comment if anything was."""
+    if given.version is None:
+        return
+    newer = {mark.question for mark in rows.marks if mark.number > given.version}
+    if given.marks.keys() & newer or (newer and given.comment is not None):
+        raise Conflict(
+            f"The marks of {rows.student} were changed meanwhile.",
+            hint="Look at them, then give yours again.",
+        )

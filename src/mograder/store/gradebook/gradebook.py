@@ -271,17 +271,19 @@ class Gradebook(Closing):
         marker: str,
         at: datetime,
         comment: str | None = None,
+        version: int | None = None,
     ) -> StudentGrade:
         """Record a person's marks by question, and the comment on the submission if it is given.
 
         Return all marks that count then.
 
         Raises:
+            Conflict: One of them was changed since ``version``.
             InvalidInput: A question does not exist, its mark is out of its range, or an entry with
                 details replaces grading's mark without a reason.
             NotFound: The gradebook does not have the student for this assignment.
         """
-        given = GivenMarks(marks, marker, at, comment)
+        given = GivenMarks(marks, marker, at, comment, version)
         with self.writing() as connection:
             rows = gradebook_marks.read_student(connection, assignment, student)
             return record_given(connection, rows, given)

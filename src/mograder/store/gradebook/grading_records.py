@@ -180,6 +180,7 @@ class StudentGrade:
         comment: The comment on the whole submission.
         submitted_at: Unix seconds, None where it is not known.
         graded_at: When a person marked last, ISO 8601 in UTC; "" if none has.
+        version: Give it to ``Gradebook.record_marks``, which refuses to overwrite later changes.
     """
 
     assignment: str
@@ -202,6 +203,7 @@ class StudentGrade:
     checks: tuple[CheckResult, ...] = ()
     submitted_at: float | None = None
     graded_at: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

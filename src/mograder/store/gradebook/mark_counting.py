@@ -80,6 +80,7 @@ def grade_of(rows: StudentRows) -> StudentGrade:
         whole=whole,
         state=rows.runs[-1].state if rows.runs else "",
         run=rows.runs[-1].number if rows.runs else None,
+        version=rows.marks[-1].number if rows.marks else 0,
     )
     grade = _with_work(grade, rows, rows.work or Work())
     return replace(grade, flags=tuple(_flags(grade, rows)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from mograder.core.errors import Busy, InvalidInput, NotFound
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.store.database import database
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.gradebook import Gradebook
@@ -257,11 +257,23 @@ def test_a_mark_that_cannot_be_is_refused_whole(
         book.record_marks("A1", "bob", {"Q2": MarkEntry(1)}, marker="mia", at=AT)
 
 
-def test_a_comment_changes_no_mark(book: Gradebook) -> None:
+def test_a_mark_that_was_given_meanwhile_is_not_overwritten(book: Gradebook) -> None:
     book.record_run(a_run(points=FAIR))
+    seen = only(book).version
     give(book, Analysis=30)
+    with pytest.raises(Conflict, match="The marks of alice were changed"):
+        book.record_marks(
+            "A1", "alice", {"Analysis": MarkEntry(5)}, marker="ole", at=AT, version=seen
+        )
+    other = {"Q3": MarkEntry(1)}
+    book.record_marks("A1", "alice", other, marker="ole", at=AT, version=seen)
+    assert only(book).total == 53.1, "another question is no conflict"
+    seen = only(book).version
     book.record_marks("A1", "alice", {}, comment="First.", marker="mia", at=AT)
-    assert (only(book).comment, only(book).total) == ("First.", 52.1)
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        book.record_marks("A1", "alice", {}, comment="Second.", marker="ole", at=AT, version=seen)
+    assert only(book).comment == "First."
+    assert only(book).total == 53.1, "a comment changes no mark"
 
 
 def test_an_error_in_between_leaves_nothing_of_a_run(
