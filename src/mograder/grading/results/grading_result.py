@@ -1,7 +1,7 @@
 """The signed result of grading a submission: a mark for each question, a reason for each point.
 
-It is written as JSON to ``autograded/<assignment>/<student>.json``, signed, and kept in the
-gradebook. Pages, CSV files and uploads are made from it and from marks that people gave.
+It is kept in the gradebook as signed JSON. Pages, CSV files and uploads are made from it and from
+marks that people gave.
 """
 
 from __future__ import annotations
