@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -256,7 +256,7 @@ async def _compare_all(
     output: Output,
 ) -> dict[str, ComparedRuns]:
     found: dict[str, ComparedRuns] = {}
-    async with _opening(how, loaded) as tools:
+    async with _opened(how, loaded, output) as tools:
         for number, each in enumerate(chosen):
             seen = _Seen()
             output.prepares()
@@ -295,7 +295,7 @@ async def _grade_all(
     output: Output,
 ) -> list[Autograded]:
     done: list[Autograded] = []
-    async with _opening(how, loaded) as tools:
+    async with _opened(how, loaded, output) as tools:
         for each in chosen:
             for note in each.notes:
                 output.say(note)
@@ -307,8 +307,14 @@ async def _grade_all(
     return done
 
 
-def _opening(how: _How, loaded: LoadedSettings) -> AbstractAsyncContextManager[GradingTools]:
-    return open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+@asynccontextmanager
+async def _opened(how: _How, loaded: LoadedSettings, output: Output) -> AsyncIterator[GradingTools]:
+    output.prepares()
+    output.progress("Starting the sandboxes")
+    tools = open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+    async with tools as opened:
+        output.close()
+        yield opened
 
 
 def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequest:
