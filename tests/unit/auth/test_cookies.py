@@ -15,6 +15,7 @@ from mograder.auth.cookies import (
     Login,
     clear_cookie_header,
     cookie_name,
+    cookies_in,
     make_cookie,
     new_login_id,
     read_cookie,
@@ -105,6 +106,14 @@ def test_the_cookies_name_is_as_strict_as_the_place_allows() -> None:
     assert cookie_name(secure=True, prefix="/live/hub") == "__Secure-mograder_session"
     assert cookie_name(secure=False, prefix="") == "mograder_session"
     assert cookie_name(secure=False, prefix="/live/hub") == "mograder_session"
+
+
+def test_a_name_that_another_host_could_set_is_another_name() -> None:
+    """Browsers guard the prefix ``__Host-`` only where the name begins with it."""
+    names = [space + b"__Host-mograder_session=x" for space in (b"\xa0", b"\x85", b"\x1c", b"\x0b")]
+    found = dict(cookies_in([(b"cookie", b"; ".join([*names, b"other = 1\t"]))]))
+    assert "__Host-mograder_session" not in found
+    assert found["other"] == "1"
 
 
 def test_b131_the_set_cookie_header_is_the_documented_one() -> None:
