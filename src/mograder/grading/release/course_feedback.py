@@ -16,6 +16,9 @@ from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
+NO_KEY = b""
+"""The key of feedback by which no result is verified."""
+
 
 @dataclass(frozen=True, slots=True)
 class CourseFeedback:

@@ -14,15 +14,12 @@ from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.grading.late.explanation import moment
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.course_feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.telling import shown_with_hidden_tests, telling
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Change, LateFacts, PolicyChange
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
-
-_NO_KEY = b""
-"""No result is verified here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def preview_late(
     for name in dict.fromkeys(names):
         dues.extend(_dues(late, name, facts, after))
         if name in with_tests:
-            feedback = CourseFeedback(loaded, book, name, _NO_KEY, now)
+            feedback = CourseFeedback(loaded, book, name, NO_KEY, now)
             told.extend(_told(feedback, facts, after))
     changed = {each.after.grade.assignment for each in found.differing}
     is_released = not changed.isdisjoint(MarkReleases(book).newest())

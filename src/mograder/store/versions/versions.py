@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -264,11 +264,9 @@ class Versions:
             row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
         if row is None:
             return None
-        found = _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes)
-        if row.number is None:
-            return found
+        version = None if row.number is None else row
         key = None if row.key_number is None else Piece(*row[-len(Piece._fields) :])
-        return replace(found, version=row, key=key)
+        return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version, key)
 
     def _added(self, copy: _Copy, row: dict[str, Any], text: bytes) -> bool:
         """Add a version; return False if the copy's versions have changed meanwhile."""

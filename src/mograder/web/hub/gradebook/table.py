@@ -16,7 +16,7 @@ from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.course_feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.telling import telling, untold_students
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
@@ -26,8 +26,6 @@ from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import HubApp
 
 _PERCENT = 100.0
-_NO_KEY = b""
-"""No result is verified here."""
 
 
 class WorkState(StrEnum):
@@ -188,7 +186,7 @@ def _shown(app: HubApp, book: Gradebook, student: str | None) -> Mapping[str, Se
     now, late_work = app.services.clock.now(), LateWork(book).facts()
     found = _by_item(MarkReleases(book).shown(now, student))
     for item, students in found.items():
-        feedback = CourseFeedback(app.services.loaded, book, item, _NO_KEY, now)
+        feedback = CourseFeedback(app.services.loaded, book, item, NO_KEY, now)
         untold = untold_students(feedback, telling(feedback, late_work))
         found[item] = students - set(map(nfc, untold))
     return found
