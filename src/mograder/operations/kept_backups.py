@@ -155,6 +155,9 @@ def _faults(kept: list[Kept], loaded: LoadedSettings, now: datetime) -> Iterator
         )
         hint = "systemctl list-timers mograder-backup; journalctl -u mograder-backup"
         yield problem("backups", text, hint)
+    if newest.size == 0:  # also where only root may read it
+        text = f"backups: the newest, {newest.path}, is empty"
+        yield problem("backups", text, "journalctl -u mograder-backup")
 
 
 def _read_back(kept: list[Kept]) -> Iterator[Line]:

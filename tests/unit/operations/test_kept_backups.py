@@ -92,7 +92,8 @@ def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
     assert level is Level.PROBLEM
     assert "it ends too early" in text or "is no backup" in text
     done.path.write_bytes(b"")
-    assert [level for level, _ in said(loaded)] == [Level.PROBLEM]
+    ((level, text),) = said(loaded)
+    assert (level, text) == (Level.PROBLEM, f"backups: the newest, {done.path}, is empty")
     done.path.unlink()
     place.rmdir()
     ((level, text),) = said(loaded)
