@@ -257,13 +257,19 @@ def _place(block: Block, message: str) -> tuple[int, str]:
 def _without_ours(table: dict[str, object]) -> dict[str, object]:
     """Return the table without 0.3.16's keys in the tables below it.
 
-    0.3.16 appends them to the block, where TOML assigns them to the last table.
+    0.3.16 appends them to the block, where TOML assigns them to the last table. A key there with a
+    table of its own is a package's, as in ``[tool.uv.sources]``.
     """
     return {key: _kept(value) if isinstance(value, dict) else value for key, value in table.items()}
 
 
 def _kept(table: dict[str, object]) -> dict[str, object]:
-    return _without_ours({key: table[key] for key in table if not key.startswith(_OURS)})
+    kept = {
+        key: value
+        for key, value in table.items()
+        if isinstance(value, dict | list) or not key.startswith(_OURS)
+    }
+    return _without_ours(kept)
 
 
 def _tool_uv(table: dict[str, object]) -> str:

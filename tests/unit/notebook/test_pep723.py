@@ -147,6 +147,15 @@ def test_mograder_keys_that_toml_counts_to_tool_uv_still_count_and_stay_out_of_i
     assert script.tool_uv == '{"index-url":"https://example.org/simple"}'
 
 
+@pytest.mark.parametrize("source", [{"path": "../extra"}, [{"index": "ours"}]])
+def test_a_package_that_is_called_as_those_keys_keeps_its_source(source: object) -> None:
+    written = json.dumps(source).replace(":", " =")
+    text = with_block(
+        "[tool.uv.sources]", f"mograder-extra = {written}", 'mograder-type = "lecture"'
+    )
+    assert json.loads(read_script(text).tool_uv) == {"sources": {"mograder-extra": source}}
+
+
 def test_what_an_instructor_allows_is_kept_in_one_spelling() -> None:
     text = with_block(
         'dependencies = ["numpy"]',
