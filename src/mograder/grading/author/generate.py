@@ -248,13 +248,18 @@ class _Generator:
         name, folder = made.source.name, made.source.parent
         source = await asyncio.to_thread(_that_opens, made, stage)
         async with asyncio.TaskGroup() as group:
-            one = group.create_task(self._run(source, folder, shown(made.source)))
+            one = group.create_task(self._run_source(source, folder, shown(made.source)))
             other = group.create_task(
                 self._run(stage.path / name, stage.path, self._released(name))
             )
-        for check in one.result().checks:
-            self._watch.check(self._item.name, check)
         return one.result(), other.result()
+
+    async def _run_source(self, notebook: Path, support: Path, filename: str) -> RunReport:
+        """Run a source, and tell of its checks at once: others may still run for long."""
+        report = await self._run(notebook, support, filename)
+        for check in report.checks:
+            self._watch.check(self._item.name, check)
+        return report
 
     async def _run(self, notebook: Path, support: Path, filename: str) -> RunReport:
         """Run a notebook when a slot is free; an error that prevents it is its problem."""

@@ -20,6 +20,7 @@ from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
 from mograder.notebook.source.leaks import CellOutput
 from mograder.notebook.source.templates import assignment_text
 from mograder.sandbox.execution.judging import JudgingResult
+from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import find_source
 from tests.support.author_runs import NoRuns, said
 from tests.support.fake_judges import FINISHED
@@ -74,9 +75,11 @@ def wishes(course: Path, **other: object) -> GenerateOptions:
     return base
 
 
-async def make(course: Path, runs: Script, *names: str, **other: object) -> tuple[Generated, ...]:
+async def make(
+    course: Path, runs: Script, *names: str, watch: Watch | None = None, **other: object
+) -> tuple[Generated, ...]:
     items = [find_source(name, course / "source") for name in names or ("A1",)]
-    return await generate(items, runs, wishes(course, **other), Watch())
+    return await generate(items, runs, wishes(course, **other), watch or Watch())
 
 
 def lines(outcome: Generated) -> list[str]:
@@ -288,6 +291,24 @@ async def test_no_more_notebooks_run_at_a_time_than_is_asked_for(course: Path, j
     assert [outcome.name for outcome in outcomes] == ["A3", "A1", "A2"]
     assert all(outcome.ok for outcome in outcomes)
     assert (len(runs.ran), runs.most_at_once) == (6, jobs)
+
+
+async def test_a_check_of_the_source_is_told_while_the_release_still_runs(course: Path) -> None:
+    told = asyncio.Event()
+
+    class Tells(Watch):
+        def check(self, name: str, check: CheckResult) -> None:
+            assert (name, check) == ("A1", GOOD.checks[0])
+            told.set()
+
+    class Slow(Script):
+        async def run(self, notebook: Path, support: Path, progress: Progress, /) -> RunReport:
+            if "source" not in notebook.parts:
+                await asyncio.wait_for(told.wait(), 10)
+            return await super().run(notebook, support, progress)
+
+    (outcome,) = await make(course, Slow(), watch=Tells(), jobs=2)
+    assert outcome.ok
 
 
 async def test_a_zip_that_is_no_longer_needed_goes(course: Path) -> None:
