@@ -115,8 +115,9 @@ class CourseLate:
     ) -> tuple[CountedGrade, ...]:
         """Return the marks of students, or of all, as they count, with what explains deductions."""
         work = LateWork(book)
-        shared = self._late_days(work.facts())
-        records = work.read(None if shared else [assignment], students, [assignment])
+        records = work.read([assignment], students, [assignment])
+        if self._late_days(records.facts):
+            records = work.read(None, students, [assignment])
         return self._count(records, records.facts).get(assignment, ())
 
     def course(
@@ -170,10 +171,10 @@ class CourseLate:
         Those of assignments that no change names are without their questions.
         """
         work, named = LateWork(book), _named(changes)
-        facts = work.facts()
-        shared = any(map(self._late_days, (facts, facts.after(changes))))
-        everywhere = shared or ALL_ASSIGNMENTS in named
-        records = work.read(None if everywhere else sorted(named), whole=named)
+        records = work.read(sorted(named), whole=named)
+        shared = any(map(self._late_days, (records.facts, records.facts.after(changes))))
+        if shared or ALL_ASSIGNMENTS in named:
+            records = work.read(None, whole=named)
         before = self._count(records, records.facts)
         after = self._count(records, records.facts.after(changes))
         pairs = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from mograder.core.errors import Conflict
 from mograder.core.sections.settings_model import CourseRule
@@ -257,6 +259,41 @@ def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
         assert late.counted(book, "A1") == tuple(each.after for each in preview.grades)
         with pytest.raises(Conflict, match="changed meanwhile"):
             work.record([change], by="ina", at=AT, version=preview.version)
+
+
+class ChangedMeanwhile(Gradebook):
+    """A gradebook in which someone else records ``change`` after the next look."""
+
+    change: Change | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with super().reading() as connection:
+            yield connection
+        change, self.change = self.change, None
+        if change is not None:
+            LateWork(self).record([change], by="ina", at=AT)
+
+
+def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    due = f'[[assignments]]\nname = "{{0}}"\nduedate = {int(DUE.timestamp())}\n'
+    (tmp_path / "mograder.toml").write_text(ON + due.format("A1") + due.format("A2"))
+    for name in NAMES:
+        put(tmp_path, "alice", timedelta(hours=15), assignment=name)
+    late = CourseLate(load_settings(tmp_path, environ={}))
+    shared = PolicyChange("", StoredPolicy(CourseRule(late_days=1)))
+    change = Extension("A2", "bob", exempt=True)
+    with ChangedMeanwhile(tmp_path / "gradebook.db") as book:
+        for look in (
+            lambda: late.grades(book, "A2"),
+            lambda: [each.before.grade for each in late.preview(book, [change]).grades],
+        ):
+            book.change = shared
+            seen = [each.final for each in (*look(), *look()) if each.assignment == "A2"]
+            assert seen == [64.1, 64.1]  # the day is that of A1
+            LateWork(book).record([PolicyChange("", StoredPolicy())], by="ina", at=AT)
 
 
 def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:
