@@ -51,6 +51,7 @@ from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
 from mograder.web.hub.opening.hub_grading import open_grading
 from mograder.web.hub.opening.preparation import HubSandbox, Preparation, shared_locks
 
+_AGAIN_SECONDS = 5.0
 _log = get_logger(__name__)
 
 
@@ -77,7 +78,7 @@ async def open_services(
         grading = partial(open_grading, loaded, hosting, environments, run, releases, state, clock)
         revocations = CachedRevocations(state, clock)
         policy = _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
-        await stack.enter_async_context(_upkeep(loaded, releases, environments, state))
+        await stack.enter_async_context(upkeep(loaded, releases, environments, state))
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -248,27 +249,27 @@ async def _prune(loaded: LoadedSettings, state: HubState) -> None:
 
 
 @asynccontextmanager
-async def _upkeep(
+async def upkeep(
     loaded: LoadedSettings,
     releases: Releases,
     environments: Environments,
     state: HubState,
+    *,
+    again_seconds: float = _AGAIN_SECONDS,
 ) -> AsyncIterator[None]:
     """Prepare every published item's environment before students need it (B96).
 
-    After each build remove unused environments that exceed the size limit.
+    After each build remove unused environments that exceed the size limit. After a failure of
+    either both begin again.
     """
-    warm = False
 
     async def keep_up() -> None:
-        nonlocal warm
-        if not warm:
-            warm = True
-            await warm_releases(releases, environments, lambda _: None)
-        await environments.next_build()
-        await _prune(loaded, state)
+        await warm_releases(releases, environments, lambda _: None)
+        while True:
+            await environments.next_build()
+            await _prune(loaded, state)
 
-    task = asyncio.create_task(repeat("environments", keep_up, 0.0))
+    task = asyncio.create_task(repeat("environments", keep_up, again_seconds))
     try:
         yield
     finally:
