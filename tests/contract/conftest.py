@@ -1,4 +1,4 @@
-"""Fixtures of contract tests: empty databases on each engine, real supervisors."""
+"""Fixtures of contract tests: empty databases on each engine, real supervisors, a hub."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.store.database.database import database_url, open_engine, upgrade
+from tests.support.hub_app import hub, hub_of
 from tests.support.moodle.teacher import teacher
 from tests.support.oidc_provider import start_openid_provider
 from tests.support.postgres import PostgresServer, find_binaries, run_postgres
 from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop
 
 __all__ = ["client", "config", "runtime", "sessions", "start_openid_provider", "workshop"]
-__all__ += ["teacher"]
+__all__ += ["hub", "hub_of", "teacher"]
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 

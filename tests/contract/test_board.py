@@ -21,11 +21,9 @@ from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board.board import MOST_MESSAGE
-from tests.support.hub_app import SECRET, Hub, hub
+from tests.support.hub_app import SECRET, Hub
 from tests.support.hub_copies import ask, folder, read
 from tests.support.hub_pages import serving
-
-__all__ = ["hub"]
 
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
 CHECKED = """import marimo

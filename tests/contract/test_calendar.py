@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ import pytest
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
-from tests.support.hub_app import Hub, make_hub
+from tests.support.hub_app import Hub, HubOf, built_hub
 from tests.support.hub_copies import FORM, ask, begin
 
 TOML = """title = "Numbers; with, all"
@@ -32,19 +31,15 @@ due = 2026-09-20T11:00Z
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    made = make_hub(tmp_path / "course", TOML)
-    made.publish("A1")
-    made.publish("Exam")
-    yield made
-    made.close()
+def hub(hub_of: HubOf) -> Hub:
+    return hub_of(TOML, "A1", "Exam")
 
 
-async def turn(hub: Hub, action: str = "make", user: str = "alice") -> str:
+async def turn(hub: Hub, action: str = "make", user: str = "alice", prefix: str = "") -> str:
     """Make or end an address; return its path, "" without one."""
     async with hub.client(user, browser=True) as client:
-        await client.post("/calendar", data={"action": action}, headers=FORM)
-        text = (await client.get("/calendar")).text
+        await client.post(f"{prefix}/calendar", data={"action": action}, headers=FORM)
+        text = (await client.get(f"{prefix}/calendar")).text
     found = re.search(r'value="(http[^"]+[.]ics)"', text)
     return urlsplit(found[1]).path if found else ""
 
@@ -111,14 +106,8 @@ async def test_two_courses_of_one_machine_have_events_of_their_own(tmp_path: Pat
     found = set()
     for name in ("one", "two"):
         prefix = f'collect = true\nbase_url = "/{name}"'
-        hub = make_hub(tmp_path / name, TOML.replace("collect = true", prefix))
-        hub.publish("A1")
-        async with hub.client("alice", browser=True) as client:
-            await client.post(f"/{name}/calendar", data={"action": "make"}, headers=FORM)
-            text = (await client.get(f"/{name}/calendar")).text
-            address = re.search(r'value="(http[^"]+[.]ics)"', text)
-            assert address is not None
-            lines = (await client.get(urlsplit(address[1]).path)).text.split("\r\n")
-        found |= {line for line in lines if line.startswith("UID:")}
-        hub.close()
+        toml = TOML.replace("collect = true", prefix)
+        with built_hub(tmp_path / name, toml, "A1") as hub:
+            answer = await fetch(hub, await turn(hub, prefix=f"/{name}"))
+        found |= {line for line in answer.text.split("\r\n") if line.startswith("UID:")}
     assert len(found) == 4, found

@@ -21,10 +21,8 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.web.hub.app import create_app
-from tests.support.hub_app import NOTEBOOK, Hub, hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, running
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, send
-
-__all__ = ["hub"]
 
 
 class NoRoom(Disk):

@@ -10,10 +10,8 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
-from tests.support.hub_app import NOTEBOOK, Hub, hub
+from tests.support.hub_app import NOTEBOOK, Hub
 from tests.support.hub_copies import WORK, ask, begin, press, see
-
-__all__ = ["hub"]
 
 COURSE = ("items", "sessions", "students", "students/alice", "people", "problems", "log")
 

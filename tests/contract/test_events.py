@@ -18,10 +18,8 @@ from mograder.core.errors import Busy
 from mograder.web.hub.core import notifier
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.service import events
-from tests.support.hub_app import SECRET, Hub, hub, make_hub, running
+from tests.support.hub_app import SECRET, Hub, HubOf, running
 from tests.support.hub_copies import ask, begin
-
-__all__ = ["hub"]
 
 
 def somebody(name: str, role: Role = Role.STUDENT) -> Identity:
@@ -217,11 +215,10 @@ async def test_news_that_come_faster_than_a_page_follows_melt_into_one() -> None
         assert await subscriber.news(0) == frozenset()
 
 
-async def test_a_hub_that_ends_ends_its_streams(hub: Hub) -> None:
-    made = make_hub(hub.course.parent / "other")
+async def test_a_hub_that_ends_ends_its_streams(hub_of: HubOf) -> None:
+    made = hub_of()
     life = running(made.app)
     await life.__aenter__()
     async with listening(made, "alice") as alice:
         await life.__aexit__(None, None, None)
         await asyncio.wait_for(alice.ended.wait(), 10)
-    made.close()

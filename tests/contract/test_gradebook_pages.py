@@ -22,7 +22,7 @@ from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
-from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import begin, see
 from tests.support.released_course import open_released_course
 
@@ -40,9 +40,13 @@ due = 2027-09-20T12:00:00Z
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     """A class with work in every state: A1 was due, A2 was not."""
-    made = make_hub(tmp_path / "course", SETTINGS)
-    for name in ("A2", "A1"):
-        made.publish(name)
+    async with running_hub(tmp_path / "course", SETTINGS, "A2", "A1") as made:
+        fill(made)
+        yield made
+
+
+def fill(made: Hub) -> None:
+    """Have students at work, whose work is handed in, marked, released and asked about."""
     names = ("alice", "bob", "carol", "dora", "eve", "fay")
     (made.course / "allowed_users.txt").write_text("".join(f"{name}\n" for name in names))
     now = made.clock.now()
@@ -63,9 +67,6 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
         until = now + timedelta(days=3)
         longer = Extension("A1", "bob", until=until, reason="ill")
         LateWork(book).record([longer], by="prof", at=now)
-    async with running(made.app):
-        yield made
-    made.close()
 
 
 async def rows(hub: Hub, query: str = "") -> dict[str, dict[str, str]]:
@@ -107,17 +108,15 @@ async def test_every_students_work_has_its_state(hub: Hub) -> None:
 async def test_marks_that_wait_for_the_last_due_date_are_not_called_released(
     tmp_path: Path,
 ) -> None:
-    made = make_hub(tmp_path / "course", SETTINGS.replace("2026-01-01", "2027-01-01"))
-    made.publish("A1")
-    with open_released_course(made.course) as course:
-        course.grade_hidden("alice")
-        course.release("alice", "bob")
-    async with running(made.app):
+    later = SETTINGS.replace("2026-01-01", "2027-01-01")
+    async with running_hub(tmp_path / "course", later, "A1") as made:
+        with open_released_course(made.course) as course:
+            course.grade_hidden("alice")
+            course.release("alice", "bob")
         found = await rows(made)
         assert (found["alice"]["A1 state"], found["bob"]["A1 state"]) == ("marked", "released")
         made.clock.advance(200 * 86400)
         assert (await rows(made))["alice"]["A1 state"] == "released"
-    made.close()
 
 
 async def test_totals_are_by_weight_with_and_without_what_has_no_mark(hub: Hub) -> None:
@@ -171,11 +170,9 @@ async def test_a_students_page_tells_marks_submissions_requests_and_extensions(h
 
 
 async def test_an_empty_course_says_what_will_be_there(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "course", SETTINGS)
-    async with running(made.app):
+    async with running_hub(tmp_path / "course", SETTINGS) as made:
         assert "There are no students yet." in (await see(made, "/course/gradebook", "prof")).text
         assert (await see(made, "/course/students/alice", "prof")).status_code == 200
-    made.close()
 
 
 async def test_names_and_texts_of_students_are_escaped(hub: Hub) -> None:

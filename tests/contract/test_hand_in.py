@@ -6,15 +6,13 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
 from mograder.processes import isolated_call
 from mograder.sessions.student_copies import Copies
-from tests.support.hub_app import SECRET, Hub, make_hub
+from tests.support.hub_app import SECRET, Hub, HubOf
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, see
 
 TOML = """[hub]
@@ -67,11 +65,8 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    made = make_hub(tmp_path / "course", TOML)
-    made.publish("A1")
-    yield made
-    made.close()
+def hub(hub_of: HubOf) -> Hub:
+    return hub_of(TOML, "A1")
 
 
 async def test_what_is_missing_is_said_once_and_then_handed_in(hub: Hub) -> None:

@@ -15,10 +15,8 @@ from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.features import ROUTES
-from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events, hub
+from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events
 from tests.support.hub_copies import ask
-
-__all__ = ["hub"]
 
 NDJSON = {"Accept": "application/x-ndjson"}
 FORM = {"Accept": "text/html", "Origin": ORIGIN}

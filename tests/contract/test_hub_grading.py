@@ -13,10 +13,8 @@ from mograder.grading.batch.grading_jobs import GradingRequest
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.web.hub.features import ROUTES
-from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, HubOf, running, running_hub
 from tests.support.hub_copies import FORM, ask, read
-
-__all__ = ["hub"]
 
 SECRET_TEXT = "the-hidden-test-of-question-one"
 SOURCE = NOTEBOOK.replace("1 + 1", f'"{SECRET_TEXT}"')
@@ -243,26 +241,21 @@ async def test_a_job_in_progress_goes_on_in_the_next_hub(hub: Hub) -> None:
     hub.batch.hold = asyncio.Event()
     await ask(hub, "POST", "/autograde/A1", "prof", json={"failed": True})
     await hub.batch.reached.wait()
-    again = make_hub(hub.course, '[hub]\ninstructors = ["prof"]\n')
-    async with running(again.app):
+    async with running_hub(hub.course, '[hub]\ninstructors = ["prof"]\n') as again:
         job = await ended(again)
-    again.close()
     assert (job["state"], job["completed"], job["failed"]) == ("done", 2, True)
     begun = hub.clock.now()
     assert again.batch.asked == [("A1", GradingRequest(failed_only=True, since=begun))]
 
 
-async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub: Hub) -> None:
-    submit(hub, "alice")
-    other = make_hub(hub.course / "other", '[hub]\ninstructors = ["prof"]\n')
-    other.publish("A1")
+async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub_of: HubOf) -> None:
+    other = hub_of('[hub]\ninstructors = ["prof"]\n', "A1")
     submit(other, "alice")
     other.batch.hold = asyncio.Event()
     async with running(other.app):
         await ask(other, "POST", "/autograde/A1", "prof")
         await other.batch.reached.wait()
     row = await other.services.grading.jobs.of("A1")
-    other.close()
     assert row is not None
     assert row.state.value == "running"
 

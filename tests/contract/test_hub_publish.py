@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
@@ -18,7 +17,7 @@ from mograder.auth.roles import Role
 from mograder.core.names import INSTRUCTOR
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.releases.releases import ItemKind
-from tests.support.hub_app import NOTEBOOK, FakeEnvironments, Hub, events, make_hub
+from tests.support.hub_app import NOTEBOOK, FakeEnvironments, Hub, HubOf, events
 from tests.support.hub_copies import ask
 
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -31,13 +30,12 @@ Files = dict[str, str | bytes]
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
+def hub(hub_of: HubOf) -> Hub:
     """A hub with an assignment and a demo, which takes one megabyte in three files."""
-    made = make_hub(tmp_path / "course", LIMITS)
+    made = hub_of(LIMITS)
     made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
     made.publish("D1", ItemKind.DEMO)
-    yield made
-    made.close()
+    return made
 
 
 async def publish(hub: Hub, path: str, files: Files, **more: Any) -> httpx.Response:
@@ -154,10 +152,8 @@ async def test_b96_an_environment_that_cannot_be_built_leaves_the_old_release(hu
     assert published(hub) == before
 
 
-async def test_a_notebook_has_a_bound(tmp_path: Path) -> None:
-    large = make_hub(tmp_path / "course")
-    answer = await publish(large, "A1", {"A1.py": NOTEBOOK + "#" * MAX_NOTEBOOK})
-    large.close()
+async def test_a_notebook_has_a_bound(hub_of: HubOf) -> None:
+    answer = await publish(hub_of(), "A1", {"A1.py": NOTEBOOK + "#" * MAX_NOTEBOOK})
     assert answer.status_code == 413
     assert "larger than 16 MB" in answer.json()["detail"]
 

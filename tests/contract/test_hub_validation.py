@@ -19,11 +19,9 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from tests.support import hub_copies
-from tests.support.hub_app import Hub, hub
+from tests.support.hub_app import Hub
 from tests.support.notebooks import notebook
 from tests.support.releases import publish
-
-__all__ = ["hub"]
 
 NOTEBOOK = notebook(
     "from mograder.runtime import check",

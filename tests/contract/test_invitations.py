@@ -9,10 +9,8 @@ import io
 import httpx
 import pytest
 
-from tests.support.hub_app import ORIGIN, Hub, hub
+from tests.support.hub_app import ORIGIN, Hub
 from tests.support.hub_copies import FORM, ask
-
-__all__ = ["hub"]
 
 
 async def invite(hub: Hub, people: str, **fields: str) -> httpx.Response:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +15,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Change, Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.graded_courses import put
-from tests.support.hub_app import Hub, make_hub
+from tests.support.hub_app import Hub, HubOf
 from tests.support.hub_copies import FORM, ask, begin, press, see
 
 DUE, CLOSES = "2026-09-10T18:00:00+00:00", "2026-09-17T18:00:00+00:00"
@@ -32,19 +32,20 @@ enabled = true
 
 
 @pytest.fixture
-def course(tmp_path: Path) -> Iterator[Hub]:
-    made = make_hub(tmp_path / "course", TOML)
-    made.publish("A1")
-    made.publish("A2")
-    yield made
-    made.close()
+def course(hub_of: HubOf) -> Hub:
+    return hub_of(TOML, "A1", "A2")
+
+
+async def dates_of(hub: Hub, item: str = "A1") -> dict[str, Any]:
+    """What instructors are told of an item's dates."""
+    found: dict[str, Any] = (await ask(hub, "GET", "/dates", "prof")).json()[item]
+    return found
 
 
 async def test_the_course_file_counts_until_an_instructor_sets_a_date(course: Hub) -> None:
-    told = (await ask(course, "GET", "/dates", "prof")).json()
-    assert told["A1"]["due"] == "2026-09-03T18:00:00Z"
-    assert told["A1"]["due_from"] == '[items."A1"]'
-    assert told["A2"]["opens"] == "2026-09-20T09:00:00Z"
+    told = await dates_of(course)
+    assert (told["due"], told["due_from"]) == ("2026-09-03T18:00:00Z", '[items."A1"]')
+    assert (await dates_of(course, "A2"))["opens"] == "2026-09-20T09:00:00Z"
     answer = (
         await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE, "closes": CLOSES})
     ).json()
@@ -70,7 +71,7 @@ async def test_dates_that_cannot_be_meant_are_refused_and_nothing_is_kept(
     course: Hub, body: dict[str, str]
 ) -> None:
     assert (await ask(course, "POST", "/dates/A1", "prof", json=body)).status_code == 400
-    assert (await ask(course, "GET", "/dates", "prof")).json()["A1"]["closes"] is None
+    assert (await dates_of(course))["closes"] is None
 
 
 @pytest.mark.parametrize("never", ["9999-12-31T23:59:00-12:00", "0001-01-01T00:00:00+14:00"])
@@ -90,7 +91,7 @@ async def test_an_emptied_end_does_not_bound_a_later_due_date(course: Hub) -> No
     await ask(course, "POST", "/dates/A1", "prof", json=dates)
     fields = {"due": "2026-09-20T18:00", "closes": "", "timezone": "UTC"}
     assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
-    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
+    told = await dates_of(course)
     assert (told["due"], told["closes"]) == ("2026-09-20T18:00:00Z", None)
     back = {"due": None, "closes": "2026-09-05T18:00:00Z"}
     answer = await ask(course, "POST", "/dates/A1", "prof", json=back)
@@ -103,8 +104,7 @@ async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> 
     answer = await ask(course, "POST", "/dates/A2", "prof", data=fields, headers=FORM)
     assert answer.headers["location"].endswith("done=dates&item=A2")
     assert "A2" in (await see(course, "/", "alice")).text
-    told = (await ask(course, "GET", "/dates", "prof")).json()["A2"]
-    assert told["opens"] == "2026-08-31T07:00:00Z"
+    assert (await dates_of(course, "A2"))["opens"] == "2026-08-31T07:00:00Z"
 
 
 async def test_a_date_that_another_sets_meanwhile_is_not_lost(
@@ -121,16 +121,12 @@ async def test_a_date_that_another_sets_meanwhile_is_not_lost(
     monkeypatch.setattr(CourseLate, "preview", preview)
     answer = await ask(course, "POST", "/dates/A1", "prof", json={"closes": CLOSES})
     assert answer.status_code == 409
-    assert (await ask(course, "GET", "/dates", "prof")).json()["A1"]["due"] == DUE.replace(
-        "+00:00", "Z"
-    )
+    assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
 
 
-async def test_who_comes_too_early_is_told_the_time_as_it_was_written(tmp_path: Path) -> None:
+async def test_who_comes_too_early_is_told_the_time_as_it_was_written(hub_of: HubOf) -> None:
     text = 'timezone = "Europe/Berlin"\n[items.A1]\nopens = 2026-11-24T09:00\n'
-    course = make_hub(tmp_path / "course", text)
-    course.publish("A1")
-    course.publish("A2")
+    course = hub_of(text, "A1", "A2")
     zone = {"timezone": "America/New_York"}
     for path, fields in (
         ("/dates/A2", {"opens": "2026-11-24T09:00"}),
@@ -140,13 +136,11 @@ async def test_who_comes_too_early_is_told_the_time_as_it_was_written(tmp_path: 
         for item in ("A1", "A2"):
             answer = await ask(course, "POST", f"/start-edit-deep/{item}")
             assert answer.json()["detail"] == "Not available until Tue 24 Nov 2026, 09:00"
-    course.close()
 
 
-async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(tmp_path: Path) -> None:
-    dates = "duedate = 1788500000\ncutoffdate = 1788600000\nallowsubmissionsfromdate = 1788400000\n"
-    course = make_hub(tmp_path / "course", f'[[assignments]]\nname = "A 1"\ndir = "A1"\n{dates}')
-    course.publish("A1")
+async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(hub_of: HubOf) -> None:
+    told = "duedate = 1788500000\ncutoffdate = 1788600000\nallowsubmissionsfromdate = 1788400000\n"
+    course = hub_of(f'[[assignments]]\nname = "A 1"\ndir = "A1"\n{told}', "A1")
     assert "A1" not in (await see(course, "/", "alice")).text
     assert (await see(course, "/course/items/A1", "prof")).text.count("(Moodle)") == 3
     answer = (
@@ -155,9 +149,7 @@ async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(tmp_pat
     assert answer["closes"] == answer["due"], "submissions do not end before the due date"
     await ask(course, "POST", "/dates/A1", "prof", json={"opens": "2026-08-20T12:00Z"})
     assert "A1" in (await see(course, "/", "alice")).text
-    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
-    assert told["opens_from"] == "set by an instructor"
-    course.close()
+    assert (await dates_of(course))["opens_from"] == "set by an instructor"
 
 
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
@@ -165,7 +157,7 @@ async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course:
     assert (
         await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
     ).status_code == 303
-    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
+    told = await dates_of(course)
     assert (told["due_from"], told["closes_from"]) == ('[items."A1"]', "set by an instructor")
 
 
@@ -176,16 +168,14 @@ async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None
     assert seen.status_code == 200
     assert "1 of 1 marks change." in seen.text
     assert 'action="/dates/A1"' in seen.text
-    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
-    assert told["due"] == "2026-09-03T18:00:00Z"
+    assert (await dates_of(course))["due"] == "2026-09-03T18:00:00Z"
     version = re.search(r'name="version" value="([^"]*)"', seen.text)
     assert version is not None
     saved = await ask(
         course, "POST", "/dates/A1", "prof", data={**fields, "version": version[1]}, headers=FORM
     )
     assert saved.status_code == 303
-    told = (await ask(course, "GET", "/dates", "prof")).json()["A1"]
-    assert told["due"] == "2026-12-24T12:00:00Z"
+    assert (await dates_of(course))["due"] == "2026-12-24T12:00:00Z"
 
 
 async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) -> None:
@@ -203,12 +193,10 @@ async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) 
     assert answer.json()["due"] == until.timestamp()
 
 
-async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(tmp_path: Path) -> None:
+async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(hub_of: HubOf) -> None:
     toml = "[hub]\ncollect = true\n"
     toml += "[items.A1]\ndue = 2026-08-30\ncloses = 2026-12-01\n[items.A2]\ncloses = 2026-12-02\n"
-    course = make_hub(tmp_path / "course", toml)
-    course.publish("A1")
-    course.publish("A2")
+    course = hub_of(toml, "A1", "A2")
     home = (await see(course, "/", "alice")).text
     assert re.search(r"was due <time[^>]*>[^<]*</time>, closes <time", home)
     assert re.search(r"<span>closes <time", home)
@@ -216,18 +204,14 @@ async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(tmp_path
     await ask(course, "POST", "/submit/alice/A1", "prof")
     shown = (await see(course, "/submissions/alice/A1", "alice")).text
     assert re.search(r"This item <span[^>]*>was due", shown)
-    course.close()
 
 
-async def test_the_first_page_is_in_the_order_of_what_is_next(tmp_path: Path) -> None:
-    dates = {"A1": "2026-09-30", "A2": "2026-08-01", "A3": "2026-09-02", "A5": "2026-08-15"}
+async def test_the_first_page_is_in_the_order_of_what_is_next(hub_of: HubOf) -> None:
+    due_on = {"A1": "2026-09-30", "A2": "2026-08-01", "A3": "2026-09-02", "A5": "2026-08-15"}
     toml = "[hub]\ncollect = true\n"
-    toml += "".join(f"[items.{name}]\ndue = {due}\n" for name, due in dates.items())
+    toml += "".join(f"[items.{name}]\ndue = {due}\n" for name, due in due_on.items())
     toml += "closes = 2026-08-16\n"
-    course = make_hub(tmp_path / "course", toml)
-    for name in ("A1", "A2", "A3", "A4", "A5"):
-        course.publish(name)
+    course = hub_of(toml, "A1", "A2", "A3", "A4", "A5")
     home = (await see(course, "/", "alice")).text
     assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A1", "A4", "A5"]
     assert "closed <time" in home
-    course.close()

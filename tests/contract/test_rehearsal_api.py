@@ -28,10 +28,8 @@ from mograder.web.hub.items.warming import Warming
 from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.rehearsal.rehearsal import Rehearsals
 from tests.support import hub_copies
-from tests.support.hub_app import FakeEnvironments, Hub, events, hub
+from tests.support.hub_app import FakeEnvironments, Hub, events
 from tests.support.session_pools import until
-
-__all__ = ["hub"]
 
 NDJSON = {"Accept": "application/x-ndjson"}
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from pathlib import Path
 
 import pytest
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import FORM, OTHER, WORK, ask, begin, folder, kept, send
-
-__all__ = ["hub"]
-
 
 # ---- reset and the release ----
 
@@ -244,16 +240,13 @@ async def test_a_copy_of_0316_opens_in_place(hub: Hub) -> None:
     assert sorted(kept(hub)) == sorted([OTHER, WORK])
 
 
-async def test_a_disk_that_is_nearly_full_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_disk_that_is_nearly_full_takes_nothing_and_loses_nothing(hub_of: HubOf) -> None:
     reserve = "disk_reserve_mb = 1000000000\ndisk_reserve_percent = 100"
-    made = make_hub(tmp_path / "course", f"[limits]\n{reserve}\n")
-    made.publish("A1")
-    async with running(made.app):
-        notebook = await begin(made)
-        for response in (await send(made, OTHER), await ask(made, "POST", "/reset/alice/A1")):
-            assert response.status_code == 503
-            assert "nearly full" in response.json()["detail"]
-            assert response.headers["retry-after"] == "60"
-        assert notebook.read_text() == WORK
-        assert kept(made) == []
-    made.close()
+    hub = hub_of(f"[limits]\n{reserve}\n", "A1")
+    notebook = await begin(hub)
+    for response in (await send(hub, OTHER), await ask(hub, "POST", "/reset/alice/A1")):
+        assert response.status_code == 503
+        assert "nearly full" in response.json()["detail"]
+        assert response.headers["retry-after"] == "60"
+    assert notebook.read_text() == WORK
+    assert kept(hub) == []

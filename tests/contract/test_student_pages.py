@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +15,8 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.web.hub.copies.copy_pages import extract
-from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import WORK, begin, folder, kept, press, see
-
-__all__ = ["hub"]
 
 GRADED = """import marimo
 
@@ -138,7 +135,7 @@ async def test_a_form_of_a_validation_that_takes_long_is_answered_by_its_result(
 
 
 async def test_b59_the_page_says_that_nothing_goes_to_moodle_and_links_to_it(
-    tmp_path: Path,
+    hub_of: HubOf,
 ) -> None:
     settings = """
 [hub]
@@ -152,14 +149,11 @@ dir = "A1"
 cmid = 42
 duedate = 4102444800
 """
-    made = make_hub(tmp_path / "moodle", settings)
-    made.publish("A1")
-    async with running(made.app):
-        await begin(made)
-        text = (await see(made, "/")).text
-        submitted = await press(made, "/submit/alice/A1")
-        told = (await see(made, submitted.headers["location"])).text
-    made.close()
+    made = hub_of(settings, "A1")
+    await begin(made)
+    text = (await see(made, "/")).text
+    submitted = await press(made, "/submit/alice/A1")
+    told = (await see(made, submitted.headers["location"])).text
     assert "The hub does not submit to Moodle" in text
     assert 'href="https://moodle.test/course/view.php?id=7"' in text
     assert 'href="https://moodle.test/mod/assign/view.php?id=42"' in text

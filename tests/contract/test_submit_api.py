@@ -13,11 +13,9 @@ import pytest
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions.submissions import Submissions
-from tests.support.hub_app import Hub, hub
+from tests.support.hub_app import Hub
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder
 from tests.support.notebooks import notebook
-
-__all__ = ["hub"]
 
 ALICE = Username.parse("alice")
 A1 = ItemName.parse("A1")

@@ -14,10 +14,8 @@ import pytest
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, rehearsal_user
 from mograder.store.versions.versions import digest_of
-from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub
+from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, send
-
-__all__ = ["hub"]
 
 BAD = "<script>alert('x')</script>"
 SECOND = """
@@ -103,15 +101,13 @@ async def test_a_copy_from_before_the_timeline_begins_with_what_is_found(hub: Hu
     assert hub.services.recorder.versions.release_of("alice", "A1") == ""
 
 
-def test_the_copies_of_a_rehearsals_users_are_not_recorded(tmp_path: Path) -> None:
-    hub = make_hub(tmp_path / "course")  # one that runs removes them
-    hub.publish("A1")
+def test_the_copies_of_a_rehearsals_users_are_not_recorded(hub_of: HubOf) -> None:
+    hub = hub_of("", "A1")  # one that runs removes them
     user, release = rehearsal_user(1), hub.services.releases.get(ItemName("A1"))
     assert release is not None
     hub.services.workspaces.ensure(user, release)
     hub.services.recorder.look(user, ItemName("A1"))
     assert hub.services.recorder.versions.newest(user, ItemName("A1")) is None
-    hub.close()
 
 
 async def test_nothing_is_replaced_whose_text_cannot_be_recorded(

@@ -20,7 +20,7 @@ from mograder.store.hub.board import Board
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
-from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, running_hub
 from tests.support.hub_copies import ask, begin, read
 from tests.support.session_pools import until
 
@@ -37,12 +37,8 @@ due = 2026-12-24T12:00:00Z
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     """A hub with two items, of which one is due soon."""
-    made = make_hub(tmp_path / "course", SETTINGS)
-    made.publish("A1")
-    made.publish("A2")
-    async with running(made.app):
+    async with running_hub(tmp_path / "course", SETTINGS, "A1", "A2") as made:
         yield made
-    made.close()
 
 
 async def today(hub: Hub, path: str = "/course/today") -> str:
@@ -136,13 +132,10 @@ async def test_students_without_progress_for_ten_minutes_are_stuck(hub: Hub) -> 
 
 
 async def test_settings_of_an_item_by_a_part_of_its_name_are_a_problem(tmp_path: Path) -> None:
-    named = make_hub(tmp_path / "course", f'{SETTINGS}\n[items."a3"]\nweight = 2\n')
-    for item in ("A1", "A2", "A3-Measuring"):
-        named.publish(item)
-    async with running(named.app):
+    toml = f'{SETTINGS}\n[items."a3"]\nweight = 2\n'
+    async with running_hub(tmp_path / "course", toml, "A1", "A2", "A3-Measuring") as named:
         assert "1 to mend" in part(await today(named), "problems")
         assert '[items."A3-Measuring"]' in await today(named, "/course/problems")
-    named.close()
 
 
 async def test_problems_are_counted_beside_the_page_that_tells_them(hub: Hub) -> None:

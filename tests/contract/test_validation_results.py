@@ -9,10 +9,8 @@ from sqlalchemy import Engine
 
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.store.hub.validation_results import KeptResults, ResultRow
-from tests.support.hub_app import Hub, hub, make_hub, running
+from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import FORM, WORK, ask, begin, read, send
-
-__all__ = ["hub"]
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 FAILED = CellResult(0, "_", CellStatus.ERROR, "ZeroDivisionError", "division by zero", 2, "")
@@ -46,24 +44,18 @@ async def _home(hub: Hub) -> str:
 
 async def test_b55_the_next_hub_shows_what_the_one_before_found(tmp_path: Path) -> None:
     """Unless another notebook took the copy's place meanwhile; and an unreadable one is left."""
-    first = make_hub(tmp_path / "course")
-    first.publish("A1")
-    first.runs.result = ExecutionResult(Outcome.FINISHED, (FAILED,))
-    async with running(first.app):
+    place = tmp_path / "course"
+    async with running_hub(place, "", "A1") as first:
+        first.runs.result = ExecutionResult(Outcome.FINISHED, (FAILED,))
         await begin(first)
         await ask(first, "POST", "/validate/alice/A1")
         assert "See why" in await _home(first)
-    KeptResults(first.engine).save(row("bob", answer='{"of": "another version"}'))
-    first.close()
-    second = make_hub(tmp_path / "course")
-    async with running(second.app):
+        KeptResults(first.engine).save(row("bob", answer='{"of": "another version"}'))
+    async with running_hub(place) as second:
         assert "See why" in await _home(second)
         found = await ask(second, "GET", "/validation/alice/A1", headers=FORM)
         assert "division by zero" in found.text
         assert (await send(second, WORK)).status_code == 200
         assert "See why" not in await _home(second)
-    second.close()
-    third = make_hub(tmp_path / "course")
-    async with running(third.app):
+    async with running_hub(place) as third:
         assert "See why" not in await _home(third)
-    third.close()

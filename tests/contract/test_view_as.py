@@ -8,10 +8,8 @@ from __future__ import annotations
 import pytest
 
 from mograder.auth.roles import Role
-from tests.support.hub_app import Hub, hub
+from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask
-
-__all__ = ["hub"]
 
 
 @pytest.mark.parametrize(

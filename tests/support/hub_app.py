@@ -7,12 +7,12 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import quote
 
 import httpx
@@ -448,18 +448,52 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
     await serving
 
 
+@contextmanager
+def built_hub(course: Path, toml: str = "", *items: str) -> Iterator[Hub]:
+    """A hub that answers and does nothing by itself, with these assignments."""
+    made = make_hub(course, toml)
+    try:
+        for item in items:
+            made.publish(item)
+        yield made
+    finally:
+        made.close()
+
+
+class HubOf(Protocol):
+    """Builds the hub of a test, which is closed at the test's end."""
+
+    def __call__(self, toml: str = "", *items: str) -> Hub: ...
+
+
+@pytest.fixture
+def hub_of(tmp_path: Path) -> Iterator[HubOf]:
+    """Builds the hub of the test from its settings and the names of its assignments."""
+    with ExitStack() as stack:
+        yield lambda toml="", *items: stack.enter_context(
+            built_hub(tmp_path / "course", toml, *items)
+        )
+
+
+@asynccontextmanager
+async def running_hub(course: Path, toml: str = "", *items: str) -> AsyncIterator[Hub]:
+    """A hub that serves, with these assignments."""
+    with built_hub(course, toml, *items) as made:
+        async with running(made.app):
+            yield made
+
+
 @asynccontextmanager
 async def open_hub(course: Path) -> AsyncIterator[Hub]:
     """A hub with two assignments, a lecture and a demo; ``prof`` instructs, ``marta`` marks."""
     toml = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[marking]\nmarkers = ["marta"]\n'
-    made = make_hub(course, toml)
-    made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
-    made.publish("A2")
-    made.publish("L01", ItemKind.LECTURE)
-    made.publish("D1", ItemKind.DEMO)
-    async with running(made.app):
-        yield made
-    made.close()
+    with built_hub(course, toml) as made:
+        made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
+        made.publish("A2")
+        made.publish("L01", ItemKind.LECTURE)
+        made.publish("D1", ItemKind.DEMO)
+        async with running(made.app):
+            yield made
 
 
 @pytest.fixture

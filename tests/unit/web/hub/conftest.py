@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.hub_app import hub
+from tests.support.hub_app import hub, hub_of
 
-__all__ = ["hub"]
+__all__ = ["hub", "hub_of"]

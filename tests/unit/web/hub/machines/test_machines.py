@@ -11,7 +11,7 @@ from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes
 from mograder.web.hub.machines.machines import ROUTES as MACHINE_ROUTES
-from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_app import Hub, HubOf, running_hub
 from tests.support.hub_copies import FORM, ask, read
 from tests.support.joined_nodes import connected, joined, lapse, status
 
@@ -21,11 +21,8 @@ SETTINGS = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[nodes]\nenabled 
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    made = make_hub(tmp_path / "course", SETTINGS)
-    made.publish("A1")
-    async with running(made.app):
+    async with running_hub(tmp_path / "course", SETTINGS, "A1") as made:
         yield made
-    made.close()
 
 
 async def see(hub: Hub, path: str = PAGE) -> str:
@@ -179,11 +176,10 @@ async def test_students_are_told_that_a_machine_will_be_shut_down(hub: Hub) -> N
         assert "Its machine will be shut down soon" in (await alice.get("/")).text
 
 
-async def test_a_hub_without_nodes_has_neither_page_nor_tab(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "plain", '[hub]\ninstructors = ["prof"]\n')
+async def test_a_hub_without_nodes_has_neither_page_nor_tab(hub_of: HubOf) -> None:
+    made = hub_of('[hub]\ninstructors = ["prof"]\n')
     async with made.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
         for route in MACHINE_ROUTES:
             path = route.path.replace("{name}", "n1")
             assert (await prof.request(route.method, path)).status_code == 404, path
         assert "Machines" not in (await prof.get("/course/items")).text
-    made.close()

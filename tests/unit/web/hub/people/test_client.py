@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from pathlib import Path
 
 import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.errors import NotFound
 from mograder.store.client_wheel import ClientWheels
-from tests.support.hub_app import ORIGIN, Hub, make_hub
+from tests.support.hub_app import ORIGIN, Hub, HubOf
 
 LINE = re.compile(
     r'uvx --from "mograder-hub @ (\S+?)(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl)'
@@ -49,12 +48,11 @@ async def test_anybody_gets_the_page_and_the_wheel(hub: Hub) -> None:
     ],
 )
 async def test_an_instructor_sees_the_exact_line_of_the_course(
-    settings: str, command: str, tmp_path: Path
+    settings: str, command: str, hub_of: HubOf
 ) -> None:
-    hub = make_hub(tmp_path, settings)
+    hub = hub_of(settings)
     text = await seen(hub, "/course/students", "prof", Role.INSTRUCTOR)
     public = await seen(hub, "/client")
-    hub.close()
     assert {found[3] for found in LINE.findall(text)} == {command}
     assert 'href="/client"' in text
     assert len(LINE.findall(public)) == 3

@@ -13,7 +13,7 @@ from mograder.core.names import INSTRUCTOR, ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.features import ROUTES
-from tests.support.hub_app import ORIGIN, Hub, make_hub
+from tests.support.hub_app import ORIGIN, Hub, HubOf
 from tests.support.hub_copies import ask, see
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
@@ -109,12 +109,11 @@ async def test_what_cannot_be_opened_again_offers_no_button(hub: Hub) -> None:
     assert "Open again" not in text
 
 
-async def test_the_bounds_that_are_named_are_the_items_own(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "own", "[items.A1.limits]\nmemory_mb = 512\n")
+async def test_the_bounds_that_are_named_are_the_items_own(hub_of: HubOf) -> None:
+    made = hub_of("[items.A1.limits]\nmemory_mb = 512\n")
     made.end("alice", "A1", EndReason.MEMORY)
     made.end("alice", "A2", EndReason.MEMORY)
     text = (await see(made, "/")).text
-    made.close()
     assert "more than 512 MB" in text
     assert "more than 2 GB" in text
 
@@ -172,10 +171,8 @@ async def test_an_update_of_the_release_is_told(hub: Hub) -> None:
     assert "· update available" in (await see(hub, "/")).text
 
 
-async def test_an_empty_course_says_what_will_come(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "empty")
-    text = (await see(made, "/")).text
-    made.close()
+async def test_an_empty_course_says_what_will_come(hub_of: HubOf) -> None:
+    text = (await see(hub_of(), "/")).text
     assert "No assignments yet." in text
     assert re.search('id="sessions"[^>]* hidden>', text)
     assert re.search('id="lectures"[^>]* hidden>', text)
@@ -291,15 +288,13 @@ async def test_names_in_pages_are_escaped(hub: Hub) -> None:
     assert 'href="/edit/A9%20%26%20%27co%27"' in text
 
 
-async def test_under_a_prefix_every_address_carries_it(tmp_path: Path) -> None:
-    made = make_hub(tmp_path / "prefixed", '[hub]\nbase_url = "/live/hub"\n')
-    made.publish("A1")
+async def test_under_a_prefix_every_address_carries_it(hub_of: HubOf) -> None:
+    made = hub_of('[hub]\nbase_url = "/live/hub"\n', "A1")
     made.start("alice", "A1")
     text = (await see(made, "/live/hub/")).text
     spinner = (await see(made, "/live/hub/edit/A1")).text
     sent = await see(made, "/live/hub/edit/A1", user="")
     policy = sent.headers["content-security-policy"]
-    made.close()
     assert not re.search(r'(?:href|src|action)="/(?!live/hub/)', text)
     assert 'data-start="/live/hub/start-edit-deep/A1"' in spinner
     assert 'data-home="/live/hub"' in spinner

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
-from tests.support.hub_app import Hub, hub, make_hub
+from tests.support.hub_app import Hub, HubOf
 from tests.support.hub_copies import ask
-
-__all__ = ["hub"]
 
 ASK = "/standing/alice/A1?session=alice-A1"
 
@@ -40,9 +36,8 @@ async def test_another_persons_ending_is_not_told_under_ones_own_name(hub: Hub) 
         assert (told["state"], told["title"]) == ("ended", "This session has ended.")
 
 
-async def test_when_the_copy_was_saved_and_submitted(tmp_path: Path) -> None:
-    hub = make_hub(tmp_path / "course", "[hub]\ncollect = true\n[items.A1]\ndue = 2027-01-01\n")
-    hub.publish("A1")
+async def test_when_the_copy_was_saved_and_submitted(hub_of: HubOf) -> None:
+    hub = hub_of("[hub]\ncollect = true\n[items.A1]\ndue = 2027-01-01\n", "A1")
     nothing = (await ask(hub, "GET", ASK)).json()
     await ask(hub, "POST", "/download/A1")
     saved = (await ask(hub, "GET", ASK)).json()
@@ -53,7 +48,6 @@ async def test_when_the_copy_was_saved_and_submitted(tmp_path: Path) -> None:
     assert saved["saved"] > 0
     assert saved["submitted"] is None
     assert submitted["submitted"] == pytest.approx(hub.clock.now().timestamp(), abs=1)
-    hub.close()
 
 
 async def test_a_lecture_has_no_copy(hub: Hub) -> None:

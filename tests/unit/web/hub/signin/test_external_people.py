@@ -10,7 +10,7 @@ import pytest
 from mograder.core.sections.external_settings import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
-from tests.support.hub_app import SECRET, Hub, make_hub, running
+from tests.support.hub_app import SECRET, Hub, running_hub
 from tests.support.hub_copies import press, read
 
 MOODLE = "https://moodle.example.org"
@@ -31,10 +31,8 @@ roster = "show"
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    made = make_hub(tmp_path / "course", SETTINGS)
-    async with running(made.app):
+    async with running_hub(tmp_path / "course", SETTINGS) as made:
         yield made
-    made.close()
 
 
 def people(hub: Hub) -> ExternalPeople:
