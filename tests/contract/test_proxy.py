@@ -77,6 +77,7 @@ async def test_who_is_not_enrolled_reads_so(proxied: RunningProxy) -> None:
     assert answer.status_code == 403
     assert answer.headers["content-type"].startswith("text/html")
     assert "Access Restricted" in answer.text
+    assert "You are signed in as <strong>alice</strong>" in answer.text
 
 
 async def test_a_login_by_header_takes_its_cookie_home_on_errors_too(proxied: RunningProxy) -> None:

@@ -22,6 +22,7 @@ from mograder.web.context import RequestContext
 from mograder.web.headers import nameable, security_headers
 from mograder.web.hub.core.capabilities import Capability, label_of
 from mograder.web.hub.proxy.headers import HeaderList
+from mograder.web.pages import Viewer
 from mograder.web.templating import Pages
 
 _FLAGS = SANDBOX_POLICY.removeprefix("sandbox ")
@@ -59,9 +60,15 @@ class FramePages:
         origin = self.url.origin(label_of(capability)) if self.url else ""
         return f"{origin}{context.prefix}/s/{cap}/"
 
-    def restricted(self, context: RequestContext) -> str:
-        """Return the page for a person who is not on the course's list (B38, B39)."""
-        return self.pages.render("restricted.html", context.prefix, course=self.course, viewer=None)
+    def restricted(self, who: Identity, context: RequestContext) -> str:
+        """Return the page for a person who is not on the course's list (B38, B39).
+
+        It offers no way to sign out: it has an opaque origin, from which the hub takes no form.
+        """
+        viewer = Viewer(who.username, can_sign_out=False)
+        return self.pages.render(
+            "restricted.html", context.prefix, course=self.course, viewer=viewer
+        )
 
     def render(
         self,

@@ -150,7 +150,7 @@ class SessionProxy:
         if identity is None:
             raise nobody(scope, context)
         if not self._admits(identity):
-            raise ProxyReply(403, self._frames.restricted(context), [_HTML])
+            raise ProxyReply(403, self._frames.restricted(identity, context), [_HTML])
         if not self._may_enter(identity.username, identity.role, path.key):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
             raise ProxyReply(403, "403 Forbidden")
