@@ -7,18 +7,31 @@ A route has the access that its address tells here, or is named in ``FOR_EVERYON
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from enum import StrEnum
+from pathlib import Path
 
 import httpx
 import pytest
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_metrics_token
-from mograder.web.hub.features import ROUTES
+from mograder.store.hub.nodes import Nodes
+from mograder.web.hub.features import OPTIONAL
+from mograder.web.hub.features import ROUTES as ALWAYS
 from mograder.web.route import Access, Route
-from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, hub
+from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, open_hub
+from tests.support.joined_nodes import connected
 
-__all__ = ["hub"]
+ROUTES = (*ALWAYS, *OPTIONAL["nodes"]().routes)
+"""Those of a hub with machines; of signing in elsewhere there is ``test_external_access.py``."""
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    async with open_hub(tmp_path / "course", "[nodes]\nenabled = true\n") as made:
+        connected(made.engine, "A1")
+        yield made
 
 
 class Who(StrEnum):
@@ -128,7 +141,7 @@ FOR_INSTRUCTORS = (
     *("/sync-users", "/dates", "/visibility", "/revoke-token/", "/audit", "/view-as"),
     *("/marking/{a}/open", "/marking/{a}/share", "/marking/{a}/late", "/marking/{a}/release"),
     *("/marking/{a}/statistics", "/marking/{a}/similarity"),
-    *("/release/{name}", "/board/{name}/messages"),
+    *("/release/{name}", "/board/{name}/messages", "/nodes"),
 )
 FOR_STAFF = {"/marking": Access.MARKER, "/board": Access.HELPER, "/metrics": Access.METRICS}
 """The access below an address, where it is not for instructors."""
@@ -249,7 +262,8 @@ async def test_who_is_refused_changes_nothing(hub: Hub) -> None:
 
     def state() -> tuple[object, ...]:
         running, started, asked = hub.pool.running, hub.pool.started, hub.batch.asked
-        return {*hub.course.rglob("*.py")}, {*running}, [*started], [*asked]
+        nodes = Nodes(hub.engine).all()
+        return {*hub.course.rglob("*.py")}, {*running}, [*started], [*asked], nodes
 
     changed: list[str] = []
     before = state()

@@ -200,9 +200,6 @@ class FakePool:
     async def fetch(self, key: SessionKey) -> FakeSession | None:
         return self.find(key)
 
-    async def fetch_by_id(self, session_id: str) -> FakeSession | None:
-        return self.by_id(session_id)
-
     def find(self, key: SessionKey) -> FakeSession | None:
         return self.running.get(key)
 
@@ -484,10 +481,13 @@ async def running_hub(course: Path, toml: str = "", *items: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def open_hub(course: Path) -> AsyncIterator[Hub]:
-    """A hub with two assignments, a lecture and a demo; ``prof`` instructs, ``marta`` marks."""
+async def open_hub(course: Path, more: str = "") -> AsyncIterator[Hub]:
+    """A hub with two assignments, a lecture and a demo; ``prof`` instructs, ``marta`` marks.
+
+    ``more`` are further sections of its settings.
+    """
     toml = 'title = "Numerics"\n[hub]\ninstructors = ["prof"]\n[marking]\nmarkers = ["marta"]\n'
-    with built_hub(course, toml) as made:
+    with built_hub(course, toml + more) as made:
         made.publish("A1", files={"data.csv": b"x,y\n1,2\n"})
         made.publish("A2")
         made.publish("L01", ItemKind.LECTURE)
