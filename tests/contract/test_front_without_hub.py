@@ -17,9 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.contract.test_guide_fronts import CADDY, NGINX
-from tests.support.fronts import running, two_ports
-from tests.support.proxy_front import Standing, standing
+from tests.contract.test_guide_fronts import guide_front
+from tests.support.proxy_front import FRONTS, Standing, standing
 
 pytestmark = pytest.mark.full
 
@@ -113,16 +112,11 @@ async def test_a_waiting_request_is_answered_when_the_hub_has_restarted(standing
             assert await asked == (200, "here")
 
 
-@pytest.mark.parametrize("program", ["nginx", "caddy"])
+@pytest.mark.parametrize("program", FRONTS)
 async def test_the_guides_own_fronts_answer_too(program: str, tmp_path: Path) -> None:
     """With an error of their own."""
-    port, hub_port = two_ports()
-    site = {
-        "nginx": NGINX.replace("listen 443 ssl;", f"listen {port};"),
-        "caddy": CADDY.replace("hub.example.com {", f"http://127.0.0.1:{port} {{"),
-    }[program].replace(":8080", f":{hub_port}")
-    with running(program, site, port, tmp_path / "front"):
+    with guide_front(program, tmp_path / "front") as (url, hub_port):
         async with held(hub_port) as listening:
-            asked = asyncio.ensure_future(page(f"http://127.0.0.1:{port}"))
+            asked = asyncio.ensure_future(page(url))
             await arrival(listening)
         assert (await asked)[0] == 502

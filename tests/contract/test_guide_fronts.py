@@ -6,7 +6,8 @@ configurations do not have.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.fronts import running, two_ports
-from tests.support.proxy_front import no_answer_is_lost
+from tests.support.proxy_front import FRONTS, no_answer_is_lost
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 from tests.support.session_proxy import DOCUMENT, bearer
 
@@ -53,16 +54,21 @@ server {
 """
 
 
-@pytest.fixture(params=["nginx", "caddy"])
-async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RunningProxy]:
+@contextmanager
+def guide_front(program: str, place: Path) -> Iterator[tuple[str, int]]:
+    """Run a front of the guide, without a certificate; yield its address and its hub's port."""
     port, hub_port = two_ports()
-    # The tests have no certificate and no name.
     site = {
         "nginx": NGINX.replace("listen 443 ssl;", f"listen {port};"),
         "caddy": CADDY.replace("hub.example.com {", f"http://127.0.0.1:{port} {{"),
-    }[request.param].replace(":8080", f":{hub_port}")
-    url = f"http://127.0.0.1:{port}"
-    with running(request.param, site, port, tmp_path / "front"):
+    }[program].replace(":8080", f":{hub_port}")
+    with running(program, site, port, place):
+        yield f"http://127.0.0.1:{port}", hub_port
+
+
+@pytest.fixture(params=FRONTS)
+async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RunningProxy]:
+    with guide_front(request.param, tmp_path / "front") as (url, hub_port):
         async with open_proxy(port=hub_port, url=url) as opened:
             yield opened
 

@@ -444,5 +444,6 @@ async def test_signing_out_and_stopping_end_a_capability(proxied: RunningProxy) 
     assert (await proxied.http.get(cap + "x")).status_code == 404
     assert (await proxied.http.get(prof + "x")).status_code == 200
     assert {row.username for row in proxied.rig.services.state.capabilities()} == {"prof"}
-    capabilities.forget_session(proxied.session.id)
+    proxied.rig.stop(proxied.session)
+    assert capabilities.resolve(prof.split("/")[2]) is None
     assert (await proxied.http.get(prof + "x")).status_code == 404
