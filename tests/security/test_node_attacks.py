@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import socket
 import threading
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from mograder.sandbox.nodes.transports import CONTROL, LINK, SESSION
 from mograder.sandbox.protocol import LINE_LIMIT
 from mograder.sessions.nodes.node_link import MOST_PARKED
 from tests.support.node_wire import (
+    WireHub,
     client_of,
     knock,
     on_uvloop,
@@ -40,22 +42,37 @@ async def closed(reader: asyncio.StreamReader) -> bool:
         return True
 
 
+def _of_removed(hub: WireHub) -> str:
+    token = hub.token("node-b")
+    del hub.rows.secret_hashes["node-b"]
+    return token.secret
+
+
+REFUSED: dict[str, Callable[[WireHub], str]] = {
+    "none": lambda _: "",
+    "forged": lambda _: "x" * 43,
+    "a student's": lambda _: make_token("s" * 64, "alice"),
+    "a name": lambda _: "node-a",
+    "no text": lambda _: "\xff" * 43,
+    "of a node that was removed": _of_removed,
+    "an earlier one of the node": lambda hub: hub.token("node-a").secret,
+}
+
+
 @BOTH
-@pytest.mark.parametrize(
-    "secret",
-    ["", "x" * 43, make_token("s" * 64, "alice"), "node-a", "\xff" * 43],
-    ids=["none", "forged", "a student's", "a name", "no text"],
-)
+@pytest.mark.parametrize("secret", REFUSED)
 @on_uvloop
 async def test_only_the_secret_of_a_node_opens_the_door(protocol: str, secret: str) -> None:
-    async with wire_hub() as hub, wire_node(hub, "node-a", {}, parked=0):
-        link = await hub.next_link()
-        async with knock(hub, secret, protocol) as (status, reader, _):
-            assert status == 401
-            assert b"not known" in await asyncio.wait_for(reader.read(), PATIENCE)
-        assert hub.came.empty()
-        assert hub.door.links == {"node-a": link}
-        assert link.parked == 0
+    async with wire_hub() as hub:
+        said = REFUSED[secret](hub)
+        async with wire_node(hub, "node-a", {}, parked=0):
+            link = await hub.next_link()
+            async with knock(hub, said, protocol) as (status, reader, _):
+                assert status == 401
+                assert b"not known" in await asyncio.wait_for(reader.read(), PATIENCE)
+            assert hub.came.empty()
+            assert hub.door.links == {"node-a": link}
+            assert link.parked == 0
 
 
 @BOTH
@@ -66,25 +83,6 @@ async def test_of_two_secrets_neither_counts(protocol: str) -> None:
         more = [f"Authorization: Bearer {secret}"]
         async with knock(hub, secret, protocol, more=more) as (status, *_):
             assert status == 401
-
-
-@BOTH
-@on_uvloop
-async def test_the_secret_of_a_node_that_was_removed_is_refused(protocol: str) -> None:
-    async with wire_hub() as hub:
-        token = hub.token("node-a")
-        del hub.rows.secret_hashes["node-a"]
-        assert await status_of(hub, token.secret, protocol) == 401
-
-
-@BOTH
-@on_uvloop
-async def test_the_earlier_secret_of_a_node_is_refused(protocol: str) -> None:
-    async with wire_hub() as hub:
-        earlier = hub.token("node-a")
-        async with wire_node(hub, "node-a", {}, parked=0):
-            await hub.next_link()
-            assert await status_of(hub, earlier.secret, protocol) == 401
 
 
 @on_uvloop
