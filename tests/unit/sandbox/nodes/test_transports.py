@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mograder.sandbox.nodes.transports import Relay
@@ -59,78 +61,66 @@ class Pipe(asyncio.Transport):
         self.protocol.data_received(data)
 
 
-class Sink:
-    """A session's server that reads when the test says so."""
+Connection = tuple[Pipe, Relay, asyncio.StreamReader, asyncio.StreamWriter]
 
-    def __init__(self) -> None:
-        self.streams: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
-            asyncio.Queue()
-        )
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self.streams.put((reader, writer))
+@asynccontextmanager
+async def relayed(first: bytes = b"") -> AsyncIterator[Connection]:
+    """A hub's connection at a relay, and the end of a session's server, which reads nothing yet."""
+    streams: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    pipe, relay = Pipe(), Relay()
+    with short_directory() as directory:
+
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            streams.put_nowait((reader, writer))
+
+        async with await asyncio.start_unix_server(serve, directory / "s"):
+            await relay.start(pipe, first, directory / "s")
+            reader, writer = await streams.get()
+            yield pipe, relay, reader, writer
+            relay.abort()
+            writer.close()
 
 
 async def test_a_session_that_does_not_read_stops_the_hub_from_sending() -> None:
-    sink, pipe, relay = Sink(), Pipe(), Relay()
-    with short_directory() as directory:
-        async with await asyncio.start_unix_server(sink.serve, directory / "s"):
-            await relay.start(pipe, b"first", directory / "s")
-            reader, writer = await sink.streams.get()
-            assert await reader.readexactly(5) == b"first"
-            assert pipe.is_reading()
-            sent = 0
-            while pipe.is_reading():
-                pipe.received(b"x" * 2**16)
-                sent += 2**16
-            assert sent < 8 * 2**20
-            pipe.resumed.clear()
-            await reader.readexactly(sent)
-            await asyncio.wait_for(pipe.resumed.wait(), PATIENCE)
-            relay.abort()
-            writer.close()
+    async with relayed(b"first") as (pipe, _, reader, _writer):
+        assert await reader.readexactly(5) == b"first"
+        assert pipe.is_reading()
+        sent = 0
+        while pipe.is_reading():
+            pipe.received(b"x" * 2**16)
+            sent += 2**16
+        assert sent < 8 * 2**20
+        pipe.resumed.clear()
+        await reader.readexactly(sent)
+        await asyncio.wait_for(pipe.resumed.wait(), PATIENCE)
 
 
 async def test_a_hub_that_does_not_read_stops_the_session_from_sending() -> None:
-    sink, pipe, relay = Sink(), Pipe(), Relay()
-    with short_directory() as directory:
-        async with await asyncio.start_unix_server(sink.serve, directory / "s"):
-            await relay.start(pipe, b"", directory / "s")
-            _, writer = await sink.streams.get()
-            assert isinstance(pipe.protocol, asyncio.Protocol)
-            pipe.protocol.pause_writing()
-            writer.write(b"x" * 2**23)
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert pipe.written == b""
-            pipe.protocol.resume_writing()
-            await asyncio.wait_for(writer.drain(), PATIENCE)
-            assert pipe.written.startswith(b"x")
-            relay.abort()
-            writer.close()
+    async with relayed() as (pipe, _, _reader, writer):
+        assert isinstance(pipe.protocol, asyncio.Protocol)
+        pipe.protocol.pause_writing()
+        writer.write(b"x" * 2**23)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert pipe.written == b""
+        pipe.protocol.resume_writing()
+        await asyncio.wait_for(writer.drain(), PATIENCE)
+        assert pipe.written.startswith(b"x")
 
 
 async def test_the_end_of_the_session_is_passed_on_after_all_that_it_sent() -> None:
-    sink, pipe, relay = Sink(), Pipe(), Relay()
-    with short_directory() as directory:
-        async with await asyncio.start_unix_server(sink.serve, directory / "s"):
-            await relay.start(pipe, b"", directory / "s")
-            _, writer = await sink.streams.get()
-            writer.write(b"the end")
-            writer.close()
-            await asyncio.wait_for(relay.ended, PATIENCE)
-    assert (pipe.written, pipe.closed) == (b"the end", "closed")
+    async with relayed() as (pipe, relay, _, writer):
+        writer.write(b"the end")
+        writer.close()
+        await asyncio.wait_for(relay.ended, PATIENCE)
+        assert (pipe.written, pipe.closed) == (b"the end", "closed")
 
 
 async def test_the_end_of_the_hubs_connection_is_passed_on() -> None:
-    sink, pipe, relay = Sink(), Pipe(), Relay()
-    with short_directory() as directory:
-        async with await asyncio.start_unix_server(sink.serve, directory / "s"):
-            await relay.start(pipe, b"the end", directory / "s")
-            reader, writer = await sink.streams.get()
-            pipe.close()
-            assert await asyncio.wait_for(reader.read(), PATIENCE) == b"the end"
-            writer.close()
+    async with relayed(b"the end") as (pipe, _, reader, _writer):
+        pipe.close()
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b"the end"
 
 
 async def test_without_a_server_the_hubs_connection_is_closed() -> None:
