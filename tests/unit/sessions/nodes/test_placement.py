@@ -1,12 +1,10 @@
-"""The choice of a node: usable, warm, least loaded, and a burst spread over all."""
+"""The choice of a node: usable, warm, least loaded; bursts are in ``test_node_machines.py``."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from mograder.sandbox.protocol import NodeStatus
 from mograder.sessions.capacity import MEGABYTE
@@ -41,48 +39,44 @@ def saying(of: NodeLoad, **said: object) -> NodeLoad:
     return replace(of, status=of.status.model_copy(update=said))
 
 
-def chosen(*nodes: NodeLoad, expected: int = EXPECTED) -> str | None:
-    """The node that gets a start."""
-    return choose_node(nodes, ENVIRONMENT, expected)
+MORE, LESS = node("a", used_mb=300, warm=True), node("b", used_mb=200, warm=True)
+PLACES: dict[str, tuple[list[NodeLoad], str | None]] = {
+    "nowhere without a node": ([], None),
+    "nowhere without a usable node": ([node("a", usable=False, warm=True)], None),
+    "never on one that is not usable": (
+        [node("a", usable=False, warm=True), node("b", used_mb=990)],
+        "b",
+    ),
+    "on a warm one rather than on an idle cold one": (
+        [node("cold"), node("warm", used_mb=700, warm=True)],
+        "warm",
+    ),
+    "last on one that would have to build the environment": (
+        [node("without"), saying(node("built", used_mb=700), environments=(ENVIRONMENT,))],
+        "built",
+    ),
+    "not on a warm one without memory to spare": (
+        [node("cold"), node("warm", used_mb=950, warm=True)],
+        "cold",
+    ),
+    "of two warm ones on that with more memory": ([MORE, LESS], "b"),
+    "of two warm ones on that whose processors rest": ([MORE, saying(LESS, load=4.0)], "a"),
+    "of two warm ones on that which starts less": ([MORE, saying(LESS, starting=2)], "a"),
+    "last on a warm one whose starts are all taken": (
+        [replace(node("a", warm=True), reserved=4), node("b", used_mb=800, warm=True)],
+        "b",
+    ),
+    "on that with the most memory where it fits nowhere": (
+        [node("a", used_mb=950), node("b", used_mb=930)],
+        "b",
+    ),
+}
 
 
-def test_without_a_usable_node_there_is_no_place() -> None:
-    assert chosen() is None
-    assert chosen(node("a", usable=False, warm=True)) is None
-    assert choose_for_run([node("a", usable=False)], ENVIRONMENT, EXPECTED) is None
-
-
-def test_a_node_that_is_not_usable_is_never_chosen() -> None:
-    assert chosen(node("a", usable=False, warm=True), node("b", used_mb=990)) == "b"
-
-
-def test_a_warm_node_is_better_than_an_idle_cold_one() -> None:
-    assert chosen(node("cold"), node("warm", used_mb=700, warm=True)) == "warm"
-
-
-def test_a_node_that_would_have_to_build_the_environment_comes_last() -> None:
-    built = saying(node("built", used_mb=700), environments=(ENVIRONMENT,))
-    assert chosen(node("without"), built) == "built"
-
-
-def test_a_warm_node_without_memory_to_spare_is_passed_over() -> None:
-    assert chosen(node("cold"), node("warm", used_mb=950, warm=True)) == "cold"
-
-
-def test_of_two_warm_nodes_the_less_loaded_one_is_chosen() -> None:
-    a, b = node("a", used_mb=300, warm=True), node("b", used_mb=200, warm=True)
-    assert chosen(a, b) == "b"
-    assert chosen(a, saying(b, load=4.0)) == "a"
-    assert chosen(a, saying(b, starting=2)) == "a"
-
-
-def test_a_warm_node_whose_starts_are_all_taken_comes_after_a_free_one() -> None:
-    busy = replace(node("a", warm=True), reserved=4)
-    assert chosen(busy, node("b", used_mb=800, warm=True)) == "b"
-
-
-def test_where_nothing_fits_the_node_with_the_most_memory_is_chosen() -> None:
-    assert chosen(node("a", used_mb=950), node("b", used_mb=930)) == "b"
+@pytest.mark.parametrize("place", PLACES)
+def test_a_session_starts(place: str) -> None:
+    nodes, name = PLACES[place]
+    assert choose_node(nodes, ENVIRONMENT, EXPECTED) == name
 
 
 def test_a_start_that_must_fit_waits_where_nothing_fits_but_on_an_empty_node() -> None:
@@ -105,21 +99,4 @@ def test_an_empty_node_takes_a_start_that_needs_more_than_it_has() -> None:
 def test_a_run_goes_where_the_most_memory_is_free() -> None:
     nodes = [node("a", used_mb=300, warm=True), node("b", used_mb=200)]
     assert choose_for_run(nodes, ENVIRONMENT, EXPECTED) == "b"
-
-
-@given(st.integers(1, 8), st.integers(1, 120))
-def test_a_burst_is_spread_evenly(nodes: int, starts: int) -> None:
-    """No node has reported anything meanwhile."""
-    loads = {str(each): node(str(each), warm=True) for each in range(nodes)}
-    given_to: Counter[str] = Counter(dict.fromkeys(loads, 0))
-    for _ in range(starts):
-        name = choose_node(loads.values(), ENVIRONMENT, EXPECTED)
-        assert name is not None
-        given_to[name] += 1
-        before = loads[name]
-        loads[name] = replace(
-            before,
-            reserved=before.reserved + 1,
-            reserved_memory=before.reserved_memory + EXPECTED,
-        )
-    assert max(given_to.values()) - min(given_to.values()) <= 1
+    assert choose_for_run([node("a", usable=False)], ENVIRONMENT, EXPECTED) is None
