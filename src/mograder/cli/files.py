@@ -12,6 +12,8 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.filesystem.files import atomic_write
 
 _MOST_BYTES = 20_000_000
+_DATABASE = b"SQLite format 3\0"
+"""How an SQLite database begins (https://www.sqlite.org/fileformat.html, 1.3)."""
 
 
 def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
@@ -62,9 +64,13 @@ def write_private(path: Path, text: str, content: str = "") -> None:
 def save_file(path: Path, text: str, mode: int = _PRIVATE) -> None:
     """Write a file that a person named: replace a plain one, and write into a device or a pipe.
 
-    Raises: :class:`InvalidInput` if it cannot be written.
+    Raises: :class:`InvalidInput` if it cannot be written, or is a database, such as a gradebook.
     """
     try:
+        if path.is_file() and _is_database(path):
+            raise InvalidInput(
+                f"{path} is a database, which may hold a course's marks.", hint="Name another file."
+            )
         if path.exists() and not path.is_file():
             path.write_bytes(text.encode())
         else:
@@ -75,6 +81,11 @@ def save_file(path: Path, text: str, mode: int = _PRIVATE) -> None:
             f"{path} cannot be written: {error.strerror}.",
             hint="Name a file in a directory that is there.",
         ) from error
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(_DATABASE)) == _DATABASE
 
 
 def print_file(text: str) -> None:

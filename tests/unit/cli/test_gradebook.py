@@ -283,6 +283,12 @@ def test_a_file_in_a_directory_that_is_not_there_is_told(command: str) -> None:
     assert "Error: tables/A1.csv cannot be written: No such file or directory.\n" in told
 
 
+def test_no_export_replaces_the_gradebook(graded: Path) -> None:
+    told = cli("gradebook export A1 -o gradebook.db", status=2).err
+    assert "Error: gradebook.db is a database, which may hold a course's marks." in told
+    cli("gradebook show A1")
+
+
 @pytest.mark.usefixtures("graded")
 def test_a_pipe_is_written_to_and_a_link_stays(course: Path) -> None:
     """As root a device such as /dev/null was replaced by a file."""

@@ -100,6 +100,10 @@ def _about_entries(cell: Cell, marks: ast.Dict, filename: str) -> Iterator[Findi
         if not found:
             message = f"these marks are no number: {ast.unparse(value)[:40]}."
             yield Finding(filename, line, message, _WRITE_MARKS)
+        for each in found.values():
+            if round(each, 1) != each:
+                message = f"marks have one decimal: {each:g} counts as {round(each, 1):g}."
+                yield Finding(filename, line, message, "Use tenths, or multiply all marks.")
         for name in found.keys() & seen:
             yield Finding(filename, line, f"{name!r} has marks already.", "Keep one of them.")
         seen |= found.keys()
