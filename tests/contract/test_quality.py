@@ -51,9 +51,11 @@ def test_every_planted_fault_is_found(course: Path) -> None:
     for name in ("anna", "ben", "cleo", "dan", "eve"):
         answered = release.text.replace("price = ...", "price = 2 if age < 18 else 4")
         (submissions / f"{name}.py").write_text(answered)
+    (submissions / "finn.py").symlink_to("eve.py")
     command = ["F1", "-C", str(course), "--submissions", str(submissions)]
     (report,) = examined(*command, status=1)
     assert report["complete"]
+    assert any("finn was not judged: " in note and "is a link" in note for note in report["notes"])
     found = list(texts_of(course, report))
     for fault, fragment in (
         ("mutant", "if age < 18:"),

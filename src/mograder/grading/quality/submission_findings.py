@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Submissions
@@ -35,13 +35,12 @@ _REMEDIES = {
 
 
 def submissions_in(directory: Path, folder: Path) -> Submissions:
-    """Return the submissions in a directory that may be read; ``folder`` is the release's.
+    """Return the submissions in a directory; ``folder`` is the release's.
 
     Raises:
         InvalidInput: The directory cannot be read.
     """
-    found = (each for each in submitted_files(directory) if not each.problem)
-    return Submissions(tuple(found), folder)
+    return Submissions(submitted_files(directory), folder)
 
 
 async def tell_submissions(
@@ -109,7 +108,12 @@ async def _judged(
     skip: tuple[str, ...],
     runs: AuthorRuns,
 ) -> Mapping[str, bool]:
-    """Return which labels pass for a submission; nothing if it has no result."""
+    """Return which labels pass for a submission; nothing if it has no result.
+
+    Raises: MograderError if it must not be read, or cannot be judged.
+    """
+    if file.problem:
+        raise InvalidInput(file.problem)
     data = await asyncio.to_thread(read_submission, file.path)
     trial = AuthorTrial(
         text=decode_submission(data, file.path.name),
