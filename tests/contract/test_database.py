@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, Conflict, NotFound
-from mograder.store.database.database import open_engine, upgrade, writing
+from mograder.store.database.database import open_engine, reading, upgrade, writing
 from mograder.store.hub.hub_state import (
     AuditRow,
     CapabilityRow,
@@ -211,6 +211,13 @@ def test_the_last_ending_of_each_user_item_and_mode_is_kept(state: HubState) -> 
     assert state.endings(NOW) == rows[1:]
 
 
+def test_endings_that_are_recorded_at_the_same_time_leave_one(state: HubState) -> None:
+    rows = [ending(number) for number in range(8)]
+    saved = at_once(8, lambda number: state.save_ending(rows[number], forget_before=NOW))
+    assert saved == [None] * 8
+    assert len(state.endings(NOW)) == 1
+
+
 def test_old_endings_are_forgotten_when_one_is_recorded(state: HubState) -> None:
     state.save_ending(ending(1), forget_before=NOW)
     state.save_ending(ending(40, user="bob"), forget_before=NOW + timedelta(days=10))
@@ -223,6 +230,16 @@ def test_last_words_are_cut_to_a_bound_whatever_they_are(state: HubState) -> Non
     state.save_ending(row, forget_before=NOW)
     (kept,) = state.endings(NOW)
     assert len(kept.detail) == 1000
+
+
+def test_a_reader_sees_the_database_as_of_one_moment(state: HubState, engine: Engine) -> None:
+    """As versions are read part by part, while old ones are removed."""
+    state.slot_of("alice")
+    count = text("SELECT count(*) FROM users")
+    with reading(engine) as connection:
+        assert connection.execute(count).scalar_one() == 1
+        state.slot_of("bob")
+        assert connection.execute(count).scalar_one() == 1
 
 
 # Times, texts, audit ---------------------------------------------------------------------

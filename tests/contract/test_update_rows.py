@@ -17,6 +17,7 @@ from mograder.store.copies.copy_updates import (
     cells_in,
     stored_cells,
 )
+from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
@@ -32,20 +33,26 @@ def row(user: str = "alice", offer: int = 1) -> CopyUpdateRow:
     return CopyUpdateRow("A1", user, offer, "new", UpdateState.MERGED, NOW, 7, "f" * 64)
 
 
-def test_offers_count_up_and_one_can_be_withdrawn_once(rows: UpdateRows) -> None:
+def test_each_offer_replaces_the_one_before_and_can_be_withdrawn_once(rows: UpdateRows) -> None:
     assert rows.offer("A1") is None
     assert not rows.withdraw("A1")
     assert rows.make_offer("A1", "first", "prof", NOW).number == 1
     assert rows.withdraw("A1")
     assert not rows.withdraw("A1")
-    again = rows.make_offer("A1", "first", "prof", NOW)
-    assert (again.number, again.withdrawn) == (2, False)
-    assert rows.offer("A1") == again
+    for number, release in ((2, "first"), (3, "second")):
+        again = rows.make_offer("A1", release, "ann", NOW)
+        assert (again.number, again.release, again.withdrawn) == (number, release, False)
+        assert rows.offer("A1") == again
     rows.make_offer("A2", "other", "prof", NOW)
     assert {item: offer.release for item, offer in rows.offers().items()} == {
-        "A1": "first",
+        "A1": "second",
         "A2": "other",
     }
+
+
+def test_offers_at_the_same_time_have_different_numbers(rows: UpdateRows) -> None:
+    made = at_once(12, lambda number: rows.make_offer("A1", f"r{number}", "prof", NOW).number)
+    assert set(made) == set(range(1, 13))
 
 
 def test_a_copy_has_the_last_row_that_was_stored(rows: UpdateRows) -> None:

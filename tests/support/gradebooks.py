@@ -143,7 +143,7 @@ def export_0316(
 
 def put_penalty(book: Gradebook, student: str, penalty: Penalty, *, assignment: str = "A1") -> None:
     """Record a deduction as one that 0.3.16 has made, which it computes by itself."""
+    row: dict[str, object] = {"assignment": assignment, "student": student}
+    row |= {"earlier_pct": penalty.percent, "earlier_mark": penalty.mark}
     with book.writing() as connection:
-        key = {"assignment": assignment, "student": student}
-        values = {"earlier_pct": penalty.percent, "earlier_mark": penalty.mark}
-        put(connection, student_work, key, values)
+        put(connection, student_work, row)

@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -210,17 +210,15 @@ def upsert(
     connection: Connection,
     table: Table,
     columns: Iterable[str],
-    key: Sequence[str] = (),
     **changes: object,
 ) -> sqlite.Insert | postgresql.Insert:
     """Return a statement that inserts rows with these columns, or replaces those of the same key.
 
-    ``key`` names unique columns, by default the primary key. ``changes`` are the columns whose new
-    value is computed from the row that is there and from the new one (:func:`incoming`). Deleting
-    a row and inserting another fails where two writers do so at the same time.
+    ``changes`` are the columns whose new value is computed from the row that is there and from the
+    new one (:func:`incoming`). Deleting a row and inserting another fails where two writers do so
+    at the same time.
     """
-    unique = tuple(key) or tuple(column.name for column in table.primary_key)
-    known = connection.dialect.name, table, tuple(columns), unique
+    known = connection.dialect.name, table, tuple(columns)
     return _upsert(*known, changes) if changes else _plain_upsert(*known)
 
 
@@ -231,22 +229,19 @@ def incoming(name: str) -> ColumnElement[Any]:
 
 @cache
 def _plain_upsert(
-    dialect: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
+    dialect: str, table: Table, columns: tuple[str, ...]
 ) -> sqlite.Insert | postgresql.Insert:
     """Return the statement for one table: making it takes longer than running it."""
-    return _upsert(dialect, table, columns, key, {})
+    return _upsert(dialect, table, columns, {})
 
 
 def _upsert(
-    dialect: str,
-    table: Table,
-    columns: tuple[str, ...],
-    key: tuple[str, ...],
-    changes: Mapping[str, object],
+    dialect: str, table: Table, columns: tuple[str, ...], changes: Mapping[str, object]
 ) -> sqlite.Insert | postgresql.Insert:
     added: sqlite.Insert | postgresql.Insert = sqlite.insert(table)
     if dialect == "postgresql":
         added = postgresql.insert(table)
+    key = [column.name for column in table.primary_key]
     replaced = {name: added.excluded[name] for name in columns if name not in key}
     return added.on_conflict_do_update(index_elements=key, set_={**replaced, **changes})
 

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, func, inspect, select
 
 from mograder.store.database.database import upsert
 from mograder.store.gradebook.gradebook_0316 import (
-    KEY,
     Exchanged,
     Outcome,
     Row0316,
@@ -127,16 +126,16 @@ def write_export(
                 kind = column.type.compile(file.dialect)
                 file.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
     for assignment in found.export.assignments:
-        put(file, assignments, {"name": assignment.name}, _assignment_columns(assignment))
+        put(file, assignments, {"name": assignment.name, **_assignment_columns(assignment)})
     for username, full_name in found.names.items():
-        put(file, students, {"username": username}, {"full_name": full_name})
+        put(file, students, {"username": username, "full_name": full_name})
     stamps = select(submissions.c.assignment, submissions.c.student, submissions.c.updated_at)
     now = {(row[0], row[1]): text_of(row[2]) for row in file.execute(stamps)}
     news = [each for each, updated in found.rows if now.get(each.row.key) == updated]
     updated_at = local_iso(at)
     values = [{**each.row.columns(), "updated_at": updated_at} for each in news]
     if values:
-        file.execute(upsert(file, submissions, values[0], KEY), values)
+        file.execute(upsert(file, submissions, values[0]), values)
     return [*found.agreed, *((each, updated_at) for each in news)]
 
 

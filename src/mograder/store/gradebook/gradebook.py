@@ -581,7 +581,7 @@ def _write_sent(
     for sent in rows:
         key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
         row = {**key, **_sent_values(sent), "uploaded_at": now.isoformat()}
-        connection.execute(upsert(connection, table, row, tuple(key)), row)
+        connection.execute(upsert(connection, table, row), row)
 
 
 def _remove_sent(

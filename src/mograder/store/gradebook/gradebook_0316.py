@@ -256,7 +256,7 @@ def put_exchanged(connection: Connection, rows: Iterable[tuple[Exchanged, str]])
         for each, updated in rows
     ]
     if values:
-        connection.execute(upsert(connection, exchanged_0316, values[0], KEY), values)
+        connection.execute(upsert(connection, exchanged_0316, values[0]), values)
 
 
 def newest_given(rows: StudentRows) -> int:

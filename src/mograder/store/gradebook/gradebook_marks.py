@@ -187,7 +187,7 @@ def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
     grade = grade_of(rows)
     work = replace(rows.work or Work(), total=grade.total)
     key = {"assignment": rows.assignment.name, "student": rows.student}
-    put(connection, student_work, key, work_columns(work))
+    put(connection, student_work, key | work_columns(work))
     return grade
 
 
@@ -200,11 +200,12 @@ def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
     """Insert or replace an assignment; with other questions, students have other totals."""
     before = read_assignment(connection, assignment.name)
     values = {
+        "name": assignment.name,
         "max_mark": assignment.max_mark,
         "marks": json.dumps(assignment.marks) if assignment.marks else None,
         "automatic": json.dumps(sorted(assignment.automatic)),
     }
-    put(connection, marked_assignments, {"name": assignment.name}, values)
+    put(connection, marked_assignments, values)
     if before is not None and before != assignment:
         for rows in read_rows(connection, assignment.name):
             if rows.work is not None:
@@ -266,9 +267,6 @@ def _selected(table: Table, names: Iterable[str]) -> Select[Any]:
     return select(*(table.c[name] for name in names))
 
 
-def put(
-    connection: Connection, table: Table, key: Mapping[str, str], values: Mapping[str, object]
-) -> None:
-    """Insert a row, or change these columns of the one with the key."""
-    row = {**key, **values}
-    connection.execute(upsert(connection, table, row, tuple(key)), row)
+def put(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
+    """Insert a row, or change these columns of the one with its key."""
+    connection.execute(upsert(connection, table, row), row)

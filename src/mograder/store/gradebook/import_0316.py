@@ -249,7 +249,7 @@ def _take_names(connection: Connection, found: Gradebook0316) -> None:
     names = {row.username: row.full_name for row in connection.execute(select(student_names))}
     for username, full_name in found.names.items():
         if not names.get(username):
-            put(connection, student_names, {"username": username}, {"full_name": full_name})
+            put(connection, student_names, {"username": username, "full_name": full_name})
 
 
 def _is_same_percent(theirs: float | None, ours: float | None) -> bool:
