@@ -350,8 +350,6 @@ class LtiPlatform:
             return reply
         if action == "/results":
             return services.results(asked, course, number, scopes)
-        if number:
-            return services.line_item(asked, number, scopes)
         return services.line_items(asked, course, scopes)
 
     def _members(self, asked: Asked, course: str, type_id: str) -> Reply:

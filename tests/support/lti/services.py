@@ -14,12 +14,10 @@ from tests.support.lti.state import Grade, LineItem, Member, State, Tool
 from tests.support.lti.tokens import AGS, ROSTER_SCOPE, line_item_url
 
 CONTAINER = "application/vnd.ims.lis.v2.lineitemcontainer+json"
-LINE_ITEM = "application/vnd.ims.lis.v2.lineitem+json"
 SCORE = "application/vnd.ims.lis.v1.score+json"
 RESULTS = "application/vnd.ims.lis.v2.resultcontainer+json"
 MEMBERS = "application/vnd.ims.lti-nrps.v2.membershipcontainer+json"
 
-_ITEM_FIELDS = ("label", "scoreMaximum", "resourceId", "tag", "resourceLinkId")
 _NO_ZONE = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?$")
 
 
@@ -31,9 +29,7 @@ class Services:
         self.state = state
 
     def line_items(self, asked: Asked, course: str, scopes: Sequence[str]) -> Reply:
-        """Answer for the line items of a course: a list, or a new one."""
-        if asked.method == "POST":
-            return self._create(asked, course, scopes)
+        """Answer with the line items of a course."""
         if f"{AGS}scope/lineitem.readonly" not in scopes and f"{AGS}scope/lineitem" not in scopes:
             return refused(asked, 401, "Unauthorized")
         if asked.headers.get("accept") != CONTAINER:
@@ -48,24 +44,7 @@ class Services:
             and each.resource_id == query.get("resource_id", each.resource_id)
             and each.tag == query.get("tag", each.tag)
         ]
-        told = [self._told(each) for each in found]
-        return as_json(told[: int(query.get("limit", len(told)))], CONTAINER)
-
-    def line_item(self, asked: Asked, number: int, scopes: Sequence[str]) -> Reply:
-        """Answer for one line item."""
-        found = self.state.line_items.get(number)
-        if found is None:
-            return refused(asked, 404, f"Not Found: Grade item {number} doesn't exist")
-        if f"{AGS}scope/lineitem" not in scopes:
-            return refused(asked, 401, "Unauthorized")
-        if asked.method == "DELETE":
-            del self.state.line_items[number]
-            return Reply(204, reason="OK")
-        if asked.method == "PUT":
-            told = json.loads(asked.body)
-            found.label = told["label"]
-            return as_json(told, LINE_ITEM)
-        return as_json(self._told(found), LINE_ITEM)
+        return as_json([self._told(each) for each in found], CONTAINER)
 
     def scores(self, asked: Asked, course: str, number: int, scopes: Sequence[str]) -> Reply:
         """Take a score, with all the oddities that were seen."""
@@ -105,8 +84,6 @@ class Services:
         item = self.state.line_items.get(number)
         if item is None:
             return refused(asked, 404, f"Not Found: Grade item {number} doesn't exist")
-        if "limit" in asked.query:
-            return Reply(404, b"<!doctype html><title>Error</title>", reason="Not Found")
         wanted = asked.query.get("user_id")
         subjects = [wanted] if wanted is not None else list(item.grades)
         return as_json([self._result(item, each) for each in subjects], RESULTS)
@@ -118,10 +95,7 @@ class Services:
         if course not in self.state.courses:
             return refused(asked, 404, f"Not Found: Course {course} doesn't exist")
         query = asked.query
-        role = query.get("role", "").rpartition("#")[2]
         people = [each for each in self.state.people.values() if each.enrolled and each.active]
-        if role in ("Learner", "Instructor"):
-            people = [each for each in people if each.roster_role == role]
         label, title = self.state.courses[course]
         limit, start = int(query.get("limit", 0)), int(query.get("from", 0))
         page = people[start : start + limit] if limit else people
@@ -136,27 +110,6 @@ class Services:
         reply = as_json(told, MEMBERS)
         return Reply(200, reply.body, MEMBERS, "OK", {"link": following} if more else {})
 
-    def _create(self, asked: Asked, course: str, scopes: Sequence[str]) -> Reply:
-        if f"{AGS}scope/lineitem" not in scopes:
-            return refused(asked, 401, "Unauthorized")
-        if asked.media_type != LINE_ITEM:
-            reason = f"No handler found for /{course}/lineitems  {asked.media_type}"
-            return refused(asked, 400, reason)
-        told: dict[str, Any] = json.loads(asked.body)
-        if "label" not in told or "scoreMaximum" not in told:
-            return refused(asked, 400, "No label or Score Maximum")
-        link = int(told["resourceLinkId"]) if "resourceLinkId" in told else None
-        if link is not None and self.state.activities[link].course != course:
-            return refused(asked, 403, "Forbidden")
-        type_id = asked.query.get("type_id", "1")
-        item = self.state.add_line_item(course, type_id, told["label"], told["scoreMaximum"])
-        item.link, item.resource_id = link, told.get("resourceId", "")
-        item.tag = told.get("tag", "")
-        item.more = {name: value for name, value in told.items() if name not in _ITEM_FIELDS}
-        made = {**told, "id": line_item_url(self.url, course, item.number, type_id)}
-        reply = as_json(made, LINE_ITEM, 201)
-        return Reply(201, reply.body, LINE_ITEM, "Created")
-
     def _told(self, item: LineItem) -> dict[str, Any]:
         links = {"resourceLinkId": str(item.link), "ltiLinkId": str(item.link)}
         return {
@@ -166,7 +119,6 @@ class Services:
             "resourceId": item.resource_id,
             "tag": item.tag,
             **(links if item.link is not None else {}),
-            **item.more,
         }
 
     def _result(self, item: LineItem, subject: str) -> dict[str, Any]:

@@ -119,7 +119,6 @@ class LineItem:
     link: int | None = None
     own: bool = False
     locked: bool = False
-    more: dict[str, object] = field(default_factory=dict)
     grades: dict[str, Grade] = field(default_factory=dict)
 
 
