@@ -138,42 +138,6 @@ async def test_required_claims(rig: NewRig, strict: OpenIdProvider) -> None:
     assert "groups" in await ungiven.refused("alice")
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("../x", "cannot look like that"),
-        (None, "did not tell your user name"),
-        ("<img src=x onerror=alert(1)>", "&lt;img"),
-    ],
-)
-async def test_names_that_are_refused(
-    rig: NewRig, strict: OpenIdProvider, name: str | None, words: str
-) -> None:
-    strict.claim("mallory", {"preferred_username": name, "email": "alice@example.edu"})
-    made = rig(strict)
-    page = await made.refused("mallory")
-    assert words in page
-    assert "<img src=x" not in page
-    assert made.rows() == (1, 0)
-
-
-async def test_a_second_subject_does_not_get_a_name_that_has_one(
-    rig: NewRig, strict: OpenIdProvider
-) -> None:
-    made = rig(strict)
-    async with made.browser() as browser:
-        await made.sign_in(browser)
-    strict.claim("eve", {"preferred_username": "alice", "email": "alice@example.edu"})
-    assert "belongs to another account" in await made.refused("eve")
-    refusal = ("alice", "sign in", f"{strict.issuer}: other subject (subject eve)", "refused")
-    assert refusal in made.hub.audit()
-    people = ExternalPeople(made.hub.engine)
-    assert people.username_of(strict.issuer, "eve") == ""
-    people.unlink(strict.issuer, "alice")
-    async with made.browser() as browser:
-        assert logged_in(await made.sign_in(browser, "eve"))
-
-
 async def test_a_token_and_the_provider_are_one_person(rig: NewRig, strict: OpenIdProvider) -> None:
     made = rig(strict)
     async with made.browser() as browser:

@@ -166,6 +166,8 @@ def test_a_missing_name_is_spelt_in_several_ways(missing: object) -> None:
     "target",
     [
         "https://hub.example.org.evil.example.org/lti/launch",
+        "https://hub.example.org@evil.example.org/lti/launch",
+        "https:\\\\evil.example.org/lti/launch",
         "https://hub.example.org:444/lti/launch",
         "http://hub.example.org/lti/launch",
         "//hub.example.org/lti/launch",

@@ -81,22 +81,13 @@ async def test_a_launch_signs_in_and_leads_to_ones_own_notebook(lti: LtiHub) -> 
     assert ("alice", "sign in", f"lti {lti.platform.url}", "ok") in lti.hub.audit()
 
 
-@pytest.mark.parametrize(
-    ("item", "place"),
-    [
-        ("A2", "/edit/A2"),
-        ("L01", "/run/L01"),
-        ("", "/"),
-        ("No such item", "/"),
-        ("../../etc/passwd", "/"),
-        ("$CourseSection.x", "/"),
-    ],
-)
-async def test_an_item_is_a_wish_for_what_is_published(lti: LtiHub, item: str, place: str) -> None:
-    async with lti.tab() as tab:
-        answer = await tab.launch("alice", lti.activity(item))
-        assert answer.headers["location"] == place
-        assert login_of(lti, answer).username == "alice"
+async def test_an_item_is_a_wish_for_what_is_published(lti: LtiHub) -> None:
+    places = {"A2": "/edit/A2", "L01": "/run/L01"}
+    for item in ("A2", "L01", "", "No such item", "../../etc/passwd", "$CourseSection.x"):
+        async with lti.tab() as tab:
+            answer = await tab.launch("alice", lti.activity(item))
+            assert answer.headers["location"] == places.get(item, "/"), item
+            assert login_of(lti, answer).username == "alice"
 
 
 async def test_a_launched_activity_is_remembered_with_its_line_item(lti: LtiHub) -> None:

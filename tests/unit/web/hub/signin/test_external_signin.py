@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from mograder.auth.cookies import LIFETIME, read_cookie
-from mograder.auth.external_names import ProvenPerson
+from mograder.auth.external_names import ProvenPerson, Refusal
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
@@ -159,6 +159,40 @@ async def test_a_number_of_somebody_else_or_a_name_that_was_used_here_opens_noth
 async def test_staff_get_no_name_by_a_number(hub: Hub, app: HubApp) -> None:
     number(hub, 13, "prof")
     assert (await came(hub, app, replace(ALICE, name="prof"))).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "Share launcher's name with tool"),
+        ("../x", "a user name of this hub cannot look like that"),
+        ("x" * 300, "a user name of this hub cannot look like that"),
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror"),
+        (Refusal.OTHER_DOMAIN, "belongs to another organisation"),
+    ],
+)
+async def test_a_name_that_cannot_be_is_told_and_nobody_is_linked(
+    hub: Hub, app: HubApp, name: str | Refusal, words: str
+) -> None:
+    answer = await came(hub, app, replace(ALICE, name=name))
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+    assert words in answer.text
+    assert "<img src=x" not in answer.text
+    assert ExternalPeople(hub.engine).people() == ()
+
+
+async def test_a_second_subject_does_not_get_a_name_that_has_one(hub: Hub, app: HubApp) -> None:
+    people, eve = ExternalPeople(hub.engine), replace(ALICE, subject="14", same_names=True)
+    await came(hub, app, ALICE)
+    for person in (eve, replace(eve, same_names=False)):
+        answer = await came(hub, app, person)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+        assert "belongs to another account" in answer.text
+    refusal = ("alice", "sign in", f"{MOODLE}: other subject (subject 14)", "refused")
+    assert refusal in hub.audit()
+    assert people.username_of(MOODLE, "14") == ""
+    people.unlink(MOODLE, "alice")
+    assert (await came(hub, app, eve)).status_code == 303
 
 
 async def test_lists_of_names_keep_nobody_out(hub: Hub, app: HubApp) -> None:
