@@ -217,12 +217,7 @@ def test_a_change_there_is_seen_within_the_hour_and_when_it_ends(desk: ScoreDesk
 
 
 def test_one_request_reads_what_is_there_of_all_marks(desk: ScoreDesk) -> None:
-    for number in range(12):
-        username = f"s{number}"
-        desk.platform.state.add_person(username)
-        desk.know(username)
-        desk.course.grade(username)
-        desk.course.mark(username, 5)
+    desk.add_students(12)
     desk.release()
     desk.run()
     assert _counts(desk) == (14, 14)
@@ -298,12 +293,7 @@ def test_a_platform_that_does_not_work_is_asked_again(desk: ScoreDesk, what: str
 
 
 def test_no_more_than_three_requests_try_a_platform_that_is_down(desk: ScoreDesk) -> None:
-    for number in range(12):
-        username = f"s{number}"
-        desk.platform.state.add_person(username)
-        desk.know(username)
-        desk.course.grade(username)
-        desk.course.mark(username, 5)
+    desk.add_students(12)
     desk.platform.down()
     desk.release()
     desk.run()
@@ -499,30 +489,8 @@ def test_the_bearer_token_goes_to_the_platform_only(desk: ScoreDesk) -> None:
     assert all(each.path.endswith("token.php") for each in desk.platform.asked)
 
 
-def test_a_redirect_is_not_followed(desk: ScoreDesk) -> None:
-    desk.platform.always("results", "redirect:http://127.0.0.1:9/")
-    desk.release("alice")
-    desk.run()
-    assert desk.state("alice") is WAITING
-
-
-def test_two_hubs_send_each_mark_once(desk: ScoreDesk) -> None:
-    desk.release()
-    other = desk.open_sending()
-    row = desk.queue  # both have the same queue
-    desk.run()
-    other.run(lambda: False)
-    assert row.counts() == {SENT: 2}
-    assert len(desk.platform.taken) == 2
-
-
 def test_hubs_that_send_at_the_same_time_send_each_mark_once(desk: ScoreDesk) -> None:
-    for number in range(20):
-        username = f"s{number}"
-        desk.platform.state.add_person(username)
-        desk.know(username)
-        desk.course.grade(username)
-        desk.course.mark(username, number / 4)
+    desk.add_students(20)
     desk.release()
     hubs = [desk.open_sending() for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:

@@ -78,7 +78,6 @@ class LtiPlatform:
         """The items that deep linking has brought, in order."""
         self.registered: list[dict[str, Any]] = []
         self.key = "platform"
-        self.stopping = threading.Event()
         self._troubles: dict[str, list[str | int]] = defaultdict(list)
         self._always: dict[str, str | int] = {}
         self._tokens: dict[str, tuple[str, tuple[str, ...], float]] = {}

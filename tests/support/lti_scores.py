@@ -114,6 +114,14 @@ class ScoreDesk:
         people = ExternalPeople(self.engine)
         people.link(self.settings.issuer, subject, username, username, "", self.clock.now())
 
+    def add_students(self, count: int) -> None:
+        """Add students at both ends, each with a mark."""
+        for username in (f"s{number}" for number in range(count)):
+            self.platform.state.add_person(username)
+            self.know(username)
+            self.course.grade(username)
+            self.course.mark(username, 5)
+
 
 @contextlib.contextmanager
 def open_score_desk(place: Path, engine: Engine, toml: str = "") -> Iterator[ScoreDesk]:

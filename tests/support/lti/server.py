@@ -16,7 +16,6 @@ from tests.support.lti.exchange import (
     HUGE,
     LOST,
     NO_HTTP,
-    SILENT,
     Asked,
     Reply,
     refused,
@@ -29,7 +28,6 @@ class Answering(Protocol):
     """What the server needs of a platform."""
 
     asked: list[Asked]
-    stopping: threading.Event
 
     def kind(self, asked: Asked) -> str: ...
     def next_trouble(self, kind: str) -> str | int | None: ...
@@ -48,7 +46,6 @@ def serving(platform: Answering) -> Iterator[int]:
             servers.append(stack.enter_context(_Server6(("::1", port), handler)))
         for each in servers:
             stack.enter_context(_running(each))
-        stack.callback(platform.stopping.set)
         yield port
 
 
@@ -95,9 +92,6 @@ class _Handler(Quiet):
             self._send(self.platform.answer(asked))
         elif trouble == LOST:
             self.platform.answer(asked)
-            self._close()
-        elif trouble == SILENT:
-            self.platform.stopping.wait(60)
             self._close()
         elif trouble == CLOSED:
             self._close()

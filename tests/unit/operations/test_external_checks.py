@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -192,7 +191,6 @@ class Provider:
     document: dict[str, object] = field(default_factory=dict)
     keys: list[dict[str, object]] = field(default_factory=lambda: [PrivateKey.new().public()])
     asked: list[Asked] = field(default_factory=list)
-    stopping: threading.Event = field(default_factory=threading.Event)
 
     def kind(self, asked: Asked) -> str:
         return asked.path

@@ -177,35 +177,9 @@ async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> Non
     assert (await ask(lti.hub, "GET", "/")).status_code == 403
 
 
-async def test_marks_that_wait_are_sent_after_the_hub_starts_again(
-    lti: LtiHub, course: ReleasedCourse
-) -> None:
-    activity = lti.activity("A1")
-    async with lti.tab() as tab:
-        await tab.launch("alice", activity)
-    lti.platform.down()
-    assert await release(lti) == 303
-    service = _service(lti)
-    await until(lambda: _tried(service))
-    lti.platform.down(False)
-
-    def arrives_later() -> bool:
-        # The pass that failed may still be noting when it will try again, by this clock.
-        lti.hub.clock.advance(600)
-        service.due.set()
-        return there(lti, activity).given is not None
-
-    await until(arrives_later)
-
-
 def _count(lti: LtiHub, state: ScoreState) -> int:
     found = _service(lti).scores.of_item("A1")
     return 0 if found is None else found.counts.get(state, 0)
-
-
-def _tried(service: LtiService) -> bool:
-    found = service.scores.of_item("A1")
-    return found is not None and any(row.tries for row, _ in found.open)
 
 
 def _service(lti: LtiHub) -> LtiService:
