@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,19 @@ def ask(
     return authenticator.identify(raw, client, cookie=COOKIE, host_known=host_known)
 
 
+def known(*headers: tuple[str, str], **more: Any) -> Identity:
+    """Return whose request it is, which somebody's has to be."""
+    found = ask(*headers, **more)
+    assert found is not None
+    return found
+
+
+def kept(found: Identity) -> tuple[str, str]:
+    """Return the cookie that an identity brings."""
+    assert found.fresh is not None
+    return ("cookie", f"{COOKIE}={make_cookie(SECRET, found.fresh)}")
+
+
 def login(username: str = "alice", role: Role = Role.STUDENT, epoch: int = 0) -> Login:
     return Login(username, role, f"login-id-of-{username}", int(CLOCK.now().timestamp()), epoch)
 
@@ -91,14 +105,12 @@ def test_b130_each_credential_alone_identifies() -> None:
         "alice", Role.STUDENT, Method.COOKIE, "login-id-of-alice", None
     )
     assert ask(bearer("alice")) == Identity("alice", Role.STUDENT, Method.BEARER, "", None)
-    found = ask(remote("alice"), client=PROXY)
-    assert found is not None
+    found = known(remote("alice"), client=PROXY)
     assert (found.username, found.role, found.method) == ("alice", Role.STUDENT, Method.HEADER)
 
 
 def test_b130_the_cookie_wins_over_an_agreeing_header_and_keeps_its_login() -> None:
-    found = ask(cookie(), remote("alice"), client=PROXY)
-    assert found is not None
+    found = known(cookie(), remote("alice"), client=PROXY)
     assert found.method is Method.COOKIE
     assert found.fresh is None
 
@@ -118,38 +130,29 @@ def test_the_header_and_dev_mode_count_under_no_name_that_another_site_may_have(
 
 
 def test_a_cookie_that_contradicts_the_trusted_header_is_stale() -> None:
-    found = ask(cookie("alice", Role.INSTRUCTOR), remote("bob"), client=PROXY)
-    assert found is not None
+    found = known(cookie("alice", Role.INSTRUCTOR), remote("bob"), client=PROXY)
     assert (found.username, found.role, found.method) == ("bob", Role.STUDENT, Method.HEADER)
     assert found.fresh is not None
 
 
 def test_an_untrusted_header_neither_identifies_nor_contradicts() -> None:
     assert ask(remote("bob")) is None
-    found = ask(cookie(), remote("bob"))
-    assert found is not None
+    found = known(cookie(), remote("bob"))
     assert found.username == "alice"
 
 
 def test_b130_the_header_wins_over_a_bearer_token() -> None:
-    found = ask(remote("alice"), bearer(INSTRUCTOR, Role.INSTRUCTOR), client=PROXY)
-    assert found is not None
+    found = known(remote("alice"), bearer(INSTRUCTOR, Role.INSTRUCTOR), client=PROXY)
     assert (found.username, found.method) == ("alice", Method.HEADER)
 
 
 def test_b131_the_first_header_login_brings_a_cookie_that_then_identifies() -> None:
-    found = ask(remote("alice"), client=PROXY)
-    assert found is not None
-    assert found.fresh is not None
-    assert found.login_id == found.fresh.login_id
-    value = make_cookie(SECRET, found.fresh)
-    again = ask(("cookie", f"{COOKIE}={value}"))
-    assert again == replace(found, method=Method.COOKIE, fresh=None)
+    found = known(remote("alice"), client=PROXY)
+    assert known(kept(found)) == replace(found, method=Method.COOKIE, fresh=None)
 
 
 def test_a_bearer_request_never_counts_its_cookies() -> None:
-    found = ask(cookie("prof", Role.INSTRUCTOR), bearer("alice"))
-    assert found is not None
+    found = known(cookie("prof", Role.INSTRUCTOR), bearer("alice"))
     assert (found.username, found.role, found.method) == ("alice", Role.STUDENT, Method.BEARER)
     assert ask(cookie(), ("authorization", "Bearer alice:nonsense")) is None
     assert ask(cookie(), ("authorization", "Bearer")) is None
@@ -164,31 +167,24 @@ def test_a_foreign_bearer_token_does_not_disturb_a_trusted_front() -> None:
 
 
 def test_a_fronts_basic_login_is_not_a_bearer_token() -> None:
-    found = ask(cookie(), ("authorization", "Basic YWxpY2U6cHc="))
-    assert found is not None
+    found = known(cookie(), ("authorization", "Basic YWxpY2U6cHc="))
     assert found.method is Method.COOKIE
 
 
 def test_b134_listed_instructors_are_instructors_however_they_come() -> None:
     for headers in ([cookie("prof")], [bearer("prof")], [remote("prof")]):
-        found = ask(*headers, client=PROXY)
-        assert found is not None
+        found = known(*headers, client=PROXY)
         assert found.role is Role.INSTRUCTOR
 
 
 def test_a_listed_instructor_loses_the_role_when_taken_off_the_list() -> None:
-    found = ask(remote("prof"), client=PROXY)
-    assert found is not None
-    assert found.fresh is not None
-    kept = ("cookie", f"{COOKIE}={make_cookie(SECRET, found.fresh)}")
-    later = ask(kept, policy=replace(POLICY, instructors=frozenset()))
-    assert later is not None
+    found = known(remote("prof"), client=PROXY)
+    later = known(kept(found), policy=replace(POLICY, instructors=frozenset()))
     assert later.role is Role.STUDENT
 
 
 def test_the_role_of_an_instructors_token_lives_on_in_the_cookie() -> None:
-    found = ask(cookie("carol", Role.INSTRUCTOR), policy=replace(POLICY, instructors=frozenset()))
-    assert found is not None
+    found = known(cookie("carol", Role.INSTRUCTOR), policy=replace(POLICY, instructors=frozenset()))
     assert found.role is Role.INSTRUCTOR
 
 
@@ -197,10 +193,9 @@ def test_revoked_logins_and_old_epochs_prove_nothing() -> None:
     assert ask(cookie(), taken=Taken(epochs={"alice": 1})) is None
     assert ask(bearer("alice"), taken=Taken(epochs={"alice": 1})) is None
     assert ask(cookie(epoch=1), taken=Taken(epochs={"alice": 1})) is not None
-    found = ask(remote("alice"), client=PROXY, taken=Taken(epochs={"alice": 2}))
-    assert found is not None
-    assert found.fresh is not None
-    assert found.fresh.epoch == 2
+    again = Taken(epochs={"alice": 2})
+    found = known(remote("alice"), client=PROXY, taken=again)
+    assert known(kept(found), taken=again).username == "alice"
 
 
 @pytest.mark.parametrize(
@@ -233,8 +228,7 @@ def test_an_empty_header_names_nobody() -> None:
 
 
 def test_a_name_that_unicode_turns_into_another_is_refused() -> None:
-    found = ask(remote("j\u00fcrgen"), client=PROXY)
-    assert found is not None
+    found = known(remote("j\u00fcrgen"), client=PROXY)
     assert found.username == "j\u00fcrgen"
     for name in ("ju\u0308rgen", "\u212aate"):
         with pytest.raises(InvalidInput, match="another way to write"):
@@ -248,25 +242,16 @@ def test_only_the_cookie_name_in_force_counts() -> None:
 
 def test_b130_dev_mode_believes_the_header_from_anywhere_and_else_makes_a_guest() -> None:
     dev = replace(POLICY, dev=True)
-    named = ask(remote("alice"), policy=dev)
-    assert named is not None
+    named = known(remote("alice"), policy=dev)
     assert (named.username, named.method) == ("alice", Method.DEV)
-    guest = ask(policy=dev)
-    assert guest is not None
+    guest = known(policy=dev)
     assert re.fullmatch(r"guest-[0-9a-f]{4}", guest.username)
-    assert guest.fresh is not None
-    value = make_cookie(SECRET, guest.fresh)
-    again = ask(("cookie", f"{COOKIE}={value}"), policy=dev)
-    assert again is not None
-    assert again.username == guest.username
+    assert known(kept(guest), policy=dev).username == guest.username
     assert ask(("authorization", "Bearer alice:nonsense"), policy=dev) is None
 
 
 def test_a_login_given_away_in_dev_mode_is_worth_nothing_to_a_real_hub() -> None:
-    named = ask(remote("prof"), policy=replace(POLICY, dev=True))
-    assert named is not None
-    assert named.fresh is not None
-    assert ask(("cookie", f"{COOKIE}={make_cookie(SECRET, named.fresh)}")) is None
+    assert ask(kept(known(remote("prof"), policy=replace(POLICY, dev=True)))) is None
 
 
 @pytest.mark.parametrize(
@@ -325,16 +310,14 @@ def test_a_marker_is_named_by_the_policy_whatever_the_credential(header: str) ->
         ("alice", Role.STUDENT),
     ]:
         if header == "token":
-            found = ask(bearer(user), policy=policy)
+            found = known(bearer(user), policy=policy)
         else:
-            found = ask(remote(user), client=PROXY, policy=policy)
-        assert found is not None
+            found = known(remote(user), client=PROXY, policy=policy)
         assert found.role is role
         assert found.fresh is None or found.fresh.role is Role.STUDENT  # no cookie proves more
 
 
 def test_an_instructors_token_stays_one_for_a_listed_marker() -> None:
     policy = replace(POLICY, markers=frozenset({"marta"}))
-    found = ask(bearer("marta", Role.INSTRUCTOR), policy=policy)
-    assert found is not None
+    found = known(bearer("marta", Role.INSTRUCTOR), policy=policy)
     assert found.role is Role.INSTRUCTOR
