@@ -6,12 +6,12 @@ import dataclasses
 import hashlib
 import re
 import socket
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 
 from mograder.auth.roles import Role
 from mograder.clients import mail
@@ -31,6 +31,7 @@ from mograder.store.hub.letters import LetterRow, Letters, LetterState, letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.hub.mail.events import open_post
+from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import begin
@@ -65,13 +66,34 @@ def box() -> Iterator[MailBox]:
         yield running_server
 
 
-def a_hub(course: Path, port: int, *, events: str = EVENTS, due: str = DUE) -> Hub:
-    """Return a hub with an assignment, whose list has alice and bob."""
-    text = SETTINGS.replace("PORT", str(port)).replace("EVENTS", events).replace("DUE", due)
-    made = make_hub(course, text)
-    (course / "allowed_users.txt").write_text("alice\nbob\n")
-    made.publish("A1")
-    return made
+def toml(events: str = EVENTS, due: str = DUE, port: int = 25) -> str:
+    """Return settings for letters."""
+    return SETTINGS.replace("PORT", str(port)).replace("EVENTS", events).replace("DUE", due)
+
+
+NewHub = Callable[..., Hub]
+
+
+@pytest.fixture
+def new_hub(tmp_path: Path, box: MailBox) -> Iterator[NewHub]:
+    """Make a hub with an assignment, whose list has alice and bob; a later one is a restart of it.
+
+    ``new_hub(EVENTS, due=..., port=...)``; without events it confirms what is handed in.
+    """
+    course, made = tmp_path / "course", list[Hub]()
+
+    def new(events: str = '["handed-in"]', *, due: str = DUE, port: int = box.port) -> Hub:
+        hub = make_hub(course, toml(events, due, port))
+        (course / "allowed_users.txt").write_text("alice\nbob\n")
+        hub.publish("A1")
+        if made:
+            hub.clock.advance((made[-1].clock.now() - hub.clock.now()).total_seconds())
+        made.append(hub)
+        return hub
+
+    yield new
+    for hub in made:
+        hub.close()
 
 
 async def look(hub: Hub, box: MailBox, count: int) -> None:
@@ -111,8 +133,8 @@ def hand_in(hub: Hub, user: str) -> None:
     )
 
 
-async def test_each_event_gives_one_letter_and_none_again(tmp_path: Path, box: MailBox) -> None:
-    hub = a_hub(tmp_path / "course", box.port)
+async def test_each_event_gives_one_letter_and_none_again(new_hub: NewHub, box: MailBox) -> None:
+    hub = new_hub(EVENTS)
     await begun(hub)
     await begin(hub)
     now = hub.clock.now()
@@ -138,22 +160,14 @@ async def test_each_event_gives_one_letter_and_none_again(tmp_path: Path, box: M
     assert box.to(PROF) == ["[Numerics] Today, Tuesday 01 September"]
     hub.clock.advance(120)
     hand_in(hub, "bob")
-    await look(make_again(hub, box, EVENTS), box, 7)
+    await look(new_hub(EVENTS), box, 7)
     assert len(box.letters) == 7
-    hub.close()
-
-
-def make_again(hub: Hub, box: MailBox, events: str = '["handed-in"]') -> Hub:
-    """Return the same hub after a restart, which remembers nothing but what is stored."""
-    again = a_hub(hub.course, box.port, events=events)
-    again.clock.advance((hub.clock.now() - again.clock.now()).total_seconds())
-    return again
 
 
 async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
-    tmp_path: Path, box: MailBox
+    new_hub: NewHub, box: MailBox
 ) -> None:
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    hub = new_hub()
     await begun(hub)
     hand_in(hub, "alice")
     await look(hub, box, 1)
@@ -164,25 +178,23 @@ async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
     assert hashlib.sha256(b"x = 1").hexdigest() in text
     assert "https://hub.example.edu/submissions/alice/A1" in text
     assert (letter["From"], letter["Auto-Submitted"]) == ("numerics@example.edu", "auto-generated")
-    hub.close()
 
 
-async def test_late_work_is_confirmed_as_late(tmp_path: Path, box: MailBox) -> None:
+async def test_late_work_is_confirmed_as_late(new_hub: NewHub, box: MailBox) -> None:
     due = "2026-09-01T08:00:00Z"
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]', due=due)
+    hub = new_hub(due=due)
     await begun(hub)
     hand_in(hub, "alice")
     await look(hub, box, 1)
     text = " ".join(box.letters[0].get_content().split())
     assert re.search(r"It was due Tue 01 Sep, 10:00 CEST, so it is 61 minutes late", text), text
-    hub.close()
 
 
 async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_be_read(
-    tmp_path: Path, box: MailBox
+    new_hub: NewHub, box: MailBox
 ) -> None:
     events, bob = '["released", "handed-in"]', "bob@students.example.edu"
-    hub = a_hub(tmp_path / "course", box.port, events=events)
+    hub = new_hub(events)
     await begun(hub)
     now, marks = hub.clock.now(), [ReleasedMarks(StudentGrade("A1", e)) for e in ("alice", "bob")]
     marks[1] = dataclasses.replace(marks[1], hidden_tests=True)
@@ -194,16 +206,15 @@ async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_b
     told: list[tuple[int, int]] = []
     for days in (0, 19, 2, 1):
         hub.clock.advance(timedelta(days=days).total_seconds())
-        hub = make_again(hub, box, events)
+        hub = new_hub(events)
         hand_in(hub, "alice")  # whose letter shows that the hub has looked
         await until_sent(hub, box, "[Numerics] A1 is handed in", len(told) + 1)
         told.append((len(box.to(ALICE)) - len(told) - 1, len(box.to(bob))))
     assert told == [(1, 0), (1, 0), (1, 1), (1, 1)]
-    hub.close()
 
 
-async def test_who_may_not_come_in_gets_no_letter(tmp_path: Path, box: MailBox) -> None:
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in", "updated"]')
+async def test_who_may_not_come_in_gets_no_letter(new_hub: NewHub, box: MailBox) -> None:
+    hub = new_hub('["handed-in", "updated"]')
     await begun(hub)
     for name in ("carol", INSTRUCTOR, rehearsal_user(1)):
         folder = hub.course / "hub-notebooks" / name / "A1"
@@ -214,49 +225,47 @@ async def test_who_may_not_come_in_gets_no_letter(tmp_path: Path, box: MailBox) 
     UpdateRows(hub.engine).make_offer("A1", "release", "prof", hub.clock.now())
     await look(hub, box, 1)
     assert [each["To"] for each in box.letters] == [ALICE]
-    hub.close()
 
 
-async def test_a_reminder_does_not_say_what_a_hub_cannot_know(tmp_path: Path, box: MailBox) -> None:
+async def test_a_reminder_does_not_say_what_a_hub_cannot_know(
+    new_hub: NewHub, box: MailBox
+) -> None:
     """Where it takes no submissions, they are in Moodle."""
-    hub = a_hub(tmp_path / "course", box.port, events='["due"]')
+    hub = new_hub('["due"]')
     hub.clock.advance(60)
     await look(hub, box, 2)
     assert all("have not" not in each.get_content() for each in box.letters)
-    hub.close()
 
 
 async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
-    tmp_path: Path, box: MailBox
+    new_hub: NewHub, box: MailBox
 ) -> None:
     due = "2026-08-30T08:00:00Z\ncloses = 2026-09-03T08:00:00Z"
-    hub = a_hub(tmp_path / "course", box.port, events='["digest"]', due=due)
+    hub = new_hub('["digest"]', due=due)
     hand_in(hub, "alice")
     await look(hub, box, 1)
     text = box.letters[0].get_content()
     assert "A1: closes Thu 03 Sep, 10:00 CEST" in text
     assert "due" not in text
     assert "A1: 1 handed in and not graded" in text
-    hub.close()
 
 
 async def test_what_happened_before_letters_were_set_up_gives_none(
-    tmp_path: Path, box: MailBox
+    new_hub: NewHub, box: MailBox
 ) -> None:
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    hub = new_hub()
     hand_in(hub, "alice")
     hub.clock.advance(60)
     await begun(hub)
     hand_in(hub, "bob")
     await look(hub, box, 1)
     assert [each["To"] for each in box.letters] == ["bob@students.example.edu"]
-    hub.close()
 
 
 async def test_a_refused_address_is_told_on_the_page_of_problems(
-    tmp_path: Path, box: MailBox
+    new_hub: NewHub, box: MailBox
 ) -> None:
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    hub = new_hub()
     await begun(hub)
     box.refused[ALICE] = "550 no such user"
     hand_in(hub, "alice")
@@ -268,13 +277,12 @@ async def test_a_refused_address_is_told_on_the_page_of_problems(
     assert f"alice, {ALICE}" in text
     assert "The mail server refuses it: no such user" in text
     assert "Letters by e-mail" in today
-    hub.close()
 
 
-async def test_a_server_that_is_away_loses_no_letter(tmp_path: Path, box: MailBox) -> None:
+async def test_a_server_that_is_away_loses_no_letter(new_hub: NewHub, box: MailBox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    hub = a_hub(tmp_path / "course", port, events='["handed-in"]')
+    hub = new_hub(port=port)
     await begun(hub)
     hand_in(hub, "alice")
     async with running(hub.app):
@@ -282,61 +290,45 @@ async def test_a_server_that_is_away_loses_no_letter(tmp_path: Path, box: MailBo
         async with hub.client("prof@example.edu", role=Role.INSTRUCTOR, browser=True) as client:
             assert "No letters are sent" in (await client.get("/course/problems")).text
     hub.clock.advance(600)
-    await look(make_again(hub, box), box, 1)
+    await look(new_hub(), box, 1)
     assert box.to(ALICE) == ["[Numerics] A1 is handed in"]
-    hub.close()
 
 
 async def test_a_letter_during_which_the_connection_ended_is_not_sent_again(
-    tmp_path: Path, box: MailBox
+    new_hub: NewHub, box: MailBox
 ) -> None:
     """It may have arrived: at most once."""
     box.drops = True
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
+    hub = new_hub()
     await begun(hub)
     hand_in(hub, "alice")
     await look(hub, box, 1)
     box.drops = False
     hub.clock.advance(7200)
     hand_in(hub, "bob")
-    await look(make_again(hub, box), box, 2)
+    await look(new_hub(), box, 2)
     assert len(box.letters) == 2
     (failed,) = Letters(hub.engine).failed(hub.clock.now() - timedelta(days=1), 9)
     assert "may have arrived" in failed.error
-    hub.close()
 
 
-async def test_a_letter_that_a_killed_hub_was_sending_is_not_sent_again(
-    tmp_path: Path, box: MailBox
-) -> None:
-    hub = a_hub(tmp_path / "course", box.port, events='["handed-in"]')
-    await begun(hub)
-    rows = Letters(hub.engine)
-    now = hub.clock.now()
-    rows.add([a_row("one", now)])
+def test_a_letter_that_a_killed_hub_was_sending_is_not_sent_again(engine: Engine) -> None:
+    rows, now = Letters(engine), ManualClock().now()
+    row = LetterRow("one", "handed-in", "alice", "A1", ALICE, "subject", "text", now, now)
+    rows.add([row])
     assert rows.begin("one")
     assert not rows.begin("one")
     assert rows.due(now, 9) == ()
     rows.open(now)
     (failed,) = rows.failed(now, 9)
     assert "may have arrived" in failed.error
-    hub.close()
 
 
-async def test_a_clock_that_was_ahead_once_does_not_end_all_letters(
-    tmp_path: Path, box: MailBox
-) -> None:
-    hub = a_hub(tmp_path / "course", box.port)
-    rows, now = Letters(hub.engine), hub.clock.now()
+def test_a_clock_that_was_ahead_once_does_not_end_all_letters(engine: Engine) -> None:
+    rows, now = Letters(engine), ManualClock().now()
     rows.open(now + timedelta(days=400))
     assert rows.open(now) == now
     assert rows.open(now + timedelta(hours=1)) == now
-    hub.close()
-
-
-def a_row(key: str, at: datetime) -> LetterRow:
-    """Return a letter that waits."""
-    return LetterRow(key, "handed-in", "alice", "A1", ALICE, "subject", "text", at, at)
 
 
 def test_a_sign_in_is_used_and_a_wrong_password_told() -> None:
@@ -382,35 +374,22 @@ def a_server(port: int, *, user: str = "", password: str = "") -> MailServer:
     return MailServer("127.0.0.1", port, "none", "numerics@example.edu", user, password)
 
 
+ELSEWHERE = ('host = "127.0.0.1"', 'host = "mail.example.edu"\nuser = "hub"')
+
+
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "password", "told"),
     [
-        ('sender = "numerics@example.edu"', "sender must be a mail address"),
-        (f"events = {EVENTS}", "events is empty"),
-        ('public_url = "https://hub.example.edu"', "need .hub. public_url"),
+        (('sender = "numerics@example.edu"\n', ""), "", "sender must be a mail address"),
+        ((f"events = {EVENTS}\n", ""), "", "events is empty"),
+        (('public_url = "https://hub.example.edu"\n', ""), "", "need .hub. public_url"),
+        (ELSEWHERE, "", "there is no password"),
+        (ELSEWHERE, "secret", "readable by others"),
     ],
 )
-async def test_settings_that_cannot_work_stop_the_start(
-    change: str, told: str, tmp_path: Path, box: MailBox
+def test_settings_that_cannot_work_stop_the_start(
+    tmp_path: Path, engine: Engine, change: tuple[str, str], password: str, told: str
 ) -> None:
-    hub = a_hub(tmp_path / "course", box.port)
-    path = hub.course / "mograder.toml"
-    path.write_text(path.read_text().replace(f"{change}\n", ""))
+    (tmp_path / "mograder.toml").write_text(toml().replace(*change))
     with pytest.raises(InvalidInput, match=told):
-        open_post(load_settings(hub.course, environ={}), Letters(hub.engine), "")
-    hub.close()
-
-
-async def test_a_password_is_not_sent_in_the_clear_to_another_machine(
-    tmp_path: Path, box: MailBox
-) -> None:
-    hub = a_hub(tmp_path / "course", box.port)
-    path = hub.course / "mograder.toml"
-    text = path.read_text().replace('host = "127.0.0.1"', 'host = "mail.example.edu"\nuser = "hub"')
-    path.write_text(text)
-    loaded = load_settings(hub.course, environ={})
-    with pytest.raises(InvalidInput, match="there is no password"):
-        open_post(loaded, Letters(hub.engine), "")
-    with pytest.raises(InvalidInput, match="readable by others"):
-        open_post(loaded, Letters(hub.engine), "secret")
-    hub.close()
+        open_post(load_settings(tmp_path, environ={}), Letters(engine), password)
