@@ -278,7 +278,7 @@ def put_marks(course_dir: Path) -> None:
             book.record_marks(item, name, given, marker="marta", at=AT)
         again = a_run("student012", checked, assignment=item, work="second", later=5, marks=marks)
         book.record_run(again)
-        Shares(book, random.Random(1)).share_out(item, "", ["marta", "prof"], by="prof", at=AT)
+        Shares(book, random.Random(1)).share_out(item, ["marta", "prof"], by="prof", at=AT)
         book.record_run(a_run("alice", checked, assignment="A2-Cooling-Coffee", marks=None))
 
 

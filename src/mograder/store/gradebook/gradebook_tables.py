@@ -227,7 +227,7 @@ marking_shares = _log(
     Column("marker", String(200), nullable=False),
     index=("assignment", "student"),
 )
-"""The marker who is to mark a student's answer; an empty marker means any."""
+"""The marker of all answers of a student; an empty marker means any, and ``question`` is empty."""
 
 answer_separations = _log(
     "answer_separations",

@@ -25,7 +25,7 @@ from mograder.store.gradebook.gradebook_tables import (
 )
 from mograder.store.gradebook.grading_records import WHOLE, QuestionGrade, StudentGrade
 from mograder.store.gradebook.mark_counting import whole_ungraded
-from mograder.store.marking.shares import SharedOut, Shares
+from mograder.store.marking.shares import Shares
 
 _Stamp: TypeAlias = tuple[object, ...]
 
@@ -97,7 +97,7 @@ class MarkingProgress:
 
 
 def _questions(
-    assignment: AssignmentRow, grades: Sequence[StudentGrade], shares: SharedOut
+    assignment: AssignmentRow, grades: Sequence[StudentGrade], shares: Mapping[str, str]
 ) -> Iterator[QuestionProgress]:
     """Yield the questions with answers in the assignment's order, the whole submission last.
 
@@ -117,7 +117,7 @@ def _questions(
     for key in sorted(answers, key=lambda each: each == WHOLE):
         if answers[key] or key == WHOLE:
             waiting = [student for student, each in answers[key] if each.open]
-            parts = Counter(shares.of(key, student) for student in waiting)
+            parts = Counter(shares.get(student, "") for student in waiting)
             yield QuestionProgress(
                 key=key,
                 available=available.get(key),

@@ -1,7 +1,6 @@
 """What markers do with an assignment's answers: sharing them out, and taking them out of groups.
 
-A share is a row for each student: the marker who is to mark the answer to a question, or to all
-questions for an empty key. The newest row about an answer counts.
+A share is a row for each student: the marker who is to mark all of the answers. The newest counts.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select
@@ -24,22 +22,7 @@ from mograder.store.gradebook.gradebook_tables import (
     question_marks,
     student_work,
 )
-from mograder.store.gradebook.grading_records import MACHINE, WHOLE
-
-ALL_QUESTIONS = ""
-"""The key of a share of all questions, and of the submission as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class SharedOut:
-    """The shares of an assignment: the marker's name by question and student, "" for any."""
-
-    by_question: Mapping[str, Mapping[str, str]]
-
-    def of(self, question: str, student: str) -> str:
-        return self.by_question.get(question, self.by_question.get(ALL_QUESTIONS, {})).get(
-            student, ""
-        )
+from mograder.store.gradebook.grading_records import MACHINE
 
 
 class Shares:
@@ -49,28 +32,19 @@ class Shares:
         self._book = book
         self._chance = chance or random.SystemRandom()
 
-    def of(self, assignment: str) -> SharedOut:
-        wanted = (marking_shares.c.question, marking_shares.c.student, marking_shares.c.marker)
+    def of(self, assignment: str) -> Mapping[str, str]:
+        """Return the marker of each student's answers, "" for any."""
+        wanted = (marking_shares.c.student, marking_shares.c.marker)
         own = marking_shares.c.assignment == assignment
         ordered = select(*wanted).where(own).order_by(marking_shares.c.id)
         with self._book.reading() as connection:
-            rows = connection.execute(ordered).all()
-        found: dict[str, dict[str, str]] = {ALL_QUESTIONS: {}}
-        for question, student, marker in rows:
-            if question == ALL_QUESTIONS:
-                for shares in found.values():
-                    shares[student] = marker
-            else:
-                found.setdefault(question, dict(found[ALL_QUESTIONS]))[student] = marker
-        return SharedOut(found)
+            return {row.student: row.marker for row in connection.execute(ordered)}
 
-    def share_out(
-        self, assignment: str, question: str, markers: Sequence[str], *, by: str, at: datetime
-    ) -> Mapping[str, int]:
-        """Share out the answers to a question in equal parts, at random; return their numbers.
+    def share_out(self, assignment: str, markers: Sequence[str], *, by: str, at: datetime) -> None:
+        """Share out the answers in equal parts, at random.
 
-        ``question`` is a key, or :data:`ALL_QUESTIONS`. An answer that one of the markers has
-        marked stays with that marker. Without markers, every marker may mark all.
+        Those that one of the markers has marked stay with that marker. Without markers, every
+        marker may mark all.
 
         Raises:
             InvalidInput: A marker has no name, or is there twice.
@@ -79,19 +53,17 @@ class Shares:
             raise InvalidInput("markers: a marker is there twice.")
         if any(not name.strip() or not name.isprintable() for name in markers):
             raise InvalidInput("markers: a marker has no name.")
-        made = {"by": by, "at": utc_iso(at)}
+        made = {"assignment": assignment, "question": "", "by": by, "at": utc_iso(at)}
         with self._book.writing() as connection:
             students = sorted(_students(connection, assignment))
-            kept = _marked_by(connection, assignment, question, markers)
+            kept = _marked_by(connection, assignment, markers)
             shares = self._parts(students, kept, markers)
             rows = [
-                {"assignment": assignment, "question": question, **made}
-                | {"student": student, "marker": shares.get(student, "")}
+                {**made, "student": student, "marker": shares.get(student, "")}
                 for student in students
             ]
             if rows:
                 connection.execute(insert(marking_shares), rows)
-        return {name: Counter(shares.values())[name] for name in markers}
 
     def _parts(
         self, students: Sequence[str], kept: Mapping[str, str], markers: Sequence[str]
@@ -123,13 +95,11 @@ def _students(connection: Connection, assignment: str) -> Iterable[str]:
 
 
 def _marked_by(
-    connection: Connection, assignment: str, question: str, markers: Iterable[str]
+    connection: Connection, assignment: str, markers: Iterable[str]
 ) -> Mapping[str, str]:
-    """Return the students whose answer one of the markers marked last, and that marker."""
+    """Return the students of whom one of the markers marked the last answer, and that marker."""
     marks = question_marks.c
     own = (marks.assignment == assignment) & (marks.marker != MACHINE)
-    if question != ALL_QUESTIONS:
-        own &= marks.question.in_([question, WHOLE])
     last = select(func.max(marks.id)).where(own).group_by(marks.student)
     wanted = select(marks.student, marks.marker, marks.points).where(marks.id.in_(last))
     names = set(markers)

@@ -115,7 +115,7 @@ def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -
                 state=grade.state,
                 points=grade.points,
                 marker=grade.marker,
-                share=shares.of(key, student),
+                share=shares.get(student, ""),
                 group=equal.shared_by(student) if equal else None,
                 look_again=grade.look_again,
                 open=grade.open,

@@ -23,7 +23,7 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress
 from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
 from mograder.store.marking.regrade_requests import RegradeRequests
-from mograder.store.marking.shares import ALL_QUESTIONS, Shares
+from mograder.store.marking.shares import Shares
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
@@ -162,7 +162,7 @@ async def share(here: CurrentHere) -> Response:
 
     def write() -> None:
         at = here.marking.clock.now()
-        Shares(here.book).share_out(item, ALL_QUESTIONS, markers, by=by, at=at)
+        Shares(here.book).share_out(item, markers, by=by, at=at)
 
     await to_thread.run_sync(write)
     await here.record("share out marking", item)

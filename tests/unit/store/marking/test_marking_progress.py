@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 def test_each_question_is_counted(path: Path) -> None:
     with Gradebook(path) as book:
         book.record_marks("A1", "bob", {"Essay": MarkEntry(3.0)}, marker="marta", at=AT)
-        Shares(book, random.Random(1)).share_out("A1", "Essay", ["marta"], by="prof", at=AT)
+        Shares(book, random.Random(1)).share_out("A1", ["marta"], by="prof", at=AT)
         found = MarkingProgress().of(book, "A1")
     first, essay = found.questions
     assert (first.key, first.state, first.total, first.waiting) == ("Q1", "automatic", 3, 0)
@@ -63,7 +63,7 @@ def _grade(book: Gradebook) -> None:
 
 
 def _share(book: Gradebook) -> None:
-    Shares(book, random.Random(1)).share_out("A1", "Essay", ["marta", "prof"], by="prof", at=AT)
+    Shares(book, random.Random(1)).share_out("A1", ["marta", "prof"], by="prof", at=AT)
 
 
 def test_the_numbers_are_those_of_counting_anew_after_every_change(path: Path) -> None:
