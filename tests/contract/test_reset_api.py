@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -60,30 +62,50 @@ async def test_b120_an_instructors_reset_is_logged(hub: Hub) -> None:
     assert ("prof", "reset", "alice/A1", "ok") in hub.audit()
 
 
-@pytest.mark.parametrize("trap", ["link", "pipe", "directory", "sparse"])
+def sparse(notebook: Path) -> None:
+    with notebook.open("wb") as file:
+        file.truncate(10 << 30)
+
+
+@pytest.mark.parametrize(
+    ("trap", "what"),
+    [
+        (lambda notebook: notebook.symlink_to("/etc/passwd"), "a symbolic link"),
+        (os.mkfifo, "a named pipe"),
+        (lambda notebook: (notebook / "deep").mkdir(parents=True), "a directory"),
+        (sparse, ""),
+    ],
+    ids=["link", "pipe", "directory", "sparse"],
+)
 async def test_b132_a_notebook_that_was_replaced_by_a_trap_harms_nobody_and_can_be_reset(
-    hub: Hub, trap: str
+    hub: Hub, trap: Callable[[Path], None], what: str
 ) -> None:
     notebook = await begin(hub)
     notebook.unlink()
-    match trap:
-        case "link":
-            notebook.symlink_to("/etc/passwd")
-        case "pipe":
-            os.mkfifo(notebook)
-        case "directory":
-            (notebook / "deep").mkdir(parents=True)
-        case _:
-            with notebook.open("wb") as file:
-                file.truncate(10 << 30)
+    trap(notebook)
     assert (await ask(hub, "GET", "/status/alice/A1")).status_code == 200
-    response = await ask(hub, "GET", "/export/alice/A1")
-    assert response.status_code == (413 if trap == "sparse" else 400)
-    assert "root:" not in response.text
+    exported = await ask(hub, "GET", "/export/alice/A1")
+    if what:
+        remedy = "Rename or remove it in the workspace, then try again."
+        said = f"'alice/A1/A1.py' is {what}, not a file. {remedy}"
+        for answer in (exported, await ask(hub, "POST", "/start-edit-deep/A1")):
+            assert (answer.status_code, answer.json()["detail"]) == (400, said)
+    else:
+        assert exported.status_code == 413
     assert (await ask(hub, "POST", "/mark-exported/alice/A1")).status_code == 200
     answer = (await ask(hub, "POST", "/reset/alice/A1")).json()
     assert answer["archive"] in {path.name for path in folder(hub).iterdir()}
     assert notebook.read_text() == NOTEBOOK
+
+
+async def test_b132_a_folder_that_leads_elsewhere_is_not_opened(hub: Hub) -> None:
+    await begin(hub)
+    folder(hub).rename(folder(hub).with_name("A2"))
+    folder(hub).symlink_to("A2")
+    answer = await ask(hub, "POST", "/start-edit-deep/A1")
+    assert answer.status_code == 400
+    assert "leads through a link" in answer.json()["detail"]
+    assert hub.pool.started == []
 
 
 async def test_download_release_gets_the_latest_and_keeps_the_work(hub: Hub) -> None:

@@ -173,74 +173,6 @@ async def test_a_session_that_dies_later_tells_the_page_and_the_next_link_starts
     assert "kept = 17" in (workspace(hub, alice) / f"{TINY}.py").read_text()
 
 
-def test_a_killed_kernel_of_one_student_leaves_the_others_alone(
-    hub: HubProcess, fresh_name: Callable[[str], str]
-) -> None:
-    victim, neighbour = fresh_name("victim"), fresh_name("neighbour")
-    start(hub, victim)
-    start(hub, neighbour)
-    pid = servers_of(neighbour)[0].pid
-    servers_of(victim)[0].kill()
-    until(lambda: sessions_of(hub, victim) == [])
-    start(hub, neighbour)
-    assert [process.pid for process in servers_of(neighbour)] == [pid]
-
-
-@pytest.mark.parametrize(
-    ("make", "what"),
-    [
-        (Path.mkdir, "a directory"),
-        (os.mkfifo, "a named pipe"),
-        (lambda path: path.symlink_to("/etc/passwd"), "a symbolic link"),
-    ],
-    ids=["directory", "pipe", "link"],
-)
-def test_what_is_no_file_where_the_notebook_should_be_is_named_and_left_alone(
-    hub: HubProcess, alice: str, make: Callable[[Path], None], what: str
-) -> None:
-    place = workspace(hub, alice)
-    place.mkdir(parents=True)
-    there = place / f"{TINY}.py"
-    make(there)
-    before = there.lstat()
-    answer = deep_link(hub, alice)
-    assert answer.status_code == 400
-    assert answer.json() == {
-        "detail": f"'{alice}/{TINY}/{TINY}.py' is {what}, not a file. "
-        "Rename or remove it in the workspace, then try again."
-    }
-    assert there.lstat() == before
-    there.rename(place / "aside")
-    assert deep_link(hub, alice).status_code == 200, "and then it works"
-
-
-def test_a_notebook_of_ten_gigabytes_is_refused_before_anybody_reads_it(
-    hub: HubProcess, alice: str
-) -> None:
-    place = workspace(hub, alice)
-    place.mkdir(parents=True)
-    with (place / f"{TINY}.py").open("wb") as file:
-        file.truncate(10 << 30)
-    answer = deep_link(hub, alice)
-    assert answer.status_code == 400
-    assert answer.json()["detail"].startswith("The notebook is larger than 16 MB")
-    assert servers_of(alice) == []
-
-
-def test_a_workspace_that_leads_elsewhere_is_refused(
-    hub: HubProcess, fresh_name: Callable[[str], str]
-) -> None:
-    bob, mallory = fresh_name("bob"), fresh_name("mallory")
-    start(hub, bob)
-    stop(hub, bob)
-    workspace(hub, mallory).parent.mkdir()
-    workspace(hub, mallory).symlink_to(workspace(hub, bob))
-    answer = deep_link(hub, mallory)
-    assert answer.status_code == 400
-    assert "leads through a link" in answer.json()["detail"]
-    assert servers_of(mallory) == []
-
-
 @pytest.mark.parametrize("content", [b"this is ( no python", b"caf\xe9 = 1", b""])
 async def test_a_copy_that_does_not_parse_still_opens_and_is_kept(
     hub: HubProcess, alice: str, content: bytes
@@ -273,25 +205,6 @@ def test_a_client_that_leaves_during_a_start_does_not_stop_it_for_the_others(
         _let_go(pipe)
         assert other.result().status_code == 200
     assert [process.pid for process in servers_of(alice)] == [pid]
-
-
-def test_starts_that_come_at_once_make_one_session(hub: HubProcess, alice: str) -> None:
-    with ThreadPoolExecutor() as threads:
-        answers = list(threads.map(lambda _: deep_link(hub, alice), range(6)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["url"] for answer in answers}) == 1
-    assert len(servers_of(alice)) == 1
-
-
-def test_an_editor_that_is_opened_while_it_stops_opens(hub: HubProcess, alice: str) -> None:
-    start(hub, alice)
-    with ThreadPoolExecutor() as threads:
-        stopping = threads.submit(stop, hub, alice)
-        until(lambda: sessions_of(hub, alice) == [])
-        answer = deep_link(hub, alice)
-        assert stopping.result()
-    assert answer.status_code == 200, answer.text
-    assert len(servers_of(alice)) == 1
 
 
 async def test_a_client_that_leaves_a_download_or_an_upload_half_done_harms_nothing(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -146,21 +145,6 @@ async def test_an_upload_that_breaks_off_leaves_the_old_release(hub: HubProcess,
     assert leavings(hub) == []
 
 
-def test_publishing_at_once_leaves_one_of_the_versions_and_no_mixture(
-    hub: HubProcess, item: str
-) -> None:
-    def send(number: int) -> int:
-        text = notebook(f"version = {number}")
-        return publish(hub, item, upload(item, text, data=str(number).encode())).status
-
-    with ThreadPoolExecutor() as threads:
-        assert set(threads.map(send, range(4))) == {200}
-    files = release_of(hub, item)
-    number = files["data.txt"].decode()
-    assert f"version = {number}\n" in files[f"{item}.py"].decode()
-    assert leavings(hub) == []
-
-
 def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(
     shared: SharedCaches,
 ) -> None:
@@ -208,37 +192,14 @@ def test_the_command_tells_the_hubs_refusal_and_its_exit_code(
 ) -> None:
     before = release_of(hub, item)
     (local / f"{item}.py").write_text(notebook(header=IMPOSSIBLE))
-    unbuildable = _by_command(hub, local, "--force")
-    assert unbuildable.status == 2
-    assert "unsatisfiable" in unbuildable.errors
-    assert "Traceback" not in unbuildable.errors
-    (local / f"{item}.py").write_text("def broken(:\n")
-    broken = _by_command(hub, local, "--force")
-    assert broken.status == 2
-    assert f"{item}.py:1:" in broken.errors
-    assert release_of(hub, item) == before
-
-
-def test_the_command_without_rights_or_a_hub_says_so(
-    hub: HubProcess, item: str, local: Path
-) -> None:
-    before = release_of(hub, item)
-    for held in (token("mallory"), token("__instructor__", "a-guess")):
-        answer = _by_command(hub, local, "--force", "--token", held)
-        assert answer.status == 4
-        assert answer.errors.splitlines()[-1].strip()
-        assert held.partition(":")[2] not in answer.errors
-    gone = _by_command(hub, local, "--force", "--url", "http://127.0.0.1:1")
-    assert gone.status == 69
-    assert release_of(hub, item) == before
-
-
-def test_the_command_names_what_is_wrong_with_a_name(hub: HubProcess, tmp_path: Path) -> None:
-    for name in ("user", ".hidden", "a..b"):
-        directory = tmp_path / name
-        directory.mkdir()
-        (directory / f"{name}.py").write_text(notebook())
-        answer = _by_command(hub, directory, "--force")
-        assert answer.status == 1, name
-        assert f"Error: Invalid name {name!r}: " in answer.errors
+    guess = token("__instructor__", "a-guess")
+    for options, status, words in (
+        ((), 2, "unsatisfiable"),
+        (("--token", guess), 4, "Error: "),
+        (("--url", "http://127.0.0.1:1"), 69, "Error: "),
+    ):
+        answer = _by_command(hub, local, "--force", *options)
+        assert (answer.status, words in answer.errors) == (status, True), answer
         assert "Traceback" not in answer.errors
+        assert guess.partition(":")[2] not in answer.errors
+    assert release_of(hub, item) == before

@@ -92,13 +92,14 @@ def test_what_the_settings_ignore_is_told(
     assert capfd.readouterr().err.startswith("Warning: ")
 
 
-def test_a_hub_without_a_secret_says_so_and_ends_with_1() -> None:
+def test_a_hub_without_a_secret_says_so_and_ends_with_1(here: Path) -> None:
     """B49, compatibility-0.3.16.md 1: the first line is fixed. The next has the remedy."""
     first, hint = cli("hub", status=1).err.splitlines()
     assert first == "Error: MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)"
     _, found, command = hint.partition(": export MOGRADER_HUB_SECRET=")
     assert found
     assert command == '$(python3 -c "import secrets; print(secrets.token_hex(32))")'
+    assert list(here.iterdir()) == [], "nothing was made"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,42 @@ def test_a_hub_without_a_secret_says_so_and_ends_with_1() -> None:
 )
 def test_an_option_that_no_setting_accepts_ends_with_2(arguments: list[str]) -> None:
     assert cli("hub --dev --headless", *arguments, status=2).err.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[hub]\nport = = 1\n", "mograder.toml:2:8: Invalid value."),
+        (b"\xff\xfe[hub]", "mograder.toml:1:1: not UTF-8 text."),
+        (b"[hub]\nport = 'abc'\n", "mograder.toml:2: hub.port must be a whole number, not 'abc'."),
+        (
+            b"[hub]\nsesion_ttl = 5\n",
+            "mograder.toml:2: hub.sesion_ttl is not a setting.\nDid you mean hub.session_ttl?",
+        ),
+    ],
+    ids=["malformed", "not-text", "wrong-type", "unknown-key"],
+)
+def test_a_mistake_in_the_settings_is_told_with_its_place_and_nothing_is_made(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "mograder.toml").write_bytes(content)
+    told = cli("hub --dev --headless -C", str(tmp_path), status=2)
+    assert (told.out, told.err) == ("", f"Error: {tmp_path}/{said}\n")
+    assert [each.name for each in tmp_path.iterdir()] == ["mograder.toml"]
+    assert (tmp_path / "mograder.toml").read_bytes() == content
+
+
+def test_settings_that_are_no_file_and_a_course_that_is_not_there_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").mkdir()
+    told = cli("hub --dev --headless -C", str(tmp_path), status=2)
+    assert told.err == f"Error: {tmp_path}/mograder.toml is not a regular file.\n"
+    missing = tmp_path / "autumn"
+    told = cli("hub --dev --headless -C", str(missing), status=2)
+    assert told.err.splitlines() == [
+        f"Error: There is no course directory {missing}.",
+        "Check the -C/--course-dir option.",
+    ]
+    assert not missing.exists()
 
 
 def test_the_group_starts_no_server_for_a_subcommand() -> None:
