@@ -27,6 +27,7 @@ from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.grading_result import grading_key
 from tests.support.browser import People, chromium
+from tests.support.guide_pictures import PICTURES
 from tests.support.hub import HubConfig, HubProcess, run_mograder, write_settings
 from tests.support.identity import from_proxy
 
@@ -93,27 +94,14 @@ def main() -> int:
     """Take the pictures into ``docs/images``, or where ``--into`` says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--into", type=Path, default=IMAGES, help="directory of the pictures")
-    parser.add_argument(
-        "--only",
-        choices=("marking", "sign-in", "timeline", "updates", "board", "machines", "hub"),
-        help="some of them only",
-    )
+    parser.add_argument("--only", choices=("marking", *PICTURES), help="some of them only")
     given = parser.parse_args()
     into: Path = given.into
     into.mkdir(parents=True, exist_ok=True)
-    # Processes of their own: the learning platform and the sessions' pages are the tests'.
-    rigs = (
-        ("sign-in", "sign_in"),
-        ("timeline", "timeline"),
-        ("updates", "update"),
-        ("board", "board"),
-        ("machines", "machines"),
-        ("hub", "hub"),
-    )
-    for name, rig in rigs:
+    for name in PICTURES:  # processes of their own: the scenes are the tests'
         if given.only in (None, name):
-            command = [sys.executable, "-m", f"tests.support.{rig}_pictures", str(into.resolve())]
-            subprocess.run(command, cwd=REPOSITORY, check=True)
+            module = [sys.executable, "-m", "tests.support.guide_pictures"]
+            subprocess.run([*module, name, str(into.resolve())], cwd=REPOSITORY, check=True)
     if given.only in (None, "marking"):
         _take_marking_pictures(into)
     return 0

@@ -14,7 +14,7 @@ from tests.e2e.test_accessibility import look
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.identity import from_proxy
-from tests.support.timeline_pictures import STATES, copy_of, live_through
+from tests.support.timeline import STATES, copy_of, live_through
 
 pytestmark = pytest.mark.full
 

@@ -1,21 +1,12 @@
-"""A notebook with a timeline, for its tests and for the screenshots in the guides.
-
-``python -m tests.support.timeline_pictures DIRECTORY`` writes these, as the script
-``scripts.docs_screenshots`` does with ``--only timeline``.
-"""
+"""A notebook with a timeline, for its tests and for the screenshots in the guides."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import tempfile
 from pathlib import Path
 
 from mograder.core.names import ItemName, Username
 from mograder.store.versions.versions import Origin
-from tests.support.browser import People, chromium
-from tests.support.framed_session import ITEM, Framed, framed
-from tests.support.identity import from_proxy
+from tests.support.framed_session import ITEM, Framed
 
 _CELL = "\n\n@app.cell\ndef {}():\n{}\n    return\n"
 _END = '\n\nif __name__ == "__main__":\n    app.run()\n'
@@ -61,29 +52,3 @@ def live_through(scene: Framed) -> None:
     unsaved = STATES[-1].replace("seed(1)", "seed(1)\n    print(inside)")
     record(user, item, unsaved.encode(), Origin.UNSAVED, hub.clock.now())
     copy_of(scene).write_text(STATES[-1])
-
-
-async def take_pictures(into: Path) -> None:
-    """Write the pictures into a directory."""
-    with tempfile.TemporaryDirectory(prefix="mograder-pictures-", dir="/var/tmp") as place:
-        async with chromium() as browser:
-            people = People(browser)
-            async with framed(Path(place), people) as scene:
-                live_through(scene)
-                await _take(scene, people, into)
-            await people.close()
-
-
-async def _take(scene: Framed, people: People, into: Path) -> None:
-    alice = await people.person("alice", headers=from_proxy("alice"))
-    address = f"{scene.address}/versions/alice/{ITEM}"
-    for name, path in (("versions", ""), ("version-changes", "/3?to=now")):
-        page = await alice.open(address + path)
-        await page.set_viewport_size({"width": 960, "height": 800})
-        await page.wait_for_load_state("load")
-        picture = page.locator("main")
-        await picture.screenshot(path=into / f"{name}.png", animations="disabled", caret="hide")
-
-
-if __name__ == "__main__":
-    asyncio.run(take_pictures(Path(sys.argv[1])))
