@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Route, expect
 
-from tests.support.browser import People, Person, tab_to
+from tests.support.browser import People, tab_to
 from tests.support.hub_pages import course, live_through, serving
 from tests.support.identity import from_proxy
+from tests.support.looks import MOST_SHIFT, SHIFT, SMALL_PHONE, faults, faults_at
 
 pytestmark = pytest.mark.full
 
@@ -84,15 +84,6 @@ MARTA = {
     "marking-closed": "/marking/A2-Cooling-Coffee",
 }
 PAGES = {"alice": ALICE, "prof": PROF, "marta": MARTA}
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_OPEN = "for (const each of document.querySelectorAll('main details')) each.open = true"
-_SHIFT = """() => new Promise((done) => {
-  let moved = 0;
-  new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) moved += entry.value;
-  }).observe({ type: "layout-shift", buffered: true });
-  requestAnimationFrame(() => requestAnimationFrame(() => done(moved)));
-})"""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -105,33 +96,6 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     hub.close()
 
 
-async def violations(page: Page, what: str) -> list[str]:
-    """Let axe look at the page as it is."""
-    found = await Axe().run(page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
-    return [f"{what}: {found.generate_report()}"] if found.violations_count else []
-
-
-async def look(person: Person, url: str, name: str, artifacts: Path) -> list[str]:
-    """Look at one page wide, on a phone, and in the dark; return what is wrong with it."""
-    wrong: list[str] = []
-    page = await person.context.new_page()
-    for width, scheme in ((1280, "light"), (360, "dark")):
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.goto(url, wait_until="load")
-        what = f"{person.name}-{name}-{width}-{scheme}"
-        if (moved := await page.evaluate(_SHIFT)) > 0.02:
-            wrong.append(f"{what} moves while it loads, by {moved}")
-        await page.evaluate(_OPEN)
-        await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        if wide > width:
-            wrong.append(f"{what} scrolls sideways: it is {wide} wide")
-        wrong += await violations(page, what)
-    await page.close()
-    return wrong
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("who", PAGES)
@@ -141,7 +105,9 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
     person = await people.person(who, headers=from_proxy(who))
     wrong: list[str] = []
     for name, path in PAGES[who].items():
-        wrong += await look(person, address + path, name, artifacts)
+        page = await person.context.new_page()
+        wrong += await faults_at(page, address + path, artifacts, f"{who}-{name}")
+        await page.close()
     # The stream of news ends with its page; one page is not there, one not open for marking.
     usual = re.compile(r"/events\S* net::ERR_ABORTED|404 \(Not Found\)|403 \(Forbidden\)")
     wrong += [note for note in person.notes if not usual.search(note)]
@@ -161,7 +127,7 @@ async def test_scripts_that_come_late_move_nothing(address: str, people: People)
         await page.set_viewport_size({"width": 360, "height": 800})
         await page.route("**/*.js", late)
         await page.goto(address + path, wait_until="load")
-        assert await page.evaluate(_SHIFT) <= 0.02, path
+        assert await page.evaluate(SHIFT) <= MOST_SHIFT, path
         await page.close()
 
 
@@ -174,10 +140,7 @@ async def test_a_validation_is_read_in_place_and_closed_by_keyboard(
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("Partial credit")).to_be_visible()
     await expect(page.get_by_text("2.5 of 5 marks")).to_be_visible()
-    assert await violations(page, "a result in place") == []
-    await page.screenshot(path=artifacts / "result-in-place.png", full_page=True)
-    await page.set_viewport_size({"width": 360, "height": 800})
-    await page.screenshot(path=artifacts / "result-in-place-360.png", full_page=True)
+    assert await faults(page, artifacts, "result-in-place", SMALL_PHONE) == []
     await page.get_by_role("button", name="Close this report").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("Partial credit")).to_have_count(0)

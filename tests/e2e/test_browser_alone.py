@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
-from tests.e2e.test_accessibility import violations
 from tests.support.browser import People
 from tests.support.browser_alone import (
     NOTEBOOK,
@@ -31,6 +30,7 @@ from tests.support.browser_alone import (
     served,
     sign_in,
 )
+from tests.support.looks import faults
 from tests.support.served_course import CODE, Course, serving_app, token_of
 
 __all__ = ["exported", "served"]
@@ -124,23 +124,28 @@ async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing
 ) -> None:
     person = await people.person("gina")
     page = await person.context.new_page()
-    look = Look(page, artifacts)
-    await look.at("list", f"{served.url}/web")
+    wrong: list[str] = []
+
+    async def look(state: str) -> None:
+        wrong.extend(await faults(page, artifacts, f"browser-{state}", whole=False))
+
+    await page.goto(f"{served.url}/web")
+    await look("list")
     await page.get_by_role("link", name="hw1").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator("#token")).to_be_visible()
-    await look.at("sign-in")
+    await look("sign-in")
     await page.locator("#token").focus()
     await page.keyboard.type("gina:wrong")
     await page.keyboard.press("Enter")
     await expect(page.locator("#refused")).not_to_be_empty()
-    await look.at("refused")
+    await look("refused")
     await page.locator("#token").focus()
     await page.keyboard.press("Control+A")
     await page.keyboard.type(token_of("gina"))
     await page.keyboard.press("Enter")
     await runs(page)
-    await look.at("runs")
+    await look("runs")
     await page.locator("#submit").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator("#said")).to_contain_text("Submitted", timeout=START_MS)
@@ -150,7 +155,7 @@ async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing
     panel = page.locator("#panel")
     await expect(panel).to_contain_text("this text")
     await expect(panel).to_be_focused()
-    await look.at("status")
+    await look("status")
     await page.get_by_role("button", name="Close").focus()
     await page.keyboard.press("Enter")
     await expect(panel).to_be_hidden()
@@ -158,10 +163,10 @@ async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing
     await page.locator("#checks").focus()
     await page.keyboard.press("Enter")
     await expect(panel).to_be_focused()
-    await look.at("checks")
+    await look("checks")
     await page.keyboard.press("Escape")
     await expect(panel).to_be_hidden()
-    assert look.wrong == []
+    assert wrong == []
 
 
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
@@ -206,26 +211,3 @@ class Counted:
             await send(message)
 
         await self._app(scope, receive, count)
-
-
-class Look:
-    """Looks at a page in its states, wide and on a phone in the dark; ``wrong`` is the findings."""
-
-    def __init__(self, page: Page, artifacts: Path) -> None:
-        self._page = page
-        self._artifacts = artifacts
-        self.wrong: list[str] = []
-
-    async def at(self, state: str, url: str = "") -> None:
-        """Look at the page as it is, or at an address."""
-        if url:
-            await self._page.goto(url)
-        for width, scheme in ((1280, "light"), (390, "dark")):
-            await self._page.set_viewport_size({"width": width, "height": 800})
-            await self._page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            what = f"browser-{state}-{width}-{scheme}"
-            await self._page.screenshot(path=self._artifacts / f"{what}.png")
-            wide = await self._page.evaluate("document.documentElement.scrollWidth")
-            if wide > width:
-                self.wrong.append(f"{what} scrolls sideways: it is {wide} wide")
-            self.wrong += await violations(self._page, what)

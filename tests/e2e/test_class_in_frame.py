@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from mograder.auth.roles import Role
-from tests.e2e.test_accessibility import violations
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, Tab, framed
+from tests.support.looks import faults
 
 pytestmark = pytest.mark.full
 
@@ -36,17 +36,6 @@ async def as_prof(alices: Framed, path: str, **data: str) -> httpx.Response:
         return await client.post(path, data=data)
 
 
-async def looked_at(page: Page, artifacts: Path, name: str) -> None:
-    """Look at the page wide, on a phone, and in the dark."""
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png")
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        assert await violations(page, f"{name}-{width}-{scheme}") == []
-    await page.set_viewport_size({"width": 1280, "height": 800})
-
-
 async def asks(tab: Tab, words: str = "") -> None:
     """Ask for help with the first question, by the keyboard alone."""
     await tab.page.get_by_role("button", name="Ask for help").press("Enter")
@@ -62,7 +51,7 @@ async def test_a_student_asks_reads_who_comes_and_withdraws(
     tab = await alices.open()
     ask = tab.page.get_by_role("button", name="Ask for help")
     await ask.click()
-    await looked_at(tab.page, artifacts, "help-form")
+    assert await faults(tab.page, artifacts, "help-form", whole=False) == []
     await tab.page.keyboard.press("Escape")
     await expect(ask).to_be_focused()
     await asks(tab, "<img src=x onerror=alert(1)>")
@@ -71,7 +60,7 @@ async def test_a_student_asks_reads_who_comes_and_withdraws(
     await expect(ask).to_be_hidden()
     await as_prof(alices, f"/board/{ITEM}/help/alice/take")
     await expect(tab.page.get_by_text("prof has seen that you ask for help")).to_be_visible()
-    await looked_at(tab.page, artifacts, "help-taken")
+    assert await faults(tab.page, artifacts, "help-taken", whole=False) == []
     await tab.page.get_by_role("button", name="Withdraw").click()
     await expect(ask).to_be_focused()
     async with alices.hub.client("alice") as client:
@@ -86,7 +75,7 @@ async def test_a_message_is_shown_at_once_in_later_pages_and_until_it_is_dismiss
     await as_prof(alices, f"/board/{ITEM}/messages", text=text, minutes="5")
     shown = tab.page.get_by_role("status").filter(has_text=f"Message from prof: {text}")
     await expect(shown).to_be_visible()
-    await looked_at(tab.page, artifacts, "message")
+    assert await faults(tab.page, artifacts, "message", whole=False) == []
     await tab.page.reload()
     await expect(shown).to_be_visible()
     await tab.page.get_by_role("button", name="Dismiss").click()

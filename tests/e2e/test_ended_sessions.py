@@ -20,6 +20,7 @@ from tests.support.browser import People, insert, notebook
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults
 from tests.support.shared_hub import TINY
 from tests.support.shared_hub import notebook as tiny_notebook
 from tests.support.supervisors import until
@@ -59,10 +60,7 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
         assert client.post(f"/stop-edit/alice/{_ITEM}").json()["terminated"]
     alert = page.get_by_role("alert")
     await expect(alert).to_contain_text("The notebook was stopped.", timeout=90_000)
-    for width, scheme in ((1200, "light"), (1200, "dark"), (360, "light")):
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"marimo-{width}-{scheme}.png")
+    assert await faults(page, artifacts, "marimo", EVERY_LOOK, whole=False, axe=False) == []
     await page.get_by_role("link", name="Open it again").click()
     await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/")
     await expect((await notebook(page)).locator(".cm-content").first).to_be_visible(timeout=60_000)

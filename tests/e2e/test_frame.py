@@ -19,9 +19,9 @@ from playwright.async_api import Page, Route, expect
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
-from tests.e2e.test_accessibility import violations
 from tests.support.browser import People, notebook
-from tests.support.framed_session import ITEM, LECTURE, Framed, Tab, framed
+from tests.support.framed_session import ITEM, LECTURE, Framed, framed
+from tests.support.looks import EVERY_LOOK, faults
 
 pytestmark = pytest.mark.full
 
@@ -183,11 +183,7 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         await expect(panel).to_be_focused()
         await expect(panel).to_contain_text("It was not validated as it is now.")
         await expect(panel).to_contain_text("It is 60 minutes late: −5 % of the mark.")
-        for width, scheme in ((1280, "light"), (390, "dark")):
-            await tab.page.set_viewport_size({"width": width, "height": 800})
-            await tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            await tab.page.screenshot(path=artifacts / f"hand-in-{width}.png")
-            assert await violations(tab.page, "hand in") == []
+        assert await faults(tab.page, artifacts, "hand-in", whole=False) == []
         await panel.get_by_role("button", name="Not yet").click()
         await expect(panel).to_be_hidden()
         assert not (scene.hub.course / "submitted").exists()
@@ -199,7 +195,6 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         copy.write_text(copy.read_text().replace("import marimo", "import marimo  # changed", 1))
         await tab.frame.evaluate("parent.postMessage({ mograder: 'saved' }, '*')")
         await expect(saved).to_contain_text("edited since handed in ")
-        await tab.page.set_viewport_size({"width": 1280, "height": 800})
         await tab.said.click()
         await tab.page.screenshot(path=artifacts / "handed-in-1280.png")
         assert await tab.page.locator("#bar").evaluate("bar => bar.clientHeight") < 45, "one row"
@@ -479,23 +474,13 @@ async def test_a_lecture_has_the_bar_without_what_is_for_assignments(scene: Fram
 
 async def test_it_fits_a_phone_and_the_dark(scene: Framed, artifacts: Path) -> None:
     tab = await scene.open()
-    await _looks_right(tab, "open", artifacts)
+    assert await faults(tab.page, artifacts, "open", EVERY_LOOK, whole=False) == []
     await tab.page.get_by_role("button", name="Validate").click()
     await expect(tab.page.locator("#panel")).to_be_visible()
-    await _looks_right(tab, "panel", artifacts)
+    assert await faults(tab.page, artifacts, "panel", EVERY_LOOK, whole=False) == []
     scene.hub.end("alice", ITEM, EndReason.WORKSPACE)
     await expect(tab.ended).to_be_visible()
-    await _looks_right(tab, "ended", artifacts)
-
-
-async def _looks_right(tab: Tab, name: str, artifacts: Path) -> None:
-    page = tab.page
-    for width, scheme in ((1200, "light"), (390, "light"), (390, "dark")):
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png")
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
-    assert await violations(page, f"{name} {width} {scheme}") == []
+    assert await faults(tab.page, artifacts, "ended", EVERY_LOOK, whole=False) == []
 
 
 async def test_opening_a_notebook_costs_few_bytes_of_our_own(scene: Framed) -> None:

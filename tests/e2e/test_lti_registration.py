@@ -7,16 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import BrowserContext, Page, expect
 
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import from_proxy
+from tests.support.looks import faults
 from tests.support.lti_platform import lti_platform
 from tests.support.two_sites import PUBLIC, TwoSites, strict_profile
 
 pytestmark = pytest.mark.full
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _OTHER = {"issuer": "https://other.example.org", "client_id": "c"}
 
 
@@ -49,18 +48,6 @@ async def instructor(context: BrowserContext) -> Page:
     return page
 
 
-async def look(page: Page, path: Path) -> None:
-    """Let axe look at a page on a phone, and wide in the dark, and take its pictures."""
-    for width, scheme in ((390, "light"), (1280, "dark")):
-        await page.set_viewport_size({"width": width, "height": 900})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
-        assert not wide, f"{width} px"
-        await page.screenshot(path=path.with_suffix(f".{width}.png"), full_page=True)
-        found = await Axe().run(page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
-        assert not found.violations_count, found.generate_report()
-
-
 async def test_the_frame_registers_and_tells_the_platforms_page_to_close_it(
     sites: TwoSites, tmp_path: Path, artifacts: Path
 ) -> None:
@@ -68,8 +55,7 @@ async def test_the_frame_registers_and_tells_the_platforms_page_to_close_it(
     async with strict_profile(tmp_path / "administrator") as context:
         page = await context.new_page()
         await page.goto(sites.platform.registration_address(address))
-        await look(page, artifacts / "register")
-        await page.set_viewport_size({"width": 1280, "height": 900})
+        assert await faults(page, artifacts, "register") == []
         await page.goto(f"{sites.platform.url}/admin/register?page={address}")
         button = page.frame_locator("iframe").get_by_role("button", name="Register")
         await button.focus()
@@ -96,7 +82,7 @@ async def test_an_instructor_links_and_unlinks_a_person_by_keyboard(
         await page.get_by_label("User name here").fill("alice")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("status")).to_contain_text("alice is linked")
-        await look(page, artifacts / "sign-in")
+        assert await faults(page, artifacts, "sign-in") == []
         await page.get_by_role("button", name="Unlink alice").focus()
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("status")).to_contain_text("all tokens and logins")

@@ -10,21 +10,20 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.nodes import Nodes
-from tests.e2e.test_accessibility import violations
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.identity import from_proxy
 from tests.support.joined_nodes import connected, joined, lapse
+from tests.support.looks import EVERY_LOOK, faults
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 NODES = "[nodes]\nenabled = true\n"
-SIZES = ((1280, "light"), (390, "dark"), (390, "light"), (1280, "dark"))
 PAGE = "/course/machines"
 
 
@@ -34,21 +33,6 @@ async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
     async with framed(tmp_path, people, settings=NODES) as opened:
         opened.session.endpoint = Endpoint(opened.session.endpoint.socket, "n1")
         yield opened
-
-
-async def look(page: Page, artifacts: Path, name: str) -> list[str]:
-    """Look at a page wide and narrow, light and dark; return what is wrong with it."""
-    wrong: list[str] = []
-    for width, scheme in SIZES:
-        await page.set_viewport_size({"width": width, "height": 900})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        what = f"{name}-{width}-{scheme}"
-        await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        if wide > width:
-            wrong.append(f"{what} scrolls sideways: it is {wide} wide")
-        wrong += await violations(page, what)
-    return wrong
 
 
 def fill(scene: Framed) -> None:
@@ -69,16 +53,16 @@ def fill(scene: Framed) -> None:
 async def test_the_page_in_all_its_states(scene: Framed, artifacts: Path) -> None:
     prof = await scene.people.person("prof", headers=from_proxy("prof"))
     page = await prof.open(f"{scene.address}{PAGE}")
-    wrong = await look(page, artifacts, "machines-none")
+    wrong = await faults(page, artifacts, "machines-none", EVERY_LOOK)
     joined(scene.hub.engine, "n7")
     await page.reload()
-    wrong += await look(page, artifacts, "machines-away")
+    wrong += await faults(page, artifacts, "machines-away", EVERY_LOOK)
     Nodes(scene.hub.engine).remove("n7")
     fill(scene)
     await page.reload()
-    wrong += await look(page, artifacts, "machines")
+    wrong += await faults(page, artifacts, "machines", EVERY_LOOK)
     await page.evaluate("document.querySelectorAll('main details').forEach(e => e.open = true)")
-    wrong += await look(page, artifacts, "machines-open")
+    wrong += await faults(page, artifacts, "machines-open", EVERY_LOOK)
     assert wrong == []
 
 
@@ -130,7 +114,7 @@ async def test_the_bar_tells_of_the_shutdown_and_moves_the_notebook(
     await expect(move).to_have_count(0)  # it could not be opened again
     connected(scene.hub.engine, "n2")
     await expect(move).to_be_visible()
-    assert await look(tab.page, artifacts, "bar-leaving") == []
+    assert await faults(tab.page, artifacts, "bar-leaving", EVERY_LOOK) == []
     stopped = tab.page.expect_request(f"**/stop-edit/alice/{ITEM}*")
     async with stopped, tab.page.expect_request(f"**/start-edit-deep/{ITEM}"):
         await move.click()
@@ -152,7 +136,7 @@ async def test_the_first_page_tells_of_the_shutdown(scene: Framed, artifacts: Pa
     alice = await scene.people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{scene.address}/")
     await expect(page.get_by_text("shut down in about 16 minutes")).to_be_visible()
-    assert await look(page, artifacts, "home-leaving") == []
+    assert await faults(page, artifacts, "home-leaving", EVERY_LOOK) == []
 
 
 async def test_a_notebook_whose_machine_failed_says_so(scene: Framed) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Locator, Page, expect
 
 from mograder.core.settings import load_settings
@@ -19,12 +18,11 @@ from mograder.web.marking import equal_answers
 from tests.support.browser import People
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults
 from tests.support.marking_course import A, MarkingCourse, open_marking_course, submission_of
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
 
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
 _TEXT = (
     "The error falls like one over the square root of the number of points since the variances "
     "of independent numbers add and the standard deviation is the root of their sum"
@@ -92,28 +90,12 @@ async def give(page: Page, points: str) -> None:
     await page.keyboard.press("Escape")
 
 
-async def wrong_with(page: Page, name: str, artifacts: Path) -> list[str]:
-    """Return what axe and the width say about the page, and keep pictures of it."""
-    found = []
-    for width, scheme in _LOOKS:
-        await page.set_viewport_size({"width": width, "height": 844})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png")
-        axe = await Axe().run(page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
-        if axe.violations_count:
-            found.append(f"{name}-{width}-{scheme}: {axe.generate_report()}")
-        if await page.evaluate("document.documentElement.scrollWidth") > width:
-            found.append(f"{name}-{width}-{scheme} scrolls sideways")
-    await page.set_viewport_size({"width": 1280, "height": 900})
-    return found
-
-
 async def test_similar_answers_are_told_as_such_marked_together_and_one_is_separated(
     course: MarkingCourse, url: str, people: People, artifacts: Path
 ) -> None:
     page = await open_answer(people, url, course, "cleo")
     await expect(notices(page)).to_contain_text("3 similar answers: some differ in a few words.")
-    assert await wrong_with(page, "similar", artifacts) == []
+    assert await faults(page, artifacts, "similar", EVERY_LOOK, whole=False) == []
     await page.keyboard.press("x")
     await expect(notices(page)).to_contain_text("was taken out of a group of 3 answers")
     await page.goto(address_of(url, course, "ann"))
@@ -168,7 +150,7 @@ async def test_a_mark_to_look_at_again_stands_until_its_marker_confirms_it(
     course.grade("dan", submission_of("It is slow. I was wrong before."), later=5)
     await page.reload()
     await expect(notices(page)).to_contain_text("Nothing changed by itself")
-    assert await wrong_with(page, "look-again", artifacts) == []
+    assert await faults(page, artifacts, "look-again", EVERY_LOOK, whole=False) == []
     assert marks(course)["dan"] == (4, "mia")
     await page.get_by_role("button", name="The mark stands").click()
     await expect(notices(page)).to_be_empty()
@@ -191,7 +173,7 @@ async def test_a_request_stands_at_the_answer_until_it_is_decided(
         number = ask(book, RequestRules(14, "marker"), (A, "dan", "Essay"), said, now)
         page = await open_answer(people, url, course, "dan")
         await expect(notices(page)).to_contain_text(f"The student asks to look again: {said}")
-        assert await wrong_with(page, "request", artifacts) == []
+        assert await faults(page, artifacts, "request", EVERY_LOOK, whole=False) == []
         await page.get_by_role("link", name="Answer the request").click()
         await expect(page.get_by_role("button", name="Keep the mark")).to_be_visible()
         request = RegradeRequests(book).find(number)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Dialog, Error, Locator, Page, Request, Route, expect
 
 from mograder.core.settings import load_settings
@@ -25,6 +24,7 @@ from tests.support.browser import People, tab_to
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
+from tests.support.looks import faults
 from tests.support.marked_course import put_marked_course, student_name
 from tests.support.marking_course import SOURCE, A, submission_of
 from tests.support.shared_hub import HEADER, until
@@ -34,9 +34,6 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 STUDENTS = 30
 WRITTEN = ("Essay", "Q4")
 """The questions that people mark."""
-
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_LOOKS = (("wide", 1280, "light"), ("390", 390, "dark"))
 
 
 @pytest.fixture
@@ -490,66 +487,53 @@ async def read_before_saved(page: Page) -> None:
     await page.route("**/answers/*/questions/*", hold)
 
 
-async def look(desk: Desk, name: str, artifacts: Path) -> list[str]:
-    """Look at the page as it is, wide, on a phone and in the dark; return what is wrong."""
-    wrong: list[str] = []
-    for what, width, scheme in _LOOKS:
-        await desk.page.set_viewport_size({"width": width, "height": 844})
-        await desk.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await desk.page.screenshot(path=artifacts / f"{name}-{what}.png")
-        found = await Axe().run(
-            desk.page, options={"runOnly": _RULES, "resultTypes": ["violations"]}
-        )
-        if found.violations_count:
-            wrong.append(f"{name}-{what}: {found.generate_report()}")
-        wide = await desk.page.evaluate("document.documentElement.scrollWidth")
-        if wide > width:
-            wrong.append(f"{name}-{what} is {wide} wide")
-    await desk.page.set_viewport_size({"width": 1280, "height": 900})
-    return wrong
-
-
 async def test_every_state_passes_axe_wide_on_a_phone_and_in_the_dark(
     start: Callable[[int], HubProcess], people: People, artifacts: Path
 ) -> None:
     hub = start(6)
     prof = await sit_down(people, hub, "prof", "questions/Essay")
-    page, wrong = prof.page, await look(prof, "unmarked", artifacts)
+    page = prof.page
+    wrong: list[str] = []
+
+    async def look(state: str) -> None:
+        wrong.extend(await faults(page, artifacts, state, whole=False))
+
+    await look("unmarked")
     await prof.new_item("States the rate", "5")
     await prof.new_item("Says **why**: $\\sigma^2/n$", "4.5")
     await prof.write("c", "Good, but *why* $n^{-1/2}$?\n\n- one\n- two")
     await expect(page.get_by_role("group", name="Preview of the comment")).to_be_visible()
     await prof.is_saved()
-    wrong += await look(prof, "marked", artifacts)
+    await look("marked")
     for key, name in (("?", "keys"), ("i", "item"), ("v", "rubric"), ("h", "history")):
         await prof.press(key)
         await expect(page.get_by_role("dialog")).to_be_visible()
-        wrong += await look(prof, name, artifacts)
+        await look(name)
         await prof.press("Escape")
     await prof.press("v")
     await tab_to(page, "Edit States the rate")
     await prof.press("Enter", "Tab", "Control+a", "3")
     await expect(page.get_by_text("One mark changes.")).to_be_visible()
-    wrong += await look(prof, "effect", artifacts)
+    await look("effect")
     await prof.press("Escape", "Escape")
     await annotate(prof)
-    wrong += await look(prof, "annotated", artifacts)
+    await look("annotated")
     await hide_and_go(prof, hub, "questions/Q1")
     await prof.write("p", "2")
     await expect(prof.saved).to_contain_text("say why this replaces the automatic mark")
-    wrong += await look(prof, "reason", artifacts)
+    await look("reason")
     await prof.write("r", "The check was too strict.")
     await prof.is_saved()
     await prof.press("s", "Escape")
-    wrong += await look(prof, "automatic", artifacts)
+    await look("automatic")
     await prof.press("t")
     await expect(page.get_by_role("heading", name="All questions")).to_be_visible()
     await expect(page.locator("#desk")).to_be_visible()
-    wrong += await look(prof, "student", artifacts)
+    await look("student")
     await asyncio.to_thread(hub.kill)
     await prof.press("f")
     await expect(page.get_by_role("alert")).to_contain_text("Not saved")
-    wrong += await look(prof, "away", artifacts)
+    await look("away")
     assert wrong == []
 
 

@@ -15,6 +15,7 @@ from playwright.async_api import FrameLocator, Page, expect
 from tests.support.browser import People, Person
 from tests.support.hub import HubProcess, write_settings
 from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults
 from tests.support.shared_hub import SharedCaches, module_hub
 from tests.support.student_dashboard import CODE, ServeProcess, StudentProcess
 from tests.support.tutorial_course import (
@@ -29,8 +30,6 @@ from tests.support.tutorial_course import (
 )
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
-
-_LOOKS = (("wide", 1280, "light"), ("360", 360, "light"), ("dark", 1280, "dark"))
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +66,7 @@ async def test_from_a_submission_to_the_page_that_tells_its_marks(
 async def look_at(student: Person, file: Path, artifacts: Path) -> None:
     """Open the file of feedback as it is, in every look."""
     page = await student.open(file.as_uri())
-    for look, width, scheme in _LOOKS:
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"feedback-{look}.png", full_page=True)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    assert await faults(page, artifacts, "feedback", EVERY_LOOK, axe=False) == []
     await tells_the_mark(page)
     await page.close()
 

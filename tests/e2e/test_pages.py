@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.support.browser import People, tab_to
+from tests.support.browser import People
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, from_proxy, token
+from tests.support.looks import SMALL_PHONE, faults
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -35,6 +36,7 @@ async def test_every_page_fits_a_phone_in_light_and_dark(
 ) -> None:
     signed_in = await people.person("alice", headers=from_proxy("alice"))
     nobody = await people.person("nobody")
+    looks = (*SMALL_PHONE, (360, "light"))
     for person, path in (
         (signed_in, "/"),
         (signed_in, "/edit/no-such-item"),
@@ -43,36 +45,12 @@ async def test_every_page_fits_a_phone_in_light_and_dark(
         (nobody, "/"),
         (nobody, "/login"),
     ):
-        page = await person.context.new_page()
-        for width, scheme in ((1280, "light"), (360, "dark"), (360, "light")):
-            await page.set_viewport_size({"width": width, "height": 800})
-            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            await page.goto(hub.url + path)
-            if path == "/api/docs":  # Swagger UI runs under our policy
-                await expect(page.get_by_text("List assignments, then lectures")).to_be_visible()
-            name = path.strip("/").replace("/", "-") or "home"
-            shot = artifacts / f"{person.name}-{name}-{width}-{scheme}.png"
-            await page.screenshot(path=shot, full_page=True)
-            wide = await page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, f"{path} scrolls sideways at {width}"
+        page = await person.open(hub.url + path)
+        if path == "/api/docs":  # Swagger UI runs under our policy
+            await expect(page.get_by_text("List assignments, then lectures")).to_be_visible()
+        name = f"{person.name}-{path.strip('/').replace('/', '-') or 'home'}"
+        assert await faults(page, artifacts, name, looks, axe=False) == []
         await page.close()
-
-
-@pytest.mark.long  # test_whole_journeys.py goes the longer way by keyboard in every run
-async def test_an_assignment_is_opened_and_stopped_by_keyboard_alone(
-    hub: HubProcess, people: People
-) -> None:
-    alice = await people.person("alice", headers=from_proxy("alice"))
-    page = await alice.open(f"{hub.url}/")
-    await tab_to(page, "Edit A1-Measuring-Pi in a new tab")
-    async with alice.context.expect_page() as opened:
-        await page.keyboard.press("Enter")
-    editor = await opened.value
-    await editor.wait_for_url("**/edit/user/alice/A1-Measuring-Pi/")
-    await page.reload()
-    await tab_to(page, "Stop A1-Measuring-Pi")
-    await page.keyboard.press("Enter")
-    await expect(page.locator("#sessions")).to_be_hidden()
 
 
 async def test_without_scripts_the_way_to_the_editor_says_what_it_needs(

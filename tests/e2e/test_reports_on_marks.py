@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
@@ -17,14 +16,11 @@ from tests.support.browser import People
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults_at
 from tests.support.marking_course import A, MarkingCourse, open_marking_course
 from tests.support.similar_submissions import a_class
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
-
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_OPEN = "for (const each of document.querySelectorAll('main details')) each.open = true"
-_LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -90,7 +86,6 @@ async def test_a_report_that_takes_long_looks_again_by_itself_and_by_a_link_with
     release = hold_reports(monkeypatch)
     prof = await people.person("prof", headers=from_proxy("prof"))
     plain = await people.person("prof", headers=from_proxy("prof"), javascript=False)
-    wrong: list[str] = []
     async with serving(course.hub) as url:
         address = f"{url}/marking/{A}/similarity"
         page = await plain.open(address)
@@ -101,11 +96,10 @@ async def test_a_report_that_takes_long_looks_again_by_itself_and_by_a_link_with
         await expect(page.get_by_role("link", name="s000) and x000")).to_be_visible()
         release = hold_reports(monkeypatch)
         page = await prof.open(f"{url}/marking/{A}")
-        await page.route(
-            "**/again.js", lambda route: route.abort()
-        )  # it stays as long as axe looks
-        for look in _LOOKS:
-            wrong += await _wrong(page, f"{url}/marking/{A}/statistics", look, artifacts)
+        # It stays as long as axe looks.
+        await page.route("**/again.js", lambda route: route.abort())
+        address = f"{url}/marking/{A}/statistics"
+        assert await faults_at(page, address, artifacts, "report-waits", EVERY_LOOK) == []
         waits = page.get_by_text("The marks and results are being read.")
         await expect(waits).to_be_visible()
         await page.unroute("**/again.js")
@@ -114,7 +108,6 @@ async def test_a_report_that_takes_long_looks_again_by_itself_and_by_a_link_with
         release()
         heading = page.get_by_role("heading", name="Statistics of")
         await expect(heading).to_be_visible(timeout=15_000)
-    assert wrong == []
 
 
 @pytest.mark.long
@@ -126,23 +119,6 @@ async def test_the_reports_pass_axe_wide_on_a_phone_and_in_the_dark(
     async with serving(course.hub) as url:
         page = await prof.open(f"{url}/marking/{A}")
         for name in ("", "/statistics", "/similarity", "/similarity/s000/x000?done=verdict"):
-            for look in _LOOKS:
-                wrong += await _wrong(page, f"{url}/marking/{A}{name}", look, artifacts)
+            what = f"report{name.replace('/', '-').partition('?')[0]}"
+            wrong += await faults_at(page, f"{url}/marking/{A}{name}", artifacts, what, EVERY_LOOK)
     assert wrong == []
-
-
-async def _wrong(page: Page, url: str, look: tuple[int, str], artifacts: Path) -> list[str]:
-    """Return what axe and the width say about a page, and keep a picture of it."""
-    width, scheme = look
-    what = f"{url.partition(A)[2].strip('/').replace('/', '-').split('?')[0]}-{width}-{scheme}"
-    await page.set_viewport_size({"width": width, "height": 800})
-    await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    await page.goto(url, wait_until="load")
-    await page.evaluate(_OPEN)
-    await page.screenshot(path=artifacts / f"report-{what}.png", full_page=True)
-    options = {"runOnly": _RULES, "resultTypes": ["violations"]}
-    found = await Axe().run(page, options=options)
-    wrong = [f"{what}: {found.generate_report()}"] if found.violations_count else []
-    if await page.evaluate("document.documentElement.scrollWidth") > width:
-        wrong.append(f"{what} scrolls sideways")
-    return wrong

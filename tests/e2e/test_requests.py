@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # no stubs
 from playwright.async_api import Page, expect
 
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
@@ -20,13 +19,10 @@ from tests.support.gradebooks import AT
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults, faults_at
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
-
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-_OPEN = "for (const each of document.querySelectorAll('main details')) each.open = true"
-_LOOKS = ((1280, "light"), (390, "light"), (1280, "dark"), (390, "dark"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +119,14 @@ async def test_the_pages_of_marks_pass_axe_wide_on_a_phone_and_in_the_dark(
         (alice, "feedback", "/marks/alice/A1/page"),
     ):
         page = await person.context.new_page()
-        for width, scheme in _LOOKS:
-            await page.set_viewport_size({"width": width, "height": 800})
-            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            await page.goto(served.url + path, wait_until="load")
-            what = f"{name}-{width}-{scheme}"
-            if name.startswith("feedback"):  # its policy allows no script, axe's neither
-                await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
-                continue
-            await page.evaluate(_OPEN)
-            await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
-            if await page.evaluate("document.documentElement.scrollWidth") > width:
-                wrong.append(f"{what} scrolls sideways")
-            wrong += await violations(page, what)
+        address = served.url + path
+        if name.startswith("feedback"):  # its policy allows no script, axe's neither
+            await page.goto(address, wait_until="load")
+            wrong += await faults(page, artifacts, name, EVERY_LOOK, axe=False)
+        else:
+            wrong += await faults_at(page, address, artifacts, name, EVERY_LOOK)
         await page.close()
     assert wrong == []
-
-
-async def violations(page: Page, what: str) -> list[str]:
-    """Let axe look at the page as it is."""
-    found = await Axe().run(page, options={"runOnly": _RULES, "resultTypes": ["violations"]})
-    return [f"{what}: {found.generate_report()}"] if found.violations_count else []
 
 
 def fill(served: Served) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.test_accessibility import violations
 from tests.e2e.test_journey import until
 from tests.support.browser import People, Person
+from tests.support.looks import faults_at, violations
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
     CODE,
@@ -165,14 +165,21 @@ async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
         scene.dashboard("dora") as dashboard,
     ):
         dora, stranger = await people.person("dora"), await people.person("stranger")
-        wrong = await look(stranger, f"{dashboard.url}/", "closed", artifacts)
+        wrong: list[str] = []
+
+        async def look(person: Person, path: str, name: str) -> None:
+            tab = await person.context.new_page()
+            wrong.extend(await faults_at(tab, dashboard.url + path, artifacts, name))
+            await tab.close()
+
+        await look(stranger, "/", "closed")
         page = await dora.open(dashboard.link)
-        wrong += await look(dora, f"{dashboard.url}/sign-in", "sign-in", artifacts)
+        await look(dora, "/sign-in", "sign-in")
         page = await fill_in(page, "dora")
-        wrong += await look(dora, f"{dashboard.url}/", "new", artifacts)
+        await look(dora, "/", "new")
         await live_through(page, scene, tmp_path)
         for name, path in PAGES.items():
-            wrong += await look(dora, f"{dashboard.url}{path}", name, artifacts)
+            await look(dora, path, name)
         await page.goto(f"{dashboard.url}/")
         await page.get_by_role("button", name=f"Send it now {COFFEE}").click()
         await expect(page.get_by_role("heading", name=f"{COFFEE} is submitted")).to_be_visible()
@@ -203,23 +210,6 @@ async def live_through(page: Page, scene: DashboardSetup, work: Path) -> None:
     await page.get_by_role("button", name=f"Submit {COFFEE}").click()
     await expect(page.get_by_text(f"{COFFEE} is not submitted yet.")).to_be_visible()
     scene.server.start()
-
-
-async def look(person: Person, url: str, name: str, artifacts: Path) -> list[str]:
-    """Look at one page wide and bright, and on a phone in the dark; return what is wrong."""
-    wrong: list[str] = []
-    page = await person.context.new_page()
-    await page.goto(url, wait_until="load")
-    for width, scheme in ((1280, "light"), (360, "dark")):
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        what = f"{person.name}-{name}-{width}-{scheme}"
-        await page.screenshot(path=artifacts / f"{what}.png", full_page=True)
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        wrong += [f"{what} scrolls sideways: it is {wide} wide"] if wide > width else []
-        wrong += await violations(page, what)
-    await page.close()
-    return wrong
 
 
 PAGES = {

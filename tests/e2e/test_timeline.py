@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.e2e.test_accessibility import look
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.identity import from_proxy
+from tests.support.looks import faults_at
 from tests.support.timeline import STATES, copy_of, live_through
 
 pytestmark = pytest.mark.full
@@ -41,7 +41,8 @@ async def test_pages_of_the_timeline_pass_axe_wide_on_a_phone_and_in_the_dark(
             ("first", f"/versions/alice/{ITEM}/1"),
             ("look", f"/look/alice/{ITEM}/2"),
         ):
-            wrong += await look(person, scene.address + path, name, artifacts)
+            page = await person.context.new_page()
+            wrong += await faults_at(page, scene.address + path, artifacts, f"{user}-{name}")
     assert wrong == []
 
 

@@ -24,12 +24,12 @@ from mograder.notebook.saved_cells import SavedCells, write_saved_cells
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
-from tests.e2e.test_accessibility import violations
 from tests.support.browser import People, insert, notebook, wait_in_page
 from tests.support.course import put_release
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
+from tests.support.looks import faults
 from tests.support.marimo import MarimoClient, open_editor
 from tests.support.shared_hub import TINY, editor, start
 from tests.support.shared_hub import notebook as tiny_notebook
@@ -104,13 +104,7 @@ async def test_work_that_was_not_saved_when_the_session_ended_is_told_and_put_ba
     await expect(offer).to_contain_text("3 lines that you changed were not saved (")
     assert kept(scene) == [wanted.decode()]
     assert copy.read_bytes() == before
-    wrong = []
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        await tab.page.set_viewport_size({"width": width, "height": 800})
-        await tab.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await tab.page.screenshot(path=artifacts / f"unsaved-{width}-{scheme}.png")
-        wrong += await violations(tab.page, f"unsaved-{width}-{scheme}")
-    assert wrong == []
+    assert await faults(tab.page, artifacts, "unsaved", whole=False) == []
     async with tab.person.context.expect_page() as opened:
         await offer.get_by_role("link", name="Show").press("Enter")
     changes = await opened.value
@@ -270,11 +264,7 @@ async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again
     await expect(saved_at).to_have_text("Not connected, your last changes are not saved yet")
     for name in ("Validate", "Hand in", "Stop"):
         await expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        await page.set_viewport_size({"width": width, "height": 800})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"not-connected-{width}-{scheme}.png")
-        assert await violations(page, f"not-connected-{width}-{scheme}") == []
+    assert await faults(page, artifacts, "not-connected", whole=False) == []
     await page.unroute("**/standing/**")
     await expect(page.get_by_role("button", name="Validate")).to_be_enabled()
     await expect(saved_at).to_have_text("Not connected, your last changes are not saved yet")

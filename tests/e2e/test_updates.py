@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.test_accessibility import look, violations
 from tests.support.browser import People, notebook
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy, instructor, student
+from tests.support.looks import faults_at, violations
 from tests.support.shared_hub import HEADER, SharedCaches, module_hub, start, stop, workspace
 from tests.support.updated_course import ANSWER, NEW, OLD, RIGHT, STAGES, WRONG
 
@@ -188,5 +188,6 @@ async def test_the_pages_of_an_update_work_on_a_phone_in_the_dark_and_with_axe(
         (prof, f"/course/updates/{ITEM}/student04", "update-look"),
         (owner, f"/update/student04/{ITEM}", "update-copy"),
     ):
-        wrong += await look(who, f"{hub.url}{path}", name, artifacts)
+        page = await who.context.new_page()
+        wrong += await faults_at(page, f"{hub.url}{path}", artifacts, name)
     assert wrong == []

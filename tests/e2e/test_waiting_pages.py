@@ -23,12 +23,10 @@ from tests.support.browser import People
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_copies import WORK, begin
 from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults
 from tests.support.session_proxy import served
 
 pytestmark = pytest.mark.full
-
-
-_VIEWS = ((1200, "light"), (1200, "dark"), (360, "light"), (360, "dark"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -53,15 +51,6 @@ async def page(people: People) -> Page:
     return await alice.context.new_page()
 
 
-async def photograph(page: Page, artifacts: Path, name: str) -> None:
-    """Leave pictures of a state, and see that nothing scrolls sideways."""
-    for width, scheme in _VIEWS:
-        await page.set_viewport_size({"width": width, "height": 760})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=artifacts / f"{name}-{width}-{scheme}.png", full_page=True)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
-
-
 async def test_the_place_in_line_is_shown_as_it_changes_without_moving_the_page(
     hub: Hub, url: str, page: Page, artifacts: Path
 ) -> None:
@@ -81,7 +70,7 @@ async def test_the_place_in_line_is_shown_as_it_changes_without_moving_the_page(
         places.append(await back.bounding_box())
     assert all(each == places[0] for each in places)
     assert await spoken.text_content() == heard, "a line that moves is not read out each time"
-    await photograph(page, artifacts, "line")
+    assert await faults(page, artifacts, "line", EVERY_LOOK, axe=False) == []
     hub.pool.hold.set()
     await page.wait_for_url("**/edit/user/alice/A1/")
 
@@ -93,7 +82,7 @@ async def test_a_full_hub_is_told_and_tried_again_by_itself(
     await page.goto(f"{url}/edit/A1")
     await expect(page.get_by_role("alert")).to_contain_text("Too many notebooks are starting.")
     await expect(page.locator("#countdown")).to_contain_text("Trying again in")
-    await photograph(page, artifacts, "busy")
+    assert await faults(page, artifacts, "busy", EVERY_LOOK, axe=False) == []
     hub.pool.failure = None
     await page.wait_for_url("**/edit/user/alice/A1/")
 
@@ -165,7 +154,7 @@ async def test_the_page_that_starts_again_says_why_it_has_to(
     await page.goto(f"{url}/edit/A1")
     await expect(page.locator("#before")).to_contain_text("used too much memory")
     await expect(page.locator("#news")).to_have_text("Starting the notebook")
-    await photograph(page, artifacts, "before")
+    assert await faults(page, artifacts, "before", EVERY_LOOK, axe=False) == []
     hub.pool.hold.set()
     await page.wait_for_url("**/edit/user/alice/A1/")
 
@@ -180,7 +169,7 @@ async def test_the_first_page_tells_what_ended_and_opens_it_again_by_keyboard(
     panel = page.locator("#sessions")
     await expect(panel).to_contain_text("closed because nobody used it")
     await expect(panel).to_contain_text("too many processes")
-    await photograph(page, artifacts, "home")
+    assert await faults(page, artifacts, "home", EVERY_LOOK, axe=False) == []
     await page.get_by_role("link", name="Open again A1").focus()
     async with page.context.expect_page() as opened:
         await page.keyboard.press("Enter")
@@ -200,7 +189,7 @@ async def test_a_form_tells_what_its_work_does_and_leads_on(
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("status")).to_contain_text("…")
     await hub.runs.reached.wait()
-    await photograph(page, artifacts, "form")
+    assert await faults(page, artifacts, "form", EVERY_LOOK, axe=False) == []
     hub.runs.hold.set()
     await expect(page.get_by_role("button", name="Validate again")).to_be_visible()
 

@@ -17,6 +17,7 @@ from tests.support.browser import notebook as notebook_of
 from tests.support.course import EXAMPLE_COURSE
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import from_proxy, instructor_token
+from tests.support.looks import EVERY_LOOK, faults
 from tests.support.page_input import Keyboard, Mouse, PageInput
 from tests.support.shared_hub import SharedCaches, module_hub, start, until
 from tests.support.shared_hub import notebook as of_class
@@ -27,7 +28,6 @@ A1, A2, L01 = "A1-Measuring-Pi", "A2-Cooling-Coffee", "L01-Random-Numbers"
 HANDS: dict[str, Callable[[], PageInput]] = {"mouse": Mouse, "keyboard": Keyboard}
 SETTINGS = {"hub.instructors": ["prof"], "hub.collect": True, "title": "Numerical Experiments"}
 BOTH = (pytest.param("mouse", marks=pytest.mark.long), "keyboard")
-_LOOKS = (("wide", 1280, "light"), ("360", 360, "light"), ("dark", 1280, "dark"))
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,8 @@ class Album:
 
     async def take(self, page: Page, name: str) -> None:
         self._number += 1
-        for look, width, scheme in _LOOKS:
-            await page.set_viewport_size({"width": width, "height": 800})
-            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            path = self._directory / f"{self._number:02}-{name}-{look}.png"
-            await page.screenshot(path=path, full_page=True)
-        await page.set_viewport_size({"width": 1280, "height": 900})
-        await page.emulate_media(color_scheme="light")
+        name = f"{self._number:02}-{name}"
+        assert await faults(page, self._directory, name, EVERY_LOOK, axe=False) == []
 
 
 def text_of(file: Path) -> str:
