@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.legacy import SOURCE, line
+
 pytestmark = pytest.mark.full
 
-NOTEBOOK = Path(__file__).parents[1] / "data" / "legacy" / "A1-Everything" / "A1-Everything.py"
 SOLVED: Mapping[str, str] = {}
 STARTED: Mapping[str, str] = {
     "sum(values) / len(values)\n    ### END": "5.0\n    ### END",
@@ -39,40 +40,28 @@ def _run(notebook: Path, command: list[str]) -> tuple[str, list[dict[str, object
         timeout=100,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, [json.loads(line) for line in sidecar.read_text().splitlines()]
+    return done.stdout, [json.loads(each) for each in sidecar.read_text().splitlines()]
 
 
 def _copy(directory: Path, answers: Mapping[str, str]) -> Path:
-    text = NOTEBOOK.read_text()
+    text = SOURCE.read_text()
     for solution, answer in answers.items():
         assert text.count(solution) == 1
         text = text.replace(solution, answer)
-    notebook = directory / NOTEBOOK.name
+    notebook = directory / SOURCE.name
     notebook.write_text(text)
     return notebook
 
 
-def _line(
-    label: str, status: str, details: list[str], earned: float, total: float
-) -> dict[str, object]:
-    return {
-        "label": label,
-        "status": status,
-        "details": details,
-        "earned_weight": earned,
-        "total_weight": total,
-    }
-
-
 def test_a_started_notebook_says_what_is_missing(tmp_path: Path) -> None:
-    _, lines = _run(_copy(tmp_path, STARTED), [NOTEBOOK.name])
+    _, lines = _run(_copy(tmp_path, STARTED), [SOURCE.name])
     assert lines == [
-        _line("Q1: The mean", "partial", ["the mean of 2, 4 and 6 is **4**"], 1, 2),
-        _line("Q2: The area", "partial", ["the area grows with the square"], 3, 5),
-        _line("Q3: A word", "warn", [], 0, 0),
-        _line("Without marks", "success", [], 1, 1),
+        line("Q1: The mean", "partial", ["the mean of 2, 4 and 6 is **4**"], 1, 2),
+        line("Q2: The area", "partial", ["the area grows with the square"], 3, 5),
+        line("Q3: A word", "warn", [], 0, 0),
+        line("Without marks", "success", [], 1, 1),
     ]
-    assert [list(line) for line in lines] == [list(_line("", "", [], 0, 0))] * 4
+    assert [list(each) for each in lines] == [list(line("", "", [], 0, 0))] * 4
 
 
 @pytest.mark.parametrize(
@@ -86,10 +75,10 @@ def test_the_editors_kernel_shows_boxes_marks_and_scores(
     tmp_path: Path, answers: Mapping[str, str], shown: tuple[str, ...]
 ) -> None:
     notebook, page = _copy(tmp_path, answers), tmp_path / "page.html"
-    export = ["-m", "marimo", "-q", "export", "html", "--no-sandbox", NOTEBOOK.name]
+    export = ["-m", "marimo", "-q", "export", "html", "--no-sandbox", SOURCE.name]
     _, lines = _run(notebook, [*export, "-o", str(page)])
     html = page.read_text()
-    assert {str(line["label"]) for line in lines} >= {"Q1: The mean", "Q2: The area"}
+    assert {str(each["label"]) for each in lines} >= {"Q1: The mean", "Q2: The area"}
     assert [text for text in shown if text not in html] == []
     assert "MarimoExceptionRaisedError" not in html
     assert "Hint 2" in html

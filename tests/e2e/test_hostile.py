@@ -43,9 +43,6 @@ LIMITS = {"memory_mb": 600, "processes": 100, "workspace_mb": 100, "file_size_mb
 ENDED_FOR = {"forker": "processes", "leaver": "processes", "eater": "memory", "filler": "folder"}
 """Bombs that must be ended, and a word of the explanation. The others are slowed."""
 
-IN_EACH_RUN = ("leaver", "filler")
-"""Bombs that the short run checks; ``test_limits.py`` has all of them without a hub."""
-
 _SLACK = 2.0
 """A watchdog looks about once a second: so much more than a limit may be there for a moment."""
 
@@ -53,7 +50,7 @@ _ROUNDS = 3
 _LOG_BYTES = 8 << 20
 
 
-@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
+@pytest.fixture(params=["cold", "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
@@ -69,7 +66,6 @@ def hub(
         assert remains(hub) == {}
 
 
-@pytest.mark.long
 async def test_hostile_sessions_side_by_side_leave_a_student_in_peace(hub: HubProcess) -> None:
     sixth = Worker(hub, "sixth")
     alone = await _best_time(sixth)
@@ -97,10 +93,7 @@ async def test_hostile_sessions_side_by_side_leave_a_student_in_peace(hub: HubPr
     assert all(log.stat().st_size < _LOG_BYTES for log in logs), "the flood is in no log"
 
 
-@pytest.mark.parametrize(
-    "user",
-    [who if who in IN_EACH_RUN else pytest.param(who, marks=pytest.mark.long) for who in ENDED_FOR],
-)
+@pytest.mark.parametrize("user", ENDED_FOR)
 async def test_one_hostile_session_is_ended_with_its_reason_and_can_start_again(
     hub: HubProcess, user: str
 ) -> None:

@@ -36,23 +36,6 @@ async def test_a_student_comes_by_a_deep_link_edits_reloads_and_stops(
     await edit_journey(alice, hub.url, hub.course / "hub-notebooks" / "alice")
 
 
-@pytest.mark.long  # test_student_settings.py opens an editor without a sign-in in every run
-async def test_the_same_in_dev_mode_without_any_sign_in(
-    start_hub: Callable[..., HubProcess], people: People
-) -> None:
-    """B50; the guest's name comes from a cookie of the hub's own."""
-    hub = start_hub(dev=True)
-    publish(hub, hub.url, ASSIGNMENT, "--force")
-    guest = await people.person("guest")
-    notebooks = hub.course / "hub-notebooks"
-    page = await guest.open(f"{hub.url}/edit/{ASSIGNMENT}")
-    await page.wait_for_url("**/edit/user/**")
-    name = re.search(r"/edit/user/([^/]+)/", page.url)
-    assert name is not None
-    await page.close()
-    await edit_journey(guest, hub.url, notebooks / name.group(1))
-
-
 @pytest.mark.long  # test_fronts.py opens an editor behind a front in every run
 @pytest.mark.parametrize("strips", [True, False], ids=["stripping", "passing-on"])
 async def test_the_same_below_a_path_prefix_behind_nginx(

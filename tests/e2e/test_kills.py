@@ -32,9 +32,10 @@ pytestmark = [
 
 PARTS = ("first process", "monitor", "server", "kernel")
 HUB, ZYGOTE, SUPERVISOR = "hub", "zygote", "supervisor"
+_ROUNDS = 200
 
 
-@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
+@pytest.fixture(params=["cold", "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
@@ -46,9 +47,8 @@ def hub(
         assert remains(hub) == {}
 
 
-@pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.long)])
 async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
-    hub: HubProcess, chance: random.Random, rounds: int
+    hub: HubProcess, chance: random.Random
 ) -> None:
     others = [Worker(hub, "alice"), Worker(hub, "bob")]
     for other in others:
@@ -56,7 +56,7 @@ async def test_a_kill_of_any_part_at_any_moment_disturbs_and_loses_nothing(
     field = Field(hub, others, Worker(hub, "victim"), chance)
     kinds = [*PARTS, HUB, ZYGOTE, SUPERVISOR] if zygotes() else [*PARTS, HUB]
     async with at_work(*others):
-        for number in range(rounds):
+        for number in range(_ROUNDS):
             # Each comes about as often as the others; the supervisor's end ends all, so rarely.
             kind = kinds[number % len(kinds)]
             await field.round(kind)

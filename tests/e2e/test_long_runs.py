@@ -1,38 +1,18 @@
-"""Load and faults for longer than a developer waits: `make test-long`.
-
-Seeded, so that a run that fails can be run again.
-"""
+"""A hub that starts and stops sessions for longer than a developer waits: `make test-long`."""
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from tests.support.hub import HubProcess
-from tests.support.identity import student
-from tests.support.marimo import open_editor
-from tests.support.shared_hub import (
-    TINY,
-    SharedCaches,
-    editor,
-    module_hub,
-    servers_of,
-    start,
-    stop,
-    until,
-    workspace,
-)
+from tests.support.shared_hub import SharedCaches, module_hub, start, stop, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
-_KILLS = 20
-_CLASS = 30
 _ROUNDS = 40
 
 
@@ -40,42 +20,6 @@ _ROUNDS = 40
 def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
     with module_hub("long", SharedCaches(uv_cache, run_directory)) as hub:
         yield hub
-
-
-async def test_twenty_kills_of_the_hub_at_random_moments_lose_no_session_and_no_save(
-    hub: HubProcess, chance: random.Random
-) -> None:
-    start(hub, "alice")
-    kernel = [process.pid for process in servers_of("alice")]
-    for number in range(_KILLS):
-        async with open_editor(editor(hub, "alice")) as tab:
-            await tab.edit(0, f"saved = {number}")
-            await tab.save()
-        await asyncio.sleep(chance.uniform(0, 0.3))
-        hub.kill()
-        saved = (workspace(hub, "alice") / f"{TINY}.py").read_text("utf-8")
-        assert f"saved = {number}" in saved
-        hub.restart()
-        start(hub, "alice")
-        assert [process.pid for process in servers_of("alice")] == kernel
-
-
-async def test_a_class_that_comes_at_once_is_served_to_the_last(hub: HubProcess) -> None:
-    """Cold starts: slow on two cores, but nobody is refused and nobody gets another's notebook."""
-    users = [f"student-{number}" for number in range(_CLASS)]
-
-    async def come(user: str) -> None:
-        async with httpx.AsyncClient(
-            base_url=hub.url, headers=student(user), timeout=600, trust_env=False
-        ) as client:
-            answer = await client.post(f"/start-edit-deep/{TINY}")
-        assert answer.status_code == httpx.codes.OK, answer.text
-        assert answer.json()["url"] == f"edit/user/{user}/{TINY}/"
-
-    await asyncio.gather(*map(come, users))
-    assert all(len(servers_of(user)) == 1 for user in users)
-    await asyncio.gather(*(asyncio.to_thread(stop, hub, user) for user in users))
-    assert not any(servers_of(user) for user in users)
 
 
 def test_starting_and_stopping_for_long_leaves_nothing_behind(hub: HubProcess) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -31,7 +31,7 @@ _ATTEMPTS = 200
 """A page of marimo's goes on trying for longer than this many of our clients' attempts take."""
 
 
-@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
+@pytest.fixture(params=["cold", "warm"])
 def hub(
     request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
 ) -> Iterator[HubProcess]:
@@ -53,15 +53,11 @@ def own_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
         yield hub
 
 
-@pytest.mark.parametrize(
-    "ending",
-    [pytest.param(ServerProcess.stop, marks=pytest.mark.long, id="stop"), ServerProcess.kill],
-)
+@pytest.mark.parametrize("ending", [ServerProcess.stop, ServerProcess.kill], ids=["stop", "kill"])
 async def test_a_class_at_work_loses_no_session_when_the_hub_restarts(
-    hub: HubProcess, ending: object
+    hub: HubProcess, ending: Callable[[ServerProcess], object]
 ) -> None:
     """SIGTERM, as an upgrade does, and SIGKILL, as a crash."""
-    assert callable(ending)
     workers = [Worker(hub, f"student-{number}", breath=1.0) for number in range(_CLASS)]
     await _start_all(workers)
     async with at_work(*workers):
@@ -85,7 +81,6 @@ async def test_a_class_at_work_loses_no_session_when_the_hub_restarts(
         assert worker.saved() >= worker.acknowledged, worker.told()
 
 
-@pytest.mark.long
 async def test_a_class_at_work_loses_no_session_when_the_supervisors_connection_breaks(
     own_hub: HubProcess, chance: random.Random
 ) -> None:
