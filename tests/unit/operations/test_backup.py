@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,12 @@ from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
 from mograder.store.database.database import open_engine, sqlite_url, upgrade
 from mograder.store.hub.hub_state import HubState
+from mograder.store.versions.versions import Origin, Versions
 from tests.support.command_line import cli
 
 NOTEBOOK = "import marimo\napp = marimo.App()\n"
+NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+VERSIONS = [b"x = %d\n" % number * 20 for number in range(30)]
 
 
 def quiet(_: str) -> None:
@@ -72,6 +75,9 @@ def course(tmp_path: Path) -> Path:
     upgrade(engine)
     HubState(engine).record(datetime.now(UTC), "alice", "sign in", "hub", "test", "ok")
     HubState(engine).slot_of("alice")
+    for number, version in enumerate(VERSIONS):
+        at = NOW + timedelta(seconds=number)
+        Versions(engine).record("alice", "A1", version, Origin.EDITOR, at, release="r")
     engine.dispose()
     return course
 
@@ -114,6 +120,11 @@ def test_a_used_course_comes_back_as_it_was(course: Path, tmp_path: Path) -> Non
     state = HubState(engine)
     assert [row.action for row in state.recent_audit(5)] == ["sign in"]
     assert state.slot_of("alice") == 1, "nobody gets another's number"
+    kept = Versions(engine)
+    assert [each.number for each in kept.all("alice", "A1")] == list(range(30, 0, -1))
+    assert [kept.text("alice", "A1", number + 1) for number in range(30)] == VERSIONS
+    assert kept.release_of("alice", "A1") == "r"
+    assert kept.record("alice", "A1", b"new\n", Origin.EDITOR, NOW).number == 31
     engine.dispose()
 
 
@@ -406,56 +417,60 @@ def test_a_backup_inside_the_course_is_refused(course: Path) -> None:
         back_up(loaded(course), course / "backup", quiet)
 
 
-def _cut(data: bytes) -> bytes:
-    return data[: len(data) * 2 // 3]
-
-
-def _changed(data: bytes) -> bytes:
-    whole = gzip.decompress(data)
-    return gzip.compress(whole.replace(b"# handed in", b"# handed on"))
-
-
-def _without_a_list(data: bytes) -> bytes:
+def packed(
+    data: bytes,
+    change: Callable[[str, bytes], bytes | None] = lambda _, content: content,
+    *more: tuple[tarfile.TarInfo, bytes],
+) -> bytes:
+    """A backup whose members are changed by their names, or left out (None), and with more."""
     target = io.BytesIO()
-    with (
-        tarfile.open(fileobj=io.BytesIO(data)) as source,
-        tarfile.open(fileobj=target, mode="w:gz", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for member in source:
-            if member.name != MANIFEST:
-                tar.addfile(member, source.extractfile(member) if member.isreg() else None)
-    return target.getvalue()
-
-
-def _with_a_wrong_end(data: bytes) -> bytes:
-    return data[:-6] + b"\0\0" + data[-4:]
-
-
-def _with_sums(manifest: bytes, sums: dict[str, str]) -> bytes:
-    listed = json.loads(manifest)
-    listed["files"].update(sums)
-    return json.dumps(listed).encode()
-
-
-def _with_a_damaged_database(data: bytes) -> bytes:
-    """Each file fits its checksum, and the pages of the database do not fit each other."""
-    target = io.BytesIO()
-    sums: dict[str, str] = {}
     with (
         tarfile.open(fileobj=io.BytesIO(data)) as source,
         tarfile.open(fileobj=target, mode="w:gz", format=tarfile.PAX_FORMAT) as tar,
     ):
         for member in source:
             stream = source.extractfile(member) if member.isreg() else None
-            content = stream.read() if stream else b""
-            if member.name.endswith("hub.db"):
-                content = content[:8192] + b"\xff" * 8192 + content[16384:]
-                sums[member.name] = hashlib.sha256(content).hexdigest()
-            if member.name == MANIFEST:
-                content = _with_sums(content, sums)
+            content = change(member.name, stream.read() if stream else b"")
+            if content is not None:
                 member.size = len(content)
-            tar.addfile(member, io.BytesIO(content) if stream else None)
+                tar.addfile(member, io.BytesIO(content))
+        for member, content in more:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
     return target.getvalue()
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) * 2 // 3]
+
+
+def _changed(data: bytes) -> bytes:
+    return packed(data, lambda _, content: content.replace(b"# handed in", b"# handed on"))
+
+
+def _without_a_list(data: bytes) -> bytes:
+    return packed(data, lambda name, content: None if name == MANIFEST else content)
+
+
+def _with_a_wrong_end(data: bytes) -> bytes:
+    return data[:-6] + b"\0\0" + data[-4:]
+
+
+def _with_a_damaged_database(data: bytes) -> bytes:
+    """Each file fits its checksum, and the pages of the database do not fit each other."""
+    sums: dict[str, str] = {}
+
+    def damage(name: str, content: bytes) -> bytes:
+        if name.endswith("hub.db"):
+            content = content[:8192] + b"\xff" * 8192 + content[16384:]
+            sums[name] = hashlib.sha256(content).hexdigest()
+        if name == MANIFEST:
+            listed = json.loads(content)
+            listed["files"].update(sums)
+            content = json.dumps(listed).encode()
+        return content
+
+    return packed(data, damage)
 
 
 @pytest.mark.parametrize(
@@ -472,51 +487,66 @@ def test_d2_reading_back_finds_what_is_damaged_and_nothing_of_it_is_put_in_place
     assert not (tmp_path / "again").exists()
 
 
-def forge(course: Path, tmp_path: Path, *members: tarfile.TarInfo) -> Path:
-    """A backup with a valid header and forged members."""
+def forge(course: Path, tmp_path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    """A backup of forged members in the course's directory, at which all else is right."""
+
+    def headed(name: str, content: bytes) -> bytes | None:
+        return (
+            json.dumps({**json.loads(content), "databases": []}).encode()
+            if name == HEADER
+            else None
+        )
+
     back_up(loaded(course), tmp_path / "backup", quiet)
-    with (
-        tarfile.open(tmp_path / "backup") as source,
-        tarfile.open(tmp_path / "forged", mode="w:gz") as tar,
-    ):
-        header = source.next()
-        assert header is not None
-        tar.addfile(header, source.extractfile(header))
-        for member in members:
-            tar.addfile(member, io.BytesIO(b"evil") if member.isreg() else None)
+    top = tarfile.TarInfo("course")
+    top.type = tarfile.DIRTYPE
+    sums = {
+        member.name: hashlib.sha256(content).hexdigest()
+        for member, content in members
+        if member.isreg()
+    }
+    listing = (tarfile.TarInfo(MANIFEST), json.dumps({"files": sums}).encode())
+    data = (tmp_path / "backup").read_bytes()
+    (tmp_path / "forged").write_bytes(packed(data, headed, (top, b""), *members, listing))
     return tmp_path / "forged"
 
 
-def evil(name: str) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.size = 4
-    return member
+def evil(name: str) -> tuple[tarfile.TarInfo, bytes]:
+    return tarfile.TarInfo(name), b"evil"
 
 
-@pytest.mark.parametrize("name", ["../evil", "/evil", "course/../../evil", "elsewhere/evil"])
-def test_a_forged_backup_writes_nowhere_else(course: Path, tmp_path: Path, name: str) -> None:
-    forged = forge(course, tmp_path, evil(name))
-    with pytest.raises(InvalidInput, match="damaged"):
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["../evil"], "holds the name"),
+        (["/evil"], "holds the name"),
+        (["course/../../evil"], "holds the name"),
+        (["elsewhere"], "belongs to nothing"),
+        (["course/none/evil"], "belongs to nothing"),
+        (["course/evil", "course/evil"], "twice"),
+    ],
+)
+def test_a_forged_backup_writes_nowhere_else(
+    course: Path, tmp_path: Path, names: list[str], said: str
+) -> None:
+    forged = forge(course, tmp_path, *map(evil, names))
+    with pytest.raises(InvalidInput, match=rf"damaged: .*{said}"):
         restore(forged, tmp_path / "again", {}, quiet)
     assert not list(tmp_path.rglob("evil"))
 
 
 def with_header(course: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """A backup with a changed header and all its members."""
+
+    def changed(name: str, content: bytes) -> bytes:
+        if name == HEADER:
+            header = json.loads(content)
+            change(header)
+            return json.dumps(header).encode()
+        return content
+
     back_up(loaded(course), tmp_path / "backup", quiet)
-    with (
-        tarfile.open(tmp_path / "backup") as source,
-        tarfile.open(tmp_path / "forged", mode="w:gz") as tar,
-    ):
-        for member in source:
-            file = source.extractfile(member)
-            data = file.read() if file is not None else b""
-            if member.name == HEADER:
-                header = json.loads(data)
-                change(header)
-                data = json.dumps(header).encode()
-                member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+    (tmp_path / "forged").write_bytes(packed((tmp_path / "backup").read_bytes(), changed))
     return tmp_path / "forged"
 
 
@@ -557,9 +587,9 @@ def test_an_archive_of_another_format_is_refused_in_a_clear_sentence(
 def test_a_forged_member_is_a_file_a_directory_or_a_link(
     course: Path, tmp_path: Path, kind: bytes
 ) -> None:
-    directory, odd = tarfile.TarInfo("course"), tarfile.TarInfo("course/odd")
-    directory.type, odd.type, odd.linkname = tarfile.DIRTYPE, kind, "/etc/passwd"
-    forged = forge(course, tmp_path, directory, odd)
+    odd = tarfile.TarInfo("course/odd")
+    odd.type, odd.linkname = kind, "/etc/passwd"
+    forged = forge(course, tmp_path, (odd, b""))
     with pytest.raises(InvalidInput, match="neither a file"):
         restore(forged, tmp_path / "again", {}, quiet)
 
@@ -574,17 +604,9 @@ def test_a_header_is_bounded(course: Path, tmp_path: Path) -> None:
 def test_a_link_with_a_file_below_it_is_damage(course: Path, tmp_path: Path, inverse: bool) -> None:
     link, file = tarfile.TarInfo("course/way"), evil("course/way/evil")
     link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
-    forged = forge(course, tmp_path, *((file, link) if inverse else (link, file)))
-    listing = tarfile.TarInfo(MANIFEST)
-    with tarfile.open(forged) as source, tarfile.open(tmp_path / "f2", mode="w:gz") as tar:
-        for member in source:
-            tar.addfile(member, source.extractfile(member) if member.isreg() else None)
-        sums = {file.name: hashlib.sha256(b"evil").hexdigest()}
-        manifest = json.dumps({"files": sums}).encode()
-        listing.size = len(manifest)
-        tar.addfile(listing, io.BytesIO(manifest))
-    with pytest.raises(InvalidInput, match="damaged"):
-        restore(tmp_path / "f2", tmp_path / "again", {}, quiet)
+    both = (file, (link, b"")) if inverse else ((link, b""), file)
+    with pytest.raises(InvalidInput, match="belongs to nothing"):
+        restore(forge(course, tmp_path, *both), tmp_path / "again", {}, quiet)
     assert not (tmp_path / "evil").exists()
 
 
