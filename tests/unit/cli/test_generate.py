@@ -140,7 +140,7 @@ def test_a_new_file_that_some_students_could_not_store_is_refused(
     for name in ("nul.csv", "Data.csv", "data.csv"):
         (course / "source" / arguments[0] / name).write_text("1\n")
     told = cli("generate", *arguments, status=1).err
-    assert "nul.csv: Windows reserves the name NUL for a device." in told
+    assert f"{arguments[0]}: nul.csv: Windows reserves the name NUL for a device." in told
     assert "Data.csv and data.csv: on Windows and macOS they are one file." in told
     assert released(course) == set()
 

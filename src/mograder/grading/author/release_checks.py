@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import RunReport
@@ -117,7 +118,10 @@ def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
     """
     if not target.is_dir() and ItemName.valid(item):
         ItemName.parse_new(item, _items(target.parent))
-    known = refuse_new_problems(files, _files(target))
+    try:
+        known = refuse_new_problems(files, _files(target))
+    except InvalidInput as error:
+        raise InvalidInput(f"{item}: {error.message}", hint=error.hint) from error
     return [Line(Step.ADVICE, f"{item}: {each}") for each in known]
 
 
