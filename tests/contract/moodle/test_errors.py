@@ -90,7 +90,7 @@ REFUSED = [each for each in tape() if each.is_servable and code_of(each)]
 
 def form_of(recording: Recording, token: str) -> Form:
     """Return a recorded request as our wire sends it: its token in the body."""
-    fields: dict[str, Value] = {**recording.params, **recording.query}
+    fields: dict[str, Value] = {**recording.fields}
     for name in {"token", "wstoken"} & set(fields):
         fields[name] = token
     files = [(name, io.BytesIO(bytes(size))) for name, size in recording.files]

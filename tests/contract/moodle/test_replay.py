@@ -22,11 +22,13 @@ REISSUED = {"/login/token.php", "/webservice/upload.php"}
 def again(recording: Recording) -> Request:
     """Return a recorded request as its sender would send it to the replay."""
     actor = "alice" if recording.actor == ANYBODY else recording.actor
-    fields = {**recording.params, **recording.query}
     return Request(
         method=recording.method,
         path=recording.path.partition("?")[0],
-        fields={n: token_of(actor) if n in {"wstoken", "token"} else v for n, v in fields.items()},
+        fields={
+            name: token_of(actor) if name in {"wstoken", "token"} else value
+            for name, value in recording.fields.items()
+        },
         files=recording.files,
         range="bytes=0-9" if recording.number == 153 else "",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 DATA = Path(__file__).parents[2] / "data" / "moodle"
@@ -51,31 +51,36 @@ class Recording:
     """The site's configuration at that time."""
     is_derived: bool = False
 
-    @property
+    @cached_property
     def number(self) -> int:
         return int(self.name[:3])
 
-    @property
+    @cached_property
+    def fields(self) -> Mapping[str, str]:
+        """The parameters of the query and the body together."""
+        return {**self.params, **self.query}
+
+    @cached_property
     def function(self) -> str:
         return self.params.get("wsfunction", "")
 
-    @property
+    @cached_property
     def has_token(self) -> bool:
         return bool({"wstoken", "token"} & (set(self.params) | set(self.query)))
 
-    @property
+    @cached_property
     def assignment(self) -> int:
         value = self.params.get("assignid") or self.params.get("assignmentid") or "0"
         return int(value) if value.isdecimal() else 0
 
-    @property
+    @cached_property
     def is_servable(self) -> bool:
         """Whether a client without a browser's cookie can have sent it."""
         browser = self.path.startswith(("/mod/", "/admin/"))
         odd = self.number in _CUSTOM or "..." in self.params
         return not browser and not odd
 
-    @property
+    @cached_property
     def refused(self) -> bool:
         """Whether nothing came of it: an exception, or a list of warnings with a code."""
         if self.status != 200:
@@ -98,6 +103,7 @@ def tape() -> tuple[Recording, ...]:
     return tuple(_recording(place, json.loads(line), functions) for place, line in enumerate(lines))
 
 
+@cache
 def recorded(number: int) -> Recording:
     """Return the recording with a number; 348 is there twice, and this is the first."""
     return next(each for each in tape() if each.number == number)

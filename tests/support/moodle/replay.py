@@ -27,6 +27,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from urllib.parse import quote, unquote
 
 from tests.support.moodle.draft_areas import DRAFTS, Files, evident
@@ -83,6 +84,12 @@ def token_of(actor: str) -> str:
     return INVALID if actor == "invalid" else hashlib.sha256(actor.encode()).hexdigest()[:32]
 
 
+@cache
+def _actors() -> Mapping[str, str]:
+    """Return the people of the recordings by token."""
+    return {token_of(each.actor): each.actor for each in tape() if each.actor}
+
+
 class Replay:
     """The site: its address, its state, and what went wrong."""
 
@@ -131,12 +138,12 @@ class Replay:
     def actor(self, request: Request) -> str:
         """Return the person of a request, or None for an unknown token."""
         token = request.fields.get("wstoken") or request.fields.get("token") or ""
-        known = {token_of(each.actor): each.actor for each in tape() if each.actor}
-        return known.get(token, "invalid" if token else NOBODY)
+        return _actors().get(token, "invalid" if token else NOBODY)
 
     def _find(self, request: Request) -> Recording | None:
         actor = self.actor(request)
-        alike = [each for each in tape() if self._matches(each, request, actor)]
+        given = self._comparable(request.fields, actor)
+        alike = [each for each in tape() if self._matches(each, request, actor, given)]
         ahead = [each for each in alike if changes(each) and self.world.allows(each)]
         if ahead:
             return ahead[0]
@@ -183,7 +190,11 @@ class Replay:
             return None
         return _as_file(Reply(200, "application/octet-stream", content), request)
 
-    def _matches(self, each: Recording, request: Request, actor: str) -> bool:
+    def _matches(
+        self, each: Recording, request: Request, actor: str, given: Mapping[str, object]
+    ) -> bool:
+        if each.fields.get("wsfunction") != request.fields.get("wsfunction"):
+            return False
         if not each.is_servable or each.mood != self.mood or not _asked_by(each, request, actor):
             return False
         if request.path == UPLOAD and each.path == UPLOAD:
@@ -196,8 +207,7 @@ class Replay:
             return _same_json(each.params.get("", ""), request.fields.get("", ""))
         if each.number == 247 and request.fields.get("cmid") == _RUBRIC_MODULE:
             return request.fields.get("wsfunction") == each.function
-        wanted = self._comparable({**each.params, **each.query}, each.actor)
-        given = self._comparable(request.fields, actor)
+        wanted = self._comparable(each.fields, each.actor)
         if each.function in _LISTS and request.path == REST:
             return _is_part(given, wanted)
         return wanted == given
@@ -206,7 +216,7 @@ class Replay:
         """Same files into an area with the same files; or files that a later answer shows."""
         if each.method != request.method:
             return False
-        into = self._area({**each.params, **each.query}.get("itemid", "0"))
+        into = self._area(each.fields.get("itemid", "0"))
         if into != self._area(request.fields.get("itemid", "0")):
             return False
         if each.files == request.files:

@@ -191,12 +191,12 @@ class World:
     def after(cls, number: int) -> World:
         """Return the state right after a recording."""
         place = recorded(number).place
-        return cls(place, state_at(place))
+        return cls(place, dict(state_at(place)))
 
     @classmethod
     def before(cls, recording: Recording) -> World:
         """Return the state right before a recording."""
-        return cls(recording.place, state_at(recording.place - 0.25))
+        return cls(recording.place, dict(state_at(recording.place - 0.25)))
 
     def holds(self, recording: Recording, only: Collection[int] = ()) -> bool:
         """Return whether an answer still holds, regarding some assignments."""
@@ -224,7 +224,8 @@ class World:
             self.last[scope] = recording.place
 
 
-def state_at(place: float) -> dict[Scope, float]:
+@cache
+def state_at(place: float) -> Mapping[Scope, float]:
     """Return the last change of each scope up to a place in time."""
     return _fold(each for each in _all_changes() if each[0] <= place)
 
