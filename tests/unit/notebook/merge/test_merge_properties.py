@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 
 import pytest
 from hypothesis import assume, given, note, settings
@@ -41,6 +43,21 @@ def cases(draw: st.DrawFn, *, honest: bool = False) -> tuple[str, str, str]:
     own = header + mine[mine.index("import marimo") :]
     note("\n=== NEW ===\n".join([old, new]) + "\n=== COPY ===\n" + own)
     return old, new, own
+
+
+@dataclass(frozen=True)
+class Case:
+    """The texts of a merge; ``known`` is the old release where it is at hand."""
+
+    base: str
+    new: str
+    mine: str
+    known: str | None
+
+    @cached_property
+    def authors(self) -> set[str]:
+        """The codes of all cells that the author wrote."""
+        return {code_of(cell) for text in (self.base, self.new) for cell in cells_of(text)}
 
 
 def merged(base: str | None, new: str, mine: str) -> Merge | None:
@@ -80,19 +97,79 @@ def decides(text: str) -> list[Cell]:
     ]
 
 
+def all_that_decides_about_marks_is_as_released(case: Case, found: Merge) -> None:
+    have = {code_of(cell) for cell in cells_of(found.text)}
+    for cell in decides(case.new):
+        allowed = not any(labels_in(cell.code))  # imports may be added to it
+        own_marks = any(is_marks_cell(each) for each in cells_of(case.mine))
+        assert code_of(cell) in have or (allowed and own_marks)
+    header = case.new[: case.new.index("import marimo")]
+    assert found.text[: found.text.index("import marimo")] == header
+
+
+def nothing_that_the_student_wrote_is_lost(case: Case, found: Merge) -> None:
+    given_lines = {line.strip() for text in (case.base, case.new) for line in text.split("\n")}
+    lines = [line.strip() for line in found.text.split("\n")]
+    have = {*lines, *(line.removeprefix("# ").strip() for line in lines)}
+    codes = {code_of(cell) for cell in cells_of(found.text)}
+    for cell in cells_of(case.mine):
+        if code_of(cell) in case.authors or code_of(cell) in codes:
+            continue
+        for line in code_of(cell).split("\n"):
+            assert line.strip() in given_lines | have
+
+
+def an_answer_is_the_same_cell_afterwards(case: Case, found: Merge) -> None:
+    have = {code_of(cell) for cell in cells_of(found.text)}
+    for cell in cells_of(case.mine):
+        own = code_of(cell) not in case.authors and not any(labels_in(cell.code))
+        if own and not any(part in cell.code for part in ("import", "grader", "MOGRADER")):
+            assert code_of(cell) in have
+
+
+def what_ran_still_runs(case: Case, found: Merge) -> None:
+    assert faults_of(found.text) <= faults_of(case.mine) | faults_of(case.new)
+
+
+def a_second_merge_changes_nothing(case: Case, found: Merge) -> None:
+    assert merge(case.known, case.new, found.text).text == found.text
+    assert merge(case.new, case.new, found.text).text == found.text
+    assert merge(case.known, case.new, case.mine) == found
+
+
+def the_students_cells_keep_their_order(case: Case, found: Merge) -> None:
+    if case.known is None:
+        return
+    own = [code for each in cells_of(case.mine) if (code := code_of(each)) not in case.authors]
+    once = {code for code, count in Counter(own).items() if count == 1}
+    after = [code_of(cell) for cell in cells_of(found.text)]
+    notes = [code for code in after if code in once and code.startswith("note_")]
+    assert notes == [code for code in own if code in once and code.startswith("note_")]
+
+
+@settings(max_examples=max(80, settings().max_examples // 5))
+@given(cases(), st.booleans())
+def test_every_merge_keeps_what_it_must(texts: tuple[str, str, str], knows: bool) -> None:
+    """All properties of the same examples: making one takes longer than a merge."""
+    case = Case(*texts, known=texts[0] if knows else None)
+    found = merged(case.known, case.new, case.mine)
+    if found is None:
+        return
+    all_that_decides_about_marks_is_as_released(case, found)
+    nothing_that_the_student_wrote_is_lost(case, found)
+    an_answer_is_the_same_cell_afterwards(case, found)
+    what_ran_still_runs(case, found)
+    a_second_merge_changes_nothing(case, found)
+    the_students_cells_keep_their_order(case, found)
+
+
 @SOME
 @given(cases())
-def test_an_untouched_copy_becomes_the_new_release(case: tuple[str, str, str]) -> None:
-    base, new, _ = case
+def test_where_only_one_side_changed_it_is_taken_as_it_is(texts: tuple[str, str, str]) -> None:
+    base, new, mine = texts
     assert merge(base, new, base).text == new
     assert merge(None, new, new).text == new
     assert not merge(base, new, base).conflicts
-
-
-@SOME
-@given(cases())
-def test_a_release_that_is_the_same_changes_nothing(case: tuple[str, str, str]) -> None:
-    base, _, mine = case
     try:
         found = merge(base, base, mine)
     except NotMergeable:
@@ -101,93 +178,6 @@ def test_a_release_that_is_the_same_changes_nothing(case: tuple[str, str, str]) 
         return
     assert found.text == mine
     assert not found.changed
-
-
-@SOME
-@given(cases(), st.booleans())
-def test_all_that_decides_about_marks_is_as_released(
-    case: tuple[str, str, str], known: bool
-) -> None:
-    base, new, mine = case
-    found = merged(base if known else None, new, mine)
-    if found is None:
-        return
-    have = {code_of(cell) for cell in cells_of(found.text)}
-    for cell in decides(new):
-        allowed = not any(labels_in(cell.code))  # imports may be added to it
-        assert code_of(cell) in have or (allowed and any(is_marks_cell(c) for c in cells_of(mine)))
-    assert found.text[: found.text.index("import marimo")] == new[: new.index("import marimo")]
-
-
-@SOME
-@given(cases(), st.booleans())
-def test_nothing_that_the_student_wrote_is_lost(case: tuple[str, str, str], known: bool) -> None:
-    base, new, mine = case
-    found = merged(base if known else None, new, mine)
-    if found is None:
-        return
-    authors = {code_of(cell) for text in (base, new) for cell in cells_of(text)}
-    given_lines = {line.strip() for text in (base, new) for line in text.split("\n")}
-    lines = [line.strip() for line in found.text.split("\n")]
-    have = {*lines, *(line.removeprefix("# ").strip() for line in lines)}
-    codes = {code_of(cell) for cell in cells_of(found.text)}
-    for cell in cells_of(mine):
-        if code_of(cell) in authors or code_of(cell) in codes:
-            continue
-        for line in code_of(cell).split("\n"):
-            assert line.strip() in given_lines | have
-
-
-@SOME
-@given(cases(), st.booleans())
-def test_an_answer_is_the_same_cell_afterwards(case: tuple[str, str, str], known: bool) -> None:
-    base, new, mine = case
-    found = merged(base if known else None, new, mine)
-    if found is None:
-        return
-    authors = {code_of(cell) for text in (base, new) for cell in cells_of(text)}
-    have = {code_of(cell) for cell in cells_of(found.text)}
-    for cell in cells_of(mine):
-        own = code_of(cell) not in authors and not any(labels_in(cell.code))
-        if own and not any(part in cell.code for part in ("import", "grader", "MOGRADER")):
-            assert code_of(cell) in have
-
-
-@SOME
-@given(cases(), st.booleans())
-def test_what_ran_still_runs(case: tuple[str, str, str], known: bool) -> None:
-    base, new, mine = case
-    found = merged(base if known else None, new, mine)
-    if found is None:
-        return
-    assert faults_of(found.text) <= faults_of(mine) | faults_of(new)
-
-
-@SOME
-@given(cases(), st.booleans())
-def test_a_second_merge_changes_nothing(case: tuple[str, str, str], known: bool) -> None:
-    base, new, mine = case
-    found = merged(base if known else None, new, mine)
-    if found is None:
-        return
-    assert merge(base if known else None, new, found.text).text == found.text
-    assert merge(new, new, found.text).text == found.text
-    assert merge(base if known else None, new, mine) == found
-
-
-@SOME
-@given(cases())
-def test_the_students_cells_keep_their_order(case: tuple[str, str, str]) -> None:
-    base, new, mine = case
-    found = merged(base, new, mine)
-    if found is None:
-        return
-    authors = {code_of(cell) for text in (base, new) for cell in cells_of(text)}
-    own = [code_of(cell) for cell in cells_of(mine) if code_of(cell) not in authors]
-    once = {code for code, count in Counter(own).items() if count == 1}
-    after = [code_of(cell) for cell in cells_of(found.text)]
-    notes = [code for code in after if code in once and code.startswith("note_")]
-    assert notes == [code for code in own if code in once and code.startswith("note_")]
 
 
 @SOME
