@@ -13,7 +13,6 @@ from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transpo
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.grade_text import comment_html
 from mograder.clients.moodle.html_text import as_text
-from mograder.clients.moodle.models import StatusModel
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -26,12 +25,10 @@ from mograder.clients.moodle.transport import (
     demand_acceptable,
     demand_kept,
     tell_what_goes,
-    why_not,
 )
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.clock import ManualClock
-from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import Replay
 
 RECORDED_AT = datetime(2026, 11, 20, 6, 40, tzinfo=UTC)
@@ -78,33 +75,85 @@ def test_a_student_lists_assignments_with_files_and_dates(enter: Enter) -> None:
     assert [file.name for file in a1.files] == ["A1-Introduction.py"]
 
 
-def test_a_student_downloads_what_the_teacher_gave(enter: Enter, tmp_path: Path) -> None:
-    transport = enter("alice")
-    (file,) = listed(transport, 1).files
-    transport.download(file, tmp_path / file.name, quiet)
-    assert (tmp_path / file.name).read_bytes() == recorded(137).body
+STANDINGS = [
+    pytest.param(
+        99,
+        "alice",
+        1,
+        {"state": WorkState.NEW, "can_submit": True, "why_not": "", "graded": False},
+        id="before the first save",
+    ),
+    pytest.param(207, "alice", 5, {"can_submit": True}, id="closed, and extended for her"),
+    pytest.param(
+        126,
+        "alice",
+        7,
+        {"state": WorkState.SUBMITTED, "late": True, "can_submit": True},
+        id="past the due date, without a cut-off",
+    ),
+    pytest.param(
+        165,
+        "carol",
+        1,
+        {"graded": False, "grade": None, "feedback": "only feedback"},
+        id="a comment without a grade",
+    ),
+    pytest.param(
+        182,
+        "alice",
+        2,
+        {"graded": False, "grade": None, "feedback_available": False},
+        id="a mark that is not released, which Moodle calls graded",
+    ),
+    pytest.param(
+        187, "alice", 2, {"graded": True, "grade": "91.00 / 100.00"}, id="a mark that is released"
+    ),
+    pytest.param(
+        210,
+        "bob",
+        1,
+        {
+            "state": WorkState.NEW,
+            "can_submit": True,
+            "graded_attempt": 1,
+            "grade": "40.00 / 100.00",
+            "feedback": "try again",
+            "feedback_available": True,
+        },
+        id="a new attempt, with the mark of the one before",
+    ),
+    pytest.param(
+        99,
+        "teach1",
+        1,
+        {
+            "can_submit": False,
+            "why_not": "Your account does not take part in it as a student.",
+        },
+        id="a teacher",
+    ),
+    pytest.param(
+        309, "bob", 10, {"state": WorkState.SUBMITTED}, id="another one of the team has handed in"
+    ),
+]
 
 
-def test_before_the_first_save_there_is_nothing_and_it_is_open(enter: Enter) -> None:
-    transport = enter("alice")
-    standing = transport.work_status(listed(transport, 1))
-    assert (standing.state, standing.can_submit, standing.why_not) == (WorkState.NEW, True, "")
-    assert not standing.graded
-
-
-def test_with_drafts_off_saving_hands_in_and_is_read_back(
-    enter: Enter, sized: Sized, moodle: Replay
+@pytest.mark.parametrize(("after", "person", "number", "expected"), STANDINGS)
+def test_a_student_is_told_how_the_work_stands(
+    after: int,
+    person: str,
+    number: int,
+    expected: dict[str, object],
+    enter: Enter,
+    moodle: Replay,
 ) -> None:
-    """083, 100, 101; 102 shows that handing in as well would be refused."""
-    transport = enter("alice")
-    a1 = listed(transport, 1)
-    handed = transport.submit(a1, sized("A1-Introduction.py", 20), quiet)
-    assert handed.filename == "A1-Introduction.py"
-    assert handed.submitted_at == datetime(2026, 11, 20, 6, 31, 43, tzinfo=UTC)
-    assert not handed.late
-    assert "mod_assign_submit_for_grading" not in asked(moodle)
-    standing = transport.work_status(a1)
-    assert (standing.state, standing.submitted_at) == (WorkState.SUBMITTED, handed.submitted_at)
+    """076, 081, 127, 166, 183, 188, 208, 211, 310."""
+    moodle.begin(after)
+    transport = enter(person)
+    found = listed(transport, number)
+    standing = transport.work_status(found)
+    assert {name: getattr(standing, name) for name in expected} == expected
+    assert standing.feedback_available or transport.feedback(found) == ()
 
 
 def test_with_drafts_on_the_statement_is_shown_and_the_work_handed_in(
@@ -171,22 +220,6 @@ def test_what_moodle_would_refuse_is_refused_before_with_its_reason(
     assert "/webservice/upload.php" not in asked(moodle)
 
 
-def test_an_extension_opens_what_is_closed(enter: Enter, sized: Sized, moodle: Replay) -> None:
-    """207 to 209, 225."""
-    moodle.begin(207)
-    transport = enter("alice")
-    a5 = listed(transport, 5)
-    assert transport.work_status(a5).can_submit
-
-
-def test_late_work_is_called_late(enter: Enter, moodle: Replay) -> None:
-    """127: past the due date, without a cut-off."""
-    moodle.begin(126)
-    transport = enter("alice")
-    standing = transport.work_status(listed(transport, 7))
-    assert (standing.state, standing.late, standing.can_submit) == (WorkState.SUBMITTED, True, True)
-
-
 def test_work_on_time_is_not_replaced_by_late_work_without_agreement(
     enter: Enter, sized: Sized, moodle: Replay, clock: ManualClock
 ) -> None:
@@ -244,13 +277,6 @@ def test_sizes_are_told_so_that_they_differ(size: int, limit: int, told: str, si
         demand_acceptable(small, sized("big.py", size))
 
 
-def test_a_teacher_is_told_that_only_students_hand_in(enter: Enter, moodle: Replay) -> None:
-    """It said "Submissions are switched off", which they were not."""
-    a1 = Assignment(1, 3, 2, "A1", accepts=Accepts(files=True))
-    status = StatusModel.model_validate({"warnings": []}).record()
-    assert why_not(a1, status, RECORDED_AT) == "Your account does not take part in it as a student."
-
-
 def test_a_file_of_another_type_is_refused_before_it_is_sent(
     enter: Enter, sized: Sized, moodle: Replay
 ) -> None:
@@ -291,75 +317,6 @@ def test_another_file_of_the_same_name_is_missed(sign_in: SignIn, moodle: Replay
     row = Submission(1, 4, 0, SubmissionState.SUBMITTED, files=(RemoteFile("a.py", "", 7),))
     with pytest.raises(Conflict):
         demand_kept(settings, Status(submission=row), "a.py", 8)
-
-
-def test_a_graded_work_shows_grade_comment_and_feedback(enter: Enter, moodle: Replay) -> None:
-    """156, 238."""
-    moodle.begin(155)
-    transport = enter("alice")
-    a1 = listed(transport, 1)
-    standing = transport.work_status(a1)
-    assert (standing.graded, standing.grade) == (True, "87.50 / 100.00")
-    assert standing.feedback == "Bien joué — 87.5 & more"
-    assert standing.feedback_available
-    (document,) = transport.feedback(a1)
-    assert document.name == "alice_feedback.html"
-    assert document.content == "<h1>Feedback é</h1>".encode()
-
-
-def test_a_comment_without_a_grade_is_not_graded(enter: Enter, moodle: Replay) -> None:
-    """166."""
-    moodle.begin(165)
-    transport = enter("carol")
-    standing = transport.work_status(listed(transport, 1))
-    assert (standing.graded, standing.grade) == (False, None)
-    assert standing.feedback == "only feedback"
-
-
-def test_a_mark_that_is_not_released_is_no_mark_to_the_student(
-    enter: Enter, moodle: Replay
-) -> None:
-    """183: ``graded`` is true and there is no feedback."""
-    moodle.begin(182)
-    transport = enter("alice")
-    a2 = listed(transport, 2)
-    standing = transport.work_status(a2)
-    assert (standing.graded, standing.grade, standing.feedback_available) == (False, None, False)
-    assert transport.feedback(a2) == ()
-
-
-def test_a_released_mark_is_shown(enter: Enter, moodle: Replay) -> None:
-    """188."""
-    moodle.begin(187)
-    transport = enter("alice")
-    standing = transport.work_status(listed(transport, 2))
-    assert (standing.graded, standing.grade) == (True, "91.00 / 100.00")
-
-
-def test_a_reopened_attempt_is_new_work(enter: Enter, moodle: Replay) -> None:
-    """211: the mark and feedback shown are those of the attempt before."""
-    moodle.begin(210)
-    transport = enter("bob")
-    standing = transport.work_status(listed(transport, 1))
-    assert (standing.state, standing.can_submit) == (WorkState.NEW, True)
-    assert (standing.graded, standing.graded_attempt) == (True, 1)
-    assert (standing.grade, standing.feedback) == ("40.00 / 100.00", "try again")
-    assert standing.feedback_available
-
-
-def test_a_teacher_who_submits_is_told_why_not(enter: Enter) -> None:
-    """081: it said that submissions are switched off."""
-    transport = enter("teach1")
-    standing = transport.work_status(listed(transport, 1))
-    assert not standing.can_submit
-    assert "does not take part in it as a student" in standing.why_not
-
-
-def test_a_team_has_handed_in_when_one_of_it_has(enter: Enter, moodle: Replay) -> None:
-    """309, 310: alice hands in, bob's own row has no file."""
-    moodle.begin(309)
-    transport = enter("bob")
-    assert transport.work_status(listed(transport, 10)).state is WorkState.SUBMITTED
 
 
 def test_an_assignment_that_was_hidden_meanwhile_is_not_found(enter: Enter) -> None:

@@ -174,8 +174,7 @@ def plan_marks(
     mark ``may_go_back``, a workflow state that is further than its own stays.
 
     Raises:
-        Conflict: The assignment cannot take such marks at all: a rubric, feedback of a type that
-            is switched off.
+        Conflict: The assignment cannot take such marks at all, as it has a rubric.
         InvalidInput: The assignment has no points.
         Forbidden: This account may not grade here.
     """
@@ -323,7 +322,6 @@ def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
             f"{assignment.name} has no points to give in Moodle: it is not graded.",
             hint="Set Grade > Type to Point in the assignment's settings.",
         )
-    refuse_dropped_feedback(assignment, marks)
 
 
 def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> None:
