@@ -227,15 +227,3 @@ def _resolved(requirement: str, *options: str) -> set[str]:
     quiet = ("--quiet", "--no-header", "--no-annotate")
     text = uv("pip", "compile", "-", *quiet, "--no-build", *options, stdin=f"{requirement}\n")
     return {line.partition("==")[0] for line in text.splitlines() if "==" in line}
-
-
-def test_the_students_help_loads_nothing_that_it_does_not_show(light: LightInstall) -> None:
-    code = (
-        "import sys; from mograder.cli.main import run; run(['student', '--help']); "
-        "print(sorted({n.partition('.')[0] for n in sys.modules}), file=sys.stderr)"
-    )
-    done = light.run(light.python, "-c", code)
-    heavy = {"starlette", "uvicorn", "httpx", "marimo", "jinja2", "rich", "pydantic", "asyncio"}
-    loaded = set(re.findall(r"'(\w+)'", done.stderr))
-    assert "click" in loaded
-    assert not heavy & loaded

@@ -136,21 +136,6 @@ def test_other_line_ends_are_no_edit_and_no_other_file(student: Student) -> None
     assert verdict["matches_file"]
 
 
-def test_an_edited_file_is_kept_beside_the_new_one(student: Student, own_course: Course) -> None:
-    student.ask(own_course)
-    student.https("fetch", "hw1", "-o", "work")
-    notebook = student.here / "work" / "homework.py"
-    notebook.write_bytes(b"mine\r\n")
-    released(own_course, HOMEWORK + b"# corrected\n")
-
-    found = {each["name"]: each for each in student.json("fetch", "hw1", "-o", "work")["files"]}
-    kept = Path(student.here, found["homework.py"]["kept"])
-    assert (notebook.read_bytes(), kept.read_bytes()) == (HOMEWORK + b"# corrected\n", b"mine\r\n")
-    assert sorted(each.name for each in notebook.parent.glob("*.py")) == sorted(
-        [kept.name, "homework.py"]
-    )
-
-
 def test_a_read_only_file_with_other_line_ends_is_updated(
     student: Student, own_course: Course
 ) -> None:

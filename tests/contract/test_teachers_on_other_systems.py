@@ -289,12 +289,5 @@ def test_released_marks_and_pages_go_to_an_assignment_server(
     assert "may register again" in run("https", "reset", "alice", *there)
 
 
-@SYSTEMS
-def test_grading_needs_linux_and_says_so(system: System, graded: ReleasedCourse) -> None:
-    run = Teacher(system, graded.loaded.course_dir)
-    run("autograde", "hw1", status=78)
-    assert "runs on Linux only" in run.err
-
-
 def _marks(text: str) -> Mapping[str, str]:
     return {row["student"]: row["mark"] for row in csv.DictReader(io.StringIO(text))}

@@ -26,7 +26,7 @@ from tests.support.other_system import OtherSystem
 
 HEAVY = [
     *("aiohttp", "alembic", "fastapi", "httpx", "jinja2", "marimo"),
-    *("pydantic", "rich", "sqlalchemy", "uvicorn"),
+    *("pydantic", "rich", "sqlalchemy", "starlette", "uvicorn"),
 ]
 
 
@@ -62,7 +62,9 @@ def mograder(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["-v"], ["hub", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["-v"], ["hub", "--help"], ["student", "--help"]]
+)
 def test_help_and_version_load_no_framework(arguments: list[str]) -> None:
     """performance.md: `mograder --help`."""
     code = (

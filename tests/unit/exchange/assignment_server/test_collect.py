@@ -50,15 +50,6 @@ def test_b153_everybodys_latest_is_there_with_its_time(course: FakeCourse, out: 
     assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
 
 
-def test_leavings_of_killed_runs_are_removed(course: FakeCourse, out: Path) -> None:
-    """Students' files stayed in hidden directories."""
-    (out / ".fetching").mkdir(parents=True)
-    (out / ".fetching" / "alice.py").write_text("half")
-    gather(course, out)
-    assert (out / "alice.py").read_bytes() == b"# a"
-    assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
-
-
 def test_b153_what_is_here_already_is_not_downloaded_again(course: FakeCourse, out: Path) -> None:
     gather(course, out)
     course.downloads.clear()
@@ -125,19 +116,6 @@ def test_what_an_earlier_version_kept_beside_stays(course: FakeCourse, out: Path
     assert times(out)["gone"] == 1.5
 
 
-def test_a_link_to_the_latest_is_replaced_and_its_target_stays(
-    course: FakeCourse, out: Path
-) -> None:
-    """B158: a directory that a server or a hub has written itself."""
-    out.mkdir(parents=True)
-    (out / "alice_20260101T000000.py").write_text("# first")
-    (out / "alice.py").symlink_to("alice_20260101T000000.py")
-    gather(course, out)
-    assert (out / "alice_20260101T000000.py").read_text() == "# first"
-    assert (out / "alice.py").read_bytes() == b"# a"
-    assert not (out / "alice.py").is_symlink()
-
-
 def test_one_that_cannot_be_downloaded_keeps_no_other_back(course: FakeCourse, out: Path) -> None:
     course.broken.add("alice.py")
     found = gather(course, out)
@@ -154,10 +132,3 @@ def test_a_name_that_no_person_has_is_never_a_path(
     course.take("hw1", name, b"evil")
     assert gather(course, out)[name].problem
     assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
-
-
-def test_damaged_metadata_does_not_stop_it(course: FakeCourse, out: Path) -> None:
-    out.mkdir(parents=True)
-    (out / ".fetch_metadata.json").write_text("[1]")
-    gather(course, out)
-    assert set(times(out)) == {"alice", "bob"}

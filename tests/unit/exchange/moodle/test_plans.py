@@ -82,25 +82,18 @@ def test_only_what_was_handed_in_is_fetched_and_the_rest_says_why(tmp_path: Path
     }
 
 
-def test_a_teams_work_is_every_members(tmp_path: Path) -> None:
+def test_a_teams_work_is_every_members_and_names_its_mates(tmp_path: Path) -> None:
     """README, Submission: a team's files are in the row with userid 0; 312 tells the groups."""
-    team = replace(A1, team=True)
-    rows = (handed_in(0, "A1.py", group=1), handed_in(4, group=0), handed_in(5, group=0))
-    works = plan(tmp_path, *rows, assignment=team)
-    assert works["alice"].notebook == works["bob"].notebook == file("A1.py")
-    assert works["carol@example.edu"].fate is CollectOutcome.SKIPPED
-
-
-def test_the_list_names_the_team_and_the_members(tmp_path: Path) -> None:
-    """Which mates are affected."""
     people = tuple(replace(each, team="Red" if each.group else "") for each in PEOPLE)
     participants = Participants(people, PARTICIPANTS.usernames)
-    rows = [handed_in(0, "A1.py", group=1)]
+    rows = (handed_in(0, "A1.py", group=1), handed_in(4, group=0), handed_in(5, group=0))
     works = plan_collection(replace(A1, team=True), rows, participants, Target(tmp_path))
-    told = {work.name: (work.team, work.mates) for work in works}
-    assert told["alice"] == ("Red", ("bob",))
-    assert told["bob"] == ("Red", ("alice",))
-    assert told["carol@example.edu"] == ("", ())
+    assert {work.name: (work.notebook, work.team, work.mates) for work in works} == {
+        "alice": (file("A1.py"), "Red", ("bob",)),
+        "bob": (file("A1.py"), "Red", ("alice",)),
+        "carol@example.edu": (None, "", ()),
+    }
+    assert works[2].fate is CollectOutcome.SKIPPED
 
 
 def test_two_files_never_share_a_place(tmp_path: Path) -> None:

@@ -61,19 +61,6 @@ def student(course: FakeCourse, tmp_path: Path, clock: ManualClock) -> Student:
     return Student(course, tmp_path / "hw1", clock)
 
 
-def test_b149_the_files_are_written_and_the_release_is_kept(student: Student) -> None:
-    fetched = student.fetch()
-    assert {name: file.change for name, file in fetched.items()} == {
-        "hw1.py": Change.NEW,
-        "data.csv": Change.NEW,
-    }
-    assert fetched["hw1.py"].path == student.out / "hw1.py"
-    assert student.files() == {"hw1.py": NOTEBOOK, "data.csv": b"1,2\n"}
-    kept = student.out / ".mograder" / "release" / "hw1"
-    assert (kept / "hw1.py").read_bytes() == NOTEBOOK
-    assert not (kept / "data.csv").exists()
-
-
 def test_b149_zips_are_unpacked(student: Student) -> None:
     archive = zip_of(hw1_py=NOTEBOOK, public__a_csv=b"3")
     student.course.files["hw1"] = {"hw1.zip": archive}
@@ -97,18 +84,6 @@ def test_what_the_server_also_offers_by_itself_wins_over_a_zip(student: Student)
         "hw1.zip": archive,
         "more.txt": b"m",
     }
-
-
-def test_b149_an_edited_file_is_kept_and_the_new_one_takes_its_place(student: Student) -> None:
-    student.fetch()
-    (student.out / "hw1.py").write_text("# my work")
-    fetched = student.fetch()["hw1.py"]
-    assert fetched.change is Change.UPDATED
-    assert fetched.kept is not None
-    assert fetched.kept.name.startswith("hw1.bak.2026")
-    assert fetched.kept.suffix == ".py"
-    assert fetched.kept.read_text() == "# my work"
-    assert (student.out / "hw1.py").read_bytes() == NOTEBOOK
 
 
 def test_b149_two_edits_within_a_second_are_both_kept(student: Student) -> None:
