@@ -80,9 +80,11 @@ def test_an_anonymous_assignment_that_comes_first_is_passed_over(teacher: Course
         "3",
         "1",
     ]
+    (teacher.course / "allowed_users.txt").unlink()
     config.write_text(anonymous)
     printed = cli("moodle sync-users", *MAP, status=5)
     assert "Every assignment in mograder.toml is marked anonymously" in printed.err
+    assert not (teacher.course / "allowed_users.txt").exists()
 
 
 def test_b32_without_sync_there_is_no_assignment_to_ask_for(teacher: CourseSetup) -> None:
@@ -157,12 +159,3 @@ def test_usernames_that_moodle_shows_are_used(teacher: CourseSetup) -> None:
         **{n: v for n, v in NAMES.items() if n != "bsmith"},
         "bob": "Bob Smith",
     }
-
-
-def test_an_anonymous_assignment_names_nobody_and_changes_nothing(teacher: CourseSetup) -> None:
-    """Recording 134: under blind marking people are "Participant N"."""
-    (teacher.course / "mograder.toml").write_text(
-        '[[assignments]]\nname = "A3. Blind & hidden"\nid = 3\n'
-    )
-    assert "is marked anonymously" in cli("moodle sync-users", *MAP, status=5).err
-    assert not (teacher.course / "allowed_users.txt").exists()

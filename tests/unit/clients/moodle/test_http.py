@@ -17,7 +17,6 @@ from mograder.clients.moodle.html_text import plain
 from mograder.clients.moodle.http import Wire, written
 from mograder.core.errors import (
     Busy,
-    Forbidden,
     InvalidInput,
     MograderError,
     RemoteFailed,
@@ -113,19 +112,6 @@ def test_the_words_of_a_broken_connection_end_in_one_full_stop() -> None:
     with pytest.raises(RemoteFailed) as caught:
         call(Network(fails(gone)), safe=True)
     assert caught.value.message.endswith("disconnected without sending a response.")
-
-
-def test_a_refused_course_is_told_in_moodles_words() -> None:
-    """An incomplete profile was told as "You have no course number 4"."""
-    refused = "No access rights in course context User not fully set-up"
-    warning = {"item": "course", "itemid": 4, "warningcode": "1", "message": refused}
-    network = Network(says({"courses": [], "warnings": [warning]}))
-    with (
-        MoodleClient(URL, SECRET, transport=httpx.MockTransport(network._answer)) as client,
-        pytest.raises(Forbidden, match="User not fully set-up") as caught,
-    ):
-        client.assignments(4)
-    assert "profile" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")])
