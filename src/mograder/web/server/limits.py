@@ -1,7 +1,7 @@
 """Limits on guessing the enrollment code, and on registering names in bulk.
 
-A campus is often one address: a wrong code counts for its name there, so that nobody locks out the
-others, and for all names together.
+A campus is often one address: a wrong code counts for its name there, so that one name locks out
+no other, for the address, and for all addresses together, which takes many of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from mograder.web.problems import TooManyAttempts
 
 _SECONDS = 60.0
 _FAILURES = 20
-_FAILURES_OF_ALL = 200
+_FAILURES_OF_ADDRESS = 200
+_FAILURES_OF_ALL = 2000
 _NAMES = 600
 _MOST_ADDRESSES = 10_000
 
@@ -21,8 +22,8 @@ _MOST_ADDRESSES = 10_000
 class RegistrationLimits:
     """Counts registrations by address; a class behind one address may all register at once.
 
-    Mutable state: ``_failed``, the times of the last minute by name and address, ``_made``, those
-    by address, and ``_failed_in_all``; for one event loop.
+    Mutable state: ``_failed``, the times of the last minute by address, and by name and address;
+    ``_made``, those by address, and ``_failed_in_all``; for one event loop.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -38,6 +39,7 @@ class RegistrationLimits:
         """
         failures = (
             (self._recent(self._failed.get(f"{user} {address}", deque())), _FAILURES),
+            (self._recent(self._failed.get(address, deque())), _FAILURES_OF_ADDRESS),
             (self._recent(self._failed_in_all), _FAILURES_OF_ALL),
             (self._recent(self._made.get(address, deque())), _NAMES),
         )
@@ -53,6 +55,7 @@ class RegistrationLimits:
     def failed(self, address: str, user: str) -> None:
         """Count a wrong code."""
         self._note(self._failed, f"{user} {address}")
+        self._note(self._failed, address)
         self._failed_in_all.append(self._clock.steady())
 
     def made(self, address: str) -> None:
