@@ -9,11 +9,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.submissions.contract_recording import digest_of
-from mograder.grading.submissions.submitted_text import (
-    decode_submission,
-    read_submission,
-    read_text,
-)
+from mograder.grading.submissions.submitted_text import read_submission, read_text
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
@@ -48,30 +44,6 @@ def test_anything_else_is_refused_in_words(tmp_path: Path, kind: str) -> None:
     with pytest.raises(InvalidInput, match=said.get(kind, "no file|cannot be read")) as caught:
         read_submission(path)
     assert str(tmp_path) not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "empty"),
-        (b" \n\t\n", "empty"),
-        (b"\xff\xfe\x00", "UTF-16"),
-        (b"import marimo\n\xe9\n", "bob.py:2"),
-        (b"# coding: latin-1\n", "latin-1"),
-    ],
-)
-def test_bytes_that_are_no_text_are_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(InvalidInput, match=reason):
-        decode_submission(data, "bob.py")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["print(1)\n", "import marimo\n", "(" * 30_000, "x = '" + "\0" * 5, "def f(:\n", "\f\x1a\n"],
-)
-def test_texts_that_are_no_notebook_are_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"bob\.py:1"):
-        read_text(text, "bob.py", RELEASE, frozenset())
 
 
 def read(text: str) -> tuple[list[int], tuple[str, ...]]:
