@@ -23,6 +23,7 @@ from mograder.grading.results.recorded_results import LastResult
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
+from tests.support.page_reader import element
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
 EVIL = "</style></p><script>alert(1)</script><img src=//x.example onerror=1>\u202e"
@@ -131,12 +132,6 @@ LATE = Deduction(
     days=1,
 )
 WORK = GradedWork(GRADE, LastResult(RESULT, "f" * 64), LATE)
-
-
-def element(name: str, **data: object) -> str:
-    """An element as marimo writes it: every attribute is JSON."""
-    told = (f"data-{key.replace('_', '-')}='{escape(json.dumps(v))}'" for key, v in data.items())
-    return f"<marimo-{name} {' '.join(told)}></marimo-{name}>"
 
 
 def rich_notebook() -> str:

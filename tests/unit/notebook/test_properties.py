@@ -107,13 +107,6 @@ def test_no_text_breaks_the_parsers_in_another_way_than_said(text: str, release:
         attempt(partial(to_lecture, each, filename="x.py", mode_of=mode_by_initial))
 
 
-@pytest.mark.parametrize("cell", ["class A: pass", "class A:\n    x = 1"])
-def test_a_class_in_a_cell_is_refused_with_its_file(cell: str) -> None:
-    text = FRAME.format(f"@app.cell\n{cell}")
-    with pytest.raises(InvalidInput, match=r"^x\.py:1: @app\.cell cannot be used on classes"):
-        check_notebook(text, "x.py")
-
-
 @FEW
 @given(notebooks())
 def test_every_random_notebook_is_one(text: str) -> None:

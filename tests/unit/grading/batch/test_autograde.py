@@ -16,12 +16,7 @@ from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.batch.verify_results import verify_results
-from mograder.grading.results.grading_result import (
-    GradingResult,
-    GradingState,
-    render_result,
-    sign_result,
-)
+from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.results.result_row import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
@@ -124,12 +119,6 @@ class Rig:
             for result in self.results.values():
                 book.record_run(run_of(result.model_copy(update=changes), KEY))
 
-    def forge(self, student: str, **values: str) -> None:
-        """Change the rows of a student's results as somebody does who has no key."""
-        for column, value in values.items():
-            statement = f"UPDATE grading_runs SET {column} = ? WHERE student = ?"
-            change(self.root / "gradebook.db", statement, value, student)
-
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
@@ -188,17 +177,10 @@ def _lost_copy(rig: Rig) -> None:
 
 
 def _other_mark(rig: Rig) -> None:
+    """Forge a result as somebody does who has no key."""
     forged = rig.results["alice"].model_copy(update={"auto_mark": 14.0})
-    rig.forge("alice", result=render_result(forged))
-
-
-def _somebody_elses(rig: Rig) -> None:
-    bobs = rig.results["bob"]
-    rig.forge("alice", result=render_result(bobs), signature=sign_result(KEY, bobs))
-
-
-def _not_json(rig: Rig) -> None:
-    rig.forge("alice", result="{")
+    statement = "UPDATE grading_runs SET result = ? WHERE student = 'alice'"
+    change(rig.root / "gradebook.db", statement, render_result(forged))
 
 
 @pytest.mark.parametrize(
@@ -210,8 +192,6 @@ def _not_json(rig: Rig) -> None:
         (_empty_page, 1, ""),
         (_lost_copy, 1, ""),
         (_other_mark, 1, "alice is graded again: its result was changed after it was signed"),
-        (_somebody_elses, 1, "alice is graded again: its result was changed after it was signed"),
-        (_not_json, 1, "alice is graded again: its result in the gradebook is damaged."),
     ],
 )
 async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
@@ -226,17 +206,7 @@ async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
     assert rig.results["alice"].auto_mark == (7.5 if change is _other_submission else 15)
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        "source_sha256",
-        "release_sha256",
-        "source_files_sha256",
-        "release_files_sha256",
-        "environment",
-        "mograder",
-    ],
-)
+@pytest.mark.parametrize("field", ["contract_sha256", "environment", "mograder"])
 async def test_all_are_graded_again_on_another_basis(rig: Rig, field: str) -> None:
     await rig.grade()
     rig.record(**{field: "other"})

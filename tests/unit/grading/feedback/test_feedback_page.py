@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -19,22 +18,9 @@ from mograder.grading.results.grading_result import GradingState
 from mograder.sandbox.execution.judging import JudgedCondition
 from tests.support.feedback_pages import DUE, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
 from tests.support.notebooks import notebook
+from tests.support.page_reader import Reader
 
 _SECRET = "canary"
-
-
-class Reader(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.words = ""
-        self.elements: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def page(level: Level = Level.POINTS, later: datetime | None = None, **changes: Any) -> str:
@@ -44,7 +30,7 @@ def page(level: Level = Level.POINTS, later: datetime | None = None, **changes: 
 
 
 def words(*args: Any, **changes: Any) -> str:
-    return " ".join(Reader(page(*args, **changes)).words.split())
+    return Reader(page(*args, **changes)).words
 
 
 def test_it_says_the_mark_the_sum_and_the_times() -> None:
@@ -117,7 +103,7 @@ def _with_visible(**changes: Any) -> Any:
 @pytest.mark.parametrize("level", [Level.NOTHING, Level.POINTS])
 def test_conditions_that_stand_in_the_notebook_are_told_beside_hidden_ones(level: Level) -> None:
     text = page(level, result=_with_visible())
-    said = " ".join(Reader(text).words.split())
+    said = Reader(text).words
     assert "✓ passed: 1 of 2 conditions hold ✗ failed: seen-failed" in said
     assert _told(text) == {"label"}, "the label stands in the notebook, too"
 

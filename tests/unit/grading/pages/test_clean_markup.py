@@ -6,7 +6,6 @@ import base64
 import json
 import time
 from html import escape
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
@@ -14,27 +13,10 @@ from hypothesis import strategies as st
 
 from mograder.grading.pages.clean_markup import clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels
+from tests.support.page_reader import Reader, element
 
 HALF = "a\udc80b"
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
-
-
-class Reader(HTMLParser):
-    """A fragment as a browser parses it: its text, and its elements with their attributes."""
-
-    def __init__(self, markup: str) -> None:
-        super().__init__()
-        self.words = ""
-        self.elements: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(markup)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def clean(markup: str) -> str:
@@ -42,13 +24,7 @@ def clean(markup: str) -> str:
 
 
 def words(markup: str) -> str:
-    return " ".join(Reader(clean(markup)).words.split())
-
-
-def element(name: str, **data: object) -> str:
-    """An element as marimo writes it: every attribute is JSON."""
-    told = (f"data-{key.replace('_', '-')}='{escape(json.dumps(v))}'" for key, v in data.items())
-    return f"<marimo-{name} {' '.join(told)}></marimo-{name}>"
+    return Reader(clean(markup)).words
 
 
 @pytest.mark.parametrize(

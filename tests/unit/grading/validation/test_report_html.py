@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
@@ -19,6 +18,7 @@ from mograder.grading.validation.report_html import has_our_elements_only, rende
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity.integrity import Level
 from mograder.sandbox.execution.report import Outcome
+from tests.support.page_reader import Reader
 
 SOLVED = ValidatedCheck("Q1: The sum", "Q1", CheckStatus.SUCCESS, (), 5.0, 5.0, "_", 67)
 PARTLY = ValidatedCheck(
@@ -37,27 +37,9 @@ EVIL = (
 )
 
 
-class Reader(HTMLParser):
-    """A page as a browser parses it: the text, and the elements with their attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.words = ""
-        self.elements: set[str] = set()
-        self.attributes: set[tuple[str, str | None]] = set()
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.add(tag)
-        self.attributes.update(attrs)
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-
 def read(report: ValidationReport) -> str:
     """The words of a page, with single spaces."""
-    return " ".join(Reader(render_html(report)).words.split())
+    return Reader(render_html(report)).words
 
 
 def test_it_says_for_each_check_what_came_of_it_where_and_why() -> None:
@@ -121,7 +103,7 @@ def test_nothing_that_a_student_says_becomes_anything_but_words() -> None:
     )
     page, honest = render_html(report), Reader(render_html(REPORT))
     read_as = Reader(page)
-    assert read_as.elements <= honest.elements | {"div", "strong", "code"}
+    assert set(read_as.elements) <= {*honest.elements, "div", "strong", "code"}
     assert {name for name, _ in read_as.attributes} <= {name for name, _ in honest.attributes}
     assert "<script>alert(1)</script>" in read_as.words
     assert re.search("[\x00\x1b\u202e\ud800]", page) is None
@@ -152,7 +134,7 @@ def test_a_page_with_other_elements_is_none_of_ours(page: bytes) -> None:
 
 def test_it_loads_nothing_and_asks_nobody() -> None:
     page = Reader(render_html(REPORT))
-    assert not page.elements & {"script", "img", "link", "iframe", "form", "a", "object"}
+    assert not set(page.elements) & {"script", "img", "link", "iframe", "form", "a", "object"}
     assert not {name for name, _ in page.attributes} & {"src", "href", "style", "onclick"}
     assert "url(" not in render_html(REPORT)
     assert "@import" not in render_html(REPORT)
