@@ -15,54 +15,32 @@ from mograder.core.settings import load_settings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns
 from mograder.grading.author.open_runs import open_runs
 from mograder.notebook.source.leaks import CellOutput
+from tests.support import notebooks
 from tests.support.command_line import cli
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
-NOTEBOOK = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebooks.notebook(
+    """
     import marimo as mo
     from mograder.runtime import check
 
     print((mo.notebook_dir() / "data.csv").read_text())
-    return check, mo
-
-
-@app.cell
-def _(check):
+    """,
+    """
     check("Q1: one", [(True, "yes")])
     check("Q2: two", [(True, "yes"), (False, "no & never")])
-    return
-
-
-@app.cell
-def _(mo):
+    """,
+    """
     mo.stop(True, mo.md("Stopped **here**"))
     never = 1
-    return (never,)
-
-
-@app.cell
-def _(never):
-    never + 1
-    return
-
-
-@app.cell
-def _():
+    """,
+    "never + 1",
+    """
     zero = 0
     1 / zero
     return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 LINE = NOTEBOOK.splitlines().index("    1 / zero") + 1
 
 

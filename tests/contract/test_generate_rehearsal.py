@@ -15,21 +15,12 @@ from mograder.grading.runs.grading_tools import open_grading_tools
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from tests.support.command_line import cli
+from tests.support.notebooks import HEAD, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-SOURCE = """\
-# /// script
-# dependencies = ["marimo", "mograder"]
-# ///
-
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+SOURCE = notebook(
+    """
     from mograder.runtime import Grader
 
     # === MOGRADER: MARKS ===
@@ -37,42 +28,29 @@ def _():
     grader = Grader(_marks)
     check = grader.check
     return check, grader
-
-
-@app.cell
-def _():
+    """,
+    """
     ### BEGIN SOLUTION
     words = ["a", "b"]
     ### END SOLUTION
-    return (words,)
-
-
-@app.cell
-def _(check, words):
-    check("Q1: Words", [] if words is ... else [(WORDS, "the words")])
-    return
-
-
-@app.function
-def double(n):
-    ### BEGIN SOLUTION
-    result = 2 * n
-    with open("seen.txt", "w") as file:
-        file.write("seen")
-    ### END SOLUTION
-    return result
-
-
-@app.cell
-def _(check):
+    """,
+    'check("Q1: Words", [] if words is ... else [(WORDS, "the words")])',
+    """
+    @app.function
+    def double(n):
+        ### BEGIN SOLUTION
+        result = 2 * n
+        with open("seen.txt", "w") as file:
+            file.write("seen")
+        ### END SOLUTION
+        return result
+    """,
+    """
     _n = 1
     check("Q2: Double", [] if double(1) is ... else [(DOUBLE, "doubled")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    head=f'# /// script\n# dependencies = ["marimo", "mograder"]\n# ///\n\n{HEAD}',
+)
 GOOD = {"WORDS": 'words == ["a", "b"]', "DOUBLE": "double(3) == 6"}
 BESIDE = '    ### BEGIN SOLUTION\n    words = ["a", "b"]\n    ### END SOLUTION\n'
 CHECKED = BESIDE + '    check("Q1", [(words, "words")])\n    more = 1\n'

@@ -13,84 +13,51 @@ from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import instructor
+from tests.support.notebooks import notebook
 from tests.support.shared_hub import HEADER, SharedCaches, module_hub, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 ITEM, WITHOUT_SOURCE = "G1-Sums", "G2-Sums"
-CELLS = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from mograder.runtime import Grader
-    return (Grader,)
-
-
-@app.cell
-def _(Grader):
-    # === MOGRADER: MARKS ===
-    _marks = {"Q1": 4, "Q2": 6}
-    grader = Grader(_marks)
-    check = grader.check
-    return check, grader
-
-
-@app.cell
-def _():
-    ANSWER
-    return (total,)
-
-
-@app.cell
-def _(check, total):
-    check("Q1: a sum", [(total([1, 2]) == 3, "1 + 2 is 3")])
-    return
-
-
-@app.cell
-def _(check, total):
-    check("Q2: nothing", [(total([]) == 0, "the sum of nothing is 0")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
-SOLUTION = """\
-### BEGIN SOLUTION
-    def total(values):
-        return sum(values)
-    ### END SOLUTION"""
+SOLUTION = "### BEGIN SOLUTION\ndef total(values):\n    return sum(values)\n### END SOLUTION"
+RIGHT = "def total(values):\n    return sum(values)"
 STUDENTS = {
-    "alice": "def total(values):\n        return sum(values)",
-    "bob": "def total(values):\n        return values[0] + values[1]",
-    "carol": "def total(values):\n        while True: pass",
+    "alice": RIGHT,
+    "bob": "def total(values):\n    return values[0] + values[1]",
+    "carol": "def total(values):\n    while True: pass",
     "dave": "total = ...",
-    "erin": "import os\n    os._exit(0)\n    total = 1",
-    "frank": "def total(values):\n        return type('A', (int,), {'__eq__': lambda *_: 1})()",
+    "erin": "import os\nos._exit(0)\ntotal = 1",
+    "frank": "def total(values):\n    return type('A', (int,), {'__eq__': lambda *_: 1})()",
 }
 MARKS = {"alice": 10.0, "bob": 4.0, "carol": 0.0, "dave": 0.0, "erin": 0.0, "frank": 0.0}
 
 
-def notebook(answer: str) -> str:
+def answered(answer: str) -> str:
     """The notebook with this answer, in the environment that all tests share."""
-    return HEADER + CELLS.replace("ANSWER", answer)
+    return HEADER + notebook(
+        "from mograder.runtime import Grader",
+        """
+        # === MOGRADER: MARKS ===
+        _marks = {"Q1": 4, "Q2": 6}
+        grader = Grader(_marks)
+        check = grader.check
+        """,
+        answer,
+        'check("Q1: a sum", [(total([1, 2]) == 3, "1 + 2 is 3")])',
+        'check("Q2: nothing", [(total([]) == 0, "the sum of nothing is 0")])',
+    )
 
 
 def _prepare(course: Path) -> None:
     for item in (ITEM, WITHOUT_SOURCE):
-        put_release(course, item, notebook("# YOUR CODE HERE\n    total = ..."))
+        put_release(course, item, answered("# YOUR CODE HERE\ntotal = ..."))
         (course / "submitted" / item).mkdir(parents=True)
     place = course / "submitted" / ITEM
     for student, answer in STUDENTS.items():
-        (place / f"{student}.py").write_text(notebook(f"# YOUR CODE HERE\n    {answer}"))
+        (place / f"{student}.py").write_text(answered(f"# YOUR CODE HERE\n{answer}"))
     (place / "mallory.py").symlink_to("/etc/passwd")
     alone = course / "submitted" / WITHOUT_SOURCE / "alice.py"
-    alone.write_text(notebook(f"# YOUR CODE HERE\n    {STUDENTS['alice']}"))
+    alone.write_text(answered(f"# YOUR CODE HERE\n{RIGHT}"))
 
 
 @contextmanager
@@ -100,7 +67,7 @@ def _hub(name: str, uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]
     caches = SharedCaches(uv_cache, run_directory)
     with module_hub(name, caches, prepare=_prepare, settings=settings) as hub:
         with hub.client(instructor()) as client:
-            sent = {"files": (f"{ITEM}.py", notebook(SOLUTION).encode())}
+            sent = {"files": (f"{ITEM}.py", answered(SOLUTION).encode())}
             answer = client.put(f"/source/{ITEM}", files=sent)
         assert answer.status_code == 200, answer.text
         yield hub

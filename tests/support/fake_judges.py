@@ -30,78 +30,49 @@ from mograder.sandbox.execution.judging import (
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, render_contract
 from mograder.store.course.contracts import ContractStore
+from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 KEY = hashlib.sha256(b"a key").digest()
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-SOURCE = """\
-# /// script
-# dependencies = ["marimo"]
-# ///
-
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+SOURCE = notebook(
+    """
     import marimo as mo
     from mograder.runtime import check
-    return check, mo
-
-
-@app.cell
-def _():
+    """,
+    """
     # === MOGRADER: MARKS ===
     _marks = {"Q1": 10, "Q2": 5, "Essay": 5}
-    return
-
-
-@app.cell
-def _():
+    """,
+    """
     ### BEGIN SOLUTION
     def area(side):
         return side * side
     ### END SOLUTION
-    return (area,)
-
-
-@app.cell
-def _(area, check):
+    """,
+    """
     check("Q1: area", [(area(2) == 4, "two", 2), (area(3) == 9, "three", 2)])
     ### BEGIN HIDDEN TESTS
     check("Q1: more", [(area(10) == 100, "secret ten", 4)])
     ### END HIDDEN TESTS
-    return
-
-
-@app.cell
-def _():
+    """,
+    """
     ### BEGIN SOLUTION
     total = 6
     ### END SOLUTION
-    return (total,)
-
-
-@app.cell
-def _(check, total):
-    check("Q2: total", [(total == 6, "six")])
-    return
-
-
-@app.cell
-def written_analysis(mo):
-    response_text = "Write here."
-    ### BEGIN SOLUTION
-    response_text = "A good answer."
-    ### END SOLUTION
-    mo.md(response_text)
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    'check("Q2: total", [(total == 6, "six")])',
+    """
+    @app.cell
+    def written_analysis(mo):
+        response_text = "Write here."
+        ### BEGIN SOLUTION
+        response_text = "A good answer."
+        ### END SOLUTION
+        mo.md(response_text)
+        return
+    """,
+    head=SCRIPT_HEAD,
+)
 UNPROTECTED = SOURCE.replace(
     '    check("Q2: total"', '    # mograder: unprotected\n    check("Q2: total"'
 ).replace(

@@ -32,6 +32,7 @@ from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.hub_app import Hub, make_hub, running
+from tests.support.notebooks import notebook
 
 A = "hw1"
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -43,60 +44,30 @@ instructors = ["prof"]
 markers = ["mia", "ben"]
 """
 
-SOURCE = '''import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    from mograder.runtime import Grader
-
-    return Grader, mo
-
-
-@app.cell
-def _(Grader):
+SOURCE = notebook(
+    "import marimo as mo\nfrom mograder.runtime import Grader",
+    """
     # === MOGRADER: MARKS ===
     _marks = {"Q1": 10, "Q2": 5, "Essay": 10, "Q4": 5}
     grader = Grader(_marks)
     check = grader.check
     return (check,)
-
-
-@app.cell
-def _():
+    """,
+    """
     ### BEGIN SOLUTION
     area = 3.14
     ### END SOLUTION
-    return (area,)
-
-
-@app.cell
-def _(area, check):
-    check("Q1: area", [(area > 3, "too small")])
-    return
-
-
-@app.cell
-def _():
+    """,
+    'check("Q1: area", [(area > 3, "too small")])',
+    """
     ### BEGIN SOLUTION
     def twice(x):
         return 2 * x
 
     ### END SOLUTION
-    return (twice,)
-
-
-@app.cell
-def _(check, twice):
-    check("Q2: twice", [(lambda: twice(2) == 4, "two times two is four")])
-    return
-
-
-@app.cell
-def _(mo):
+    """,
+    'check("Q2: twice", [(lambda: twice(2) == 4, "two times two is four")])',
+    '''
     mo.md(r"""
     ## Essay (10 marks)
 
@@ -107,34 +78,22 @@ def _(mo):
     - 5: half
     ///
     """)
-    return
-
-
-@app.cell
-def written_analysis(mo):
-    ### BEGIN SOLUTION
-    mo.md(r"""The model essay, with $a^2$.""")
-    ### END SOLUTION
-    return
-
-
-@app.cell
-def _(mo):
-    mo.md(r"""## Question 4 (5 marks)""")
-    return
-
-
-@app.cell
-def _():
+    ''',
+    '''
+    @app.cell
+    def written_analysis(mo):
+        ### BEGIN SOLUTION
+        mo.md(r"""The model essay, with $a^2$.""")
+        ### END SOLUTION
+        return
+    ''',
+    'mo.md(r"""## Question 4 (5 marks)""")',
+    """
     ### BEGIN SOLUTION
     plot = "a plot"
     ### END SOLUTION
-    return (plot,)
-
-
-if __name__ == "__main__":
-    app.run()
-'''
+    """,
+)
 
 
 def submission_of(essay: str = "My essay.", area: str = "3.1") -> str:

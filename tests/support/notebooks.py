@@ -6,6 +6,7 @@ import ast
 from textwrap import dedent, indent
 
 HEAD = "import marimo\n\napp = marimo.App()\n"
+SCRIPT_HEAD = f'# /// script\n# dependencies = ["marimo"]\n# ///\n\n{HEAD}'
 END = '\n\nif __name__ == "__main__":\n    app.run()\n'
 
 
@@ -14,26 +15,34 @@ def notebook(*cells: str, head: str = HEAD, end: str = END) -> str:
 
     Each gets what it needs of the others and returns what it defines; a cell that returns something
     else says so in its last line. Before the code there may be a decorator's line ("@…"), for a
-    cell that has one of its own.
+    cell that has one of its own; a function or class below it is the whole cell, as it stands.
     """
     codes = [_cell(each) for each in cells]
-    known = set[str]().union(*(_defined(code) for _, code in codes))
+    known = set[str]().union(*(_defined(each[1]) for each in codes if not _is_whole(*each)))
     parts = [head]
     for decorator, code in codes:
+        if _is_whole(decorator, code):
+            parts.append(f"\n\n{decorator}\n{code}\n")
+            continue
         own = _defined(code)
         needed = ", ".join(sorted((_used(code) - own) & known))
         lines = [code] if code else []
         if not code.rpartition("\n")[2].startswith("return"):
             lines.append(f"return{_returned(sorted(own))}")
         body = indent("\n".join(lines), "    ")
-        parts.append(f"\n\n{decorator}\ndef _({needed}):\n{body}\n")
+        parts.append(f"\n\n{decorator or '@app.cell'}\ndef _({needed}):\n{body}\n")
     return "".join([*parts, end])
 
 
 def _cell(text: str) -> tuple[str, str]:
     code = dedent(text).strip("\n").rstrip()
     first, _, rest = code.partition("\n")
-    return (first, rest) if first.startswith("@") else ("@app.cell", code)
+    return (first, rest) if first.startswith("@") else ("", code)
+
+
+def _is_whole(decorator: str, code: str) -> bool:
+    """Whether a cell with a decorator of its own has its own function or class, too."""
+    return decorator != "" and code.startswith(("def ", "class "))
 
 
 def _tree(code: str) -> ast.Module:

@@ -7,59 +7,29 @@ import re
 
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
+from tests.support.notebooks import notebook
 
-SCORES = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _(grader):
-    grader.scores()
-    return
-
-
-@app.cell
-def _(grader):
-    marks = grader.scores()
-    marks
-    return
-"""
-TEXT = '''import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    return (mo,)
-
-
-@app.cell(hide_code=True)
-def _(mo):
+SCORES = notebook("grader.scores()", "marks = grader.scores()\nmarks\nreturn", end="")
+TEXT = notebook(
+    "import marimo as mo",
+    '''
+    @app.cell(hide_code=True)
     mo.md("""# Waves""")
-    return
-
-
-@app.cell
-def wave():
-    print("</pre><script>alert(1)</script>")
-    1 / 0
-    return
-
-
-@app.cell(hide_code=True)
-def _(check):
+    ''',
+    """
+    @app.cell
+    def wave():
+        print("</pre><script>alert(1)</script>")
+        1 / 0
+        return
+    """,
+    """
+    @app.cell(hide_code=True)
     check("Q1", [(True, "never")])
-    return
-
-
-@app.cell
-def _():
-    later = 1
-    return
-'''
+    """,
+    "later = 1\nreturn",
+    end="",
+)
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
 FAILED = CellResult(
     *(2, "wave", CellStatus.ERROR, "ZeroDivisionError", "division by <zero>", 2),

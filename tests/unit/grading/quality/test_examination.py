@@ -23,15 +23,10 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from tests.support.author_runs import NoRuns
+from tests.support.notebooks import notebook
 
-SOURCE = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+SOURCE = notebook(
+    """
     import datetime
     from mograder.runtime import Grader
 
@@ -39,39 +34,19 @@ def _():
     _marks = {"Q1": 1, "Q2": 1}
     check = Grader(_marks).check
     return check, datetime
-
-
-@app.cell
-def _():
-    ### BEGIN SOLUTION
-    area = 2 * 3
-    ### END SOLUTION
-    return (area,)
-
-
-@app.cell
-def _(area, check):
-    check("Q1: Area", [(lambda: area == 6, "six")])
-    return
-
-
-@app.function
-def young(age):
-    ### BEGIN SOLUTION
-    found = age < 18
-    ### END SOLUTION
-    return found
-
-
-@app.cell
-def _(check):
-    check("Q2: Young", [(lambda: young(17), "seventeen"), (lambda: not young(18), "eighteen")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    "### BEGIN SOLUTION\narea = 2 * 3\n### END SOLUTION",
+    'check("Q1: Area", [(lambda: area == 6, "six")])',
+    """
+    @app.function
+    def young(age):
+        ### BEGIN SOLUTION
+        found = age < 18
+        ### END SOLUTION
+        return found
+    """,
+    'check("Q2: Young", [(lambda: young(17), "seventeen"), (lambda: not young(18), "eighteen")])',
+)
 DATED = SOURCE.replace(
     '    check("Q2: Young"', '    _now = datetime.datetime.now()\n    check("Q2: Young"'
 ).replace("def _(check):", "def _(check, datetime):")

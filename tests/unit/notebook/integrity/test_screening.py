@@ -14,46 +14,27 @@ from mograder.notebook.integrity.screening import (
 )
 from mograder.notebook.source.release import make_release
 from mograder.notebook.source.submit_cells import with_submit_cells
+from tests.support.notebooks import SCRIPT_HEAD, notebook
 
-SOURCE = """\
-# /// script
-# dependencies = ["marimo"]
-# ///
-
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from pathlib import Path
-    return (Path,)
-
-
-@app.cell
-def _():
+SOURCE = notebook(
+    "from pathlib import Path",
+    """
     ### BEGIN SOLUTION
     import glob
     found = glob.glob("*")
     ### END SOLUTION
     return (found,)
-
-
-@app.cell
-def _(check, found):
+    """,
+    """
     check("Q1", [
         (found, "none"),
         ### BEGIN HIDDEN TESTS
         (open("data.csv"), "no file"),
         ### END HIDDEN TESTS
     ])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    head=SCRIPT_HEAD,
+)
 
 
 def released() -> str:

@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 from mograder.notebook.integrity.unanswered import unanswered
+from tests.support.notebooks import notebook
 
-RELEASE = '''import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _(mo):
+RELEASE = notebook(
+    '''
     mo.md(r"""
     ## Question 1: a sum
 
     Add them up.
     """)
-    return
-
-
-@app.cell
-def _():
-    # YOUR CODE HERE
-    total = ...
-    return (total,)
-
-
-@app.cell
-def _(check):
-    check("Q1: the sum", [])
-    return
-
-
-@app.cell
-def _(mo):
-    mo.md("### Newton's method")
-    return
-
-
-@app.cell
-def written_analysis(mo):
-    mo.md("*Write your answer here.*")
-    return
-
-
-@app.cell
-def _():
-    # YOUR CODE HERE
-    rest = ...
-    return (rest,)
-
-
-if __name__ == "__main__":
-    app.run()
-'''
+    ''',
+    "# YOUR CODE HERE\ntotal = ...",
+    'check("Q1: the sum", [])',
+    'mo.md("### Newton\'s method")',
+    """
+    @app.cell
+    def written_analysis(mo):
+        mo.md("*Write your answer here.*")
+        return
+    """,
+    "# YOUR CODE HERE\nrest = ...",
+)
 
 
 def test_questions_are_named_by_their_check_or_the_heading_above() -> None:

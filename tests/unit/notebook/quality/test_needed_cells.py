@@ -12,53 +12,25 @@ from mograder.notebook.quality.needed_cells import (
     needed_names,
     only_cells,
 )
+from tests.support.notebooks import HEAD, notebook
 
-SOURCE = """\
-import marimo
-
-app = marimo.App()
-
-with app.setup:
-    from mograder.runtime import check
-
-
-@app.cell
-def _():
-    data = [3, 1]
-    return (data,)
-
-
-@app.cell
-def _(data):
+SOURCE = notebook(
+    "data = [3, 1]",
+    """
     data.sort()
     table = {}
     table["own"] = 1
     return
-
-
-@app.cell
-def _(data):
+    """,
+    """
     ### BEGIN SOLUTION
     first = data[0]
     ### END SOLUTION
-    return (first,)
-
-
-@app.cell
-def _(first):
-    print(first)
-    return
-
-
-@app.cell
-def _(first):
-    check("Q1", [(first == 1, "one")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    "print(first)",
+    'check("Q1", [(first == 1, "one")])',
+    head=f"{HEAD}\nwith app.setup:\n    from mograder.runtime import check\n",
+)
 NOTEBOOK = parse_cells(SOURCE, "a.py")
 PLAN = plan_source(SOURCE, "a.py").plan
 
