@@ -17,7 +17,6 @@ from websockets.asyncio.client import connect
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from tests.contract.test_proxy import (
-    POLICY,
     test_a_browser_gets_nothing_but_the_document_by_its_login,
     test_a_file_in_a_tab_is_a_download,
     test_a_form_of_a_hostile_page_runs_no_code,
@@ -47,7 +46,7 @@ from tests.contract.test_proxy_websocket import (
 from tests.support.proxy_front import Standing, no_answer_is_lost, proxied, raw, standing
 from tests.support.proxy_session import A1, RunningProxy
 from tests.support.proxy_upstream import Upstream
-from tests.support.session_proxy import DOCUMENT, bearer, cookie, served_on_unix
+from tests.support.session_proxy import DOCUMENT, POLICY, bearer, cookie, served_on_unix
 from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full

@@ -16,14 +16,9 @@ from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.core.audit import Event
 from tests.support.proxy_session import A1, RunningProxy, proxied
-from tests.support.session_proxy import DOCUMENT, FRAME, bearer, cookie
+from tests.support.session_proxy import DOCUMENT, FRAME, POLICY, bearer, cookie
 
 __all__ = ["proxied"]
-
-POLICY = (
-    "sandbox allow-scripts allow-forms allow-modals allow-popups "
-    "allow-popups-to-escape-sandbox allow-downloads"
-)
 
 
 # ---- who passes -------------------------------------------------------------------------------

@@ -15,14 +15,9 @@ import psutil
 import pytest
 
 from tests.support.proxy_session import A1, RunningProxy, proxied
-from tests.support.session_proxy import bearer
+from tests.support.session_proxy import POLICY, bearer
 
 __all__ = ["proxied"]
-
-POLICY = (
-    "sandbox allow-scripts allow-forms allow-modals allow-popups "
-    "allow-popups-to-escape-sandbox allow-downloads"
-)
 
 
 async def test_a_body_streams_both_ways_at_once(proxied: RunningProxy) -> None:

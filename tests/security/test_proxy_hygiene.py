@@ -23,6 +23,7 @@ from tests.support.identity import (
     token,
 )
 from tests.support.marimo import Address, open_editor
+from tests.support.session_proxy import POLICY
 from tests.support.shared_hub import TINY, notebook, start
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -35,10 +36,6 @@ request = mo.app_meta().request
 seen = {"headers": dict(request.headers), "cookies": dict(request.cookies)}
 seen["url"] = str(request.url)
 "SEEN" + json.dumps(seen).encode().hex()"""
-POLICY = (
-    "sandbox allow-scripts allow-forms allow-modals allow-popups "
-    "allow-popups-to-escape-sandbox allow-downloads"
-)
 NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 
 

@@ -40,6 +40,11 @@ from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol
 from tests.support.hub_app import SECRET, FakeSession, Hub, make_hub
 
+POLICY = (
+    "sandbox allow-scripts allow-forms allow-modals allow-popups "
+    "allow-popups-to-escape-sandbox allow-downloads"
+)
+"""What each answer of a session has, which gives its page an origin of its own."""
 DOCUMENT = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
 """The Sec-Fetch headers of a browser's tab."""
 FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
