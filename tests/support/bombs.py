@@ -107,25 +107,5 @@ for _ in range(12):
 """
 )
 
-WAKE = (
-    _BOUNDED
-    + """
-def play():
-    ours, theirs = os.pipe(), os.pipe()
-    child(lambda: pass_on(ours[0], theirs[1]))
-    os.write(ours[1], b"x")
-    pass_on(theirs[0], ours[1])
-def pass_on(source, target):
-    while time.monotonic() < end:
-        os.write(target, os.read(source, 1))
-for _ in range(40):
-    child(play)
-"""
-)
-"""Eighty processes that wake each other all the time and hardly compute."""
-
 ALL = {"forker": FORK, "leaver": FORK_AND_LEAVE, "eater": MEMORY, "filler": DISK}
 ALL |= {"flooder": OUTPUT, "spinner": SPIN}
-
-ALL_KINDS = ALL | {"waker": WAKE}
-"""All bombs, and ``waker``, which no limit ends."""
