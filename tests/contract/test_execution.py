@@ -189,10 +189,6 @@ BOMBS: dict[str, tuple[str, Callable[[ExecutionResult], bool]]] = {
         "kept = bytearray(4 << 30)",
         lambda r: r.cells[-1].error_type == "MemoryError",
     ),
-    "memory": (
-        "pids = [os.fork() for _ in range(4)]\nkept = b'x' * (220 << 20)\nwhile True: pass",
-        lambda r: r.outcome is Outcome.OUT_OF_MEMORY and r.reason == "memory",
-    ),
     "a gigabyte of prints": (
         "for _ in range(1000): print('x' * (1 << 20))",
         lambda r: r.outcome is Outcome.FINISHED and len(r.cells[-1].output_tail) < 5000,
@@ -204,18 +200,6 @@ BOMBS: dict[str, tuple[str, Callable[[ExecutionResult], bool]]] = {
             "    try: pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)\n"
             "    except OSError: continue\n"
             "    while pipe: os.write(fd, b'{}' * 4000 + b'\\n')"
-        ),
-        lambda r: r.outcome is Outcome.UNREADABLE and not r.checks,
-    ),
-    "a forged report": (
-        (
-            "import json, stat\n"
-            "line = {'kind': 'check', 'index': 0, 'label': 'Q1', 'status': 'success',"
-            " 'details': [], 'earned_weight': 1.0, 'total_weight': 1.0}\n"
-            "for fd in range(3, 64):\n"
-            "    try: pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)\n"
-            "    except OSError: continue\n"
-            "    if pipe: os.write(fd, json.dumps(line).encode() + b'\\n')"
         ),
         lambda r: r.outcome is Outcome.UNREADABLE and not r.checks,
     ),
