@@ -36,7 +36,7 @@ from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import begin
 from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
-from tests.support.session_pools import until
+from tests.support.supervisors import until
 
 SETTINGS = """title = "Numerics"
 timezone = "Europe/Berlin"

@@ -29,7 +29,7 @@ from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.rehearsal.rehearsal import Rehearsals
 from tests.support import hub_copies
 from tests.support.hub_app import FakeEnvironments, Hub, events
-from tests.support.session_pools import until
+from tests.support.supervisors import until
 
 NDJSON = {"Accept": "application/x-ndjson"}
 

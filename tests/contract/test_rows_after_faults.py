@@ -17,7 +17,8 @@ from mograder.core.errors import Busy, MograderError
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import SessionRow
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, people
-from tests.support.session_pools import ALICE, ignore_progress, soon, until
+from tests.support.session_pools import ALICE, ignore_progress, soon
+from tests.support.supervisors import until
 
 
 class FaultyState(HubState):

@@ -44,8 +44,8 @@ from tests.support.hub import run_mograder
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import FORM
 from tests.support.mail_server import MailBox, mail_server
-from tests.support.session_pools import until
 from tests.support.shared_hub import HEADER
+from tests.support.supervisors import until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 

@@ -22,7 +22,7 @@ from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, running_hub
 from tests.support.hub_copies import ask, begin, read
-from tests.support.session_pools import until
+from tests.support.supervisors import until
 
 SETTINGS = """title = "Numerics"
 [hub]

@@ -22,11 +22,11 @@ from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
 from tests.support.clock import ManualClock
 from tests.support.fake_node import FakeLink, FakeNode, linked
+from tests.support.supervisors import until
 
 LEASE = 8.0
 EPOCH = 7
 """The epoch of the hub."""
-PATIENCE = 20.0
 KEY = "environment-1"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -155,10 +155,3 @@ def spec(name: str) -> StartSession:
         uid_slot=1,
         limits=limits_of(LimitsSettings()),
     )
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for the other end of a connection in this process, or for a thread."""
-    async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.005)

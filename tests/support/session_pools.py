@@ -240,13 +240,6 @@ def gone(session: LiveSession) -> Coroutine[None, None, None]:
     return soon(over.wait())
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait until the condition holds, by polling."""
-    async with asyncio.timeout(PATIENCE):
-        while not happened():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.005)
-
-
 def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:
     """Report the memory that sessions use, in megabytes."""
     uses = (

@@ -214,11 +214,7 @@ def inside_of(client: SupervisorClient) -> list[psutil.Process]:
 
 def names_inside(client: SupervisorClient) -> list[str]:
     """Return the names of the programs that run below it."""
-    names = []
-    for process in inside_of(client):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            names.append(process.name())
-    return names
+    return names_below(supervisor_process(client))
 
 
 def shell(workshop: Path, script: str, *, timeout: float = PATIENCE) -> RunCommand:

@@ -31,7 +31,8 @@ from mograder.sessions.capacity import MEGABYTE, UNKNOWN, CapacityLimits, Memory
 from mograder.sessions.counters import Counters
 from mograder.sessions.session import LiveSession, SessionKey, Usage
 from tests.support.clock import ManualClock
-from tests.support.session_pools import ALICE, Rig, ignore_progress, soon, terms, until
+from tests.support.session_pools import ALICE, Rig, ignore_progress, soon, terms
+from tests.support.supervisors import until
 
 OPENS = "Your notebook opens by itself."
 FEW_STEPS = 8

@@ -15,7 +15,8 @@ from mograder.sandbox.protocol import Checked, SessionChecks
 from mograder.sessions import manager as pool_module
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
-from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress, soon, until
+from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress, soon
+from tests.support.supervisors import until
 
 # --- reports of checks ----------------------------------------------------------------------
 

@@ -8,16 +8,8 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.sessions.manager import SessionManager
-from tests.support.session_pools import (
-    ALICE,
-    BOB,
-    Rig,
-    ignore_progress,
-    soon,
-    terms,
-    until,
-    waiting,
-)
+from tests.support.session_pools import ALICE, BOB, Rig, ignore_progress, soon, terms, waiting
+from tests.support.supervisors import until
 
 
 class Change:

@@ -18,9 +18,9 @@ from tests.support.session_pools import (
     ignore_progress,
     measure,
     terms,
-    until,
     waiting,
 )
+from tests.support.supervisors import until
 
 # --- pressure -------------------------------------------------------------------------------
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+import pytest
+
 from mograder.sandbox.protocol import Ended
+from mograder.sessions.session import SessionKey
 from mograder.store.hub.hub_state import SessionRow, SessionState
-from tests.support.session_pools import (
-    ALICE,
-    BOB,
-    LECTURE,
-    TTL,
-    Rig,
-    gone,
-    ignore_progress,
-    soon,
-    until,
-)
+from tests.support.session_pools import ALICE, BOB, LECTURE, TTL, Rig, gone, ignore_progress, soon
+from tests.support.supervisors import until
 
 SHORT = 0.04
 """A time to live in seconds that makes the housekeeping look every 10 ms; the manual clock
@@ -27,10 +21,13 @@ alone decides which sessions are idle."""
 # --- idleness -------------------------------------------------------------------------------
 
 
-async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> None:
-    """B77; an HTTP request counts as activity."""
+@pytest.mark.parametrize("key", [ALICE, LECTURE], ids=lambda key: key.mode)
+async def test_an_idle_session_is_culled_and_an_active_one_is_not(
+    rig: Rig, key: SessionKey
+) -> None:
+    """B65, B77; an HTTP request counts as activity."""
     async with rig.pool(ttl=SHORT) as pool:
-        sleepy, busy = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
+        sleepy, busy = [await pool.get_or_start(each, ignore_progress) for each in (key, BOB)]
         culled = gone(sleepy)
         rig.clock.advance(10)
         pool.touch(busy)
@@ -38,16 +35,6 @@ async def test_an_idle_session_is_culled_and_an_active_one_is_not(rig: Rig) -> N
         assert pool.all() == [busy]
     assert list(rig.launcher.requests) == [busy.id]
     assert rig.rows() == [("bob", "A1", "running")]
-
-
-async def test_lectures_are_culled_like_edits(rig: Rig) -> None:
-    """B65"""
-    async with rig.pool(ttl=SHORT) as pool:
-        session = await pool.get_or_start(LECTURE, ignore_progress)
-        culled = gone(session)
-        rig.clock.advance(10)
-        await culled
-        assert pool.all() == []
 
 
 async def test_websockets_count_as_activity_when_they_open_and_close(rig: Rig) -> None:

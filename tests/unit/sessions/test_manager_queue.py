@@ -22,9 +22,9 @@ from tests.support.session_pools import (
     owner,
     soon,
     terms,
-    until,
     waiting,
 )
+from tests.support.supervisors import until
 
 # --- places ---------------------------------------------------------------------------------
 

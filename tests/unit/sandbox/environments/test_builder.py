@@ -235,6 +235,7 @@ async def test_d3_every_derived_file_may_be_deleted_at_any_time(
         shutil.rmtree(path)
     else:
         path.unlink()
+    assert "KEY" not in lost or environments.ready(NUMPY) is None
     hub = make(root, uv, tmp_path) if restarted else environments
     again = await hub.prepare(NUMPY, ignore_progress)
     assert again == first == hub.ready(NUMPY)

@@ -23,7 +23,8 @@ from mograder.sandbox.protocol import (
 from mograder.sessions.nodes.node_registry import node_capacity
 from tests.support.fake_node import MEGABYTE, FakeNode
 from tests.support.node_pools import ENVIRONMENT, pool_on
-from tests.support.node_rig import KEY, NodeRig, until
+from tests.support.node_rig import KEY, NodeRig
+from tests.support.supervisors import until
 
 
 class Attractive(FakeNode):

@@ -28,7 +28,8 @@ from mograder.sandbox.protocol import (
 from mograder.sessions.nodes.node_registry import node_capacity
 from mograder.store.hub.nodes import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
-from tests.support.node_rig import KEY, LEASE, NOW, PATIENCE, NodeRig, spec, until
+from tests.support.node_rig import KEY, LEASE, NOW, NodeRig, spec
+from tests.support.supervisors import PATIENCE, until
 
 # --- where sessions start ---------------------------------------------------------------------
 

@@ -23,16 +23,8 @@ from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
 from tests.support.fake_marimo import FakeMarimo, fake_marimo
-from tests.support.session_pools import (
-    ALICE,
-    BOB,
-    Rig,
-    ignore_progress,
-    owner,
-    soon,
-    terms,
-    until,
-)
+from tests.support.session_pools import ALICE, BOB, Rig, ignore_progress, owner, soon, terms
+from tests.support.supervisors import until
 
 QUICK = Pace(look=0.01, settle=0.02, stalled=0.2, patience=20.0, news=0.05)
 FIRST = SessionKey("__rehearsal-1", "A1", Mode.EDIT)
