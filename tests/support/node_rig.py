@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, update
 
@@ -63,6 +64,17 @@ class NodeRig:
         node.report()
         await until(lambda: self._granted(node.name))
         return link
+
+    async def joined(self, name: str, *, zygotes: tuple[str, ...] = (), **more: Any) -> FakeNode:
+        """Connect a node with these fields that has not joined yet."""
+        node = FakeNode(name, zygotes=set(zygotes), **more)
+        await self.connect(node)
+        return node
+
+    async def lose(self, node: FakeNode) -> None:
+        """Break a node's connection, and wait until the hub knows."""
+        node.disconnect()
+        await until(lambda: self.registry.find(node.name) is None)
 
     async def link(self, node: FakeNode) -> FakeLink:
         """Connect a node that has joined."""

@@ -35,9 +35,8 @@ from tests.support.supervisors import PATIENCE, until
 
 
 async def test_a_burst_is_spread_over_the_nodes(rig: NodeRig) -> None:
-    one, two = FakeNode("one", zygotes={KEY}), FakeNode("two", zygotes={KEY})
-    for node in (one, two):
-        await rig.connect(node)
+    one = await rig.joined("one", zygotes=(KEY,))
+    two = await rig.joined("two", zygotes=(KEY,))
     places = await asyncio.gather(*(rig.start(f"n{number}") for number in range(8)))
     assert sorted(places) == ["one"] * 4 + ["two"] * 4
     assert len(one.sessions) == len(two.sessions) == 4
@@ -47,8 +46,7 @@ async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_start
     rig: NodeRig,
 ) -> None:
     go_on = asyncio.Event()
-    node = FakeNode("one", hold=go_on)
-    await rig.connect(node)
+    node = await rig.joined("one", hold=go_on)
     starting = asyncio.create_task(rig.start("a"))
     await node.until(lambda: any(isinstance(call, StartSession) for call in node.calls))
     assert [row.node for row in rig.rows.sessions()] == ["one"]
@@ -59,8 +57,7 @@ async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_start
 
 
 async def test_a_start_without_a_row_is_not_sent_to_a_node(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     with pytest.raises(Conflict):
         await rig.launcher.start(spec("without-a-row"))
     assert not node.sessions
@@ -68,9 +65,8 @@ async def test_a_start_without_a_row_is_not_sent_to_a_node(rig: NodeRig) -> None
 
 
 async def test_a_draining_node_gets_no_session(rig: NodeRig) -> None:
-    one, two = FakeNode("one", zygotes={KEY}), FakeNode("two")
-    for node in (one, two):
-        await rig.connect(node)
+    one = await rig.joined("one", zygotes=(KEY,))
+    await rig.joined("two")
     one.draining = True
     one.report()
     await until(lambda: rig.registry.draining("one"))
@@ -78,8 +74,7 @@ async def test_a_draining_node_gets_no_session(rig: NodeRig) -> None:
 
 
 async def test_the_administrators_wish_to_drain_reaches_the_node(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     rig.nodes.drain("one", draining=True)
     await asyncio.sleep(0)
     node.report()
@@ -120,8 +115,7 @@ async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: NodeRig) -> 
         await rig.connect(node)
     starting = asyncio.create_task(rig.start("a"))
     await one.until(lambda: any(isinstance(call, StartSession) for call in one.calls))
-    one.disconnect()
-    await until(lambda: rig.registry.find("one") is None)
+    await rig.lose(one)
     assert not two.sessions
     rig.lapse("one")
     assert await starting == "two"
@@ -132,8 +126,7 @@ async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: NodeRig) -> 
 
 
 async def test_a_stop_reaches_the_node(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     await rig.start("a")
     assert await rig.launcher.stop("session-a")
     assert not node.sessions
@@ -141,8 +134,7 @@ async def test_a_stop_reaches_the_node(rig: NodeRig) -> None:
 
 
 async def test_a_session_of_the_previous_hub_is_found_by_its_row(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     rig.add_row("session-a")
     rig.rows.place_session("session-a", "one")
     assert await rig.launcher.stop("session-a") is False
@@ -150,24 +142,20 @@ async def test_a_session_of_the_previous_hub_is_found_by_its_row(rig: NodeRig) -
 
 
 async def test_a_stop_on_a_node_that_is_away_waits_for_its_lease(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     await rig.start("a")
-    node.disconnect()
-    await until(lambda: rig.registry.find("one") is None)
+    await rig.lose(node)
     stopping = asyncio.create_task(rig.launcher.stop("session-a"))
-    done, _ = await asyncio.wait({stopping}, timeout=2.5)  # longer than looks at leases take
+    done, _ = await asyncio.wait({stopping}, timeout=0.5)  # longer than looks at leases take
     assert not done
     rig.lapse("one")
     assert await stopping is False
 
 
 async def test_a_stop_is_sent_again_when_the_node_is_back(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     await rig.start("a")
-    node.disconnect()
-    await until(lambda: rig.registry.find("one") is None)
+    await rig.lose(node)
     stopping = asyncio.create_task(rig.launcher.stop("session-a"))
     await rig.connect(node, join=False)
     assert await stopping is True
@@ -176,12 +164,10 @@ async def test_a_stop_is_sent_again_when_the_node_is_back(rig: NodeRig) -> None:
 async def test_a_node_stays_cut_off_until_the_last_stop_that_waits_for_its_lease(
     rig: NodeRig,
 ) -> None:
-    node = FakeNode("one", stubborn=True)
-    await rig.connect(node)
+    node = await rig.joined("one", stubborn=True)
     for name in ("a", "b"):
         await rig.start(name)
-    two = FakeNode("two")
-    await rig.connect(two)
+    two = await rig.joined("two")
     one, other = (
         asyncio.create_task(rig.launcher.stop(each)) for each in ("session-a", "session-b")
     )
@@ -201,13 +187,11 @@ async def test_a_node_stays_cut_off_until_the_last_stop_that_waits_for_its_lease
 
 
 async def test_sessions_of_a_lost_node_end_with_its_lease_and_not_before(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     for name in ("a", "b"):
         await rig.start(name)
     node.silent = True
-    node.disconnect()
-    await until(lambda: rig.registry.find("one") is None)
+    await rig.lose(node)
     assert {each.session_id for each in await rig.launcher.sessions()} == {"session-a", "session-b"}
     assert not rig.ended
     rig.lapse("one")
@@ -313,9 +297,8 @@ async def test_a_node_that_connects_again_replaces_its_old_connection(rig: NodeR
 
 
 async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
-    honest, liar = FakeNode("honest", zygotes={KEY}), FakeNode("liar")
-    for node in (honest, liar):
-        await rig.connect(node)
+    honest = await rig.joined("honest", zygotes=(KEY,))
+    liar = await rig.joined("liar")
     assert await rig.start("a") == "honest"
     use = SessionUse(session_id="session-a", memory=10**12, cpu=0, processes=1)
     liar.tell(Ended(session_id="session-a", status=0, log_tail=""))
@@ -336,15 +319,14 @@ async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
 
 async def test_a_version_that_no_database_takes_is_cleaned(rig: NodeRig) -> None:
     """All leases are renewed in one transaction, which PostgreSQL would refuse."""
-    await rig.connect(FakeNode("one", version="1\0" + "x" * 100))
+    await rig.joined("one", version="1\0" + "x" * 100)
     await until(lambda: rig.nodes.all()[0].version != "")
     assert rig.nodes.all()[0].version == "1\N{REPLACEMENT CHARACTER}" + "x" * 47 + "…"
 
 
 async def test_a_node_hides_no_use_of_another_nodes_session(rig: NodeRig) -> None:
-    honest, liar = FakeNode("honest", zygotes={KEY}), FakeNode("liar")
-    for node in (honest, liar):
-        await rig.connect(node)
+    honest = await rig.joined("honest", zygotes=(KEY,))
+    liar = await rig.joined("liar")
     assert await rig.start("a") == "honest"
     rig.news.clear()
     await until(lambda: bool(rig.news))  # from now on all is collected for a second
@@ -378,8 +360,7 @@ async def test_a_node_that_says_what_no_machine_has_is_disconnected(
     rig: NodeRig, said: dict[str, object]
 ) -> None:
     """The types of the messages have the bounds; what passes them is believed."""
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     before = json.loads(encode(node.report()))
     node.say(json.dumps({**before, **said}).encode() + b"\n")
     await until(lambda: rig.registry.find("one") is None)
@@ -388,8 +369,7 @@ async def test_a_node_that_says_what_no_machine_has_is_disconnected(
 async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(
     rig: NodeRig,
 ) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     for name in ("a", "b"):
         await rig.start(name)
     node.draining = True
@@ -407,9 +387,8 @@ async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(
 async def test_the_capacity_follows_the_nodes(rig: NodeRig) -> None:
     capacity = node_capacity(3600, LimitsSettings(), rig.registry)
     assert (capacity.memory, capacity.starts) == (0, 0)
-    one = FakeNode("one", memory_mb=1000, starts=4)
-    await rig.connect(one)
-    await rig.connect(FakeNode("two", memory_mb=3000, starts=6))
+    one = await rig.joined("one", memory_mb=1000, starts=4)
+    await rig.joined("two", memory_mb=3000, starts=6)
     await until(lambda: capacity.starts == 10)
     assert capacity.memory == 4000 * MEGABYTE
     assert capacity.largest == 3000 * MEGABYTE
@@ -421,8 +400,7 @@ async def test_the_capacity_follows_the_nodes(rig: NodeRig) -> None:
 async def test_all_nodes_are_counted_a_few_times_a_second_and_none_of_their_uses_is_left_out(
     rig: NodeRig,
 ) -> None:
-    node = FakeNode("one", memory_mb=1000)
-    await rig.connect(node)
+    node = await rig.joined("one", memory_mb=1000)
     counts: list[int] = []
     rig.registry.on_change = lambda loads: counts.append(len(loads))
     rig.news.clear()
@@ -450,13 +428,12 @@ async def test_a_start_without_nodes_fails_after_a_while(
 
 async def test_a_start_waits_for_a_node_that_is_about_to_connect(rig: NodeRig) -> None:
     starting = asyncio.create_task(rig.start("a"))
-    await rig.connect(FakeNode("one"))
+    await rig.joined("one")
     assert await starting == "one"
 
 
 async def test_a_node_builds_an_environment_before_the_first_session(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     environment = finished_environment(rig.place / "fresh-environment")
     rig.add_row("session-a")
     request = spec("a").model_copy(update={"environment": environment})
@@ -494,7 +471,7 @@ async def test_all_nodes_warm_an_environment_also_later_ones(rig: NodeRig) -> No
 
 async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: NodeRig) -> None:
     await rig.connect(FakeNode("small", memory_mb=1000, zygotes={KEY}))
-    await rig.connect(FakeNode("large", memory_mb=8000))
+    await rig.joined("large", memory_mb=8000)
     lines: list[str] = []
     executed = await rig.launcher.execute(run_of(rig.place), lines.append)
     assert (executed.status, lines) == (0, ["run on large"])
@@ -526,8 +503,7 @@ def finished_environment(path: Path) -> Path:
 
 
 async def test_a_flood_of_statuses_costs_few_renewals(rig: NodeRig) -> None:
-    node = FakeNode("one")
-    await rig.connect(node)
+    node = await rig.joined("one")
     before = len(node.grants)
     for _ in range(500):
         last = node.report().number
