@@ -126,21 +126,6 @@ async def test_refused_forks_leave_nothing_to_wait_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        ("say(id=hear(), problem='failed OSError()')", "join failed"),
-        ("say(id=hear())", "join failed"),
-    ],
-)
-async def test_a_refused_fork_leaves_it_at_work(words: str, kind: str) -> None:
-    async with zygote(f"{READY}{words}\nanswer(hear())\nhear()") as zygote_client:
-        await serving(zygote_client)
-        with pytest.raises(NotJoinedError, match=kind):
-            await fork(zygote_client)
-        await fork(zygote_client)
-
-
-@pytest.mark.parametrize(
     "words",
     [
         "hear(); sys.exit(1)",
