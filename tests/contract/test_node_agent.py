@@ -18,6 +18,7 @@ from mograder.sandbox.nodes.node_config import NodeConfig
 from mograder.sandbox.protocol import (
     CancelCall,
     Deadlines,
+    Done,
     Execute,
     GrantLease,
     JudgeSubmission,
@@ -26,6 +27,7 @@ from mograder.sandbox.protocol import (
     PrepareEnvironment,
     RunCommand,
     Shutdown,
+    StartSession,
     StopSession,
 )
 from tests.support.node_agents import (
@@ -300,13 +302,18 @@ async def test_directories_beside_the_share_are_refused(
         await hub.link.connection.call(request)
 
 
+def executing(hub: LeasingHub, request: StartSession) -> asyncio.Task[Done]:
+    """Begin to run the notebook of a session."""
+    fields = request.model_dump(include={"session_id", "directory", "notebook", "environment"})
+    run = Execute(**fields, uid_slot=7, limits=LIMITS, seconds=60)
+    return asyncio.create_task(hub.link.connection.call(run, lambda _: None))
+
+
 async def test_a_run_ends_when_it_is_cancelled(
     hub: LeasingHub, node: NodeConfig, runtime: Path
 ) -> None:
     request = start_request(node, "run", SLEEPER)
-    fields = request.model_dump(include={"session_id", "directory", "notebook", "environment"})
-    run = Execute(**fields, uid_slot=7, limits=LIMITS, seconds=60)
-    running = asyncio.create_task(hub.link.connection.call(run, lambda _: None))
+    running = executing(hub, request)
     await until((request.directory / "up").exists)
     inside = await the_sleeper(runtime)
     assert (await hub.status()).runs == 1
@@ -322,13 +329,7 @@ async def test_starts_of_a_hub_that_is_gone_are_ended(
 ) -> None:
     """As on one machine: the start of a hub that breaks off is taken back."""
     request = start_request(node, "orphan", "sleep 1; " + SLEEPER)
-    run = Execute(
-        **request.model_dump(include={"session_id", "directory", "notebook", "environment"}),
-        uid_slot=7,
-        limits=LIMITS,
-        seconds=60,
-    )
-    running = asyncio.create_task(hub.link.connection.call(run, lambda _: None))
+    running = executing(hub, request)
     await until((request.directory / "up").exists)
     await hub.link.close()
     await asyncio.wait({running})
@@ -422,9 +423,7 @@ async def test_a_hub_that_is_silent_is_left_before_the_lease_ends(
 
 async def test_a_run_ends_with_the_lease(hub: LeasingHub, node: NodeConfig, runtime: Path) -> None:
     request = start_request(node, "run", SLEEPER)
-    fields = request.model_dump(include={"session_id", "directory", "notebook", "environment"})
-    run = Execute(**fields, uid_slot=7, limits=LIMITS, seconds=60)
-    running = asyncio.create_task(hub.link.connection.call(run, lambda _: None))
+    running = executing(hub, request)
     inside = await the_sleeper(runtime)
     hub.seconds = 5.0
     await hub.status()
