@@ -7,7 +7,6 @@ import contextlib
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +21,21 @@ from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outc
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Deadlines
 from mograder.store.filesystem.files import remove_tree
-from tests.support.judging_rig import LIMITS, JudgingRig, earned, notebook, of, open_rig
+from tests.support.judging_rig import (
+    LIMITS,
+    JudgingRig,
+    earned,
+    notebook,
+    of,
+    only_warm,
+    open_rig,
+    rig,
+)
 from tests.support.launchers import address_of, make_spec, shown, soon_healthy
 from tests.support.marimo import open_editor
 from tests.support.supervisors import break_off, inside_of, real_config, short_directory, until
+
+__all__ = ["rig"]
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -60,25 +70,6 @@ def submission(x: str = "x = 3", double: str = "def double(v):\n    return 2 * v
 
 RIGHT = {"Q1: x": (3.0, 3.0), "Q2: double": (1.0, 1.0), "Q2: hidden": (1.0, 1.0)}
 NOTHING = {label: (0.0, total) for label, (_, total) in RIGHT.items()}
-
-
-@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
-async def rig(
-    request: pytest.FixtureRequest,
-    runtime: Path,
-    tmp_path: Path,
-    uv_cache: Path,
-    run_directory: Path,
-) -> AsyncIterator[JudgingRig]:
-    config = real_config(runtime, tmp_path, uv_cache)
-    config = config.model_copy(update={"warm_environments": request.param})
-    async with open_rig(config, tmp_path, run_directory) as rig:
-        yield rig
-        assert await rig.is_clean()
-        assert not await rig.local.launcher.sessions()
-
-
-only_warm = pytest.mark.parametrize("rig", [1], indirect=True)
 
 
 async def test_each_check_gets_what_it_earned(rig: JudgingRig) -> None:

@@ -6,7 +6,6 @@ Forgeries by values and calls are in ``tests/unit/sandbox/inside/test_forgeries.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import pytest
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import Outcome
 from mograder.sandbox.protocol import Deadlines
-from tests.support.judging_rig import JudgingRig, earned, notebook, of, open_rig
+from tests.support.judging_rig import JudgingRig, earned, notebook, of, only_warm, rig
 from tests.support.processes import processes_now
-from tests.support.supervisors import real_config
+
+__all__ = ["rig"]
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(400)]
 
@@ -47,21 +47,6 @@ def gained(result: JudgingResult) -> dict[str, float]:
     return {label: got for label, (got, _) in earned(result).items()}
 
 
-@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
-async def rig(
-    request: pytest.FixtureRequest,
-    runtime: Path,
-    tmp_path: Path,
-    uv_cache: Path,
-    run_directory: Path,
-) -> AsyncIterator[JudgingRig]:
-    config = real_config(runtime, tmp_path, uv_cache)
-    config = config.model_copy(update={"warm_environments": request.param})
-    async with open_rig(config, tmp_path, run_directory) as rig:
-        yield rig
-        assert await rig.is_clean()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The files beside the source."""
@@ -70,8 +55,6 @@ def folder(tmp_path: Path) -> Path:
     (folder / f"{CANARY}.csv").write_text(CANARY)
     return folder
 
-
-only_warm = pytest.mark.parametrize("rig", [1], indirect=True)
 
 PROBE = """
 import pathlib, re

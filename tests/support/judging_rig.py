@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judge_runner import JudgeRunner
@@ -21,6 +23,7 @@ from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
+from tests.support.supervisors import real_config
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 DEADLINES = Deadlines(call=20.0, check=60.0, submission=200.0, notebook=100.0)
@@ -98,6 +101,26 @@ async def open_rig(
         directory = await local.environment(run_directory)
         copies = place / "judging"
         yield JudgingRig(local, JudgeRunner(local.launcher, copies, remove_tree), directory, copies)
+
+
+@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+async def rig(
+    request: pytest.FixtureRequest,
+    runtime: Path,
+    tmp_path: Path,
+    uv_cache: Path,
+    run_directory: Path,
+) -> AsyncIterator[JudgingRig]:
+    """A rig whose sandboxes start cold or from zygotes; nothing of a run is left at its end."""
+    config = real_config(runtime, tmp_path, uv_cache)
+    config = config.model_copy(update={"warm_environments": request.param})
+    async with open_rig(config, tmp_path, run_directory) as rig:
+        yield rig
+        assert await rig.is_clean()
+        assert not await rig.local.launcher.sessions()
+
+
+only_warm = pytest.mark.parametrize("rig", [1], indirect=True)
 
 
 def earned(result: JudgingResult) -> dict[str, tuple[float, float]]:
