@@ -9,20 +9,20 @@ from typing import cast
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import Username
+from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.item_limits import limited, limits_of
-from mograder.sandbox.protocol import Mode
+from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sessions.launch_spec import Allowances, Spawner
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from tests.support.releases import publish
-from tests.support.session_pools import ALICE, ignore_progress
+from tests.support.session_pools import ALICE, LECTURE, ignore_progress
 
 NOTEBOOK = b"""# /// script
 # dependencies = ["numpy"]
@@ -63,6 +63,15 @@ class Place:
     def publish(self, name: str, kind: ItemKind, text: bytes = NOTEBOOK) -> Release:
         return publish(self.releases, {f"{name}.py": text}, name, kind)
 
+    def copied(self, text: bytes = NOTEBOOK, *, of: SessionKey = ALICE) -> Path:
+        """Publish an assignment; return the directory of a student's copy."""
+        release = self.publish(of.item, ItemKind.ASSIGNMENT, text)
+        return self.workspaces.ensure(Username(of.user), release)
+
+    async def request(self, key: SessionKey = ALICE) -> StartSession:
+        """Return all that a launcher must know of a session."""
+        return await self.spawner.request(key, "session-id", ignore_progress)
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
@@ -80,9 +89,8 @@ def place(tmp_path: Path) -> Place:
 
 
 async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT)
-    directory = place.workspaces.ensure(Username("alice"), release)
-    request = await place.spawner.request(ALICE, "session-id", ignore_progress)
+    directory = place.copied()
+    request = await place.request()
     assert (request.directory, request.notebook) == (directory, "A1.py")
     assert (request.mode, request.uid_slot) == (Mode.EDIT, 5)
     assert request.base_url == "/edit/user/alice/A1"
@@ -92,13 +100,10 @@ async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
 
 
 async def test_a_rehearsal_is_preferred_to_nothing(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT)
     keys = (ALICE, SessionKey("__rehearsal-1", "A1", Mode.EDIT))
     for key in keys:
-        place.workspaces.ensure(Username(key.user), release)
-    student, rehearsal = [
-        await place.spawner.request(key, "session-id", ignore_progress) for key in keys
-    ]
+        place.copied(of=key)
+    student, rehearsal = [await place.request(key) for key in keys]
     assert (student.limits.cpu_weight, student.awaited) == (100, True)
     assert (rehearsal.limits.cpu_weight, rehearsal.awaited) == (1, False)
     same = {"cpu_weight": 100}
@@ -107,28 +112,25 @@ async def test_a_rehearsal_is_preferred_to_nothing(place: Place) -> None:
 
 async def test_a_lecture_is_the_release_itself(place: Place) -> None:
     release = place.publish("L01", ItemKind.LECTURE)
-    key = SessionKey("alice", "L01", Mode.RUN)
-    request = await place.spawner.request(key, "session-id", ignore_progress)
+    request = await place.request(LECTURE)
     assert (request.directory, request.base_url) == (release.directory, "/run/user/alice/L01")
-    assert await place.spawner.version(key) == release.version
+    assert await place.spawner.version(LECTURE) == release.version
     again = place.publish("L01", ItemKind.LECTURE, NOTEBOOK + b"# more\n")
-    assert await place.spawner.version(key) == again.version != release.version
+    assert await place.spawner.version(LECTURE) == again.version != release.version
 
 
 async def test_names_are_encoded_in_the_address(place: Place) -> None:
-    release = place.publish("Week 1 & 2", ItemKind.ASSIGNMENT)
-    place.workspaces.ensure(Username("ann@x.edu"), release)
     key = SessionKey("ann@x.edu", "Week 1 & 2", Mode.EDIT)
-    request = await place.spawner.request(key, "session-id", ignore_progress)
+    place.copied(of=key)
+    request = await place.request(key)
     assert request.base_url == "/edit/user/ann%40x.edu/Week%201%20%26%202"
 
 
 async def test_a_copys_own_header_decides_nothing(place: Place) -> None:
     """A student could name any package there."""
-    release = place.publish("A1", ItemKind.ASSIGNMENT)
-    directory = place.workspaces.ensure(Username("alice"), release)
+    directory = place.copied()
     (directory / "A1.py").write_bytes(NOTEBOOK.replace(b"numpy", b"requests"))
-    await place.spawner.request(ALICE, "session-id", ignore_progress)
+    await place.request()
     assert [script.dependencies for script in place.environments.asked] == [("numpy",)]
 
 
@@ -139,12 +141,11 @@ LIMITED = NOTEBOOK.replace(
 
 
 async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT, LIMITED)
-    directory = place.workspaces.ensure(Username("alice"), release)
+    directory = place.copied(LIMITED)
     asked_for_more = LIMITED.replace(b"= 64", b"= 64000").replace(b"ai", b"terminal")
     assert asked_for_more != LIMITED
     (directory / "A1.py").write_bytes(asked_for_more)
-    request = await place.spawner.request(ALICE, "session-id", ignore_progress)
+    request = await place.request()
     assert (request.limits.memory_mb, request.limits.memory_soft_mb, request.allow) == (
         64,
         48,
@@ -154,8 +155,7 @@ async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place
 
 
 async def test_the_administrator_says_more_than_the_release(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT, LIMITED)
-    place.workspaces.ensure(Username("alice"), release)
+    place.copied(LIMITED)
     place.publish("L01", ItemKind.LECTURE, LIMITED)
     decided = ItemSettings(allow=("lsp",), limits=ItemLimits(memory_mb=128))
     spawner = Spawner(
@@ -168,52 +168,45 @@ async def test_the_administrator_says_more_than_the_release(place: Place) -> Non
     )
     request = await spawner.request(ALICE, "session-id", ignore_progress)
     assert (request.limits.memory_mb, request.allow) == (128, ("lsp",))
-    request = await spawner.request(
-        SessionKey("alice", "L01", Mode.RUN), "session-id", ignore_progress
-    )
+    request = await spawner.request(LECTURE, "session-id", ignore_progress)
     assert (request.limits.memory_mb, request.allow) == (64, ("ai",)), "only the item that it names"
 
 
 async def test_a_copy_whose_release_is_gone_opens_in_the_plain_environment(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT)
-    place.workspaces.ensure(Username("alice"), release)
+    place.copied()
+    release = place.releases.get(ItemName("A1"))
+    assert release is not None
     (release.directory / "A1.py").unlink()
-    await place.spawner.request(ALICE, "session-id", ignore_progress)
+    await place.request()
     assert place.environments.asked == [Script()]
 
 
 async def test_there_must_be_something_to_open(place: Place) -> None:
     with pytest.raises(NotFound, match="Notebook not found"):
-        await place.spawner.request(ALICE, "session-id", ignore_progress)
+        await place.request()
     with pytest.raises(NotFound, match="Lecture not found"):
-        await place.spawner.request(
-            SessionKey("alice", "L01", Mode.RUN), "session-id", ignore_progress
-        )
+        await place.request(LECTURE)
 
 
 async def test_a_link_in_place_of_the_copy_is_no_copy(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT)
-    notebook = place.workspaces.ensure(Username("alice"), release) / "A1.py"
+    notebook = place.copied() / "A1.py"
     notebook.unlink()
     notebook.symlink_to("/etc/passwd")
     with pytest.raises(NotFound):
-        await place.spawner.request(ALICE, "session-id", ignore_progress)
+        await place.request()
 
 
 async def test_a_malformed_header_is_named(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT, b"# /// script\n# dependencies = [\n# ///\n")
-    place.workspaces.ensure(Username("alice"), release)
+    place.copied(b"# /// script\n# dependencies = [\n# ///\n")
     with pytest.raises(InvalidInput):
-        await place.spawner.request(ALICE, "session-id", ignore_progress)
+        await place.request()
 
 
 async def test_a_notebook_too_large_to_be_read_whole_is_not_started(place: Place) -> None:
-    release = place.publish("A1", ItemKind.ASSIGNMENT)
-    place.workspaces.ensure(Username("alice"), release)
-    with place.workspaces.notebook(Username("alice"), release.name).open("r+b") as file:
+    with (place.copied() / "A1.py").open("r+b") as file:
         file.truncate(10 << 30)
     with pytest.raises(InvalidInput, match="larger than 16 MB"):
-        await place.spawner.request(ALICE, "s1", ignore_progress)
+        await place.request()
 
 
 ALLOWING = b"""# /// script
@@ -225,50 +218,42 @@ import marimo
 """
 
 
-async def test_only_what_the_release_names_is_allowed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("released", "decided", "allowed"),
+    [
+        pytest.param(ALLOWING, None, {"terminal"}, id="what the release names"),
+        pytest.param(b"import marimo\n", None, set(), id="nothing that it does not name"),
+        pytest.param(
+            ALLOWING.replace(b"[tool.mograder]", b"[tool.mograder"),
+            None,
+            set(),
+            id="nothing by a header that cannot be read",
+        ),
+        pytest.param(b"\xff\xfe", None, set(), id="nothing by what is no text"),
+        pytest.param(
+            ALLOWING, ItemSettings(allow=("ai",)), {"ai"}, id="what the administrator says instead"
+        ),
+        pytest.param(
+            ALLOWING, ItemSettings(allow=()), set(), id="nothing where the administrator says so"
+        ),
+        pytest.param(
+            ALLOWING,
+            ItemSettings(limits=ItemLimits(processes=9)),
+            {"terminal"},
+            id="what the release names where the administrator says something else",
+        ),
+    ],
+)
+async def test_a_session_may_use(
+    tmp_path: Path, released: bytes, decided: ItemSettings | None, allowed: set[str]
+) -> None:
     releases = Releases(tmp_path)
-    publish(releases, {"A1.py": ALLOWING}, "A1")
-    publish(releases, {"A2.py": b"import marimo\n"}, "A2")
-    allowances = Allowances(releases)
-    assert await allowances.allows("A1", "terminal")
-    assert not await allowances.allows("A1", "ai")
-    assert not await allowances.allows("A2", "terminal")
-
-
-async def test_a_release_published_again_counts_at_once(tmp_path: Path) -> None:
-    releases = Releases(tmp_path)
-    allowances = Allowances(releases)
-    publish(releases, {"A1.py": ALLOWING}, "A1")
-    assert await allowances.allows("A1", "terminal")
+    allowances = Allowances(releases, {} if decided is None else {"A1": decided})
+    assert not await allowances.allows("A1", "terminal"), "there is no release yet"
     publish(releases, {"A1.py": b"import marimo\n"}, "A1")
     assert not await allowances.allows("A1", "terminal")
-
-
-async def test_what_cannot_be_read_allows_nothing(tmp_path: Path) -> None:
-    releases = Releases(tmp_path)
-    allowances = Allowances(releases)
-    assert not await allowances.allows("gone", "terminal")
-    publish(releases, {"A1.py": ALLOWING.replace(b"[tool.mograder]", b"[tool.mograder")}, "A1")
-    assert not await allowances.allows("A1", "terminal")
-    publish(releases, {"A1.py": b"\xff\xfe"}, "A1")
-    assert not await allowances.allows("A1", "terminal")
-
-
-async def test_the_administrators_word_beats_the_headers(tmp_path: Path) -> None:
-    releases = Releases(tmp_path)
-    publish(releases, {"A1.py": ALLOWING}, "A1")
-    publish(releases, {"A2.py": ALLOWING}, "A2")
-    publish(releases, {"A3.py": ALLOWING}, "A3")
-    decisions = {
-        "A1": ItemSettings(allow=("ai",)),
-        "A2": ItemSettings(allow=()),
-        "A3": ItemSettings(limits=ItemLimits(processes=9)),
-    }
-    allowances = Allowances(releases, decisions)
-    assert await allowances.allows("A1", "ai")
-    assert not await allowances.allows("A1", "terminal")
-    assert not await allowances.allows("A2", "terminal"), "nothing is not unset"
-    assert await allowances.allows("A3", "terminal")
+    publish(releases, {"A1.py": released}, "A1")  # again: it counts at once
+    assert {each for each in ("terminal", "ai") if await allowances.allows("A1", each)} == allowed
 
 
 ORDINARY = limits_of(LimitsSettings(memory_mb=1000, memory_soft_mb=900, processes=50))
