@@ -1,61 +1,68 @@
-"""Shares of answers among markers."""
+"""Shares of answers among markers, and answers taken out of their group."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.marking.shares import Shares
+from mograder.store.marking.shares import Separations, Shares
 from tests.support.gradebooks import AT, FAIR, a_run, give
 
-STUDENTS = [f"s{number:02}" for number in range(11)]
+STUDENTS = [f"s{number:02}" for number in range(9)]
 
 
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[Gradebook]:
     with Gradebook(tmp_path / "gradebook.db") as book:
-        for student in STUDENTS:
+        for student in (*STUDENTS, "mia"):
             book.record_run(a_run(student, FAIR, work=student))
         yield book
 
 
-def shares(book: Gradebook) -> Shares:
-    return Shares(book, random.Random(7))
+def shared(book: Gradebook, *markers: str, seed: int = 7) -> Mapping[str, str]:
+    """Share out the work; return each student's marker."""
+    shares = Shares(book, random.Random(seed))
+    shares.share_out("A1", markers, by="prof", at=AT)
+    return shares.of("A1")
 
 
-def counted(book: Gradebook) -> Counter[str]:
-    return Counter(shares(book).of("A1").values())
-
-
-def test_parts_are_equal_and_random(book: Gradebook) -> None:
-    shares(book).share_out("A1", ["mia", "ben"], by="prof", at=AT)
-    assert sorted(counted(book).values()) == [5, 6]
-    found = [shares(book).of("A1")[student] for student in STUDENTS]
-    assert found != sorted(found)
+def test_parts_are_equal_and_random_and_nobody_gets_their_own_answer(book: Gradebook) -> None:
+    made = [shared(book, "mia", "ben", seed=seed) for seed in range(12)]
+    assert [Counter(each.values()) for each in made] == [{"mia": 5, "ben": 5}] * 12
+    assert len({tuple(each[student] for student in STUDENTS) for each in made}) > 2
+    assert {each["mia"] for each in made} == {"ben"}
+    assert set(shared(book, "mia").values()) == {"mia"}, "unless there is no other marker"
 
 
 def test_what_is_marked_stays_with_its_marker_and_counts(book: Gradebook) -> None:
     for student in STUDENTS[:4]:
         give(book, student=student, Analysis=1.0)  # by mia
-    shares(book).share_out("A1", ["mia", "ben"], by="prof", at=AT)
-    assert sorted(counted(book).values()) == [5, 6]
-    found = shares(book).of("A1")
-    assert {found[student] for student in STUDENTS[:4]} == {"mia"}
+    made = shared(book, "mia", "ben")
+    assert Counter(made.values()) == {"mia": 5, "ben": 5}
+    assert {made[student] for student in STUDENTS[:4]} == {"mia"}
+    assert Counter(shared(book, "ben").values()) == {"ben": 10}
 
 
-def test_the_newest_share_counts_and_none_frees_all(book: Gradebook) -> None:
-    for markers, whose in ((["mia"], "mia"), (["ben"], "ben"), ([], "")):
-        shares(book).share_out("A1", markers, by="prof", at=AT)
-        assert counted(book) == {whose: 11}
+def test_shares_without_markers_free_all(book: Gradebook) -> None:
+    shared(book, "mia")
+    assert Counter(shared(book).values()) == {"": 10}
 
 
 @pytest.mark.parametrize("markers", [["mia", "mia"], [" "], ["a\nb"]])
 def test_markers_have_a_name_and_are_there_once(book: Gradebook, markers: list[str]) -> None:
     with pytest.raises(InvalidInput, match=r"^markers: "):
-        shares(book).share_out("A1", markers, by="prof", at=AT)
+        shared(book, *markers)
+
+
+def test_only_graded_work_is_taken_out_of_the_group_of_one_question(book: Gradebook) -> None:
+    apart = Separations(book)
+    apart.put("A1", "Analysis", "s01", separate=True, by="mia", at=AT)
+    assert apart.of("A1", "Q1") == frozenset()
+    with pytest.raises(NotFound):
+        apart.put("A1", "Analysis", "nobody", separate=True, by="mia", at=AT)
