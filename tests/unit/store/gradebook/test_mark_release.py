@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from mograder.store.gradebook.mark_release import (
     MarkReleases,
     NewRelease,
     ReleaseRow,
-    Standing,
     standing,
 )
 from tests.support.gradebooks import AT
@@ -30,69 +29,51 @@ def releases(tmp_path: Path) -> Iterator[MarkReleases]:
         yield MarkReleases(book)
 
 
-def add(releases: MarkReleases, at: float, visible: float | None, grade: str = "") -> None:
-    new = NewRelease("alice", None if visible is None else day(visible), grade)
-    releases.add("A1", [new], by="prof", at=day(at), note=f"note {at:g}")
-
-
-def seen(releases: MarkReleases, now: float) -> Standing:
-    return standing(releases.rows_for("A1", "alice"), day(now))
-
-
 def test_rows_are_kept_with_their_times_and_the_person(releases: MarkReleases) -> None:
-    add(releases, 0, 2, '{"a": "ü"}')
+    new = NewRelease("alice", day(2), '{"a": "ü"}')
+    releases.add("A1", [new], by="prof", at=day(0), note="Look at Q1.")
     (row,) = releases.rows_of("alice")["A1"]
     assert (row.visible_from, row.at, row.by) == (day(2), day(0), "prof")
-    assert (row.grade, row.note) == ('{"a": "ü"}', "note 0")
+    assert (row.grade, row.note) == ('{"a": "ü"}', "Look at Q1.")
     assert releases.rows("A1") == {"alice": [row]}
+    assert list(releases.rows_for("A1", "alice")) == [row]
     assert not releases.rows("A2")
     assert not releases.rows_of("bob")
 
 
-def test_a_release_is_visible_from_its_time_on(releases: MarkReleases) -> None:
-    add(releases, 0, 2)
-    assert seen(releases, 1.9).shown is None
-    assert seen(releases, 1.9).waiting is not None
-    assert seen(releases, 2).shown is not None
-    assert seen(releases, 2).waiting is None
+Seen = tuple[int | None, int | None, int | None]
+"""The numbers of the releases that are shown, that wait, and that took the marks back."""
 
 
-def test_a_release_that_is_put_off_is_not_visible_at_its_first_time(releases: MarkReleases) -> None:
-    add(releases, 0, 2)
-    add(releases, 1, 5)
-    assert seen(releases, 3).shown is None
-    assert seen(releases, 5).shown is not None
-
-
-def test_what_is_visible_stays_so_until_a_later_release_begins(releases: MarkReleases) -> None:
-    add(releases, 0, 0, "old")
-    add(releases, 1, 3, "new")
-    now = seen(releases, 2)
-    assert (now.shown and now.shown.grade, now.waiting and now.waiting.grade) == ("old", "new")
-    shown = seen(releases, 3).shown
-    assert shown is not None
-    assert shown.grade == "new"
-
-
-def test_marks_that_are_taken_back_are_not_shown_until_they_are_released_again(
-    releases: MarkReleases,
+@pytest.mark.parametrize(
+    ("made", "seen"),
+    [
+        pytest.param([(0, 2)], {1.9: (None, 0, None), 2: (0, None, None)}, id="visible from then"),
+        pytest.param([(0, 2), (1, 5)], {3: (None, 1, None), 5: (1, None, None)}, id="put off"),
+        pytest.param([(0, 0), (1, 3)], {2: (0, 1, None), 3: (1, None, None)}, id="stays until"),
+        pytest.param(
+            [(0, 0), (1, None), (3, 4), (6, 8)],
+            {2: (None, None, 1), 3.5: (None, 2, 1), 4: (2, None, None), 7: (2, 3, None)},
+            id="taken back until released again",
+        ),
+        pytest.param([(0, 0), (1, None), (2, None)], {3: (None, None, 2)}, id="taken back twice"),
+        pytest.param([(0, 5), (1, None)], {9: (None, None, None)}, id="taken back unseen"),
+    ],
+)
+def test_what_a_student_sees_after_releases(
+    made: Sequence[tuple[int, int | None]], seen: Mapping[float, Seen]
 ) -> None:
-    add(releases, 0, 0)
-    add(releases, 1, None)
-    back = seen(releases, 2)
-    assert back.shown is None
-    assert back.taken_back is not None
-    assert back.taken_back.note == "note 1"
-    add(releases, 3, 4)
-    assert seen(releases, 3.5).taken_back is not None
-    assert seen(releases, 4).taken_back is None
-    assert seen(releases, 4).shown is not None
-
-
-def test_a_release_that_nobody_saw_is_taken_back_without_a_word(releases: MarkReleases) -> None:
-    add(releases, 0, 5)
-    add(releases, 1, None)
-    assert seen(releases, 9) == Standing()
+    """``made`` are the days of each release, and from which on it is visible."""
+    rows = [
+        ReleaseRow(
+            number, "A1", "alice", None if from_ is None else day(from_), "", "", "", day(at)
+        )
+        for number, (at, from_) in enumerate(made)
+    ]
+    for now, expected in seen.items():
+        found = standing([row for row in rows if row.at <= day(now)], day(now))
+        told = (found.shown, found.waiting, found.taken_back)
+        assert tuple(each.number if each else None for each in told) == expected, now
 
 
 def test_any_sequence_means_what_a_watch_would_have_seen() -> None:
