@@ -5,7 +5,6 @@ See compatibility-0.3.16.md 9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,17 +29,6 @@ from tests.support.gradebooks import (
     put_recorded,
     row_of,
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gradebook.db"
-
-
-@pytest.fixture
-def book(path: Path) -> Iterator[Gradebook]:
-    with Gradebook(path) as book:
-        yield book
 
 
 def test_0_3_16s_marks_are_read_as_they_are(path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
-from mograder.store.database import database
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
@@ -24,17 +23,6 @@ from mograder.store.gradebook.grading_records import (
 )
 from tests.support.gradebooks import AT, FAIR, MARKS, a_run, export_0316, give, only, row_of
 from tests.support.threads import at_once
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "gradebook.db"
-
-
-@pytest.fixture
-def book(path: Path) -> Iterator[Gradebook]:
-    with Gradebook(path) as book:
-        yield book
 
 
 def test_a_run_waits_for_the_questions_that_people_mark(book: Gradebook, path: Path) -> None:
@@ -290,17 +278,6 @@ def test_an_error_in_between_leaves_nothing_of_a_run(
         book.record_run(a_run(points={**FAIR, "Q1": 0.0}, later=2))
     assert (only(book), book.history("A1", "alice")) == before
     assert len(book.runs("A1", "alice")) == 1
-
-
-def test_a_gradebook_that_another_program_locks_is_named(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "_BUSY_MS", 50)
-    with Gradebook(path) as book, closing(sqlite3.connect(path)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Busy, match=r"gradebook\.db is locked"):
-            book.record_run(a_run(points=FAIR))
-        assert book.grades("A1") == ()
 
 
 def test_a_damaged_gradebook_is_named(book: Gradebook, path: Path) -> None:
