@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import html
-import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 
 from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board.board import MOST_MESSAGE
-from tests.support.hub_app import SECRET, Hub
+from tests.support.event_stream import listening
+from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, folder, read
-from tests.support.hub_pages import serving
 
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
 CHECKED = """import marimo
@@ -71,37 +68,6 @@ def check(label: str, status: Status, earned: float = 0.0) -> CheckReport:
 
 
 SIGN, SIZE = "Q1: the sign", "Q2: the <b>size</b>"
-
-
-class BoardStream:
-    """The changes that the stream of a board tells."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self._lines = answer.aiter_lines()
-
-    async def change(self) -> list[str]:
-        """Return the parts that have changed by the next event."""
-        async for line in self._lines:
-            if line.startswith("data: "):
-                found: list[str] = json.loads(line.removeprefix("data: "))
-                return found
-        raise AssertionError("the stream has ended")
-
-
-@asynccontextmanager
-async def stream(hub: Hub, user: str = "prof", item: str = "A1") -> AsyncIterator[BoardStream]:
-    """Listen to the board of an item on the hub that is served."""
-    async with serving(hub) as address:
-        role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-        token = make_token(SECRET, user, role)
-        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
-        async with (
-            httpx.AsyncClient(base_url=address, headers=headers, trust_env=False) as client,
-            client.stream("GET", f"/events?board={item}", timeout=20) as answer,
-        ):
-            assert answer.status_code == 200
-            lines = BoardStream(answer)
-            yield lines
 
 
 async def page(hub: Hub, query: str = "", user: str = "prof") -> str:
@@ -213,24 +179,24 @@ async def test_without_names_the_page_holds_no_name(taught: Hub) -> None:
 async def test_an_open_board_hears_that_its_item_has_changed_and_shows_it(
     taught: Hub, user: str
 ) -> None:
-    async with stream(taught, user) as board:
+    async with listening(taught, user, "board=A1") as board:
         assert "0 of 3 passed" in await page(taught, user=user)
         say(taught, "bob", check(SIGN, "success", 1.0))
-        assert await board.change() == ["board"]
+        assert await board.news() == ["board"]
         assert "1 of 3 passed" in await page(taught, user=user)
         await asks(taught)
-        assert await board.change() == ["board"]
+        assert await board.news() == ["board"]
         assert "I am lost." in await page(taught, user=user)
 
 
 async def test_the_board_of_another_item_hears_nothing_of_it(taught: Hub) -> None:
-    async with stream(taught, item="A2") as board:
+    async with listening(taught, "prof", "board=A2") as board:
         say(taught, "bob", check(SIGN, "success", 1.0))
         await written(taught)
         assert (
             await ask(taught, "POST", "/visibility", "prof", json={"items": {}})
         ).status_code == 200
-        assert await board.change() == ["course"]
+        assert await board.news() == ["course"]
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])

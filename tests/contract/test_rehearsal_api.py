@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import httpx
 import pytest
-from starlette.types import Message
 
 from mograder.auth.roles import Role
 from mograder.core.item_dates import Visibility
@@ -28,6 +26,7 @@ from mograder.web.hub.items.warming import Warming
 from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.rehearsal.rehearsal import Rehearsals
 from tests.support import hub_copies
+from tests.support.event_stream import asking
 from tests.support.hub_app import FakeEnvironments, Hub, events
 from tests.support.supervisors import until
 
@@ -116,45 +115,9 @@ async def test_it_ends_when_the_program_that_started_it_has_gone(
 ) -> None:
     monkeypatch.setattr(rehearsal, "_ABSENT_SECONDS", 0.01)
     hub.pool.hold = asyncio.Event()
-    app, gone = hub.app, asyncio.Event()
-    sent: list[bytes] = []
-
-    async def receive() -> Message:
-        if not sent:
-            sent.append(b"body")
-            return {"type": "http.request", "body": b'{"students": 2, "within": 0}'}
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async with hub.client("prof", role=Role.INSTRUCTOR) as client:
-        token = client.headers["authorization"].encode()
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/rehearsal/A1",
-        "raw_path": b"/rehearsal/A1",
-        "query_string": b"",
-        "headers": [
-            (b"host", b"hub.test"),
-            (b"authorization", token),
-            (b"accept", b"application/x-ndjson"),
-            (b"content-type", b"application/json"),
-        ],
-        "client": ("192.0.2.7", 5000),
-        "server": ("hub.test", 80),
-    }
-
-    async def send(_: Message) -> None:
-        """Nobody reads it."""
-
-    answering = cast(Coroutine[None, None, None], app(scope, receive, send))
-    asking = asyncio.create_task(answering)
-    await until(lambda: sum(hub.pool.starting.values()) == 2)
-    gone.set()
-    await asking
+    body = b'{"students": 2, "within": 0}'
+    async with asking(hub, "prof", "/rehearsal/A1", method="POST", body=body):
+        await until(lambda: sum(hub.pool.starting.values()) == 2)
     await until(lambda: not hub.pool.starting.total())
     await until(lambda: is_clear(hub))
 
