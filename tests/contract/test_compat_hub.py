@@ -1,30 +1,25 @@
-"""Clients and course folders of mograder 0.3.16 against this hub (compatibility-0.3.16.md 1, 2, 3).
+"""A course folder of mograder 0.3.16 on this hub (compatibility-0.3.16.md 3), with real sessions.
 
-The client is plain httpx with tokens made by hand; the folder is laid out as 0.3.16 left it,
-with markers, archives, a ``.venv`` and keys. B37-B44, B69, B95, B105, B114-B116, B123-B128.
+It is laid out as 0.3.16 left it, with markers, archives, a ``.venv`` and keys. In which shapes the
+hub answers is tested in ``test_hub_api`` and ``test_proxy``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-import websockets
-from websockets.asyncio.client import connect
 
 from tests.support.hub import HubProcess
-from tests.support.identity import from_proxy, instructor, student
-from tests.support.shared_hub import TALK, TINY, SharedCaches, module_hub, notebook, servers_of
+from tests.support.identity import instructor, student
+from tests.support.shared_hub import TALK, TINY, SharedCaches, module_hub, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 LATER, HIDDEN, BARE, DEMO, PLAIN = "B2-Later", "B3-Hidden", "L0-Bare", "D0-Demo", "B1-Plain"
-SENT = "C1-Sent"
 TOML = """\
 title = "Autumn"
 [hub]
@@ -110,36 +105,11 @@ def items(hub: HubProcess, headers: dict[str, str]) -> dict[str, dict[str, objec
         return {row["name"]: row for row in client.get("/assignments").json()}
 
 
-def refusal(answer: httpx.Response) -> tuple[int, object]:
-    return answer.status_code, answer.json()
-
-
-def test_an_old_courses_items_are_listed_in_the_old_shape(hub: HubProcess) -> None:
-    with hub.client(student("alice")) as client:
-        rows = [row for row in client.get("/assignments").json() if row["name"] != SENT]
-    assert [row["name"] for row in rows] == [PLAIN, HIDDEN, TINY, BARE, TALK]
-    assert rows[0] == {
-        "name": PLAIN,
-        "type": "assignment",
-        "file_status": "modified",
-        "has_release": True,
-        "session_active": False,
-        "updated": True,
-        "visible": True,
-        "visible_from": None,
-    }
-    assert rows[3] == {
-        "name": BARE,
-        "type": "lecture",
-        "file_status": "n/a",
-        "has_copy": False,
-        "updated": False,
-        "has_release": True,
-        "session_active": False,
-        "visible": True,
-        "visible_from": None,
-    }
-    assert (rows[1]["visible"], rows[1]["name"]) == (False, HIDDEN), "kept: alice has a copy"
+def test_an_old_courses_items_are_listed(hub: HubProcess) -> None:
+    listed = items(hub, student("alice"))
+    assert list(listed) == [PLAIN, HIDDEN, TINY, BARE, TALK]
+    assert (listed[BARE]["type"], listed[BARE]["file_status"]) == ("lecture", "n/a")
+    assert listed[HIDDEN]["visible"] is False, "kept: alice has a copy"
     seen = items(hub, instructor())
     assert {LATER, HIDDEN} <= seen.keys()
     assert str(seen[LATER]["visible_from"]).startswith("2030-01-01T09:00:00")
@@ -180,57 +150,3 @@ def _snapshot(place: Path) -> dict[str, tuple[bytes, int]]:
         for path in place.rglob("*")
         if path.is_file()
     }
-
-
-def test_a_login_by_header_is_kept_by_cookie_on_errors_too(hub: HubProcess) -> None:
-    with hub.client() as client:
-        first = client.post("/start-run/unknown", headers=from_proxy("erin"))
-        assert refusal(first) == (400, {"detail": "Not a lecture"})
-        shape = r"mograder_session=[^;]+; Path=/; HttpOnly; SameSite=Lax; Max-Age=86400"
-        assert re.fullmatch(shape, first.headers["set-cookie"])
-        assert client.get("/assignments").status_code == 200, "by the cookie alone"
-        started = client.post(f"/start-edit-deep/{TINY}")
-        assert started.json()["url"] == f"edit/user/erin/{TINY}/", "unsafe methods too"
-        other = client.post(f"/start-edit-deep/{TINY}", headers=from_proxy("frank"))
-        assert other.json()["url"] == f"edit/user/frank/{TINY}/", "the header is fresher"
-
-
-def test_a_session_lives_through_the_endpoints_in_the_old_shapes(hub: HubProcess) -> None:
-    with hub.client(student("gina")) as client:
-        absent = client.post(f"/start-edit/gina/{TINY}")
-        assert refusal(absent) == (404, {"detail": "Notebook not found"})
-        deep = client.post(f"/start-edit-deep/{TINY}")
-        assert deep.json() == {"status": "ok", "url": f"edit/user/gina/{TINY}/", "port": 0}
-        again = client.post(f"/start-edit/gina/{TINY}")
-        assert (again.json(), len(servers_of("gina"))) == (deep.json(), 1)
-        row = client.get("/sessions").json()[0]
-        assert isinstance(row.pop("last_seen"), float)
-        assert row == {
-            "username": "gina",
-            "assignment": TINY,
-            "port": 0,
-            "url": f"edit/user/gina/{TINY}/",
-            "type": "assignment",
-            "mode": "edit",
-        }
-        assert items(hub, student("gina"))[TINY]["session_active"] is True
-        stopped = client.post(f"/stop-edit/gina/{TINY}")
-        assert stopped.json() == {"status": "ok", "terminated": True}
-        assert client.post(f"/stop-edit/gina/{TINY}").json()["terminated"] is False
-        assert client.get("/sessions").json() == []
-
-
-async def test_the_proxy_answers_in_the_old_words(hub: HubProcess) -> None:
-    with hub.client(student("jane")) as client:
-        assert client.get(f"/edit/user/jane/{TINY}").status_code == 307
-        for path, text in (
-            (f"/edit/user/jane/{TINY}/", "No active session"),
-            (f"/run/user/jane/{TALK}/", "No active lecture session"),
-        ):
-            answer = client.get(path)
-            assert (answer.status_code, answer.text) == (404, text)
-        other = client.get(f"/edit/user/alice/{PLAIN}/")
-        assert (other.status_code, other.text) == (403, "403 Forbidden")
-    url = f"ws://127.0.0.1:{hub.port}/edit/user/jane/{TINY}/ws?session_id=s_abcdef"
-    with pytest.raises(websockets.InvalidStatus):
-        await connect(url, additional_headers=student("jane"), proxy=None)
