@@ -220,30 +220,52 @@ async def test_b118_export_sends_the_notebook_and_marks_it(hub: Hub) -> None:
     assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
 
 
-async def test_b118_without_a_notebook_there_is_nothing_to_export(hub: Hub) -> None:
-    for item in ("A1", "zz", ".x"):
-        response = await ask(hub, "GET", f"/export/alice/{item}")
-        assert (response.status_code, response.json()) == (404, {"detail": "Notebook not found"})
-
-
-async def test_b118_an_instructors_export_is_logged_and_marks_nothing(hub: Hub) -> None:
+@pytest.mark.parametrize(
+    ("method", "user", "site"),
+    [("GET", "prof", "none"), ("GET", "alice", "cross-site"), ("HEAD", "alice", "none")],
+    ids=["an instructor", "a link of another site", "a head"],
+)
+async def test_b118_only_who_takes_the_work_home_marks_it(
+    hub: Hub, method: str, user: str, site: str
+) -> None:
     await begin(hub)
-    assert (await ask(hub, "GET", "/export/alice/A1", user="prof")).text == WORK
-    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
-    assert ("prof", "export", "alice/A1", "ok") in hub.audit()
-
-
-async def test_b118_a_link_of_another_site_marks_nothing(hub: Hub) -> None:
-    await begin(hub)
-    foreign = {"Sec-Fetch-Site": "cross-site"}
-    assert (await ask(hub, "GET", "/export/alice/A1", headers=foreign)).text == WORK
+    headers = {"Sec-Fetch-Site": site}
+    answer = await ask(hub, method, "/export/alice/A1", user, headers=headers)
+    assert (answer.status_code, answer.text) == (200, "" if method == "HEAD" else WORK)
     assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
 
 
-async def test_b118_a_head_takes_nothing_and_marks_nothing(hub: Hub) -> None:
+@pytest.mark.parametrize(
+    ("asked", "action", "what"),
+    [
+        ("POST /start-edit/alice/A1", "start session", "alice/A1 (edit)"),
+        ("POST /stop-edit/alice/A1", "stop session", "alice/A1 (edit)"),
+        ("GET /look/alice/A1", "read", "alice/A1"),
+        ("GET /export/alice/A1", "export", "alice/A1"),
+        ("POST /validate/alice/A1", "validate", "alice/A1"),
+        ("GET /validate-report/alice/A1", "read report", "alice/A1"),
+        ("POST /reset/alice/A1", "reset", "alice/A1"),
+        ("POST /download-release/alice/A1", "download release", "alice/A1"),
+        ("GET /archives/alice/A1/A1.bak.20250901T101112.py", "export", None),
+        ("POST /restore/alice/A1/A1.bak.20250901T101112.py", "restore", None),
+    ],
+)
+async def test_what_an_instructor_does_with_a_students_copy_is_in_the_log(
+    hub: Hub, asked: str, action: str, what: str | None
+) -> None:
+    """B118, B120; a student's own doings are nobody's business."""
     await begin(hub)
-    assert (await ask(hub, "HEAD", "/export/alice/A1")).status_code == 200
-    assert (await ask(hub, "GET", "/status/alice/A1")).json()["file_status"] == "modified"
+    hub.start("alice", "A1")
+    archive = "A1.bak.20250901T101112.py"
+    for name, text in ((archive, OTHER), ("A1.html", "<p>report</p>")):
+        (folder(hub) / name).write_text(text)
+    method, path = asked.split()
+    assert (await ask(hub, method, path, "prof")).status_code == 200
+    line = ("prof", action, what or f"alice/{archive}", "ok")
+    assert hub.audit() == [line]
+    (folder(hub) / archive).write_text(OTHER)
+    assert (await ask(hub, method, path)).status_code == 200
+    assert hub.audit() == [line]
 
 
 async def test_b118_work_can_be_taken_home_though_the_disk_is_full(hub: Hub) -> None:
