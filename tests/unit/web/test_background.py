@@ -6,9 +6,7 @@ import asyncio
 import json
 import threading
 
-import pytest
-
-from mograder.core.errors import Busy, NotFound
+from mograder.core.errors import Busy
 from mograder.web.background import Report, Work, progress_lines
 from mograder.web.hub.sessions.sessions import Started
 
@@ -67,14 +65,6 @@ async def test_whoever_stops_waiting_leaves_the_work_alone() -> None:
     await asyncio.gather(waiting, return_exceptions=True)
     go_on.set()
     assert await running.result() == "done"
-
-
-async def test_a_failure_reaches_whoever_waits() -> None:
-    async def job(_: Report) -> None:
-        raise NotFound("Assignment not found")
-
-    with pytest.raises(NotFound):
-        await Work().begin(job).result()
 
 
 async def test_closing_ends_what_still_runs() -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from mograder.core import errors
-from mograder.core.errors import Busy, InvalidInput, MograderError, NotAuthenticated, NotFound
+from mograder.core.errors import MograderError, NotFound
 from mograder.web.problems import (
     HTTP_STATUS,
     HUB_STATUS,
     TITLES,
     Wants,
-    problem_json,
     status_of,
     wants,
 )
@@ -36,20 +33,6 @@ def test_a_new_family_answers_like_its_parent() -> None:
         pass
 
     assert status_of(Unheard("x")) == 404
-
-
-def test_the_hub_answers_403_to_nobody() -> None:
-    assert status_of(NotAuthenticated("x")) == 401
-    assert status_of(NotAuthenticated("x"), HUB_STATUS) == 403
-
-
-def test_the_json_carries_the_hint() -> None:
-    response = problem_json(InvalidInput("It is wrong.", hint="Mend it."))
-    assert json.loads(bytes(response.body)) == {"detail": "It is wrong. Mend it."}
-
-
-def test_busy_says_when_to_come_back() -> None:
-    assert problem_json(Busy("Full.", retry_after=7)).headers["retry-after"] == "7"
 
 
 @pytest.mark.parametrize(

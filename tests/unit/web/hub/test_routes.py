@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 
-import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
@@ -21,13 +20,22 @@ def _calls(dependant: Dependant) -> Iterator[Callable[..., object]]:
         yield from _calls(each)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_what_a_route_asks_for_runs_on_the_loop(route: Route) -> None:
+def _asked(route: Route) -> Iterator[Callable[..., object]]:
+    guard = GUARDS[route.access]
+    yield guard
+    yield from _calls(get_dependant(path=route.path, call=guard))
+    yield from _calls(get_dependant(path=route.path, call=route.handler))
+
+
+def test_what_routes_ask_for_runs_on_the_loop() -> None:
     """FastAPI has a thread do what is not async: two switches, for a look into the request.
 
     A handler may be a plain function: one that reads files or the database is in a thread anyway.
     """
-    guard = get_dependant(path=route.path, call=GUARDS[route.access])
-    handler = get_dependant(path=route.path, call=route.handler)
-    calls = [GUARDS[route.access], *_calls(guard), *_calls(handler)]
-    assert [each for each in calls if not inspect.iscoroutinefunction(each)] == []
+    wrong = [
+        f"{route.method} {route.path}: {each}"
+        for route in ROUTES
+        for each in _asked(route)
+        if not inspect.iscoroutinefunction(each)
+    ]
+    assert wrong == []

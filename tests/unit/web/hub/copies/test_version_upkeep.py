@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
-import pytest
-
-from mograder.store.database.database import open_engine, upgrade
 from mograder.store.versions.version_thinning import Thinning
-from mograder.store.versions.versions import Origin, Versions
+from mograder.store.versions.versions import Origin
 from mograder.web.hub.copies.timeline import thin_versions
-from tests.support.clock import ManualClock
+from tests.support.hub_app import HubOf
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> tuple[Versions, Thinning, ManualClock]:
-    """Twenty versions of two copies each, all of one minute ten days ago."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
-    made, clock = Versions(engine), ManualClock()
-    begin = clock.now() - timedelta(days=10)
-    begin = datetime(begin.year, begin.month, begin.day, 12, tzinfo=UTC)
+async def test_a_round_thins_what_is_due_once(hub_of: HubOf) -> None:
+    hub = hub_of()
+    versions, thinning = hub.services.recorder.versions, Thinning(hub.engine)
+    day = (hub.clock.now() - timedelta(days=10)).date()
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=hub.clock.now().tzinfo)
     for user in ("anna", "bert"):
         for number in range(20):
-            at = begin + timedelta(seconds=number)
-            made.record(user, "A1", b"x = %d\n" % number, Origin.EDITOR, at)
-    return made, Thinning(engine), clock
-
-
-async def test_a_round_thins_what_is_due_once(
-    kept: tuple[Versions, Thinning, ManualClock],
-) -> None:
-    made, thinning, clock = kept
-    await thin_versions(thinning, clock, asyncio.Event())
+            at = noon + timedelta(seconds=number)
+            versions.record(user, "A1", b"x = %d\n" % number, Origin.EDITOR, at)
+    await thin_versions(thinning, hub.clock, asyncio.Event())
     for user in ("anna", "bert"):
-        assert [each.number for each in made.all(user, "A1")] == [20, 1]
-    assert thinning.due(clock.now(), 9) == ()
+        assert [each.number for each in versions.all(user, "A1")] == [20, 1]
+    assert thinning.due(hub.clock.now(), 9) == ()

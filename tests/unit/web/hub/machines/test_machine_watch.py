@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.operations.machines import NodesView
-from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.machines.machines import MachineWatch
 from tests.support.clock import ManualClock
+from tests.support.hub_app import HubOf
 from tests.support.joined_nodes import LEASE_SECONDS, connected, lapse
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(database_url("", tmp_path))
-    upgrade(engine)
-    yield engine
-    engine.dispose()
+def engine(hub_of: HubOf) -> Engine:
+    return hub_of().engine
 
 
 def watch_of(engine: Engine, clock: ManualClock) -> MachineWatch:

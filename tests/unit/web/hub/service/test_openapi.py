@@ -28,15 +28,3 @@ async def test_the_page_of_the_api_needs_no_other_host(hub: Hub) -> None:
     assert all(re.match("/(?!/)", address) for address in addresses)
     assert "<script>" not in page
     assert "style=" not in page
-
-
-async def test_swagger_ui_may_be_kept_by_browsers_for_ever(hub: Hub) -> None:
-    async with hub.client("alice", browser=True) as client:
-        page = (await client.get("/api/docs")).text
-        (address,) = re.findall(r'"([^"]+swagger-ui\.css)"', page)
-        found = await client.get(address)
-        other = await client.get("/static/0/swagger-ui.css")
-        missing = await client.get(address.replace("swagger-ui.css", "redoc.standalone.js"))
-    assert "immutable" in found.headers["cache-control"]
-    assert other.headers["cache-control"] == "no-cache"
-    assert missing.status_code == 404
