@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
@@ -20,7 +19,7 @@ from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub
-from tests.support.hub_copies import ask, folder, read
+from tests.support.hub_copies import ask, folder, read, see
 
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
 CHECKED = """import marimo
@@ -109,33 +108,28 @@ async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: 
     assert link is not None
     assert "?check=" not in await page(taught, "?names=no")
     taught.pool.running.clear()
-    async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        text = (await client.get(f"/{link[1]}")).text
+    text = await read(taught, f"/{link[1]}", "prof")
     about = text.split('id="about-title"')[1].split("</section>", maxsplit=1)[0]
     assert SIGN in about
     assert "&lt;b&gt;mine&lt;/b&gt;" in about
     assert "Without outputs: the notebook is not open now" in about
-    async with taught.client("bob", browser=True) as client:
-        assert (await client.get(f"/{link[1]}")).status_code == 403
+    await read(taught, f"/{link[1]}", "bob", 403)
 
 
 async def test_the_cells_of_an_open_notebook_are_shown_in_an_inert_frame(taught: Hub) -> None:
     await ask(taught, "POST", "/download/A1")
     taught.start("alice", "A1")
-    async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        shown = await client.get("/look/alice/A1?check=Q1%3A+the+sign")
-        found = re.search(r'<iframe [^>]*src="([^"]+)" sandbox ', shown.text)
-        assert found is not None
-        assert "frame-src 'self'" in shown.headers["Content-Security-Policy"]
-        address = html.unescape(found[1])
-        inside = await client.get(address)
+    shown = await see(taught, "/look/alice/A1?check=Q1%3A+the+sign", "prof")
+    found = re.search(r'<iframe [^>]*src="([^"]+)" sandbox ', shown.text)
+    assert found is not None
+    assert "frame-src 'self'" in shown.headers["Content-Security-Policy"]
+    address = html.unescape(found[1])
+    inside = await see(taught, address, "prof")
     assert "The editor shows no output of this cell" in inside.text
     assert "sandbox;" in inside.headers["Content-Security-Policy"]
-    async with taught.client("bob", browser=True) as client:
-        assert (await client.get(address)).status_code == 403
+    await read(taught, address, "bob", 403)
     taught.pool.running.clear()
-    async with taught.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        assert (await client.get(address)).status_code == 404
+    await read(taught, address, "prof", 404)
 
 
 async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub) -> None:
@@ -246,9 +240,7 @@ async def asks(hub: Hub, user: str = "alice", **more: str) -> httpx.Response:
 
 async def act(hub: Hub, what: str, helper: str = "prof", user: str = "alice") -> httpx.Response:
     """Have a helper do something with a student's request."""
-    role = Role.INSTRUCTOR if helper == "prof" else Role.STUDENT
-    async with hub.client(helper, role=role) as client:
-        return await client.post(f"/board/A1/help/{user}/{what}")
+    return await ask(hub, "POST", f"/board/A1/help/{user}/{what}", helper)
 
 
 async def standing(hub: Hub, user: str = "alice", query: str = "") -> dict[str, Any]:
@@ -310,14 +302,13 @@ async def test_nobody_asks_for_another_or_for_a_notebook_that_is_not_open(taught
 async def test_a_marker_reads_the_copy_of_a_taken_request_and_no_other(taught: Hub) -> None:
     await ask(taught, "POST", "/download/A1", headers=FORM)
     await asks(taught)
-    async with taught.client("marta", browser=True) as marta:
-        assert (await marta.get("/look/alice/A1")).status_code == 403
-        await act(taught, "take", "marta")
-        assert (await marta.get("/look/alice/A1")).status_code == 200
-        assert (await marta.get("/look/alice/A2")).status_code == 403
-        assert (await marta.get("/export/alice/A1")).status_code == 403
-        await act(taught, "close", "marta")
-        assert (await marta.get("/look/alice/A1")).status_code == 403
+    await read(taught, "/look/alice/A1", "marta", 403)
+    await act(taught, "take", "marta")
+    await read(taught, "/look/alice/A1", "marta")
+    for path in ("/look/alice/A2", "/export/alice/A1"):
+        await read(taught, path, "marta", 403)
+    await act(taught, "close", "marta")
+    await read(taught, "/look/alice/A1", "marta", 403)
 
 
 async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taught: Hub) -> None:

@@ -16,7 +16,7 @@ from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.service import events
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub, HubOf, running
-from tests.support.hub_copies import ask, begin
+from tests.support.hub_copies import ask, begin, read
 
 
 def somebody(name: str, role: Role = Role.STUDENT) -> Identity:
@@ -40,10 +40,7 @@ async def test_a_page_hears_when_a_session_comes_and_goes(hub: Hub) -> None:
 
 
 async def test_an_instructor_hears_of_everybody_and_everybody_of_the_course(hub: Hub) -> None:
-    async with (
-        listening(hub, "prof") as prof,
-        listening(hub, "alice") as alice,
-    ):
+    async with listening(hub, "prof") as prof, listening(hub, "alice") as alice:
         await ask(hub, "POST", "/download/A1", user="bob")
         assert await prof.news() == ["copies"]
         rule = {"items": {"A2": {"hidden": True}}}
@@ -53,9 +50,7 @@ async def test_an_instructor_hears_of_everybody_and_everybody_of_the_course(hub:
 
 
 async def test_a_page_hears_of_what_changed_while_it_was_on_its_way(hub: Hub) -> None:
-    async with hub.client("alice", browser=True) as client:
-        page = (await client.get("/")).text
-    found = re.search(r'data-events="/events\?since=([0-9.]+)"', page)
+    found = re.search(r'data-events="/events\?since=([0-9.]+)"', await read(hub, "/"))
     assert found
     await begin(hub)
     async with (
@@ -119,8 +114,7 @@ async def test_a_program_that_asks_for_no_stream_gets_none(hub: Hub) -> None:
 async def test_a_reader_who_leaves_is_forgotten(hub: Hub) -> None:
     async with listening(hub, "alice"):
         pass
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        assert "here now" not in (await client.get("/course/students")).text
+    assert "here now" not in await read(hub, "/course/students", "prof")
 
 
 def test_the_first_of_too_many_pages_of_one_person_have_to_go() -> None:

@@ -42,6 +42,13 @@ async def ended(hub: Hub, item: str = "A1") -> dict[str, object]:
     return job
 
 
+async def begin(hub: Hub, item: str = "A1", **more: object) -> None:
+    """Have the grading of an item begin, which does not end by itself."""
+    hub.batch.hold = asyncio.Event()
+    await ask(hub, "POST", f"/autograde/{item}", "prof", **more)
+    await hub.batch.reached.wait()
+
+
 # Sources ---------------------------------------------------------------------------------
 
 
@@ -179,9 +186,7 @@ async def test_what_cannot_be_graded_is_refused(
 
 async def test_a_job_tells_its_progress_and_is_cancelled(hub: Hub) -> None:
     submit(hub, "alice", "bob")
-    hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1", "prof")
-    await hub.batch.reached.wait()
+    await begin(hub)
     job = (await ask(hub, "GET", "/autograde/A1", "prof")).json()["job"]
     assert (job["state"], job["completed"], job["total"]) == ("running", 1, 2)
     assert (await ask(hub, "DELETE", "/autograde/A1", "prof")).json()["cancelled"] is True
@@ -194,9 +199,7 @@ async def test_a_job_tells_its_progress_and_is_cancelled(hub: Hub) -> None:
 async def test_jobs_run_one_after_the_other_in_the_order_of_arrival(hub: Hub) -> None:
     submit(hub, "alice")
     submit(hub, "alice", item="A2")
-    hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A2", "prof")
-    await hub.batch.reached.wait()
+    await begin(hub, "A2")
     await ask(hub, "POST", "/autograde/A1", "prof")
     assert (await ask(hub, "GET", "/autograde/A1", "prof")).json()["job"]["state"] == "queued"
     hub.batch.hold.set()
@@ -206,9 +209,7 @@ async def test_jobs_run_one_after_the_other_in_the_order_of_arrival(hub: Hub) ->
 
 async def test_the_same_request_twice_is_one_job_and_another_one_a_conflict(hub: Hub) -> None:
     submit(hub, "alice")
-    hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1", "prof")
-    await hub.batch.reached.wait()
+    await begin(hub)
     assert (await ask(hub, "POST", "/autograde/A1", "prof")).status_code == 202
     assert (
         await ask(hub, "POST", "/autograde/A1", "prof", json={"force": True})
@@ -238,9 +239,7 @@ async def test_a_job_that_fails_says_why_and_the_next_one_runs(
 
 async def test_a_job_in_progress_goes_on_in_the_next_hub(hub: Hub) -> None:
     submit(hub, "alice", "bob")
-    hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1", "prof", json={"failed": True})
-    await hub.batch.reached.wait()
+    await begin(hub, json={"failed": True})
     async with running_hub(hub.course, '[hub]\ninstructors = ["prof"]\n') as again:
         job = await ended(again)
     assert (job["state"], job["completed"], job["failed"]) == ("done", 2, True)
@@ -251,10 +250,8 @@ async def test_a_job_in_progress_goes_on_in_the_next_hub(hub: Hub) -> None:
 async def test_a_hub_that_stops_leaves_its_job_to_the_next(hub_of: HubOf) -> None:
     other = hub_of('[hub]\ninstructors = ["prof"]\n', "A1")
     submit(other, "alice")
-    other.batch.hold = asyncio.Event()
     async with running(other.app):
-        await ask(other, "POST", "/autograde/A1", "prof")
-        await other.batch.reached.wait()
+        await begin(other)
     row = await other.services.grading.jobs.of("A1")
     assert row is not None
     assert row.state.value == "running"
@@ -286,9 +283,7 @@ async def test_an_items_page_counts_what_was_graded_by_command(hub: Hub) -> None
 
 async def test_the_page_of_a_running_job_tells_how_far_it_is_and_offers_to_cancel(hub: Hub) -> None:
     submit(hub, "alice")
-    hub.batch.hold = asyncio.Event()
-    await ask(hub, "POST", "/autograde/A1", "prof")
-    await hub.batch.reached.wait()
+    await begin(hub)
     text = await see(hub)
     assert "1 of 2 graded." in text
     assert '<progress class="meter" max="2" value="1"' in text

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.core.names import ItemName, rehearsal_user
+from mograder.core.names import ItemName, Username, rehearsal_user
 from mograder.store.versions.versions import digest_of
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, send
@@ -38,7 +38,7 @@ async def lived(hub: Hub, *texts: str) -> Path:
     notebook = await begin(hub, texts[0])
     for each in texts:
         notebook.write_text(each)
-        await ask(hub, "GET", "/timeline/alice/A1")
+        hub.services.recorder.look(Username("alice"), ItemName("A1"))
         hub.clock.advance(60)
     return notebook
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.auth.roles import Role
 from tests.support.hub_app import Hub
-from tests.support.hub_copies import ask
+from tests.support.hub_copies import ask, read
 
 
 @pytest.mark.parametrize(
@@ -33,9 +32,8 @@ async def test_it_leads_an_instructor_to_the_preview(hub: Hub, query: str, leads
     assert (answer.status_code, answer.headers["location"]) == (303, leads)
     assert answer.headers["cache-control"] == "no-store"
     assert "set-cookie" not in answer.headers
-    async with hub.client("prof", role=Role.INSTRUCTOR, browser=True) as client:
-        page = await client.get(answer.headers["location"])
-    assert ("The course as a student sees it" in page.text) == ("as=student" in leads)
+    page = await read(hub, answer.headers["location"], "prof")
+    assert ("The course as a student sees it" in page) == ("as=student" in leads)
 
 
 async def test_it_is_for_instructors_and_for_nothing_else(hub: Hub) -> None:

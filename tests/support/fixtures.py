@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,4 @@ async def people(
 
 def _with_shared(config: HubConfig, uv_cache: Path, environments: Path) -> HubConfig:
     shared = {"hub.uv_cache_dir": str(uv_cache), "hub.environments_dir": str(environments)}
-    settings = {**shared, **config.settings}
-    return HubConfig(
-        secret=config.secret,
-        dev=config.dev,
-        host=config.host,
-        settings=settings,
-        options=config.options,
-        env=config.env,
-        start_seconds=config.start_seconds,
-    )
+    return replace(config, settings={**shared, **config.settings})

@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.core.errors import NotFound
 from mograder.store.client_wheel import ClientWheels
 from tests.support.hub_app import ORIGIN, Hub, HubOf
+from tests.support.hub_copies import read
 
 LINE = re.compile(
     r'uvx --from "mograder-hub @ (\S+?)(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl)'
@@ -19,11 +19,8 @@ LINE = re.compile(
 )
 
 
-async def seen(hub: Hub, path: str, user: str = "", role: Role = Role.STUDENT) -> str:
-    async with hub.client(user, role=role, browser=True) as client:
-        answer = await client.get(path)
-    assert answer.status_code == 200
-    return html.unescape(answer.text)
+async def seen(hub: Hub, path: str, user: str = "") -> str:
+    return html.unescape(await read(hub, path, user))
 
 
 async def test_anybody_gets_the_page_and_the_wheel(hub: Hub) -> None:
@@ -51,7 +48,7 @@ async def test_an_instructor_sees_the_exact_line_of_the_course(
     settings: str, command: str, hub_of: HubOf
 ) -> None:
     hub = hub_of(settings)
-    text = await seen(hub, "/course/students", "prof", Role.INSTRUCTOR)
+    text = await seen(hub, "/course/students", "prof")
     public = await seen(hub, "/client")
     assert {found[3] for found in LINE.findall(text)} == {command}
     assert 'href="/client"' in text
@@ -67,9 +64,6 @@ async def test_a_hub_that_has_no_wheel_shows_the_students_all_the_same(
         raise NotFound("This mograder is not installed, so there is no wheel of it.")
 
     monkeypatch.setattr(ClientWheels, "current", none)
-    text = await seen(hub, "/course/students", "prof", Role.INSTRUCTOR)
+    text = await seen(hub, "/course/students", "prof")
     assert "On their own computers" not in text
-    async with hub.client(browser=True) as client:
-        answer = await client.get("/client")
-    assert answer.status_code == 404
-    assert "there is no wheel of it" in answer.text
+    assert "there is no wheel of it" in await read(hub, "/client", "", 404)

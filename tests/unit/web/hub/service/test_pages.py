@@ -14,7 +14,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import ORIGIN, Hub, HubOf
-from tests.support.hub_copies import ask, see
+from tests.support.hub_copies import ask, press, read, see
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
 
@@ -34,8 +34,7 @@ async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(hub: Hu
 
 
 async def test_a_form_after_the_login_has_ended_says_so(hub: Hub) -> None:
-    async with hub.client(browser=True) as client:
-        page = await client.post("/download/A1", headers={"Origin": ORIGIN})
+    page = await press(hub, "/download/A1", user="")
     assert page.status_code == 403
     assert "Please sign in again" in page.text
 
@@ -55,13 +54,9 @@ async def test_b60_b61_lectures_come_below_with_run(hub: Hub) -> None:
 
 
 async def test_b52_download_makes_a_copy_and_comes_back(hub: Hub) -> None:
-    async with hub.client("alice", browser=True) as client:
-        response = await client.post("/download/A1", headers={"Origin": ORIGIN})
-        assert (response.status_code, response.headers["location"]) == (
-            303,
-            "/?done=downloaded&item=A1",
-        )
-        text = (await client.get("/")).text
+    response = await press(hub, "/download/A1")
+    assert response.headers["location"] == "/?done=downloaded&item=A1"
+    text = await read(hub, "/")
     assert "downloaded" in text
     assert 'action="/download/A1"' not in text
     assert (hub.course / "hub-notebooks" / "alice" / "A1" / "A1.py").is_file()
@@ -80,12 +75,8 @@ async def test_b58_active_editors_can_be_reopened_and_stopped(hub: Hub) -> None:
 
 async def test_b58_stop_works_as_a_plain_form(hub: Hub) -> None:
     hub.start("alice", "A1")
-    async with hub.client("alice", browser=True) as client:
-        response = await client.post("/stop-edit/alice/A1?mode=edit", headers={"Origin": ORIGIN})
-    assert (response.status_code, response.headers["location"]) == (
-        303,
-        "/?done=stopped&item=A1",
-    )
+    response = await press(hub, "/stop-edit/alice/A1?mode=edit")
+    assert response.headers["location"] == "/?done=stopped&item=A1"
     assert hub.pool.running == {}
 
 
@@ -136,8 +127,7 @@ async def test_the_spinner_says_why_the_session_before_ended(hub: Hub) -> None:
 
 async def test_a_form_on_a_full_hub_is_answered_503_with_a_time(hub: Hub) -> None:
     hub.pool.failure = Busy("The line is full.", retry_after=90)
-    async with hub.client("alice", browser=True) as client:
-        page = await client.post("/start-edit-deep/A1", headers={"Origin": ORIGIN})
+    page = await press(hub, "/start-edit-deep/A1")
     assert (page.status_code, page.headers["retry-after"]) == (503, "90")
     assert "The line is full." in page.text
 
@@ -217,8 +207,7 @@ async def test_a_name_outside_the_grammar_has_no_spinner(hub: Hub) -> None:
 
 
 async def test_problems_are_told_in_words_with_a_number_to_quote(hub: Hub) -> None:
-    async with hub.client("alice", browser=True) as client:
-        page = await client.post("/start-run/zz", headers={"Origin": ORIGIN})
+    page = await press(hub, "/start-run/zz")
     assert page.status_code == 400
     assert "Not a lecture" in page.text
     assert page.headers["x-request-id"] in page.text
