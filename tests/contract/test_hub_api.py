@@ -12,7 +12,6 @@ from datetime import timedelta
 import pytest
 
 from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
-from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events
@@ -312,9 +311,7 @@ async def test_spinner_pages_answer_for_unknown_names_too(hub: Hub, path: str) -
 
 
 async def test_the_states_of_a_copy_are_told(hub: Hub) -> None:
-    release = hub.services.releases.get(ItemName.parse("A1"))
-    assert release is not None
-    hub.services.workspaces.ensure(Username.parse("alice"), release)
+    await ask(hub, "POST", "/download/A1")
     hub.start("alice", "A1")
     item = (await ask(hub, "GET", "/assignments")).json()[0]
     assert (item["file_status"], item["session_active"]) == ("uploaded", True)

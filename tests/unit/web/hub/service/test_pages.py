@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import ORIGIN, Hub, HubOf
-from tests.support.hub_copies import ask, press, read, see
+from tests.support.hub_copies import ask, begin, folder, press, read, see
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
 
@@ -132,31 +131,15 @@ async def test_a_form_on_a_full_hub_is_answered_503_with_a_time(hub: Hub) -> Non
     assert "The line is full." in page.text
 
 
-@pytest.mark.parametrize(
-    ("notebook", "uploaded", "exported", "words"),
-    [(10, 20, None, "downloaded"), (30, 20, None, "edited"), (30, 20, 40, "exported")],
-)
-async def test_states_are_told_in_a_students_words(
-    hub: Hub, notebook: int, uploaded: int, exported: int | None, words: str
-) -> None:
-    release = hub.services.releases.get(ItemName.parse("A1"))
-    assert release is not None
-    copy = hub.services.workspaces.ensure(Username.parse("alice"), release)
-    later = 4_000_000_000
-    _touch(copy / ".fetched", later)
-    _touch(copy / "A1.py", later + notebook)
-    _touch(copy / ".uploaded", later + uploaded)
-    if exported is not None:
-        _touch(copy / ".exported", later + exported)
-    assert f'<span class="dot {words}">{words}</span>' in (await see(hub, "/")).text
+async def test_the_state_of_a_copy_is_told_in_a_word(hub: Hub) -> None:
+    await begin(hub)
+    assert '<span class="dot edited">edited</span>' in await read(hub, "/")
 
 
 async def test_an_update_of_the_release_is_told(hub: Hub) -> None:
-    release = hub.services.releases.get(ItemName.parse("A1"))
-    assert release is not None
-    copy = hub.services.workspaces.ensure(Username.parse("alice"), release)
-    _touch(copy / ".fetched", 1_000_000_000)
-    assert "· update available" in (await see(hub, "/")).text
+    await begin(hub)
+    os.utime(folder(hub) / ".fetched", (1_000_000_000, 1_000_000_000))
+    assert "· update available" in await read(hub, "/")
 
 
 async def test_an_empty_course_says_what_will_come(hub_of: HubOf) -> None:
@@ -290,8 +273,3 @@ def test_no_route_with_an_effect_answers_to_get() -> None:
     effects = ("start", "stop", "publish", "download", "logout")
     gets = [route.path for route in ROUTES if route.method == "GET"]
     assert not [path for path in gets if path.strip("/").startswith(effects)]
-
-
-def _touch(path: Path, seconds: int) -> None:
-    path.touch()
-    os.utime(path, (seconds, seconds))
