@@ -422,6 +422,16 @@ async def test_an_open_page_puts_a_cell_back_and_the_editor_stays_open(hub: Hub)
     assert (await ask(hub, "POST", answer + cell["mark"])).status_code == 404
 
 
+async def test_a_second_cell_is_refused_while_the_open_page_puts_one_back(hub: Hub) -> None:
+    notebook, restore, cell = await putting(hub)
+    second = await ask(hub, "POST", "/timeline/alice/A1/1/restore/0")
+    assert second.status_code == 409
+    assert "just being put back" in second.json()["detail"]
+    notebook.write_text(text("1 + 1"))
+    await ask(hub, "POST", f"{STANDING}&done=true&mark={cell['mark']}")
+    assert (await restore).json()["running"] is True
+
+
 @pytest.mark.parametrize("says", ["true", "false"])
 async def test_a_page_that_did_not_put_a_cell_back_is_closed_whatever_it_says(
     hub: Hub, says: str
