@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.store.database.database import database_url, open_engine, upgrade
+from tests.support.event_stream import no_pauses
 from tests.support.hub_app import hub, hub_of
 from tests.support.moodle.teacher import teacher
 from tests.support.oidc_provider import start_openid_provider
@@ -16,7 +17,7 @@ from tests.support.postgres import PostgresServer, find_binaries, run_postgres
 from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop
 
 __all__ = ["client", "config", "runtime", "sessions", "start_openid_provider", "workshop"]
-__all__ += ["hub", "hub_of", "teacher"]
+__all__ += ["hub", "hub_of", "no_pauses", "teacher"]
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 

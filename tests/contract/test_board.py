@@ -21,6 +21,8 @@ from tests.support.event_stream import listening
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, folder, read, see
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
 CHECKED = """import marimo
 

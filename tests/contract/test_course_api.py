@@ -16,6 +16,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.hub_state import SessionRow, SessionState
+from mograder.web.hub.people import people
 from tests.support.hub_app import ORIGIN, Hub
 from tests.support.hub_copies import ask
 from tests.support.supervisors import until
@@ -23,6 +24,12 @@ from tests.support.supervisors import until
 _AT = datetime(2026, 9, 1, tzinfo=UTC)
 _REST = ("edit", SessionState.RUNNING, "/s", "v", "e", _AT)
 HEADING = "# Allowed users — managed by mograder sync-users\n"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have hubs see in a moment what was changed beside them."""
+    monkeypatch.setattr(people, "_LOOK_SECONDS", 0.02)
 
 
 async def prof(hub: Hub, method: str, path: str, **more: Any) -> httpx.Response:

@@ -18,6 +18,8 @@ from tests.support.event_stream import listening
 from tests.support.hub_app import Hub, HubOf, running
 from tests.support.hub_copies import ask, begin, read
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
+
 
 def somebody(name: str, role: Role = Role.STUDENT) -> Identity:
     """A signed-in person."""

@@ -7,11 +7,20 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from starlette.types import Message, Scope
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.web.hub.service import events
 from tests.support.hub_app import SECRET, Hub
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages hear of changes at once, not after one second or three."""
+    for name in ("_PAUSE_SECONDS", "_INSTRUCTOR_PAUSE_SECONDS"):
+        monkeypatch.setattr(events, name, 0.01)
 
 
 class Stream:
