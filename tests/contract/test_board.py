@@ -44,6 +44,10 @@ def _(check):
     check("Q1: the sign", [(True, "sign")])
     check("Q2: the <b>size</b>", [(True, "size")])
     return
+
+
+if __name__ == "__main__":
+    app.run()
 """
 
 
@@ -102,8 +106,9 @@ async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: 
     notebook = folder(taught) / "A1.py"
     answer = '@app.cell\ndef _():\n    answer = "<b>mine</b>"\n    return (answer,)\n\n\n'
     asked = '@app.cell\ndef _(answer, check):\n    check("Q1: the sign", [(answer, "sign")])\n'
-    head, _, _ = CHECKED.rpartition("@app.cell")
-    notebook.write_text(f"{head}{answer}{asked}    return\n")
+    head, _, last = CHECKED.rpartition("@app.cell")
+    end = last[last.index("    return") :]
+    notebook.write_text(f"{head}{answer}{asked}{end}")
     say(taught, "alice", check(SIGN, "danger"), check(SIZE, "success", 1.0))
     await written(taught)
     link = re.search(r'href="\.\./(look/alice/A1\?check=[^"]+)"', await page(taught))
