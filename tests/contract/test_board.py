@@ -16,12 +16,20 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
+from mograder.web.hub.board import board_tables
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, folder, read, see
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a changed board read again in a moment."""
+    monkeypatch.setattr(board_tables, "_LEAST_SECONDS", 0.02)
+
 
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
 CHECKED = """import marimo
@@ -210,6 +218,7 @@ async def test_a_student_does_not_hear_of_a_board(taught: Hub, user: str) -> Non
 async def test_many_viewers_of_a_busy_class_cost_one_reading_a_second(
     taught: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(board_tables, "_LEAST_SECONDS", 1.0)
     await page(taught)
     readings = []
     read = Board.checks

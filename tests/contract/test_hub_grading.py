@@ -42,11 +42,12 @@ async def ended(hub: Hub, item: str = "A1") -> dict[str, object]:
     return job
 
 
-async def begin(hub: Hub, item: str = "A1", **more: object) -> None:
-    """Have the grading of an item begin, which does not end by itself."""
+async def begin(hub: Hub, item: str = "A1", **more: object) -> asyncio.Event:
+    """Have the grading of an item begin, which goes on when the event is set."""
     hub.batch.hold = asyncio.Event()
     await ask(hub, "POST", f"/autograde/{item}", "prof", **more)
     await hub.batch.reached.wait()
+    return hub.batch.hold
 
 
 # Sources ---------------------------------------------------------------------------------
@@ -199,22 +200,22 @@ async def test_a_job_tells_its_progress_and_is_cancelled(hub: Hub) -> None:
 async def test_jobs_run_one_after_the_other_in_the_order_of_arrival(hub: Hub) -> None:
     submit(hub, "alice")
     submit(hub, "alice", item="A2")
-    await begin(hub, "A2")
+    go_on = await begin(hub, "A2")
     await ask(hub, "POST", "/autograde/A1", "prof")
     assert (await ask(hub, "GET", "/autograde/A1", "prof")).json()["job"]["state"] == "queued"
-    hub.batch.hold.set()
+    go_on.set()
     await ended(hub)
     assert [item for item, _ in hub.batch.asked] == ["A2", "A1"]
 
 
 async def test_the_same_request_twice_is_one_job_and_another_one_a_conflict(hub: Hub) -> None:
     submit(hub, "alice")
-    await begin(hub)
+    go_on = await begin(hub)
     assert (await ask(hub, "POST", "/autograde/A1", "prof")).status_code == 202
     assert (
         await ask(hub, "POST", "/autograde/A1", "prof", json={"force": True})
     ).status_code == 409
-    hub.batch.hold.set()
+    go_on.set()
     assert (await ended(hub))["state"] == "done"
     assert len(hub.batch.asked) == 1
 

@@ -91,6 +91,12 @@ async def test_a_trap_in_the_reports_place_is_left_alone(
     assert outside.read_text() == "safe"
 
 
+async def test_what_is_no_text_is_refused(hub: Hub, workspace: Path) -> None:
+    (workspace / "B1.py").write_bytes(b"\xff\xfe")
+    assert (await ask(hub)).status_code == 400
+    assert not hub.runs.asked
+
+
 async def test_a_text_that_is_no_notebook_is_a_report(hub: Hub, workspace: Path) -> None:
     (workspace / "B1.py").write_text("x = (")
     answer = (await ask(hub)).json()
