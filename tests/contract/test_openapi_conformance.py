@@ -21,9 +21,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mograder.auth.roles import Role
+from mograder.sessions.rehearsal import Pace
 from mograder.web.hub.features import OPTIONAL, ROUTES
+from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.route import Route
-from tests.support.hub_app import ORIGIN, Hub, make_hub
+from tests.support.hub_app import ORIGIN, Hub, built_hub
 from tests.support.joined_nodes import connected
 
 CHECKS = [
@@ -49,12 +51,14 @@ ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), database=
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with something of everything, and one loop for all that is asked of it."""
     toml = '[hub]\ninstructors = ["prof"]\n[nodes]\nenabled = true\n'
-    made = make_hub(tmp_path_factory.mktemp("hub") / "course", toml)
-    made.publish("A1", files={"data.csv": b"x"})
-    made.publish("L01")
-    connected(made.engine, "A1")
-    yield made
-    made.close()
+    with (
+        built_hub(tmp_path_factory.mktemp("hub") / "course", toml, "L01") as made,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(rehearsal, "_PACE", Pace(look=0.01, settle=0.01, news=0.01))
+        made.publish("A1", files={"data.csv": b"x"})
+        connected(made.engine, "A1")
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,7 @@ def test_every_answer_is_one_that_the_description_names(
         sent = case.as_transport_kwargs(base_url=ORIGIN)
         if isinstance(sent.get("json"), dict) and "rehearsal" in route.path:
             sent["json"]["within"] = 0  # else its students come over a minute
+            sent["json"].setdefault("students", 2)
         response = runner.run(_ask(hub, user, sent))
         case.validate_response(response, checks=CHECKS)
 
