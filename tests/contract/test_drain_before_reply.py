@@ -13,6 +13,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+import pytest
+
+from mograder.web import drain_before_reply
 from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
@@ -20,6 +23,12 @@ from tests.support.slow_body import refused_body
 __all__ = ["proxied"]
 
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the hub wait a moment only for a body that it refuses."""
+    monkeypatch.setattr(drain_before_reply, "_DRAIN_SECONDS", 0.2)
 
 
 class Line:
@@ -75,6 +84,7 @@ async def test_who_is_refused_is_told_when_the_body_has_come(proxied: RunningPro
             assert answer.endswith(b"\r\n\r\nOpen this address in a tab of its own.")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_who_sends_no_body_is_refused_all_the_same(proxied: RunningProxy) -> None:
     async with _line(proxied) as line:
         line.ask(A1 + "/api/kernel/execute", 2, _FORM)
@@ -131,6 +141,7 @@ async def test_a_long_answer_begins_when_a_front_has_seen_the_bodys_end(
         assert (await line.first()).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_the_connection_of_a_refused_body_is_closed(proxied: RunningProxy) -> None:
     parts = urlsplit(proxied.rig.url)
     refused = await refused_body(
