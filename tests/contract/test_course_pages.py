@@ -102,7 +102,7 @@ async def test_students_are_found_and_those_who_are_here_come_first(hub: Hub) ->
 
 async def test_an_instructor_reads_a_students_notebook_and_none_of_it_counts(hub: Hub) -> None:
     """security.md: read-only, as text, with an entry in the audit log."""
-    await begin(hub, WORK + "# <script>alert(1)</script>\n")
+    await begin(hub, "# <script>alert(1)</script>\n" + WORK)
     page = await see(hub, "/look/alice/A1", "prof")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
     assert "2 + 2" in page.text
