@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mograder.web import drain_before_reply
+from mograder.web import drain_before_reply, uvicorn_protocol
 from tests.support.proxy_session import A1, RunningProxy, proxied
 from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
@@ -27,8 +27,9 @@ _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the hub wait a moment only for a body that it refuses."""
+    """Have the hub wait a moment only for a body that it refuses, and for its end."""
     monkeypatch.setattr(drain_before_reply, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(uvicorn_protocol, "_LINGER_SECONDS", 0.2)
 
 
 class Line:
@@ -153,6 +154,7 @@ async def test_the_connection_of_a_refused_body_is_closed(proxied: RunningProxy)
     assert refused.sent < 8 * 2**20
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_body_that_is_refused_while_it_comes_is_not_read_to_its_end(
     proxied: RunningProxy,
 ) -> None:
