@@ -45,6 +45,15 @@ def supervisor_with(config: SupervisorConfig, path: Path) -> Iterator[subprocess
         process.stdout.close()
 
 
+@contextmanager
+def ready_supervisor(config: SupervisorConfig, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """One that says that it is ready."""
+    with supervisor_with(config, path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+
+
 @pytest.fixture
 def refusing() -> Iterator[Path]:
     """A directory with a bwrap that prints the real one's message for a refusing kernel."""
@@ -82,9 +91,7 @@ async def test_without_bubblewrap_there_is_no_supervisor_and_the_remedy_is_said(
 async def test_where_the_kernel_refuses_it_the_hub_does_not_start(
     config: SupervisorConfig, refusing: Path, use_bubblewrap: bool | None
 ) -> None:
-    with supervisor_with(config, refusing) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with ready_supervisor(config, refusing) as process:
         with pytest.raises(SandboxUnavailable, match="AppArmor") as refusal:
             await open_sandbox(config, use_bubblewrap, dev=False)
         assert REFUSAL in refusal.value.message
@@ -95,9 +102,7 @@ async def test_where_the_kernel_refuses_it_the_hub_does_not_start(
 async def test_development_goes_on_without_a_sandbox_and_says_so(
     config: SupervisorConfig, refusing: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with supervisor_with(config, refusing) as process, caplog.at_level(logging.WARNING):
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with ready_supervisor(config, refusing), caplog.at_level(logging.WARNING):
         link, sandboxed = await open_sandbox(config, None, dev=True)
     assert not sandboxed
     assert (await link.open()).hello.sandbox == "none"
@@ -110,11 +115,8 @@ async def test_development_that_demands_a_sandbox_gets_none_without(
     config: SupervisorConfig, refusing: Path
 ) -> None:
     """``use_bubblewrap = true`` is a demand; ``--dev`` does not weaken it."""
-    with supervisor_with(config, refusing) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        with pytest.raises(SandboxUnavailable):
-            await open_sandbox(config, True, dev=True)
+    with ready_supervisor(config, refusing), pytest.raises(SandboxUnavailable):
+        await open_sandbox(config, True, dev=True)
 
 
 @pytest.mark.full
@@ -135,10 +137,7 @@ async def test_a_kept_supervisor_without_a_sandbox_is_refused(
 ) -> None:
     """A service manager's that was set up otherwise than this hub."""
     loose = make_config(runtime, tmp_path, sandbox="none", owned=False)
-    path = Path("/usr/bin")
-    with supervisor_with(loose, path) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with ready_supervisor(loose, Path("/usr/bin")):
         wanted = loose.model_copy(update={"sandbox": "bubblewrap"})
         with pytest.raises(SandboxUnavailable, match="makes no sandboxes"):
             await open_sandbox(wanted, None, dev=False)
@@ -151,9 +150,7 @@ async def test_a_kept_supervisor_may_live_elsewhere_than_this_hub_would(
     runtime: Path, tmp_path: Path
 ) -> None:
     kept = make_config(runtime, tmp_path, owned=False)
-    with supervisor_with(kept, Path("/usr/bin")) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    with ready_supervisor(kept, Path("/usr/bin")):
         hubs = kept.model_copy(update={"runtime": tmp_path / "never-made"})
         link, sandboxed = await open_sandbox(hubs, None, dev=False)
         assert sandboxed
