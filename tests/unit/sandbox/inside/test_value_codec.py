@@ -220,14 +220,6 @@ def test_a_value_that_contains_itself_is_refused_and_a_shared_one_is_not() -> No
     assert carried([shared, shared, (shared,)]) == [[1], [1], ([1],)]
 
 
-def test_shared_parts_count_each_time_they_stand_there() -> None:
-    value: Any = 0
-    for _ in range(20):
-        value = [value, value]
-    with pytest.raises(Unencodable, match="parts"):
-        carried(value)
-
-
 @pytest.mark.parametrize(
     "key", [math.nan, (1, math.nan), frozenset([math.nan]), complex(0, math.nan)]
 )
