@@ -13,6 +13,7 @@ import pytest
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
 from mograder.sandbox.protocol import Checked, SessionChecks
 from mograder.sessions import manager as pool_module
+from mograder.sessions import startup
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress, soon
@@ -137,7 +138,11 @@ async def test_one_that_never_answers_is_ended_after_its_time(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("problem", [None, aiohttp.ClientPayloadError("garbage")])
-async def test_one_that_answers_nonsense_is_ended(rig: Rig, problem: Exception | None) -> None:
+async def test_one_that_answers_nonsense_is_ended(
+    rig: Rig, problem: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "_NEWS_SECONDS", 0.05)
+
     def reply() -> bool:
         if problem is not None:
             raise problem

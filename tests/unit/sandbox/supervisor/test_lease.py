@@ -10,6 +10,7 @@ import time
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.supervisor import lease as lease_module
 from mograder.sandbox.supervisor.lease import Lease, boot_time
 from tests.support.supervisors import PATIENCE, until
 
@@ -44,6 +45,12 @@ async def test_at_the_end_all_is_killed_once_and_nothing_starts_until_the_next_l
     assert len(killed) == 1
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that gives the loop less time."""
+    monkeypatch.setattr(lease_module, "_LOOP_SECONDS", 0.1)
+
+
 async def test_a_renewal_that_comes_too_late_does_not_save_the_sessions() -> None:
     """The loop was busy when the lease ended, and reads the next one first."""
     killed: list[None] = []
@@ -56,6 +63,7 @@ async def test_a_renewal_that_comes_too_late_does_not_save_the_sessions() -> Non
     assert len(killed) == 1
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_loop_that_hangs_is_not_waited_for() -> None:
     gave_up = threading.Event()
     killed: list[None] = []
@@ -66,6 +74,7 @@ async def test_a_loop_that_hangs_is_not_waited_for() -> None:
     await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_log_that_hangs_delays_no_end() -> None:
     """The loop hangs while it writes a line of the log, on a disk that does not answer."""
     gave_up = threading.Event()

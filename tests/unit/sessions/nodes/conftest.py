@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sessions import manager
 from mograder.sessions.nodes import node_leases, node_machines
 from mograder.store.database.database import open_engine, upgrade
 from tests.support.node_rig import NodeRig
@@ -16,6 +17,8 @@ _PAUSES = (
     (node_leases, "_RENEW_SECONDS", 0.025),
     (node_machines, "_LEFT_SECONDS", 0.05),
     (node_machines, "_RETRY_SECONDS", 0.025),
+    (node_machines, "RECONSIDER_SECONDS", 0.25),
+    (manager, "RECONSIDER_SECONDS", 0.25),
 )
 
 

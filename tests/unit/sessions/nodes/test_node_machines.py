@@ -329,7 +329,7 @@ async def test_a_node_hides_no_use_of_another_nodes_session(rig: NodeRig) -> Non
     liar = await rig.joined("liar")
     assert await rig.start("a") == "honest"
     rig.news.clear()
-    await until(lambda: bool(rig.news))  # from now on all is collected for a second
+    await until(lambda: bool(rig.news))  # from now on all is collected for a moment
     honest.measure()
     honest.report()
     await until(lambda: "session-a" in rig.node("honest").session_ids)
