@@ -33,6 +33,7 @@ def test_each_version_can_be_read_back_and_the_newest_is_first(kept: Versions) -
     assert [each.number for each in found] == [4, 3, 2, 1]
     assert found[0].saved == NOW + 3 * SECOND
     assert [kept.text("anna", "A1", number + 1) for number in range(4)] == texts
+    assert kept.texts("anna", "A1", (4, 2)) == {4: b"a = 1\n", 2: b"a = 1\n"}
 
 
 def test_the_same_text_makes_no_new_version(kept: Versions) -> None:
@@ -79,6 +80,9 @@ def test_a_version_that_is_not_there_is_not_found(kept: Versions) -> None:
     for number in (0, 2, -1):
         with pytest.raises(NotFound):
             kept.text("anna", "A1", number)
+        with pytest.raises(NotFound):
+            kept.texts("anna", "A1", (1, number))
+    assert kept.texts("anna", "A1", ()) == {}
     with pytest.raises(NotFound):
         kept.text("bert", "A1", 1)
 
@@ -122,14 +126,3 @@ def test_many_small_changes_of_a_long_text_can_be_read(kept: Versions) -> None:
     assert kept.text("anna", "A1", 100) == text
     assert b"changed 42\n" in kept.text("anna", "A1", 43)
     assert b"changed 43\n" not in kept.text("anna", "A1", 43)
-
-
-def test_several_texts_are_read_at_once(kept: Versions) -> None:
-    texts = {number: b"x = 1\n" * number for number in range(1, 61)}
-    for number, text in texts.items():
-        kept.record("anna", "A1", text, Origin.EDITOR, NOW + number * SECOND)
-    wanted = (3, 60, 41, 42, 7)
-    assert kept.texts("anna", "A1", wanted) == {number: texts[number] for number in wanted}
-    assert kept.texts("anna", "A1", ()) == {}
-    with pytest.raises(NotFound):
-        kept.texts("anna", "A1", (3, 61))

@@ -12,7 +12,6 @@ from mograder.store.database.database import (
     database_url,
     open_engine,
     sqlite_file,
-    sqlite_url,
     upgrade,
 )
 from mograder.store.hub.hub_state import existing_state
@@ -37,11 +36,6 @@ def test_a_hub_in_any_directory_has_its_database_there(tmp_path: Path, name: str
         assert state is not None
     assert version_lines(load_settings(course, environ={}))
     assert [each.name for each in tmp_path.iterdir()] == [name]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_path_is_the_same_after_its_url(tmp_path: Path, name: str) -> None:
-    assert sqlite_file(sqlite_url(tmp_path / name / "hub.db")) == tmp_path / name / "hub.db"
 
 
 def test_a_configured_url_is_of_a_file_or_a_server(tmp_path: Path) -> None:
