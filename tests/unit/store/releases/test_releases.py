@@ -19,20 +19,15 @@ from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Limits, Releases
 from tests.support.clock import ManualClock
-from tests.support.fake_disks import OldDisk, ShareDisk
 from tests.support.releases import publish
 from tests.support.threads import at_once
 
 A1 = ItemName.parse("A1")
 NOTEBOOK = b"import marimo\n"
-DISKS = pytest.mark.parametrize(
-    "disk", [Disk(), OldDisk(), ShareDisk()], ids=["exchange", "two-renames", "share"]
-)
 
 
 def lay(root: Path, item: str, files: Mapping[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,12 @@ from sqlalchemy import func, select
 
 from mograder.core.names import ItemName
 from mograder.store.database.database import open_engine, reading, upgrade
-from mograder.store.releases.releases import ItemKind, Release, Releases
+from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions import kept_releases as module
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.version_tables import kept_texts
 from mograder.store.versions.versions import digest_of
+from tests.support.releases import publish as publish_files
 
 A1 = ItemName.parse("A1")
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -43,13 +43,8 @@ def kept(tmp_path: Path) -> KeptReleases:
 def publish(tmp_path: Path) -> Publish:
     """Publish an item's files."""
 
-    def do(files: dict[str, str]) -> Release:
-        with Releases(tmp_path / "hub-release").stage(A1) as staged:
-            for name, text in files.items():
-                staged.add(name, BytesIO(text.encode()))
-            return staged.commit(ItemKind.ASSIGNMENT)
-
-    return do
+    releases = Releases(tmp_path / "hub-release")
+    return lambda files: publish_files(releases, {n: t.encode() for n, t in files.items()})
 
 
 def test_each_release_is_kept_with_the_digests_of_its_data_files(
