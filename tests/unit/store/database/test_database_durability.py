@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from mograder.store.database.database import open_engine, upgrade, writing
+from mograder.store.database.database import writing
 from mograder.store.hub.hub_state import HubState
 from tests.support.course import REPOSITORY
 
@@ -32,19 +30,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/hub.db"
-
-
-@pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    engine = open_engine(url)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
-
-
 def _mode(engine: Engine, *, fleeting: bool) -> int:
     with writing(engine, fleeting=fleeting) as connection:
         mode: int = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
@@ -59,8 +44,8 @@ def test_the_disk_is_waited_for_unless_it_is_said_that_it_need_not_be(engine: En
 
 
 @pytest.mark.full
-def test_a_killed_hub_loses_nothing_that_is_fleeting(engine: Engine, url: str) -> None:
-    command = [sys.executable, "-c", _WRITER, url]
+def test_a_killed_hub_loses_nothing_that_is_fleeting(engine: Engine) -> None:
+    command = [sys.executable, "-c", _WRITER, str(engine.url)]
     done = subprocess.run(command, cwd=REPOSITORY / "src", check=False)
     assert done.returncode == -signal.SIGKILL
     (row,) = HubState(engine).sessions()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -22,12 +20,6 @@ from tests.support.gradebooks import AT
 from tests.support.threads import at_once
 
 _DECISIONS = (MessageKind.CHANGED, MessageKind.KEPT)
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Gradebook]:
-    with Gradebook(tmp_path / "gradebook.db") as book:
-        yield book
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 
 from mograder.core.names import ItemName
-from mograder.store.database.database import open_engine, reading, upgrade
+from mograder.store.database.database import reading
 from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions import kept_releases as module
 from mograder.store.versions.kept_releases import KeptReleases
@@ -32,10 +32,7 @@ def sha(text: str) -> str:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptReleases:
-    """The kept releases of a new database."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
+def kept(engine: Engine) -> KeptReleases:
     return KeptReleases(engine)
 
 
@@ -91,13 +88,13 @@ def test_another_data_file_makes_another_release_of_the_same_text(
 
 
 def test_the_oldest_release_is_dropped_for_a_new_one(
-    kept: KeptReleases, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    kept: KeptReleases, engine: Engine, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MOST_KEPT", 2)
     for hours, text in enumerate(["one", "two", "three"]):
         kept.keep(publish({"A1.py": text}), NOW + hours * HOUR)
     assert [each.digest for each in kept.all(A1)] == [digest_of(b"three"), digest_of(b"two")]
-    with reading(kept._engine) as connection:
+    with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(kept_texts)).scalar_one() == 2
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from mograder.core.settings import load_settings
 from mograder.operations.course_checks import version_lines
 from mograder.operations.report import Level
-from mograder.store.database.database import open_engine, upgrade, writing
+from mograder.store.database.database import writing
 from mograder.store.versions.version_survey import DamagedVersion, Survey, count, survey
 from mograder.store.versions.version_tables import versions as rows
 from mograder.store.versions.versions import Origin, Versions
@@ -20,17 +20,14 @@ NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    """The database of a course, with five versions of two copies."""
-    (tmp_path / ".mograder").mkdir()
-    engine = open_engine(f"sqlite:///{tmp_path / '.mograder' / 'hub.db'}")
-    upgrade(engine)
+def kept(engine: Engine) -> Versions:
+    """Five versions of two copies."""
     kept = Versions(engine)
     for user, saves in (("anna", 3), ("bert", 2)):
         for number in range(saves):
             text = bytes(range(256)) * 4 + b"x = %d\n" % number
             kept.record(user, "A1", text, Origin.EDITOR, NOW)
-    return engine
+    return kept
 
 
 def damage(engine: Engine, number: int) -> None:
@@ -40,6 +37,7 @@ def damage(engine: Engine, number: int) -> None:
         connection.execute(rows.update().where(*which).values(data=b"damaged"))
 
 
+@pytest.mark.usefixtures("kept")
 def test_a_sound_database_has_nothing_to_report(engine: Engine, tmp_path: Path) -> None:
     found = survey(engine, 10, 5.0)
     assert found is not None
@@ -50,6 +48,7 @@ def test_a_sound_database_has_nothing_to_report(engine: Engine, tmp_path: Path) 
     assert "5 of 2 copies" in line.text
 
 
+@pytest.mark.usefixtures("kept")
 def test_damage_of_what_the_newest_version_builds_on_is_found(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -66,8 +65,7 @@ def test_without_a_database_there_is_no_line(tmp_path: Path) -> None:
     assert version_lines(load_settings(tmp_path, environ={})) == ()
 
 
-def test_the_versions_of_a_person_can_be_removed(engine: Engine) -> None:
-    kept = Versions(engine)
+def test_the_versions_of_a_person_can_be_removed(kept: Versions, engine: Engine) -> None:
     kept.record("zoe", "A1", b"a\n", Origin.EDITOR, NOW)
     kept.record("zoe", "A1", b"b\n", Origin.EDITOR, NOW)
     assert kept.forget("zoe") == 2  # the newest copy, whose number SQLite would give out again
