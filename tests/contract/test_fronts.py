@@ -16,33 +16,7 @@ from websockets.asyncio.client import connect
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
-from tests.contract.test_proxy import (
-    test_a_browser_gets_nothing_but_the_document_by_its_login,
-    test_a_file_in_a_tab_is_a_download,
-    test_a_form_of_a_hostile_page_runs_no_code,
-    test_a_frames_page_has_storage_and_tells_its_height,
-    test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames,
-    test_a_tab_is_sent_from_a_capability_to_the_documents_own_address,
-    test_an_unknown_capability_is_gone_and_a_browser_may_read_that,
-    test_redirects_stay_within_the_hub_and_name_no_inner_host,
-    test_signing_out_and_stopping_end_a_capability,
-    test_the_browser_sees_none_of_what_acts_on_the_hub,
-    test_the_capability_alone_is_the_authority,
-    test_the_frame_gets_the_sessions_page_by_its_capability,
-    test_the_hub_answers_preflights_and_the_probe_itself,
-    test_the_session_sees_none_of_the_hubs_credentials,
-)
-from tests.contract.test_proxy_streaming import (
-    test_a_slow_reader_slows_the_server_down,
-    test_an_answer_that_breaks_off_does_not_look_complete,
-)
-from tests.contract.test_proxy_websocket import (
-    test_a_capability_in_another_sites_hands_opens_no_socket,
-    test_a_capability_opens_a_socket_from_the_opaque_page,
-    test_a_socket_to_nothing_is_refused,
-    test_a_strangers_or_a_browsers_socket_is_refused_by_login,
-    test_the_servers_close_is_told_to_the_client,
-)
+from tests.contract import test_proxy, test_proxy_streaming, test_proxy_websocket
 from tests.support.proxy_front import Standing, no_answer_is_lost, proxied, raw, standing
 from tests.support.proxy_session import A1, RunningProxy
 from tests.support.proxy_upstream import Upstream
@@ -51,31 +25,41 @@ from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full
 
-__all__ = [
-    "proxied",
-    "standing",
-    "test_a_browser_gets_nothing_but_the_document_by_its_login",
-    "test_a_capability_in_another_sites_hands_opens_no_socket",
-    "test_a_capability_opens_a_socket_from_the_opaque_page",
-    "test_a_file_in_a_tab_is_a_download",
-    "test_a_form_of_a_hostile_page_runs_no_code",
-    "test_a_frames_page_has_storage_and_tells_its_height",
-    "test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames",
-    "test_a_slow_reader_slows_the_server_down",
-    "test_a_socket_to_nothing_is_refused",
-    "test_a_strangers_or_a_browsers_socket_is_refused_by_login",
-    "test_a_tab_is_sent_from_a_capability_to_the_documents_own_address",
-    "test_an_answer_that_breaks_off_does_not_look_complete",
-    "test_an_unknown_capability_is_gone_and_a_browser_may_read_that",
-    "test_redirects_stay_within_the_hub_and_name_no_inner_host",
-    "test_signing_out_and_stopping_end_a_capability",
-    "test_the_browser_sees_none_of_what_acts_on_the_hub",
-    "test_the_capability_alone_is_the_authority",
-    "test_the_frame_gets_the_sessions_page_by_its_capability",
-    "test_the_hub_answers_preflights_and_the_probe_itself",
-    "test_the_servers_close_is_told_to_the_client",
-    "test_the_session_sees_none_of_the_hubs_credentials",
-]
+__all__ = ["proxied", "standing"]
+
+AGAIN = {
+    test_proxy: (
+        "test_a_browser_gets_nothing_but_the_document_by_its_login",
+        "test_a_file_in_a_tab_is_a_download",
+        "test_a_form_of_a_hostile_page_runs_no_code",
+        "test_a_frames_page_has_storage_and_tells_its_height",
+        "test_a_pdf_has_a_tab_of_its_own_and_a_link_to_it_in_frames",
+        "test_a_tab_is_sent_from_a_capability_to_the_documents_own_address",
+        "test_an_unknown_capability_is_gone_and_a_browser_may_read_that",
+        "test_redirects_stay_within_the_hub_and_name_no_inner_host",
+        "test_signing_out_and_stopping_end_a_capability",
+        "test_the_browser_sees_none_of_what_acts_on_the_hub",
+        "test_the_capability_alone_is_the_authority",
+        "test_the_frame_gets_the_sessions_page_by_its_capability",
+        "test_the_hub_answers_preflights_and_the_probe_itself",
+        "test_the_session_sees_none_of_the_hubs_credentials",
+    ),
+    test_proxy_streaming: (
+        "test_a_slow_reader_slows_the_server_down",
+        "test_an_answer_that_breaks_off_does_not_look_complete",
+    ),
+    test_proxy_websocket: (
+        "test_a_capability_in_another_sites_hands_opens_no_socket",
+        "test_a_capability_opens_a_socket_from_the_opaque_page",
+        "test_a_socket_to_nothing_is_refused",
+        "test_a_strangers_or_a_browsers_socket_is_refused_by_login",
+        "test_the_servers_close_is_told_to_the_client",
+    ),
+}
+"""The tests of the proxy itself that are run through each front, too."""
+
+for _module, _names in AGAIN.items():
+    globals().update({name: vars(_module)[name] for name in _names})
 
 
 # ---- identity ----------------------------------------------------------------------------------
