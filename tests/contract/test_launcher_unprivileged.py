@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from uv import find_uv_bin
 
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
-from tests.support.course import REPOSITORY
+from tests.support.course import REPOSITORY, work_place
 from tests.support.hub import outside
 
 pytestmark = [
@@ -51,10 +50,9 @@ WARM_STARTS = ("tests/contract/test_warm_start.py",)
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that everybody may enter; outside ``/tmp``, where marimo does not save."""
-    directory = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
+    with work_place() as directory:
+        directory.chmod(0o755)
+        yield directory
 
 
 @pytest.mark.long  # every run has the contract as root, or as the ordinary user who runs it

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +20,7 @@ import pytest
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.active_hub import CONFIRM_SECONDS, LOST_STATUS, RELEASE_SECONDS
 from mograder.store.hub.hub_state import HubState, SessionRow
-from tests.support.course import put_release
+from tests.support.course import put_release, work_place
 from tests.support.hub import HubConfig, HubProcess, write_settings
 from tests.support.identity import instructor, student
 from tests.support.marimo import open_editor
@@ -65,10 +63,9 @@ def pair(
     installed_postgres: PostgresServer, uv_cache: Path, run_directory: Path, artifacts: Path
 ) -> Iterator[Pair]:
     caches = SharedCaches(uv_cache, run_directory)
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
     database = installed_postgres.new_database()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         course = place / "c"
         course.mkdir()
         put_release(course, TINY, notebook())

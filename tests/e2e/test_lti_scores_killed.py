@@ -6,16 +6,12 @@ The moments are random; `make test-long` prints the seed.
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -28,7 +24,7 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, ScoreState
 from mograder.store.external.lti_platforms import Links
 from mograder.store.external.lti_scores import LtiScores
-from tests.support.course import REPOSITORY
+from tests.support.course import log_place, work_place
 from tests.support.hub import HubConfig, HubProcess
 from tests.support.identity import instructor
 from tests.support.lti.state import Activity
@@ -127,12 +123,10 @@ def _taken_twice(platform: FakePlatform) -> list[tuple[str, float]]:
 
 @contextmanager
 def _rig() -> Iterator[tuple[HubProcess, ReleasedCourse, FakePlatform, Activity]]:
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    log = REPOSITORY / "artifacts" / "lti-scores-killed.log"
-    log.parent.mkdir(exist_ok=True)
+    log = log_place() / "lti-scores-killed.log"
     log.unlink(missing_ok=True)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         platform = stack.enter_context(lti_platform())
         given = platform.settings(scores="released")
         hub = HubProcess(

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE_COURSE = REPOSITORY / "examples" / "course"
+
+
+@contextmanager
+def work_place() -> Iterator[Path]:
+    """A private directory outside ``/tmp``, below which marimo refuses to save by itself."""
+    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def log_place() -> Path:
+    """Return the directory in which the logs of servers stay behind."""
+    place = REPOSITORY / "artifacts"
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def copy_example_course(target: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from playwright.async_api import Browser
 
 from tests.conftest import FAILED
 from tests.support.browser import People, chromium
-from tests.support.course import copy_example_course
+from tests.support.course import copy_example_course, work_place
 from tests.support.hub import HubConfig, HubProcess
 from tests.support.prefix_proxy import FrontConfig, PrefixProxy
 from tests.support.shared_hub import SharedCaches, module_hub
@@ -24,10 +23,9 @@ from tests.support.shared_hub import SharedCaches, module_hub
 
 @pytest.fixture
 def work_directory() -> Iterator[Path]:
-    """A private directory outside ``/tmp``, below which marimo refuses to save by itself."""
-    directory = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
+    """The directory of :func:`work_place`."""
+    with work_place() as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from mograder.sandbox.protocol import NodeStatus
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
-from tests.support.course import REPOSITORY
+from tests.support.course import log_place, work_place
 from tests.support.fake_node_processes import node_tokens
 from tests.support.hub import MOGRADER, HubConfig, HubProcess, outside
 from tests.support.process import StartedServer
@@ -77,7 +76,7 @@ class NodesHub:
 
     def node(self, name: str) -> NodeProcess:
         """Make a node, which is started as a context."""
-        log = REPOSITORY / "artifacts" / f"{self.place.name}-{name}.log"
+        log = log_place() / f"{self.place.name}-{name}.log"
         (token,) = node_tokens(self.hub, name)
         share, cache = self.hub.course, self.shared.uv_cache
         return NodeProcess(self.hub.url, token, self.place, share, log, cache)
@@ -154,11 +153,9 @@ def nodes_hub(
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[NodesHub]:
     """A hub with nodes, of which none is connected yet."""
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    logs = REPOSITORY / "artifacts"
-    logs.mkdir(exist_ok=True)
+    logs = log_place()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         course = place / "c"
         course.mkdir()
         prepare(course)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +15,7 @@ from typing import TypeAlias
 import httpx
 import psutil
 
-from tests.support.course import REPOSITORY, put_release
+from tests.support.course import log_place, put_release, work_place
 from tests.support.hub import HubConfig, HubProcess
 from tests.support.identity import student
 from tests.support.marimo import Address
@@ -103,12 +101,10 @@ def module_hub(
     ``prepare`` may fill the course before. The environment is built when this returns. The log
     stays behind as an artefact.
     """
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    logs = REPOSITORY / "artifacts"
-    logs.mkdir(exist_ok=True)
+    logs = log_place()
     (logs / f"{name}.log").unlink(missing_ok=True)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         course = place / "c"
         course.mkdir()
         put_release(course, TINY, notebook())

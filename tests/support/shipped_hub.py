@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.course import REPOSITORY, put_release
+from tests.support.course import log_place, put_release, work_place
 from tests.support.hub import MOGRADER, HubConfig, HubProcess, outside, write_settings
 from tests.support.process import StartedServer
 from tests.support.shared_hub import TINY, SharedCaches, notebook, start, stop
@@ -37,11 +34,9 @@ def shipped_hub(
     name: str, shared: SharedCaches, settings: Mapping[str, object]
 ) -> Iterator[tuple[HubProcess, SupervisorProcess]]:
     """A supervisor as a service and a hub that uses it, with a tiny assignment."""
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    logs = REPOSITORY / "artifacts"
-    logs.mkdir(exist_ok=True)
+    logs = log_place()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         course = place / "c"
         course.mkdir()
         put_release(course, TINY, notebook())

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +15,7 @@ from playwright.async_api import Page, expect
 from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
 from tests.support.browser import Person
-from tests.support.course import REPOSITORY
+from tests.support.course import log_place, work_place
 from tests.support.course_server import CourseServer
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
 from tests.support.other_system import OtherSystem
@@ -165,11 +162,9 @@ class DashboardSetup:
 @contextmanager
 def served_course(name: str, shared: SharedCaches) -> Iterator[DashboardSetup]:
     """A course on an assignment server of its own process, for all tests of a module."""
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    logs = REPOSITORY / "artifacts"
-    logs.mkdir(exist_ok=True)
+    logs = log_place()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         root = place / "served"
         for item in (PI, COFFEE):
             files = root / item / "files"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +11,7 @@ import httpx
 
 from mograder.store.database.database import database_url, open_engine
 from mograder.store.hub.hub_state import HubState, SessionRow
-from tests.support.course import REPOSITORY, put_release
+from tests.support.course import log_place, put_release, work_place
 from tests.support.fake_node_processes import node_tokens
 from tests.support.fronts import Place, shipped
 from tests.support.hub import HubConfig, HubProcess, write_settings
@@ -65,7 +62,7 @@ class TwoHubs:
 
         It connects to :attr:`url`, which leads to the one at work, as a front does.
         """
-        log = REPOSITORY / "artifacts" / f"two-hubs-node-{name}.log"
+        log = log_place() / f"two-hubs-node-{name}.log"
         log.unlink(missing_ok=True)
         (token,) = node_tokens(self.hubs[0], name)
         return NodeProcess(self.url, token, self.place, self.place, log, self.shared.uv_cache)
@@ -97,12 +94,10 @@ def two_hubs(
     ``prepare`` may fill the share before. ``apart``: each has its own environments, as on machines
     of their own (:meth:`TwoHubs.environments`).
     """
-    place = Path(tempfile.mkdtemp(prefix=f"mograder-test-{os.getpid()}-", dir="/var/tmp"))
-    logs = REPOSITORY / "artifacts"
-    logs.mkdir(exist_ok=True)
+    logs = log_place()
     database = postgres.new_database()
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place = stack.enter_context(work_place())
         share = place / "share"
         put_release(share, TINY, notebook())
         prepare(share)
