@@ -115,21 +115,16 @@ async def test_a_verdict_is_kept_with_its_history(copies: MarkingCourse) -> None
     assert "to look at" in await page(copies, "similarity")
 
 
-@pytest.mark.parametrize(
-    ("path", "form", "status"),
-    [
+async def test_a_verdict_that_cannot_be_is_refused(copies: MarkingCourse) -> None:
+    for path, form, status in (
         ("alice/eve", {"verdict": "guilty"}, 400),
         ("alice/eve", {}, 400),
         ("alice/eve", {"verdict": "copied", "note": "x" * 2001}, 400),
         ("alice/nobody", {"verdict": "copied"}, 404),
         ("alice/alice", {"verdict": "copied"}, 404),
-    ],
-)
-async def test_a_verdict_that_cannot_be_is_refused(
-    copies: MarkingCourse, path: str, form: dict[str, str], status: int
-) -> None:
-    sent = await copies.ask("POST", f"{PAGES}/similarity/{path}", "prof", data=form)
-    assert sent.status_code == status, sent.text
+    ):
+        sent = await copies.ask("POST", f"{PAGES}/similarity/{path}", "prof", data=form)
+        assert sent.status_code == status, (path, form)
     assert "to look at" in await page(copies, "similarity")
 
 

@@ -98,10 +98,7 @@ def test_marks_that_tell_of_hidden_tests_wait_as_on_students_pages(
 ) -> None:
     due = '[[assignments]]\nname = "hw1"\nduedate = 4102444800\n'
     with open_released_course(tmp_path / "due", due, assignment="hw1") as course:
-        (check,) = course.result("alice").checks
-        labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
-        hidden = check.model_copy(update={"labels": labels, "hidden": True})
-        course.grade("alice", checks=(hidden,))
+        course.grade_hidden("alice")
         course.release()
         monkeypatch.chdir(tmp_path / "due")
         said = https(served, "upload-grades", "hw1").err
