@@ -112,7 +112,9 @@ def test_a_teachers_change_there_is_left_alone_and_told(desk: ScoreDesk) -> None
     assert desk.taken("alice") == [200]
 
 
-def test_a_mark_there_that_the_hub_never_sent_is_left_alone(desk: ScoreDesk) -> None:
+def test_a_mark_there_that_the_hub_never_sent_stays_until_an_instructor_replaces_it(
+    desk: ScoreDesk,
+) -> None:
     column = desk.platform.state.add_line_item("4", "1", "Added by the tool", 100)
     desk.see(1, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/34/lineitem")
     desk.platform.override("alice", column, 55)
@@ -120,14 +122,6 @@ def test_a_mark_there_that_the_hub_never_sent_is_left_alone(desk: ScoreDesk) -> 
     desk.run()
     assert desk.platform.grade("alice", column).given == 55
     assert desk.state("alice") is CHANGED
-
-
-def test_an_instructor_may_replace_a_mark_that_was_changed_there(desk: ScoreDesk) -> None:
-    column = desk.platform.state.add_line_item("4", "1", "Added by the tool", 100)
-    desk.see(1, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/34/lineitem")
-    desk.platform.override("alice", column, 55)
-    desk.release()
-    desk.run()
     desk.clock.advance(60)
     assert desk.sending.send_again(ITEM, desk.row("alice").number) == 1
     desk.run()
@@ -322,11 +316,16 @@ def test_a_token_that_is_refused_is_replaced_once(desk: ScoreDesk) -> None:
     assert len(tokens) == 2
 
 
-def test_somebody_who_is_no_student_there_is_refused_for_good(desk: ScoreDesk) -> None:
+def test_somebody_who_is_no_student_there_is_refused_for_good(
+    desk: ScoreDesk, caplog: pytest.LogCaptureFixture
+) -> None:
     desk.platform.state.change("alice", enrolled=False)
     desk.release()
     desk.run()
     assert desk.state("alice") is REFUSED
+    told = caplog.text + "".join(each.detail for each in desk.queue.of(ITEM))
+    assert "Essay is fair" not in told, "no comment"
+    assert "access-" not in told, "no token"
     assert desk.state("bob") is SENT
     desk.later()
     assert desk.taken("alice") == [400]
@@ -388,6 +387,8 @@ def test_marks_of_an_activity_that_was_deleted_do_not_count_and_can_be_put_away(
     desk.release("alice")
     desk.run()
     assert _counts(desk) == (1, 1)
+    with pytest.raises(NotFound):
+        desk.sending.put_away(ITEM, desk.row("alice").number)
     deleted = desk.platform.state.line_items.pop(28)
     desk.later()
     assert desk.state("alice") is GONE
@@ -414,14 +415,6 @@ def test_a_grade_item_that_only_seemed_gone_counts_again_a_day_later(desk: Score
     assert desk.state("alice") is GONE
     desk.platform.always("results", None)
     desk.later(90_000)
-    assert desk.state("alice") is SENT
-
-
-def test_no_activity_that_exists_can_be_put_away(desk: ScoreDesk) -> None:
-    desk.release("alice")
-    desk.run()
-    with pytest.raises(NotFound):
-        desk.sending.put_away(ITEM, desk.row("alice").number)
     assert desk.state("alice") is SENT
 
 
@@ -506,14 +499,3 @@ def test_a_mark_that_another_process_has_taken_is_not_sent(desk: ScoreDesk) -> N
     assert desk.platform.taken == []
     desk.later(61)
     assert desk.taken("alice") == [200]
-
-
-def test_logs_and_details_hold_no_comment_and_no_token(
-    desk: ScoreDesk, caplog: pytest.LogCaptureFixture
-) -> None:
-    desk.platform.state.change("alice", enrolled=False)
-    desk.release()
-    desk.run()
-    told = caplog.text + "".join(each.detail for each in desk.queue.of(ITEM))
-    assert "Essay is fair" not in told
-    assert "access-" not in told

@@ -63,14 +63,6 @@ async def test_a_marker_gets_no_share_of_their_own_answer(own: MarkingCourse) ->
         assert shares[own.id_of("mia")] == "ben"
 
 
-async def test_a_page_of_0_3_16_is_not_offered(course: MarkingCourse) -> None:
-    """Its pages are programs, which are not shown; a frame would show the refusal."""
-    graded = course.hub.course / "autograded" / A / "alice.html"
-    assert (await course.state("alice"))["outputs"]
-    graded.write_text("<!DOCTYPE html>\n<html><head><title>alice</title></head></html>\n")
-    assert (await course.state("alice"))["outputs"] == ""
-
-
 # ---- hidden names ----
 
 

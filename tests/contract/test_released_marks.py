@@ -444,17 +444,6 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
         assert book.grades("A1")[0].final == 14.5
 
 
-async def test_staff_read_the_failed_conditions_of_the_question_and_what_the_student_reads(
-    hub: Hub, course: ReleasedCourse
-) -> None:
-    await release(hub)
-    await ask(hub, question="Q1")
-    text = (await see(hub, THREAD, "prof")).text
-    told = text.split('id="mark-title"')[1]
-    assert "failed:" in told
-    assert "What the student reads" in told
-
-
 async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follows(
     hub: Hub, course: ReleasedCourse
 ) -> None:
@@ -462,6 +451,9 @@ async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follo
     await ask(hub)
     await ask(hub, question="Q1")
     other = "/marking/A1/requests/2"
+    checked = (await see(hub, other, "prof")).text.split('id="mark-title"')[1]
+    assert "failed:" in checked, "the question's checks"
+    assert "What the student reads" in checked
     text = (await see(hub, THREAD, "prof")).text
     main = re.findall(r'<button class="button main"[^>]*value="(\w+)"', text)
     assert main == ["keep"]

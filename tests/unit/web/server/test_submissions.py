@@ -24,7 +24,9 @@ DUE = {"name": "hw1", "due": "2026-09-02T09:00:00Z", "cutoff": "2026-09-04T11:00
 DAY = timedelta(days=1).total_seconds()
 
 
-async def test_b157_a_submission_has_its_time_in_its_name(course: Course) -> None:
+async def test_b157_b158_a_submission_has_its_time_in_its_name_and_a_link_leads_to_the_latest(
+    course: Course,
+) -> None:
     """Atomic, with its history, and a link to the latest; compatibility-0.3.16.md 4's answer.
 
     B157, B158.
@@ -43,17 +45,15 @@ async def test_b157_a_submission_has_its_time_in_its_name(course: Course) -> Non
     ]
     assert (place / "alice_20260901T090000.py").read_bytes() == b"one"
     assert stat.S_IMODE((place / "alice_20260901T090000.py").stat().st_mode) == 0o600
+    await course.submit("alice", b"three")
+    link = place / "alice.py"
+    assert link.readlink() == Path("alice_20260901T090005-1.py")
+    assert link.read_bytes() == b"three"
 
 
-async def test_b158_a_link_leads_to_the_latest(course: Course) -> None:
-    await course.submit("alice", b"one")
-    await course.submit("alice", b"two")
-    link = course.place() / "alice.py"
-    assert link.readlink() == Path("alice_20260901T090000-1.py")
-    assert link.read_bytes() == b"two"
-
-
-async def test_b156_everything_lies_where_the_layout_says(course: Course) -> None:
+async def test_b156_everything_lies_where_the_layout_or_the_option_says(
+    course: Course, tmp_path: Path
+) -> None:
     await course.submit("alice", b"one")
     grades = {"grades": [{"username": "alice", "grade": "7"}]}
     await course.ask("POST", "/assignments/hw1/grades", "prof", json=grades)
@@ -61,11 +61,6 @@ async def test_b156_everything_lies_where_the_layout_says(course: Course) -> Non
     assert (root / ".mograder-secret").is_file()
     assert (root / "hw1" / "grades.json").is_file()
     assert (root / "submitted" / "hw1" / "alice.py").is_symlink()
-
-
-async def test_b156_the_directory_of_submissions_can_be_chosen(
-    course: Course, tmp_path: Path
-) -> None:
     course.restart(submissions_dir=tmp_path / "elsewhere")
     await course.submit("alice", b"one")
     assert (tmp_path / "elsewhere" / "hw1" / "alice.py").read_bytes() == b"one"
@@ -81,9 +76,20 @@ async def test_submissions_may_lie_where_0316_had_them(course: Course) -> None:
     assert len((await course.ask("GET", "/assignments", "alice")).json()) == 1
 
 
+FORM_OF_0316 = {
+    "content": (
+        b'------MograderBoundary\r\nContent-Disposition: form-data; name="file"; '
+        b'filename="hw1.py"\r\nContent-Type: application/octet-stream\r\n\r\nprint(1)'
+        b"\r\n------MograderBoundary--\r\n"
+    ),
+    "headers": {"Content-Type": "multipart/form-data; boundary=----MograderBoundary"},
+}
+
+
 @pytest.mark.parametrize(
     "more",
     [
+        FORM_OF_0316,
         {"content": b"print(1)"},
         {"files": {"file": ("hw1.py", b"print(1)")}},
         {"files": {"anything": ("x", b"print(1)"), "second": ("y", b"other")}},
@@ -96,23 +102,6 @@ async def test_the_first_file_of_a_form_or_the_body_itself_is_taken(
     answer = await course.ask("POST", "/assignments/hw1/submit?user=alice", "alice", **more)  # type: ignore[arg-type]
     assert answer.status_code == 200, answer.text
     assert (course.place() / "alice.py").read_bytes() == b"print(1)"
-
-
-async def test_0316s_own_form_is_taken(course: Course) -> None:
-    body = (
-        b'------MograderBoundary\r\nContent-Disposition: form-data; name="file"; '
-        b'filename="hw1.py"\r\nContent-Type: application/octet-stream\r\n\r\nx = 1\n'
-        b"\r\n------MograderBoundary--\r\n"
-    )
-    answer = await course.ask(
-        "POST",
-        "/assignments/hw1/submit?user=alice",
-        "alice",
-        content=body,
-        headers={"Content-Type": "multipart/form-data; boundary=----MograderBoundary"},
-    )
-    assert answer.status_code == 200, answer.text
-    assert (course.place() / "alice.py").read_bytes() == b"x = 1\n"
 
 
 @pytest.mark.parametrize(

@@ -213,11 +213,6 @@ async def roles(rig: LtiHub, username: str) -> tuple[Role, int]:
         return login.role, int(left)
 
 
-async def test_teachers_are_students_here_unless_the_settings_say_more(lti: LtiHub) -> None:
-    assert await roles(lti, "teach1") == (Role.STUDENT, LIFETIME)
-    assert await roles(lti, "admin") == (Role.STUDENT, LIFETIME)
-
-
 @pytest.mark.parametrize("teachers", [False, True, "named"])
 async def test_instructors_there_are_only_those_whom_the_hubs_settings_name(
     tmp_path: Path, teachers: bool | str
