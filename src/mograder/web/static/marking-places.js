@@ -49,7 +49,7 @@ function take(fresh) {
 
 const summary = (found) => ({
   open: found.open, look_again: found.look_again,
-  points: found.mark ? found.mark.points : (found.auto?.points ?? null), marker: found.mark?.marker ?? "",
+  points: found.mark ? found.mark.points : (found.auto?.points ?? null),
 });
 
 // Asks how far the others are, if that was long ago, or at once.

@@ -185,7 +185,7 @@ function took(saved, result) {
   saves.set(saved, (saves.get(saved) ?? 0) + 1);
   cache.delete(saved);
   const { mark, version, open = "", look_again = false } = result;
-  places.update(saved, { open, look_again, marker: mark?.marker ?? "", points: mark ? mark.points : null });
+  places.update(saved, { open, look_again, points: mark ? mark.points : null });
   if (state && here() && saved === key()) {
     Object.assign(state, { mark, version, open, look_again, undo: result.undo ?? state.undo });
     show_notices();
@@ -219,7 +219,7 @@ on_decided(async (entry, outcome, text) => {
 function took_over(entry, { mark, version }) {
   const marked = mark !== null && mark.points !== null;
   cache.delete(entry.key);
-  if (mark) places.update(entry.key, { marker: mark.marker, points: mark.points, ...(marked ? { open: "" } : {}) });
+  if (mark) places.update(entry.key, { points: mark.points, ...(marked ? { open: "" } : {}) });
   if (places.is_here(entry)) Object.assign(state, { mark, version, open: marked ? "" : state.open });
 }
 
