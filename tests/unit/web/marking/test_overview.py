@@ -89,9 +89,9 @@ async def test_an_assignment_that_is_only_handed_in_says_what_comes_first(marked
     assert "Nothing is graded yet." in await read(marked, "/marking/A2", "prof")
 
 
-@pytest.mark.parametrize("path", ["/marking/A9", "/marking/.hidden", "/marking/empty"])
-async def test_a_name_without_any_work_is_not_found(marked: Hub, path: str) -> None:
-    await read(marked, path, "prof", MISSING)
+async def test_a_name_without_any_work_is_not_found(marked: Hub) -> None:
+    for path in ("/marking/A9", "/marking/.hidden", "/marking/empty"):
+        await read(marked, path, "prof", MISSING)
 
 
 async def test_the_switch_opens_and_closes_and_is_recorded(marked: Hub) -> None:
@@ -107,11 +107,10 @@ async def test_the_switch_opens_and_closes_and_is_recorded(marked: Hub) -> None:
     assert found == [("open for marking", "A2", "ok"), ("close for marking", "A1", "ok")]
 
 
-@pytest.mark.parametrize("value", ["", "2", "true"])
-async def test_a_switch_without_a_direction_changes_nothing(marked: Hub, value: str) -> None:
-    assert (
-        await ask(marked, "POST", "/marking/A1/open", "prof", data={"open": value})
-    ).status_code == WRONG
+async def test_a_switch_without_a_direction_changes_nothing(marked: Hub) -> None:
+    for value in ("", "2", "true"):
+        answer = await ask(marked, "POST", "/marking/A1/open", "prof", data={"open": value})
+        assert answer.status_code == WRONG, value
     assert (marked.course / "marking.json").read_text() == '["A1"]\n'
 
 
@@ -144,8 +143,8 @@ async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
     assert ("share out marking", "A1", "ok") in [line[1:] for line in marked.audit()]
 
 
-@pytest.mark.parametrize("value", ["a/b", "marta, \x01", "x" * 300])
-async def test_answers_are_shared_out_among_users_only(marked: Hub, value: str) -> None:
-    answer = await ask(marked, "POST", "/marking/A1/share", "prof", data={"markers": value})
-    assert answer.status_code == WRONG
+async def test_answers_are_shared_out_among_users_only(marked: Hub) -> None:
+    for value in ("a/b", "marta, \x01", "x" * 300):
+        answer = await ask(marked, "POST", "/marking/A1/share", "prof", data={"markers": value})
+        assert answer.status_code == WRONG, value
     assert "in your share" not in _words(await read(marked, "/marking/A1", "marta"))

@@ -158,13 +158,13 @@ async def test_a_handle_is_of_its_browser_for_ten_minutes(lti: LtiHub) -> None:
         assert lti.count("used_states") == 2  # the launches
 
 
-@pytest.mark.parametrize("items", [(), ("No such item",), ("A1", "../A2")])
-async def test_only_published_items_can_be_picked(lti: LtiHub, items: tuple[str, ...]) -> None:
+async def test_only_published_items_can_be_picked(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         handle = handle_of(await asked(tab))
-        wrong = await pick(tab, handle, *items)
-        assert wrong.status_code == 400
-        assert f"frame-ancestors {lti.platform.url}" in wrong.headers[POLICY]
+        for items in ((), ("No such item",), ("A1", "../A2")):
+            wrong = await pick(tab, handle, *items)
+            assert wrong.status_code == 400, items
+            assert f"frame-ancestors {lti.platform.url}" in wrong.headers[POLICY]
         assert (await pick(tab, handle, "A1")).status_code == 200  # the teacher picks again
 
 

@@ -155,32 +155,29 @@ async def test_an_address_ends_after_an_hour(hub: Hub, platform: FakePlatform) -
     assert platform.asked == []
 
 
-@pytest.mark.parametrize("code", ["x" * 43, "x", "..", "%00" * 43, "é" * 43])
-async def test_an_unknown_code_is_no_address(hub: Hub, platform: FakePlatform, code: str) -> None:
+async def test_an_unknown_code_is_no_address(hub: Hub, platform: FakePlatform) -> None:
     invite(hub, platform)
-    assert (await opened(hub, platform, f"/lti/register/{code}")).status_code == 404
+    for code in ("x" * 43, "x", "..", "%00" * 43, "é" * 43):
+        assert (await opened(hub, platform, f"/lti/register/{code}")).status_code == 404, code
 
 
-@pytest.mark.parametrize(
-    "configuration",
-    [
+async def test_the_configuration_of_another_platform_is_not_fetched(
+    hub: Hub, platform: FakePlatform
+) -> None:
+    path = invite(hub, platform)
+    for configuration in (
         "",
         "https://evil.example.org/mod/lti/openid-configuration.php",
         "http://127.0.0.1:1/x",
         "http://127.0.0.1@evil.example.org/",
         "file:///etc/passwd",
-    ],
-)
-async def test_the_configuration_of_another_platform_is_not_fetched(
-    hub: Hub, platform: FakePlatform, configuration: str
-) -> None:
-    path = invite(hub, platform)
-    form = {"openid_configuration": configuration, "registration_token": "a.b.c"}
-    async with hub.client(browser=True) as browser:
-        page = await browser.get(path, params=form)
-    assert page.status_code == 400
-    assert "Register</button>" not in page.text
-    assert (await pressed(hub, path, form)).status_code == 400
+    ):
+        form = {"openid_configuration": configuration, "registration_token": "a.b.c"}
+        async with hub.client(browser=True) as browser:
+            page = await browser.get(path, params=form)
+        assert page.status_code == 400, configuration
+        assert "Register</button>" not in page.text
+        assert (await pressed(hub, path, form)).status_code == 400
     assert platform.asked == []
     assert stored(hub) == ()
 

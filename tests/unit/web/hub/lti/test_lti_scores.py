@@ -126,9 +126,10 @@ def _gone(lti: LtiHub) -> int:
     return 0 if found is None else sum(each.gone for each in found.activities)
 
 
-@pytest.mark.parametrize("number", ["-1", "x", "9" * 30, "٣"])
-async def test_a_number_that_is_none_is_refused(lti: LtiHub, number: str) -> None:
-    assert (await ask(lti.hub, "POST", AGAIN, "prof", data={"number": number})).status_code == 400
+async def test_a_number_that_is_none_is_refused(lti: LtiHub) -> None:
+    for number in ("-1", "x", "9" * 30, "٣"):
+        answer = await ask(lti.hub, "POST", AGAIN, "prof", data={"number": number})
+        assert answer.status_code == 400, number
 
 
 async def test_a_member_who_comes_is_let_in_and_others_are_not(lti: LtiHub) -> None:

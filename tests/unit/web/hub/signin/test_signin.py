@@ -42,16 +42,14 @@ async def test_a_pasted_token_becomes_the_login_cookie(hub: Hub) -> None:
     assert ("alice", "sign in", "", "ok") in hub.audit()
 
 
-@pytest.mark.parametrize(
-    "token", ["", "alice", "alice:" + "0" * 64, "nobody:" + "0" * 64, "x" * 9999]
-)
-async def test_every_wrong_token_gets_the_same_answer(hub: Hub, token: str) -> None:
-    async with hub.client(browser=True) as client:
-        response = await sign_in(client, token)
-    assert response.status_code == 403
-    assert "This token is not valid here." in response.text
-    assert "set-cookie" not in response.headers
-    assert "alice" not in response.text
+async def test_every_wrong_token_gets_the_same_answer(hub: Hub) -> None:
+    for token in ("", "alice", "alice:" + "0" * 64, "nobody:" + "0" * 64, "x" * 9999):
+        async with hub.client(browser=True) as client:
+            response = await sign_in(client, token)
+        assert response.status_code == 403, token
+        assert "This token is not valid here." in response.text
+        assert "set-cookie" not in response.headers
+        assert "alice" not in response.text
 
 
 async def test_an_instructors_token_makes_an_instructor(hub: Hub) -> None:
