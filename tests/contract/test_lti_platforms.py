@@ -24,7 +24,7 @@ from mograder.store.external.lti_platforms import (
     Registrations,
 )
 from tests.support.hub_app import SECRET
-from tests.support.lti_tokens import NOW, OTHER, PLATFORM
+from tests.support.lti.tokens import NOW, OTHER, PLATFORM
 from tests.support.threads import at_once
 
 LINK = Link(

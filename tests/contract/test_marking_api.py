@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import text
 
-from tests.support.marking_course import A, MarkingCourse, open_marking_course, texts_in
+from tests.support.marking_course import A, MarkingCourse, course, texts_in
+
+__all__ = ["course"]
 
 API = f"/marking/-/api/{A}"
 COMMENTS = f"{API}/questions/Essay/comments"
-
-
-@pytest.fixture
-async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
-    async with open_marking_course(tmp_path / "course") as course:
-        yield course
 
 
 async def queue(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.marking_course import A, MarkingCourse, open_marking_course, texts_in
+from tests.support.marking_course import A, MarkingCourse, course, open_marking_course, texts_in
+
+__all__ = ["course"]
 
 API = f"/marking/-/api/{A}"
 COMMENTS = f"{API}/questions/Essay/comments"
 SURROGATE = "~=" + base64.urlsafe_b64encode(b"\xed\xa0\x80").decode().rstrip("=")
-
-
-@pytest.fixture
-async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
-    async with open_marking_course(tmp_path / "course") as course:
-        yield course
 
 
 # ---- one's own marks ----

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import cli
-from tests.support.marking_course import SOURCE, A, MarkingCourse, open_marking_course
+from tests.support.marking_course import SOURCE, A, MarkingCourse, course
 from tests.support.similar_submissions import copied, honest
+
+__all__ = ["course"]
 
 PAGES = f"/marking/{A}"
 EVIL = "</code><script>alert(1)</script>"
 
 
 @pytest.fixture
-async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
-    """Three students with the same submission."""
-    async with open_marking_course(tmp_path / "course") as course:
-        yield course
-
-
-@pytest.fixture
-async def copies(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+def copies(course: MarkingCourse) -> MarkingCourse:
     """Two honest students, and ``eve``, who handed in a changed copy of ``alice``'s work."""
     one = honest(1)
     texts = {"alice": one, "bob": honest(2), "eve": copied(one, 3) + f"# {EVIL}\n"}
-    async with open_marking_course(tmp_path / "course") as course:
-        submitted = course.hub.course / "submitted" / A
-        submitted.mkdir(parents=True, exist_ok=True)
-        for student, text in texts.items():
-            (submitted / f"{student}.py").write_text(text)
-        with course.book() as book:
-            book.put_students({"alice": "Alice <b>Bold</b>"})
-        yield course
+    submitted = course.hub.course / "submitted" / A
+    submitted.mkdir(parents=True, exist_ok=True)
+    for student, text in texts.items():
+        (submitted / f"{student}.py").write_text(text)
+    with course.book() as book:
+        book.put_students({"alice": "Alice <b>Bold</b>"})
+    return course
 
 
 async def page(course: MarkingCourse, path: str, user: str = "prof") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import insert
 
 from mograder.auth.cookies import Login, read_cookie
@@ -164,6 +165,13 @@ async def lti_hub(
                 first.hub_keys = (await tab.browser.get(f"{prefix}/lti/keys")).json()
             yield rig
         made.close()
+
+
+@pytest.fixture
+async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
+    """A hub that one platform launches."""
+    async with lti_hub(tmp_path / "course") as rig:
+        yield rig
 
 
 def login_of(lti: LtiHub, answer: httpx.Response) -> Login:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from mograder.auth.roles import Role
 from mograder.grading.batch.autograde import write_copy
@@ -246,6 +247,13 @@ async def open_marking_course(
     async with running(made.app):
         yield MarkingCourse(made, list(chosen))
     made.close()
+
+
+@pytest.fixture
+async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
+    """A course in which alice, bob and eve have handed in the same."""
+    async with open_marking_course(tmp_path / "course") as made:
+        yield made
 
 
 @dataclass(frozen=True, slots=True)

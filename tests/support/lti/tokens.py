@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
+from mograder.core.sections.external_settings import LtiPlatform
 from tests.support.lti.state import Activity, Member, State, Tool
 
 DATA = Path(__file__).parents[2] / "data" / "lti"
@@ -25,6 +27,17 @@ GRADE_SCOPES = tuple(
 )
 ROSTER_SCOPE = f"{NRPS}scope/contextmembership.readonly"
 LIFETIME = 60
+
+# The clock, the platforms and the hub that the made-up id_tokens belong to.
+NOW = datetime.fromtimestamp(1795300000, UTC)
+NONCE = "nonce-for-tests"
+PLATFORM = LtiPlatform(
+    issuer=RECORDED_PLATFORM,
+    client_id="client-full",
+    deployments=("1",),
+    courses=("4",),
+)
+OTHER = PLATFORM.model_copy(update={"issuer": "https://other.example.org"})
 
 
 class Made(NamedTuple):

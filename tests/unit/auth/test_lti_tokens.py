@@ -7,19 +7,35 @@ from datetime import UTC, datetime
 import pytest
 
 from mograder.auth.deep_linking import Answerer, PickedItem, answer_claims
-from mograder.auth.jose import InvalidToken, UnknownKey, verify
+from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.names import Username
 from mograder.core.sections.external_settings import LtiPlatform
-from tests.support.lti.tokens import DEEP_LINKING, LTI, Made, made_tokens, recording
-from tests.support.lti_tokens import HUB, NONCE, NOW, OTHER, PLATFORM, key_set
+from tests.support.lti.tokens import (
+    DEEP_LINKING,
+    LTI,
+    NONCE,
+    NOW,
+    OTHER,
+    PLATFORM,
+    Made,
+    keys,
+    made_tokens,
+    recording,
+)
+from tests.support.lti.tokens import RECORDED_HUB as HUB
 
 TOKENS = made_tokens()
 NAMES = [each for each in TOKENS if each.name.startswith("user name ")]
 ROLES = [each for each in TOKENS if each.accept and each.name.startswith("roles: ")]
+
+
+def key_set(name: str) -> KeySet:
+    """Return the public keys of a file of keys, such as "platform"."""
+    return KeySet.parse(keys(name))
 
 
 def opened(token: Made, platform: LtiPlatform) -> Launch:

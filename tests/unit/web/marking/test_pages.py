@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from mograder.web.templating import load_pages
-from tests.support.marking_course import A, MarkingCourse, open_marking_course
+from tests.support.marking_course import A, MarkingCourse, course
+
+__all__ = ["course"]
 
 _WORDS = re.compile(r'word\((?:"(\w+)"|[^"]* \? "(\w+)" : "(\w+)")')
 """The words that a script asks for; of a condition both."""
-
-
-@pytest_asyncio.fixture
-async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
-    async with open_marking_course(tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize("path", ["questions/Essay", "answers/0123456789abcdef"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -25,17 +24,14 @@ from tests.support.lti_hub import (
     POLICY,
     LtiHub,
     login_of,
+    lti,
     lti_hub,
     named,
     refused,
     toml_of,
 )
 
-
-@pytest.fixture
-async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
-    async with lti_hub(tmp_path / "course") as rig:
-        yield rig
+__all__ = ["lti"]
 
 
 # --- dates --------------------------------------------------------------------------------------

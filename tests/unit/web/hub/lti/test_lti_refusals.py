@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -23,16 +22,13 @@ from tests.support.lti_hub import (
     Tab,
     answered,
     login_of,
+    lti,
     lti_hub,
     named,
     refused,
 )
 
-
-@pytest.fixture
-async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
-    async with lti_hub(tmp_path / "course") as rig:
-        yield rig
+__all__ = ["lti"]
 
 
 # --- names --------------------------------------------------------------------------------------
