@@ -118,6 +118,7 @@ def test_a_mark_there_that_the_hub_never_sent_stays_until_an_instructor_replaces
     column = desk.platform.state.add_line_item("4", "1", "Added by the tool", 100)
     desk.see(1, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/34/lineitem")
     desk.platform.override("alice", column, 55)
+    desk.clock.advance(60)
     desk.release()
     desk.run()
     assert desk.platform.grade("alice", column).given == 55
@@ -320,11 +321,14 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
     desk: ScoreDesk, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.platform.state.change("alice", enrolled=False)
+    book, now = desk.course.book, desk.clock.now()
+    book.record_marks(ITEM, "alice", {}, marker="mia", at=now, comment="Well argued.")
     desk.release()
     desk.run()
     assert desk.state("alice") is REFUSED
     told = caplog.text + "".join(each.detail for each in desk.queue.of(ITEM))
-    assert "Essay is fair" not in told, "no comment"
+    assert desk.row("alice").comment == "Well argued."
+    assert "Well argued." not in told
     assert "access-" not in told, "no token"
     assert desk.state("bob") is SENT
     desk.later()
