@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from mograder.grading.feedback.disclosure import Disclosure, Level
@@ -14,7 +11,9 @@ from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_
 from mograder.grading.results.recorded_results import LastResult
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.fake_judges import SOURCE, answered
-from tests.support.grading_rig import GradingRig, open_grading_rig
+from tests.support.grading_rig import GradingRig, rig
+
+__all__ = ["rig"]
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -35,15 +34,6 @@ TELLS = answered(
     ("# YOUR CODE HERE\n    pass\n    return (area,)", f"{OUTPUT}\n    return (area,)"),
     ("total = ...", "total = 6"),
 )
-
-
-@pytest.fixture
-async def rig(
-    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
-) -> AsyncIterator[GradingRig]:
-    place = run_directory / "environments"
-    async with open_grading_rig(tmp_path / "course", runtime, uv_cache, place) as rig:
-        yield rig
 
 
 async def test_the_page_shows_what_the_student_saw_and_no_hidden_test(rig: GradingRig) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,22 +22,15 @@ from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
 from mograder.store.course.course import read_notebook
 from tests.support.course import REPOSITORY
 from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of
-from tests.support.grading_rig import GradingRig, marks, open_grading_rig
+from tests.support.grading_rig import GradingRig, marks, open_grading_rig, rig
+
+__all__ = ["rig"]
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 S = GradingState
 SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
 HONEST = answered(SOURCE, SQUARE, ("total = ...", "total = 6"))
-
-
-@pytest.fixture
-async def rig(
-    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
-) -> AsyncIterator[GradingRig]:
-    place = run_directory / "environments"
-    async with open_grading_rig(tmp_path / "course", runtime, uv_cache, place) as rig:
-        yield rig
 
 
 async def test_answers_earn_what_the_checks_give_them(rig: GradingRig) -> None:

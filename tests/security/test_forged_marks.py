@@ -7,7 +7,6 @@ says of itself.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +28,9 @@ from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
-from tests.support.grading_rig import GradingRig, marks, open_grading_rig
+from tests.support.grading_rig import GradingRig, marks, rig
+
+__all__ = ["rig"]
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -145,15 +146,6 @@ assert _MADE is not None
 RELEASE = _MADE.text
 ANSWER = "    # YOUR CODE HERE\n    pass\n"
 NOTHING = "Rect = items = shout = square = text = value = many = None"
-
-
-@pytest.fixture
-async def rig(
-    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
-) -> AsyncIterator[GradingRig]:
-    place = run_directory / "environments"
-    async with open_grading_rig(tmp_path / "course", runtime, uv_cache, place) as rig:
-        yield rig
 
 
 def answer(*lines: str) -> str:

@@ -14,7 +14,6 @@ from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
-    GradingResult,
     GradingState,
     grading_key,
     render_result,
@@ -23,6 +22,7 @@ from mograder.grading.results.grading_result import (
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade
 from tests.support.gradebooks import AT, MARKS, a_run
+from tests.support.graded_results import graded_result
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 DUE = AT
@@ -80,18 +80,13 @@ def graded_run(
 ) -> GradingRun:
     """Return a run with a signed result, as `mograder autograde` records it."""
     plain = a_run(student, points, received=received, assignment=assignment, work=work)
-    result = GradingResult(
+    result = graded_result(
         assignment=assignment,
         student=student,
         filename=f"{student}.py",
         submission_sha256=plain.submission_sha256,
-        submission_bytes=1,
         received="" if received is None else received.isoformat(),
         receipt=receipt,
-        source_sha256="b" * 64,
-        mograder="1.0",
-        protected=True,
-        state=GradingState.JUDGED,
         questions=tuple(question(key, most, points.get(key)) for key, most in MARKS.items()),
         checks=tuple(map(check, points)),
         at=AT.isoformat(),

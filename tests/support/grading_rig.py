@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
 from mograder.grading.results.grading_result import GradingState
 from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
@@ -58,6 +60,16 @@ async def open_grading_rig(
     loaded = _loaded(course, runtime, uv_cache, environments)
     async with open_grading_tools(loaded, read_environ(), jobs=2, sandbox=sandbox) as tools:
         yield GradingRig(tools, course)
+
+
+@pytest.fixture
+async def rig(
+    runtime: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+) -> AsyncIterator[GradingRig]:
+    """A rig for one test; environments are built once in a run."""
+    place = run_directory / "environments"
+    async with open_grading_rig(tmp_path / "course", runtime, uv_cache, place) as rig:
+        yield rig
 
 
 def _loaded(course: Path, runtime: Path, uv_cache: Path, environments: Path) -> LoadedSettings:

@@ -32,6 +32,7 @@ from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
+from tests.support.graded_results import graded_result
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.notebooks import notebook
 
@@ -136,16 +137,12 @@ def graded(student: str, text: str, *, points: float = 7.5, later: int = 0) -> G
         GradedQuestion(key="Essay", available=10.0, earned=None, state=manual),
         GradedQuestion(key="Q4", available=5.0, earned=None, state=manual),
     )
-    return GradingResult(
+    return graded_result(
         assignment=A,
         student=student,
         filename=f"{student}.py",
         submission_sha256=hashlib.sha256(text.encode()).hexdigest(),
         submission_bytes=len(text),
-        source_sha256="b" * 64,
-        mograder="1.0",
-        protected=True,
-        state=judged,
         questions=questions,
         checks=checks,
         auto_mark=points + 5.0,
