@@ -29,6 +29,7 @@ from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.grading_rig import GradingRig, marks, rig
+from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 __all__ = ["rig"]
 
@@ -37,34 +38,15 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 S = GradingState
 HIDDEN = "hidden-input-8472"
 DUE = datetime(2026, 11, 20, 12, tzinfo=UTC)
-SOURCE = f'''\
-# /// script
-# dependencies = ["marimo"]
-# ///
-
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import random
-    from mograder.runtime import Grader
-    return Grader, random
-
-
-@app.cell
-def _(Grader):
+SOURCE = notebook(
+    "import random\nfrom mograder.runtime import Grader",
+    """
     # === MOGRADER: MARKS ===
-    _marks = {{"Q1": 10, "Q2": 10, "Q3": 10, "Q4": 10, "Q5": 10, "Q6": 10, "Q7": 10, "Q8": 6}}
+    _marks = {"Q1": 10, "Q2": 10, "Q3": 10, "Q4": 10, "Q5": 10, "Q6": 10, "Q7": 10, "Q8": 6}
     grader = Grader(_marks)
     check = grader.check
-    return check, grader
-
-
-@app.cell
-def _():
+    """,
+    """
     ### BEGIN SOLUTION
     items = [0, 1, 2, 3]
     text = "hello"
@@ -78,69 +60,37 @@ def _():
     value = 0.25
     many = [2, 3, 5, 7, 11]
     ### END SOLUTION
-    return Rect, items, many, shout, square, text, value
-
-
-@app.cell
-def _(check, items):
-    check("Q1: items", [(v == i, f"item {{i}}") for i, v in enumerate(items)])
-    return
-
-
-@app.cell
-def _(check, items, square):
+    """,
+    'check("Q1: items", [(v == i, f"item {i}") for i, v in enumerate(items)])\nreturn',
+    """
     for _n in items:
-        check(f"Q2: {{_n}}", [(square(_n) == _n * _n, "square")])
-    return
-
-
-@app.cell
-def _(check, text):
-    check("Q3: text", [(text == "hello", "not hello"), (len(text) == 5, "length")])
-    return
-
-
-@app.cell
-def _(Rect, check):
+        check(f"Q2: {_n}", [(square(_n) == _n * _n, "square")])
+    """,
+    'check("Q3: text", [(text == "hello", "not hello"), (len(text) == 5, "length")])',
+    """
     _r = Rect()
     check("Q4: class", [(isinstance(_r, Rect) and _r.area() == 6, "area")])
-    return
-
-
-@app.cell
-def _(check, shout):
+    """,
+    f"""
     check("Q5: shout", [(shout("a") == "A", "a")])
     ### BEGIN HIDDEN TESTS
     check("Q5: hidden", [(shout("{HIDDEN}") == "{HIDDEN.upper()}", "hidden")])
     ### END HIDDEN TESTS
-    return
-
-
-@app.cell
-def _(check, random, square):
+    """,
+    """
     _n = random.randrange(10**9)
     check("Q6: random", [(square(_n) == _n * _n, "one of many")])
-    return
-
-
-@app.cell
-def _(check, value):
-    check("Q7: value", [(abs(value - 0.25) <= 1e-9, "a quarter")])
-    return
-
-
-@app.cell
-def _(check, many):
+    """,
+    'check("Q7: value", [(abs(value - 0.25) <= 1e-9, "a quarter")])',
+    """
     check(
         "Q8: primes",
         [(isinstance(v, int), "a number") for v in many] + [(many == [2, 3, 5, 7, 11], "primes")],
     )
     return
-
-
-if __name__ == "__main__":
-    app.run()
-'''
+    """,
+    head=SCRIPT_HEAD,
+)
 _MADE = make_release(SOURCE, filename="hw1.py", assignment="hw1")
 assert _MADE is not None
 RELEASE = _MADE.text
