@@ -17,14 +17,10 @@ from mograder.sandbox.execution.report import (
 from mograder.web.hub.copies.copy_pages import extract
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import WORK, begin, folder, kept, press, see
+from tests.support.notebooks import notebook
 
-GRADED = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+GRADED = notebook(
+    """
     # === MOGRADER: MARKS ===
     from mograder.runtime import Grader
 
@@ -32,24 +28,18 @@ def _():
     grader = Grader(_marks)
     check = grader.check
     return (check,)
-
-
-@app.cell
-def area():
-    1 / 0
-    return
-
-
-@app.cell
-def _(check):
+    """,
+    """
+    @app.cell
+    def area():
+        1 / 0
+        return
+    """,
+    """
     check("Q1: shape", [(True, "sign"), (True, "form")])
     check("Q2: size", [(True, "size")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 
 
 async def test_b54_b57_before_a_reset_a_page_says_what_is_kept_and_where(hub: Hub) -> None:

@@ -56,26 +56,16 @@ from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hub_grading import make_grading
 from tests.support.clock import ManualClock
+from tests.support.notebooks import notebook
 from tests.support.releases import publish
 from tests.support.session_pools import terms
 
 SECRET = "s" * 32
 ORIGIN = "http://hub.test"
 App = Callable[[Services], ASGIApp]
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    1 + 1
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+NOTEBOOK = notebook(
+    "1 + 1",
+)
 
 
 @dataclass

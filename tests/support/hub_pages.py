@@ -40,6 +40,7 @@ from mograder.store.marking.shares import Shares
 from mograder.store.releases.releases import ItemKind
 from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
+from tests.support.notebooks import notebook
 
 SETTINGS = """title = "Numerical Experiments"
 [hub]
@@ -61,13 +62,8 @@ dir = "A2-Cooling-Coffee"
 cmid = 42
 duedate = 4102444800
 """
-GRADED = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+GRADED = notebook(
+    """
     # === MOGRADER: MARKS ===
     from mograder.runtime import Grader
 
@@ -75,26 +71,20 @@ def _():
     grader = Grader(_marks)
     check = grader.check
     return (check,)
-
-
-@app.cell
-def area():
-    print("radius", 0)
-    1 / 0
-    return
-
-
-@app.cell
-def _(check):
+    """,
+    """
+    @app.cell
+    def area():
+        print("radius", 0)
+        1 / 0
+        return
+    """,
+    """
     check("Q1: the estimate", [(True, "sign")])
     check("Q2: the error", [(True, "size"), (True, "sign")])
     check("Q3: the plot", [(True, "plot")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 PARTIAL = "The size is right, but the sign is not: an error is never negative."
 PRINTED = "radius 0\nTraceback (most recent call last):\n  line 2\n"
 FAILED = CellResult(

@@ -18,6 +18,7 @@ from tests.support.browser import Person
 from tests.support.course import log_place, work_place
 from tests.support.course_server import CourseServer
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
+from tests.support.notebooks import notebook
 from tests.support.other_system import OtherSystem
 from tests.support.process import StartedServer, free_port
 from tests.support.shared_hub import HEADER, SharedCaches
@@ -27,35 +28,10 @@ CODE = "open-sesame-2026"
 
 PI, COFFEE = "A1-Measuring-Pi", "A2-Cooling-Coffee"
 _LINK = re.compile(r"http://127\.0\.0\.1:\d+/open\?code=[\w-]+")
-RELEASED = (
-    HEADER
-    + """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    from mograder.runtime import check
-    return (check,)
-
-
-@app.cell
-def _():
-    estimate = 0
-    return (estimate,)
-
-
-@app.cell
-def _(check, estimate):
-    check("Q1: the estimate", [(3 < estimate < 4, "It lies between 3 and 4.")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+RELEASED = HEADER + notebook(
+    "from mograder.runtime import check",
+    "estimate = 0",
+    'check("Q1: the estimate", [(3 < estimate < 4, "It lies between 3 and 4.")])',
 )
 FEEDBACK = """<!doctype html><title>Feedback</title><p>Well estimated, alice.</p>
 <p id="script">no script has run</p>
