@@ -18,6 +18,7 @@ from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board import board_tables
 from mograder.web.hub.board.board import MOST_MESSAGE
+from tests.support import notebooks
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, folder, read, see
@@ -32,31 +33,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
-CHECKED = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+CHECKED = notebooks.notebook(
+    """
     # === MOGRADER: MARKS ===
     from mograder.runtime import Grader
 
     _marks = {"Q1": 10}
     check = Grader(_marks).check
     return (check,)
-
-
-@app.cell
-def _(check):
+    """,
+    """
     check("Q1: the sign", [(True, "sign")])
     check("Q2: the <b>size</b>", [(True, "size")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
+from tests.support import notebooks
 from tests.support.browser import People, Person, notebook
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
@@ -37,16 +38,8 @@ from tests.support.shared_hub import (
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 ITEM = "A1-Signs"
-NOTEBOOK = (
-    HEADER
-    + """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = HEADER + notebooks.notebook(
+    """
     # === MOGRADER: MARKS ===
     from mograder.runtime import Grader
 
@@ -54,29 +47,10 @@ def _():
     grader = Grader(_marks)
     check = grader.check
     return (check,)
-
-
-@app.cell
-def _():
-    sign = 0
-    return (sign,)
-
-
-@app.cell
-def _(check, sign):
-    check("Q1: the sign", [(sign == 1, "The sign is wrong.")])
-    return
-
-
-@app.cell
-def _(check, sign):
-    check("Q2: the size", [(abs(sign) > 5, "It is too small.")])
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    "sign = 0",
+    'check("Q1: the sign", [(sign == 1, "The sign is wrong.")])',
+    'check("Q2: the size", [(abs(sign) > 5, "It is too small.")])',
 )
 WORDS = "A2-Words"
 _WORDS = (

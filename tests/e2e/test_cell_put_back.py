@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, Page, Route, expect
 
+from tests.support import notebooks
 from tests.support.browser import People, Person, insert, notebook
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
@@ -24,49 +25,32 @@ from tests.support.shared_hub import HEADER, ORIGIN_EACH, SharedCaches, module_h
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 ITEM = "A1-Back"
-NOTEBOOK = (
-    HEADER
-    + '''\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = HEADER + notebooks.notebook(
+    """
     import marimo as mo
 
     kept = []
-    return kept, mo
-
-
-@app.cell(hide_code=True)
-def _(mo):
+    """,
+    '''
+    @app.cell(hide_code=True)
     mo.md(r"""
     ## As handed out
 
     Some *words*.
     """)
-    return
-
-
-@app.cell
-def area(kept):
-    area = 4711
-    kept.append(area)
-    print(kept)
-    return
-
-
-@app.cell
-def _():
+    ''',
+    """
+    @app.cell
+    def area(kept):
+        area = 4711
+        kept.append(area)
+        print(kept)
+        return
+    """,
+    """
     other = 0
     return
-
-
-if __name__ == "__main__":
-    app.run()
-'''
+    """,
 )
 
 

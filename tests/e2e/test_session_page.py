@@ -17,6 +17,7 @@ from playwright.async_api import Frame, Page, expect
 from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
+from tests.support import notebooks
 from tests.support.browser import People, Person
 from tests.support.browser import notebook as framed
 from tests.support.hub_app import SECRET
@@ -31,59 +32,30 @@ _PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360f8cf500f000381018070d2f5f80000000049454e44ae426082"
 )
-_NOTEBOOK = '''\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    return (mo,)
-
-
-@app.cell
-def _(mo):
+_NOTEBOOK = notebooks.notebook(
+    "import marimo as mo",
+    '''
     mo.md("""
     hello **there**, [the lecture](../../../../run/L02/)
 
     <img id="picture" src="public/pixel.png">
     """)
-    return
-
-
-@app.cell
-def _(mo):
-    mo.download(b"seven bytes of it", filename="my data.txt", label="Take it")
-    return
-
-
-@app.cell
-def _(mo):
+    ''',
+    'mo.download(b"seven bytes of it", filename="my data.txt", label="Take it")',
+    """
     mo.iframe("<p style='height: 444px'>framed</p>")
-    return
+    """,
+    """
+    @app.cell
+    def total():
+        40 + 1
+        return
+    """,
+)
 
 
-@app.cell
-def total():
-    40 + 1
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-'''
-
-
-_DOWNLOADS = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+_DOWNLOADS = notebooks.notebook(
+    """
     import asyncio
 
     import marimo as mo
@@ -102,11 +74,8 @@ def _():
         mo.download(lambda: b"0123456789" * 500_000, filename="large.bin", label="large"),
     ])
     return (mo,)
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+)
 _STORAGE_PROBE = """<script>
 localStorage.setItem("a", "kept"); sessionStorage.b = "too"; document.cookie = "c=1";
 const opened = new Promise((done) => {

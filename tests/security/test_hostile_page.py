@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import notebooks
 from tests.support.browser import People, Person, notebook
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, from_proxy, instructor_token
@@ -21,17 +22,8 @@ from tests.support.prefix_proxy import PrefixProxy
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 ITEM = "A1"
-NOTEBOOK = """\
-# /// script
-# dependencies = ["marimo", "anywidget"]
-# ///
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+NOTEBOOK = notebooks.notebook(
+    """
     import pathlib
 
     import anywidget
@@ -44,11 +36,9 @@ def _():
 
     Widget()
     return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    head='# /// script\n# dependencies = ["marimo", "anywidget"]\n# ///\n' + notebooks.HEAD,
+)
 _HOSTILE = Path(__file__).with_name("hostile.js")
 _TELLING = ("alice", "A1", "file_status", "last_seen", "openapi", "Sign out", "serverToken")
 
