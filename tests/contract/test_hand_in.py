@@ -15,6 +15,7 @@ from mograder.processes import isolated_call
 from mograder.sessions.student_copies import Copies
 from tests.support.hub_app import SECRET, Hub, HubOf
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, see
+from tests.support.notebooks import notebook
 
 TOML = """[hub]
 collect = true
@@ -24,45 +25,18 @@ closes = 2026-09-03T10:00Z
 [penalties]
 enabled = true
 """
-RELEASE = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _(mo):
-    mo.md("## Question 1: a sum")
-    return
-
-
-@app.cell
-def _():
-    # YOUR CODE HERE
-    total = ...
-    return (total,)
-
-
-@app.cell
-def _(check):
-    check("Q1: the sum", [])
-    return
-
-
-@app.cell
-def _(mo):
-    mo.md("## Written analysis")
-    return
-
-
-@app.cell
-def written_analysis(mo):
-    mo.md("*Write your answer here.*")
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+RELEASE = notebook(
+    'mo.md("## Question 1: a sum")',
+    "# YOUR CODE HERE\ntotal = ...",
+    'check("Q1: the sum", [])',
+    'mo.md("## Written analysis")',
+    """
+    @app.cell
+    def written_analysis(mo):
+        mo.md("*Write your answer here.*")
+        return
+    """,
+)
 
 
 @pytest.fixture

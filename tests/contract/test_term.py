@@ -39,6 +39,7 @@ from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.letters import Letters
 from mograder.web.hub.gradebook.table import WorkState
+from tests.support import notebooks
 from tests.support.graded_results import graded_result
 from tests.support.hub import run_mograder
 from tests.support.hub_app import Hub, make_hub, running
@@ -100,63 +101,31 @@ cutoffdate = {int(CLOSES["A3"].timestamp())}
     + (f"due = {DUE[item]:%Y-%m-%dT%H:%MZ}\n" if item not in ("A2", "A3") else "")
     for item in ITEMS
 )
-CELLS = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    from mograder.runtime import Grader
-    return Grader, mo
-
-
-@app.cell
-def _(Grader):
-    # === MOGRADER: MARKS ===
-    _marks = {"Q1": 10, "Essay": 10}
-    grader = Grader(_marks)
-    check = grader.check
-    return check, grader
-
-
-@app.cell
-def _():
-    ANSWER
-    return (total,)
-
-
-@app.cell
-def _(check, total):
-    check("Q1: a sum", [(total([1, 2]) == 3, "1 + 2 is 3"), (total([]) == 0, "of nothing")])
-    return
-
-
-@app.cell
-def _(mo):
-    mo.md("## Essay (10 marks)")
-    return
-
-
-@app.cell
-def written_analysis(mo):
-    mo.md("TEXT")
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
-RIGHT = "def total(values):\n        return sum(values)"
-HALF = "def total(values):\n        return values[0] + values[1] if values else None"
-SOLVED = f"### BEGIN SOLUTION\n    {RIGHT}\n    ### END SOLUTION"
+RIGHT = "def total(values):\n    return sum(values)"
+HALF = "def total(values):\n    return values[0] + values[1] if values else None"
+SOLVED = f"### BEGIN SOLUTION\n{RIGHT}\n### END SOLUTION"
 
 
 def notebook(answer: str, text: str = "Write here.") -> str:
     """Return a notebook, or the author's."""
-    return HEADER + CELLS.replace("ANSWER", answer).replace("TEXT", text)
+    return HEADER + notebooks.notebook(
+        "import marimo as mo\nfrom mograder.runtime import Grader",
+        """
+        # === MOGRADER: MARKS ===
+        _marks = {"Q1": 10, "Essay": 10}
+        grader = Grader(_marks)
+        check = grader.check
+        """,
+        answer,
+        'check("Q1: a sum", [(total([1, 2]) == 3, "1 + 2 is 3"), (total([]) == 0, "of nothing")])',
+        'mo.md("## Essay (10 marks)")',
+        f"""
+        @app.cell
+        def written_analysis(mo):
+            mo.md("{text}")
+            return
+        """,
+    )
 
 
 @dataclass
@@ -273,7 +242,7 @@ _FORM = {**FORM, "Origin": "https://hub.example.edu"}
 async def _hand_in(rig: Rig, item: str, name: str, at: datetime) -> None:
     """Begin the item and hand it in; after its end that is refused."""
     answer = RIGHT if hash_of(item, name) % 2 else HALF
-    text = notebook(f"# YOUR CODE HERE\n    {answer}", f"By {name} at {at}.")
+    text = notebook(f"# YOUR CODE HERE\n{answer}", f"By {name} at {at}.")
     async with rig.person(name, browser=False) as client:
         await client.post(f"/download/{item}")
         (rig.hub.course / "hub-notebooks" / name / item / f"{item}.py").write_text(text)
@@ -466,7 +435,7 @@ def rig(
         for item in ITEMS:
             hub.publish(item)
             release = course / "hub-release" / item / f"{item}.py"
-            release.write_text(notebook("# YOUR CODE HERE\n    total = ..."))
+            release.write_text(notebook("# YOUR CODE HERE\ntotal = ..."))
             source = course / "source" / item / f"{item}.py"
             source.parent.mkdir(parents=True)
             source.write_text(notebook(SOLVED))
