@@ -13,15 +13,13 @@ import psutil
 import pytest
 
 from mograder.store.gradebook.gradebook import Gradebook
-from tests.support.fake_judges import SOURCE, answered, release_of
+from tests.support.fake_judges import SOLVED, SOURCE, answered, hand_in, release_of, written
 from tests.support.gradebooks import change
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 _MOGRADER = str(Path(sys.executable).with_name("mograder"))
 _SECONDS = 300
-_SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
-HONEST = answered(SOURCE, _SQUARE, ("total = ...", "total = 6"))
 PARTIAL = answered(SOURCE, ("area = ...", "def area(side):\n        return 2 * side"))
 EMPTY = release_of(SOURCE)
 
@@ -34,13 +32,8 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def course(tmp_path: Path, uv_cache: Path, environments: Path) -> Path:
     root = tmp_path / "course"
-    for name, text in {"source": SOURCE, "release": EMPTY}.items():
-        (root / name / "hw1").mkdir(parents=True)
-        (root / name / "hw1" / "hw1.py").write_text(text)
-    submitted = root / "submitted" / "hw1"
-    submitted.mkdir(parents=True)
-    for student, text in {"alice": HONEST, "bob": PARTIAL, "carol": EMPTY}.items():
-        (submitted / f"{student}.py").write_text(text)
+    written(root)
+    hand_in(root, alice=SOLVED, bob=PARTIAL, carol=EMPTY)
     (root / "mograder.toml").write_text(
         f'[hub]\nuv_cache_dir = "{uv_cache}"\nenvironments_dir = "{environments}"\n'
     )
@@ -73,7 +66,7 @@ def _without_times(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_marks_are_made_once_and_can_be_verified(course: Path) -> None:
-    (course / "submitted/hw1/dave.py").write_text("not a notebook")
+    hand_in(course, dave="not a notebook")
     done = grading(course, "--json", "-j", "2")
     assert done.returncode == 0, done.stderr
     (told,) = json.loads(done.stdout)["assignments"]
@@ -102,8 +95,7 @@ def test_the_number_of_jobs_changes_no_result(course: Path) -> None:
 
 
 def test_a_killed_run_goes_on_where_it_was(course: Path) -> None:
-    for number in range(12):
-        (course / "submitted/hw1" / f"s{number:02}.py").write_text(PARTIAL)
+    hand_in(course, **{f"s{number:02}": PARTIAL for number in range(12)})
     killed = subprocess.Popen(
         [_MOGRADER, "autograde", "hw1", "--progress", "-j", "2"],
         cwd=course,

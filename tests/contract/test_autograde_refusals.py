@@ -15,15 +15,13 @@ from pathlib import Path
 import pytest
 
 from mograder.store.gradebook.gradebook import Gradebook
-from tests.support.fake_judges import SOURCE, answered, release_of
+from tests.support.fake_judges import SOLVED, hand_in, written
 from tests.support.sandbox_fixtures import IS_ROOT
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 _MOGRADER = str(Path(sys.executable).with_name("mograder"))
 _SECONDS = 300
-_SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
-HONEST = answered(SOURCE, _SQUARE, ("total = ...", "total = 6"))
 STUDENTS = [f"student{number}" for number in range(6)]
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size="$1" none "$2" || exit 99
@@ -39,12 +37,8 @@ exit $status
 def course(tmp_path: Path, uv_cache: Path, run_directory: Path) -> Path:
     """A course whose gradebook is in a directory of its own."""
     root = tmp_path / "course"
-    for name, text in {"source": SOURCE, "release": release_of(SOURCE)}.items():
-        (root / name / "hw1").mkdir(parents=True)
-        (root / name / "hw1" / "hw1.py").write_text(text)
-    (root / "submitted" / "hw1").mkdir(parents=True)
-    for student in STUDENTS:
-        (root / "submitted/hw1" / f"{student}.py").write_text(HONEST)
+    written(root)
+    hand_in(root, **dict.fromkeys(STUDENTS, SOLVED))
     (root / "marks").mkdir()
     (root / "autograded").mkdir()
     (root / "mograder.toml").write_text(

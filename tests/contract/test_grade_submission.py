@@ -21,7 +21,7 @@ from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
 from mograder.store.course.course import read_notebook
 from tests.support.course import REPOSITORY
-from tests.support.fake_judges import SOURCE, UNPROTECTED, answered, release_of
+from tests.support.fake_judges import SOLVED, SOURCE, SQUARE, UNPROTECTED, answered, release_of
 from tests.support.grading_rig import GradingRig, marks, open_grading_rig, rig
 
 __all__ = ["rig"]
@@ -29,13 +29,11 @@ __all__ = ["rig"]
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 S = GradingState
-SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
-HONEST = answered(SOURCE, SQUARE, ("total = ...", "total = 6"))
 
 
 async def test_answers_earn_what_the_checks_give_them(rig: GradingRig) -> None:
     assignment = await rig.prepare(SOURCE)
-    honest = await rig.grade(assignment, HONEST)
+    honest = await rig.grade(assignment, SOLVED)
     assert marks(honest) == {
         "Q1": (10.0, S.JUDGED),
         "Q2": (5.0, S.JUDGED),
@@ -82,7 +80,7 @@ async def test_notebooks_that_end_badly_earn_nothing_and_say_why(rig: GradingRig
         assert marks(found)["Q1"] == (0.0, S.NOT_RUN), line
         assert why in found.result.problem, line
         assert found.result.state in (S.NOT_RUN, S.JUDGED), line
-    again = await rig.grade(assignment, HONEST)
+    again = await rig.grade(assignment, SOLVED)
     assert again.result.auto_mark == 15.0
 
 
@@ -106,14 +104,14 @@ async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
     )
     assignment = await rig.prepare(random)
     # Processes are kept from the second run on, and judges are forked later still.
-    found = [await rig.grade(assignment, HONEST) for _ in range(4)]
+    found = [await rig.grade(assignment, SOLVED) for _ in range(4)]
     place = run_directory / "environments"
     bodies = [without_times(each.result) for each in found]
     (tmp_path / "again").mkdir()
     shutil.copytree(rig.course / ".mograder", tmp_path / "again" / "course" / ".mograder")
     opened = open_grading_rig(tmp_path / "again" / "course", tmp_path / "again", uv_cache, place)
     async with opened as cold:
-        again = await cold.grade(await cold.prepare(random), HONEST)
+        again = await cold.grade(await cold.prepare(random), SOLVED)
     bodies.append(without_times(again.result))
     assert len({render_result(each) for each in bodies}) == 1
     assert len({sign_result(rig.tools.key, each) for each in bodies}) == 1
@@ -121,9 +119,9 @@ async def test_the_same_submission_twice_cold_and_warm_differs_in_times_only(
 
 
 async def test_an_older_marimo_gives_the_same_marks_and_reasons(rig: GradingRig) -> None:
-    newest = await rig.grade(await rig.prepare(SOURCE), HONEST)
+    newest = await rig.grade(await rig.prepare(SOURCE), SOLVED)
     older = await rig.prepare(SOURCE.replace('["marimo"]', '["marimo==0.23.9"]'))
-    found = await rig.grade(older, HONEST)
+    found = await rig.grade(older, SOLVED)
     assert found.result.environment != newest.result.environment
     assert found.result.questions == newest.result.questions
     assert without_times(found.result).checks == without_times(newest.result).checks
@@ -148,7 +146,7 @@ async def test_without_a_sandbox_every_mark_is_a_proposal(
     place = run_directory / "environments"
     opened = open_grading_rig(tmp_path / "course", runtime, uv_cache, place, sandbox=False)
     async with opened as rig:
-        found = await rig.grade(await rig.prepare(SOURCE), HONEST)
+        found = await rig.grade(await rig.prepare(SOURCE), SOLVED)
     assert marks(found)["Q1"] == (10.0, S.UNPROTECTED)
     assert not found.result.protected
 
@@ -159,7 +157,7 @@ async def test_without_a_source_the_own_checks_propose_marks(rig: GradingRig) ->
     files.release.parent.mkdir(parents=True)
     files.release.write_text(release_of(SOURCE))
     assignment = await rig.prepare(files)
-    found = await rig.grade(assignment, HONEST)
+    found = await rig.grade(assignment, SOLVED)
     assert marks(found)["Q1"] == (10.0, S.UNPROTECTED)
     assert not found.result.protected
 

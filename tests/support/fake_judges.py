@@ -98,6 +98,10 @@ def answered(source: str, *pairs: tuple[str, str]) -> str:
     return text
 
 
+SQUARE = ("area = ...", "def area(side):\n        return side ** 2")
+SOLVED = answered(SOURCE, SQUARE, ("total = ...", "total = 6"))
+"""A submission with right answers, of which none is the author's text."""
+
 AUTHORS_LABELS = {
     "Q1: area": (("two", 2.0), ("three", 2.0)),
     "Q1: more": (("secret ten", 4.0),),
@@ -225,6 +229,14 @@ def written(
             path.write_text(text, encoding="utf-8")
             found[kind] = path
     return AssignmentFiles("hw1", found["source"], found["release"])
+
+
+def hand_in(course: Path, **texts: str) -> None:
+    """Write submissions of the assignment, by student."""
+    submitted = course / "submitted" / "hw1"
+    submitted.mkdir(parents=True, exist_ok=True)
+    for student, text in texts.items():
+        (submitted / f"{student}.py").write_text(text)
 
 
 async def prepared(

@@ -59,6 +59,12 @@ def states(course: ReleasedCourse, minutes: float = 0) -> dict[str, ReleaseState
     return {each.grade.student: each.state for each in found}
 
 
+def page_of(course: ReleasedCourse) -> str:
+    """The page of the released marks of alice."""
+    feedback = course.feedback(1)
+    return render_marks_page(feedback, (released_marks(feedback) or {})["alice"], OPEN)
+
+
 def visible(course: ReleasedCourse, minutes: float = 0) -> dict[str, float | None]:
     found = released_marks(course.feedback(minutes)) or {}
     return {student: marks.grade.final for student, marks in found.items()}
@@ -202,7 +208,7 @@ def test_a_page_tells_the_marks_and_reasons_of_the_release(course: ReleasedCours
         ("Essay", "6 of 10"),
     ]
     assert [each.title for each in view.questions[0].labels] == ["Q1: sum"]
-    page = render_marks_page(feedback, marks, OPEN)
+    page = page_of(course)
     assert "<strong>13.5</strong> of 20 marks" in page
     assert "Essay is fair." in page
 
@@ -212,21 +218,17 @@ def test_the_notebook_of_another_submission_is_no_part_of_the_page(course: Relea
     copy.parent.mkdir(parents=True)
     copy.write_text("import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    shown = 1\n")
     course.release("alice")
-    feedback = course.feedback(1)
-    marks = (released_marks(feedback) or {})["alice"]
-    assert "shown" in render_marks_page(feedback, marks, OPEN)
+    assert "shown" in page_of(course)
     course.grade("alice", submission_sha256="c" * 64)
-    assert "shown" not in render_marks_page(feedback, marks, OPEN)
+    assert "shown" not in page_of(course)
 
 
 def test_a_forged_result_explains_nothing(course: ReleasedCourse) -> None:
     course.release("alice")
     path = course.loaded.gradebook_path
     change(path, "UPDATE grading_runs SET result = replace(result, '7.5', '9.5')")
-    feedback = course.feedback(1)
-    marks = (released_marks(feedback) or {})["alice"]
     with pytest.raises(InvalidInput, match="changed after it was signed"):
-        view_marks(feedback, marks, OPEN)
+        page_of(course)
 
 
 def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
@@ -234,9 +236,7 @@ def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
     course.grade("alice", checks=(evil,))
     course.mark("alice", 6)
     course.release("alice")
-    feedback = course.feedback(1)
-    marks = (released_marks(feedback) or {})["alice"]
-    page = render_marks_page(feedback, marks, OPEN)
+    page = page_of(course)
     assert "&lt;script&gt;" in page
     assert "<script" not in page
 
@@ -263,10 +263,8 @@ def test_saved_comments_and_comments_at_lines_are_released(course: ReleasedCours
     entry = MarkEntry(None, "See *below*.", details)
     QuestionMarks(course.book).give("A1", "alice", Change("Essay", entry, "mia", AT, version))
     course.release("alice")
-    feedback = course.feedback(1)
-    marks = (released_marks(feedback) or {})["alice"]
-    assert marks.grade.final == 14.0
-    page = render_marks_page(feedback, marks, OPEN)
+    assert visible(course) == {"alice": 14.0}
+    page = page_of(course)
     for told in (
         "<strong>unit</strong>",
         "<math",
@@ -278,7 +276,7 @@ def test_saved_comments_and_comments_at_lines_are_released(course: ReleasedCours
     assert "<script" not in page
     wish = CommentWish("Another text.", -1.5, 0)
     SavedComments(course.book).change("A1", "Essay", saved.comment, wish, author, saved.version)
-    assert "Another text." not in render_marks_page(feedback, marks, OPEN)
+    assert "Another text." not in page_of(course)
     assert course.release("alice", minutes=2).students == ("alice",)
 
 
