@@ -82,25 +82,28 @@ def test_packages_are_one_line_unless_all_are_asked_for(hub: FakeHub, verbose: b
     assert told == [f"  {each}" for each in ("Sending the files…", *(UV if verbose else quiet))]
 
 
-def test_a_lecture_is_detected_and_needs_no_force(hub: FakeHub) -> None:
-    """B90, B93, B113."""
-    hub.streams("/publish/L01-Lines", {**DONE, "type": "lecture"})
-    printed = cli("hub publish L01-Lines")
-    assert printed.lines[:3] == [
-        "Lecture: L01-Lines",
-        "Local files: L01-Lines.py, data.csv",
-        "Auto-detected lecture from mograder-type metadata.",
-    ]
-    assert hub.received[0].query == "type=lecture"
+DETECTED = "Auto-detected lecture from mograder-type metadata."
 
 
-def test_lecture_makes_an_assignment_one_and_implies_force(hub: FakeHub) -> None:
-    """B91."""
-    hub.streams("/publish/A1-Intro", {**DONE, "type": "lecture"})
-    out = cli("hub publish release/A1-Intro --lecture").out
-    assert out.startswith("Lecture: A1-Intro\n")
-    assert "Auto-detected" not in out
-    assert hub.received[0].query == "type=lecture"
+@pytest.mark.parametrize(
+    ("arguments", "name", "kind", "detected"),
+    [
+        pytest.param(["L01-Lines"], "L01-Lines", "lecture", True, id="by its header"),
+        pytest.param(
+            ["release/A1-Intro", "--lecture"], "A1-Intro", "lecture", False, id="by option"
+        ),
+        pytest.param(["A1", "--demo"], "A1-Intro", "demo", False, id="a demo"),
+    ],
+)
+def test_a_lecture_or_a_demo_is_published_as_one_and_needs_no_force(
+    hub: FakeHub, arguments: list[str], name: str, kind: str, detected: bool
+) -> None:
+    """B90, B91, B93, B113; compatibility-0.3.16.md 11."""
+    hub.streams(f"/publish/{name}", {**DONE, "type": kind})
+    lines = cli("hub publish", *arguments).lines
+    assert lines[:2] == [f"{kind.capitalize()}: {name}", f"Local files: {name}.py, data.csv"]
+    assert (DETECTED in lines) is detected
+    assert hub.received[0].query == f"type={kind}"
 
 
 @pytest.mark.parametrize(
@@ -315,13 +318,6 @@ def test_a_hub_of_0_3_16_is_asked_for_each_file(hub: FakeHub, course: Path) -> N
     out = cli("hub publish A1 --force --dry-run").out
     assert "  new: A1-Intro.py\n  unchanged: data.csv\n" in out
     assert "does not tell which of its files would be removed" in out
-
-
-def test_a_demo_is_published_as_one(hub: FakeHub) -> None:
-    """compatibility-0.3.16.md 11."""
-    hub.streams("/publish/A1-Intro", {**DONE, "type": "demo"})
-    assert cli("hub publish A1 --demo").out.startswith("Demo: A1-Intro\n")
-    assert hub.received[0].query == "type=demo"
 
 
 def test_an_item_is_not_a_lecture_and_a_demo(hub: FakeHub) -> None:

@@ -33,10 +33,11 @@ def printed(words: str, *more: str) -> str:
     return told.out.strip()
 
 
-def test_a_students_token_is_the_one_that_0_3_16_made() -> None:
-    """B105: only the token and a newline."""
+def test_a_students_token_is_the_one_that_0_3_16_made(course: Path) -> None:
+    """B105: only the token and a newline, and no database."""
     expected = hmac.new(SECRET.encode(), b"alice", hashlib.sha256).hexdigest()
     assert printed("generate-token", "alice") == f"alice:{expected}"
+    assert list(course.iterdir()) == []
 
 
 def test_an_instructors_token_names_its_instructor() -> None:
@@ -61,11 +62,6 @@ def test_a_token_is_valid_after_earlier_ones_were_revoked(state: HubState) -> No
     assert verify_token(SECRET, new, state.epoch) == Claims("alice", Role.STUDENT)
 
 
-def test_making_a_token_makes_no_database(course: Path) -> None:
-    printed("generate-token", "alice")
-    assert list(course.iterdir()) == []
-
-
 def test_without_the_secret_there_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOGRADER_HUB_SECRET")
     told = cli("hub generate-token alice", status=1)
@@ -81,8 +77,9 @@ def test_a_name_outside_the_grammar_gets_nothing(command: str, name: str) -> Non
     assert told.out == ""
 
 
-def test_a_link_signs_in_its_person_once(state: HubState) -> None:
-    link = printed("login-link", "alice")
+@pytest.mark.parametrize("role", [Role.STUDENT, Role.INSTRUCTOR])
+def test_a_link_signs_in_its_person_once_and_is_written_down(state: HubState, role: Role) -> None:
+    link = printed("login-link", "--role", role.value, "alice")
     base, _, code = link.partition("/login/link?code=")
     assert base == "http://127.0.0.1:8080"
     assert len(code) >= 32
@@ -90,24 +87,17 @@ def test_a_link_signs_in_its_person_once(state: HubState) -> None:
     now = SystemClock().now()
     row = state.use_link(kept, now)
     assert row is not None
-    assert (row.username, row.role) == ("alice", Role.STUDENT)
+    assert (row.username, row.role) == ("alice", role)
     assert state.use_link(kept, now) is None
+    (line,) = state.recent_audit(5)
+    assert (line.action, line.what) == (f"make {role.value} sign-in link", "alice")
+    assert code not in str(line)
 
 
 def test_a_link_ends_by_itself(state: HubState) -> None:
     code = printed("login-link", "alice").partition("code=")[2]
     kept = hashlib.sha256(code.encode()).hexdigest()
     assert state.use_link(kept, SystemClock().now() + timedelta(minutes=16)) is None
-
-
-def test_a_link_carries_its_role_and_is_written_down(state: HubState) -> None:
-    code = printed("login-link", "--role", "instructor", "ann").partition("code=")[2]
-    row = state.use_link(hashlib.sha256(code.encode()).hexdigest(), SystemClock().now())
-    assert row is not None
-    assert row.role is Role.INSTRUCTOR
-    (line,) = state.recent_audit(5)
-    assert (line.action, line.what) == ("make instructor sign-in link", "ann")
-    assert code not in str(line)
 
 
 @pytest.mark.parametrize(

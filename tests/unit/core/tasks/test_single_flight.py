@@ -9,6 +9,8 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks.single_flight import Progress, SingleFlight
 
+Shared = SingleFlight[str, int]
+
 
 class Job:
     """A piece of work that waits for the test; counts how often it was begun."""
@@ -35,9 +37,17 @@ def ignore_progress(_: str) -> None:
     """Ignore progress."""
 
 
-async def test_all_who_ask_at_once_get_the_one_result() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+@pytest.fixture
+def shared() -> Shared:
+    return SingleFlight()
+
+
+@pytest.fixture
+def job() -> Job:
+    return Job()
+
+
+async def test_all_who_ask_at_once_get_the_one_result(shared: Shared, job: Job) -> None:
     asking = [asyncio.create_task(shared.get("key", job, ignore_progress)) for _ in range(3)]
     await job.started.wait()
     assert shared.busy("key")
@@ -46,17 +56,17 @@ async def test_all_who_ask_at_once_get_the_one_result() -> None:
     assert not shared.busy("key")
 
 
-async def test_another_key_is_other_work_and_a_later_call_begins_anew() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_another_key_is_other_work_and_a_later_call_begins_anew(
+    shared: Shared, job: Job
+) -> None:
     job.go_on.set()
     assert await asyncio.gather(*(shared.get(key, job, ignore_progress) for key in "ab")) == [1, 2]
     assert await shared.get("a", job, ignore_progress) == 3
 
 
-async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it(
+    shared: Shared, job: Job
+) -> None:
     early: list[str] = []
     late: list[str] = []
     first = asyncio.create_task(shared.get("key", job, early.append))
@@ -70,9 +80,9 @@ async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it() -> 
     assert late == ["begun", "half way"]
 
 
-async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it(
+    shared: Shared, job: Job
+) -> None:
     heard: list[str] = []
     leaving = asyncio.create_task(shared.get("key", job, heard.append))
     staying = asyncio.create_task(shared.get("key", job, ignore_progress))
@@ -85,10 +95,8 @@ async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it() -> N
     assert heard == ["begun"]
 
 
-async def test_the_work_goes_on_when_nobody_waits_any_more() -> None:
+async def test_the_work_goes_on_when_nobody_waits_any_more(shared: Shared, job: Job) -> None:
     """A build that a student gave up waiting for is there for the next one."""
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
     leaving = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
     leaving.cancel()
@@ -99,9 +107,9 @@ async def test_the_work_goes_on_when_nobody_waits_any_more() -> None:
     assert (job.begun, shared.busy("key")) == (1, False)
 
 
-async def test_a_failure_is_told_to_all_and_the_next_call_tries_again() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_a_failure_is_told_to_all_and_the_next_call_tries_again(
+    shared: Shared, job: Job
+) -> None:
     job.failure = InvalidInput("no such package")
     job.go_on.set()
     results = await asyncio.gather(
@@ -112,9 +120,7 @@ async def test_a_failure_is_told_to_all_and_the_next_call_tries_again() -> None:
     assert await shared.get("key", job, ignore_progress) == 2
 
 
-async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_a_failure_that_nobody_waits_for_is_no_noise(shared: Shared, job: Job) -> None:
     job.failure = InvalidInput("no such package")
     leaving = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
@@ -124,9 +130,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise() -> None:
     assert not shared.busy("key")
 
 
-async def test_close_ends_what_is_under_way() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_close_ends_what_is_under_way(shared: Shared, job: Job) -> None:
     waiting = asyncio.create_task(shared.get("key", job, ignore_progress))
     await job.started.wait()
     await shared.close()
@@ -135,9 +139,7 @@ async def test_close_ends_what_is_under_way() -> None:
     assert not shared.busy("key")
 
 
-async def test_close_also_ends_what_has_not_begun() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
-    job = Job()
+async def test_close_also_ends_what_has_not_begun(shared: Shared, job: Job) -> None:
     waiting = asyncio.create_task(shared.get("key", job, ignore_progress))
     await asyncio.sleep(0)  # the caller ran, its work did not yet
     assert job.begun == 0
@@ -148,8 +150,9 @@ async def test_close_also_ends_what_has_not_begun() -> None:
     assert await shared.get("key", job, ignore_progress) == 1
 
 
-async def test_work_after_the_running_one_begins_when_that_has_ended() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
+async def test_work_after_the_running_one_begins_when_that_has_ended(
+    shared: Shared,
+) -> None:
     first, second = Job(), Job()
     first.failure = InvalidInput("no")
     one = asyncio.shield(shared.begin("A1", first))
@@ -168,8 +171,9 @@ async def test_work_after_the_running_one_begins_when_that_has_ended() -> None:
     assert not shared.busy("A1")
 
 
-async def test_work_after_another_goes_on_without_its_caller_and_both_are_closed() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
+async def test_work_after_another_goes_on_without_its_caller_and_both_are_closed(
+    shared: Shared,
+) -> None:
     first, second = Job(), Job()
     one = asyncio.shield(shared.begin("A1", first))
     await first.started.wait()
@@ -184,9 +188,10 @@ async def test_work_after_another_goes_on_without_its_caller_and_both_are_closed
     assert second.begun == 0
 
 
-async def test_a_task_that_ends_before_the_one_it_waited_for_is_removed_once() -> None:
+async def test_a_task_that_ends_before_the_one_it_waited_for_is_removed_once(
+    shared: Shared,
+) -> None:
     """The key is free then, and its former task finds no other in its place."""
-    shared: SingleFlight[str, int] = SingleFlight()
     first, second = Job(), Job()
     running = asyncio.create_task(shared.get("a", first))
     await first.started.wait()
@@ -200,8 +205,9 @@ async def test_a_task_that_ends_before_the_one_it_waited_for_is_removed_once() -
     assert len(shared) == 0
 
 
-async def test_closing_waits_also_for_a_task_that_another_one_waits_for() -> None:
-    shared: SingleFlight[str, int] = SingleFlight()
+async def test_closing_waits_also_for_a_task_that_another_one_waits_for(
+    shared: Shared,
+) -> None:
     first, second = Job(), Job()
     ended: list[str] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -60,23 +59,6 @@ def test_a_submission_is_the_draft_that_browsers_begin_with(
     assert here.aside() == []
 
 
-def test_newer_work_in_a_browser_is_told_taken_and_then_submitted(
-    here: Folder, server: DraftCourse
-) -> None:
-    here.begin()
-    here.submit(MINE)
-    server.edit(OTHER)
-    found = here.news()
-    assert found is not None
-    assert (found.draft, found.submitted_at) == (server.facts(), None)
-    assert asked(here, MINE + b"# mine\n") == found
-    taken = here.student.take(server, "hw1", quiet)
-    assert (here.notebook.read_bytes(), here.aside()) == (OTHER, [MINE + b"# mine\n"])
-    assert taken.kept is not None
-    assert here.news() is None
-    here.submit(OTHER + b"# more\n")
-
-
 def test_what_is_replaced_on_purpose_is_kept_and_only_that(
     here: Folder, server: DraftCourse
 ) -> None:
@@ -119,18 +101,6 @@ def test_a_draft_saved_in_the_last_moment_is_asked_about(
     assert server.text == OTHER
     assert caught.value.elsewhere.draft == server.facts()
     assert server.handed_in == {}
-
-
-def test_a_submission_by_a_program_without_drafts_is_asked_about(
-    here: Folder, server: DraftCourse
-) -> None:
-    here.begin()
-    here.submit(MINE)
-    server.submit_elsewhere(OTHER)
-    found = asked(here, MINE + b"# mine\n")
-    assert (found.draft, found.at) == (None, START + timedelta(seconds=server.handed))
-    here.submit(MINE + b"# mine\n", found.key)
-    assert here.news() is None
 
 
 def test_a_submission_older_than_the_draft_was_seen_by_its_writer(
