@@ -8,10 +8,9 @@ from decimal import Decimal
 import pytest
 
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.records import Accepts, FeedbackTypes, SubmissionState
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.clients.moodle.records import Accepts, FeedbackTypes
+from mograder.core.errors import InvalidInput
 from tests.contract.moodle.conftest import SignIn
-from tests.support.moodle.recordings import NUMBERS
 from tests.support.moodle.replay import Replay, token_of
 
 
@@ -57,62 +56,6 @@ def test_later_assignments_show_teams_texts_and_no_feedback(
     assert found[11].attachments == ()
 
 
-def test_contents_are_the_activities_in_the_pages_order(sign_in: SignIn, moodle: Replay) -> None:
-    modules = sign_in("teach1").contents(2)
-    assert [module.cmid for module in modules] == [1, 3, 10, 4, 5, 6, 7, 8, 9]
-    a6 = next(module for module in modules if module.instance == 6 and module.kind == "assign")
-    assert not a6.visible
-
-
-def test_an_ordinary_teacher_sees_no_usernames_but_emails(sign_in: SignIn, moodle: Replay) -> None:
-    moodle.begin(132)
-    people = sign_in("teach1").participants(1)
-    assert {each.user_id for each in people} == {4, 5, 6, 7}
-    assert {each.username for each in people} == {""}
-    assert {each.email for each in people} == {
-        f"{name}@example.edu" for name in ("alice", "bob", "carol", "dora")
-    }
-    assert {"Dora O'Connor", "Carol Nguyễn-Łukasz"} < {each.full_name for each in people}
-
-
-def test_enrolled_users_include_teachers(sign_in: SignIn) -> None:
-    client = sign_in("teach1")
-    assert {each.user_id for each in client.enrolled(2)} == {3, 4, 5, 6, 7}
-    teacher = next(each for each in client.enrolled(2) if each.user_id == NUMBERS["teach1"])
-    assert teacher.roles == {"editingteacher"}
-
-
-def test_blind_participants_have_numbers_for_names_and_can_be_told_apart(
-    sign_in: SignIn, moodle: Replay
-) -> None:
-    """134, 135: submissions show real ids all the same."""
-    moodle.begin(133)
-    client = sign_in("teach1")
-    names = {each.user_id: each.full_name for each in client.participants(3)}
-    assert names[4] == "Participant 1"
-    assert {each.email for each in client.participants(3)} == {""}
-    assert client.blind_identities(3) == {1: 4, 2: 7, 3: 5, 4: 6}
-    assert {row.user_id for row in client.submissions(3)} == {4, 5}
-
-
-def test_submissions_have_rows_without_work_and_the_teachers_own(
-    sign_in: SignIn, moodle: Replay
-) -> None:
-    moodle.begin(129)
-    rows = {row.user_id: row for row in sign_in("teach1").submissions(1)}
-    assert rows[NUMBERS["teach1"]].state is SubmissionState.NEW
-    assert [file.name for file in rows[4].files] == ["A1-Introduction.py", "helper.py"]
-    assert rows[6].files[0].name == "étude n°1 – 山田.py"
-    assert rows[4].modified == datetime(2026, 11, 20, 6, 31, 43, tzinfo=UTC)
-
-
-def test_only_the_latest_attempt_is_listed(sign_in: SignIn, moodle: Replay) -> None:
-    moodle.begin(212)
-    rows = {row.user_id: row for row in sign_in("teach1").submissions(1)}
-    assert (rows[5].attempt, rows[5].state) == (1, SubmissionState.REOPENED)
-    assert rows[5].files == ()
-
-
 def test_a_teams_files_are_in_a_row_of_nobody(sign_in: SignIn, moodle: Replay) -> None:
     moodle.begin(310)
     rows = {row.user_id: row for row in sign_in("teach1").submissions(10)}
@@ -121,37 +64,12 @@ def test_a_teams_files_are_in_a_row_of_nobody(sign_in: SignIn, moodle: Replay) -
     assert rows[4].files == rows[5].files == ()
 
 
-def test_a_member_of_a_team_sees_its_files(sign_in: SignIn, moodle: Replay) -> None:
-    moodle.begin(309)
-    status = sign_in("bob").submission_status(10)
-    assert status.work is not None
-    assert [file.name for file in status.work.files] == ["team.py"]
-    assert status.submission is not None
-    assert status.submission.files == ()
-
-
 def test_the_worksheet_setting_saves_the_question(sign_in: SignIn, moodle: Replay) -> None:
     client = sign_in("teach1")
     a1 = client.assignments(2)[0]
     client.grading_method(a1)
     asked = {request.fields["wsfunction"] for request in moodle.requests}
     assert asked == {"mod_assign_get_assignments"}
-
-
-def test_a_refused_save_is_a_conflict_though_moodle_says_200(
-    sign_in: SignIn, moodle: Replay
-) -> None:
-    """106: a list of warnings."""
-    moodle.begin(105)
-    with pytest.raises(Conflict, match="Nothing was submitted"):
-        sign_in("alice").save_submission(1, draft=999999)
-
-
-def test_handing_in_where_saving_did_is_refused(sign_in: SignIn, moodle: Replay) -> None:
-    """102: with drafts off."""
-    moodle.begin(101)
-    with pytest.raises(Conflict, match="did not hand it in"):
-        sign_in("alice").submit_for_grading(1)
 
 
 def test_a_second_slash_in_the_address_does_no_harm(moodle: Replay) -> None:

@@ -135,39 +135,30 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_again(tmp_path: Path) -> 
     assert (tmp_path / "data.csv").read_bytes() == CONTENT
 
 
-def test_a_beginning_that_belongs_to_another_file_is_found_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("left", "there", "digest", "starts"),
+    [
+        pytest.param(CONTENT, CONTENT, DIGEST, [len(CONTENT)], id="complete: nothing is sent"),
+        pytest.param(
+            b"x" * len(CONTENT), CONTENT, DIGEST, [len(CONTENT), 0], id="complete, of another file"
+        ),
+        pytest.param(
+            b"x" * 100_000, CONTENT, DIGEST, [100_000, 0], id="the beginning of another file"
+        ),
+        pytest.param(
+            CONTENT[:100_000], CONTENT[:1000], None, [100_000, 0], id="longer than the file"
+        ),
+    ],
+)
+def test_what_was_left_is_used_if_it_belongs_to_the_file(
+    tmp_path: Path, left: bytes, there: bytes, digest: str | None, starts: list[int]
+) -> None:
     """Whatever the ETag says: the digest decides."""
-    with pytest.raises(RemoteFailed):
-        get(Server(b"x" * len(CONTENT), cuts=[100_000, 0, 0, 0, 0]), tmp_path / "data.csv")
-    server = Server()
-    get(server, tmp_path / "data.csv", file(digest=DIGEST))
-    assert (tmp_path / "data.csv").read_bytes() == CONTENT
-    assert server.starts == ["bytes=100000-", ""]
-
-
-def test_a_part_that_is_longer_than_the_file_is_dropped(tmp_path: Path) -> None:
-    with pytest.raises(RemoteFailed):
-        get(Server(cuts=[100_000, 0, 0, 0, 0]), tmp_path / "data.csv")
-    server = Server(CONTENT[:1000])
-    get(server, tmp_path / "data.csv")
-    assert (tmp_path / "data.csv").read_bytes() == CONTENT[:1000]
-    assert server.starts == ["bytes=100000-", ""]
-
-
-def test_a_part_that_is_complete_is_not_sent_again(tmp_path: Path) -> None:
-    leave_part(tmp_path / "data.csv", CONTENT)
-    server = Server()
-    get(server, tmp_path / "data.csv", file(digest=DIGEST))
-    assert (tmp_path / "data.csv").read_bytes() == CONTENT
-    assert server.starts == [f"bytes={len(CONTENT)}-"]
-
-
-def test_a_complete_part_of_another_file_is_found_out(tmp_path: Path) -> None:
-    leave_part(tmp_path / "data.csv", b"x" * len(CONTENT))
-    server = Server()
-    get(server, tmp_path / "data.csv", file(digest=DIGEST))
-    assert (tmp_path / "data.csv").read_bytes() == CONTENT
-    assert server.starts == [f"bytes={len(CONTENT)}-", ""]
+    leave_part(tmp_path / "data.csv", left)
+    server = Server(there)
+    get(server, tmp_path / "data.csv", file(digest=digest))
+    assert (tmp_path / "data.csv").read_bytes() == there
+    assert server.starts == [f"bytes={start}-" if start else "" for start in starts]
 
 
 @pytest.mark.parametrize("told", ["", "bytes 0-9/10", "bytes */99"])
