@@ -22,6 +22,7 @@ from tests.support.student_side import (
     entries,
     imports,
     path_of,
+    tree_of,
 )
 
 LINUX_ONLY = {
@@ -111,7 +112,7 @@ def test_text_files_name_their_encoding() -> None:
     for module in sorted(closure("win32", ANYWHERE)):
         path = path_of(module)
         assert path is not None
-        for line, problem in _unclear(ast.parse(path.read_text("utf-8"))):
+        for line, problem in _unclear(tree_of(path)):
             told.append(f"{module}:{line}: {problem}")
     assert told == []
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def entries(needs: Collection[Needs] = LIGHT) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["mograder.cli.main", "mograder.__main__", *_targets(root, needs)]))
 
 
-def closure(platform: str, needs: Collection[Needs] = LIGHT) -> dict[str, str]:
+@cache
+def closure(platform: str, needs: frozenset[Needs] = LIGHT) -> Mapping[str, str]:
     """Return the modules of ours that the commands import, each with a module that imports it.
 
     ``platform`` is a value of ``sys.platform``.
@@ -65,10 +66,17 @@ def imports(module: str, platform: str) -> frozenset[str]:
     if path is None:
         return frozenset()
     visitor = _Imports(module, platform, is_package=path.name == "__init__.py")
-    visitor.visit(ast.parse(path.read_text("utf-8")))
+    visitor.visit(tree_of(path))
     return frozenset(visitor.found)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file of ours."""
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
 def path_of(module: str) -> Path | None:
     """Return the file of a module of ours; None if there is none of this name."""
     if module.partition(".")[0] != _PACKAGE:
@@ -79,7 +87,7 @@ def path_of(module: str) -> Path | None:
     )
 
 
-def chain(module: str, found: dict[str, str]) -> str:
+def chain(module: str, found: Mapping[str, str]) -> str:
     """Return how a module is reached: it and its importers, up to a command."""
     steps = [module]
     while steps[-1] in found:
@@ -136,12 +144,11 @@ class _Imports(ast.NodeVisitor):
         for child in node.orelse if holds is not True else ():
             self.visit(child)
 
-    def visit_IfExp(self, node: ast.IfExp) -> None:
-        holds = self._holds(node.test)
-        if holds is not False:
-            self.visit(node.body)
-        if holds is not True:
-            self.visit(node.orelse)
+    def generic_visit(self, node: ast.AST) -> None:
+        """Visit statements only: no expression imports anything."""
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+                self.visit(child)
 
     def _holds(self, test: ast.expr) -> bool | None:
         """Return whether a condition holds on the platform; None if that is open."""
