@@ -219,12 +219,15 @@ def test_what_is_no_zip_of_submissions_says_so(data: bytes, problem: str) -> Non
         read_submissions(data)
 
 
-def test_a_bomb_does_not_go_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zips, "_MOST_OF_ONE", 1000)
+@pytest.mark.parametrize(("bound", "most"), [("_MOST_OF_ONE", 1000), ("_MOST_BYTES", 150_000)])
+def test_a_bomb_does_not_go_off(bound: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one large file nor many."""
+    monkeypatch.setattr(zips, bound, most)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("A B_1_assignsubmission_file/x.py", b"\0" * 100_000)
-    with pytest.raises(TooLarge, match="unpacks to more than 1000 bytes"):
+        for number in (1, 2):
+            archive.writestr(f"A B_{number}_assignsubmission_file/x.py", b"\0" * 100_000)
+    with pytest.raises(TooLarge, match="unpacks to more than"):
         read_submissions(buffer.getvalue())
 
 
