@@ -34,17 +34,12 @@ def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
         yield scene
 
 
-async def press(shown: Dashboard, path: str, **fields: str) -> httpx.Response:
-    """Post a form as a browser without scripts does, and return the page that it leads to."""
-    return await shown.client.post(path, data=fields, follow_redirects=True)
-
-
 async def begin(shown: Dashboard, user: str) -> None:
     """Register, and download the first assignment."""
-    answer = await press(shown, "/sign-in/register", user=user, code=CODE)
+    answer = await shown.press("/sign-in/register", user=user, code=CODE)
     assert answer.url.path == "/", answer.text
     assert PI in answer.text
-    answer = await press(shown, f"/fetch/{PI}")
+    answer = await shown.press(f"/fetch/{PI}")
     assert f"{PI} is yours now." in answer.text
 
 
@@ -71,18 +66,18 @@ async def test_b150_what_cannot_be_submitted_waits_over_a_restart_and_goes_when_
             await begin(shown, "offline")
             text = save(folder, "3")
             scene.server.stop()
-            answer = await press(shown, f"/submit/{PI}")
+            answer = await shown.press(f"/submit/{PI}")
             assert f"{PI} is not submitted yet." in answer.text
         save(folder, "3.5")
         async with dashboard(folder, scene.server.url) as shown:
             page = (await shown.client.get("/")).text
             assert "Not submitted yet." in page
-            page = (await press(shown, "/sync")).text
+            page = (await shown.press("/sync")).text
             assert "The server cannot be asked at the moment." in page
             assert "Not submitted yet." in page
             assert submissions(scene, PI, "offline") == []
             scene.server.start()
-            page = (await press(shown, "/sync")).text
+            page = (await shown.press("/sync")).text
             assert "Not submitted yet." not in page
             assert submissions(scene, PI, "offline") == [text]
             receipt = await shown.client.get(f"/receipt/{PI}/file")
@@ -95,11 +90,11 @@ async def test_what_waits_can_be_given_up_and_is_set_aside(
     folder = tmp_path / "undecided"
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "undecided")
-        await press(shown, "/logout")
+        await shown.press("/logout")
         text = save(folder, "3")
-        answer = await press(shown, f"/submit/{PI}")
+        answer = await shown.press(f"/submit/{PI}")
         assert "not submitted yet" in answer.text
-        answer = await press(shown, f"/give-up/{PI}")
+        answer = await shown.press(f"/give-up/{PI}")
         assert f"{PI} waits no longer." in answer.text
         [aside] = (folder / ".mograder" / "set-aside").iterdir()
         assert aside.read_text() == text
@@ -115,18 +110,18 @@ async def test_a_late_submission_replaces_one_on_time_only_when_told(
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, user)
         save(folder, "3")
-        assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
+        assert "is submitted" in (await shown.press(f"/submit/{PI}")).text
         receipt = (await shown.client.get(f"/receipt/{PI}/file")).json()
         with due(scene, datetime.fromisoformat(receipt["received"]) + timedelta(milliseconds=1)):
             if known:
-                await press(shown, "/sync")
+                await shown.press("/sync")
             late = save(folder, "3.2")
-            answer = await press(shown, f"/submit/{PI}")
+            answer = await shown.press(f"/submit/{PI}")
             assert answer.url.path == f"/late/{PI}"
             assert "Replace what was on time?" in answer.text
             again = (await shown.client.get(f"/receipt/{PI}/file")).json()
             assert again == receipt, "the one that was on time still counts"
-            answer = await press(shown, f"/submit/{PI}", late="yes")
+            answer = await shown.press(f"/submit/{PI}", late="yes")
             assert "It counts as late." in answer.text
             with scene.server.instructor() as teacher:
                 said = teacher.verify_receipt((await shown.client.get(f"/receipt/{PI}/file")).text)
@@ -156,15 +151,15 @@ async def test_nobodys_work_is_sent_as_another_persons(
         await begin(shown, "first")
         [cache] = (tmp_path / "home-of-shared" / ".config" / "mograder").glob("https_tokens.json")
         token = cache.read_text()
-        answer = await press(shown, "/sign-in/register", user="second", code=CODE)
+        answer = await shown.press("/sign-in/register", user="second", code=CODE)
         assert answer.status_code == httpx.codes.CONFLICT
         assert "holds the work of first" in answer.text
         assert cache.read_text() == token, "the first one's own way in is not lost"
-        await press(shown, "/logout")
-        answer = await press(shown, "/sign-in/token", token="second:" + "0" * 64)
+        await shown.press("/logout")
+        answer = await shown.press("/sign-in/token", token="second:" + "0" * 64)
         assert "holds the work of first" in answer.text
         save(folder, "3")
-        await press(shown, f"/submit/{PI}")
+        await shown.press(f"/submit/{PI}")
         assert submissions(scene, PI, "second") == []
 
 
@@ -178,7 +173,7 @@ async def test_b148_the_token_is_kept_for_the_next_time_and_for_nobody_else(
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     async with dashboard(folder, scene.server.url) as shown:
         assert "<strong>kept</strong>" in (await shown.client.get("/")).text
-        await press(shown, "/logout")
+        await shown.press("/logout")
     async with dashboard(folder, scene.server.url) as shown:
         page = (await shown.client.get("/")).text
         assert "You are not signed in." in page
@@ -197,7 +192,7 @@ async def test_b141_a_wrong_code_or_token_is_told_and_never_shown_again(
     scene: DashboardSetup, tmp_path: Path, way: str, fields: Mapping[str, str], told: str
 ) -> None:
     async with dashboard(tmp_path / "wrong", scene.server.url) as shown:
-        answer = await press(shown, f"/sign-in/{way}", **fields)
+        answer = await shown.press(f"/sign-in/{way}", **fields)
         assert answer.status_code in (400, 401, 403)
         assert told in answer.text
         secret = fields.get("code") or fields["token"]
@@ -212,13 +207,13 @@ async def test_an_update_is_offered_and_what_was_edited_is_kept(
     served = scene.server.root / COFFEE / "files" / f"{COFFEE}.py"
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "updated")
-        await press(shown, f"/fetch/{COFFEE}")
+        await shown.press(f"/fetch/{COFFEE}")
         mine = save(folder, "1", COFFEE)
         newer = RELEASED.replace("between 3 and 4", "between 3 and 4, you know")
         served.write_text(newer)
         try:
-            assert "update available" in (await press(shown, "/sync")).text
-            answer = await press(shown, f"/fetch/{COFFEE}")
+            assert "update available" in (await shown.press("/sync")).text
+            answer = await shown.press(f"/fetch/{COFFEE}")
             assert "is the newest release now." in answer.text
             assert "update available" not in answer.text
             assert (folder / COFFEE / f"{COFFEE}.py").read_text() == newer
@@ -238,10 +233,10 @@ async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_si
         await begin(shown, "continued")
         assert (await shown.client.get(f"/newer/{PI}")).headers["location"] == "/"
         mine = save(folder, "3")
-        assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
+        assert "is submitted" in (await shown.press(f"/submit/{PI}")).text
         save_in_browser(scene.server.url, token, PI, there)
         mine = save(folder, "3.1")
-        answer = await press(shown, f"/submit/{PI}")
+        answer = await shown.press(f"/submit/{PI}")
         assert answer.url.path == f"/newer/{PI}"
         assert "Take the newer one" in answer.text
         assert len(submissions(scene, PI, "continued")) == 1
@@ -254,7 +249,7 @@ async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_si
             return await stop(name)
 
         monkeypatch.setattr(shown.app.runner.editors, "stop", stopping)
-        answer = await press(shown, f"/take/{PI}")
+        answer = await shown.press(f"/take/{PI}")
         assert stopped == [PI], "an open editor would save its text over what is taken"
         assert "What was here is kept" in answer.text
         assert "There is newer work of yours." not in answer.text
@@ -262,7 +257,7 @@ async def test_newer_work_from_a_browser_is_shown_taken_and_never_replaced_in_si
         [kept] = notebook.parent.glob("*.bak.*.py")
         assert kept.read_text() == mine
         mine = save(folder, "3.2")
-        assert "is submitted" in (await press(shown, f"/submit/{PI}")).text
+        assert "is submitted" in (await shown.press(f"/submit/{PI}")).text
 
 
 async def test_newer_work_from_a_browser_is_replaced_when_told_and_asked_about_again_if_it_changed(
@@ -274,14 +269,14 @@ async def test_newer_work_from_a_browser_is_replaced_when_told_and_asked_about_a
         await begin(shown, "replaced")
         mine = save(folder, "3")
         save_in_browser(scene.server.url, token, PI, there)
-        page = (await press(shown, f"/submit/{PI}")).text
+        page = (await shown.press(f"/submit/{PI}")).text
         [over] = re.findall(r'name="over" value="([^"]+)"', page)
         save_in_browser(scene.server.url, token, PI, there + "# newer\n")
-        answer = await press(shown, f"/submit/{PI}", over=over)
+        answer = await shown.press(f"/submit/{PI}", over=over)
         assert answer.url.path == f"/newer/{PI}"
         assert submissions(scene, PI, "replaced") == []
         [over] = re.findall(r'name="over" value="([^"]+)"', answer.text)
-        answer = await press(shown, f"/submit/{PI}", over=over)
+        answer = await shown.press(f"/submit/{PI}", over=over)
         assert "is submitted" in answer.text
         assert submissions(scene, PI, "replaced") == [mine]
         [kept] = (folder / PI).glob("*.bak.*.py")
@@ -294,9 +289,9 @@ async def test_b151_feedback_is_shown_in_a_page_that_may_do_nothing(
     folder = tmp_path / "graded"
     async with dashboard(folder, scene.server.url) as shown:
         await begin(shown, "graded")
-        await press(shown, f"/submit/{PI}")
+        await shown.press(f"/submit/{PI}")
         scene.server.grade(PI, "graded", tmp_path)
-        assert re.search(r"Grade\s+9\.5<", (await press(shown, "/sync")).text)
+        assert re.search(r"Grade\s+9\.5<", (await shown.press("/sync")).text)
         page = await shown.client.get(f"/feedback/{PI}")
         assert 'sandbox=""' in page.text
         assert "frame-src 'self'" in page.headers["content-security-policy"]

@@ -28,6 +28,10 @@ class Dashboard:
     client: httpx.AsyncClient
     stranger: Callable[[], httpx.AsyncClient]
 
+    async def press(self, path: str, **fields: str) -> httpx.Response:
+        """Post a form as a browser without scripts does, and return the page that it leads to."""
+        return await self.client.post(path, data=fields, follow_redirects=True)
+
 
 @asynccontextmanager
 async def dashboard(

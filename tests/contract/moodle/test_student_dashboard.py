@@ -10,7 +10,7 @@ import pytest
 
 from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import InvalidInput
-from tests.support.dashboard_app import Dashboard, dashboard
+from tests.support.dashboard_app import dashboard
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import Replay, token_of
 
@@ -33,11 +33,6 @@ def tokens(folder: Path) -> TokenStore:
     return TokenStore(home, MOODLE)
 
 
-async def press(shown: Dashboard, path: str, **fields: str) -> httpx.Response:
-    """Post a form as a browser without scripts does, and return the page that it leads to."""
-    return await shown.client.post(path, data=fields, follow_redirects=True)
-
-
 def text(answer: httpx.Response) -> str:
     return html.unescape(answer.text)
 
@@ -46,21 +41,21 @@ async def test_a_student_signs_in_downloads_submits_and_reads_feedback(
     folder: Path, moodle: Replay
 ) -> None:
     async with dashboard(folder) as shown:
-        answer = await press(shown, "/sign-in/moodle_password", user="alice", password="PASSWORD")
+        answer = await shown.press("/sign-in/moodle_password", user="alice", password="PASSWORD")
         assert answer.url.path == "/", text(answer)
         assert A1 in text(answer)
         assert text(answer).count(">Download<") == 2, "the others have no files (L9)"
         assert text(answer).count("no files to download") == 4
-        assert f"{A1} is yours now." in text(await press(shown, f"/fetch/{A1}"))
+        assert f"{A1} is yours now." in text(await shown.press(f"/fetch/{A1}"))
         notebook = folder / A1 / "A1-Introduction.py"
         assert notebook.read_bytes() == recorded(137).body
         notebook.write_bytes(b"# mine, twenty bytes")
-        answer = await press(shown, f"/submit/{A1}")
+        answer = await shown.press(f"/submit/{A1}")
         assert f"{A1} is submitted" in text(answer)
         assert "You may submit again; the newest counts." in text(answer), "Moodle keeps one (L7)"
         for later in (105, 155):  # what alice and then the teacher did in the recordings
             moodle.world.apply(recorded(later))
-        page = text(await press(shown, "/sync"))
+        page = text(await shown.press("/sync"))
         assert "87.50 / 100.00" in page
         feedback = await shown.client.get(f"/feedback/{A1}/0/file")
         assert feedback.content == recorded(238).body
@@ -70,7 +65,7 @@ async def test_a_wrong_password_is_told_on_the_page_and_never_shown(
     folder: Path, moodle: Replay
 ) -> None:
     async with dashboard(folder) as shown:
-        answer = await press(shown, "/sign-in/moodle_password", user="alice", password="wrong")
+        answer = await shown.press("/sign-in/moodle_password", user="alice", password="wrong")
         assert "does not accept this user name and password" in text(answer)
         assert "mograder moodle login --sso" in text(answer)
         assert 'value="alice"' in answer.text
@@ -102,18 +97,18 @@ async def test_a_token_can_be_given_and_is_forgotten_on_signing_out(
     folder: Path, moodle: Replay
 ) -> None:
     async with dashboard(folder) as shown:
-        answer = await press(shown, "/sign-in/moodle_token", token=token_of("alice"))
+        answer = await shown.press("/sign-in/moodle_token", token=token_of("alice"))
         assert answer.url.path == "/", text(answer)
         kept = tokens(folder).find(moodle.url)
         assert kept is not None
         assert (kept.user, kept.full_name) == ("alice", "Alice Ångström")
-        await press(shown, "/logout")
+        await shown.press("/logout")
         assert tokens(folder).find(moodle.url) is None
 
 
 async def test_a_bad_token_is_told_and_not_kept(folder: Path, moodle: Replay) -> None:
     async with dashboard(folder) as shown:
-        answer = await press(shown, "/sign-in/moodle_token", token=token_of("invalid"))
+        answer = await shown.press("/sign-in/moodle_token", token=token_of("invalid"))
         assert "does not know this token" in text(answer)
     assert tokens(folder).find(moodle.url) is None
 
@@ -129,5 +124,5 @@ async def test_a_password_never_goes_over_plain_http_to_another_machine(folder: 
     settings = '[moodle]\nurl = "http://moodle.example.edu"\ncourse_id = 2\n'
     (folder / "mograder.toml").write_text(settings)
     async with dashboard(folder) as shown:
-        answer = await press(shown, "/sign-in/moodle_password", user="alice", password="PASSWORD")
+        answer = await shown.press("/sign-in/moodle_password", user="alice", password="PASSWORD")
         assert "would travel unencrypted" in text(answer)
