@@ -229,23 +229,13 @@ def test_sources_are_written_as_marimo_writes_them(item: str) -> None:
 
 
 @pytest.mark.parametrize("item", ITEMS)
-@pytest.mark.parametrize("folder", ["source", "release"])
-def test_the_header_names_what_the_notebook_needs_and_is(folder: str, item: str) -> None:
-    script = read_script(notebook(folder, item).read_text())
+def test_the_header_names_what_the_notebook_needs_and_is(item: str) -> None:
+    script = read_script(notebook("source", item).read_text())
     assert script.dependencies == (
         *("marimo", "matplotlib", "mograder", "numpy"),
         *PACKAGES.get(item, ()),
     )
     assert script.kind == ("lecture" if item == LECTURE else "")
-
-
-@pytest.mark.parametrize("item", ITEMS)
-def test_a_release_has_the_sources_other_files(item: str) -> None:
-    source, release = COURSE / "source" / item, COURSE / "release" / item
-    files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
-    assert {path.relative_to(release) for path in release.rglob("*") if path.is_file()} == files
-    for name in files - {Path(f"{item}.py")}:
-        assert (release / name).read_bytes() == (source / name).read_bytes()
 
 
 def _between(text: str, begin: str, end: str) -> list[str]:
@@ -280,12 +270,3 @@ def test_a_release_names_itself_and_hashes_the_cells_that_are_not_the_students(i
     assert f'# mograder-assignment = "{item}"\n' in text
     assert f'# mograder-cell-hashes = "{",".join(hashes)}"\n' in text
     assert ("# mograder-hidden-tests = true\n" in text) == (item in HIDDEN)
-
-
-def test_the_lecture_links_to_published_items_from_a_sessions_page() -> None:
-    source, release = (notebook(folder, LECTURE).read_text() for folder in ("source", "release"))
-    assert "](../A1-Measuring-Pi/A1-Measuring-Pi.py)" in source
-    assert re.findall(r"\]\((.*?)\)", release) == [
-        "../../../../edit/A1-Measuring-Pi/",
-        "../../../../edit/A2-Cooling-Coffee/",
-    ]
