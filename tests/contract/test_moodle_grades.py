@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,17 @@ from tests.support.moodle.derived import (
 )
 from tests.support.moodle.recordings import Recording, tape
 from tests.support.moodle.replay import Reply
-from tests.support.moodle.teacher import CourseSetup, course_setup
+from tests.support.moodle.teacher import CourseSetup
 
 SAVE = "mod_assign_save_grade"
 
 
 @pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+def teacher(teacher: CourseSetup) -> CourseSetup:
     """A teacher of the derived course, before the first grade."""
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        first = next(each for each in tape() if each.is_derived and each.function == SAVE)
-        made.at(first.number - 1)
-        yield made
+    first = next(each for each in tape() if each.is_derived and each.function == SAVE)
+    teacher.at(first.number - 1)
+    return teacher
 
 
 def saves(number: int, by: str) -> list[Recording]:

@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of
-from tests.support.moodle.teacher import CourseSetup, course_setup
+from tests.support.moodle.teacher import CourseSetup
 from tests.support.other_system import OtherSystem
 
 pytestmark = pytest.mark.full
 NOTEBOOK = "A1-Introduction.py"
 
 
-@pytest.fixture
-def moodle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        yield made
-
-
 @pytest.mark.parametrize("system", ["windows", "macos"])
-def test_a_student_fetches_submits_and_asks(system: str, moodle: CourseSetup) -> None:
+def test_a_student_fetches_submits_and_asks(system: str, teacher: CourseSetup) -> None:
     settings = {
-        "MOGRADER_MOODLE_URL": moodle.moodle.url,
+        "MOGRADER_MOODLE_URL": teacher.moodle.url,
         "MOGRADER_MOODLE_TOKEN": token_of("alice"),
     }
-    home = moodle.course.parent / "home"
+    home = teacher.course.parent / "home"
     home.mkdir()
     alice = OtherSystem(system, home=home, extra=settings)  # type: ignore[arg-type]
 
     def run(*words: str) -> str:
-        done = alice.mograder("moodle", *words, cwd=moodle.course)
+        done = alice.mograder("moodle", *words, cwd=teacher.course)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     assert NOTEBOOK in run("fetch", "--list")
     run("fetch", "A1", "-o", "a1")
-    fetched = moodle.course / "a1" / NOTEBOOK
+    fetched = teacher.course / "a1" / NOTEBOOK
     assert fetched.read_bytes() == recorded(137).body
     fetched.write_bytes(recorded(137).body.replace(b"\n", b"\r\n"))
     run("fetch", "A1", "-o", "a1")
     assert [each.name for each in fetched.parent.glob("*.py")] == [NOTEBOOK]
 
-    moodle.at(99)
-    (moodle.course / NOTEBOOK).write_bytes(b"# alice\nx = 1       ")
+    teacher.at(99)
+    (teacher.course / NOTEBOOK).write_bytes(b"# alice\nx = 1       ")
     assert run("submit", "A1", NOTEBOOK).startswith(f"Submitted '{NOTEBOOK}' to 'A1. Introduction'")
-    moodle.at(104)
+    teacher.at(104)
     assert "submitted" in run("feedback", "A1")

@@ -19,7 +19,7 @@ from mograder.cli.moodle import upload as upload_command
 from tests.support.command_line import cli
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of
-from tests.support.moodle.teacher import ATTACHED, CourseSetup, ServedHub, course_setup, served_hub
+from tests.support.moodle.teacher import ATTACHED, CourseSetup, ServedHub, served_hub
 from tests.support.notebooks import notebook
 
 NOTEBOOK = "A1-Introduction.py"
@@ -34,11 +34,10 @@ SOURCE = notebook(
 
 
 @pytest.fixture
-def student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
+def student(teacher: CourseSetup) -> CourseSetup:
     """Commands with a student's token: reading the files of an assignment needs no teacher."""
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        made.sign_in("alice")
-        yield made
+    teacher.sign_in("alice")
+    return teacher
 
 
 @pytest.fixture

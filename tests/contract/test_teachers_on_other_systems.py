@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.graded_courses import SETTINGS, put
 from tests.support.moodle.replay import token_of as moodle_token
-from tests.support.moodle.teacher import ATTACHED, SUPPLIED, CourseSetup, course_setup
+from tests.support.moodle.teacher import ATTACHED, SUPPLIED, CourseSetup
 from tests.support.other_system import OtherSystem
 from tests.support.released_course import ReleasedCourse, open_released_course
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
@@ -55,12 +55,6 @@ class Teacher:
 
 
 @pytest.fixture
-def moodle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    with course_setup(tmp_path / "course", monkeypatch) as made:
-        yield made
-
-
-@pytest.fixture
 def served(tmp_path: Path) -> Iterator[Course]:
     with serving_course(make_course(tmp_path / "server")) as course:
         yield course
@@ -75,20 +69,20 @@ def graded(tmp_path: Path) -> Iterator[ReleasedCourse]:
 
 @SYSTEMS
 def test_a_teacher_collects_from_moodle_and_sends_marks_back(
-    system: System, moodle: CourseSetup
+    system: System, teacher: CourseSetup
 ) -> None:
     extra = {
-        "MOGRADER_MOODLE_URL": moodle.moodle.url,
+        "MOGRADER_MOODLE_URL": teacher.moodle.url,
         "MOGRADER_MOODLE_TOKEN": moodle_token("teach1"),
     }
-    run = Teacher(system, moodle.course, **extra)
+    run = Teacher(system, teacher.course, **extra)
     for name in ("A1-Introduction", "A2-Optimisation"):
-        (moodle.course / "source" / name).mkdir(parents=True)
+        (teacher.course / "source" / name).mkdir(parents=True)
     assert "  updated: A1. Introduction\n" in run("moodle", "sync")
     assert "Wrote 4 users" in run("moodle", "sync-users", "--map", "students.csv")
     fetch = ("moodle", "fetch-submissions", "A1")
     assert "3 fetched, 1 skipped" in run(*fetch)
-    submitted = moodle.course / "submitted" / "A1-Introduction"
+    submitted = teacher.course / "submitted" / "A1-Introduction"
     assert (submitted / "alice.py").read_bytes() == b'# alice v2\nx = "\xc3\xa9"\n'
     assert (submitted / "alice.files" / "helper.py").read_bytes() == next(iter(SUPPLIED.values()))
     assert "3 unchanged, 1 skipped" in run(*fetch)
@@ -98,8 +92,8 @@ def test_a_teacher_collects_from_moodle_and_sends_marks_back(
     assert kept.read_text() == "a teacher's own note"
     assert not list(submitted.glob(".fetching*"))
 
-    (moodle.course / "grades.csv").write_text(GRADES, encoding="utf-8")
-    folder = moodle.course / "feedback" / "A1-Introduction" / "alice"
+    (teacher.course / "grades.csv").write_text(GRADES, encoding="utf-8")
+    folder = teacher.course / "feedback" / "A1-Introduction" / "alice"
     folder.mkdir(parents=True)
     (folder / "alice_feedback.html").write_text("<h1>Feedback é</h1>", encoding="utf-8")
     told = run("moodle", "upload-feedback", "A1", "--grades-csv", "grades.csv")
@@ -109,33 +103,33 @@ def test_a_teacher_collects_from_moodle_and_sends_marks_back(
 
 @SYSTEMS
 def test_files_for_a_moodle_without_web_services_are_written(
-    system: System, moodle: CourseSetup
+    system: System, teacher: CourseSetup
 ) -> None:
-    run = Teacher(system, moodle.course, MOGRADER_MOODLE_URL=moodle.moodle.url)
-    (moodle.course / "import").mkdir()
-    (moodle.course / "import" / "A1.csv").write_bytes(WORKSHEET.read_bytes())
-    (moodle.course / "g.csv").write_text("student,mark,feedback\nalice,90.5,fine\n")
-    (moodle.course / "feedback" / "A1").mkdir(parents=True)
-    (moodle.course / "feedback" / "A1" / "bob.html").write_text("<p>b")
+    run = Teacher(system, teacher.course, MOGRADER_MOODLE_URL=teacher.moodle.url)
+    (teacher.course / "import").mkdir()
+    (teacher.course / "import" / "A1.csv").write_bytes(WORKSHEET.read_bytes())
+    (teacher.course / "g.csv").write_text("student,mark,feedback\nalice,90.5,fine\n")
+    (teacher.course / "feedback" / "A1").mkdir(parents=True)
+    (teacher.course / "feedback" / "A1" / "bob.html").write_text("<p>b")
     told = run("moodle", "export", "A1", "--grades-csv", "g.csv")
     assert "Wrote export/A1.csv: 1 rows changed, 0 unchanged.\n" in told
     assert "Wrote export/A1-feedback.zip: 1 feedback files.\n" in told
-    assert b",90.50,100.00,Yes," in (moodle.course / "export" / "A1.csv").read_bytes()
+    assert b",90.50,100.00,Yes," in (teacher.course / "export" / "A1.csv").read_bytes()
 
 
 @SYSTEMS
 def test_a_release_is_compared_with_what_moodle_hands_out(
-    system: System, moodle: CourseSetup
+    system: System, teacher: CourseSetup
 ) -> None:
     # Reading the files of an assignment needs no teacher; the recordings have them by a student.
-    extra = {"URL": moodle.moodle.url, "TOKEN": moodle_token("alice")}
+    extra = {"URL": teacher.moodle.url, "TOKEN": moodle_token("alice")}
     extra = {f"MOGRADER_MOODLE_{name}": value for name, value in extra.items()}
-    run = Teacher(system, moodle.course, **extra)
-    release = moodle.course / "release" / "A1-Introduction"
+    run = Teacher(system, teacher.course, **extra)
+    release = teacher.course / "release" / "A1-Introduction"
     release.mkdir(parents=True)
     (release / "A1-Introduction.py").write_bytes(b"import marimo\n")
     assert "content differs" in run("moodle", "upload", "A1", "--no-open", status=1)
-    moodle.moodle.supplied[ATTACHED] = b"import marimo\n"
+    teacher.moodle.supplied[ATTACHED] = b"import marimo\n"
     assert "hands out exactly these files" in run("moodle", "upload", "A1", "--no-open")
 
 

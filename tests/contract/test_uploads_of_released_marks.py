@@ -18,7 +18,7 @@ from tests.support.command_line import Printed, cli
 from tests.support.moodle.derived import ALICE, M1, M1_TITLE
 from tests.support.moodle.recordings import recorded, tape
 from tests.support.moodle.replay import Reply, Request
-from tests.support.moodle.teacher import CourseSetup, course_setup
+from tests.support.moodle.teacher import CourseSetup
 from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
 from tests.support.served_course import Course, make_course, serving_course, token_of
 
@@ -134,12 +134,6 @@ def test_what_is_taken_back_is_not_sent_again(course: ReleasedCourse, served: Co
     course.mark("bob", 1)
     assert HELD in https(served, "upload-grades", "hw1").err
     assert grades_of(served)["bob"] == "16.5", "what the server has stays there"
-
-
-@pytest.fixture
-def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseSetup]:
-    with course_setup(tmp_path / "moodle", monkeypatch) as made:
-        yield made
 
 
 def test_moodle_gets_released_marks_and_pages_only(teacher: CourseSetup) -> None:
