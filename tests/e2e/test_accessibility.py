@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Route, expect
 
-from tests.support.browser import People, tab_to
+from tests.support.browser import People
 from tests.support.hub_pages import course, live_through, serving
 from tests.support.identity import from_proxy
 from tests.support.looks import MOST_SHIFT, SHIFT, SMALL_PHONE, faults, faults_at
@@ -147,17 +147,6 @@ async def test_a_validation_is_read_in_place_and_closed_by_keyboard(
     await expect(page.get_by_text("See why")).to_be_visible()
 
 
-async def test_an_open_page_shows_what_happens_elsewhere_without_a_reload(
-    address: str, people: People
-) -> None:
-    alice = await people.person("alice", headers=from_proxy("alice"))
-    first, second = await alice.open(f"{address}/"), await alice.open(f"{address}/")
-    await first.bring_to_front()
-    await expect(first.get_by_role("button", name="Stop A1-Measuring-Pi")).to_be_visible()
-    await second.get_by_role("button", name="Stop A1-Measuring-Pi").click()
-    await expect(first.get_by_role("button", name="Stop A1-Measuring-Pi")).to_have_count(0)
-
-
 async def test_the_whole_student_journey_of_pages_works_without_scripts(
     address: str, people: People
 ) -> None:
@@ -178,44 +167,6 @@ async def test_the_whole_student_journey_of_pages_works_without_scripts(
     await page.get_by_role("button", name="Hand in again A1-Measuring-Pi").click()
     await page.get_by_role("button", name="Hand in all the same").click()
     await expect(page.get_by_text("A1-Measuring-Pi was handed in")).to_be_visible()
-
-
-async def test_handing_in_and_reading_a_submission_need_no_mouse(
-    address: str, people: People
-) -> None:
-    alice = await people.person("alice", headers=from_proxy("alice"))
-    page = await alice.open(f"{address}/")
-
-    async def go(name: str) -> None:
-        await tab_to(page, name)
-        async with page.expect_navigation():
-            await page.keyboard.press("Enter")
-
-    await go("Hand in again A1-Measuring-Pi")
-    await expect(page.get_by_role("heading", name="Hand in A1-Measuring-Pi?")).to_be_visible()
-    await go("Hand in all the same")
-    await expect(page.get_by_text("A1-Measuring-Pi was handed in")).to_be_visible()
-    await go("My submissions of A1-Measuring-Pi")
-    await go("Read submission 2")
-    await expect(page.get_by_text("# mine")).to_be_visible()
-
-
-async def test_an_instructor_publishes_files_and_hides_an_item_by_keyboard(
-    address: str, people: People, tmp_path: Path
-) -> None:
-    notebook = tmp_path / "A9-New.py"
-    notebook.write_text("import marimo\n\napp = marimo.App()\n")
-    prof = await people.person("prof", headers=from_proxy("prof"))
-    page = await prof.open(f"{address}/course/items")
-    await page.get_by_label("Files").set_input_files(str(notebook))
-    await page.get_by_role("button", name="Publish").press("Enter")
-    await expect(page.get_by_role("status").filter(has_text="is published")).to_be_visible()
-    row = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="A9-New"))
-    await row.get_by_text("Who sees it").press("Enter")
-    await row.get_by_label("Instructors only").press("Space")
-    await row.get_by_role("button", name="Save who sees A9-New").press("Enter")
-    await expect(page.get_by_text("Who sees A9-New was changed")).to_be_visible()
-    await expect(row.get_by_text("hidden from students")).to_be_visible()
 
 
 async def test_an_instructor_grades_by_keyboard_and_sees_the_progress_without_a_reload(

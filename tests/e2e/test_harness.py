@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.support.browser import People
-from tests.support.http_server import Quiet, answering
-from tests.support.hub import outside, write_settings
+from tests.support.hub import outside
 from tests.support.marimo import Address, open_editor
 from tests.support.notebooks import notebook
-from tests.support.prefix_proxy import FrontConfig, PrefixProxy
 from tests.support.process import ServerProcess, accepts, free_port
 
 pytestmark = pytest.mark.full
@@ -27,45 +21,6 @@ NOTEBOOK = notebook(
     answer
     """,
 )
-
-
-class _Echo(Quiet):
-    """Answers with the path and headers that arrived."""
-
-    def do_GET(self) -> None:
-        body = json.dumps({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-
-@pytest.fixture
-def echo_port() -> Iterator[int]:
-    with answering(_Echo) as url:
-        yield int(url.rpartition(":")[2])
-
-
-@pytest.mark.parametrize("strips", [True, False])
-def test_the_front_mounts_a_server_below_a_prefix_and_names_the_person(
-    strips: bool, echo_port: int, tmp_path: Path
-) -> None:
-    config = FrontConfig(hub_port=echo_port, strips=strips, remote_user="alice")
-    with PrefixProxy(tmp_path, config) as front:
-        arrived = httpx.get(
-            f"{front.url}/edit/A1?x=1", headers={"X-Remote-User": "mallory"}, trust_env=False
-        ).json()
-    assert arrived["path"] == ("/edit/A1?x=1" if strips else "/live/hub/edit/A1?x=1")
-    assert arrived.get("x-forwarded-prefix") == ("/live/hub" if strips else None)
-    assert arrived["x-remote-user"] == "alice"
-    assert arrived["x-forwarded-proto"] == "http"
-
-
-async def test_chromium_shows_a_page_to_a_person_with_an_empty_profile(
-    people: People, echo_port: int
-) -> None:
-    alice = await people.person("alice", headers={"X-Test": "yes"})
-    page = await alice.open(f"http://127.0.0.1:{echo_port}/hello")
-    assert '"x-test": "yes"' in await page.inner_text("body")
 
 
 async def test_the_editor_client_types_runs_and_saves_in_a_plain_marimo(
@@ -91,15 +46,6 @@ async def test_the_editor_client_types_runs_and_saves_in_a_plain_marimo(
     assert "42" in first.data
     assert "48" in edited.data
     assert "6 * 8" in notebook.read_text()
-
-
-def test_settings_are_added_to_the_courses_own(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text('title = "Spring"\n[hub]\nport = 1\n')
-    write_settings(tmp_path, {"hub.session_ttl": 5, "security.safety_scan": "off"})
-    text = (tmp_path / "mograder.toml").read_text()
-    assert 'title = "Spring"' in text
-    assert "port = 1\nsession_ttl = 5" in text
-    assert 'safety_scan = "off"' in text
 
 
 def test_a_process_that_a_test_leaves_behind_is_named_and_ended(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pages that stay current while real sessions start, save and end; pages of instructors.
+"""Pages that stay current while real sessions start, save and end.
 
 B54, B55, B58, B134. The hub, its supervisor, marimo, bubblewrap and Chromium are real.
 """
@@ -6,7 +6,6 @@ B54, B55, B58, B134. The hub, its supervisor, marimo, bubblewrap and Chromium ar
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mograder.sessions.session import SessionKey
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, framed
 from tests.support.hub import HubProcess
-from tests.support.identity import from_proxy, instructor, student
+from tests.support.identity import from_proxy, student
 from tests.support.marimo import open_editor
 from tests.support.shared_hub import TINY, editor, start
 
@@ -73,29 +72,6 @@ async def test_a_page_shows_what_changed_before_it_listened(
     await expect(stop).to_be_visible()
     with hub.client(student("dana")) as client:
         client.post(f"/stop-edit/dana/{TINY}").raise_for_status()
-
-
-async def test_an_instructor_reads_a_notebook_as_text_and_opens_its_editor_on_purpose(
-    hub: HubProcess, people: People
-) -> None:
-    start(hub, "bob")
-    async with open_editor(editor(hub, "bob")) as tab:
-        await tab.edit(0, "bobs = 4711")
-        await tab.save()
-    headers = {"Authorization": instructor()["Authorization"]}
-    prof = await people.person("prof", headers=headers)
-    page = await prof.open(f"{hub.url}/course/students/bob")
-    await page.get_by_role("link", name=f"Read {TINY} of bob").click()
-    await expect(page.get_by_text("bobs = 4711")).to_be_visible()
-    await page.get_by_text("Open it in the editor").click()
-    await page.get_by_role("button", name="Open the editor of bob").click()
-    await page.wait_for_url(f"**/edit/user/bob/{TINY}/")
-    log = await prof.open(f"{hub.url}/course/log")
-    await expect(
-        log.get_by_role("row").filter(has_text=re.compile(r"read[\s\S]*bob"))
-    ).to_have_count(1)
-    opened = log.get_by_role("row").filter(has_text=re.compile(r"start session[\s\S]*bob"))
-    await expect(opened).to_have_count(1)
 
 
 async def test_an_answer_that_comes_late_does_not_take_the_place_of_a_newer_one(

@@ -130,6 +130,9 @@ async def test_b52_b58_b71_a_student_works_from_the_first_visit_to_handing_in(
     await album.take(page, "handed-in")
     submitted = hub.course / "submitted" / A1 / f"{name}.py"
     assert "# by my own hand" in text_of(submitted)
+    await page_input.press(page, link(page, f"My submissions of {A1}"))
+    await page_input.press(page, page.get_by_role("link", name="Read submission 1"))
+    await expect(page.get_by_text("# by my own hand")).to_be_visible()
 
 
 async def check_and_take_home(
