@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -222,23 +221,6 @@ async def test_what_was_saved_is_on_disk_byte_for_byte(shared: SharedCaches) -> 
         )
         async with open_editor(editor(hub, "alice"), run=False) as again:
             assert again.cells.codes == [code]
-
-
-def test_a_supervisor_that_dies_takes_its_sessions_and_the_hub_starts_another(
-    shared: SharedCaches,
-) -> None:
-    with own_hub("bereaved", shared) as hub:
-        start(hub, "alice")
-        before = text_on_disk(hub, "alice")
-        first = supervisor_of(hub)
-        first.send_signal(signal.SIGKILL)
-        until(lambda: servers_of("alice") == [])
-        with hub.client(student("alice")) as client:
-            until(lambda: client.get("/sessions").json() == [])
-        start(hub, "alice")
-        assert supervisor_of(hub).pid != first.pid
-        assert len(servers_of("alice")) == 1
-        assert text_on_disk(hub, "alice") == before
 
 
 def test_a_hub_killed_while_a_session_starts_leaves_no_session_that_nobody_knows(

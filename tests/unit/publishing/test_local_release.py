@@ -57,11 +57,6 @@ def test_the_directory_one_stands_in_has_a_name_too(
     assert read_release(find_release(".", release)).name == "A1-Intro"
 
 
-def test_a_full_name_wins_over_longer_ones(release: Path) -> None:
-    item(release, "A1")
-    assert find_release("A1", release).name == "A1"
-
-
 def test_a_released_item_wins_over_a_directory_here(release: Path) -> None:
     item(release.parent, "L")
     assert find_release("L", release) == release / "L01-Lines"
@@ -78,11 +73,6 @@ def test_a_link_keeps_its_own_name(release: Path, tmp_path: Path) -> None:
     (elsewhere / "A2.py").write_text("import marimo\n")
     (release / "A2").symlink_to(elsewhere)
     assert read_release(find_release("A2", release)).name == "A2"
-
-
-def test_an_ambiguous_beginning_lists_what_it_may_mean(release: Path) -> None:
-    with pytest.raises(InvalidInput, match="'A1' may mean A1-Intro, A1-More"):
-        find_release("A1", release)
 
 
 @pytest.mark.parametrize("argument", ["B7", "A1-Intro.py", ".hidden"])

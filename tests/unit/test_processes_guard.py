@@ -1,4 +1,4 @@
-"""The harness itself: what the journeys rely on is asserted on the real parts once."""
+"""The guard of processes: none outlives its test, and tests without a marker start none."""
 
 from __future__ import annotations
 
@@ -8,44 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import outside
-from tests.support.marimo import Address, open_editor
-from tests.support.notebooks import notebook
-from tests.support.process import ServerProcess, accepts, free_port
-
 pytestmark = pytest.mark.full
-
-NOTEBOOK = notebook(
-    """
-    answer = 6 * 7
-    answer
-    """,
-)
-
-
-async def test_the_editor_client_types_runs_and_saves_in_a_plain_marimo(
-    work_directory: Path,
-) -> None:
-    notebook = work_directory / "nb.py"
-    notebook.write_text(NOTEBOOK)
-    port = free_port()
-    marimo = ServerProcess("marimo", work_directory / "marimo.log")
-    options = ["--headless", "--no-token", "--skip-update-check", "--host", "127.0.0.1"]
-    command = [sys.executable, "-m", "marimo", "-q", "edit", *options, "-p", str(port)]
-    env = {**outside(), "HOME": str(work_directory)}
-    try:
-        marimo.launch([*command, str(notebook)], env, work_directory)
-        marimo.wait_until(lambda: accepts(port), 60)
-        async with open_editor(Address(base_url=f"http://127.0.0.1:{port}")) as editor:
-            first = editor.progress.outputs[editor.cells.ids[0]]
-            edited = await editor.edit(0, "answer = 6 * 8\nanswer")
-            await editor.save()
-            assert await editor.round_trip() > 0
-    finally:
-        marimo.stop()
-    assert "42" in first.data
-    assert "48" in edited.data
-    assert "6 * 8" in notebook.read_text()
 
 
 def test_a_process_that_a_test_leaves_behind_is_named_and_ended(tmp_path: Path) -> None:
