@@ -174,37 +174,25 @@ async def test_what_is_saved_in_the_end_is_not_offered(scene: Framed) -> None:
     assert kept(scene) == []
 
 
-async def test_a_hub_that_is_away_gets_it_when_it_is_back(scene: Framed) -> None:
+@pytest.mark.parametrize("status", [0, 408], ids=["the hub is away", "it came too slowly"])
+async def test_work_that_the_hub_did_not_get_is_sent_again(scene: Framed, status: int) -> None:
     tab = await scene.open()
     await save(tab, "later = 1", 503)
-    away = True
+    fails = True
 
     async def refuse(route: Route) -> None:
-        await (route.abort() if away else route.continue_())
+        if not fails:
+            await route.continue_()
+        elif status:
+            told = {"detail": "This form came too slowly."}
+            await route.fulfill(status=status, json=told, headers={"x-request-id": "1"})
+        else:
+            await route.abort()
 
     await tab.page.route("**/unsaved/**", refuse)
     async with tab.page.expect_request("**/unsaved/**"):
         await scene.hub.pool.stop(_KEY)
-    away = False
-    await expect(tab.page.locator("#kept")).to_be_visible()
-    assert len(kept(scene)) == 1
-
-
-async def test_work_that_came_too_slowly_is_sent_again(scene: Framed) -> None:
-    tab = await scene.open()
-    await save(tab, "later = 1", 503)
-    slow = True
-
-    async def refuse(route: Route) -> None:
-        if not slow:
-            return await route.continue_()
-        told = {"detail": "This form came too slowly."}
-        return await route.fulfill(status=408, json=told, headers={"x-request-id": "1"})
-
-    await tab.page.route("**/unsaved/**", refuse)
-    async with tab.page.expect_response("**/unsaved/**"):
-        await scene.hub.pool.stop(_KEY)
-    slow = False
+    fails = False
     await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
     assert len(kept(scene)) == 1
 
