@@ -58,9 +58,8 @@ class Cells:
 
 @dataclass(slots=True)
 class Progress:
-    """Seconds since the client was created, by stage reached."""
+    """What the kernel has told: outputs and consoles by cell, finished runs, all operations."""
 
-    stages: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, Output] = field(default_factory=dict)
     console: dict[str, str] = field(default_factory=dict)
     completed_runs: int = 0
@@ -86,26 +85,21 @@ class MarimoClient:
         self.progress = Progress()
         self.cells = Cells([], [], [], [], False)
         self.session_id = "s_" + secrets.token_hex(3)
-        self.page_text = ""
         self._http = http
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._server_token = ""
         self._file_name = ""
-        self._started = time.perf_counter()
 
-    async def load_page(self) -> str:
+    async def load_page(self) -> None:
         """Fetch the editor's page and remember the token and file name it carries."""
         answer = await self._http.get(self._url("/"))
         if answer.status_code != httpx.codes.OK:
             raise EditorFailed(f"page: {answer.status_code} {answer.text[:300]}")
-        self.page_text = answer.text
         token, name = _SERVER_TOKEN.search(answer.text), _FILE_NAME.search(answer.text)
         self._server_token = token.group(1) if token else ""
         self._file_name = name.group(1) if name else ""
-        self._mark("page")
-        return answer.text
 
     async def connect(self) -> None:
         """Open the WebSocket, which starts the kernel, and wait until it is ready."""
@@ -122,7 +116,6 @@ class MarimoClient:
             body = {"objectIds": [], "values": [], "autoRun": True}
             await self.post("/api/kernel/instantiate", body)
         await self.until(lambda: self.progress.completed_runs > before)
-        self._mark("all-cells")
 
     async def edit(self, index: int, code: str) -> Output:
         """Type new code into a cell and run it; return its output."""
@@ -163,11 +156,6 @@ class MarimoClient:
         if answer.is_error:
             raise EditorFailed(f"{path}: {answer.status_code} {answer.text[:300]}")
         return answer
-
-    async def round_trip(self) -> float:
-        """Seconds of one WebSocket ping and its answer from the end of the line."""
-        assert self._socket is not None
-        return await (await self._socket.ping())
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait for news until the condition holds."""
@@ -231,7 +219,6 @@ class MarimoClient:
         self.progress.operations.append(operation)
         if operation == "kernel-ready":
             self.cells = _cells(data)
-            self._mark("kernel-ready")
         elif operation == "cell-op":
             self._take_cell(data)
         elif operation == "completed-run":
@@ -241,14 +228,10 @@ class MarimoClient:
         cell = str(data["cell_id"])
         output = data.get("output")
         if output is not None:
-            self._mark("first-output")
             self.progress.outputs[cell] = Output(str(output["mimetype"]), _text(output["data"]))
         said = data.get("console") or []
         for entry in said if isinstance(said, list) else [said]:
             self.progress.console[cell] = self.progress.console.get(cell, "") + _text(entry["data"])
-
-    def _mark(self, stage: str) -> None:
-        self.progress.stages.setdefault(stage, time.perf_counter() - self._started)
 
     def _url(self, path: str) -> str:
         return self.address.base_url.rstrip("/") + path
