@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.fixtures import (
     browser,
+    caches,
     people,
     shared_hub,
     start_front,
@@ -18,6 +19,7 @@ from tests.support.oidc_provider import start_openid_provider
 
 __all__ = [
     "browser",
+    "caches",
     "people",
     "shared_hub",
     "start_front",

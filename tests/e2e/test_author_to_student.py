@@ -28,15 +28,15 @@ MIDDLE = "def mean(numbers):\n    return sorted(numbers)[1]"
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub on which an author has published what ``mograder new`` begins a course with."""
 
     def author(course: Path) -> None:
         command(course, "new", ".")
-        told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(uv_cache)})
+        told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(caches.uv_cache)})
         assert "2 checks passed" in told, told
 
-    with module_hub("author", SharedCaches(uv_cache, run_directory), prepare=author) as hub:
+    with module_hub("author", caches, prepare=author) as hub:
         told = command(
             *(hub.course, "hub", "publish", "A1", "--force"),
             *("--url", hub.url, "--token", instructor_token()),

@@ -140,14 +140,11 @@ def _prepare(course: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["opaque", "origin-each", "node"])
-def hub(
-    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
-) -> Iterator[HubProcess]:
+def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub with an assignment of two checks; ``prof`` instructs, ``marta`` marks.
 
     Its sessions have an opaque origin, an origin each, or run on a node.
     """
-    caches = SharedCaches(uv_cache, run_directory)
     settings: dict[str, object] = {"hub.instructors": ["prof"], "marking.markers": ["marta"]}
     if request.param == "node":
         with nodes_hub("board", caches, _prepare, settings) as nodes, nodes.node("one"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -31,15 +30,12 @@ _STARTED = re.compile(r"started edit of \S+ for (student-\d+)")
 
 
 @pytest.fixture(params=["cold", "warm"])
-def hub(
-    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
-) -> Iterator[HubProcess]:
+def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubProcess]:
     settings = {
         "limits.warm_environments": 8 if request.param == "warm" else 0,
         "limits.starts_at_once": AT_ONCE,
     }
-    shared = SharedCaches(uv_cache, run_directory)
-    with module_hub(f"burst-{request.param}", shared, settings=settings) as hub:
+    with module_hub(f"burst-{request.param}", caches, settings=settings) as hub:
         if request.param == "warm":
             log = hub.course / ".mograder" / "supervisor.log"
             until(lambda: "is ready" in log.read_text())

@@ -59,11 +59,8 @@ def _prepare(course: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["opaque", "origin-each", "node"])
-def hub(
-    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
-) -> Iterator[HubProcess]:
+def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub whose sessions have an opaque origin, an origin each, or run on a node."""
-    caches = SharedCaches(uv_cache, run_directory)
     if request.param == "node":
         with nodes_hub("cell", caches, _prepare, {}) as nodes, nodes.node("one"):
             until(lambda: nodes.warm() == {"one"}, 300)

@@ -38,8 +38,8 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("copies", SharedCaches(uv_cache, run_directory)) as hub:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
+    with module_hub("copies", caches) as hub:
         yield hub
 
 

@@ -40,15 +40,10 @@ _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-
 _TTL = 6
 
 
-@pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
-    return SharedCaches(uv_cache, run_directory)
-
-
 @contextmanager
-def own_hub(name: str, shared: SharedCaches, **settings: object) -> Iterator[HubProcess]:
+def own_hub(name: str, caches: SharedCaches, **settings: object) -> Iterator[HubProcess]:
     """A hub that one test may kill."""
-    with module_hub(f"durability-{name}", shared, settings=settings) as hub:
+    with module_hub(f"durability-{name}", caches, settings=settings) as hub:
         yield hub
 
 
@@ -78,9 +73,9 @@ def supervisor_of(hub: HubProcess) -> psutil.Process:
 
 @pytest.mark.journey
 async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were(
-    shared: SharedCaches,
+    caches: SharedCaches,
 ) -> None:
-    with own_hub("killed", shared) as hub:
+    with own_hub("killed", caches) as hub:
         path = start(hub, "alice")
         with hub.client() as browser:
             page = browser.get(path, headers={**from_proxy("alice"), **_NAVIGATION})
@@ -111,9 +106,9 @@ async def test_a_hub_that_is_killed_finds_sessions_logins_and_pages_as_they_were
 
 
 async def test_a_hub_that_is_stopped_ends_its_sessions_and_leaves_nothing_behind(
-    shared: SharedCaches,
+    caches: SharedCaches,
 ) -> None:
-    with own_hub("stopped", shared) as hub:
+    with own_hub("stopped", caches) as hub:
         start(hub, "alice")
         start(hub, "bob")
         with hub.client(student("bob")) as client:
@@ -133,10 +128,10 @@ async def test_a_hub_that_is_stopped_ends_its_sessions_and_leaves_nothing_behind
 
 
 async def test_stopping_a_hub_in_the_middle_of_saves_loses_none_that_was_acknowledged(
-    shared: SharedCaches,
+    caches: SharedCaches,
 ) -> None:
     """marimo writes in place, so it is given the time to finish."""
-    with own_hub("saving", shared) as hub:
+    with own_hub("saving", caches) as hub:
         start(hub, "alice")
         async with open_editor(editor(hub, "alice")) as tab:
             acknowledged, stopping = await _save_until_stopped(hub, tab)
@@ -167,9 +162,9 @@ async def _save_until_stopped(
     raise AssertionError("the hub never stopped")
 
 
-async def test_an_active_editor_stays_and_an_idle_one_is_put_away(shared: SharedCaches) -> None:
+async def test_an_active_editor_stays_and_an_idle_one_is_put_away(caches: SharedCaches) -> None:
     """B65, B77, B109: activity counts by HTTP and by WebSocket; what was saved stays."""
-    with own_hub("culling", shared, **{"hub.session_ttl": _TTL}) as hub:
+    with own_hub("culling", caches, **{"hub.session_ttl": _TTL}) as hub:
         start(hub, "idle")
         async with open_editor(editor(hub, "idle")) as tab:
             await tab.edit(0, "mine = 1")
@@ -201,8 +196,8 @@ def _ask_until_others_are_gone(hub: HubProcess, user: str, idle: str) -> None:
             time.sleep(0.3)
 
 
-async def test_what_was_saved_is_on_disk_byte_for_byte(shared: SharedCaches) -> None:
-    with own_hub("bytes", shared) as hub:
+async def test_what_was_saved_is_on_disk_byte_for_byte(caches: SharedCaches) -> None:
+    with own_hub("bytes", caches) as hub:
         start(hub, "alice")
         code = "text = 'Größe ≤ 3 µm — 日本語 \U0001f40d'\nraw = r'\\n\\t'"
         async with open_editor(editor(hub, "alice")) as tab:
@@ -224,10 +219,10 @@ async def test_what_was_saved_is_on_disk_byte_for_byte(shared: SharedCaches) -> 
 
 
 def test_a_hub_killed_while_a_session_starts_leaves_no_session_that_nobody_knows(
-    shared: SharedCaches, fresh_name: Callable[[str], str]
+    caches: SharedCaches, fresh_name: Callable[[str], str]
 ) -> None:
     # Cold, since a warm start is over before its process has been looked up among all others.
-    with own_hub("early", shared, **{"limits.warm_environments": 0}) as hub:
+    with own_hub("early", caches, **{"limits.warm_environments": 0}) as hub:
         for _ in range(10):
             user = fresh_name("early")
             early = _killed_during_its_start(hub, user)

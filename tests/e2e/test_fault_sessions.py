@@ -38,11 +38,9 @@ _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     settings = {"limits.start_timeout": 15}
-    with module_hub(
-        "fault-sessions", SharedCaches(uv_cache, run_directory), settings=settings
-    ) as hub:
+    with module_hub("fault-sessions", caches, settings=settings) as hub:
         yield hub
 
 

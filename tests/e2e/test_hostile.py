@@ -11,7 +11,6 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -51,13 +50,10 @@ _LOG_BYTES = 8 << 20
 
 
 @pytest.fixture(params=["cold", "warm"])
-def hub(
-    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
-) -> Iterator[HubProcess]:
+def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubProcess]:
     settings: dict[str, object] = {f"limits.{name}": value for name, value in LIMITS.items()}
     settings["limits.warm_environments"] = 8 if request.param == "warm" else 0
-    shared = SharedCaches(uv_cache, run_directory)
-    with module_hub(f"hostile-{request.param}", shared, settings=settings) as hub:
+    with module_hub(f"hostile-{request.param}", caches, settings=settings) as hub:
         if request.param == "warm":
             log = hub.course / ".mograder" / "supervisor.log"
             until(lambda: "is ready" in log.read_text())

@@ -11,7 +11,6 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psutil
@@ -36,12 +35,9 @@ _ROUNDS = 200
 
 
 @pytest.fixture(params=["cold", "warm"])
-def hub(
-    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
-) -> Iterator[HubProcess]:
+def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubProcess]:
     settings = {"limits.warm_environments": 8 if request.param == "warm" else 0}
-    shared = SharedCaches(uv_cache, run_directory)
-    with module_hub(f"kills-{request.param}", shared, settings=settings) as hub:
+    with module_hub(f"kills-{request.param}", caches, settings=settings) as hub:
         yield hub
         hub.stop()
         assert remains(hub) == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,8 +16,8 @@ _ROUNDS = 40
 
 
 @pytest.fixture
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("long", SharedCaches(uv_cache, run_directory)) as hub:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
+    with module_hub("long", caches) as hub:
         yield hub
 
 

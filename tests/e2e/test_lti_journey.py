@@ -29,11 +29,12 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def sites(uv_cache: Path, run_directory: Path) -> Iterator[TwoSites]:
+def sites(caches: SharedCaches) -> Iterator[TwoSites]:
     """A hub with the tutorial's assignment, which a platform starts and which sends it marks."""
-    shared = SharedCaches(uv_cache, run_directory)
     told = {"hub.collect": True, "hub.instructors": ["prof"]}
-    made = two_sites("lti", shared, prepare=author(uv_cache), settings=told, scores="released")
+    made = two_sites(
+        "lti", caches, prepare=author(caches.uv_cache), settings=told, scores="released"
+    )
     with made as sites:
         publish(sites.hub)
         yield sites

@@ -33,12 +33,11 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub that takes submissions, with the assignment that ``mograder new`` writes."""
 
-    shared = SharedCaches(uv_cache, run_directory)
     settings = {"hub.collect": True}
-    with module_hub("marks", shared, prepare=author(uv_cache), settings=settings) as hub:
+    with module_hub("marks", caches, prepare=author(caches.uv_cache), settings=settings) as hub:
         publish(hub)
         yield hub
 

@@ -77,9 +77,8 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def rig(uv_cache: Path, run_directory: Path) -> Iterator[Rig]:
+def rig(caches: SharedCaches) -> Iterator[Rig]:
     with ExitStack() as stack:
-        caches = SharedCaches(uv_cache, run_directory)
         nodes = stack.enter_context(nodes_hub("nodes", caches, _prepare))
         one = stack.enter_context(nodes.node("one"))
         two = stack.enter_context(nodes.node("two"))

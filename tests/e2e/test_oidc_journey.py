@@ -25,9 +25,7 @@ Place = tuple[HubProcess, OpenIdProvider, str]
 
 
 @pytest.fixture(scope="module")
-def place(
-    uv_cache: Path, run_directory: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
+def place(caches: SharedCaches, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A hub that signs people in by a provider."""
     made = tmp_path_factory.mktemp("provider")
     secret = made / "client-secret"
@@ -37,8 +35,7 @@ def place(
             "hub.public_url": "http://localhost:{port}",
             **provider.settings(client_secret_file=str(secret), private_network=True),
         }
-        shared = SharedCaches(uv_cache, run_directory)
-        with module_hub("oidc", shared, settings=settings) as hub:
+        with module_hub("oidc", caches, settings=settings) as hub:
             url = f"http://localhost:{hub.port}"
             provider.serve(url)
             yield hub, provider, url

@@ -39,14 +39,9 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
-def shared(uv_cache: Path, run_directory: Path) -> SharedCaches:
-    return SharedCaches(uv_cache, run_directory)
-
-
-@pytest.fixture(scope="module")
-def hub(shared: SharedCaches) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     settings = {"limits.upload_mb": 2, "limits.upload_files": 5}
-    with module_hub("publish", shared, settings=settings) as hub:
+    with module_hub("publish", caches, settings=settings) as hub:
         yield hub
 
 
@@ -146,9 +141,9 @@ async def test_an_upload_that_breaks_off_leaves_the_old_release(hub: HubProcess,
 
 
 def test_a_hub_that_is_killed_while_it_publishes_keeps_the_old_release(
-    shared: SharedCaches,
+    caches: SharedCaches,
 ) -> None:
-    with module_hub("publish-killed", shared) as hub:
+    with module_hub("publish-killed", caches) as hub:
         put_release(hub.course, NEW, notebook("'the old one'"))
         before = release_of(hub, NEW)
         parts = upload(NEW, notebook(header=UNBUILT), data=b"new")

@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub whose supervisor is a service, so that sessions outlive it."""
     settings = {"limits.warm_environments": 8}
-    with shipped_hub("rehearsal", SharedCaches(uv_cache, run_directory), settings) as (hub, _):
+    with shipped_hub("rehearsal", caches, settings) as (hub, _):
         yield hub
 
 

@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -32,11 +31,9 @@ _ATTEMPTS = 200
 
 
 @pytest.fixture(params=["cold", "warm"])
-def hub(
-    request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path
-) -> Iterator[HubProcess]:
+def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubProcess]:
     kept = {"limits.warm_environments": 8 if request.param == "warm" else 0}
-    with shipped_hub(f"restart-{request.param}", SharedCaches(uv_cache, run_directory), kept) as (
+    with shipped_hub(f"restart-{request.param}", caches, kept) as (
         hub,
         _,
     ):
@@ -44,12 +41,10 @@ def hub(
 
 
 @pytest.fixture
-def own_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def own_hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub that started its supervisor itself."""
     settings = {"limits.warm_environments": 8}
-    with module_hub(
-        "broken-connection", SharedCaches(uv_cache, run_directory), settings=settings
-    ) as hub:
+    with module_hub("broken-connection", caches, settings=settings) as hub:
         yield hub
 
 

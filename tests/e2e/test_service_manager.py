@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
 from tests.support.identity import SECRET
+from tests.support.shared_hub import SharedCaches
 
 pytestmark = pytest.mark.full
 
@@ -113,12 +114,8 @@ class Manager:
 
 
 @pytest.fixture
-def manager(work_directory: Path, uv_cache: Path, run_directory: Path) -> Iterator[Manager]:
-    shared = {
-        "hub.uv_cache_dir": str(uv_cache),
-        "hub.environments_dir": str(run_directory / "environments"),
-    }
-    manager = Manager(work_directory, shared)
+def manager(work_directory: Path, caches: SharedCaches) -> Iterator[Manager]:
+    manager = Manager(work_directory, caches.settings())
     yield manager
     manager.close()
 

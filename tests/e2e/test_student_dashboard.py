@@ -37,8 +37,8 @@ CHECKED = {"notebook", "file_mtime", "checks", "export_ok", "export_error", "cel
 
 
 @pytest.fixture(scope="module")
-def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
-    with served_course("student", SharedCaches(uv_cache, run_directory)) as scene:
+def scene(caches: SharedCaches) -> Iterator[DashboardSetup]:
+    with served_course("student", caches) as scene:
         scene.build()
         yield scene
 
@@ -158,10 +158,10 @@ async def test_the_journey_of_pages_works_without_scripts(
 
 @pytest.mark.long
 async def test_every_page_passes_axe_wide_on_a_phone_and_in_the_dark(
-    people: People, artifacts: Path, tmp_path: Path, uv_cache: Path, run_directory: Path
+    people: People, artifacts: Path, tmp_path: Path, caches: SharedCaches
 ) -> None:
     with (
-        served_course("student-pages", SharedCaches(uv_cache, run_directory)) as scene,
+        served_course("student-pages", caches) as scene,
         scene.dashboard("dora") as dashboard,
     ):
         dora, stranger = await people.person("dora"), await people.person("stranger")

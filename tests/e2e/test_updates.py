@@ -33,11 +33,11 @@ _GENERATED = re.compile(r"^__generated_with = .*$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     def prepare(course: Path) -> None:
         put_release(course, ITEM, HEADER + OLD)
 
-    with module_hub("updates", SharedCaches(uv_cache, run_directory), prepare=prepare) as hub:
+    with module_hub("updates", caches, prepare=prepare) as hub:
         yield hub
 
 

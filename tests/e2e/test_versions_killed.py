@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import psutil
@@ -51,8 +50,8 @@ _SAVED = re.compile(rb"saved = (\d+)")
 
 
 @pytest.fixture
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
-    with module_hub("versions-killed", SharedCaches(uv_cache, run_directory)) as hub:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
+    with module_hub("versions-killed", caches) as hub:
         yield hub
 
 

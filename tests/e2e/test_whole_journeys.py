@@ -31,10 +31,9 @@ BOTH = (pytest.param("mouse", marks=pytest.mark.long), "keyboard")
 
 
 @pytest.fixture(scope="module")
-def hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub with the example course published."""
-    shared = SharedCaches(uv_cache, run_directory)
-    with module_hub("journeys", shared, settings=SETTINGS) as hub:
+    with module_hub("journeys", caches, settings=SETTINGS) as hub:
         for item in (A1, A2, L01):
             done = run_mograder(
                 *("hub", "publish", item, "--force", "--url", hub.url),

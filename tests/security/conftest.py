@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.support.fixtures import (
     browser,
+    caches,
     people,
     shared_hub,
     start_front,
@@ -15,6 +16,7 @@ from tests.support.sandbox_fixtures import runtime
 
 __all__ = [
     "browser",
+    "caches",
     "people",
     "runtime",
     "shared_hub",

@@ -28,9 +28,15 @@ def work_directory() -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="session")
+def caches(uv_cache: Path, run_directory: Path) -> SharedCaches:
+    """What all hubs of this run share: packages, and environments that are built once."""
+    return SharedCaches(uv_cache, run_directory)
+
+
 @pytest.fixture
 def start_hub(
-    work_directory: Path, artifacts: Path, uv_cache: Path, run_directory: Path
+    work_directory: Path, artifacts: Path, caches: SharedCaches
 ) -> Iterator[Callable[..., HubProcess]]:
     """Start real hubs: ``start_hub(dev=True, settings={…})``; all are stopped after the test.
 
@@ -42,8 +48,7 @@ def start_hub(
         def start(course: Path | None = None, **choices: object) -> HubProcess:
             place = course or copy_example_course(Path(tempfile.mkdtemp(dir=work_directory)) / "c")
             chosen = HubConfig(**choices)  # type: ignore[arg-type]
-            # Environments are the same for all tests: built once in a run.
-            config = _with_shared(chosen, uv_cache, run_directory / "environments")
+            config = replace(chosen, settings={**caches.settings(), **chosen.settings})
             number = len(list(artifacts.glob("hub-*.log")))
             return hubs.enter_context(HubProcess(place, artifacts / f"hub-{number}.log", config))
 
@@ -63,13 +68,13 @@ def start_front(work_directory: Path) -> Iterator[Callable[..., PrefixProxy]]:
 
 
 @pytest.fixture(scope="session")
-def shared_hub(uv_cache: Path, run_directory: Path) -> Iterator[HubProcess]:
+def shared_hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """One hub for all tests of a worker that do not care about its settings and add their items.
 
     It stays as it is: no test kills it, changes its list of users, or changes an item of another.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "w")
-    with module_hub(f"shared-{worker}", SharedCaches(uv_cache, run_directory)) as hub:
+    with module_hub(f"shared-{worker}", caches) as hub:
         yield hub
 
 
@@ -94,8 +99,3 @@ async def people(
     if request.node.stash.get(FAILED, False):
         await people.leave_evidence(artifacts)
     await people.close()
-
-
-def _with_shared(config: HubConfig, uv_cache: Path, environments: Path) -> HubConfig:
-    shared = {"hub.uv_cache_dir": str(uv_cache), "hub.environments_dir": str(environments)}
-    return replace(config, settings={**shared, **config.settings})
