@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import httpx
 import psutil
+
+_LINK = re.compile(r"http://127\.0\.0\.1:\d+/open\?code=[\w-]+")
 
 
 class ServerFailed(AssertionError):
@@ -141,6 +145,31 @@ class StartedServer(ServerProcess, ABC):
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+class OpenedByLink(StartedServer):
+    """A server for one person, who opens it by the one-time link that it prints."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        super().__init__(name, log)
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def link(self) -> str:
+        """Return the newest one-time link printed on the terminal."""
+        return str(_LINK.findall(self.log_text())[-1])
+
+    def healthy(self) -> bool:
+        """Whether it answers."""
+        try:
+            return httpx.get(f"{self.url}/health", timeout=2, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
 
 
 def free_port() -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 from playwright.async_api import Page, expect
 
 from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
@@ -20,14 +18,13 @@ from tests.support.course_server import CourseServer
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
 from tests.support.notebooks import notebook
 from tests.support.other_system import OtherSystem
-from tests.support.process import StartedServer, free_port
+from tests.support.process import OpenedByLink, free_port
 from tests.support.shared_hub import HEADER, SharedCaches
 
 CODE = "open-sesame-2026"
 """The enrollment code of the test's course."""
 
 PI, COFFEE = "A1-Measuring-Pi", "A2-Cooling-Coffee"
-_LINK = re.compile(r"http://127\.0\.0\.1:\d+/open\?code=[\w-]+")
 RELEASED = HEADER + notebook(
     "from mograder.runtime import check",
     "estimate = 0",
@@ -60,7 +57,7 @@ class ServeProcess(CourseServer):
             teacher.upload_feedback(assignment, [page], lambda _: None)
 
 
-class StudentProcess(StartedServer):
+class StudentProcess(OpenedByLink):
     """``mograder student`` on a folder; use it as a context manager."""
 
     def __init__(
@@ -69,20 +66,9 @@ class StudentProcess(StartedServer):
         """``system`` is the one to pretend, None for this machine's."""
         super().__init__("mograder student", log)
         self.folder = folder
-        self.port = free_port()
         self._home = home
         self._options = options
         self._system = system
-
-    @property
-    def url(self) -> str:
-        """Where it answers, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def link(self) -> str:
-        """Return the newest one-time link printed on the terminal."""
-        return str(_LINK.findall(self.log_text())[-1])
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -93,13 +79,7 @@ class StudentProcess(StartedServer):
             command[:1] = [sys.executable, "-m", "mograder"]
             environment = replace(self._system, home=self._home).environ()
         self.launch([*command, "-p", str(self.port)], environment, self.folder)
-        self.wait_until(self._healthy, 60)
-
-    def _healthy(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health", timeout=2, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        self.wait_until(self.healthy, 60)
 
 
 @dataclass(frozen=True, slots=True)
