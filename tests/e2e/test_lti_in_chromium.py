@@ -8,18 +8,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.async_api import FrameLocator, Page, expect
+from playwright.async_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.support.course import put_release
 from tests.support.hub import HubProcess, run_mograder
+from tests.support.identity import from_proxy
+from tests.support.looks import EVERY_LOOK, faults
 from tests.support.lti_platform import lti_platform
 from tests.support.shared_hub import TINY, notebook
 from tests.support.two_sites import PUBLIC, TwoSites, come_to_course, launched, strict_profile
 
 pytestmark = pytest.mark.full
-
-_LOOKS = (("390", 390, "light"), ("dark", 1280, "dark"), ("wide", 1280, "light"))
-"""The last is how the tests open a page, and leaves it so."""
 
 
 @pytest.fixture
@@ -34,14 +33,6 @@ def sites(start_hub: Callable[..., HubProcess], work_directory: Path) -> Iterato
         hub = start_hub(course, settings={**told, "hub.instructors": ["prof"]})
         platform.serve(hub.url)
         yield TwoSites(hub, platform)
-
-
-async def pictures(page: Page, directory: Path, name: str) -> None:
-    """Take a page's picture in every look."""
-    for look, width, scheme in _LOOKS:
-        await page.set_viewport_size({"width": width, "height": 900})
-        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        await page.screenshot(path=directory / f"{name}-{look}.png")
 
 
 @pytest.mark.journey
@@ -66,7 +57,7 @@ async def test_a_frame_leads_to_a_tab_that_is_signed_in(
         await course.bring_to_front()
         await course.reload()
         await expect(tool(course).get_by_role("link")).to_be_visible()
-        await pictures(course, artifacts, "frame")
+        assert await faults(course, artifacts, "frame", EVERY_LOOK, whole=False, axe=False) == []
 
 
 async def test_a_teacher_picks_assignments_in_the_platforms_dialogue(
@@ -77,7 +68,7 @@ async def test_a_teacher_picks_assignments_in_the_platforms_dialogue(
         page = await come_to_course(context, sites, "teach1")
         await page.goto(f"{platform.url}/course/modedit.php?course=4")
         await tool(page).get_by_label(TINY).check()
-        await pictures(page, artifacts, "pick")
+        assert await faults(page, artifacts, "pick", EVERY_LOOK, whole=False, axe=False) == []
         await tool(page).get_by_role("button", name="Add the links").click()
         await expect(page.locator("#told")).to_have_text(TINY)
         assert [each["custom"] for each in platform.picked] == [{"item": TINY}]
@@ -102,28 +93,60 @@ async def test_a_student_is_told_why_there_is_nothing_to_pick(
 async def test_a_platform_registers_in_its_administrators_frame_and_launches_then(
     sites: TwoSites, tmp_path: Path, artifacts: Path
 ) -> None:
-    platform, course = sites.platform, sites.hub.course
+    platform, hub = sites.platform, sites.hub
     options = ("--course", "4", "--same-names", "--private-network")
-    command = ("hub", "lti", "register", platform.url, *options)
-    made = run_mograder(*command, env=sites.hub.environment(), cwd=course)
+    made = run_mograder("hub", "lti", "register", platform.url, *options, cwd=hub.course)
     address = re.search(r"http://\S+/lti/register/\S+", made.output)
     assert address is not None, made.output + made.errors
     async with strict_profile(tmp_path / "admin") as context:
         page = await come_to_course(context, sites, "admin")
+        await page.goto(platform.registration_address(address[0]))
+        assert await faults(page, artifacts, "register") == []
         await page.goto(f"{platform.url}/admin/register?page={address[0]}")
-        await pictures(page, artifacts, "register")
+        button = tool(page).get_by_role("button", name="Register")
+        await button.focus()
         assert platform.registered == [], "nothing is fetched or sent before the button"
-        await tool(page).get_by_role("button", name="Register").click()
+        await page.keyboard.press("Enter")
         await expect(page.locator("#told")).to_have_text("org.imsglobal.lti.close")
         await page.reload()
         await expect(tool(page).get_by_role("button")).to_have_count(0)
-    (told,) = platform.registered
-    assert told["initiate_login_uri"] == f"{sites.hub.url}/lti/login"
+        (told,) = platform.registered
+        assert told["initiate_login_uri"] == f"{hub.url}/lti/login"
+        page = await instructor(context)
+        await page.goto(f"{hub.url}/course/people/sign-in")
+        await expect(page.get_by_text("client-dynamic")).to_be_visible()
+    log = hub.log.read_text()
+    assert address[0].rpartition("/")[2] not in log
+    assert "registration_token" not in log
     activity = platform.state.add_activity("Registered", client_id="client-dynamic")
     async with strict_profile(tmp_path / "alice") as context:
         page = await come_to_course(context, sites, "alice")
         tab = await launched(page, activity.title)
         await expect(tab.get_by_text("Signed in as alice")).to_be_visible()
+
+
+async def instructor(context: BrowserContext) -> Page:
+    page = await context.new_page()
+    await page.set_extra_http_headers(from_proxy("prof"))
+    return page
+
+
+async def test_an_instructor_links_and_unlinks_a_person_by_keyboard(
+    sites: TwoSites, tmp_path: Path, artifacts: Path
+) -> None:
+    async with strict_profile(tmp_path / "prof") as context:
+        page = await instructor(context)
+        await page.goto(f"{sites.hub.url}/course/people")
+        await page.get_by_role("link", name="Sign-in", exact=True).click()
+        await page.get_by_label("The person's id there").fill("13")
+        await page.get_by_label("User name here").fill("alice")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("status")).to_contain_text("alice is linked")
+        assert await faults(page, artifacts, "sign-in") == []
+        await page.get_by_role("button", name="Unlink alice").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("status")).to_contain_text("all tokens and logins")
+        await expect(page.get_by_text("Nobody yet.")).to_be_visible()
 
 
 async def test_no_other_page_of_the_hub_and_no_other_site_gets_a_frame(
