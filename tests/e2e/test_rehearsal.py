@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.hub import MOGRADER, Answer, HubProcess, outside, run_mograder
 from tests.support.identity import SECRET, instructor_token
-from tests.support.shared_hub import TINY, SharedCaches
+from tests.support.shared_hub import TINY, SharedCaches, until
 from tests.support.shipped_hub import shipped_hub
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -50,14 +49,6 @@ def sockets(hub: HubProcess) -> list[Path]:
     return list((hub.course.parent / "run" / "s").rglob("*.sock"))
 
 
-def wait(happened: Callable[[], bool]) -> None:
-    """Wait by polling."""
-    deadline = time.monotonic() + 120
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_all_students_run_all_cells_and_nothing_but_what_it_took_is_left(
     hub: HubProcess,
 ) -> None:
@@ -85,10 +76,10 @@ def test_ending_the_command_ends_the_rehearsal(hub: HubProcess, ending: signal.S
     command = [str(MOGRADER), "hub", "rehearse", TINY, "--students", "40", "--within", "60"]
     env = {**outside(), "HOME": str(hub.course.parent), **token(hub)}
     with subprocess.Popen(command, env=env, cwd=hub.course.parent) as process:
-        wait(lambda: bool(sockets(hub)))
+        until(lambda: bool(sockets(hub)), 120)
         process.send_signal(ending)
         process.wait(60)
-    wait(lambda: not sockets(hub) and not folders(hub))
+    until(lambda: not sockets(hub) and not folders(hub), 120)
     if ending is signal.SIGINT:
         assert process.returncode not in {0, None}
 
@@ -97,9 +88,9 @@ def test_the_next_hub_removes_what_a_killed_one_left(hub: HubProcess) -> None:
     command = [str(MOGRADER), "hub", "rehearse", TINY, "--students", "40", "--within", "60"]
     env = {**outside(), "HOME": str(hub.course.parent), **token(hub)}
     with subprocess.Popen(command, env=env, cwd=hub.course.parent) as process:
-        wait(lambda: bool(sockets(hub)))
+        until(lambda: bool(sockets(hub)), 120)
         hub.kill()
         process.wait(60)
     assert folders(hub)
     hub.restart()
-    wait(lambda: not sockets(hub) and not folders(hub))
+    until(lambda: not sockets(hub) and not folders(hub), 120)
