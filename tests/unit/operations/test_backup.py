@@ -128,11 +128,6 @@ def test_a_used_course_comes_back_as_it_was(course: Path, tmp_path: Path) -> Non
     engine.dispose()
 
 
-def test_only_its_owner_may_read_a_backup(course: Path, tmp_path: Path) -> None:
-    back_up(loaded(course), tmp_path / "backup", quiet)
-    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
-
-
 def test_a_database_that_is_written_to_is_copied_as_of_one_moment(
     course: Path, tmp_path: Path
 ) -> None:

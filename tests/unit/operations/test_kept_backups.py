@@ -49,29 +49,21 @@ def earlier(place: Path, name: str, size: int, *, days: int) -> Path:
     return path
 
 
-def test_the_job_writes_reads_back_and_removes_the_oldest(
-    loaded: LoadedSettings, place: Path
-) -> None:
-    old = [earlier(place, f"0{day}", 100, days=day) for day in (1, 2, 3)]
-    done = back_up_scheduled(loaded, quiet)
-    assert (done.removed, done.missing) == ((old[1], old[2]), 0)
-    assert [each.path for each in list_backups(place)] == [done.path, old[0]]
-    assert done.path.stat().st_mode & 0o777 == 0o600
-    ((level, text),) = said(loaded)
-    assert level is Level.OK
-    assert text.endswith(", read back without a fault")
-
-
-def test_a_backup_that_an_administrator_keeps_there_is_never_removed(
+def test_the_job_writes_reads_back_and_removes_the_oldest_but_none_of_an_administrators_own(
     loaded: LoadedSettings, place: Path
 ) -> None:
     own = place / "hub-before-the-upgrade.tar.gz"
     own.touch()
     os.utime(own, (0, 0))
-    for day in (1, 2, 3):
-        earlier(place, f"0{day}", 100, days=day)
-    assert len(back_up_scheduled(loaded, quiet).removed) == 2
+    old = [earlier(place, f"0{day}", 100, days=day) for day in (1, 2, 3)]
+    done = back_up_scheduled(loaded, quiet)
+    assert (done.removed, done.missing) == ((old[1], old[2]), 0)
+    assert [each.path for each in list_backups(place)] == [done.path, old[0]]
     assert own.exists()
+    assert done.path.stat().st_mode & 0o777 == 0o600, "only its owner may read it"
+    ((level, text),) = said(loaded)
+    assert level is Level.OK
+    assert text.endswith(", read back without a fault")
 
 
 def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
