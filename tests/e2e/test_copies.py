@@ -1,6 +1,6 @@
-"""Copies and access while real sessions run: reset, upload, submit, a student who is taken off.
+"""Copies and access while real sessions run: upload, submit, a student who is taken off.
 
-B54, B56, B57, B117, B118, B120, B37, B43. The hub, its supervisor, marimo and bubblewrap are real.
+B54, B56, B117, B118, B37, B43. The hub, its supervisor, marimo and bubblewrap are real.
 """
 
 from __future__ import annotations
@@ -49,31 +49,14 @@ def ask(hub: HubProcess, method: str, path: str, user: str) -> httpx.Response:
         return client.request(method, path)
 
 
-def file_of(hub: HubProcess, user: str, name: str = f"{TINY}.py") -> str:
+def file_of(hub: HubProcess, user: str) -> str:
     """A file in a student's folder."""
-    return (workspace(hub, user) / name).read_text("utf-8")
+    return (workspace(hub, user) / f"{TINY}.py").read_text("utf-8")
 
 
 def handed_in_of(hub: HubProcess, user: str) -> str:
     """The latest submission of a student."""
     return (hub.course / "submitted" / TINY / f"{user}.py").read_text("utf-8")
-
-
-async def test_b57_b120_a_reset_in_mid_session_ends_it_and_keeps_what_was_saved(
-    hub: HubProcess,
-) -> None:
-    start(hub, "reset")
-    async with open_editor(editor(hub, "reset")) as tab:
-        await tab.edit(0, "mine = 4711")
-        await tab.save()
-        answer = ask(hub, "POST", f"/reset/reset/{TINY}", "reset")
-    assert answer.json()["file_status"] == "uploaded"
-    assert "mine = 4711" in file_of(hub, "reset", answer.json()["archive"])
-    assert "4711" not in file_of(hub, "reset")
-    assert servers_of("reset") == []
-    start(hub, "reset")
-    async with open_editor(editor(hub, "reset"), run=False) as tab:
-        assert tab.cells.codes == ["1 + 1"]
 
 
 async def test_b56_b117_b118_what_was_uploaded_is_edited_and_exported(hub: HubProcess) -> None:
@@ -136,17 +119,6 @@ async def test_b37_b43_a_student_who_is_taken_off_in_mid_session_loses_it_and_ke
         assert "kept = 1" in saved.text
         (hub.course / "allowed_users.txt").unlink()
     assert ask(hub, "GET", "/assignments", "removed").status_code == 200
-
-
-async def test_a_notebook_cannot_be_renamed_in_the_editor(hub: HubProcess) -> None:
-    start(hub, "rename")
-    async with open_editor(editor(hub, "rename")) as tab:
-        await tab.edit(0, "mine = 4711")
-        await tab.save()
-        with pytest.raises(EditorFailed, match="The notebook keeps its name"):
-            await tab.post("/api/kernel/rename", {"filename": "alice homework.py"})
-    exported = ask(hub, "GET", f"/export/rename/{TINY}", "rename")
-    assert "mine = 4711" in exported.text
 
 
 async def test_a_lectures_layout_and_data_folder_reach_its_student(
