@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
-from tests.support.browser import People, Person, insert, notebook
-from tests.support.hub import HubProcess, run_mograder
-from tests.support.identity import from_proxy, instructor_token
+from tests.support.browser import People, Person, notebook
+from tests.support.hub import HubProcess
+from tests.support.identity import from_proxy
 from tests.support.shared_hub import SharedCaches, module_hub, until, workspace
+from tests.support.tutorial_course import ITEM, author, publish, write
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-ITEM = "A1-First-Steps"
 SUM = "total = sum(range(1, 101))"
 MIDDLE = "def mean(numbers):\n    return sorted(numbers)[1]"
 """Right for three numbers; a list of one has no second."""
@@ -30,31 +30,22 @@ MIDDLE = "def mean(numbers):\n    return sorted(numbers)[1]"
 @pytest.fixture(scope="module")
 def hub(caches: SharedCaches) -> Iterator[HubProcess]:
     """A hub on which an author has published what ``mograder new`` begins a course with."""
-
-    def author(course: Path) -> None:
-        command(course, "new", ".")
-        told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(caches.uv_cache)})
-        assert "2 checks passed" in told, told
-
-    with module_hub("author", caches, prepare=author) as hub:
-        told = command(
-            *(hub.course, "hub", "publish", "A1", "--force"),
-            *("--url", hub.url, "--token", instructor_token()),
-        )
-        assert ITEM in told
+    with module_hub("author", caches, prepare=author(caches.uv_cache)) as hub:
+        publish(hub)
         yield hub
 
 
 async def test_a_student_solves_a_part_and_the_report_says_which_and_why(
     hub: HubProcess, people: People, fresh_name: Callable[[str], str]
 ) -> None:
-    ada = await somebody(people, fresh_name("ada"))
+    name = fresh_name("ada")
+    ada = await people.person(name, headers=from_proxy(name))
     page = await arrive(ada, hub)
     await expect(box(page, "Q1: The sum — waiting for your code")).to_be_visible()
-    await solve(page, "total = ...", f"{SUM}\ntotal")
+    await write(page, "total = ...", f"{SUM}\ntotal")
     await expect(page.get_by_text("5050")).to_be_visible()
     await expect(box(page, "Q1: The sum — all checks passed")).to_be_visible()
-    await solve(page, "def mean(numbers)", MIDDLE)
+    await write(page, "def mean(numbers)", MIDDLE)
     await expect(box(page, "Q2: The mean — some checks failed")).to_be_visible()
     saved = workspace(hub, ada.name, ITEM) / f"{ITEM}.py"
     until(lambda: SUM in saved.read_text() and "sorted(numbers)[1]" in saved.read_text())
@@ -84,9 +75,10 @@ async def test_a_student_solves_a_part_and_the_report_says_which_and_why(
 async def test_a_cell_that_fails_is_named_with_what_it_says(
     hub: HubProcess, people: People, fresh_name: Callable[[str], str]
 ) -> None:
-    bob = await somebody(people, fresh_name("bob"))
+    name = fresh_name("bob")
+    bob = await people.person(name, headers=from_proxy(name))
     page = await arrive(bob, hub)
-    await solve(page, "total = ...", 'print("so far")\ntotal = sun(range(1, 101))')
+    await write(page, "total = ...", 'print("so far")\ntotal = sun(range(1, 101))')
     await expect(page.get_by_text("name 'sun' is not defined").first).to_be_visible()
     saved = workspace(hub, bob.name, ITEM) / f"{ITEM}.py"
     until(lambda: "sun(range" in saved.read_text())
@@ -99,45 +91,14 @@ async def test_a_cell_that_fails_is_named_with_what_it_says(
         await expect(line).to_contain_text(words)
     await expect(row(report, "Q1: The sum")).to_contain_text("not run: a cell that it needs")
     await expect(row(report, "Q2: The mean")).to_contain_text("WAIT")
-    await solve(page, "sun(range", SUM)
-    await solve(page, "def mean(numbers)", "def mean(numbers):\n    return 2")
+    await write(page, "sun(range", SUM)
+    await write(page, "def mean(numbers)", "def mean(numbers):\n    return 2")
     await expect(box(page, "Q2: The mean — some checks failed")).to_be_visible()
     until(lambda: "return 2" in saved.read_text())
     assert [each["status"] for each in (await validate(bob, hub))["checks"]] == [
         "success",
         "partial",
     ]
-
-
-@pytest.mark.long  # every run has a test with a partial solution
-async def test_who_solves_all_of_it_passes_and_is_told_that_more_tests_come(
-    hub: HubProcess, people: People, fresh_name: Callable[[str], str]
-) -> None:
-    eve = await somebody(people, fresh_name("eve"))
-    page = await arrive(eve, hub)
-    await solve(page, "total = ...", SUM)
-    await solve(
-        page, "def mean(numbers)", "def mean(numbers):\n    return sum(numbers)/len(numbers)"
-    )
-    await expect(box(page, "Q2: The mean — all checks passed")).to_be_visible()
-    saved = workspace(hub, eve.name, ITEM) / f"{ITEM}.py"
-    until(lambda: "len(numbers)" in saved.read_text())
-    assert (await validate(eve, hub))["ok"] is True
-    report = await read_report(eve, hub)
-    await expect(report.get_by_role("heading", level=1)).to_have_text(f"{ITEM}.py passes")
-    await expect(row(report, "Q2: The mean")).to_contain_text("More tests come when it is graded.")
-
-
-def command(course: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run an author's command in the course's directory; return its output."""
-    done = run_mograder(*arguments, env=env, cwd=course)
-    assert done.status == 0, done.output + done.errors
-    return done.output
-
-
-async def somebody(people: People, name: str) -> Person:
-    """A student signed in by the front."""
-    return await people.person(name, headers=from_proxy(name))
 
 
 async def arrive(person: Person, hub: HubProcess) -> Frame:
@@ -147,15 +108,6 @@ async def arrive(person: Person, hub: HubProcess) -> Frame:
     editor = await notebook(page)
     await expect(editor.locator(".cm-content").first).to_be_visible()
     return editor
-
-
-async def solve(editor: Frame, old: str, code: str) -> None:
-    """Write into the cell that holds this, and run it."""
-    await editor.locator(".cm-content", has_text=old).click()
-    keyboard = editor.page.keyboard
-    await keyboard.press("Control+a")
-    await insert(editor, code)
-    await keyboard.press("Control+Enter")
 
 
 def box(editor: Frame, words: str) -> Locator:

@@ -24,7 +24,8 @@ def author(uv_cache: Path) -> Prepare:
 
     def make(course: Path) -> None:
         command(course, "new", ".")
-        command(course, "generate", "A1", env={"UV_CACHE_DIR": str(uv_cache)})
+        told = command(course, "generate", "A1", env={"UV_CACHE_DIR": str(uv_cache)})
+        assert "2 checks passed" in told, told
 
     return make
 
