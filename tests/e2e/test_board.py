@@ -17,7 +17,7 @@ import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
 from tests.support import notebooks
-from tests.support.browser import People, Person, notebook
+from tests.support.browser import People, Person, notebook, type_over
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy, instructor
@@ -171,15 +171,6 @@ async def work(hub: HubProcess, person: Person) -> tuple[Page, Frame]:
     return page, frame
 
 
-async def write(frame: Frame, old: str, new: str) -> None:
-    """Replace the code of a cell, and run it."""
-    await frame.locator(".cm-content", has_text=old).click()
-    keyboard = frame.page.keyboard
-    await keyboard.press("ControlOrMeta+a")
-    await keyboard.type(new)
-    await keyboard.press("Control+Enter")
-
-
 def line_of(board: Page, name: str) -> Locator:
     """The line of a student on a board."""
     return board.locator("#lines tr").filter(has_text=name)
@@ -188,7 +179,7 @@ def line_of(board: Page, name: str) -> Locator:
 async def shown_in_time(frame: Frame, line: Locator) -> None:
     """Answer, and see it on the board within a second: at the third try, on a busy machine."""
     for left in (2, 1, 0):
-        await write(frame, ANSWER, RIGHT)
+        await type_over(frame, ANSWER, RIGHT)
         await expect(frame.get_by_text("all checks passed")).to_be_visible()
         began = time.monotonic()
         await expect(line.locator("td.passed")).to_have_count(1)
@@ -196,7 +187,7 @@ async def shown_in_time(frame: Frame, line: Locator) -> None:
         if took < LATEST_SECONDS:
             return
         assert left, f"{took} seconds"
-        await write(frame, RIGHT, ANSWER)
+        await type_over(frame, RIGHT, ANSWER)
         await expect(line.locator("td.failed")).to_have_count(2)
 
 
@@ -277,14 +268,14 @@ async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -
     own = await notebook(alice)
     await own.wait_for_function(_IS_SHARED)
     await expect(own.locator(".cm-content", has_text=ANSWER)).to_be_visible()
-    await write(theirs, ANSWER, "sign = 1  # by the helper")
+    await type_over(theirs, ANSWER, "sign = 1  # by the helper")
     await expect(own.locator(".cm-content", has_text="by the helper")).to_be_visible()
     await expect(own.locator(cursor_of("prof"))).not_to_have_count(0)
     await expect(theirs.get_by_text("all checks passed").first).to_be_visible()
     await expect(own.get_by_text("all checks passed").first).to_be_visible()
     await helping.screenshot(path=artifacts / "together-helper.png")
     await alice.screenshot(path=artifacts / "together-student.png")
-    await write(own, "by the helper", "sign = 7  # by the student")
+    await type_over(own, "by the helper", "sign = 7  # by the student")
     await expect(theirs.locator(".cm-content", has_text="by the student")).to_be_visible()
     await expect(theirs.get_by_text("all checks passed")).to_have_count(1)
     await expect(alice.locator("#saved")).to_contain_text(re.compile("Saved"))
@@ -346,7 +337,7 @@ async def test_the_students_file_is_what_the_two_of_them_typed(
     if first == "student":
         helping = await prof.open(address)
     theirs = await begins(helping)
-    await write(theirs, "total = 0", f"total = 7{typed}")
+    await type_over(theirs, "total = 0", f"total = 7{typed}")
     await expect(own.locator(".cm-content", has_text="total = 7")).to_be_visible()
     await saves(copy, "total = 7")
     expected = text.replace("total = 0", f"total = 7{typed}")

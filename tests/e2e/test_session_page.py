@@ -18,7 +18,7 @@ from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from tests.support import notebooks
-from tests.support.browser import People, Person
+from tests.support.browser import People, Person, type_over
 from tests.support.browser import notebook as framed
 from tests.support.hub_app import SECRET
 from tests.support.marimo import Address, open_editor
@@ -143,7 +143,7 @@ async def test_the_editor_works_in_an_opaque_origin(notebook: Path, people: Peop
             await expect(frame.locator("[data-cell-name=total]")).to_be_focused()
             assert await frame.evaluate("self.origin") == "null"
             assert session.connections >= 1
-            await _type_and_run(frame, "40 + 1", "40 + 2 + 1000")
+            await type_over(frame, "40 + 1", "40 + 2 + 1000")
             await expect(frame.get_by_text("1042", exact=True)).to_be_visible()
             await _saved(page, notebook, "40 + 2 + 1000")
             await _check_fixes(frame, rig)
@@ -151,14 +151,6 @@ async def test_the_editor_works_in_an_opaque_origin(notebook: Path, people: Peop
             frame = await framed(page)
             await expect(frame.get_by_text("1042", exact=True)).to_be_visible()
             assert not _serious(alice.notes)
-
-
-async def _type_and_run(frame: Frame, old: str, new: str) -> None:
-    await frame.locator(".cm-content", has_text=old).click()
-    keyboard = frame.page.keyboard
-    await keyboard.press("ControlOrMeta+a")
-    await keyboard.type(new)
-    await keyboard.press("Control+Enter")
 
 
 async def _saved(page: Page, directory: Path, text: str) -> None:

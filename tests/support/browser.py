@@ -167,6 +167,15 @@ async def insert(frame: Frame, text: str) -> None:
     await frame.evaluate(_PASTE, text)
 
 
+async def type_over(frame: Frame, old: str, new: str) -> None:
+    """Replace the code of the cell that holds this, key by key, and run it."""
+    await frame.locator(".cm-content", has_text=old).click()
+    keyboard = frame.page.keyboard
+    await keyboard.press("ControlOrMeta+a")
+    await keyboard.type(new)
+    await keyboard.press("Control+Enter")
+
+
 @asynccontextmanager
 async def chromium(*flags: str) -> AsyncIterator[Browser]:
     """Run the system's Chromium for as long as the context lasts, with more flags if any."""
