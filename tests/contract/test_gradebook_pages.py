@@ -130,24 +130,22 @@ async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:
     assert text.index(">A1<") < text.index(">A2<")
 
 
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("?q=DIETZ", ["dora"]),
-        ("?state=late&item=A1", ["carol", "dora", "eve", "fay"]),
-        ("?state=handed+in&item=A1", ["bob", "carol"]),
-        ("?state=requested", ["fay"]),
-        ("?state=requested&item=A2", []),
-        ("?state=nonsense&q=a&order=down", ["fay", "dora", "carol", "alice"]),
-        ("?sort=A1&q=o", ["dora", "bob", "carol"]),
-    ],
-)
-async def test_filters_and_orders_choose_the_lines_of_page_and_files(
-    hub: Hub, query: str, names: list[str]
-) -> None:
-    assert list(await rows(hub, query)) == names
-    text = (await see(hub, f"/course/gradebook{query}", "prof")).text
-    assert re.findall(r'href="/course/students/(\w+)"', text) == names
+CHOSEN = {
+    "?q=DIETZ": ["dora"],
+    "?state=late&item=A1": ["carol", "dora", "eve", "fay"],
+    "?state=handed+in&item=A1": ["bob", "carol"],
+    "?state=requested": ["fay"],
+    "?state=requested&item=A2": [],
+    "?state=nonsense&q=a&order=down": ["fay", "dora", "carol", "alice"],
+    "?sort=A1&q=o": ["dora", "bob", "carol"],
+}
+
+
+async def test_filters_and_orders_choose_the_lines_of_page_and_files(hub: Hub) -> None:
+    for query, names in CHOSEN.items():
+        assert list(await rows(hub, query)) == names, query
+        text = (await see(hub, f"/course/gradebook{query}", "prof")).text
+        assert re.findall(r'href="/course/students/(\w+)"', text) == names, query
 
 
 async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:
