@@ -30,16 +30,9 @@ WORK = b"the student's work"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The notebooks directory."""
-    return tmp_path / "hub-notebooks"
-
-
-@pytest.fixture
-def release(tmp_path: Path) -> Release:
+def release(releases: Releases) -> Release:
     """A release with a support file."""
-    files = {"A1.py": b"released", "data.csv": b"1"}
-    return publish(Releases(tmp_path / "hub-release"), files)
+    return publish(releases, {"A1.py": b"released", "data.csv": b"1"})
 
 
 @pytest.fixture(params=[Disk, OldDisk, ShareDisk], ids=["exchange", "no exchange", "share"])

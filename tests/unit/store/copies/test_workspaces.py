@@ -34,21 +34,9 @@ FILES = {
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The notebooks directory."""
-    return tmp_path / "hub-notebooks"
-
-
-@pytest.fixture
 def workspaces(root: Path) -> Workspaces:
     """The workspaces, empty."""
     return Workspaces(root)
-
-
-@pytest.fixture
-def releases(tmp_path: Path) -> Releases:
-    """The releases that workspaces are copied from."""
-    return Releases(tmp_path / "hub-release")
 
 
 @pytest.fixture
