@@ -75,7 +75,9 @@ def test_there_is_one_request_for_a_student_and_a_question(requests: RegradeRequ
     asked(requests, "Q2")
     asked(requests, student="bob")
     say(requests, first.number, MessageKind.WITHDRAWN)
-    assert asked(requests).number == first.number
+    again = asked(requests)
+    assert (again.number, again.state) == (first.number, RequestState.OPEN)
+    assert len(again.messages) == 3
     assert [each.student for each in requests.of("A1", question="Q1")] == ["alice", "bob"]
     assert [each.question for each in requests.of("A1", "alice")] == ["Q1", "Q2"]
     assert requests.of("A2") == ()
