@@ -174,32 +174,6 @@ def test_a_grade_that_moodle_dropped_is_found_out(
     assert found[CAROL].after is None
 
 
-def test_the_comment_goes_along_where_there_was_one(sign_in: SignIn, moodle: Replay) -> None:
-    """329: left out, it is a database error; 332, 333: sent, it replaces the one before."""
-    moodle.begin(331)
-    comment = (
-        '<script>alert(1)</script><p style="color:red" onclick="x()">a &lt; b <code>x</code></p>'
-        "\nplain <unknown>"
-    )
-    client = sign_in("teach1")
-    mark = Mark(CAROL, comment=comment)
-    client.save_grade(1, mark, grade=Decimal(74), state="", draft=None)
-    feedback = sign_in("carol").submission_status(1).feedback
-    assert feedback is not None
-    assert feedback.grade == 74
-    assert feedback.comment == '<p style="color:#FF0000;">a &lt; b <code>x</code></p> plain '
-
-
-def test_earlier_feedback_files_stay_without_new_ones(sign_in: SignIn, moodle: Replay) -> None:
-    """176, 177."""
-    moodle.begin(175)
-    mark = Mark(BOB, comment="<p>bob 63</p>")
-    sign_in("teach1").save_grade(1, mark, grade=Decimal(63), state="", draft=None)
-    feedback = sign_in("bob").submission_status(1).feedback
-    assert feedback is not None
-    assert (feedback.comment, feedback.files[0].name) == ("<p>bob 63</p>", "bob.html")
-
-
 def test_a_rubric_is_refused_before_it_is_reset(sign_in: SignIn, moodle: Replay) -> None:
     """226: a plain grade sets what a rubric holds to -1."""
     moodle.begin(225)
@@ -256,41 +230,6 @@ def test_the_mark_that_is_tried_erases_least_and_tells_most(
     assert plan.trial.mark.user_id == first
 
 
-def test_a_release_with_a_file_is_saved_and_read_back(
-    sign_in: SignIn, moodle: Replay, sized: Sized
-) -> None:
-    """187, 189: students see no feedback until the state is ``released``."""
-    moodle.begin(180)
-    name = "A2 étude feedback.html"
-    file = Upload(name, sized(name, 8))
-    mark = Mark(ALICE, Decimal(91), "<p>good</p>", (file,), WorkflowState.RELEASED)
-    client = sign_in("teach1")
-    outcome = marked(client, 2, [mark])[ALICE]
-    assert outcome.result is Result.CHANGED
-    assert client.workflow_states(2)[ALICE] == "released"
-    feedback = sign_in("alice").submission_status(2).feedback
-    assert feedback is not None
-    assert [each.name for each in feedback.files] == [name]
-
-
-def test_a_state_that_moodle_did_not_keep_is_found_out(
-    sign_in: SignIn, moodle: Replay, sized: Sized
-) -> None:
-    """185: any word is taken for a state, and hides the grade."""
-    moodle.begin(180)
-    name = "A2 étude feedback.html"
-    file = Upload(name, sized(name, 8))
-    mark = Mark(ALICE, Decimal(91), "<p>good</p>", (file,), WorkflowState.RELEASED)
-    client = sign_in("teach1")
-    plan = planned(client, assignment(client, 2), [mark])
-    moodle.between = lambda reply: replace(
-        reply, body=reply.body.replace(b'"workflowstate": "released"', b'"workflowstate": "bogus"')
-    )
-    (outcome,) = send_marks(client, plan)
-    assert outcome.result is Result.FAILED
-    assert "'bogus' instead of 'released'" in outcome.why
-
-
 def test_the_same_grade_again_is_no_change(sign_in: SignIn, moodle: Replay) -> None:
     moodle.begin(214)
     client = sign_in("teach1")
@@ -298,6 +237,40 @@ def test_the_same_grade_again_is_no_change(sign_in: SignIn, moodle: Replay) -> N
     assert plan.outcomes[0].result is Result.UNCHANGED
     assert send_marks(client, plan) == plan.outcomes
     assert written(moodle) == []
+
+
+@pytest.fixture
+def release(sized: Sized, moodle: Replay) -> Mark:
+    """A mark of A2 that is to be released, with a file."""
+    moodle.begin(180)
+    name = "A2 étude feedback.html"
+    file = Upload(name, sized(name, 8))
+    return Mark(ALICE, Decimal(91), "<p>good</p>", (file,), WorkflowState.RELEASED)
+
+
+def test_a_release_with_a_file_is_saved_and_read_back(sign_in: SignIn, release: Mark) -> None:
+    """187, 189: students see no feedback until the state is ``released``."""
+    client = sign_in("teach1")
+    outcome = marked(client, 2, [release])[ALICE]
+    assert outcome.result is Result.CHANGED
+    assert client.workflow_states(2)[ALICE] == "released"
+    feedback = sign_in("alice").submission_status(2).feedback
+    assert feedback is not None
+    assert [each.name for each in feedback.files] == [each.name for each in release.files]
+
+
+def test_a_state_that_moodle_did_not_keep_is_found_out(
+    sign_in: SignIn, moodle: Replay, release: Mark
+) -> None:
+    """185: any word is taken for a state, and hides the grade."""
+    client = sign_in("teach1")
+    plan = planned(client, assignment(client, 2), [release])
+    moodle.between = lambda reply: replace(
+        reply, body=reply.body.replace(b'"workflowstate": "released"', b'"workflowstate": "bogus"')
+    )
+    (outcome,) = send_marks(client, plan)
+    assert outcome.result is Result.FAILED
+    assert "'bogus' instead of 'released'" in outcome.why
 
 
 def test_an_assignment_without_points_is_refused(sign_in: SignIn, ungraded: Replay) -> None:
