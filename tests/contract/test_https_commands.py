@@ -15,7 +15,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
 from tests.support.command_line import cli
-from tests.support.gradebooks import AT, a_run, put_penalty
+from tests.support.gradebooks import AT, FAIR, a_run, put_penalty
 from tests.support.served_course import (
     CODE,
     DATA,
@@ -317,10 +317,9 @@ def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
     one, two, three = fresh_name("ida"), fresh_name("jan"), fresh_name("kim")
     words = ("upload-grades", "hw1", "--url", served.url, "--token", TEACHER)
     assert "has no marks for hw1" in cli("https", *words, status=3).err
-    points = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
     with Gradebook(here / "gradebook.db") as book:
         for student in (one, two, three):
-            book.record_run(a_run(student, points, assignment="hw1"))
+            book.record_run(a_run(student, FAIR, assignment="hw1"))
             if student != three:
                 marks = {"Analysis": MarkEntry(12.5)}
                 book.record_marks("hw1", student, marks, marker="mia", at=AT, comment="Hm")

@@ -18,7 +18,7 @@ from mograder.store.gradebook import gradebook
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.command_line import cli
-from tests.support.gradebooks import AT, a_run, put_penalty
+from tests.support.gradebooks import AT, FAIR, a_run, put_penalty
 from tests.support.moodle.teacher import SUPPLIED, CourseSetup
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
@@ -331,14 +331,13 @@ def test_the_gradebook_gives_the_marks_where_no_file_does(teacher: CourseSetup) 
 
 def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(teacher: CourseSetup) -> None:
     """0.3.16 sends the raw mark for a zero, and the sum of all assignments."""
-    points = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
     with Gradebook(teacher.course / "gradebook.db") as book:
         for student in ("alice", "bsmith", "carol"):
-            book.record_run(a_run(student, points, assignment="A1-Introduction"))
+            book.record_run(a_run(student, FAIR, assignment="A1-Introduction"))
         marks = {"Analysis": MarkEntry(12.5)}
         for student in ("alice", "bsmith"):
             book.record_marks("A1-Introduction", student, marks, marker="mia", at=AT)
-        book.record_run(a_run("bsmith", points, assignment="A2-Other"))
+        book.record_run(a_run("bsmith", FAIR, assignment="A2-Other"))
         book.record_marks("A2-Other", "bsmith", marks, marker="mia", at=AT)
         late = Penalty(100, 0, 1_795_292_502)
         put_penalty(book, "alice", late, assignment="A1-Introduction")

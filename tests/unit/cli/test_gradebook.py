@@ -28,9 +28,9 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, Penalty
 from mograder.store.marking.mark_reasons import read_mark_reasons
 from tests.support.command_line import cli
-from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, put_recorded
+from tests.support.gradebooks import AT, FAIR, MARKS, a_run, put_penalty, put_recorded
+from tests.support.graded_results import graded_result
 
-FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 BIDI = "\u202egnirts\x1b[31m"
 
 
@@ -63,7 +63,7 @@ SQUARES: Mapping[str, Any] = {"message": "your squares are wrong", "passed": Tru
 """A condition that holds, with the text for one that does not."""
 
 
-def result(points: Mapping[str, float]) -> GradingResult:
+def result(points: Mapping[str, float | None]) -> GradingResult:
     condition = JudgedCondition(message="area of a square", weight=1, passed=False, reason=BIDI)
     label = GradedLabel(
         label="Q1: area",
@@ -75,32 +75,19 @@ def result(points: Mapping[str, float]) -> GradingResult:
         conditions=(condition, replace(condition, **SQUARES)),
     )
     call = JudgedCall(call="area(2)", status="returned", result="12.566", milliseconds=0.12)
-    return GradingResult(
-        assignment="A1",
-        student="alice",
-        filename="alice.py",
-        submission_sha256="0" * 64,
-        submission_bytes=1,
-        source_sha256="0" * 64,
-        mograder="1",
-        protected=True,
+    check = GradedCheck(
+        cell=3,
+        line=40,
+        hidden=True,
         state=GradingState.JUDGED,
-        questions=tuple(
-            GradedQuestion(key=key, available=MARKS[key], earned=mark, state=GradingState.JUDGED)
-            for key, mark in points.items()
-        ),
-        checks=(
-            GradedCheck(
-                cell=3,
-                line=40,
-                hidden=True,
-                state=GradingState.JUDGED,
-                labels=(label,),
-                calls=(call,) * 12,
-            ),
-        ),
-        at="2026-11-20T09:30:00+00:00",
+        labels=(label,),
+        calls=(call,) * 12,
     )
+    questions = tuple(
+        GradedQuestion(key=key, available=MARKS[key], earned=mark, state=GradingState.JUDGED)
+        for key, mark in points.items()
+    )
+    return graded_result(assignment="A1", questions=questions, checks=(check,))
 
 
 def signed_run(course: Path) -> GradingRun:
