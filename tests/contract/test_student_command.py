@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,36 +21,30 @@ from tests.support.student_dashboard import StudentProcess
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.mark.full
-def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(tmp_path: Path) -> None:
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[StudentProcess]:
     folder = tmp_path / "work"
     folder.mkdir()
-    dashboard = StudentProcess(folder, tmp_path / "home", tmp_path / "log")
-    try:
-        dashboard.start()
-        process = psutil.Process(dashboard.pid)
-        listening = [c.laddr for c in process.net_connections("inet") if c.status == "LISTEN"]
-        assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", dashboard.port)]
-        answer = httpx.get(dashboard.link, follow_redirects=False, trust_env=False)
-        assert answer.status_code == httpx.codes.SEE_OTHER
-        assert "For another browser, once: http://127.0.0.1:" in dashboard.log_text()
-        os.kill(dashboard.pid, signal.SIGINT)
-        assert dashboard.wait(15) == 0, dashboard.tail()
-    finally:
-        dashboard.stop()
+    with StudentProcess(folder, tmp_path / "home", tmp_path / "log") as running:
+        yield running
 
 
 @pytest.mark.full
-async def test_the_connection_of_a_refused_form_is_closed(tmp_path: Path) -> None:
+def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(dashboard: StudentProcess) -> None:
+    process = psutil.Process(dashboard.pid)
+    listening = [c.laddr for c in process.net_connections("inet") if c.status == "LISTEN"]
+    assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", dashboard.port)]
+    answer = httpx.get(dashboard.link, follow_redirects=False, trust_env=False)
+    assert answer.status_code == httpx.codes.SEE_OTHER
+    assert "For another browser, once: http://127.0.0.1:" in dashboard.log_text()
+    os.kill(dashboard.pid, signal.SIGINT)
+    assert dashboard.wait(15) == 0, dashboard.tail()
+
+
+@pytest.mark.full
+async def test_the_connection_of_a_refused_form_is_closed(dashboard: StudentProcess) -> None:
     """A page of another site posts 10 GB; next to nothing of them is read."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    dashboard = StudentProcess(folder, tmp_path / "home", tmp_path / "log")
-    try:
-        dashboard.start()
-        refused = await refused_body("127.0.0.1", dashboard.port, "/sync", {"Sec-Fetch-Site": "x"})
-    finally:
-        dashboard.stop()
+    refused = await refused_body("127.0.0.1", dashboard.port, "/sync", {"Sec-Fetch-Site": "x"})
     assert 400 <= refused.status < 500
     assert b"\r\nconnection: close" in refused.headers
     assert refused.sent < 8 * 2**20
