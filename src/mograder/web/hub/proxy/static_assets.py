@@ -150,7 +150,7 @@ class AssetServer:
 
 
 def _choose(file: AssetFile, accepted: str) -> _Variant:
-    """Return the smallest variant that the client accepts."""
+    """Return the variant for a client: by brotli, which is the smaller one, or by gzip."""
     readable = _accepted(accepted)
     for encoding, suffix, size in (("br", ".br", file.br), ("gzip", ".gz", file.gzip)):
         if size and encoding in readable:
