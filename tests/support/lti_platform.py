@@ -178,18 +178,14 @@ class LtiPlatform:
         return self._signed({**claims, **changed}, nonce)
 
     def launch(
-        self,
-        browser: httpx.Client,
-        username: str,
-        activity: Activity | None = None,
-        destination: str = "document",
+        self, browser: httpx.Client, username: str, activity: Activity | None = None
     ) -> httpx.Response:
         """Go through a launch as a browser's tab would; return the answer to the last post.
 
         ``browser`` has the hub's cookies (:func:`hub_browser`). Where the hub answers the first
         post with a page instead of a redirect, that page is returned.
         """
-        headers = self.browser_headers(destination)
+        headers = self.browser_headers()
         login = self.state.tools["client-full"].login
         form = self.initiation(username, activity)
         first = browser.post(login, data=form, headers=headers, follow_redirects=False)

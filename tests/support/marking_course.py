@@ -220,9 +220,9 @@ class MarkingCourse:
         assert response.status_code == 200, response.text
         return response.json()
 
-    async def comment(self, text: str, points: float | None = None, question: str = "Essay") -> Any:
-        """Add a saved comment."""
-        path = f"/marking/-/api/{A}/questions/{question}/comments"
+    async def comment(self, text: str, points: float | None = None) -> Any:
+        """Add a saved comment for the essay."""
+        path = f"/marking/-/api/{A}/questions/Essay/comments"
         response = await self.ask("POST", path, json={"text": text, "points": points})
         assert response.status_code == 201, response.text
         return response.json()["comment"]

@@ -64,12 +64,10 @@ class ReleasedCourse:
         for student in students:
             self.grade(student, checks=(hidden,), **changes)
 
-    def mark(
-        self, student: str, points: float, marker: str = "mia", question: str = "Essay"
-    ) -> None:
-        """Mark a question of a student."""
-        entry = MarkEntry(points, f"{question} is fair.")
-        self.book.record_marks(self.assignment, student, {question: entry}, marker=marker, at=AT)
+    def mark(self, student: str, points: float, marker: str = "mia") -> None:
+        """Mark the essay of a student."""
+        marks = {"Essay": MarkEntry(points, "Essay is fair.")}
+        self.book.record_marks(self.assignment, student, marks, marker=marker, at=AT)
 
     def release(self, *students: str, minutes: float = 0, at: datetime | None = None) -> Released:
         """Release marks, of all without names."""

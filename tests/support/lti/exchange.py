@@ -61,9 +61,9 @@ class Reply:
     broken: str = ""
 
 
-def as_json(value: object, media_type: str = "application/json", status: int = 200) -> Reply:
+def as_json(value: object, media_type: str = "application/json") -> Reply:
     """Return an answer of JSON."""
-    return Reply(status, json.dumps(value).encode(), media_type)
+    return Reply(200, json.dumps(value).encode(), media_type)
 
 
 def refused(asked: Asked, status: int, reason: str) -> Reply:
