@@ -391,19 +391,3 @@ async def test_annotations_are_kept_changed_and_removed(course: MarkingCourse) -
 
 def submission_text() -> str:
     return "import marimo\n\napp = marimo.App()\n"
-
-
-async def test_shares_are_equal_random_parts_that_keep_what_is_marked(
-    course: MarkingCourse,
-) -> None:
-    for number in range(17):
-        course.grade(f"student{number:02}")
-    await course.saved("alice", points=1)
-    await course.saved("bob", points=1)
-    form = {"markers": "mia, ben"}
-    assert (await course.ask("POST", f"/marking/{A}/share", data=form)).status_code == 403
-    assert (await course.ask("POST", f"/marking/{A}/share", "prof", data=form)).status_code == 303
-    entries = (await queue(course))["answers"]
-    assert [each["share"] for each in entries] == ["mia"] * 10 + ["ben"] * 10
-    mine = {each["id"] for each in entries if each["share"] == "mia"}
-    assert {course.id_of("alice"), course.id_of("bob")} <= mine
