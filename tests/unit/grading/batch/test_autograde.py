@@ -206,7 +206,7 @@ async def test_a_submission_is_graded_again_if_it_or_its_files_changed(
     assert rig.results["alice"].auto_mark == (7.5 if change is _other_submission else 15)
 
 
-@pytest.mark.parametrize("field", ["contract_sha256", "environment", "mograder"])
+@pytest.mark.parametrize("field", ["source_sha256", "contract_sha256", "environment", "mograder"])
 async def test_all_are_graded_again_on_another_basis(rig: Rig, field: str) -> None:
     await rig.grade()
     rig.record(**{field: "other"})
