@@ -59,18 +59,21 @@ def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "mark"),
     [
-        "### BEGIN HIDDEN TEST",
-        "### begin hidden tests",
-        "### BEGIN HIDDENTESTS",
-        "# BEGIN HIDDEN TESTS",
-        "# ### BEGIN HIDDEN TESTS",
-        "# --- begin hidden_tests ---",
+        ("### BEGIN HIDDEN TEST", "### BEGIN HIDDEN TESTS"),
+        ("### begin hidden tests", "### BEGIN HIDDEN TESTS"),
+        ("### BEGIN HIDDENTESTS", "### BEGIN HIDDEN TESTS"),
+        ("# BEGIN HIDDEN TESTS", "### BEGIN HIDDEN TESTS"),
+        ("# ### BEGIN HIDDEN TESTS", "### BEGIN HIDDEN TESTS"),
+        ("# --- begin hidden_tests ---", "### BEGIN HIDDEN TESTS"),
+        ("### End Hidden Tests", "### END HIDDEN TESTS"),
+        *(("### STOP SOLUTION", "### END SOLUTION"), ("### END SOLUTIONS", "### END SOLUTION")),
+        *(("###END SOLUTION", "### END SOLUTION"), ("# end solution", "### END SOLUTION")),
     ],
 )
-def test_what_is_nearly_a_mark_of_hidden_tests_is_refused_as_well(line: str) -> None:
-    with pytest.raises(InvalidInput, match=r"A1\.py:8: .*'### BEGIN HIDDEN TESTS', on a line"):
+def test_what_is_nearly_another_mark_is_refused_as_well(line: str, mark: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"A1\.py:8: .*'{mark}', on a line of its"):
         blocks(line)
 
 
