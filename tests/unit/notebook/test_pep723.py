@@ -202,7 +202,9 @@ def test_the_kind_is_found_by_its_line_when_the_block_does_not_tell_it(text: str
 def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_one() -> None:
     text = with_block("dependencies = []", 'mograder-type = "lectrue"')
     assert read_kind(text) == ""
-    with pytest.raises(InvalidInput, match=r"line 3: mograder-type 'lectrue' is not known"):
+    with pytest.raises(
+        InvalidInput, match=r"line 3: mograder-type 'lectrue' is not known\. Use one of"
+    ):
         read_script(text)
 
 
@@ -211,12 +213,24 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
     [
         (with_block('requires-python = ">=3.11"', "dependencies = [x]"), "line 3: .*TOML"),
         (with_block("dependencies = [", '"numpy"'), "line 3: .*TOML"),
-        (NOTEBOOK + NOTEBOOK, r"line 10: a second script block \(the first is in line 1\)"),
-        (with_block("dependencies = [", '"numpy",', '"num py >"', "]"), "line 4: .*'num py >'"),
+        (
+            NOTEBOOK + NOTEBOOK,
+            r"line 10: a second script block \(the first is in line 1\)\. Keep one",
+        ),
+        (
+            with_block("dependencies = [", '"numpy",', '"num py >"', "]"),
+            "line 4: .*'num py >'.*Write it like",
+        ),
         (with_block('dependencies = ["-e ."]'), "line 2: .*, not '-e .'"),
-        (with_block('dependencies = "numpy"'), "line 2: dependencies must be a list"),
+        (
+            with_block('dependencies = "numpy"'),
+            "line 2: dependencies must be a list.*Write it like",
+        ),
         (with_block("dependencies = [1]"), "line 2: dependencies must be a list"),
-        (with_block("x = 1", 'requires-python = "three"'), "line 3: requires-python 'three'"),
+        (
+            with_block("x = 1", 'requires-python = "three"'),
+            "line 3: requires-python 'three'.*Write it like",
+        ),
         (with_block("requires-python = 3.11"), "line 2: requires-python must be text"),
         (with_block("[tool]", "uv = 1"), r"line 3: \[tool.uv\] must be a table"),
         (with_block("[tool]", "mograder = 1"), r"line 3: \[tool.mograder\] must be a table"),
@@ -252,7 +266,10 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
             r"line 3: \[tool.mograder.limits\] must be a table",
         ),
         (with_block("mograder-type = 1"), "line 2: mograder-type must be text"),
-        ("# /// script\n# dependencies = []\n\nimport marimo\n", "line 1: .*not closed"),
+        (
+            "# /// script\n# dependencies = []\n\nimport marimo\n",
+            "line 1: .*not closed. End it with a line",
+        ),
         (with_block("a = " + "[" * 5000 + "]" * 5000), "line 1: .*nested too deeply"),
     ],
 )
