@@ -32,11 +32,11 @@ from mograder.sandbox.execution.report import (
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun
 from mograder.store.submissions.submitted_files import submitted_files
+from tests.support.fake_judges import KEY
 from tests.support.gradebooks import change
 from tests.support.graded_results import newest_results
 from tests.support.grading_course import (
     HALF,
-    KEY,
     RIGHT,
     WRONG,
     TextJudges,
