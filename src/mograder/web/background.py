@@ -21,7 +21,7 @@ from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.web.context import request_context
-from mograder.web.problems import HTTP_STATUS, NDJSON, status_of
+from mograder.web.problems import NDJSON, status_of
 
 Report = Callable[[str], None]
 """Reports progress to the clients that wait; may be called from any thread."""
@@ -120,7 +120,6 @@ async def progress_lines(
     request_id: str,
     shown: Callable[[T], Mapping[str, object]],
     *,
-    statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
     absent: float | None = None,
     figures: Callable[[], Mapping[str, object]] = dict,
 ) -> AsyncGenerator[bytes, None]:
@@ -141,7 +140,7 @@ async def progress_lines(
         result = await running.result()
     except MograderError as error:
         later = {"retry_after": error.retry_after} if isinstance(error, Busy) else {}
-        yield _line("error", status=status_of(error, statuses), detail=str(error), **later)
+        yield _line("error", status=status_of(error), detail=str(error), **later)
     except Exception:  # noqa: BLE001 - the client gets a reference, the work has logged
         yield _line("error", status=500, detail=f"Something broke. Reference: {request_id}")
     else:
@@ -153,7 +152,6 @@ def progress_response(
     request: Request,
     shown: Callable[[T], Mapping[str, object]],
     *,
-    statuses: Mapping[type[MograderError], int] = HTTP_STATUS,
     absent: float | None = None,
     figures: Callable[[], Mapping[str, object]] = dict,
 ) -> StreamingResponse:
@@ -162,7 +160,6 @@ def progress_response(
         running,
         request_context(request).request_id,
         shown,
-        statuses=statuses,
         absent=absent,
         figures=figures,
     )

@@ -58,15 +58,7 @@ HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
         Unsupported: 501,
     }
 )
-"""Error family → HTTP status; an app overrides entries where its clients expect others."""
-
-HUB_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
-    {**HTTP_STATUS, NotAuthenticated: 403}
-)
-"""The hub's own table: its clients expect 403 instead of 401 without a login.
-
-See compatibility-0.3.16.md 2.1.
-"""
+"""Error family → HTTP status."""
 
 TITLES: Mapping[int, str] = MappingProxyType(
     {
@@ -108,11 +100,11 @@ def wanted(request: Request) -> Wants:
     return wants(request.headers.get("accept", ""))
 
 
-def status_of(error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS) -> int:
+def status_of(error: MograderError) -> int:
     """Return the HTTP status of a failure, by its class ancestry."""
     for family in type(error).__mro__:
-        if family in table:
-            return table[family]
+        if family in HTTP_STATUS:
+            return HTTP_STATUS[family]
     return 500
 
 
@@ -123,8 +115,6 @@ def headers_of(error: MograderError) -> dict[str, str]:
     return {"Retry-After": str(error.retry_after)} if isinstance(error, Busy) else {}
 
 
-def problem_json(
-    error: MograderError, table: Mapping[type[MograderError], int] = HTTP_STATUS
-) -> JSONResponse:
+def problem_json(error: MograderError) -> JSONResponse:
     """Return a failure as ``{"detail": sentence and hint}`` (compatibility-0.3.16.md 2)."""
-    return JSONResponse({"detail": str(error)}, status_of(error, table), headers_of(error))
+    return JSONResponse({"detail": str(error)}, status_of(error), headers_of(error))

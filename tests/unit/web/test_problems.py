@@ -8,7 +8,6 @@ from mograder.core import errors
 from mograder.core.errors import MograderError, NotFound
 from mograder.web.problems import (
     HTTP_STATUS,
-    HUB_STATUS,
     TITLES,
     Wants,
     status_of,
@@ -25,7 +24,6 @@ FAMILIES = [
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_status_and_a_heading(family: type[MograderError]) -> None:
     assert HTTP_STATUS[family] in TITLES
-    assert HUB_STATUS[family] in TITLES
 
 
 def test_a_new_family_answers_like_its_parent() -> None:

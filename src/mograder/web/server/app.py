@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from urllib.parse import unquote
 
 from anyio import to_thread
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, NotFound
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.problems import HTTP_STATUS, headers_of, status_of
+from mograder.web.problems import headers_of, status_of
 from mograder.web.server.access import RequestInfo, admit, identify, read_query
 from mograder.web.server.routes import ROUTES, Row
 from mograder.web.server.services import Services
@@ -44,9 +43,6 @@ class WrongMethod(InvalidInput):
     def __init__(self, allowed: Iterable[str]) -> None:
         super().__init__("Method not allowed")
         self.allowed = ", ".join(sorted({*allowed, "OPTIONS"}))
-
-
-_STATUS = MappingProxyType({**HTTP_STATUS, WrongMethod: 405})
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -162,12 +158,12 @@ def _names(request: Request) -> dict[str, str]:
 def _problem(scope: Scope, error: Exception) -> Response:
     """Return the response to a failure, in the format of 0.3.16's clients."""
     if isinstance(error, MograderError):
-        headers = headers_of(error)
+        status, headers = status_of(error), headers_of(error)
         if isinstance(error, NotAuthenticated):
             headers["WWW-Authenticate"] = "Bearer"
         if isinstance(error, WrongMethod):
-            headers["Allow"] = error.allowed
-        return JSONResponse({"error": str(error)}, status_of(error, _STATUS), headers)
+            status, headers["Allow"] = 405, error.allowed
+        return JSONResponse({"error": str(error)}, status, headers)
     reference = context_of(scope).request_id
     _log.error("a request failed", exc_info=error)
     return JSONResponse({"error": f"Something broke. Reference: {reference}"}, 500)

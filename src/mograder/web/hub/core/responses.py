@@ -35,7 +35,6 @@ from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import identity_of, part
 from mograder.web.pages import go_to, page, problem_page, with_outcome
 from mograder.web.problems import (
-    HUB_STATUS,
     Wants,
     problem_json,
     status_of,
@@ -92,13 +91,13 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
         return page(request, "restricted.html", 403)
     if wanted(request) is Wants.PAGE:
         return failure_page(request, error)
-    return problem_json(error, HUB_STATUS)
+    return problem_json(error)
 
 
 def failure_page(request: Request, error: MograderError) -> Response:
     """Return a page about a failure."""
     later = error.retry_after if isinstance(error, Busy) else 0
-    status = status_of(error, HUB_STATUS)
+    status = status_of(error)
     return problem_page(request, status, error.message, error.hint, retry_after=later)
 
 
@@ -118,7 +117,7 @@ async def deliver(
     """
     running = part(request, Work).begin(_announced(request, job))
     if wanted(request) is Wants.PROGRESS:
-        return progress_response(running, request, in_json, statuses=HUB_STATUS, absent=absent)
+        return progress_response(running, request, in_json, absent=absent)
     result = await running.result()
     where = next_page if isinstance(next_page, str) else next_page(result)
     return tell(request, result, where)

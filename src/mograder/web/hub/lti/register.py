@@ -30,7 +30,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import framed
 from mograder.web.pages import page
-from mograder.web.problems import HUB_STATUS, status_of
+from mograder.web.problems import status_of
 from mograder.web.request_body import read_form, single_fields
 from mograder.web.route import ANYONE, Route
 
@@ -158,7 +158,7 @@ def _http(platform: LtiPlatform) -> GuardedHttp:
 
 
 def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
-    status = status_of(error, HUB_STATUS)
+    status = status_of(error)
     hint = _PRIVATE if isinstance(error, PrivateAddress) else error.hint
     shown = page(
         request,

@@ -57,7 +57,7 @@ from mograder.web.hub.proxy.replies import (
 from mograder.web.hub.proxy.save_recording import Save, change_by
 from mograder.web.hub.proxy.upstream import Allowances, Upstream, Upstreams
 from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
-from mograder.web.problems import HUB_STATUS, status_of
+from mograder.web.problems import status_of
 
 _log = get_logger("mograder.web.hub.proxy.session_proxy")
 
@@ -138,7 +138,7 @@ class SessionProxy:
         except ProxyReply as refusal:
             await self.answer(exchange, refusal, shared=False, cookies=cookies)
         except MograderError as error:
-            status = status_of(error, HUB_STATUS)
+            status = status_of(error)
             await self.answer(exchange, ProxyReply(status, str(error)), shared=False)
         else:
             await self.relay(visit, exchange)

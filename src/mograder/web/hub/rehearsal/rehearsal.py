@@ -32,7 +32,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done, in_json
 from mograder.web.hub.core.services import Services
-from mograder.web.problems import HUB_STATUS, Wants, wanted
+from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
 
@@ -237,7 +237,6 @@ async def start(
             running,
             request,
             in_json,
-            statuses=HUB_STATUS,
             absent=_ABSENT_SECONDS,
             figures=rehearsal.counts,
         )
