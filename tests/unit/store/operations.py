@@ -39,7 +39,7 @@ class Operation:
 
     name: str
     prepare: Callable[[Path], None]
-    act: Callable[[Path, Disk], None]
+    act: Callable[[Path, Disk], object]
     state: Callable[[Path], str]
 
 
@@ -204,31 +204,31 @@ OPERATIONS = (
     Operation(
         "download",
         _released,
-        lambda home, disk: _ignore(_spaces(home, disk).ensure(ALICE, _release(home))),
+        lambda home, disk: _spaces(home, disk).ensure(ALICE, _release(home)),
         _begun(FIRST["A1.py"]),
     ),
     Operation(
         "first upload",
         _nothing,
-        lambda home, disk: _ignore(_spaces(home, disk).upload(ALICE, A1, SENT, NOW)),
+        lambda home, disk: _spaces(home, disk).upload(ALICE, A1, SENT, NOW),
         _begun(SENT),
     ),
     Operation(
         "upload",
         _worked,
-        lambda home, disk: _ignore(_spaces(home, disk).upload(ALICE, A1, SENT, NOW)),
+        lambda home, disk: _spaces(home, disk).upload(ALICE, A1, SENT, NOW),
         _copy_became(SENT),
     ),
     Operation(
         "reset",
         _worked,
-        lambda home, disk: _ignore(_spaces(home, disk).renew(ALICE, _release(home), NOW)),
+        lambda home, disk: _spaces(home, disk).renew(ALICE, _release(home), NOW),
         _copy_became(FIRST["A1.py"]),
     ),
     Operation(
         "restore",
         _worked,
-        lambda home, disk: _ignore(_spaces(home, disk).restore(ALICE, A1, EARLIER, NOW)),
+        lambda home, disk: _spaces(home, disk).restore(ALICE, A1, EARLIER, NOW),
         _copy_became(EARLIER),
     ),
     Operation("merge", _published_anew, _merge, _merged),
@@ -241,9 +241,7 @@ OPERATIONS = (
     Operation(
         "submit",
         _submitted,
-        lambda home, disk: _ignore(
-            Submissions(home / "submitted", disk=disk).add(ALICE, A1, WORK, NOW)
-        ),
+        lambda home, disk: Submissions(home / "submitted", disk=disk).add(ALICE, A1, WORK, NOW),
         _handed_in,
     ),
     Operation("publish", _released, lambda home, disk: _publish(home, SECOND, disk), _published),
@@ -252,14 +250,10 @@ OPERATIONS = (
     Operation(
         "sync-users",
         _listed_first,
-        lambda home, disk: _ignore(
-            Allowlist(home / "allowed_users.txt", disk=disk).replace(["bob", "alice"])
+        lambda home, disk: Allowlist(home / "allowed_users.txt", disk=disk).replace(
+            ["bob", "alice"]
         ),
         _listed,
     ),
 )
 """Every operation by which the hub changes files that must not be lost."""
-
-
-def _ignore(result: object) -> None:
-    """Discard an operation's result."""

@@ -151,7 +151,7 @@ def _ended(operation: Operation, kind: str, number: int, home: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _do(act: Callable[[Path, Disk], None], fault: Fault, home: Path, *, exchanges: bool) -> None:
+def _do(act: Callable[[Path, Disk], object], fault: Fault, home: Path, *, exchanges: bool) -> None:
     disk = HitDisk(fault, exchanges=exchanges)
     sys.addaudithook(fault.heed)
     try:
