@@ -75,6 +75,7 @@ async def _board(studio: _Studio) -> None:
         page = await studio.page("prof", f"{address}/board/{_ASSIGNMENT}", 1000, 1140)
         await expect(page.locator("#lines tr")).to_have_count(12)
         await page.screenshot(path=studio.into / "board.png")
+        await studio.people.close()  # an open stream of news would hold up the end
     hub.close()
 
 
@@ -98,6 +99,7 @@ async def _machines(studio: _Studio) -> None:
         lapse(engine, "node-3")
         page = await studio.page("prof", f"{scene.address}/course/machines", 1000, 870)
         await page.screenshot(path=studio.into / "machines.png")
+        await studio.people.close()
 
 
 async def _timeline(studio: _Studio) -> None:
@@ -106,6 +108,7 @@ async def _timeline(studio: _Studio) -> None:
         address = f"{scene.address}/versions/alice/{ITEM}"
         for name, path in (("versions", ""), ("version-changes", "/3?to=now")):
             await studio.take(await studio.page("alice", address + path, 960, 800), f"{name}.png")
+        await studio.people.close()
 
 
 async def _updates(studio: _Studio) -> None:
@@ -122,6 +125,7 @@ async def _updates(studio: _Studio) -> None:
             (await client.post(f"/updates/{UPDATED}/preview")).raise_for_status()
         page = await studio.page("teacher", f"{address}/course/updates/{UPDATED}", 1120, 900)
         await studio.take(page, "update-page.png")
+        await studio.people.close()
     hub.close()
 
 
@@ -283,9 +287,7 @@ PICTURES: Mapping[str, Callable[[_Studio], Awaitable[None]]] = MappingProxyType(
 async def _studio(into: Path) -> AsyncIterator[_Studio]:
     with tempfile.TemporaryDirectory(prefix="mograder-pictures-", dir="/var/tmp") as place:
         async with chromium() as browser:
-            people = People(browser)
-            yield _Studio(people, Path(place), into)
-            await people.close()
+            yield _Studio(People(browser), Path(place), into)
 
 
 async def _main(name: str, into: Path) -> None:
