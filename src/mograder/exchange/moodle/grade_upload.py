@@ -141,6 +141,8 @@ def gather(
             unmatched.append(student)
         else:
             mark = marks.get(person.user_id, Mark(person.user_id))
+            if mark.files:
+                raise InvalidInput(f"{person.shown} has feedback under two names ({student}).")
             marks[person.user_id] = replace(mark, files=uploads)
     # Drop people without a mark, a comment or a file.
     kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}

@@ -208,10 +208,13 @@ def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
     assert found[5].comment == "<p>x</p>"
 
 
-def test_one_person_with_two_lines_is_refused() -> None:
+def test_one_person_under_two_names_is_refused(tmp_path: Path) -> None:
     lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
     with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
         gather(lines, {}, PARTICIPANTS)
+    pages = {name: (Upload(f"{name}.html", tmp_path / name),) for name in ("alice", "4")}
+    with pytest.raises(InvalidInput, match=r"Alice has feedback under two names \(4\)"):
+        gather([], pages, PARTICIPANTS)
 
 
 @pytest.mark.parametrize(
