@@ -218,6 +218,23 @@ async def test_what_was_saved_is_on_disk_byte_for_byte(caches: SharedCaches) -> 
             assert again.cells.codes == [code]
 
 
+def test_a_supervisor_that_dies_takes_its_sessions_and_the_hub_starts_another(
+    caches: SharedCaches,
+) -> None:
+    with own_hub("bereaved", caches) as hub:
+        start(hub, "alice")
+        before = text_on_disk(hub, "alice")
+        first = supervisor_of(hub)
+        first.kill()
+        until(lambda: servers_of("alice") == [])
+        with hub.client(student("alice")) as client:
+            until(lambda: client.get("/sessions").json() == [])
+        start(hub, "alice")
+        assert supervisor_of(hub).pid != first.pid
+        assert len(servers_of("alice")) == 1
+        assert text_on_disk(hub, "alice") == before
+
+
 def test_a_hub_killed_while_a_session_starts_leaves_no_session_that_nobody_knows(
     caches: SharedCaches, fresh_name: Callable[[str], str]
 ) -> None:
