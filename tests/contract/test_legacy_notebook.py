@@ -25,6 +25,8 @@ STARTED: Mapping[str, str] = {
     'word = "marimo"': "word = ...",
 }
 """A student's answers: one wrong, one half right, one empty."""
+HIDING: Mapping[str, str] = {"# ]\n# ///": "# ]\n# mograder-hidden-tests = true\n# ///"}
+"""All solved, in a notebook whose release had hidden tests: no marks are promised."""
 
 
 def _run(notebook: Path, command: list[str]) -> tuple[str, list[dict[str, object]]]:
@@ -69,6 +71,7 @@ def test_a_started_notebook_says_what_is_missing(tmp_path: Path) -> None:
     [
         (SOLVED, ("[10/10 marks]", "[15/15 marks]", "30/50", "within the target")),
         (STARTED, ("[5/10 marks]", "[9/15 marks]", "PARTIAL", "14/50", "waiting for your code")),
+        (HIDING, ("all checks passed", "Scores will be available in your feedback")),
     ],
 )
 def test_the_editors_kernel_shows_boxes_marks_and_scores(
@@ -80,5 +83,6 @@ def test_the_editors_kernel_shows_boxes_marks_and_scores(
     html = page.read_text()
     assert {str(each["label"]) for each in lines} >= {"Q1: The mean", "Q2: The area"}
     assert [text for text in shown if text not in html] == []
+    assert ("marks]" in html) is (answers is not HIDING)
     assert "MarimoExceptionRaisedError" not in html
     assert "Hint 2" in html
