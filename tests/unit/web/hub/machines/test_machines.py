@@ -56,6 +56,8 @@ async def test_a_node_is_told_with_its_load(hub: Hub) -> None:
     assert "3 environments, 1 warm" in text
     assert "mograder 1.4.0" in text
     assert "1 node is connected with 2 sessions" in text
+    metrics = (await ask(hub, "GET", "/metrics", "prof")).text
+    assert 'mograder_node_up{node="n1"} 1.0' in metrics
 
 
 async def test_nodes_that_are_away_or_new_are_told_apart(hub: Hub) -> None:
