@@ -48,6 +48,10 @@ async def test_who_sees_an_item_is_changed_by_a_form(hub: Hub) -> None:
     text = (await see(hub, answer.headers["location"], "prof")).text
     assert "Who sees <strong>A1</strong> was changed" in text
     assert 'datetime="2099-10-05T09:00:00+02:00"' in text
+    assert "hidden from students" not in text
+    await press(hub, "/visibility", "prof", data={"name": "A1", "state": "hide"})
+    for path in ("/course/items", "/"):
+        assert "hidden from students" in (await see(hub, path, "prof")).text
 
 
 async def test_a_release_is_published_by_a_form_under_its_notebooks_name(hub: Hub) -> None:
