@@ -178,20 +178,23 @@ async def test_what_is_saved_in_the_end_is_not_offered(scene: Framed) -> None:
 async def test_work_that_the_hub_did_not_get_is_sent_again(scene: Framed, status: int) -> None:
     tab = await scene.open()
     await save(tab, "later = 1", 503)
-    fails = True
+    fails, failed = True, asyncio.Event()
 
     async def refuse(route: Route) -> None:
         if not fails:
-            await route.continue_()
-        elif status:
+            return await route.continue_()
+        if status:
             told = {"detail": "This form came too slowly."}
             await route.fulfill(status=status, json=told, headers={"x-request-id": "1"})
         else:
             await route.abort()
+        failed.set()
+        return None
 
     await tab.page.route("**/unsaved/**", refuse)
-    async with tab.page.expect_request("**/unsaved/**"):
-        await scene.hub.pool.stop(_KEY)
+    await scene.hub.pool.stop(_KEY)
+    async with asyncio.timeout(60):
+        await failed.wait()
     fails = False
     await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
     assert len(kept(scene)) == 1
