@@ -46,6 +46,7 @@ def mark_json(answer: AnswerMark) -> Mark | None:
         reason=details.reason,
         marker=mark.marker,
         at=mark.at,
+        state="" if mark.state == MANUAL else mark.state,
     )
 
 
@@ -63,6 +64,7 @@ def whole_json(answer: AnswerMark) -> Mark | None:
         reason="",
         marker=whole.marker,
         at=whole.at,
+        state="" if whole.state == MANUAL else whole.state,
     )
 
 
@@ -71,6 +73,7 @@ def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Saved:
     return Saved(
         mark=mark_json(answer),
         version=answer.version,
+        total=answer.total,
         look_again=answer.question.look_again,
         open=answer.question.open,
         undo=answer.is_undoable_by(marker),
@@ -116,6 +119,7 @@ def cells_json(cells: Iterable[WorkCell]) -> list[ShownCell]:
             index=each.index,
             name=each.name,
             code=each.code,
+            line=each.line,
             lines=each.code.count("\n") + 1,
             kind="text" if each.text else "code",
             html=comment_html(each.text) if length < _MOST_MARKDOWN else as_it_is(each.text),
@@ -153,12 +157,17 @@ def comment_json(stored: StoredComment) -> SavedComment:
         points=stored.points,
         position=stored.position,
         version=stored.version,
+        by=stored.by,
+        at=stored.at,
     )
 
 
 def request_json(stored: StoredRequest) -> RegradeRequest:
     """Return a student's request with the words that it began with."""
-    return RegradeRequest(id=stored.number, text=stored.messages[0].text, state=stored.state)
+    first = stored.messages[0]
+    return RegradeRequest(
+        id=stored.number, text=first.text, at=first.at.isoformat(), state=stored.state
+    )
 
 
 def history_json(history: Iterable[GivenMark]) -> list[HistoryEntry]:
@@ -166,9 +175,12 @@ def history_json(history: Iterable[GivenMark]) -> list[HistoryEntry]:
     entries = [
         HistoryEntry(
             points=each.mark.points,
+            available=each.mark.available,
             state=each.mark.state,
             marker=each.mark.marker,
             comment=each.mark.comment if each.mark.marker != MACHINE else "",
+            saved=list(each.details.saved),
+            adjustment=each.details.adjustment,
             reason=each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
             at=each.mark.at,
         )

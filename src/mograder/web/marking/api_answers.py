@@ -25,6 +25,7 @@ from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotation, Annotations
 from mograder.store.marking.answer_states import answers_to
+from mograder.store.marking.marking_progress import QuestionProgress
 from mograder.store.marking.question_marking import (
     AnswerChanged,
     AnswerMark,
@@ -58,8 +59,8 @@ from mograder.web.marking.models import (
     Conflicting,
     History,
     MarkChange,
-    Question,
-    Questions,
+    Overview,
+    QuestionSummary,
     Queue,
     QueueEntry,
     Rendered,
@@ -68,11 +69,24 @@ from mograder.web.marking.models import (
 )
 
 
-def questions(here: CurrentHere) -> Response:
-    """Return an assignment's questions."""
+def overview(here: CurrentHere) -> Response:
+    """Return an assignment's questions, and how far each is."""
     known = here.marking.progress.of(here.book, here.item).known
-    found = (Question(address=question_address(e.key), title=question_title(e.key)) for e in known)
-    return json_answer(Questions(questions=list(found)))
+    return json_answer(Overview(questions=[_summary(each, here.marker.name) for each in known]))
+
+
+def _summary(question: QuestionProgress, marker: str) -> QuestionSummary:
+    return QuestionSummary(
+        key=question.key,
+        address=question_address(question.key),
+        title=question_title(question.key),
+        available=question.available,
+        state=question.state,
+        marked=question.marked,
+        total=question.total,
+        waiting=question.waiting,
+        mine=question.shares.get(marker, 0),
+    )
 
 
 async def queue(here: CurrentHere, question: str, names: bool | None = None) -> Response:
@@ -98,7 +112,9 @@ def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -
             QueueEntry(
                 id=answers.id_of(student),
                 label=answers.labels[student],
+                state=grade.state,
                 points=grade.points,
+                marker=grade.marker,
                 share=shares.get(student, ""),
                 group=equal.shared_by(student) if equal else None,
                 look_again=grade.look_again,
@@ -183,6 +199,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> AnswerState:
         mark=mark_json(mark),
         whole=whole_json(mark),
         version=mark.version,
+        total=mark.total,
         look_again=question.look_again,
         open=question.open,
         annotations=[

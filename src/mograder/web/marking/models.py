@@ -29,17 +29,29 @@ class _Sent(BaseModel):
 # Models that the pages read
 
 
-class Question(BaseModel):
-    """A question: its address, and what pages call it."""
+class QuestionSummary(BaseModel):
+    """How far a question is.
 
+    ``key`` is empty for the submission as a whole; ``state`` is "manual" for a question without
+    checks. ``marked`` counts answers with a mark by a person, ``waiting`` those that wait for a
+    person, ``mine`` those that wait in the marker's own share.
+    """
+
+    key: str
     address: str
     title: str
+    available: float | None
+    state: str
+    marked: int
+    total: int
+    waiting: int
+    mine: int
 
 
-class Questions(BaseModel):
+class Overview(BaseModel):
     """An assignment's questions in its order."""
 
-    questions: list[Question]
+    questions: list[QuestionSummary]
 
 
 class QueueEntry(BaseModel):
@@ -51,7 +63,9 @@ class QueueEntry(BaseModel):
 
     id: str
     label: str
+    state: str
     points: float | None
+    marker: str
     share: str
     group: str | None = None
     look_again: bool
@@ -65,7 +79,7 @@ class Queue(BaseModel):
 
 
 class ShownCell(BaseModel):
-    """A cell of the submission; ``index`` is its place there.
+    """A cell of the submission; ``index`` is its place there, ``line`` its first line in the file.
 
     ``lines`` counts its lines, which annotations number from 1. ``kind`` is "code" or "text": of a
     written answer ``html`` is the text rendered. ``own`` is whether it belongs to the question.
@@ -74,6 +88,7 @@ class ShownCell(BaseModel):
     index: int
     name: str
     code: str
+    line: int
     lines: int
     kind: str
     html: str = ""
@@ -113,7 +128,8 @@ class Mark(BaseModel):
     """A mark that a person gave.
 
     ``adjustment`` is None where the marker gave the points as a number; else the points are those
-    of the saved comments and the adjustment.
+    of the saved comments and the adjustment. ``state`` is "" but for marks of mograder 0.3.16:
+    "imported" or "doubtful".
     """
 
     points: float | None
@@ -124,6 +140,7 @@ class Mark(BaseModel):
     reason: str
     marker: str
     at: str
+    state: str = ""
 
 
 class Annotation(BaseModel):
@@ -185,6 +202,7 @@ class RegradeRequest(BaseModel):
 
     id: int
     text: str
+    at: str
     state: str
 
 
@@ -196,8 +214,8 @@ class AnswerState(BaseModel):
     the HTML of the marking scale, ``task`` that of the question's own words. ``reason_needed``:
     another mark than grading's needs a reason.
     ``undo``: the marker's own last change can be taken back. ``whole`` is the mark for all
-    questions without checks together, if one counts. ``trouble`` says what cannot be shown, if so;
-    ``text`` is a submission that is no notebook.
+    questions without checks together, if one counts. ``total`` are all marks of the student.
+    ``trouble`` says what cannot be shown, if so; ``text`` is a submission that is no notebook.
     """
 
     id: str
@@ -220,6 +238,7 @@ class AnswerState(BaseModel):
     reason_needed: bool
     undo: bool
     whole: Mark | None = None
+    total: float | None = None
     text: str = ""
     trouble: str = ""
     group: Group | None = None
@@ -227,13 +246,14 @@ class AnswerState(BaseModel):
 
 
 class Saved(BaseModel):
-    """The state after a change.
+    """The state after a change; ``total`` are all marks of the student, None while one is missing.
 
     ``also`` counts the further answers of the group that got the same mark.
     """
 
     mark: Mark | None
     version: str
+    total: float | None
     look_again: bool
     open: str
     undo: bool
@@ -252,9 +272,12 @@ class HistoryEntry(BaseModel):
     """A mark of a question's history, newest first; ``marker`` is "" for grading."""
 
     points: float | None
+    available: float | None
     state: str
     marker: str
     comment: str
+    saved: list[str]
+    adjustment: float | None
     reason: str
     at: str
 
@@ -274,6 +297,8 @@ class SavedComment(BaseModel):
     points: float | None
     position: int
     version: int
+    by: str
+    at: str
 
 
 class Comments(BaseModel):

@@ -49,7 +49,7 @@ MARKING_ROUTES: tuple[Route, ...] = (
     Route("GET", "/marking/{a}/questions/{question}", pages.question_page, MARKER),
     Route("GET", "/marking/{a}/answers/{answer}", pages.answer_page, MARKER),
     # The JSON that the marking pages read and send
-    Route("GET", _API, api_answers.questions, MARKER),
+    Route("GET", _API, api_answers.overview, MARKER),
     Route("GET", _API + "/queue", api_answers.queue, MARKER),
     Route("POST", _API + "/preview", api_answers.preview, MARKER),
     Route("GET", _QUESTION, api_answers.answer, MARKER),
