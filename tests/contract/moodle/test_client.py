@@ -64,6 +64,14 @@ def test_a_teams_files_are_in_a_row_of_nobody(sign_in: SignIn, moodle: Replay) -
     assert rows[4].files == rows[5].files == ()
 
 
+def test_a_member_of_a_team_sees_its_files(sign_in: SignIn, moodle: Replay) -> None:
+    """310: the member's own row is handed in as well, and has no file."""
+    moodle.begin(309)
+    status = sign_in("bob").submission_status(10)
+    assert status.work is not None
+    assert [file.name for file in status.work.files] == ["team.py"]
+
+
 def test_the_worksheet_setting_saves_the_question(sign_in: SignIn, moodle: Replay) -> None:
     client = sign_in("teach1")
     a1 = client.assignments(2)[0]
