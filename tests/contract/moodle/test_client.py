@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ import pytest
 
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Accepts, FeedbackTypes
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from tests.contract.moodle.conftest import SignIn
 from tests.support.moodle.replay import Replay, token_of
 
@@ -78,6 +79,36 @@ def test_the_worksheet_setting_saves_the_question(sign_in: SignIn, moodle: Repla
     client.grading_method(a1)
     asked = {request.fields["wsfunction"] for request in moodle.requests}
     assert asked == {"mod_assign_get_assignments"}
+
+
+@pytest.mark.parametrize(
+    ("after", "act", "told"),
+    [
+        pytest.param(
+            105,
+            lambda client: client.save_submission(1, draft=999999),
+            "Nothing was submitted",
+            id="no such draft (106)",
+        ),
+        pytest.param(
+            101,
+            lambda client: client.submit_for_grading(1),
+            "did not hand it in",
+            id="saving did that already, as drafts are off (102)",
+        ),
+    ],
+)
+def test_work_that_moodle_refuses_with_a_warning_is_a_conflict(
+    after: int,
+    act: Callable[[MoodleClient], None],
+    told: str,
+    sign_in: SignIn,
+    moodle: Replay,
+) -> None:
+    """Else earlier work of the same name and size would be taken for what was refused."""
+    moodle.begin(after)
+    with pytest.raises(Conflict, match=told):
+        act(sign_in("alice"))
 
 
 def test_a_second_slash_in_the_address_does_no_harm(moodle: Replay) -> None:
