@@ -77,6 +77,14 @@ def test_what_moodle_would_get_wrong_is_not_sent(
     assert written(ungraded) == []
 
 
+def test_one_wrong_mark_does_not_keep_the_others(sign_in: SignIn, ungraded: Replay) -> None:
+    """173: save_grades would take one row and drop the other, and say null."""
+    client = sign_in("teach1")
+    marks = [Mark(ALICE, Decimal(900)), Mark(BOB, Decimal(55))]
+    plan = planned(client, assignment(client, 1), marks)
+    assert [each.result for each in plan.outcomes] == [Result.SKIPPED, Result.CHANGED]
+
+
 @pytest.mark.parametrize(
     ("after", "number", "mark", "expected"),
     [
