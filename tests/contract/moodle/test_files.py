@@ -52,18 +52,19 @@ def test_files_arrive_under_the_names_that_moodle_tells(
 
 
 @pytest.mark.parametrize(
-    ("mood", "sent"),
+    ("after", "mood", "sent"),
     [
-        pytest.param("small-uploads", {"big.py": 1048586}, id="above the site's limit (095)"),
-        pytest.param("small-uploads", {"ok.py": 1, "big.py": 1048586}, id="one of two (096)"),
-        pytest.param(NORMAL, {"big.py": 84934656}, id="PHP dropped it with the token (099)"),
+        pytest.param(94, "small-uploads", {"big.py": 1048586}, id="above the site's limit (095)"),
+        pytest.param(94, "small-uploads", {"ok.py": 1, "big.py": 1048586}, id="one of two (096)"),
+        pytest.param(97, NORMAL, {"big.py": 84934656}, id="PHP dropped it (098)"),
+        pytest.param(99, NORMAL, {"big.py": 84934656}, id="PHP dropped it with the token (099)"),
     ],
 )
 def test_a_file_that_is_too_large_is_named(
-    mood: str, sent: dict[str, int], sign_in: SignIn, sized: Sized, moodle: Replay
+    after: int, mood: str, sent: dict[str, int], sign_in: SignIn, sized: Sized, moodle: Replay
 ) -> None:
     """An item of a list, with HTTP 200; nothing says that the whole failed."""
-    moodle.begin(94, mood)
+    moodle.begin(after, mood)
     files = [Upload(name, sized(name, size)) for name, size in sent.items()]
     with pytest.raises(TooLarge, match=r"big\.py"):
         sign_in("alice").upload(files)
