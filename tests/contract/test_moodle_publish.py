@@ -10,12 +10,14 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from mograder.cli.moodle import upload as upload_command
+from mograder.cli.shared.formatting import when
 from tests.support.command_line import cli
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of
@@ -156,14 +158,15 @@ def test_a_student_lists_fetches_and_reads(student: CourseSetup) -> None:
 
 
 def test_a_student_hands_in_and_moodle_is_asked_whether_it_kept_it(student: CourseSetup) -> None:
-    """Recordings 100, 101."""
+    """Recordings 100, 101; the time is the one that Moodle recorded."""
     student.at(99)
     (student.course / NOTEBOOK).write_bytes(b"# alice\nx = 1       ")
     assert (student.course / NOTEBOOK).stat().st_size == 20
     assert "Dry run — nothing was sent.\n" in cli("moodle submit A1", NOTEBOOK, "--dry-run").out
     assert student.asked("mod_assign_save_submission") == []
     printed = cli("moodle submit A1", NOTEBOOK)
-    assert printed.out.startswith(f"Submitted '{NOTEBOOK}' to 'A1. Introduction'\n")
+    at = when(datetime(2026, 11, 20, 6, 31, 43, tzinfo=UTC))
+    assert printed.out == f"Submitted '{NOTEBOOK}' to 'A1. Introduction'\n  Received: {at}\n"
 
 
 def test_b86_publish_sends_what_moodle_hands_out(student: CourseSetup, hub: ServedHub) -> None:

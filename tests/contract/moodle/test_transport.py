@@ -88,7 +88,12 @@ STANDINGS = [
         126,
         "alice",
         7,
-        {"state": WorkState.SUBMITTED, "late": True, "can_submit": True},
+        {
+            "state": WorkState.SUBMITTED,
+            "submitted_at": datetime(2026, 11, 20, 6, 31, 44, tzinfo=UTC),
+            "late": True,
+            "can_submit": True,
+        },
         id="past the due date, without a cut-off",
     ),
     pytest.param(
