@@ -33,7 +33,7 @@ def test_each_version_can_be_read_back_and_the_newest_is_first(kept: Versions) -
     assert [each.number for each in found] == [4, 3, 2, 1]
     assert found[0].saved == NOW + 3 * SECOND
     assert [kept.text("anna", "A1", number + 1) for number in range(4)] == texts
-    assert kept.texts("anna", "A1", (4, 2)) == {4: b"a = 1\n", 2: b"a = 1\n"}
+    assert kept.texts("anna", "A1", (4, 1, 3)) == {n: texts[n - 1] for n in (1, 3, 4)}
 
 
 def test_the_same_text_makes_no_new_version(kept: Versions) -> None:
