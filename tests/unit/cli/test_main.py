@@ -25,7 +25,7 @@ from mograder.core.errors import MograderError
 from tests.support.other_system import OtherSystem
 
 HEAVY = [
-    *("aiohttp", "alembic", "fastapi", "httpx", "jinja2", "marimo"),
+    *("aiohttp", "alembic", "asyncio", "fastapi", "httpx", "jinja2", "marimo"),
     *("pydantic", "rich", "sqlalchemy", "starlette", "uvicorn"),
 ]
 
