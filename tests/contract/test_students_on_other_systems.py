@@ -171,6 +171,8 @@ def test_a_file_that_another_program_holds_is_named_and_nothing_is_lost(
     assert [each.name for each in notebook.parent.glob("*.py")] == ["homework.py"]
     assert notebook.read_bytes() == mine
 
-    student.https("fetch", "hw1", "-o", "work")
+    found = {each["name"]: each for each in student.json("fetch", "hw1", "-o", "work")["files"]}
     assert notebook.read_bytes() == b"corrected\n"
     assert len(list(notebook.parent.glob("*.py"))) == 1 + edited
+    kept = found["homework.py"]["kept"]
+    assert (kept and Path(student.here, kept).read_bytes()) == (mine if edited else None)
