@@ -119,7 +119,7 @@ def test_a_sandbox_that_is_switched_off_is_a_problem(
     course: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """security.md: a warning at start, in `hub check` and on the instructors' page."""
-    monkeypatch.setenv("MOGRADER_HUB_SECRET", "secret")
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", "short-but-varied")
     settings(course, "trusted_proxies = ['127.0.0.1']\n[security]\nuse_bubblewrap = false\n")
     out = cli("hub check", str(course), status=1).out
     assert "  [!!] sandbox: [security] use_bubblewrap is false" in out
