@@ -324,6 +324,14 @@ def test_another_file_of_the_same_name_is_missed(sign_in: SignIn, moodle: Replay
         demand_kept(settings, Status(submission=row), "a.py", 8)
 
 
+def test_a_teams_file_is_kept_in_the_teams_row(sign_in: SignIn, moodle: Replay) -> None:
+    """310: the person's own row is submitted, too, and has no file."""
+    moodle.begin(309)
+    bob = sign_in("bob")
+    (settings,) = (each for each in bob.assignments(2) if each.id == 10)
+    assert demand_kept(settings, bob.submission_status(10), "team.py", 4).name == "team.py"
+
+
 def test_an_assignment_that_was_hidden_meanwhile_is_not_found(enter: Enter) -> None:
     with pytest.raises(NotFound, match="not in this course"):
         enter("alice").work_status(RemoteAssignment("6", "A6. Hidden draft"))
