@@ -79,3 +79,6 @@ def test_numbers_are_written_as_0_3_16_writes_them(tmp_path: Path, folder: Colle
     (tmp_path / "n.json").write_text('{"a": 1, "b": "x", "c": NaN, "d": 1e999, "e": null}')
     assert read_numbers(tmp_path, "n.json") == {"a": 1}
     assert read_numbers(tmp_path, "none.json") == {}
+    for damaged in ("[1]", "{", ""):
+        (tmp_path / "n.json").write_text(damaged)
+        assert read_numbers(tmp_path, "n.json") == {}
