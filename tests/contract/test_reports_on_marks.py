@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mograder.store.marking.similarity_verdicts import SimilarityVerdicts
 from tests.support.command_line import cli
+from tests.support.gradebooks import AT
 from tests.support.marking_course import SOURCE, A, MarkingCourse, course
 from tests.support.similar_submissions import copied, honest
 
@@ -105,7 +107,10 @@ async def test_a_verdict_is_kept_with_its_history(copies: MarkingCourse) -> None
     assert "Copied <span" in await page(copies, "similarity")
     assert ("prof", "verdict: copied", f"eve+alice/{A}", "ok") in copies.hub.audit()
     await copies.ask("POST", address, "prof", data={"verdict": "open"})
-    assert "to look at" in await page(copies, "similarity")
+    with copies.book() as book:
+        pair = ("alice", "eve")
+        SimilarityVerdicts(book).give("other", pair, "allowed", note="", by="prof", at=AT)
+    assert "to look at" in await page(copies, "similarity"), "it is about another assignment"
 
 
 async def test_a_verdict_that_cannot_be_is_refused(copies: MarkingCourse) -> None:
