@@ -33,7 +33,7 @@ SITE = "https://moodle.example.edu"
 
 @pytest.fixture
 def old(path: Path) -> Path:
-    """A gradebook of 0.3.16, which a team shares."""
+    """A gradebook of 0.3.16, which a team shares; nothing is known of zoe's work."""
     put_recorded(path)
     change(
         path,
@@ -43,6 +43,7 @@ def old(path: Path) -> Path:
         '["Q2"]',
         "2026-01-01T08:00:00",
     )
+    change(path, "INSERT INTO submissions (assignment, student) VALUES ('A1', 'zoe')")
     path.chmod(0o660)
     return path
 
@@ -62,11 +63,12 @@ def test_a_gradebook_of_0_3_16_is_imported_after_a_copy_was_put_beside(
 ) -> None:
     before = tables_0316(old)
     with Gradebook(old) as book:
-        alice, *_ = book.grades("A1")
+        alice, *_, zoe = book.grades("A1")
         assert book.students()["alice"] == "Alice Ångström"
     assert (alice.penalty_pct, alice.cell_errors, alice.tampered) == (10, 1, ("Q2",))
     assert [(c.label, c.status, c.hidden) for c in alice.checks] == [("Q1", "success", True)]
-    assert "for 7 submissions in gradebook.db were imported" in caplog.text
+    assert (zoe.auto, zoe.final, zoe.comment) == (None, None, "")
+    assert "for 8 submissions in gradebook.db were imported" in caplog.text
     assert tables_0316(old) == before, "its own tables stay as they are"
     lock = old.with_name("gradebook.db.lock")
     modes = [each.stat().st_mode & 0o777 for each in (old, lock)]
