@@ -37,9 +37,9 @@ from tests.support.supervisors import PATIENCE, until
 async def test_a_burst_is_spread_over_the_nodes(rig: NodeRig) -> None:
     one = await rig.joined("one", zygotes=(KEY,))
     two = await rig.joined("two", zygotes=(KEY,))
-    places = await asyncio.gather(*(rig.start(f"n{number}") for number in range(8)))
-    assert sorted(places) == ["one"] * 4 + ["two"] * 4
-    assert len(one.sessions) == len(two.sessions) == 4
+    places = await asyncio.gather(*(rig.start(f"n{number}") for number in range(6)))
+    assert sorted(places) == ["one"] * 3 + ["two"] * 3, "not all that one takes at a time"
+    assert len(one.sessions) == len(two.sessions) == 3
 
 
 async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(

@@ -62,6 +62,14 @@ PLACES: dict[str, tuple[list[NodeLoad], str | None]] = {
     "of two warm ones on that with more memory": ([MORE, LESS], "b"),
     "of two warm ones on that whose processors rest": ([MORE, saying(LESS, load=4.0)], "a"),
     "of two warm ones on that which starts less": ([MORE, saying(LESS, starting=2)], "a"),
+    "of two warm ones on that with fewer starts that it has not reported": (
+        [replace(node("a", warm=True), reserved=1), node("b", warm=True)],
+        "b",
+    ),
+    "of two warm ones on that with less memory for starts that it has not reported": (
+        [replace(node("a", warm=True), reserved_memory=EXPECTED), node("b", warm=True)],
+        "b",
+    ),
     "last on a warm one whose starts are all taken": (
         [replace(node("a", warm=True), reserved=4), node("b", used_mb=800, warm=True)],
         "b",
