@@ -59,6 +59,10 @@ PLACES: dict[str, tuple[list[NodeLoad], str | None]] = {
         [node("cold"), node("warm", used_mb=950, warm=True)],
         "cold",
     ),
+    "not on a warm one whose memory goes to starts that it has not reported": (
+        [node("cold"), replace(node("warm", warm=True), reserved_memory=950 * MEGABYTE)],
+        "cold",
+    ),
     "of two warm ones on that with more memory": ([MORE, LESS], "b"),
     "of two warm ones on that whose processors rest": ([MORE, saying(LESS, load=4.0)], "a"),
     "of two warm ones on that which starts less": ([MORE, saying(LESS, starting=2)], "a"),
