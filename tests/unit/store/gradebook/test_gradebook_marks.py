@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.store.database import database
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
@@ -278,6 +279,17 @@ def test_an_error_in_between_leaves_nothing_of_a_run(
         book.record_run(a_run(points={**FAIR, "Q1": 0.0}, later=2))
     assert (only(book), book.history("A1", "alice")) == before
     assert len(book.runs("A1", "alice")) == 1
+
+
+def test_a_gradebook_that_another_program_locks_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    with Gradebook(path) as book, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Busy, match=r"gradebook\.db is locked"):
+            book.record_run(a_run(points=FAIR))
+        assert book.grades("A1") == ()
 
 
 def test_a_damaged_gradebook_is_named(book: Gradebook, path: Path) -> None:
