@@ -24,6 +24,9 @@ async def test_the_page_of_the_api_needs_no_other_host(hub: Hub) -> None:
     assert "/start-edit-deep/{a}" in schema
     assert any("swagger-ui-bundle" in address for address in addresses)
     assert [answer.status_code for answer in answers] == [200] * len(addresses)
+    kept = [each.headers["cache-control"] for each in answers if "/static/" in str(each.url)]
+    assert len(kept) > 2
+    assert all("immutable" in each for each in kept), "they are large"
     assert page.startswith("<!doctype html>")
     assert all(re.match("/(?!/)", address) for address in addresses)
     assert "<script>" not in page
