@@ -14,10 +14,17 @@ from tests.support.hub_app import hub, hub_of
 from tests.support.moodle.teacher import teacher
 from tests.support.oidc_provider import start_openid_provider
 from tests.support.postgres import PostgresServer, find_binaries, run_postgres
-from tests.support.sandbox_fixtures import client, config, runtime, sessions, workshop
+from tests.support.sandbox_fixtures import (
+    client,
+    cold_or_warm,
+    config,
+    runtime,
+    sessions,
+    workshop,
+)
 
 __all__ = ["client", "config", "runtime", "sessions", "start_openid_provider", "workshop"]
-__all__ += ["hub", "hub_of", "no_pauses", "teacher"]
+__all__ += ["cold_or_warm", "hub", "hub_of", "no_pauses", "teacher"]
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 

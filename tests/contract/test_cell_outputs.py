@@ -16,9 +16,9 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import open_local
-from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -36,18 +36,12 @@ def notebook(*cells: str) -> str:
     return "\n\n".join(text)
 
 
-@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+@pytest.fixture
 async def run(
-    request: pytest.FixtureRequest,
-    runtime: Path,
-    tmp_path: Path,
-    uv_cache: Path,
-    run_directory: Path,
+    cold_or_warm: SupervisorConfig, tmp_path: Path, run_directory: Path
 ) -> AsyncIterator[Run]:
     """Runs a notebook of these cells in a sandbox, and reports their outputs."""
-    config = real_config(runtime, tmp_path, uv_cache)
-    config = config.model_copy(update={"warm_environments": request.param})
-    async with open_local(config, tmp_path) as local:
+    async with open_local(cold_or_warm, tmp_path) as local:
         directory = await local.environment(run_directory, "matplotlib")
         executor = Executor(local.launcher, tmp_path / "copies", remove_tree)
 

@@ -18,9 +18,10 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits, Measured, News
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
-from tests.support.supervisors import inside_of, real_config, until
+from tests.support.supervisors import inside_of, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -57,17 +58,11 @@ class Rig:
         return not list(self.copies.iterdir()) and not await self.local.launcher.sessions()
 
 
-@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+@pytest.fixture
 async def rig(
-    request: pytest.FixtureRequest,
-    runtime: Path,
-    tmp_path: Path,
-    uv_cache: Path,
-    run_directory: Path,
+    cold_or_warm: SupervisorConfig, tmp_path: Path, run_directory: Path
 ) -> AsyncIterator[Rig]:
-    config = real_config(runtime, tmp_path, uv_cache)
-    config = config.model_copy(update={"warm_environments": request.param})
-    async with open_local(config, tmp_path) as local:
+    async with open_local(cold_or_warm, tmp_path) as local:
         directory = await local.environment(run_directory)
         copies = tmp_path / "copies"
         rig = Rig(local, Executor(local.launcher, copies, remove_tree), directory, copies)
@@ -75,7 +70,7 @@ async def rig(
         assert await rig.is_clean()
 
 
-only_cold = pytest.mark.parametrize("rig", [0], indirect=True)
+only_cold = pytest.mark.parametrize("cold_or_warm", [0], indirect=True)
 
 
 @only_cold

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.launchers import Local, address_of, make_spec, open_local, soon_healthy
 from tests.support.marimo import EditorFailed, open_editor
 from tests.support.notebooks import notebook
-from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
@@ -20,14 +20,9 @@ NOTEBOOK = notebook(
 )
 
 
-@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
-async def local(
-    request: pytest.FixtureRequest, runtime: Path, tmp_path: Path, uv_cache: Path
-) -> AsyncIterator[Local]:
-    config = real_config(runtime, tmp_path, uv_cache)
-    async with open_local(
-        config.model_copy(update={"warm_environments": request.param}), tmp_path
-    ) as local:
+@pytest.fixture
+async def local(cold_or_warm: SupervisorConfig, tmp_path: Path) -> AsyncIterator[Local]:
+    async with open_local(cold_or_warm, tmp_path) as local:
         yield local
 
 

@@ -12,11 +12,12 @@ from tests.support.fixtures import (
     work_directory,
 )
 from tests.support.oidc_provider import start_openid_provider
-from tests.support.sandbox_fixtures import runtime
+from tests.support.sandbox_fixtures import cold_or_warm, runtime
 
 __all__ = [
     "browser",
     "caches",
+    "cold_or_warm",
     "people",
     "runtime",
     "shared_hub",

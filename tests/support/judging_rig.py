@@ -23,7 +23,6 @@ from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
 from tests.support.launchers import Local, open_local
-from tests.support.supervisors import real_config
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
 DEADLINES = Deadlines(call=20.0, check=60.0, submission=200.0, notebook=100.0)
@@ -103,24 +102,18 @@ async def open_rig(
         yield JudgingRig(local, JudgeRunner(local.launcher, copies, remove_tree), directory, copies)
 
 
-@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+@pytest.fixture
 async def rig(
-    request: pytest.FixtureRequest,
-    runtime: Path,
-    tmp_path: Path,
-    uv_cache: Path,
-    run_directory: Path,
+    cold_or_warm: SupervisorConfig, tmp_path: Path, run_directory: Path
 ) -> AsyncIterator[JudgingRig]:
     """A rig whose sandboxes start cold or from zygotes; nothing of a run is left at its end."""
-    config = real_config(runtime, tmp_path, uv_cache)
-    config = config.model_copy(update={"warm_environments": request.param})
-    async with open_rig(config, tmp_path, run_directory) as rig:
+    async with open_rig(cold_or_warm, tmp_path, run_directory) as rig:
         yield rig
         assert await rig.is_clean()
         assert not await rig.local.launcher.sessions()
 
 
-only_warm = pytest.mark.parametrize("rig", [1], indirect=True)
+only_warm = pytest.mark.parametrize("cold_or_warm", [1], indirect=True)
 
 
 def earned(result: JudgingResult) -> dict[str, tuple[float, float]]:

@@ -13,6 +13,7 @@ from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import (
     Sessions,
     make_config,
+    real_config,
     short_directory,
     supervised,
 )
@@ -29,6 +30,15 @@ def runtime() -> Iterator[Path]:
 @pytest.fixture
 def config(runtime: Path, tmp_path: Path) -> SupervisorConfig:
     return make_config(runtime, tmp_path)
+
+
+@pytest.fixture(params=[0, 1], ids=["cold", "warm"])
+def cold_or_warm(
+    request: pytest.FixtureRequest, runtime: Path, tmp_path: Path, uv_cache: Path
+) -> SupervisorConfig:
+    """Settings for real builds, whose sandboxes start cold or from zygotes."""
+    config = real_config(runtime, tmp_path, uv_cache)
+    return config.model_copy(update={"warm_environments": request.param})
 
 
 @pytest.fixture
