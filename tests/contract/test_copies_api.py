@@ -253,7 +253,7 @@ async def test_b118_only_who_takes_the_work_home_marks_it(
 async def test_what_an_instructor_does_with_a_students_copy_is_in_the_log(
     hub: Hub, asked: str, action: str, what: str | None
 ) -> None:
-    """B118, B120; a student's own doings are nobody's business."""
+    """B118, B120; what students do with their own copies is not in it."""
     await begin(hub)
     hub.start("alice", "A1")
     archive = "A1.bak.20250901T101112.py"
