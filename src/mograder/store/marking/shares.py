@@ -35,7 +35,8 @@ class Shares:
     def of(self, assignment: str) -> Mapping[str, str]:
         """Return the marker of each student's answers, "" for any."""
         wanted = (marking_shares.c.student, marking_shares.c.marker)
-        own = marking_shares.c.assignment == assignment
+        # A row of older gradebooks may be about one question, which says nothing of the others.
+        own = (marking_shares.c.assignment == assignment) & (marking_shares.c.question == "")
         ordered = select(*wanted).where(own).order_by(marking_shares.c.id)
         with self._book.reading() as connection:
             return {row.student: row.marker for row in connection.execute(ordered)}

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_tables import marking_shares
 from mograder.store.marking.shares import Separations, Shares
 from tests.support.gradebooks import AT, FAIR, a_run, give
 
@@ -52,6 +55,14 @@ def test_what_is_marked_stays_with_its_marker_and_counts(book: Gradebook) -> Non
 def test_shares_without_markers_free_all(book: Gradebook) -> None:
     shared(book, "mia")
     assert Counter(shared(book).values()) == {"": 10}
+
+
+def test_an_old_share_of_one_question_is_no_share_of_all(book: Gradebook) -> None:
+    made = shared(book, "mia")
+    row = {"assignment": "A1", "question": "Q1", "student": "s00", "marker": "ben"}
+    with book.writing() as connection:
+        connection.execute(insert(marking_shares), {**row, "by": "prof", "at": utc_iso(AT)})
+    assert Shares(book).of("A1") == made
 
 
 @pytest.mark.parametrize("markers", [["mia", "mia"], [" "], ["a\nb"]])
