@@ -14,7 +14,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from mograder.web.hub.proxy.websocket_relay import MOST_SOCKETS
+from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES, MOST_SOCKETS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
 from tests.support.session_proxy import bearer, cookie
 
@@ -25,13 +25,16 @@ async def proxied() -> AsyncIterator[RunningProxy]:
         yield opened
 
 
-async def test_text_and_binary_pass_both_ways_whatever_their_size(proxied: RunningProxy) -> None:
+async def test_text_and_binary_of_any_size_pass_both_ways(proxied: RunningProxy) -> None:
     async with proxied.connect_websocket(
         A1 + "/ws?session_id=s_1", additional_headers=bearer("alice")
     ) as socket:
-        for message in ("hé", b"\x00\xff", "x" * 20_000_000, b"y" * 20_000_000, "", b""):
+        largest = CLIENT_MESSAGE_BYTES
+        for message in ("hé", b"\x00\xff", "x" * largest, b"y" * largest, "", b""):
             await socket.send(message)
             assert await socket.recv() == message
+        await socket.send("say 60000000")  # an output of the notebook
+        assert len(await socket.recv()) == 60_000_000
     scope = proxied.upstream.seen[-1]
     assert (scope["path"], scope["query_string"]) == (A1 + "/ws", b"session_id=s_1")
 
@@ -187,12 +190,17 @@ async def test_sockets_are_counted_and_messages_but_no_pings_are_activity(
     await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
+@pytest.mark.parametrize("side", ["client", "server"])
 async def test_a_message_over_the_bound_ends_the_connection_not_the_hub(
-    proxied: RunningProxy,
+    proxied: RunningProxy, side: str
 ) -> None:
     async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as socket:
-        await socket.send("x" * (65 * 2**20))
-        assert await _ended(socket) == 1009
+        with pytest.raises(websockets.ConnectionClosed):
+            await socket.send(
+                "x" * (CLIENT_MESSAGE_BYTES + 1) if side == "client" else "say 67108865"
+            )
+            await asyncio.wait_for(socket.recv(), 60)
+        assert socket.close_code == 1009
 
 
 async def test_many_sockets_of_a_session_hold_little_more_than_one(proxied: RunningProxy) -> None:

@@ -157,6 +157,8 @@ class Upstream:
                 _, code, reason = text.split(" ", 2)
                 await send({"type": "websocket.close", "code": int(code), "reason": reason})
                 return
+            if text.startswith("say "):
+                message = {"text": "x" * int(text.removeprefix("say "))}
             await send({**message, "type": "websocket.send"})
 
 

@@ -35,6 +35,7 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.upstream import Allowances
+from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.serving import KEPT_SECONDS
 from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol
@@ -208,7 +209,7 @@ async def served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
         access_log=False,
         http=HttpProtocol,
         ws="websockets-sansio",
-        ws_max_size=2**28,
+        ws_max_size=CLIENT_MESSAGE_BYTES,
         timeout_keep_alive=KEPT_SECONDS,
         ws_per_message_deflate=False,
         proxy_headers=False,

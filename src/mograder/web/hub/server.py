@@ -28,6 +28,7 @@ from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hub_at_work import WhileAtWork, standing_by
 from mograder.web.hub.opening.services import open_services
+from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
@@ -114,8 +115,7 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
 def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
     """Return the hub's uvicorn configuration.
 
-    ``websockets-sansio`` supports binary frames, close codes and messages of any size; marimo sends
-    whole outputs as one message, so the only limit is that on requests.
+    ``websockets-sansio`` supports binary frames and all close codes.
     """
     app = create_app(services, notifier)
     if services.at_work is not None:
@@ -125,7 +125,7 @@ def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
         ws="websockets-sansio",
-        ws_max_size=services.loaded.settings.limits.request_mb << 20,
+        ws_max_size=CLIENT_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PONG_SECONDS,

@@ -1,10 +1,10 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
 There is no idle limit, and a message is limited only in size, since it is held in the hub's memory
-while it comes and while it is passed on. So a session has a limited number of WebSockets, and each
-further one gets a smaller share of the largest message that its server may send: together they hold
-some four of these. A message is read when the one before has been passed on, so a slow reader slows
-the sender down.
+while it comes and while it is passed on. So a session has a limited number of WebSockets; a client
+may send what marimo's own server accepts, and each further WebSocket gets a smaller share of the
+largest message that the session's server may send: together they hold some four of these. A message
+is read when the one before has been passed on, so a slow reader slows the sender down.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from mograder.web.hub.proxy.upstream import Upgraded, Upstream
 POLICY = 1008
 """Close code of a refusal (compatibility-0.3.16.md 2.3)."""
 
-MOST_SOCKETS = 32
+MOST_SOCKETS = 16
 """Open WebSockets of one session; a page has one or two."""
+
+CLIENT_MESSAGE_BYTES = 2**24
+"""The largest message of a client; uvicorn's default, which marimo does not change."""
 
 _GOING_AWAY = 1001
 _NORMAL = 1000
