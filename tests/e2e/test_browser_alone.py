@@ -119,6 +119,20 @@ async def test_the_newest_version_is_never_overwritten_in_silence(
     await expect(two.locator("#panel")).to_contain_text("Other versions of your work")
 
 
+async def test_a_second_tab_of_a_browser_waits_until_the_first_is_closed(
+    served: Course, people: People
+) -> None:
+    person = await people.person("erin")
+    first = await open_signed_in(person, served, "erin")
+    await answer(first, "mean = 4")
+    await saved(first, "in this browser and on the server")
+    second = await open_item(person, served)
+    await expect(second.locator("#said")).to_contain_text("open in another tab")
+    await expect(second.locator("iframe")).to_have_count(0)
+    await first.close()
+    await runs(second, "Checks: 1 of 1 passed")
+
+
 async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing(
     served: Course, people: People, artifacts: Path
 ) -> None:

@@ -309,6 +309,22 @@ async function begin() {
   showSaved();
 }
 
+// Two tabs would replace each other's text in this browser's store. A closed tab frees the lock.
+function onlyTab() {
+  if (!navigator.locks) return undefined; // the address is not secure
+  const told = setTimeout(
+    () => say("This notebook is open in another tab of this browser. Close that tab to go on here."),
+    500,
+  );
+  return new Promise((resolve) => {
+    void navigator.locks.request(`mograder${root} ${person.user} ${item}`, () => {
+      clearTimeout(told);
+      resolve();
+      return new Promise(() => {});
+    });
+  });
+}
+
 function save(name, content, type) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type }));
@@ -349,6 +365,7 @@ async function main() {
   store = await openStore(root);
   person = (await store.person()) ?? (await askToSignIn());
   server = serverOf(root, person);
+  await onlyTab();
   say("Loading…");
   await begin();
   if (!$("said").dataset.offline) say("");
