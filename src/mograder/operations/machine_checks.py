@@ -11,7 +11,7 @@ import os
 import platform
 import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -74,19 +74,24 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
         )
 
 
-def disk_line(loaded: LoadedSettings, path: Path) -> Line:
-    """Report the free space of the file system of ``path``."""
-    space = space_of(path)
-    reserve = loaded.settings.limits.disk_reserve.of(space.total) >> 20
-    free = space.free >> 20
-    text = f"{free} MB free for {path.name}"
-    if free <= reserve:
-        return problem(
+def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
+    """Report the free space of the paths' file systems."""
+    places: dict[int, list[Path]] = {}
+    for path in paths:
+        places.setdefault(space_of(path).device, []).append(path)
+    for together in places.values():
+        space = space_of(together[0])
+        reserve = loaded.settings.limits.disk_reserve.of(space.total) >> 20
+        free = space.free >> 20
+        text = f"{free} MB free for {', '.join(dict.fromkeys(each.name for each in together))}"
+        if free > reserve:
+            yield ok("disk", text)
+            continue
+        yield problem(
             "disk",
             f"{text}: sessions leave {reserve} MB free and would be ended",
             "Make room (mograder hub prune), or lower [limits] disk_reserve_mb.",
         )
-    return ok("disk", text)
 
 
 def port_line(host: str, port: int) -> Line:

@@ -34,7 +34,7 @@ from mograder.operations.machine_checks import (
     IN_USE,
     clock_line,
     directory_lines,
-    disk_line,
+    disk_lines,
     kernel_lines,
     limits_line,
     memory_line,
@@ -82,6 +82,12 @@ class Examined:
     def notebooks(self) -> Path:
         """The directory with students' work."""
         return self.loaded.path(self.loaded.settings.hub.notebooks_dir)
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The directories that a hub's work fills; each may be on a disk of its own."""
+        environments = self.loaded.path(self.loaded.settings.hub.environments_dir)
+        return self.notebooks, self.loaded.state_dir, environments
 
 
 Check = Callable[[Examined], Line | Iterable[Line] | None]
@@ -225,7 +231,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("volume", lambda it: volume_line(it.loaded.course_dir)),
     ("services", lambda it: unit_lines(it.units)),
     ("port", _port),
-    ("disk", lambda it: disk_line(it.loaded, it.notebooks)),
+    ("disk", lambda it: disk_lines(it.loaded, it.places)),
     ("memory", lambda it: memory_line(it.loaded)),
     ("clock", lambda it: clock_line()),
     ("database", lambda it: database_line(it.loaded)),

@@ -13,7 +13,7 @@ from mograder.core.settings import LoadedSettings, load_settings
 from mograder.operations.machine_checks import (
     clock_line,
     directory_lines,
-    disk_line,
+    disk_lines,
     kernel_lines,
     memory_line,
     namespace_lines,
@@ -48,9 +48,13 @@ def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
         environ={},
         overrides={"limits.disk_reserve_mb": 1 << 40, "limits.disk_reserve_percent": 100},
     )
-    assert disk_line(rich, tmp_path / "hub-notebooks").level is Level.PROBLEM
+    (full,) = disk_lines(rich, [tmp_path / "hub-notebooks", tmp_path / ".mograder"])
+    assert full.level is Level.PROBLEM
+    assert "free for hub-notebooks, .mograder: sessions leave" in full.text
     poor = load_settings(tmp_path, environ={}, overrides={"limits.disk_reserve_mb": 0})
-    assert disk_line(poor, tmp_path / "hub-notebooks").level is Level.OK
+    lines = list(disk_lines(poor, [tmp_path / "hub-notebooks", Path("/proc")]))
+    assert [each.level for each in lines[:1]] == [Level.OK]
+    assert len(lines) == 2, "another file system has a line of its own"
 
 
 def test_b84_a_port_is_free_or_in_use() -> None:

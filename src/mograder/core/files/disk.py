@@ -242,8 +242,9 @@ def explained_when_full() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The bytes of a file system in total, and those that this user may still write."""
+    """A file system: its bytes in total, and those that this user may still write."""
 
+    device: int
     free: int
     total: int
 
@@ -252,7 +253,7 @@ def space_of(path: Path) -> Space:
     """Return the space of a path's file system; the path need not exist yet."""
     nearest = next(each for each in (path, *path.parents) if each.is_dir())
     found = shutil.disk_usage(nearest)
-    return Space(found.free, found.total)
+    return Space(nearest.stat().st_dev, found.free, found.total)
 
 
 @functools.cache
