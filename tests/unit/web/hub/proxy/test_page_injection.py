@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mograder.web.hub.proxy.page_injection import (
+    HEAD_WITHIN,
     STORAGE,
     Page,
     base_for,
@@ -125,3 +128,15 @@ def test_a_page_whose_files_are_handed_in_loads_none_by_itself() -> None:
 )
 def test_a_page_of_another_form_loads_its_files_by_itself(script: str) -> None:
     assert hold_files(f"<head>{script}</head>".encode()) is None
+
+
+@pytest.mark.parametrize("begins", ["", '<script type="module" src="'])
+@pytest.mark.parametrize(
+    "piece", ["<head ", '<script type="module"', '" src="', "/_marimo/", "/_marimo/a/assets/"]
+)
+def test_no_page_holds_up_the_hub_while_its_head_is_looked_for(begins: str, piece: str) -> None:
+    start = f"{begins}{piece * (HEAD_WITHIN // len(piece))}".encode()
+    began = time.process_time()
+    assert hold_files(start) is None
+    assert insert_after_head(start, b"+") is None
+    assert time.process_time() - began < 1
