@@ -18,7 +18,11 @@ from mograder.notebook.integrity.screening import Screening, screen_submission
 from mograder.notebook.integrity.unanswered import unanswered
 from mograder.notebook.merge.cell_merge import Merge, merge
 from mograder.notebook.syntax import check_notebook
-from mograder.notebook.versions.version_diff import VersionDifference, version_difference
+from mograder.notebook.versions.version_diff import (
+    VersionDifference,
+    told_difference,
+    version_difference,
+)
 from mograder.processes.isolated_call import IsolatedCall
 
 _MOST_FINDINGS = 50
@@ -142,7 +146,7 @@ def _same(one: str, other: str) -> bool:
 
 def _propose(question: MergeQuestion) -> MergeProposal:
     found = _merge(question)
-    return MergeProposal(found, version_difference(question.mine, found.text))
+    return MergeProposal(found, told_difference(question.mine, found.text))
 
 
 def _outlines(questions: tuple[MergeQuestion, ...]) -> tuple[MergeOutline, ...]:

@@ -19,7 +19,7 @@ from mograder.notebook.versions.cell_put_back import CodeChange, PutBack, put_ba
 from mograder.notebook.versions.version_diff import (
     VersionDifference,
     lines_changed,
-    version_difference,
+    told_difference,
 )
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.copy_recorder import CopyRecorder
@@ -108,9 +108,9 @@ class CopyTimelines:
         return Compared(earlier, later, await self.difference(copy, old, new))
 
     async def difference(self, copy: CopyOf, earlier: bytes, later: bytes) -> VersionDifference:
-        """Return how a text differs from an earlier one; neither has to be a notebook."""
+        """Return the told part of a text's difference from an earlier one; both may be anything."""
         old, new = _shown(earlier), _shown(later)
-        differ = partial(version_difference, old, new)
+        differ = partial(told_difference, old, new)
         return await self._apart.call(differ, size=len(old) + len(new), whose=copy.user)
 
     async def put_back_cell(

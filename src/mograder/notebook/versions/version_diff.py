@@ -26,6 +26,15 @@ from mograder.notebook.versions.cell_matching import Aligner, match_cells, moved
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""
 
+MOST_CELLS = 400
+_CHARACTERS = 60_000
+"""Most cells and characters of a difference that are told, which bounds the page's size."""
+
+_LONGEST_LINE = 2000
+_LONGEST_NAME = 200
+_OF_A_LINE = 16
+"""Characters that a line counts at least."""
+
 _OPENINGS = {CellKind.SETUP: "setup"}
 _NAMELESS = frozenset(("", "_", "__"))
 
@@ -81,12 +90,14 @@ class VersionDifference:
     """The difference between two texts: of cells, in the later text's order, and of other lines.
 
     ``outside`` are the lines outside of cells, if they differ. ``problem`` says why the texts were
-    compared by lines only, which ``outside`` then holds; else it is "".
+    compared by lines only, which ``outside`` then holds; else it is "". ``cut`` is whether more
+    differs.
     """
 
     cells: tuple[CellDifference, ...] = ()
     outside: tuple[Line, ...] = ()
     problem: str = ""
+    cut: bool = False
 
     @property
     def none(self) -> bool:
@@ -123,6 +134,44 @@ def version_difference(before: str, after: str) -> VersionDifference:
         cells=tuple(_below_headings(_cells(old, new, pairs, aligner), old, new)),
         outside=_difference(_outside(old), _outside(new), aligner),
     )
+
+
+def told_difference(before: str, after: str) -> VersionDifference:
+    """Return of a difference the cells that differ, and lines, that are told to people.
+
+    A student chooses how much differs: millions of lines would take gigabytes of the hub that reads
+    them from a process of their own, and hold it up.
+    """
+    found, room = version_difference(before, after), _Room(_CHARACTERS)
+    outside = room.lines(found.outside)
+    cells = tuple(
+        replace(each, name=each.name[:_LONGEST_NAME], lines=room.lines(each.lines))
+        for each in found.differing[:MOST_CELLS]
+    )
+    cut = room.cut or len(found.differing) > len(cells)
+    return VersionDifference(cells, outside, found.problem, cut)
+
+
+@dataclass(slots=True)
+class _Room:
+    """The characters that may still be told; ``cut`` is whether there were more."""
+
+    left: int
+    cut: bool = False
+
+    def lines(self, lines: Sequence[Line]) -> tuple[Line, ...]:
+        """Return as many of the lines as there is room for, none of them too long."""
+        told: list[Line] = []
+        for line in lines:
+            text = line.text
+            if len(text) > _LONGEST_LINE:
+                text, self.cut = f"{text[:_LONGEST_LINE]} …", True
+            self.left -= max(len(text) + 1, _OF_A_LINE)
+            if self.left < 0:
+                self.cut = True
+                break
+            told.append(Line(line.change, text))
+        return tuple(told)
 
 
 def lines_changed(before: str, after: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from mograder.notebook.versions.version_diff import (
     LineChange,
     VersionDifference,
     lines_changed,
+    told_difference,
     version_difference,
 )
 from tests.unit.notebook.strategies import TEXTS, damaged, notebooks
@@ -155,6 +156,27 @@ def test_what_is_no_notebook_is_compared_by_lines() -> None:
     assert not found.cells
     assert found.outside[0].text == "x = (1"
     assert "the earlier version:1:" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("\n" * 50_000, "y\n" * 50_000),
+        ("", f"{'y' * 100_000}\n" * 3),
+        (notebook(), notebook(*[cell("x = 1", "z" * 5_000)] * 500)),
+    ],
+)
+def test_what_is_told_of_a_difference_is_bounded(before: str, after: str) -> None:
+    found = told_difference(before, after)
+    assert found.cut
+    assert len(str(found)) < 500_000
+
+
+def test_a_difference_of_a_usual_size_is_told_whole() -> None:
+    texts = notebook(MEAN, PLOT, header="# a\n"), notebook(PLOT, TEXT, header="# b\n")
+    found, told = version_difference(*texts), told_difference(*texts)
+    assert told.cells == found.differing
+    assert (told.outside, told.problem, told.cut) == (found.outside, found.problem, False)
 
 
 def test_lines_are_counted_without_order() -> None:

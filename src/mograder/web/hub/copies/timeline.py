@@ -56,10 +56,6 @@ from mograder.web.route import OWNER, SELF, JsonBody, Route
 from mograder.web.uploads import Uploads
 
 _ON_A_PAGE = 40
-_CHARACTERS = 60_000
-"""Most characters of a difference that are told, which bounds the page's size."""
-
-_LONGEST_LINE = 2000
 
 CellIndex = Annotated[int, Path(ge=0, lt=2**31)]
 Other = Literal["before", "now"]
@@ -406,53 +402,31 @@ def _compared(compared: Compared) -> VersionChanges:
 
 
 def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0) -> VersionChanges:
-    """Return a difference as it is told: the cells that differ, with a bounded number of lines.
-
-    ``earlier`` and ``later`` are the numbers of the two versions.
-    """
-    room = _Room(_CHARACTERS)
+    """Return a difference as the API tells it, with the numbers of the two versions."""
     return VersionChanges(
         earlier=earlier,
         later=later,
-        outside=room.lines(difference.outside),
-        cells=[_cell(each, room) for each in difference.differing],
+        outside=_lines(difference.outside),
+        cells=[_cell(each) for each in difference.differing],
         problem=difference.problem,
-        cut=room.cut,
+        cut=difference.cut,
     )
 
 
-def _cell(cell: CellDifference, room: _Room) -> CellChanges:
+def _cell(cell: CellDifference) -> CellChanges:
     return CellChanges(
         change=cell.change,
         moved=cell.moved,
         name=cell.name,
         before=cell.before,
         after=cell.after,
-        lines=room.lines(cell.lines),
+        lines=_lines(cell.lines),
         heading=cell.heading,
     )
 
 
-@dataclass(slots=True)
-class _Room:
-    """The characters that may still be told; ``cut`` is whether there were more."""
-
-    left: int
-    cut: bool = False
-
-    def lines(self, lines: Sequence[Line]) -> list[LineEntry]:
-        """Return as many of the lines as there is room for, none of them too long."""
-        told: list[LineEntry] = []
-        for line in lines:
-            text = line.text
-            if len(text) > _LONGEST_LINE:
-                text, self.cut = f"{text[:_LONGEST_LINE]} …", True
-            self.left -= len(text) + 1
-            if self.left < 0:
-                self.cut = True
-                break
-            told.append(LineEntry(change=line.change, text=text))
-        return told
+def _lines(lines: Sequence[Line]) -> list[LineEntry]:
+    return [LineEntry(change=each.change, text=each.text) for each in lines]
 
 
 def _page_of(copy: CopyOf) -> str:
