@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 
 import pytest
 
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -173,6 +175,24 @@ def test_the_header_of_a_notebook_stands_apart_and_hides_no_code() -> None:
     assert (found.header, found.text) == (header.rstrip(), "import marimo")
     for text in ("import marimo", "# /// script\nprint(1)\n# ///\n", "# /// script\n# x"):
         assert (extract(text, 1).header, extract(text, 1).total > 0) == ("", True)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a", "a\r\nb\rc\n", "\n\nx", "l\n" * 70_000 + "end"])
+def test_the_lines_of_a_notebook_are_counted_as_an_editor_counts_them(text: str) -> None:
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    lines = lines if text else []
+    for first in (1, 2, len(lines) - 1, len(lines), len(lines) + 1):
+        found, start = extract(text, first), min(max(first, 1), max(len(lines), 1))
+        assert (found.first, found.total) == (start, len(lines))
+        assert found.text == "\n".join(lines[start - 1 : found.last])
+
+
+def test_a_page_of_a_large_notebook_is_found_at_once() -> None:
+    text = "\n" * MAX_NOTEBOOK
+    began = time.process_time()
+    found = extract(text, 1)
+    assert time.process_time() - began < 0.2
+    assert (found.total, found.following) == (MAX_NOTEBOOK, 401)
 
 
 @pytest.mark.full

@@ -47,6 +47,7 @@ _CHARACTERS = 24_000
 """Maximum of a notebook on one page, which bounds the page's size."""
 
 _LONGEST_LINE = 2000
+_PIECE = 65_536
 
 Label = Annotated[str, Query(max_length=300)]
 """A handler's parameter: the label of a check."""
@@ -147,19 +148,26 @@ async def validation(
 
 
 def extract(text: str, first: int) -> Extract:
-    """Return as many lines from ``first`` on as fit on one page."""
-    lines = text.splitlines()
-    start = min(max(first, 1), max(len(lines), 1))
+    """Return as many lines from ``first`` on as fit on one page.
+
+    The lines of a large text are counted, and not split: 16 MB of them would take 0.4 s.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    total = text.count("\n") + (text[-1:] not in ("", "\n"))
+    start = min(max(first, 1), max(total, 1))
     shown: list[str] = []
-    room = _CHARACTERS
-    for whole in lines[start - 1 : start - 1 + _LINES]:
-        line = whole if len(whole) <= _LONGEST_LINE else f"{whole[:_LONGEST_LINE]} …"
+    at, room = _beginning(text, start), _CHARACTERS
+    while at < len(text) and len(shown) < _LINES:
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        line = text[at:end] if end - at <= _LONGEST_LINE else f"{text[at : at + _LONGEST_LINE]} …"
         room -= len(line) + 1
         if room < 0 and shown:
             break
         shown.append(line)
+        at = end + 1
     last = start + len(shown) - 1
-    following = last + 1 if last < len(lines) else 0
+    following = last + 1 if last < total else 0
     before = max(1, start - _LINES) if start > 1 else 0
     header = _header(shown) if start == 1 else 0
     return Extract(
@@ -167,10 +175,20 @@ def extract(text: str, first: int) -> Extract:
         "\n".join(shown[header:]),
         start,
         last,
-        len(lines),
+        total,
         before,
         following,
     )
+
+
+def _beginning(text: str, line: int) -> int:
+    """Return where a line begins, counted from 1; it is there."""
+    at, ends = 0, line - 1
+    while (found := text.count("\n", at, at + _PIECE)) < ends:
+        at, ends = at + _PIECE, ends - found
+    for _ in range(ends):
+        at = text.find("\n", at) + 1
+    return at
 
 
 def _header(lines: Sequence[str]) -> int:
