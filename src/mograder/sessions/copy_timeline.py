@@ -29,7 +29,8 @@ from mograder.store.copies.workspaces import Saved
 from mograder.store.versions.versions import Origin, Version, digest_of
 
 _MOST_COUNTED = 200_000
-"""Bytes of a version up to which its changed lines are counted for a list."""
+_MOST_COUNTED_IN_ALL = 4_000_000
+"""Bytes of a version, and of all pairs of a list, up to which the changed lines are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class CopyTimelines:
     ) -> Mapping[int, tuple[int, int]]:
         """Return how many lines each of these versions added and removed, by number.
 
-        It is left out for a version that followed none, and for large ones.
+        It is left out for a version that followed none, and for large or many large ones.
         """
         return await asyncio.to_thread(self._changes, copy, timeline, shown)
 
@@ -220,12 +221,15 @@ class CopyTimelines:
     def _changes(
         self, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
     ) -> dict[int, tuple[int, int]]:
-        pairs = {
-            version.number: before.number
-            for version in shown
-            if (before := timeline.before(version)) is not None
-            and max(version.size, before.size) <= _MOST_COUNTED
-        }
+        pairs, room = dict[int, int](), _MOST_COUNTED_IN_ALL
+        for version in shown:
+            before = timeline.before(version)
+            if before is None or max(version.size, before.size) > _MOST_COUNTED:
+                continue
+            room -= version.size + before.size
+            if room < 0:
+                break
+            pairs[version.number] = before.number
         read = self._recorder.versions.texts(copy.user, copy.item, {*pairs, *pairs.values()})
         texts = {number: _shown(data) for number, data in read.items()}
         return {

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mograder.core.errors import NotFound
-from mograder.sessions.copy_timeline import Timeline, _without_repeats
+from mograder.core.names import ItemName, Username
+from mograder.sessions.copy_timeline import CopyTimelines, Timeline, _without_repeats
+from mograder.sessions.session import CopyOf
 from mograder.store.versions.versions import Origin, Version
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -43,3 +49,23 @@ def test_a_version_follows_the_one_that_the_copy_had() -> None:
 def test_a_version_that_is_not_there_is_not_found() -> None:
     with pytest.raises(NotFound):
         Timeline((version(1, "a"),), None).find(2)
+
+
+@pytest.mark.parametrize(("size", "counted"), [(1_000, 39), (150_000, 13), (250_000, 0)])
+async def test_the_changed_lines_of_large_versions_are_counted_for_the_newest_alone(
+    size: int, counted: int
+) -> None:
+    read: set[int] = set()
+
+    def texts(user: str, item: str, numbers: Collection[int]) -> dict[int, bytes]:
+        read.update(numbers)
+        return dict.fromkeys(numbers, b"x\n")
+
+    recorder: Any = SimpleNamespace(versions=SimpleNamespace(texts=texts))
+    none: Any = None
+    timelines = CopyTimelines(none, recorder, none)
+    shown = tuple(replace(version(each, str(each)), size=size) for each in range(40, 0, -1))
+    copy = CopyOf(Username("alice"), ItemName("A1"))
+    found = await timelines.changes(copy, Timeline(shown, shown[0]), shown)
+    assert sorted(found) == list(range(41 - counted, 41))
+    assert sum(shown[0].size for _ in read) <= 4_000_000

@@ -180,8 +180,14 @@ def lines_changed(before: str, after: str) -> tuple[int, int]:
     Lines are counted and not aligned, which is quick for texts of any size; a line that was moved
     does not count.
     """
-    old, new = (Counter(_plain(split_lines(text))) for text in (before, after))
+    old, new = (Counter(_quickly_split(text)) for text in (before, after))
     return (new - old).total(), (old - new).total()
+
+
+def _quickly_split(text: str) -> list[str]:
+    """Return the lines as :func:`split_lines`, without their ends."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    return plain.removesuffix("\n").split("\n") if plain else []
 
 
 def cell_title(cell: Cell) -> str:

@@ -181,6 +181,8 @@ def test_a_difference_of_a_usual_size_is_told_whole() -> None:
 
 def test_lines_are_counted_without_order() -> None:
     assert lines_changed("a\nb\nb\r\n", "b\nc\na") == (1, 1)
+    assert lines_changed("", "\r\r\n") == (2, 0)
+    assert lines_changed("a\n", "a") == (0, 0)
 
 
 @given(st.one_of(TEXTS, damaged(), notebooks()), st.one_of(TEXTS, damaged(), notebooks()))
