@@ -29,7 +29,8 @@ _MOST_COMPARED = 250_000
 """Pairs of cells to compare: a student chooses the number of cells."""
 
 _KEPT = 200
-"""Submissions of which the cells are kept in memory."""
+_KEPT_CHARACTERS = 20_000_000
+"""Submissions, and their characters, of which the cells are kept in memory."""
 
 _NAMELESS = frozenset(("", "_", "setup"))
 
@@ -86,23 +87,31 @@ class Works:
     Mutable state: ``_known``, the ones looked at last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept_characters: int = _KEPT_CHARACTERS) -> None:
         self._apart = IsolatedCall()
+        self._kept_characters = kept_characters
         self._known: OrderedDict[WorkToShow, ShownWork] = OrderedDict()
 
-    async def show(self, work: WorkToShow) -> ShownWork:
-        """Return :func:`show_work` of a submission; a large text is parsed in another process."""
+    async def show(self, work: WorkToShow, whose: str = "") -> ShownWork:
+        """Return :func:`show_work` of a submission; a large text is parsed in another process.
+
+        ``whose`` is the person if the text is the asker's own (:meth:`IsolatedCall.call`).
+        """
         found = self._known.get(work)
         if found is None:
+            call = partial(show_work, work)
             try:
-                found = await self._apart.call(partial(show_work, work), size=len(work.text))
+                found = await self._apart.call(call, size=len(work.text), whose=whose)
             except InvalidInput as error:
                 found = ShownWork(problem=str(error), text=work.text)
         self._known[work] = found
         self._known.move_to_end(work)
-        while len(self._known) > _KEPT:
+        while len(self._known) > _KEPT or self._characters() > self._kept_characters:
             self._known.popitem(last=False)
         return found
+
+    def _characters(self) -> int:
+        return sum(len(each.text) for each in self._known)
 
 
 def show_work(work: WorkToShow) -> ShownWork:

@@ -102,3 +102,14 @@ def test_a_submission_is_parsed_once() -> None:
         return await works.show(asked) is await works.show(asked)
 
     assert asyncio.run(twice())
+
+
+def test_of_large_submissions_few_are_kept() -> None:
+    asked = [WorkToShow(f"# {number}\n{submission_of()}", "x.py", SOURCES) for number in range(3)]
+
+    async def again() -> list[bool]:
+        works = Works(kept_characters=2 * len(asked[0].text))
+        found = [await works.show(each) for each in asked]
+        return [await works.show(asked[at]) is found[at] for at in (2, 1, 0)]
+
+    assert asyncio.run(again()) == [True, True, False]

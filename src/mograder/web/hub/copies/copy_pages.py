@@ -244,7 +244,8 @@ def _shown(
 async def _checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
     """Return the cells that a check uses, as marking shows them, and what validation said of it."""
     sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
-    work = await app.marking.works.show(WorkToShow(_text(saved), copy.notebook, sources))
+    asked = WorkToShow(_text(saved), copy.notebook, sources)
+    work = await app.marking.works.show(asked, copy.user)
     cells = tuple(each for each in work.of(key_of(check)) if each.own)
     found = CheckedWork(check, cells, app.services.pool.find(copy.key) is not None)
     result = app.results.of(copy.user, copy.item)
