@@ -1,12 +1,16 @@
 """Validation for a hub: a few notebooks at a time, and one for each student.
 
 Two requests of a student for the same text share one run. A request for another text during that
-run is refused as busy, so that no student takes the others' turns.
+run is refused as busy, so that no student takes the others' turns. So are more than a few for the
+same text, since each holds it in memory until the run has ended.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mograder.core.errors import Busy
 from mograder.core.tasks.single_flight import Progress, SingleFlight
@@ -16,13 +20,15 @@ from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import Executes
 
 _MOST_WAITING = 200
+_OF_ONE_STUDENT = 4
 _RETRY_SECONDS = 5
 
 
 class Validations:
     """Validates students' notebooks that are requested concurrently.
 
-    Mutable state: ``_last``, the key of the validation in progress by student.
+    Mutable state: ``_last``, the key of the validation in progress by student, and ``_waiting``,
+    how many requests wait for it.
     """
 
     def __init__(self, runs: Executes) -> None:
@@ -30,6 +36,7 @@ class Validations:
         self._runs = runs
         self._apart = IsolatedCall()
         self._last: dict[str, str] = {}
+        self._waiting: Counter[str] = Counter()
         self._shared: SingleFlight[str, ValidationReport] = SingleFlight()
 
     async def validate(
@@ -38,19 +45,34 @@ class Validations:
         """Validate a student's notebook.
 
         Raises:
-            Busy: Another text of this student is being validated, or too many wait.
+            Busy: Another text of this student is being validated, or too many requests wait.
             MograderError: As :func:`~mograder.grading.validation.validate.validate`.
         """
-        text = f"{submission.filename}\0{submission.text}"
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        key = f"{student} {digest}"
-        self._take_turn(student, key)
+        with self._one_more(student):
+            text = f"{submission.filename}\0{submission.text}"
+            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            del text  # as large as the notebook, and the run takes minutes
+            key = f"{student} {digest}"
+            self._take_turn(student, key)
 
-        async def run(tell: Progress) -> ValidationReport:
-            tell("Running the notebook")
-            return await validate(submission, self._runs, self._apart)
+            async def run(tell: Progress) -> ValidationReport:
+                tell("Running the notebook")
+                return await validate(submission, self._runs, self._apart)
 
-        return await self._shared.get(key, run, progress)
+            return await self._shared.get(key, run, progress)
+
+    @contextmanager
+    def _one_more(self, student: str) -> Iterator[None]:
+        """Count a request of a student until the block ends."""
+        if self._waiting[student] >= _OF_ONE_STUDENT:
+            raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)
+        self._waiting[student] += 1
+        try:
+            yield
+        finally:
+            self._waiting[student] -= 1
+            if not self._waiting[student]:
+                del self._waiting[student]
 
     def _take_turn(self, student: str, key: str) -> None:
         self._last = {each: of for each, of in self._last.items() if self._shared.busy(of)}

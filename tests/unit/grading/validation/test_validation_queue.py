@@ -41,6 +41,26 @@ async def test_the_same_text_runs_once_and_both_learn_what_came_of_it() -> None:
     assert len(runs.asked) == 2
 
 
+async def test_few_requests_of_a_student_wait_for_one_run() -> None:
+    runs = FakeRuns(hold=asyncio.Event())
+    assert runs.hold is not None
+    validations = Validations(runs)
+
+    async def ask() -> bool:
+        try:
+            await validations.validate("alice", submission(), lambda _: None)
+        except Busy:
+            return False
+        return True
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(ask()) for _ in range(50)]
+        await runs.reached.wait()
+        runs.hold.set()
+    assert sum(each.result() for each in asked) == 4
+    assert await ask()
+
+
 async def test_who_has_an_answer_may_ask_again() -> None:
     runs = FakeRuns()
     validations = Validations(runs)
