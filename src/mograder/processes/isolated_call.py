@@ -41,7 +41,9 @@ _MEMORY = 2 << 30
 _WAIT_SECONDS = 60.0
 _AT_ONCE = 2
 _OF_ONE_PERSON = 8
-"""Texts of one person that wait or are read, in memory."""
+_CHARACTERS_OF_ONE_PERSON = 20_000_000
+"""Texts of one person that wait or are read, in memory, where a character may take four bytes; and
+their characters, unless there is one text only."""
 
 _MOST_SAID = 256 << 20
 """Bytes of an answer: several times the largest notebook, each character of it written in six."""
@@ -55,14 +57,16 @@ R = TypeVar("R")
 class IsolatedCall:
     """Calls functions on large texts, at most two at the same time; further calls wait.
 
-    ``seconds`` is the processor time of a call. Mutable state: ``_waiting`` and ``_own``, the calls
-    by the person whose text they read; for one event loop.
+    ``seconds`` is the processor time of a call. Mutable state: ``_waiting``, ``_held`` and
+    ``_own``, the calls, their characters and their turn, by the person whose text they read; for
+    one event loop.
     """
 
     def __init__(self, *, seconds: int = _SECONDS) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._seconds = seconds
         self._waiting: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         self._own: dict[str, asyncio.Lock] = {}
 
     async def call(self, function: partial[R], *, size: int, whose: str = "") -> R:
@@ -79,25 +83,29 @@ class IsolatedCall:
         """
         if size <= _SHORT or SYSTEM != "linux":
             return await asyncio.to_thread(function)
-        async with self._turn_of(whose), self._turns:
+        async with self._turn_of(whose, size), self._turns:
             said = await _ask(pickle.dumps(function), self._seconds)
         return await asyncio.to_thread(read_answer, said, function)
 
     @contextlib.asynccontextmanager
-    async def _turn_of(self, whose: str) -> AsyncIterator[None]:
+    async def _turn_of(self, whose: str, size: int) -> AsyncIterator[None]:
         if not whose:
             yield
             return
-        if self._waiting[whose] >= _OF_ONE_PERSON:
+        held = self._held[whose]
+        too_much = held and held + size > _CHARACTERS_OF_ONE_PERSON
+        if too_much or self._waiting[whose] >= _OF_ONE_PERSON:
             raise Busy("Large notebooks of yours are being looked at.", hint="Wait for them.")
         self._waiting[whose] += 1
+        self._held[whose] += size
         try:
             async with self._own.setdefault(whose, asyncio.Lock()):
                 yield
         finally:
             self._waiting[whose] -= 1
+            self._held[whose] -= size
             if not self._waiting[whose]:
-                del self._waiting[whose], self._own[whose]
+                del self._waiting[whose], self._held[whose], self._own[whose]
 
 
 def read_answer(said: bytes, function: partial[R]) -> R:

@@ -162,3 +162,29 @@ async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
     await asyncio.gather(*many)
     await read("short", "alice")
     assert begun == 9
+
+
+async def test_of_very_large_texts_of_one_person_one_is_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_end = asyncio.Event()
+
+    async def ask(request: bytes, seconds: int) -> bytes:
+        await may_end.wait()
+        return b'{"result": null}'
+
+    monkeypatch.setattr(isolated_call, "_ask", ask)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    calls = IsolatedCall()
+
+    async def read(whose: str, size: int) -> None:
+        await calls.call(partial(check_notebook, "", "A1.py"), size=size, whose=whose)
+
+    large = asyncio.create_task(read("alice", 32_000_000))
+    await asyncio.sleep(0)
+    with pytest.raises(Busy, match="Large notebooks of yours"):
+        await read("alice", 40_000)
+    may_end.set()
+    await read("bob", 32_000_000)
+    await large
+    await asyncio.gather(*(read("alice", 10_000_000) for _ in range(2)))
