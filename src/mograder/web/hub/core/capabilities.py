@@ -23,12 +23,16 @@ from mograder.auth.cookies import LIFETIME
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock
+from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import CapabilityRow
 
 _RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
 _LONGEST = 64
+_MOST_OF_ONE = 1000
+"""Capabilities of one person in one session: behind a front that signs people in, a client that
+keeps no cookie has a new login with each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +108,14 @@ class Capabilities:
         return cap if cap is not None and self.resolve(cap) is not None else None
 
     def issue(self, visit: Capability) -> str:
-        """Return the viewer's capability for a visit, a new one the first time (writes)."""
+        """Return the viewer's capability for a visit, a new one the first time (writes).
+
+        Raises: :class:`Busy` when the person has too many in this session.
+        """
         with self._issuing:
             if (known := self.known(visit)) is not None:
                 return known
+            self._demand_room(visit)
             cap = secrets.token_urlsafe(_RANDOM_BYTES)
             row = CapabilityRow(
                 cap_hash=_hash(cap),
@@ -123,6 +131,16 @@ class Capabilities:
                 self._by_hash[row.cap_hash] = _capability(row)
                 self._issued[visit.viewer] = cap
             return cap
+
+    def _demand_room(self, visit: Capability) -> None:
+        of_one = (visit.session_id, visit.username)
+        with self._lock:
+            own = sum((each.session_id, each.username) == of_one for each in self._by_hash.values())
+        if own >= _MOST_OF_ONE:
+            raise Busy(
+                "This notebook was opened by too many logins of yours.",
+                hint="Stop it, and open it again in a browser that keeps cookies.",
+            )
 
     def resolve(self, cap: str) -> Capability | None:
         """Return a capability's record, from memory only; None if it never existed or has ended."""

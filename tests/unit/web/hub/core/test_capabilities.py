@@ -12,6 +12,7 @@ import pytest
 
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
+from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import CapabilityRow
@@ -62,6 +63,20 @@ def test_a_viewer_keeps_one_per_login_and_session() -> None:
     }
     assert len({first, *others}) == 4
     assert len(first) >= 22  # 128 bits and more, url-safe
+
+
+def test_a_client_that_keeps_no_cookie_does_not_fill_the_hub() -> None:
+    table = FakeCapabilityTable()
+    capabilities = Capabilities(table, ManualClock())
+    for number in range(1000):
+        capabilities.issue(visit("s1", "alice", f"login {number}"))
+    with pytest.raises(Busy, match="too many logins"):
+        capabilities.issue(visit("s1", "alice", "one more"))
+    assert len(table.rows) == 1000
+    assert capabilities.issue(visit("s1", "alice", "login 0")), "open pages go on"
+    assert capabilities.issue(visit("s2", "alice", "one more"))
+    capabilities.forget_session("s1")
+    assert capabilities.issue(visit("s1", "alice", "one more"))
 
 
 def test_the_database_holds_hashes_and_open_pages_survive_a_restart() -> None:
