@@ -34,7 +34,7 @@ if sys.platform == "linux":
     import resource
 
 _SHORT = 32_000
-"""Characters up to which any text is parsed within some milliseconds."""
+"""Characters up to which a text is parsed within some milliseconds; the worst take two seconds."""
 
 _SECONDS = 20
 _MEMORY = 2 << 30
@@ -81,10 +81,11 @@ class IsolatedCall:
         Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
         exceeds the limits on time or memory; :class:`Busy` when too many of this person wait.
         """
-        if size <= _SHORT or SYSTEM != "linux":
-            return await asyncio.to_thread(function)
-        async with self._turn_of(whose, size), self._turns:
-            said = await _ask(pickle.dumps(function), self._seconds)
+        async with self._turn_of(whose, size):
+            if size <= _SHORT or SYSTEM != "linux":
+                return await asyncio.to_thread(function)
+            async with self._turns:
+                said = await _ask(pickle.dumps(function), self._seconds)
         return await asyncio.to_thread(read_answer, said, function)
 
     @contextlib.asynccontextmanager
@@ -95,7 +96,7 @@ class IsolatedCall:
         held = self._held[whose]
         too_much = held and held + size > _CHARACTERS_OF_ONE_PERSON
         if too_much or self._waiting[whose] >= _OF_ONE_PERSON:
-            raise Busy("Large notebooks of yours are being looked at.", hint="Wait for them.")
+            raise Busy("Other notebooks of yours are being looked at.", hint="Wait for them.")
         self._waiting[whose] += 1
         self._held[whose] += size
         try:

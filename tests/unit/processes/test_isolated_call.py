@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pickle
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -152,7 +153,7 @@ async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
 
     many = [asyncio.create_task(read("slow", "alice")) for _ in range(8)]
     await asyncio.sleep(0)
-    with pytest.raises(Busy, match="Large notebooks of yours"):
+    with pytest.raises(Busy, match="notebooks of yours"):
         await read("short", "alice")
     async with asyncio.timeout(5):
         await read("short", "bob")
@@ -162,6 +163,22 @@ async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
     await asyncio.gather(*many)
     await read("short", "alice")
     assert begun == 9
+
+
+async def test_short_texts_of_one_person_are_read_one_after_the_other() -> None:
+    calls, begun, may_end = IsolatedCall(), threading.Semaphore(0), threading.Event()
+
+    def read() -> None:
+        begun.release()
+        may_end.wait(10)
+
+    asked = [asyncio.create_task(calls.call(partial(read), size=10, whose="alice")) for _ in "123"]
+    other = asyncio.create_task(calls.call(partial(read), size=10, whose="bob"))
+    for _ in range(2):
+        assert await asyncio.to_thread(begun.acquire, timeout=10)
+    assert not await asyncio.to_thread(begun.acquire, timeout=0.1)
+    may_end.set()
+    await asyncio.gather(*asked, other)
 
 
 async def test_of_very_large_texts_of_one_person_one_is_in_memory(
@@ -182,7 +199,7 @@ async def test_of_very_large_texts_of_one_person_one_is_in_memory(
 
     large = asyncio.create_task(read("alice", 32_000_000))
     await asyncio.sleep(0)
-    with pytest.raises(Busy, match="Large notebooks of yours"):
+    with pytest.raises(Busy, match="notebooks of yours"):
         await read("alice", 40_000)
     may_end.set()
     await read("bob", 32_000_000)
