@@ -39,6 +39,7 @@ MARIMO_FAILS = (
 )
 """marimo's parser checks its expectations with ``assert`` and indexes without bounds checks."""
 
+_TRIES = (ast.Try, ast.TryStar)
 _LINE_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: ")
 
 
@@ -114,9 +115,9 @@ def cell_names(code: str, filename: str = "<cell>") -> CellNames:
     visitor = ScopedVisitor(ignore_local=True)  # private names keep their spelling
     try:
         with quiet_parser():
-            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-            compile(tree, filename, "exec", flags=flags, dont_inherit=True)
             visitor.visit(tree)
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            compile(_cheap_to_compile(tree), filename, "exec", flags=flags, dont_inherit=True)
     except SyntaxError as error:
         told = _LINE_OF_MARIMO.match(error.msg)  # marimo's own have no other line number
         line = int(told[1]) if told else error.lineno or 1
@@ -130,6 +131,22 @@ def cell_names(code: str, filename: str = "<cell>") -> CellNames:
         private=frozenset(filter(is_local, visitor.defs)),
         private_used=frozenset(filter(is_local, visitor.refs)),
     )
+
+
+def _cheap_to_compile(tree: ast.Module) -> ast.Module:
+    """Change a tree so that Python compiles it in time and memory of its length; return it.
+
+    What Python refuses stays the same. Python computes expressions of constants at once and keeps
+    each part, so that some hundred ``"a" * 4096 + …`` are gigabytes; no constants have a ``@``. It
+    compiles a ``finally`` once for each way out, which doubles with each one inside of another.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp):
+            node.op = ast.MatMult()
+        elif isinstance(node, _TRIES) and node.finalbody:
+            (node.orelse if node.handlers else node.body).extend(node.finalbody)
+            node.finalbody = [] if node.handlers else [ast.copy_location(ast.Pass(), node)]
+    return tree
 
 
 def not_marimo(filename: str) -> InvalidInput:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,39 @@ def test_code_that_marimo_cannot_run_is_refused(code: str, line: int, reason: st
         cell_names(code, "hw.py")
     assert reason in refused.value.reason
     assert refused.value.line == line
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = " + " + ".join(['"\U0001f600" * 4096'] * 300),
+        "".join(f"{' ' * n}try:\n{' ' * n} a\n{' ' * n}finally:\n" for n in range(18))
+        + " " * 18
+        + "a",
+        "def f():\n try:\n" + "  return\n" * 1500 + " finally:\n" + "  a\n" * 1500,
+    ],
+    ids=["constants", "nested finally", "many ways out"],
+)
+def test_code_is_not_compiled_to_more_than_its_length(code: str) -> None:
+    spent = time.process_time()
+    tracemalloc.start()
+    try:
+        cell_names(code)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 50_000_000
+    assert time.process_time() - spent < 3
+
+
+def test_the_parts_of_a_try_are_all_looked_at() -> None:
+    code = "try:\n a\nexcept b:\n c\nelse:\n d\nfinally:\n e = f @ g\n"
+    assert sorted(cell_names(code).used) == ["a", "b", "c", "d", "f", "g"]
+    assert cell_names("try:\n a\nfinally:\n b\n").used == {"a", "b"}
+    for last in ("break", "return", "yield"):
+        for handlers in ("", "except* b:\n pass\n", "except b:\n pass\n"):
+            with pytest.raises(NotPython):
+                cell_names(f"try:\n a\n{handlers}finally:\n {last}\n")
 
 
 def marimos_graph(codes: list[str]) -> tuple[list[set[int]], list[int]]:
