@@ -12,7 +12,13 @@ from collections.abc import Callable
 
 import nh3
 
-from mograder.grading.pages.marimo_elements import ELEMENTS, HeadingLevels, PlainElements
+from mograder.grading.pages.marimo_elements import (
+    ELEMENTS,
+    FORMATS,
+    RENAMED,
+    HeadingLevels,
+    PlainElements,
+)
 from mograder.grading.pages.page_images import image_url
 from mograder.grading.pages.page_templates import readable
 
@@ -77,6 +83,7 @@ _CLASSES = {
 _LENGTH = re.compile(r"\d{0,2}(?:\.\d+)?em")
 _NUMBER = re.compile(r"\d{1,4}")
 _HOST = re.compile(r"https?://[\w.-]", re.ASCII)
+_FORMAT = re.compile(rf"<(/?)(?=(?:{'|'.join(FORMATS)})[\s/>])", re.IGNORECASE)
 _EMPTY_HEADER = re.compile(r"<th([^>]*)>\s*</th>")
 
 
@@ -94,9 +101,16 @@ def clean_markup(markup: str, levels: HeadingLevels, images: str = "Image") -> s
 
 
 def _well_formed(markup: str) -> str:
+    """Return markup with each element closed, and those that format text under other names.
+
+    A parser opens these again in each paragraph that follows until their end: a few hundred and as
+    many paragraphs would fill the memory.
+    """
+    renamed = {RENAMED + name for name in FORMATS & _TEXT}
+    # nh3 refuses half a surrogate pair, which JSON in an attribute may name.
     return nh3.clean(
-        readable(markup),  # nh3 refuses half a surrogate pair, which JSON in an attribute may name
-        tags=set(_TEXT | _MATHS | _HEADINGS | _FOREIGN | ELEMENTS),
+        _FORMAT.sub(rf"<\1{RENAMED}", readable(markup)),
+        tags=set(_TEXT | _MATHS | _HEADINGS | _FOREIGN | ELEMENTS | renamed),
         attributes={
             **_ATTRIBUTES,
             "*": {"style"},

@@ -44,6 +44,17 @@ _OTHERS = frozenset(
 ELEMENTS = _THROUGH | _UNFOLDED | _CONTROLS | _OTHERS
 """The elements of marimo that this module knows."""
 
+FORMATS = frozenset(
+    ("b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u")
+)
+"""The elements that HTML's parser opens again where something else has closed them."""
+
+RENAMED = "x-"
+"""What stands before the names of these elements in the markup that is read here."""
+
+_MOST_FORMATS = 10
+"""How many of these may be open at once."""
+
 _FOREIGN = {
     "iframe": "A page within the page",
     "svg": "A drawing in the markup",
@@ -85,7 +96,8 @@ class PlainElements(HTMLParser):
     Mutable state: the markup written so far; for each open element what ends it; for each open
     accordion the number of elements around its parts, and their titles; how many elements of a
     dropped one are open; the place and the address of the link that was opened last; the place of
-    the open formula, 0 if none is open; a formula in a formula is text of the outer one.
+    the open formula, 0 if none is open; a formula in a formula is text of the outer one; how many
+    elements that format text are open.
     """
 
     def __init__(
@@ -107,6 +119,7 @@ class PlainElements(HTMLParser):
         self._dropping = 0
         self._link = (0, "")
         self._formula_at = 0
+        self._formats = 0
 
     def read(self, markup: str) -> str:
         """Return markup with plain elements."""
@@ -118,6 +131,7 @@ class PlainElements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
+        tag = tag.removeprefix(RENAMED)
         if self._dropping:
             self._dropping += tag not in _VOID
         elif tag in _VOID:
@@ -126,14 +140,18 @@ class PlainElements(HTMLParser):
             self._drop(f"{_FOREIGN[tag]} is not shown here.")
         elif tag in ELEMENTS:
             self._marimo(tag, attributes)
+        elif tag in FORMATS:
+            self._format(tag, attributes)
         else:
             self._ordinary(tag, attributes)
 
     def handle_endtag(self, tag: str) -> None:
+        tag = tag.removeprefix(RENAMED)
         if self._dropping:
             self._dropping -= tag not in _VOID
         elif self._open and self._open[-1][0] == tag:
             self._out.append(self._open.pop()[1]())
+            self._formats -= tag in FORMATS
             while self._folds and self._folds[-1][0] > len(self._open):
                 self._folds.pop()
 
@@ -181,6 +199,13 @@ class PlainElements(HTMLParser):
             self._begin(tag, box + "<table>", "</table></div>")
         else:
             self._begin(tag, _element(tag, **_kept(tag, attributes)), f"</{tag}>")
+
+    def _format(self, tag: str, attributes: Attributes) -> None:
+        self._formats += 1
+        if self._formats > _MOST_FORMATS:
+            self._begin(tag, "", "")
+        else:
+            self._ordinary(tag, attributes)
 
     def _after_link(self) -> str:
         """Return the end of a link, with the host that it leads to unless the link says so."""

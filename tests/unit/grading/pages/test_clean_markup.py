@@ -222,3 +222,26 @@ def test_markup_that_repeats_takes_no_more_time_for_each(markup: str) -> None:
     began = time.process_time()
     assert "x" in clean_markup(markup, HeadingLevels())
     assert time.process_time() - began < 5
+
+
+FORMATS = "".join(f'<b data-x="{number}">' for number in range(400))
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        f"<p>{FORMATS}{'<p>x' * 800}",
+        f"<p>{FORMATS}{'<span class=paragraph>x</span>' * 400}",
+        f"<table>{FORMATS.replace('<b', '<FONT')}{'<tr><td>x' * 800}",
+    ],
+)
+def test_what_formats_text_is_not_opened_again_in_every_paragraph(markup: str) -> None:
+    """A text of 30 KB took gigabytes, and its page would have taken as much in a browser."""
+    assert len(clean(markup)) < 10 * len(markup)
+
+
+def test_formats_are_kept_and_end_with_their_paragraph() -> None:
+    assert clean("<p><b>a <i>b</i></b><B>c</B><p><font>d</font>") == (
+        "<p><b>a <i>b</i></b><b>c</b></p><p>d</p>"
+    )
+    assert clean("<x-b>a</x-b><x-font>b</x-font>") == "<b>a</b>b"
