@@ -21,6 +21,7 @@ from mograder.grading.pages.tex_math import mathml_of, split_delimiters
 
 _DEEPEST = 6
 _ROWS, _COLUMNS, _CELL = 200, 60, 300
+_TOO_DEEP = "(nested too deeply to be shown)"
 _VOID = frozenset(("br", "hr", "img", "wbr", "input"))
 _THROUGH = frozenset(("marimo-ui-element", "marimo-carousel", "marimo-sidebar", "marimo-routes"))
 _UNFOLDED = frozenset(("marimo-accordion", "marimo-tabs"))
@@ -316,7 +317,10 @@ def _words(markup: object) -> str:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return _TOO_DEEP
     return text if len(text) <= _CELL else text[:_CELL] + " … (cut off)"
 
 
@@ -325,7 +329,7 @@ def json_text(value: object) -> str:
     try:
         return json.dumps(_leaves(value), ensure_ascii=False, indent=2)
     except RecursionError:
-        return "(nested too deeply to be shown)"
+        return _TOO_DEEP
 
 
 def _leaves(value: object) -> object:

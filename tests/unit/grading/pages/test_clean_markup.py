@@ -245,3 +245,9 @@ def test_formats_are_kept_and_end_with_their_paragraph() -> None:
         "<p><b>a <i>b</i></b><b>c</b></p><p>d</p>"
     )
     assert clean("<x-b>a</x-b><x-font>b</x-font>") == "<b>a</b>b"
+
+
+@pytest.mark.parametrize("depth", range(900, 1000))
+def test_a_deep_value_in_a_table_is_no_fault(depth: int) -> None:
+    rows = '[{"a":' + "[" * depth + "]" * depth + "}]"
+    assert clean(f"<marimo-table data-data='{rows}'></marimo-table>") != ""
