@@ -291,7 +291,7 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
     return Cell(
         index=place.index,
         kind=kind,
-        name=str(parsed.options.get("name") or parsed.name),
+        name=_stated_name(parsed) or parsed.name,
         code=parsed.code,
         first=min([node.lineno, *(decorator.lineno for decorator in decorators)]),
         last=last,
@@ -304,6 +304,12 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
         hidden=parsed.options.get("hide_code") is True,
         disabled=parsed.options.get("disabled") is True,
     )
+
+
+def _stated_name(parsed: CellDef) -> str:
+    """Return the name that a decorator states; it may state anything, such as an endless number."""
+    stated = parsed.options.get("name")
+    return stated if isinstance(stated, str) else ""
 
 
 def _with_comments(last: int, lines: Sequence[str]) -> int:

@@ -197,3 +197,10 @@ def test_thousands_of_cells_after_thousands_of_lines_are_found() -> None:
     notebook = parse_cells(text, "A1.py")
     assert len(notebook.cells) == 2_000
     assert notebook.cells[-1].last == len(notebook.lines)
+
+
+def test_a_name_that_is_no_text_is_none() -> None:
+    text = HEAD + "@app.cell(name={})\ndef own():\n    return\n"
+    for stated in ("0x" + "f" * 9_000, "[[1]]", "b'x'", "None", "1e999"):
+        assert parse_cells(text.format(stated), "A1.py").cells[0].name == "own"
+    assert parse_cells(text.format("'x'"), "A1.py").cells[0].name == "x"
