@@ -78,8 +78,9 @@ def merge(base: str | None, new: str, mine: str) -> Merge:
     """
     try:
         return _merge(base, new, mine)
-    except RecursionError as error:
-        raise NotMergeable(f"{COPY}: its code is nested too deeply.") from error
+    except (RecursionError, ValueError) as error:  # Python writes no endless integer either
+        told = "its code is nested too deeply, or has a number that is too long"
+        raise NotMergeable(f"{COPY}: {told}.") from error
 
 
 def describe(cell: Cell) -> str:

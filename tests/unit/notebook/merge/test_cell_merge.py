@@ -296,3 +296,13 @@ def test_a_setup_cell_comes_first() -> None:
     new = OLD.replace("@app.cell", f"{setup}\n\n\n@app.cell", 1)
     found = merge(OLD, new, copy(("print(0)", *replaced(CELLS, ANSWER_1=MINE_1))))
     assert codes(found)[:2] == ["import math", "print(0)"]
+
+
+@pytest.mark.parametrize(
+    "value", ["0x" + "f" * 9000, " + ".join(["1"] * 1500)], ids=["long", "deep"]
+)
+def test_a_copy_with_a_value_that_python_does_not_write_stays_as_it_is(value: str) -> None:
+    new = notebook(*replaced(CELLS, CHECK_1=CHECK_1.replace("42", "43")))
+    mine = copy(replaced(CELLS, CHECK_1=f"{CHECK_1}\nown = {value}"))
+    with pytest.raises(NotMergeable, match="too deeply, or has a number that is too long"):
+        merge(OLD, new, mine)
