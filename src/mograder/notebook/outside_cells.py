@@ -39,6 +39,8 @@ def _is_frame(node: ast.stmt) -> bool:
             targets=[ast.Name(id="app")], value=ast.Call(func=ast.Attribute(attr="App"))
         ):
             return True
-        case ast.If(body=[ast.Expr(value=ast.Call(args=[], keywords=[])) as run]):
-            return is_guard(node) and ast.unparse(run) == "app.run()"
+        case ast.If(body=[ast.Expr(value=ast.Call(func=run, args=[], keywords=[]))]):
+            match run:
+                case ast.Attribute(value=ast.Name(id="app"), attr="run"):
+                    return is_guard(node)
     return False

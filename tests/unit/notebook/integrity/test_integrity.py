@@ -378,3 +378,15 @@ def test_a_second_cell_of_marks_does_not_run() -> None:
     assert report.restored is not None
     assert '"Q1": 100' not in report.restored
     assert report.restored.count("MARKS") == 1
+
+
+ENDLESS = ["0x" + "f" * 9000, " + ".join(["1"] * 1500)]
+"""A number that Python does not write, and an expression that it does not write for its depth."""
+
+
+@pytest.mark.parametrize("value", ENDLESS, ids=["long", "deep"])
+def test_what_python_does_not_write_is_a_change(value: str) -> None:
+    cells = (MARKS.replace("    return", f"    y = {value}\n    return"), TITLE, SOLVED, CHECK_1)
+    assert "the cell for 'the marks' was changed" in " ".join(said(by_release(*cells)))
+    text = student(MARKS, SOLVED).replace("    app.run()", f"    ({value})()")
+    assert "outside of all cells" in " ".join(said(check_integrity(text, RELEASE, "A1.py")))
