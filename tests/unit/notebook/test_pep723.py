@@ -271,6 +271,10 @@ def test_a_kind_nobody_knows_is_no_kind_for_a_quick_look_and_refused_by_a_close_
             "line 1: .*not closed. End it with a line",
         ),
         (with_block("a = " + "[" * 5000 + "]" * 5000), "line 1: .*nested too deeply"),
+        (with_block("a" + ".a" * 2000 + " = 1"), "line 1: .*nested too deeply"),
+        (with_block("a = " + "9" * 5000), "line 1: .*too long a number"),
+        (with_block("[tool.uv]", "a = 0x" + "f" * 5000), "line 1: .*too long a number"),
+        (with_block(f'requires-python = "=={"9" * 5000}"'), "line 2: .*not a version range"),
     ],
 )
 def test_a_broken_header_is_refused_with_its_line(text: str, message: str) -> None:
