@@ -2,8 +2,9 @@
 
 Python's parser holds the GIL while it works: a megabyte of brackets would block a hub for seconds,
 and take hundreds of megabytes. Functions that parse a student's text are called in such a process.
-For a short text they are called in a thread, which is faster than starting a process. So they are
-for any text where no process can be limited, and the text is the person's own: not on Linux.
+For a short text they are called in a thread, which is faster than starting a process, unless they
+compile it. So they are for any text where no process can be limited, and the text is the person's
+own: not on Linux.
 
 The process answers in JSON: unpickling what it wrote would run code in the hub, if a text got code
 to run in there. It is no sandbox: that would have to hold short texts, too, and would take longer
@@ -69,11 +70,14 @@ class IsolatedCall:
         self._held: Counter[str] = Counter()
         self._own: dict[str, asyncio.Lock] = {}
 
-    async def call(self, function: partial[R], *, size: int, whose: str = "") -> R:
+    async def call(
+        self, function: partial[R], *, size: int, whose: str = "", compiles: bool = False
+    ) -> R:
         """Return ``function()``, for texts of ``size`` characters.
 
         ``whose`` is the person who asks with a text of their own: theirs are read one after the
-        other, so that the texts of others need not wait for many of them.
+        other, so that the texts of others need not wait for many of them. ``compiles`` is whether
+        Python compiles a text, for which some kilobytes can take minutes and gigabytes.
 
         The function must be defined at the top level of one of our modules, with the type of its
         result. Its arguments are pickled; its result is validated by that type.
@@ -82,7 +86,7 @@ class IsolatedCall:
         exceeds the limits on time or memory; :class:`Busy` when too many of this person wait.
         """
         async with self._turn_of(whose, size):
-            if size <= _SHORT or SYSTEM != "linux":
+            if (size <= _SHORT and not compiles) or SYSTEM != "linux":
                 return await asyncio.to_thread(function)
             async with self._turns:
                 said = await _ask(pickle.dumps(function), self._seconds)

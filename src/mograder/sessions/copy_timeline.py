@@ -175,7 +175,8 @@ class CopyTimelines:
 
     async def _written(self, copy: CopyOf, saved: SavedCells) -> WrittenCells:
         write = partial(write_saved_cells, saved)
-        return await self._apart.call(write, size=saved.size, whose=copy.user)
+        # marimo compiles the cells that it writes.
+        return await self._apart.call(write, size=saved.size, whose=copy.user, compiles=True)
 
     async def put_unsaved(self, copy: CopyOf, body: str) -> str | None:
         """Put work that could not be saved into the notebook; its session is ended first.

@@ -6,12 +6,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName, Username
+from mograder.notebook.saved_cells import SavedCells
+from mograder.processes import isolated_call
 from mograder.sessions.copy_timeline import CopyTimelines, Timeline, _without_repeats
 from mograder.sessions.session import CopyOf
 from mograder.store.versions.versions import Origin, Version
@@ -69,3 +71,20 @@ async def test_the_changed_lines_of_large_versions_are_counted_for_the_newest_al
     found = await timelines.changes(copy, Timeline(shown, shown[0]), shown)
     assert sorted(found) == list(range(41 - counted, 41))
     assert sum(shown[0].size for _ in read) <= 4_000_000
+
+
+async def test_short_work_that_was_not_saved_is_written_in_a_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """marimo compiles it: some kilobytes took gigabytes of the hub's memory."""
+
+    async def ask(request: bytes, seconds: int) -> bytes:
+        return b'{"result": {"text": "apart", "follows": true, "lines": 1}}'
+
+    monkeypatch.setattr(isolated_call, "_ask", ask)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    nothing = cast(Any, None)
+    timelines = CopyTimelines(nothing, nothing, nothing)
+    copy = CopyOf(Username.parse("alice"), ItemName.parse("A1"))
+    written = await timelines._written(copy, SavedCells("{}", "", "A1.py"))
+    assert written.text == "apart"
