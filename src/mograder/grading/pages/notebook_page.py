@@ -38,6 +38,9 @@ AS_IT_RAN = "The notebook as it ran"
 _LONGEST_CODE, _ALL_CODE = 40_000, 400_000
 """Characters of a cell, and of a notebook, whose code is coloured."""
 
+_WIDE = re.compile(r"[^\S\n]{500}")
+"""Blanks for which the lexer takes a time that grows with their square after ``match``."""
+
 _LONGEST_TEXT = 200_000
 _BEGIN, _END = "<!-- cells -->", "<!-- end of cells -->"
 """The marks around the cells of a page; nothing of a student's can be a comment of HTML."""
@@ -261,8 +264,8 @@ def _json_text(data: str) -> str:
 
 
 def _code(code: str, *, coloured: bool) -> str:
-    """Return code as markup, its tokens coloured unless it is too long."""
-    if not coloured or len(code) > _LONGEST_CODE:
+    """Return code as markup, its tokens coloured unless that would take long."""
+    if not coloured or len(code) > _LONGEST_CODE or _WIDE.search(code):
         return html.escape(readable(code))
     return "".join(_tokens(readable(code)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
@@ -111,6 +112,14 @@ def test_a_text_that_is_no_notebook_is_shown_as_it_is() -> None:
 def test_a_long_cell_is_shown_without_colours() -> None:
     long = TEXT.replace("later = 1", "later = 1  # " + "x" * 50_000)
     assert "x" * 50_000 in render_notebook_page(long, "A1.py", ())
+
+
+def test_blanks_behind_a_word_take_no_time() -> None:
+    """30 KB of them took the lexer ten seconds, in which the hub did nothing else."""
+    blanks = TEXT.replace("later = 1", "match" + " " * 20_000 + "+ 1")
+    began = time.process_time()
+    assert " " * 20_000 in render_notebook_page(blanks, "A1.py", ())
+    assert time.process_time() - began < 2
 
 
 def test_the_notebooks_own_table_of_marks_is_not_shown_where_checks_ran_apart() -> None:
