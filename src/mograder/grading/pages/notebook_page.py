@@ -42,6 +42,9 @@ _WIDE = re.compile(r"[^\S\n]{500}")
 """Blanks for which the lexer takes a time that grows with their square after ``match``."""
 
 _LONGEST_TEXT = 200_000
+_LONGEST_READ = 100_000
+"""Characters of a notebook that is read for each look at a page, in a second at most if honest."""
+
 _BEGIN, _END = "<!-- cells -->", "<!-- end of cells -->"
 """The marks around the cells of a page; nothing of a student's can be a comment of HTML."""
 
@@ -150,8 +153,11 @@ def cells_of_page(page: str) -> str:
 def view_code(text: str, filename: str, *, without: Sequence[str] = ()) -> NotebookView:
     """Return what a page shows of a notebook of which only the code is known.
 
-    Cells that contain one of the texts ``without`` are left out.
+    Cells that contain one of the texts ``without`` are left out. A long notebook is not shown:
+    reading it can take minutes, and the text as it is would have those cells.
     """
+    if len(text) > _LONGEST_READ:
+        return NotebookView((), "The notebook is too long to be shown here.")
     view = view_notebook(text, filename, ())
     if view.problem:
         return view

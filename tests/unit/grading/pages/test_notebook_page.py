@@ -6,7 +6,7 @@ import base64
 import re
 import time
 
-from mograder.grading.pages.notebook_page import render_notebook_page
+from mograder.grading.pages.notebook_page import render_notebook_page, view_code
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from tests.support.notebooks import notebook
 
@@ -120,6 +120,13 @@ def test_blanks_behind_a_word_take_no_time() -> None:
     began = time.process_time()
     assert " " * 20_000 in render_notebook_page(blanks, "A1.py", ())
     assert time.process_time() - began < 2
+
+
+def test_a_long_notebook_is_not_read_anew_for_each_look() -> None:
+    """A list of 100,000 numbers took half a minute for each look at one's marks."""
+    view = view_code(TEXT.replace("later = 1", f"later = [{'-1,' * 40_000}]"), "A1.py")
+    assert (view.cells, view.text) == ((), "")
+    assert "too long" in view.problem
 
 
 def test_the_notebooks_own_table_of_marks_is_not_shown_where_checks_ran_apart() -> None:
