@@ -116,3 +116,32 @@ async def test_one_student_takes_one_turn_at_a_time(hub: Hub, workspace: Path) -
         hub.runs.hold.set()
     assert first.result().json()["checks"][0]["status"] == "success"
     assert (await ask(hub)).status_code == 200
+
+
+async def test_what_is_saved_while_it_runs_counts_as_not_validated(
+    hub: Hub, workspace: Path
+) -> None:
+    def saved_now(*names: str) -> None:
+        at = int(hub.clock.now().timestamp() * 1e9)
+        for name in names:
+            os.utime(workspace / name, ns=(at, at))
+
+    async def missing() -> list[str]:
+        answer = await hub_copies.ask(hub, "GET", "/hand-in/alice/B1")
+        return list(answer.json()["words"])
+
+    saved_now("B1.py", ".uploaded")
+    assert (await ask(hub)).json()["ok"]
+    told = "It was not validated as it is now."
+    assert told not in await missing()
+    hub.runs.hold = asyncio.Event()
+    hub.runs.reached.clear()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(hub))
+        await hub.runs.reached.wait()
+        hub.clock.advance(30)
+        (workspace / "B1.py").write_text(NOTEBOOK + "# changed\n")
+        saved_now("B1.py")
+        hub.clock.advance(30)
+        hub.runs.hold.set()
+    assert told in await missing()

@@ -49,6 +49,7 @@ async def validate(
     async def job(report: Report) -> ValidationAnswer:
         copy = known_copy(user, a)
         owner, item = copy.user, copy.item
+        read_at = app.services.clock.now()  # what is saved while it runs was not validated
         text = await to_thread.run_sync(_text, app, owner, item)
         await app.audit.record_foreign(request, owner, "validate", f"{owner}/{item}")
         submission = await _submission(app, caller, copy, text, report)
@@ -57,7 +58,7 @@ async def validate(
         kept = await to_thread.run_sync(put, owner, item, render_html(found))
         answer = answer_of(found, html_available=kept)
         now = app.services.clock.now()
-        await app.results.put(owner, item, ValidationResult(now, answer))
+        await app.results.put(owner, item, ValidationResult(read_at, answer))
         app.of(CheckLog).validated(owner, item, answer, now)
         return answer
 
