@@ -124,6 +124,33 @@ async def test_a_date_that_another_sets_meanwhile_is_not_lost(
     assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
 
 
+async def test_a_form_opened_before_another_change_takes_nothing_of_it_back(course: Hub) -> None:
+    page = (await see(course, "/course/items/A1", "prof")).text
+    shown = dict(re.findall(r'name="(\w+-shown)" value="([^"]*)"', page))
+    assert set(shown) == {"opens-shown", "due-shown", "closes-shown"}
+    await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE})  # in another tab
+    old = {"opens": "", "due": "2026-09-03T18:00", "closes": "2026-09-17T18:00"} | shown
+    assert (await press(course, "/dates/A1", "prof", data=old)).status_code == 303
+    told = await dates_of(course)
+    assert (told["due"], told["closes"]) == tuple(t.replace("+00:00", "Z") for t in (DUE, CLOSES))
+    refused = await press(course, "/dates/A1", "prof", data=old | {"due": "2026-09-05T18:00"})
+    assert refused.status_code == 409
+    assert (await dates_of(course)) == told
+
+
+async def test_a_form_of_late_work_takes_no_date_of_another_back(course: Hub) -> None:
+    page = (await see(course, "/marking/A1/late", "prof")).text
+    shown = dict(re.findall(r'name="(\w+-shown)" value="([^"]*)"', page))
+    await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE})
+    old = {"action": "dates", "due": "2026-09-03T18:00", "closes": "2026-09-17T18:00"} | shown
+    seen = await press(course, "/marking/A1/late/preview", "prof", data=old)
+    version = re.search(r'name="version" value="([^"]*)"', seen.text)
+    assert version is not None
+    saved = await press(course, "/marking/A1/late", "prof", data=old | {"version": version[1]})
+    assert saved.status_code == 303
+    assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
+
+
 async def test_who_comes_too_early_is_told_the_time_as_it_was_written(hub_of: HubOf) -> None:
     text = 'timezone = "Europe/Berlin"\n[items.A1]\nopens = 2026-11-24T09:00\n'
     course = hub_of(text, "A1", "A2")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, AwareDatetime
 
 from mograder.core.clock import from_unix_or_none, within_reach
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
 from mograder.core.sections.settings_values import LAST_MINUTE as LAST_MINUTE
@@ -183,6 +183,31 @@ def as_shown(typed: datetime | None, shown: datetime | None) -> bool:
     if typed is None or shown is None:
         return typed is shown
     return typed == shown.replace(second=0, microsecond=0)
+
+
+def is_changed(
+    typed: datetime | None, present: datetime | None, shown: str | None, name: str
+) -> bool:
+    """Return whether a form asks for another time of an item than there is.
+
+    ``shown`` is what the form's field showed, "" for no time; None where the form does not tell.
+
+    Raises:
+        Conflict: The form changes a time that somebody has changed since it was opened.
+    """
+    if as_shown(typed, present):
+        return False
+    if shown is None:
+        return True
+    seen = read_moment(shown, UTC) if shown else None
+    if as_shown(typed, seen):
+        return False
+    if seen != present:
+        raise Conflict(
+            f"The dates of {name} were changed since you opened this page, so nothing was saved.",
+            hint="Go back, reload the page, and look at them.",
+        )
+    return True
 
 
 def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime:

@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, as_shown, given_zone, read_moment
+from mograder.core.item_dates import LAST_MINUTE, ItemDates, given_zone, is_changed, read_moment
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
@@ -182,8 +182,10 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             )
             ItemDates(None, due, closes).demand_order(name)
             shown, stored = marking.dates.of(name), facts.policy(name)
-            due = stored.set_due if as_shown(due, shown.general) else due
-            closes = stored.closes if as_shown(closes, shown.closes) else closes
+            if not is_changed(due, shown.general, fields.get("due-shown"), name):
+                due = stored.set_due
+            if not is_changed(closes, shown.closes, fields.get("closes-shown"), name):
+                closes = stored.closes
             return [facts.with_dates(name, due, closes)]
         case "policy":
             entries = {key: fields[key] or "none" for key in RULE_KEYS if key in fields}

@@ -32,7 +32,7 @@ from mograder.core.item_dates import (
     ItemDates,
     SentTime,
     Visibility,
-    as_shown,
+    is_changed,
     read_moment,
     read_opening,
 )
@@ -123,7 +123,8 @@ async def set_dates(
 ) -> Annotated[Response, DatesSet]:
     """Set the dates of an item; a form that changes marks is answered by a preview first.
 
-    The form's fields: ``opens``, ``due``, ``closes``, ``timezone``, and ``version`` of a preview.
+    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``: what it showed;
+    ``timezone``, and ``version`` of a preview.
     """
     item = item_name(name)
     if not is_form(request):
@@ -190,7 +191,10 @@ def _opens_from(rule: Visibility, found: DueDates) -> str:
 
 
 def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
-    """Return the dates of a form that are not as it showed them: others stay where they are set."""
+    """Return the dates of a form that are not as it showed them: others stay where they are set.
+
+    Raises: Conflict, as `is_changed`.
+    """
     shown = dates_of(app, item)
     zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
 
@@ -200,7 +204,13 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
 
     sent = [key for key in _Given.model_fields if key in fields]
     given = {key: typed(key) if fields[key] else None for key in sent}
-    return _Given(**{k: at for k, at in given.items() if not as_shown(at, getattr(shown, k))})
+    return _Given(
+        **{
+            key: at
+            for key, at in given.items()
+            if is_changed(at, getattr(shown, key), fields.get(f"{key}-shown"), item)
+        }
+    )
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
