@@ -87,9 +87,26 @@ async def test_submissions_without_a_result_wait_until_they_are_graded(hub: Hub)
         handed.add(Username.parse(name), ItemName.parse("A1"), b"x", hub.clock.now())
     assert "2 submissions are not graded yet" in part(await today(hub), "marking")
     with Gradebook(hub.course / "gradebook.db") as book:
-        book.record_run(a_run("alice", FAIR))
+        book.record_run(a_run("alice", FAIR, work="x"))
     assert "1 submission is not graded yet" in part(await today(hub), "marking")
     assert 'href="/course/items/A1"' in part(await today(hub), "marking")
+
+
+async def test_who_hands_in_again_after_grading_waits_again(hub: Hub) -> None:
+    handed, alice, item = Submissions(hub.course / "submitted"), Username("alice"), ItemName("A1")
+    handed.add(alice, item, b"x", hub.clock.now())
+    newer = "The newest submission is not graded yet."
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR, work="x"))
+        assert "not graded yet" not in part(await today(hub), "marking")
+        assert newer not in await today(hub, "/course/items/A1")
+        handed.add(alice, item, b"y", hub.clock.now())
+        assert "1 submission is not graded yet" in part(await today(hub), "marking")
+        assert newer in await today(hub, "/course/items/A1")
+        (line,) = (await ask(hub, "GET", "/autograde/A1", "prof")).json()["students"]
+        assert (line["mark"], line["problem"].endswith(newer)) == (None, True)
+        book.record_run(a_run("alice", FAIR, work="y"))
+    assert "not graded yet" not in part(await today(hub), "marking")
 
 
 async def test_answers_and_requests_that_wait_are_counted_and_lead_to_their_pages(

@@ -342,11 +342,13 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return tuple(RecordedRun(*row) for row in connection.execute(wanted))
 
-    def students_with_runs(self, assignment: str) -> tuple[str, ...]:
-        """Return the students of whose submissions there are results, sorted."""
-        wanted = select(grading_runs.c.student).where(grading_runs.c.assignment == assignment)
+    def last_works(self, assignment: str) -> Mapping[str, str]:
+        """Return the SHA-256 of the submission that was graded last, by student, sorted."""
+        runs = grading_runs.c
+        last = select(func.max(runs.id)).where(runs.assignment == assignment).group_by(runs.student)
+        wanted = select(runs.student, runs.submission_sha256).where(runs.id.in_(last))
         with self.reading() as connection:
-            return tuple(sorted(connection.execute(wanted.distinct()).scalars()))
+            return {row[0]: row[1] for row in connection.execute(wanted.order_by(runs.student))}
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
         """Return every mark given for a student's submissions, oldest first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
 from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
 from mograder.publishing.publish import check_upload
@@ -54,6 +55,7 @@ _SHOWN = 5
 
 
 _NOT_GRADED = "not graded"
+_NEWER = "The newest submission is not graded yet"
 _TODO = {
     NEEDS_ATTENTION: "Grade it again; if this stays, look at the hub's log.",
     UNPROTECTED: "The checks ran beside the answers: confirm the marks in the gradebook.",
@@ -169,7 +171,8 @@ def mark_lines(
 ) -> list[MarkLine]:
     """Return the lines of all students: what needs attention first, then by name.
 
-    ``problems`` are those that the last job told, by student; most of them are in the gradebook.
+    ``problems`` are newer submissions, and those that the last job told, by student; most of the
+    latter are in the gradebook.
     """
     told: dict[str, list[str]] = defaultdict(list)
     for student, problem in problems:
@@ -297,7 +300,8 @@ def _grading(app: HubApp, name: ItemName, job: JobRow | None) -> Grading:
     known = job is not None or source is not None or submitted
     if not known and app.services.releases.get(name) is None:
         raise NotFound("Assignment not found")
-    lines = mark_lines(grading.grades(name), submitted, () if job is None else job.problems)
+    problems = (*newer_work(app, name), *(() if job is None else job.problems))
+    lines = mark_lines(grading.grades(name), submitted, problems)
     return Grading(
         job=None if job is None else _job(job),
         source="none" if source is None else "own" if source.own else "sent",
@@ -319,6 +323,26 @@ def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
     if not directory.is_dir():
         return ()
     return tuple(each.student for each in submitted_files(directory))
+
+
+def ungraded(app: HubApp, name: ItemName) -> Mapping[str, bool]:
+    """Return the students whose submission that counts is not graded, and whether one before is.
+
+    Blocks.
+    """
+    book = app.book()
+    graded = {nfc(each): work for each, work in (book.last_works(name) if book else {}).items()}
+    found = {}
+    for student, person in app.submissions.people(name).items():
+        work, last = person.counting and person.counting.sha256, graded.get(nfc(student))
+        if last is None or work not in (None, last):
+            found[student] = last is not None
+    return found
+
+
+def newer_work(app: HubApp, name: ItemName) -> Iterable[tuple[str, str]]:
+    """Yield the students who handed in again after they were graded, with a sentence; blocks."""
+    return ((each, _NEWER) for each, before in ungraded(app, name).items() if before)
 
 
 def open_grading(hub: HubApp) -> Run:

@@ -24,7 +24,7 @@ from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.items.dates import dates_of
-from mograder.web.hub.items.grading import MarkLine, mark_lines, submitters
+from mograder.web.hub.items.grading import MarkLine, mark_lines, newer_work, submitters
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
@@ -61,8 +61,8 @@ def _values(app: HubApp, name: ItemName, job: JobRow | None) -> dict[str, object
     source, submitted = app.services.grading.sources.find(name), submitters(app, name)
     known = source is not None or submitted or job is not None
     release = app.items.find(name) if known else app.items.get(name)
-    problems, platforms = () if job is None else job.problems, app.find(PlatformFacts)
-    lines, trouble = _lines(app, name, submitted, problems)
+    platforms = app.find(PlatformFacts)
+    lines, trouble = _lines(app, name, submitted, () if job is None else job.problems)
     return {
         "release": release,
         "source": source,
@@ -122,7 +122,8 @@ def _lines(
 ) -> tuple[list[MarkLine], str]:
     """Return the marks, and why they cannot be read, if so."""
     try:
-        return mark_lines(app.services.grading.grades(name), submitted, problems), ""
+        told = (*newer_work(app, name), *problems)
+        return mark_lines(app.services.grading.grades(name), submitted, told), ""
     except MograderError as error:
         return [], str(error)
 

@@ -12,7 +12,6 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.item_dates import OwnDates
-from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.grading.marking.answer_names import question_title
@@ -21,6 +20,7 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.web.hub.board.board_tables import BoardTables
 from mograder.web.hub.core.counts import Numbers
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.items.grading import ungraded
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
 from mograder.web.hub.today.log import RecentProblems, gather
 from mograder.web.pages import page
@@ -100,17 +100,15 @@ def read_today(app: HubApp) -> Today:
     """Return what there is to do; blocks."""
     now = app.services.clock.now()
     app.checks.look()
-    due, came, to_grade, book = [], [], [], app.book()
+    due, came, to_grade = [], [], []
     for name in app.services.releases.assignments():
-        dates, arrivals = app.dates.usual(name), app.submissions.arrivals(name)
-        arrived = arrivals.values()
+        dates, arrived = app.dates.usual(name), app.submissions.arrivals(name).values()
         if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
             due.append(DueLine(name, dates, len(arrived)))
         new = [at for at in arrived if at >= now - _LATELY]
         if new:
             came.append(CountLine(name, len(new), max(new)))
-        graded = book.students_with_runs(name) if book else ()
-        if waiting := {nfc(student) for student in arrivals} - {nfc(each) for each in graded}:
+        if waiting := ungraded(app, name):
             to_grade.append(CountLine(name, len(waiting)))
     due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
     return Today(
