@@ -397,5 +397,19 @@ async def test_annotations_are_kept_changed_and_removed(course: MarkingCourse) -
         assert refused.status_code == 400, wrong
 
 
+async def test_a_comment_at_a_submission_is_not_put_at_a_newer_one(course: MarkingCourse) -> None:
+    path = f"{API}/answers/{course.id_of('alice')}/annotations"
+    opened = await course.state("alice")
+    body = {"question": "Essay", "cell": 8, "text": "Why?", "submission": opened["submission"]}
+    assert (await course.ask("POST", path, json=body)).status_code == 200
+    course.grade("alice", submission_text(), later=5)
+    refused = await course.ask("POST", path, json=body)
+    assert (refused.status_code, "newer submission" in refused.text) == (409, True)
+    now = await course.state("alice")
+    assert len(now["annotations"]) == 1
+    body["submission"] = now["submission"]
+    assert not (await course.ask("POST", path, json=body)).json()["outdated"]
+
+
 def submission_text() -> str:
     return "import marimo\n\napp = marimo.App()\n"

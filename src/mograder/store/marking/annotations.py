@@ -70,7 +70,10 @@ class AnnotationChanged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class AnnotationWish:
-    """The content of an annotation by a person; ``version`` is that of the one looked at."""
+    """The content of an annotation by a person; ``version`` is that of the one looked at.
+
+    ``submission`` is the SHA-256 of the submission that a new one was written at.
+    """
 
     place: Place
     text: str
@@ -78,6 +81,7 @@ class AnnotationWish:
     by: str
     at: datetime
     version: int | None = None
+    submission: str | None = None
 
 
 class Annotations:
@@ -107,12 +111,18 @@ class Annotations:
             InvalidInput: It has no text, its lines or its saved comment do not exist, or there are
                 too many.
             NotFound: The student has no graded work.
+            Conflict: Another submission was graded since.
         """
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
             if len(_rows(connection, assignment, student)) >= MOST_ANNOTATIONS:
                 raise InvalidInput(f"A submission has at most {MOST_ANNOTATIONS} annotations.")
             work = _last_work(connection, assignment, student)
+            if wish.submission not in (None, work):  # its cells and lines may be other ones
+                raise Conflict(
+                    "A newer submission was graded since you opened this answer.",
+                    hint="Reload the page, and comment there.",
+                )
             news = _made(secrets.token_hex(8), wish, work)
             return _insert(connection, (assignment, student), news)
 

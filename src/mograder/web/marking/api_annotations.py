@@ -83,4 +83,6 @@ def _json(here: Here, stored: Annotation) -> AnnotationJson:
 def _wish(here: Here, asked: AnnotationChange) -> AnnotationWish:
     place = AnnotatedPlace(asked.question, asked.cell, asked.first_line, asked.last_line)
     by, at = here.marker.name, here.marking.clock.now()
-    return AnnotationWish(place, asked.text, asked.saved_comment, by, at, asked.version)
+    return AnnotationWish(
+        place, asked.text, asked.saved_comment, by, at, asked.version, asked.submission
+    )

@@ -194,6 +194,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> AnswerState:
         available=question.available,
         cells=cells_json(work.of(key)),
         text=work.text,
+        submission=mark.submission_sha256,
         outputs=page if found.outputs else "",
         auto=automatic_json(question, found.result),
         mark=mark_json(mark),

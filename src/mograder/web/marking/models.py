@@ -216,6 +216,7 @@ class AnswerState(BaseModel):
     ``undo``: the marker's own last change can be taken back. ``whole`` is the mark for all
     questions without checks together, if one counts. ``total`` are all marks of the student.
     ``trouble`` says what cannot be shown, if so; ``text`` is a submission that is no notebook.
+    ``submission`` is the SHA-256 of the one that was graded last.
     """
 
     id: str
@@ -240,6 +241,7 @@ class AnswerState(BaseModel):
     whole: Mark | None = None
     total: float | None = None
     text: str = ""
+    submission: str = ""
     trouble: str = ""
     group: Group | None = None
     requests: list[RegradeRequest] = []
@@ -414,7 +416,7 @@ class RubricChange(_Sent):
 class AnnotationChange(_Sent):
     """An annotation: ``question`` is a key, ``text`` may be empty if a saved comment is named.
 
-    A change names the ``version`` that was looked at.
+    A change names the ``version`` that was looked at, a new one the ``submission``.
     """
 
     question: Annotated[str, Field(max_length=1000)] = ""
@@ -424,6 +426,7 @@ class AnnotationChange(_Sent):
     text: _Text = ""
     saved_comment: _Identifier | None = None
     version: int | None = None
+    submission: Annotated[str, Field(max_length=64)] | None = None
 
 
 class Text(_Sent):

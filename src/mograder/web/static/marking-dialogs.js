@@ -137,7 +137,7 @@ let noted = null, again = 0;
 // `where`: the cell, and `from` and `to` or an annotation that is there (`note`).
 export function show_note({ cell, from = null, to = null, note = null }, text = "") {
   const first = note ? note.first_line : from, last = note ? note.last_line : to;
-  noted = { cell, note, place: page.place() };
+  noted = { cell, note, place: page.place(), submission: page.state().submission };
   of("note-first").value = first ?? "";
   of("note-last").value = last ?? "";
   for (const field of ["note-first", "note-last"]) of(field).max = cell.lines;
@@ -187,10 +187,10 @@ of("note-form").addEventListener("submit", async (event) => {
   const [first, last] = lines(), text = of("note-text").value.trim();
   if (!text) return told("note-trouble", new Error(word("textless")));
   if (first && (last < first || last > noted.cell.lines)) return told("note-trouble", new Error(word("linesbad")));
-  const { cell, note, place } = noted;
+  const { cell, note, place, submission } = noted;
   const body = { question: page.state().question, cell: cell.index, first_line: first, last_line: last, text };
   keep_note();
-  await noting(() => (note ? call("PUT", `${at_notes(place)}/${note.id}`, { ...body, saved_comment: note.saved_comment, version: note.version }) : call("POST", at_notes(place), body)), (each) => each.cell === body.cell && each.first_line === first && each.last_line === last && each.text === text);
+  await noting(() => (note ? call("PUT", `${at_notes(place)}/${note.id}`, { ...body, saved_comment: note.saved_comment, version: note.version }) : call("POST", at_notes(place), { ...body, submission })), (each) => each.cell === body.cell && each.first_line === first && each.last_line === last && each.text === text);
 });
 
 of("note-remove").addEventListener("click", () => noting(() => call("DELETE", `${at_notes(noted.place)}/${noted.note.id}?version=${noted.note.version}`), null));
