@@ -5,8 +5,8 @@ A release keeps the marks as they are then. Later changes are visible only after
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -29,6 +29,7 @@ from mograder.store.gradebook.mark_release import (
     Standing,
     standing,
 )
+from mograder.store.marking.mark_reasons import MarkReasons, read_mark_reasons
 
 LONGEST_NOTE = 1000
 
@@ -48,19 +49,22 @@ class ReleaseState(StrEnum):
 class StudentRelease:
     """One student: the present marks, the releases at a time, and the marks of the newest of these.
 
-    ``newest`` is None if there is none, or if it is damaged.
+    ``newest`` is None if there is none, or if it is damaged. ``reasons`` are what people say about
+    the present marks.
     """
 
     grade: StudentGrade
     standing: Standing
     newest: ReleasedMarks | None = None
+    reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
     @property
     def state(self) -> ReleaseState:
         """The state of the marks, as the student sees them."""
         last = self.standing.waiting or self.standing.shown
         if last is not None:
-            if self.newest is None or differ(self.newest.grade, self.grade):
+            before = self.newest
+            if before is None or differ(before.grade, self.grade) or before.reasons != self.reasons:
                 return ReleaseState.CHANGED
             return ReleaseState.WAITING if last is self.standing.waiting else ReleaseState.RELEASED
         if self.standing.taken_back is not None:
@@ -101,11 +105,15 @@ def release_states(
 
     Raises: NotFound if the gradebook does not have one of them.
     """
+    if students is not None and not students:
+        return ()
     rows = MarkReleases(feedback.book).rows(feedback.assignment)
+    reasons = read_mark_reasons(feedback.book, feedback.assignment) if rows else {}
     found = []
     for grade in feedback.grades(students):
         stands = standing(rows.get(grade.student, ()), feedback.now)
-        found.append(StudentRelease(grade, stands, readable_marks(stands.waiting or stands.shown)))
+        newest, said = readable_marks(stands.waiting or stands.shown), reasons.get(grade.student)
+        found.append(StudentRelease(grade, stands, newest, said or {}))
     return tuple(found)
 
 

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, literal, select, tuple_
+from sqlalchemy import Connection, Select, Table, func, insert, literal, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
+    answer_annotations,
     extensions,
     group_members,
     late_policies,
     mark_releases,
     question_marks,
+    rubrics,
+    saved_comments,
 )
 
 
@@ -127,18 +130,25 @@ class MarkReleases:
             return {row.assignment: row.newest for row in connection.execute(wanted)}
 
     def changed_since(self, assignment: str) -> frozenset[str]:
-        """Return the students whose records of marks or late work changed after their last release.
+        """Return the students whose records changed after their last release.
+
+        They are those of marks, of what people say about them, and of late work.
 
         Their marks may be other ones than those released. Those of the others are the same, unless
         the settings or the times of submission changed.
         """
         with self._book.reading() as connection:
-            last = {row[0]: row[1] for row in connection.execute(_last_releases(assignment))}
-            if not last or _last_change_of_late_work(connection) >= min(last.values()):
+            last = {
+                row[0]: row[1] for row in connection.execute(_last_of(mark_releases, assignment))
+            }
+            if not last or _last_change_for_all(connection, assignment) >= min(last.values()):
                 return frozenset(last)
-            marked = connection.execute(_last_marks(assignment))
+            tables = (question_marks, answer_annotations)
+            said = (
+                row for each in tables for row in connection.execute(_last_of(each, assignment))
+            )
             return frozenset(
-                student for student, at in marked if student in last and at >= last[student]
+                student for student, at in said if student in last and at >= last[student]
             )
 
     def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
@@ -147,21 +157,23 @@ class MarkReleases:
             return tuple(map(_row, connection.execute(wanted)))
 
 
-def _last_releases(assignment: str) -> Select[Any]:
-    rows = mark_releases.c
+def _last_of(table: Table, assignment: str) -> Select[Any]:
+    """Return a query for each student and the time of the newest row."""
+    rows = table.c
     wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
     return wanted.group_by(rows.student)
 
 
-def _last_marks(assignment: str) -> Select[Any]:
-    rows = question_marks.c
-    wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
-    return wanted.group_by(rows.student)
-
-
-def _last_change_of_late_work(connection: Connection) -> str:
-    tables = (extensions, group_members, late_policies)
-    newest = (connection.execute(select(func.max(table.c.at))).scalar() for table in tables)
+def _last_change_for_all(connection: Connection, assignment: str) -> str:
+    """Return when late work, or a saved comment of the assignment, was changed last."""
+    comments, starts = saved_comments.c, rubrics.c
+    first = select(func.min(comments.id)).group_by(comments.comment)
+    changed = select(func.max(comments.at)).where(
+        comments.assignment == assignment, comments.id.not_in(first)
+    )
+    started = select(func.max(starts.at)).where(starts.assignment == assignment)
+    late = (select(func.max(each.c.at)) for each in (extensions, group_members, late_policies))
+    newest = (connection.execute(each).scalar() for each in (changed, started, *late))
     return max(each or "" for each in newest)
 
 

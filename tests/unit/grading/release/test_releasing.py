@@ -110,6 +110,26 @@ def test_changed_marks_are_counted_without_reading_the_others(course: ReleasedCo
     assert changed(course, 5) == 0
 
 
+def test_words_at_a_cell_and_in_a_saved_comment_are_changes_too(course: ReleasedCourse) -> None:
+    comments, prof = SavedComments(course.book), Author("prof", AT)
+    made = comments.add("A1", "Essay", CommentWish("Good"), prof)
+    state = QuestionMarks(course.book).state("A1", "bob", "Essay")
+    entry = MarkEntry(8.0, "", MarkDetails(saved=(made.comment,)))
+    QuestionMarks(course.book).give("A1", "bob", Change("Essay", entry, "mia", AT, state.version))
+    course.release(minutes=1)
+    assert (states(course, 2)["alice"], changed(course, 2)) == (ReleaseState.RELEASED, 0)
+    wish = AnnotationWish(Place("Essay", 3), "Here is the mistake.", None, "mia", later(2))
+    Annotations(course.book).add("A1", "alice", wish)
+    assert (states(course, 3)["alice"], changed(course, 3)) == (ReleaseState.CHANGED, 1)
+    comments.add("A1", "Essay", CommentWish("New"), Author("prof", later(3)))
+    assert MarkReleases(course.book).changed_since("A1") == {"alice"}
+    wanted = CommentWish("Good, but short")
+    comments.change("A1", "Essay", made.comment, wanted, Author("prof", later(4)), made.version)
+    assert (states(course, 5)["bob"], changed(course, 5)) == (ReleaseState.CHANGED, 2)
+    course.release(minutes=6)
+    assert changed(course, 7) == 0
+
+
 def test_marks_that_are_imported_after_the_release_are_counted(course: ReleasedCourse) -> None:
     course.release(minutes=1)
     export_0316(course.book)
