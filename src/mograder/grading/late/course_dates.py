@@ -7,12 +7,15 @@ instructors set, and extensions.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from mograder.core.errors import MograderError
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import look_for
 from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
@@ -30,6 +33,7 @@ from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import LateFacts
 from mograder.store.gradebook.late_work import LateWork
 
+_AGAIN_SECONDS = 1.0
 _log = get_logger(__name__)
 _Stamp = tuple[tuple[int, int], ...]
 
@@ -38,16 +42,24 @@ class CourseDates:
     """The dates of a course; thread-safe, and every method may read files.
 
     ``book`` returns an open gradebook; without it the course's file is opened for each reading.
-    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``, and
-    ``_opens``, the openings by them.
+    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
+    ``_opens``, the openings by them, and ``_asked``, when a share's server was last asked.
     """
 
-    def __init__(self, loaded: LoadedSettings, book: Callable[[], Gradebook] | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        book: Callable[[], Gradebook] | None = None,
+        *,
+        disk: Disk = DISK,
+    ) -> None:
         self._loaded = loaded
         self._path = loaded.gradebook_path
+        self._disk = disk
         self._book = book
         self._late = CourseLate(loaded)
         self._lock = threading.Lock()
+        self._asked = -_AGAIN_SECONDS
         self._seen: _Stamp = ()
         self._facts = LateFacts()
         self._opens: Mapping[str, datetime] = openings(loaded.settings, self._facts)
@@ -89,6 +101,7 @@ class CourseDates:
 
     def _known(self) -> tuple[LateFacts, Mapping[str, datetime]]:
         """Return what the gradebook says, or said last if it cannot be read now, and openings."""
+        self._ask()
         stamp = _stamp(self._path)
         with self._lock:
             if stamp != self._seen:
@@ -99,6 +112,15 @@ class CourseDates:
                 except MograderError as error:
                     _log.error("extensions and dates of the gradebook cannot be read: %s", error)
             return self._facts, self._opens
+
+    def _ask(self) -> None:
+        """Once a second, ask the server of a share whether another machine wrote the gradebook.
+
+        By its directory: to close the file would drop the locks that SQLite holds on it here.
+        """
+        if time.monotonic() - self._asked >= _AGAIN_SECONDS:
+            self._asked = time.monotonic()
+            look_for(self._path.parent, self._disk)
 
     def _read(self) -> LateFacts:
         with self._opened() as book:

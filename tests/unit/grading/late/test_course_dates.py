@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mograder.grading.late.course_dates import CourseDates
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension, LateFacts, Membership
 from mograder.store.gradebook.late_work import LateWork
+from tests.support.fake_disks import ShareDisk
 from tests.support.graded_courses import DUE, SETTINGS, put
 
 DAY = timedelta(days=1)
@@ -93,3 +95,23 @@ def test_openings_of_the_settings_count_where_the_gradebook_cannot_be_read(tmp_p
     dates = CourseDates(load_settings(tmp_path, environ={}))
     assert list(dates.openings()) == ["Exam"]
     assert dates.usual("Exam").due is None
+
+
+def test_an_extension_that_another_machine_gives_on_a_share_counts_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, disk, due = [100.0], ShareDisk(), DUE
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    dates = CourseDates(load_settings(tmp_path, environ={}), disk=disk)
+    assert dates.usual("A1").due is None
+
+    def give() -> None:
+        with Gradebook(tmp_path / "gradebook.db") as book:
+            change = LateFacts().with_dates("A1", due, None)
+            LateWork(book).record([change], by="prof", at=due)
+
+    disk.elsewhere(give)
+    assert dates.usual("A1").due is None
+    moment[0] += 1
+    assert dates.usual("A1").due == due
+    assert "gradebook.db" not in disk.asked
