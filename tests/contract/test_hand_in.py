@@ -12,7 +12,9 @@ import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
 from mograder.processes import isolated_call
+from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
+from mograder.store.copies.workspaces import Saved
 from tests.support.hub_app import SECRET, Hub, HubOf
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, see
 from tests.support.notebooks import notebook
@@ -121,6 +123,31 @@ async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submit
     home = (await see(hub, "/")).text
     assert ">submitted</span>" not in home
     assert "edited since: hand in again?" in home
+
+
+async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor saves a second after the last key, and a class that hands in keeps the hub busy."""
+    notebook = await begin(hub)
+    now = hub.clock.now().timestamp()
+    for each in (notebook, notebook.with_name(".uploaded")):
+        os.utime(each, (now - 60, now - 60))
+    export = Copies.export
+
+    async def read(copies: Copies, copy: CopyOf) -> Saved:
+        saved = await export(copies, copy)
+        hub.clock.advance(0.1)
+        notebook.write_text(OTHER)
+        at = hub.clock.now().timestamp()
+        os.utime(notebook, (at, at))
+        hub.clock.advance(0.1)
+        return saved
+
+    monkeypatch.setattr(Copies, "export", read)
+    assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
+    assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is True
 
 
 async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub) -> None:

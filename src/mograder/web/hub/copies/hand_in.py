@@ -187,8 +187,9 @@ async def submit(
     """
 
     async def job(report: Report) -> Submitted:
+        # Before the text is read: what is saved later has a later time, so that it is told from it.
+        now = app.services.clock.now()
         saved = await app.copies.export(copy)
-        now = app.services.clock.now()  # comparing may take long when a whole class hands in
         report("Comparing it with what was handed out")
         release = await to_thread.run_sync(app.items.shown, caller, copy)
         changed = await _changed(app, copy, saved.data, release)
