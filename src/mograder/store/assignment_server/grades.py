@@ -80,16 +80,14 @@ class Grades:
         self._disk = disk
 
     def merge(self, entries: Sequence[Entry]) -> int:
-        """Add entries, or update those with the same key; return the number of all entries.
+        """Add entries, or update those of the same person; return the number of all entries.
 
         Raises: :class:`Conflict` when the existing file cannot be parsed,
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         make_directories(self._directory, mode=0o755, disk=self._disk)
         with locked_directory(self._directory, disk=self._disk):
-            merged = {each.key: dict(each.values) for each in self._read(now=True).entries}
-            for each in entries:
-                merged[each.key] = {**merged.get(each.key, {}), **each.values}
+            merged = _merged(self._read(now=True).entries, entries)
             text = json.dumps(list(merged.values()), indent=2, ensure_ascii=False)
             atomic_write(self._path, f"{text}\n".encode(), self._mode(), disk=self._disk)
             return len(merged)
@@ -118,14 +116,39 @@ class Grades:
             return 0o600
 
 
+def _merged(known: Sequence[Entry], news: Sequence[Entry]) -> dict[str, dict[str, JsonValue]]:
+    """Return the entries by key after an upload.
+
+    A person's entry by username alone and one that has the user id, too, are one: with two, the
+    older could be the one that the person sees.
+    """
+    merged = {each.key: dict(each.values) for each in known}
+    numbered = {name: each.key for each in known if (name := _name_in(each.values)) != each.key}
+    for each in news:
+        name = _name_in(each.values)
+        key = numbered.get(name, each.key) if name == each.key else each.key
+        held: dict[str, JsonValue] = {}
+        if name != key and _name_in(merged.get(name, {})) == name:
+            held = merged.pop(name, {})
+        merged[key] = {**held, **merged.get(key, {}), **each.values}
+        if name != key:
+            numbered[name] = key
+    return merged
+
+
+def _name_in(values: Mapping[str, JsonValue]) -> str:
+    name = values.get("username")
+    return name.strip() if isinstance(name, str) else ""
+
+
 def _parse(content: bytes) -> _Reading:
     entries = parse_entries(content)
     marks: dict[str, Mark] = {}
     for each in entries:
         mark = _mark(each)
         marks[each.key] = mark
-        if isinstance(name := each.values.get("username"), str):
-            marks.setdefault(name.strip(), mark)
+        if name := _name_in(each.values):
+            marks.setdefault(name, mark)
     return _Reading(entries, marks)
 
 

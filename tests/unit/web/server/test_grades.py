@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict
-from mograder.store.assignment_server.grades import Grades, parse_entries
+from mograder.store.assignment_server.grades import Grades, Mark, parse_entries
 from tests.support.assignment_app import Course, course
 from tests.support.threads import at_once
 
@@ -39,6 +39,36 @@ async def test_b147_the_instructor_uploads_grades(course: Course) -> None:
     text = (course.root / "hw1" / "grades.json").read_text()
     assert text.startswith('[\n  {\n    "username": "alice"')
     assert json.loads(text)[0]["Q1"] == "3"
+
+
+async def test_the_grade_uploaded_last_is_shown_whichever_way_it_names_the_person(
+    course: Course,
+) -> None:
+    """A file from Moodle has numbers and names, the gradebook has names."""
+
+    async def shown(**grade: object) -> tuple[str, str]:
+        answer = await course.ask("POST", GRADES, "prof", json=[grade])
+        assert answer.json()["count"] == 1
+        status = (await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")).json()
+        return status["grade"], status["feedback"]
+
+    assert await shown(username="alice", grade="5", feedback="Fine.") == ("5", "Fine.")
+    assert await shown(userid=12, username="alice", grade="6") == ("6", "Fine.")
+    assert await shown(username="alice", grade="7") == ("7", "Fine.")
+    assert await shown(username="alice", feedback="Good.") == ("7", "Good.")
+
+
+def test_two_entries_of_one_person_become_one_and_no_other_persons_goes(tmp_path: Path) -> None:
+    both = b'[{"username": "12", "grade": 1}, {"userid": 3, "username": "12", "grade": 2}]'
+    (tmp_path / "hw1").mkdir()
+    (tmp_path / "hw1" / "grades.json").write_bytes(both)
+    grades = Grades(tmp_path / "hw1")
+    assert grades.merge(parse_entries(b'[{"username": "12", "grade": 4}]')) == 1
+    assert grades.of("12") == grades.of("3") == Mark("4", "")
+    other = b'[{"userid": 12, "username": "bob", "grade": 5}]'
+    assert grades.merge(parse_entries(other)) == 2
+    assert grades.merge(parse_entries(b'[{"userid": 3, "username": "12", "grade": 6}]')) == 2
+    assert grades.of("bob") == Mark("5", "")
 
 
 async def test_a_bare_list_of_grades_is_taken(course: Course) -> None:
