@@ -109,6 +109,20 @@ async def test_who_hands_in_again_after_grading_waits_again(hub: Hub) -> None:
     assert "not graded yet" not in part(await today(hub), "marking")
 
 
+async def test_a_submission_that_was_graded_is_not_read_again(hub: Hub) -> None:
+    """On a share, reading those of a term takes seconds."""
+    at, folder = hub.clock.now(), hub.course / "submitted" / "A1"
+    folder.mkdir(parents=True)
+    (folder / "alice.py").write_text("fetched, and another text than was graded")
+    (folder / ".fetch_metadata.json").write_text(f'{{"alice": {at.timestamp()}}}')
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR, work="x", received=at))
+        assert "not graded yet" not in part(await today(hub), "marking")
+        (folder / ".fetch_metadata.json").write_text(f'{{"alice": {at.timestamp() + 60}}}')
+        (folder / "bob.py").write_text("x")
+        assert "2 submissions are not graded yet" in part(await today(hub), "marking")
+
+
 async def test_answers_and_requests_that_wait_are_counted_and_lead_to_their_pages(
     hub: Hub,
 ) -> None:

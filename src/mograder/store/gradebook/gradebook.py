@@ -342,13 +342,22 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return tuple(RecordedRun(*row) for row in connection.execute(wanted))
 
-    def last_works(self, assignment: str) -> Mapping[str, str]:
-        """Return the SHA-256 of the submission that was graded last, by student, sorted."""
-        runs = grading_runs.c
+    def last_works(self, assignment: str) -> Mapping[str, tuple[str, str]]:
+        """Return the SHA-256 of the submission that was graded last, by student, sorted.
+
+        And when the one that explains the marks was received, ISO 8601 in UTC, "" if not known.
+        """
+        runs, held = grading_runs.c, student_work.c
         last = select(func.max(runs.id)).where(runs.assignment == assignment).group_by(runs.student)
-        wanted = select(runs.student, runs.submission_sha256).where(runs.id.in_(last))
+        same = (held.assignment == runs.assignment) & (held.student == runs.student)
+        wanted = (
+            select(runs.student, runs.submission_sha256, func.coalesce(held.received, ""))
+            .outerjoin_from(grading_runs, student_work, same)
+            .where(runs.id.in_(last))
+            .order_by(runs.student)
+        )
         with self.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(wanted.order_by(runs.student))}
+            return {row[0]: (row[1], row[2]) for row in connection.execute(wanted)}
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
         """Return every mark given for a student's submissions, oldest first."""

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from starlette.responses import Response
 
+from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
@@ -328,15 +329,19 @@ def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
 def ungraded(app: HubApp, name: ItemName) -> Mapping[str, bool]:
     """Return the students whose submission that counts is not graded, and whether one before is.
 
-    Blocks.
+    Blocks; a file is read only if it may be newer than what was graded.
     """
     book = app.book()
     graded = {nfc(each): work for each, work in (book.last_works(name) if book else {}).items()}
     found = {}
-    for student, person in app.submissions.people(name).items():
-        work, last = person.counting and person.counting.sha256, graded.get(nfc(student))
-        if last is None or work not in (None, last):
-            found[student] = last is not None
+    for student, at in app.submissions.arrivals(name).items():
+        digest, received = graded.get(nfc(student), ("", ""))
+        if not digest:
+            found[student] = False
+        elif received != utc_iso(at):
+            counting = app.submissions.counting(student, name)
+            if counting is not None and counting.sha256 not in (None, digest):
+                found[student] = True
     return found
 
 
