@@ -188,7 +188,13 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
                 closes = stored.closes
             return [facts.with_dates(name, due, closes)]
         case "policy":
-            entries = {key: fields[key] or "none" for key in RULE_KEYS if key in fields}
+            typed = {key: fields[key] for key in RULE_KEYS if key in fields}
+            # A field that is as the form showed it leaves what somebody has stored meanwhile.
+            entries = {
+                key: text or "none"
+                for key, text in typed.items()
+                if text != fields.get(f"{key}-shown")
+            }
             return [policy_change(facts, of, entries)]
         case "csv":
             names = known_assignments(marking.loaded, book)

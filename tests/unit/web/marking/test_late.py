@@ -98,6 +98,23 @@ async def test_the_rule_groups_and_files_have_previews_too(
     assert grades(course)["alice"].final == 67.5
 
 
+@pytest.mark.parametrize(
+    ("of", "title", "stored"), [("item", "A1", "assignment"), ("course", "the course", "course")]
+)
+async def test_the_form_of_a_rule_takes_no_key_back_that_another_stored_meanwhile(
+    client: httpx.AsyncClient, of: str, title: str, stored: str
+) -> None:
+    page = (await client.get(LATE)).text
+    form = page.split(f'aria-label="The rule of {title}"')[1].split("</form>")[0]
+    opened = dict(re.findall(r'name="([^"]+)"\s+value="([^"]*)"', form))
+    assert (opened["of"], opened["per_day"], opened["per_day-shown"]) == (of, "", "")
+    await record(client, {"action": "policy", "of": of, "per_day": "20"})
+    await record(client, opened | {"grace_minutes": "10"})
+    page = (await client.get(LATE)).text
+    assert f"In force: 20 (stored for the {stored})" in page
+    assert f"In force: 10 (stored for the {stored})" in page
+
+
 async def test_fields_that_cannot_be_used_are_refused(client: httpx.AsyncClient) -> None:
     wrong: tuple[dict[str, str], ...] = (
         {},
