@@ -397,10 +397,12 @@ class ShowingJudges(TextJudges):
 class NoPatience(IsolatedCall):
     """Gives large texts up at once, as one does that takes too long."""
 
-    async def call(self, function: partial[R], *, size: int, whose: str = "") -> R:
+    async def call(
+        self, function: partial[R], *, size: int, whose: str = "", compiles: bool = False
+    ) -> R:
         if size > 32_000:
             raise InvalidInput("The notebook is too large or too complex to be checked.")
-        return await super().call(function, size=size, whose=whose)
+        return await super().call(function, size=size, whose=whose, compiles=compiles)
 
 
 async def test_a_page_that_takes_too_long_has_no_outputs(rig: Rig) -> None:
