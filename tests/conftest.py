@@ -145,6 +145,12 @@ def fresh_name() -> Callable[[str], str]:
 
 
 @pytest.fixture
+def unsaved_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start no process for unsaved work, as on other systems; e2e/test_unsaved_work.py does."""
+    monkeypatch.setattr("mograder.processes.isolated_call.SYSTEM", "darwin")
+
+
+@pytest.fixture
 def artifacts(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Where this test leaves screenshots and logs for people; emptied before each run of it."""
     name = re.sub(r"[^\w.-]+", "-", request.node.nodeid.removeprefix("tests/")).strip("-")

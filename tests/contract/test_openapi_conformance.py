@@ -101,6 +101,7 @@ def _part(name: str, part: Any) -> tuple[str, tuple[str | None, bytes]]:
 
 
 @pytest.mark.parametrize("examples", [3, pytest.param(8, marks=pytest.mark.full)])
+@pytest.mark.usefixtures("unsaved_in_threads")
 @pytest.mark.parametrize(
     ("user", "known"), [("prof", True), ("prof", False), ("alice", True)], ids=str
 )

@@ -17,6 +17,8 @@ from mograder.store.versions.versions import digest_of
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, send
 
+pytestmark = pytest.mark.usefixtures("unsaved_in_threads")
+
 BAD = "<script>alert('x')</script>"
 SECOND = """
 

@@ -242,6 +242,7 @@ def _state(hub: Hub) -> tuple[object, ...]:
     return {*hub.course.rglob("*.py")}, {*running}, [*started], [*asked]
 
 
+@pytest.mark.usefixtures("unsaved_in_threads")
 @pytest.mark.parametrize("who", Who, ids=str)
 async def test_every_door_lets_pass_whom_it_should_and_nobody_else(hub: Hub, who: Who) -> None:
     """One person knocks at all doors of one hub; all wrong answers are told at once.
