@@ -21,6 +21,8 @@ INSTRUCTOR = "__instructor__"
 _REHEARSAL = "__rehearsal-"
 _MAX_CHARACTERS = 100
 _MAX_BYTES = 200
+_LONGEST_SPELLING = 4 * _MAX_CHARACTERS
+"""Characters of which NFC may make a name; a longer text, which could take NFC seconds, is none."""
 
 
 class _Name(str):
@@ -35,7 +37,7 @@ class _Name(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the name, or raise :class:`InvalidInput` with the rule that it breaks."""
-        name = unicodedata.normalize("NFC", text)
+        name = text if len(text) > _LONGEST_SPELLING else unicodedata.normalize("NFC", text)
         problem = cls._problem(name)
         if problem:
             raise InvalidInput(f"Invalid {cls.what} {_shown(text)}: {problem}.")

@@ -7,7 +7,6 @@ table: ``web/hub/proxy/session_proxy.py`` guards those.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated
@@ -125,7 +124,7 @@ async def guest(request: Request) -> Identity | None:
 
 async def owner(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
     """Admit the user named in the path, and instructors (compatibility-0.3.16.md 2.2)."""
-    named = unicodedata.normalize("NFC", request.path_params["user"])
+    named = nfc(request.path_params["user"])
     if not may_open_work(identity.username, identity.role, named):
         raise Forbidden("Cannot access another user's resources")
     return identity
@@ -133,7 +132,7 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
 
 async def oneself(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
     """Admit the user named in the path, and nobody else."""
-    if identity.username != unicodedata.normalize("NFC", request.path_params["user"]):
+    if identity.username != nfc(request.path_params["user"]):
         raise Forbidden("Cannot access another user's resources")
     return identity
 
