@@ -66,7 +66,7 @@ _FOREIGN = {
 }
 _FLEX, _ROW = re.compile(r"display:\s*flex"), re.compile(r"flex-direction:\s*row")
 _ALIGN = re.compile(r"text-align:\s*(left|right|center)")
-_TAGS = re.compile(r"<[^>]*>")
+_TAGS = re.compile(r"<[^<>]*>")
 _IN_JSON = re.compile(r"(?:text|image|application|video|audio)/[\w.+-]+:")
 _KINDS = frozenset(("info", "warn", "danger", "success", "neutral"))
 

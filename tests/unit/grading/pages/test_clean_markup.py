@@ -215,7 +215,13 @@ def test_deeply_nested_markup_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "markup", ["<marimo-tex>x" * 2500, f'<div style="{"display:flex" * 15_000}">x</div>']
+    "markup",
+    [
+        "<marimo-tex>x" * 2500,
+        f'<div style="{"display:flex" * 15_000}">x</div>',
+        element("slider", label="<" * 150_000 + "x"),
+        element("json-output", json_data={"a": "text/html:" + "<" * 150_000 + "x"}),
+    ],
 )
 def test_markup_that_repeats_takes_no_more_time_for_each(markup: str) -> None:
     """Formulas within formulas took minutes, and the style of a row half a minute."""
