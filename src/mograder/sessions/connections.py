@@ -127,6 +127,8 @@ def client_of(via: Connections, endpoint: Endpoint, seconds: float | None) -> ai
 
 _SECONDS = 10.0
 PAGE_BYTES, _EXPORT_BYTES = 4 << 20, 16 << 20
+_IDS_BYTES = 64 << 10
+"""Of some hundred sessions. It is parsed in the event loop: 4 MB of brackets would take 1 s."""
 _TOKEN = re.compile(rb'"serverToken":\s*"([A-Za-z0-9_.+/=-]{0,200})"')
 _SHARED = re.compile(rb'"rtc_v2":\s*true')
 _EXPORT = {"download": False, "files": [], "includeCode": False}
@@ -163,7 +165,7 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
 
 async def _export(client: aiohttp.ClientSession, base: str) -> bytes:
     async with client.get(f"{base}/api/sessions", allow_redirects=False) as answer:
-        ids = _IDS.validate_json(await _whole(answer, PAGE_BYTES))
+        ids = _IDS.validate_json(await _whole(answer, _IDS_BYTES))
     headers = {"Marimo-Session-Id": next(iter(ids), ""), **token_in(await _page(client, base))}
     url = f"{base}/api/export/html"
     async with client.post(url, json=_EXPORT, headers=headers, allow_redirects=False) as answer:

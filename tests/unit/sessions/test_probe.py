@@ -14,7 +14,12 @@ import aiohttp
 import pytest
 
 from mograder.sandbox.protocol import Endpoint
-from mograder.sessions.connections import LocalConnections, answers, connections
+from mograder.sessions.connections import (
+    LocalConnections,
+    answers,
+    connections,
+    exported_page,
+)
 
 
 @asynccontextmanager
@@ -60,6 +65,17 @@ async def test_garbage_is_an_error_of_the_line(reply: bytes) -> None:
     async with server(reply) as (endpoint, _):
         with pytest.raises((aiohttp.ClientError, OSError)):
             await answers(endpoint, "/edit/user/alice/A1")
+
+
+# --- outputs ----------------------------------------------------------------------------------
+
+
+async def test_a_list_of_sessions_that_takes_long_to_parse_is_none() -> None:
+    """Student code writes it, and the hub parses it in its event loop."""
+    ids = b'{"a": [' + b"[]," * 30_000 + b"[]]}"
+    async with server(answer(ids)) as (endpoint, requests):
+        assert await exported_page(endpoint, "/edit/user/alice/A1", LocalConnections()) == b""
+    assert requests == [b"GET /edit/user/alice/A1/api/sessions HTTP/1.1"]
 
 
 # --- open pages -----------------------------------------------------------------------------
