@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from mograder.core.errors import InvalidInput
 from mograder.grading.pages.editor_outputs import render_editor_outputs
 
 CODE = ("x = 1\nx", "print(x)", 'check("Q1: it", [(x > 1, "too small")])', "1 / 0")
@@ -92,3 +93,11 @@ def test_the_cells_are_shown_without_outputs_where_the_export_is_not_marimos(ses
 
 def test_a_text_that_is_no_notebook_is_shown_as_it_is() -> None:
     assert "x = (" in render_editor_outputs("x = (", "A1.py", b"", frozenset({0}), "Q1: it")
+
+
+def test_outputs_that_fill_the_memory_of_who_reads_them_are_refused() -> None:
+    """Each "<" becomes four characters: an export of 16 MB was a page of 64 MB."""
+    outputs: list[object] = [data("text/plain", "<" * 200_000)] * 50
+    with pytest.raises(InvalidInput, match="too large"):
+        page(ran(CODE[2], outputs, []))
+    assert "&lt;" in page(ran(CODE[2], outputs[:10], []))
