@@ -33,7 +33,7 @@ _MEMBERS_BYTES = 4 << 20
 _LINE_ITEMS_BYTES = 1 << 20
 _RESULTS_BYTES = 16 << 20
 _LONGEST_ID = 255
-_NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,]*\brel="?next"?')
+_NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,<]*\brel="?next"?')
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _EARLIER = 30
 """Seconds by which an assertion's time lies back: Moodle refuses one that is ahead of its clock."""

@@ -176,6 +176,17 @@ def test_more_pages_than_a_course_has_are_refused() -> None:
     assert next(count) == 200
 
 
+def test_a_header_with_many_addresses_names_no_next_page() -> None:
+    """Searched from each of them to the end, this took a minute, in which nothing else ran."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        found = members(1)
+        found.headers["link"] = "<a>;" * 25_000
+        return found
+
+    assert len(services(answer).members(MEMBERS_URL, "4")) == 1
+
+
 def test_more_members_than_a_course_has_are_refused() -> None:
     with pytest.raises(RemoteFailed, match="20000"):
         services(lambda _: members(20_001)).members(MEMBERS_URL, "4")
