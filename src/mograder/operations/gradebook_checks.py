@@ -32,7 +32,7 @@ Verifies = Callable[[RecordedRun], bool]
 
 _SHOWN = 3
 _LARGEST = 5_000_000
-_TEXT_MARK = re.compile(r"^\s*_mark\s*=\s*(\d+(?:\.\d+)?)\s*(?:#.*)?$", re.MULTILINE)
+_TEXT_MARK = re.compile(r"^[ \t]*_mark[ \t]*=[ \t]*(\d+(?:\.\d+)?)[ \t]*(?:#.*)?$", re.MULTILINE)
 _PERCENT = 100.0
 
 

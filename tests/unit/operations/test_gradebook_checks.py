@@ -121,6 +121,8 @@ def test_a_mark_in_the_text_of_a_notebook_is_told_and_not_read(course: LoadedSet
     for student in ("eve", "alice", "sue"):
         (folder / f"{student}.py").write_text(text)
     (folder / "bob.py").write_text("_mark = 70\n")
+    # Searched from each of the lines to the end, these took minutes.
+    (folder / "dan.py").write_text(FEEDBACK_CELL + "\n" * 200_000)
     (folder / "cleo.py").write_bytes(b"\xff")
     lines = found(course)["gradebook-text"]
     assert [line.text for line in lines] == [
