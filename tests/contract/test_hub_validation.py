@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
 from mograder.core.names import Username
+from mograder.grading.validation.report import ValidationReport
+from mograder.grading.validation.report_html import render_html
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -68,6 +71,22 @@ async def test_the_answer_has_the_shape_that_clients_know(hub: Hub, workspace: P
     assert (asked.folder, asked.name) == (workspace, "B1.py")
     assert asked.uid_slot == hub.services.state.slot_of("alice")
     assert (workspace / "B1.py").read_text() == text
+
+
+async def test_a_long_report_is_written_while_others_are_served(
+    hub: Hub, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """800 errors of 5 000 characters took the event loop 0.7 s."""
+    where: list[threading.Thread] = []
+
+    def writing(report: ValidationReport) -> str:
+        where.append(threading.current_thread())
+        return render_html(report)
+
+    monkeypatch.setattr("mograder.web.hub.copies.validation.render_html", writing)
+    assert (await ask(hub)).json()["html_available"]
+    (thread,) = where
+    assert thread is not threading.current_thread()
 
 
 async def test_an_instructor_may_validate_for_a_student_and_that_is_recorded(

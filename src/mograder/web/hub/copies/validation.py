@@ -16,6 +16,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
+from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.report_html import has_our_elements_only, render_html
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult, answer_of
 from mograder.grading.validation.validate import Submission
@@ -54,9 +55,7 @@ async def validate(
         await app.audit.record_foreign(request, owner, "validate", f"{owner}/{item}")
         submission = await _submission(app, caller, copy, text, report)
         found = await app.services.validations.validate(owner, submission, report)
-        put = app.services.workspaces.put_report
-        kept = await to_thread.run_sync(put, owner, item, render_html(found))
-        answer = answer_of(found, html_available=kept)
+        answer = await to_thread.run_sync(_told, app, copy, found)
         now = app.services.clock.now()
         await app.results.put(owner, item, ValidationResult(read_at, answer))
         app.of(CheckLog).validated(owner, item, answer, now)
@@ -68,6 +67,15 @@ async def validate(
 def page_of(user: str, name: str) -> str:
     """Return the page with the result of the last validation, below the prefix."""
     return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
+
+
+def _told(app: HubApp, copy: CopyOf, found: ValidationReport) -> ValidationAnswer:
+    """Keep a report beside the notebook; return what is answered.
+
+    Blocks: a page of a student's thousand errors takes a second.
+    """
+    kept = app.services.workspaces.put_report(copy.user, copy.item, render_html(found))
+    return answer_of(found, html_available=kept)
 
 
 def _text(app: HubApp, user: Username, item: ItemName) -> str:
