@@ -29,6 +29,8 @@ _BODY_SECONDS = 300.0
 _UPLOAD_SECONDS = 3600.0
 _PART_HEADERS_LIMIT = 16 * 1024
 _MOST_PARTS = 20_000
+_MOST_OPTIONS = 20
+"""Options of a header in a form; the parser's time grows with the square of their number."""
 
 
 async def chunks(
@@ -161,13 +163,39 @@ async def receive(request: Request, max_bytes: int, max_files: int, *, field: st
     if not is_multipart(request):
         raise InvalidInput(f"Send the upload as a multipart form, in the field {field!r}.")
     body = chunks(request, max_bytes, seconds=_UPLOAD_SECONDS, what="An upload", dropped=max_bytes)
-    parser = MultiPartParser(request.headers, body, max_files=max_files, max_fields=20)
+    _check_options(request.headers["content-type"].count(";"))
+    parser = _FormParser(request.headers, body, max_files=max_files, max_fields=20)
     try:
         return await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise TooLarge(f"An upload may have at most {max_files} files.") from error
         raise InvalidInput(f"The upload cannot be read: {error.message}") from error
+
+
+class _FormParser(MultiPartParser):
+    """Starlette's parser of forms, with few options in a part's headers.
+
+    Mutable state: ``_options``, those of the current part.
+    """
+
+    _options = 0
+
+    def on_part_begin(self) -> None:
+        """Begin to count."""
+        self._options = 0
+        super().on_part_begin()
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        """Count options. Raises: InvalidInput for too many."""
+        self._options += data.count(b";", start, end)
+        _check_options(self._options)
+        super().on_header_value(data, start, end)
+
+
+def _check_options(count: int) -> None:
+    if count > _MOST_OPTIONS:
+        raise InvalidInput(f"The form cannot be read: a header has over {_MOST_OPTIONS} options.")
 
 
 @asynccontextmanager
@@ -226,6 +254,7 @@ class FileParts:
     """
 
     def __init__(self, content_type: str, begin: Callable[[str], BinaryIO | None]) -> None:
+        _check_options(content_type.count(";"))
         kind, options = parse_options_header(content_type.encode("latin-1", "replace"))
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
@@ -307,6 +336,7 @@ class FileParts:
         self._value.clear()
 
     def _headers_finished(self) -> None:
+        _check_options(self._disposition.count(b";"))
         _, options = parse_options_header(self._disposition)
         name = options.get(b"filename", b"").decode("utf-8", "replace")
         self._target = self._begin(name) if name else None
