@@ -179,6 +179,9 @@ class _Judging:
         self._marks = marks_of(released or to_run) or {}
         self._expected = stated_weights(released or to_run)
         self._cells = {each.index: each for each in result.cells}
+        self._told: dict[str, list[CheckResult]] = {}
+        for told in result.checks:
+            self._told.setdefault(told.label, []).append(told)
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted
         self._places: dict[str, list[tuple[Cell, int]]] = {}
@@ -213,9 +216,7 @@ class _Judging:
 
     def _check(self, label: str, places: list[tuple[Cell, int]]) -> ValidatedCheck:
         indexes = {cell.index for cell, _ in places}
-        results = [
-            each for each in self._result.checks if each.label == label and each.index in indexes
-        ]
+        results = [each for each in self._told.get(label, ()) if each.index in indexes]
         if results and places:
             cell, line = next(p for p in places if p[0].index == results[-1].index)
             return self._judged(label, results, cell, line)

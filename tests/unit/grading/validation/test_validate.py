@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -222,6 +223,26 @@ async def test_without_a_release_its_own_checks_count() -> None:
     report = await judged(ran(*ALL), release=None)
     assert report.ok
     assert report.integrity.level == "none"
+
+
+class Counted(tuple[CheckResult, ...]):
+    """Results that count how often they are gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[CheckResult]:
+        self.times += 1
+        return super().__iter__()
+
+
+async def test_the_results_are_not_searched_for_each_check() -> None:
+    """1800 checks of a student's text and 40 000 results took 3.4 s."""
+    checks = "\n".join(f'check("{number}", [])' for number in range(100))
+    told = Counted((said("1", 1), said("99", 1, "partial"), said("99", 1)))
+    report = await judged(replace(ran(), checks=told), notebook("x = 1", checks), None)
+    assert statuses(report)[1] is CheckStatus.SUCCESS
+    assert statuses(report)[99] is CheckStatus.PARTIAL
+    assert told.times < 10
 
 
 async def test_the_answer_has_the_keys_of_old_clients() -> None:
