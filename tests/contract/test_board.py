@@ -17,7 +17,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.board import board_tables
+from mograder.web.hub.board import board_tables, help_requests
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support import notebooks
 from tests.support.event_stream import listening
@@ -258,14 +258,24 @@ async def standing(hub: Hub, user: str = "alice", query: str = "") -> dict[str, 
 
 async def test_a_request_is_shown_taken_and_closed(taught: Hub) -> None:
     answer = await asks(taught, text="<i>I</i> am\u202e lost.\x07")
-    assert answer.json()["asked"] == {"state": "waiting", "label": SIGN, "helper": ""}
+    assert answer.json()["asked"] == {
+        "state": "waiting",
+        "label": SIGN,
+        "helper": "",
+        "shared": False,
+    }
     shown = await page(taught)
     assert "&lt;i&gt;I&lt;/i&gt; am lost." in shown
     assert "asks for help" in shown
     assert (await standing(taught))["help"]["state"] == "waiting"
     assert (await act(taught, "take", "marta")).status_code == 303
     assert (await act(taught, "take", "prof")).status_code == 409
-    assert (await standing(taught))["help"] == {"state": "taken", "label": SIGN, "helper": "marta"}
+    assert (await standing(taught))["help"] == {
+        "state": "taken",
+        "label": SIGN,
+        "helper": "marta",
+        "shared": False,
+    }
     assert "marta helps" in await page(taught)
     assert (await act(taught, "close", "marta")).status_code == 303
     assert "help" not in await standing(taught)
@@ -326,7 +336,8 @@ async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taugh
     answer = await act(taught, "together", "marta")
     assert answer.headers["location"] == "/board/A1?done=not-shared&item=alice"
     assert desk.requests(taught.clock.now())[0].together
-    assert (await standing(taught))["help"]["state"] == "together"
+    asked = (await standing(taught))["help"]
+    assert (asked["state"], asked["shared"]) == ("together", False), "its page would load for ever"
     helper = await standing(taught, "marta", "&together=yes")
     assert helper["state"] == "running"
     await ask(taught, "DELETE", "/help/alice/A1")
@@ -334,6 +345,31 @@ async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taugh
         await ask(taught, "GET", "/standing/alice/A1?session=alice-A1&together=yes", "prof")
     ).json()
     assert (left["state"], left["title"]) == ("ended", "You are not in this notebook any more.")
+
+
+async def test_a_page_is_told_to_load_again_only_while_its_own_session_is_shared(
+    taught: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def share_editing(*session: object) -> bool:
+        return True
+
+    monkeypatch.setattr(help_requests, "share_editing", share_editing)
+
+    async def shared() -> bool:
+        found: dict[str, Any] = (await ask(taught, "GET", "/help/alice/A1", "alice")).json()
+        return bool(found["asked"]["shared"])
+
+    await asks(taught)
+    await act(taught, "take", "marta")
+    assert not await shared()
+    await act(taught, "together", "marta")
+    assert await shared()
+    taught.start(
+        "alice", "A1", number=2
+    )  # its student has stopped the session, and opened the notebook again
+    assert not await shared()
+    await act(taught, "together", "marta")
+    assert await shared()
 
 
 # Messages ----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ function tell_help(help, order) {
   if (!line.isConnected) bar.append(line);
   if (told.textContent !== words) told.textContent = words;
   stop.textContent = word(help.state === "together" ? "end" : "withdraw");
-  if (help.state === "together") order("together");
+  if (help.shared) order("together");
 }
 
 async function send(method, body) {

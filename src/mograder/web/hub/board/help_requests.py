@@ -42,12 +42,14 @@ HelpWord = Literal["waiting", "taken", "together"]
 class HelpAsked(Body):
     """A student's open request for help: waiting, taken by ``helper``, or in the notebook together.
 
-    ``label`` is the check that it is about, "" for none.
+    ``label`` is the check that it is about, "" for none. ``shared`` is whether the session's pages
+    edit the notebook together once they have been loaded again.
     """
 
     state: HelpWord
     label: str
     helper: str
+    shared: bool = False
 
 
 class HelpState(Body):
@@ -129,6 +131,7 @@ async def together(copy: KnownCopy, request: Request, app: CurrentApp, caller: C
     shared = share_editing(live.endpoint, live.base_url, app.services.connections)
     if not await shared:  # its marimo cannot
         return go_to(request, with_outcome(page_of(copy.item), "not-shared", copy.user))
+    app.desk.share(copy.user, copy.item, live.id)
     return go_to(request, f"/{live.key.url}")
 
 
@@ -144,7 +147,9 @@ def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
     if row is None:
         return None
     state: HelpWord = "together" if row.together else "taken" if row.helper else "waiting"
-    return HelpAsked(state=state, label=row.label, helper=shown_name(row.helper))
+    live = app.services.pool.find(copy.key)
+    shared = live is not None and app.desk.is_shared(copy.user, copy.item, live.id)
+    return HelpAsked(state=state, label=row.label, helper=shown_name(row.helper), shared=shared)
 
 
 def shown_name(name: str) -> str:

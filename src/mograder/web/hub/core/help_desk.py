@@ -30,7 +30,8 @@ class HelpDesk:
     users who have an item open, ``leave`` closes the page of a request's helper, who may not be in
     the student's session any more.
 
-    Mutable state: ``_requests``, by user and item, the oldest first, and ``_messages``.
+    Mutable state: ``_requests``, by user and item, the oldest first, and ``_messages``;
+    ``_shared``, the session that a request's helper may edit, by user and item.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class HelpDesk:
         self._leave = leave
         self._requests: dict[tuple[str, str], HelpRow] = {}
         self._messages: tuple[MessageRow, ...] = ()
+        self._shared: dict[tuple[str, str], str] = {}
         self._turn = asyncio.Lock()
 
     def load(self) -> None:
@@ -79,6 +81,15 @@ class HelpDesk:
         """Return whether a helper may be in the session of a copy."""
         request = self.of_copy(user, item)
         return request is not None and request.together and self.took(helper, user, item)
+
+    def is_shared(self, user: str, item: str, session_id: str) -> bool:
+        """Return whether the pages of a session, loaded again, edit the notebook together."""
+        return self._shared.get((user, item)) == session_id
+
+    def share(self, user: str, item: str, session_id: str) -> None:
+        """Note that they do, and tell them. A session that is started later is not shared."""
+        self._shared[user, item] = session_id
+        self._notifier.notify(user, Part.HELP)
 
     # ---- changes
 
@@ -113,6 +124,7 @@ class HelpDesk:
             requests, messages = await asyncio.to_thread(self._read)
             before, told = self._requests, self._messages
             self._requests, self._messages = requests, messages
+            self._shared = {each: of for each, of in self._shared.items() if each in requests}
         for place in before.keys() | requests.keys():
             old, new = before.get(place), requests.get(place)
             if old == new:
