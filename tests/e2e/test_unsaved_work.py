@@ -122,6 +122,7 @@ async def test_work_of_a_page_that_was_left_is_offered_until_it_is_discarded(
     await save(tab, "first = 1", 503)
     await save(tab, "second = 2", 502)
     await stored(tab, 1)
+    await wait_in_page(tab.page, f"{_STORED}[0][1].includes('second = 2')")
     await tab.page.goto("about:blank")
     assert kept(scene) == []
     again = await scene.show(tab.person, f"/edit/user/alice/{ITEM}/")
