@@ -30,6 +30,7 @@ from pydantic import TypeAdapter
 from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM
+from mograder.core.tasks.under_way import under_way
 
 if sys.platform == "linux":
     import resource
@@ -101,16 +102,13 @@ class IsolatedCall:
         too_much = held and held + size > _CHARACTERS_OF_ONE_PERSON
         if too_much or self._waiting[whose] >= _OF_ONE_PERSON:
             raise Busy("Other notebooks of yours are being looked at.", hint="Wait for them.")
-        self._waiting[whose] += 1
-        self._held[whose] += size
-        try:
-            async with self._own.setdefault(whose, asyncio.Lock()):
-                yield
-        finally:
-            self._waiting[whose] -= 1
-            self._held[whose] -= size
-            if not self._waiting[whose]:
-                del self._waiting[whose], self._held[whose], self._own[whose]
+        with under_way(self._waiting, whose), under_way(self._held, whose, size):
+            try:
+                async with self._own.setdefault(whose, asyncio.Lock()):
+                    yield
+            finally:
+                if self._waiting[whose] == 1:
+                    del self._own[whose]
 
 
 def read_answer(said: bytes, function: partial[R]) -> R:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import TypeVar
 
+from mograder.core.tasks.under_way import under_way
 from mograder.web.problems import TooManyAttempts
 
 T = TypeVar("T")
@@ -42,13 +43,8 @@ class Uploads:
             raise TooManyAttempts(
                 f"{_OF_ONE_PERSON} uploads of yours are under way.", hint="Wait for them."
             )
-        self._sending[user] += 1
-        try:
+        with under_way(self._sending, user):
             yield
-        finally:
-            self._sending[user] -= 1
-            if not self._sending[user]:
-                del self._sending[user]
 
     async def received(
         self, user: str, read: Callable[[], Awaitable[T]]

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from mograder.core.errors import Busy
 from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks.under_way import under_way
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.isolated_call import IsolatedCall
@@ -48,11 +47,10 @@ class Validations:
             Busy: Another text of this student is being validated, or too many requests wait.
             MograderError: As :func:`~mograder.grading.validation.validate.validate`.
         """
-        with self._one_more(student):
-            text = f"{submission.filename}\0{submission.text}"
-            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            del text  # as large as the notebook, and the run takes minutes
-            key = f"{student} {digest}"
+        if self._waiting[student] >= _OF_ONE_STUDENT:
+            raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)
+        with under_way(self._waiting, student):
+            key = f"{student} {_digest(submission)}"
             self._take_turn(student, key)
 
             async def run(tell: Progress) -> ValidationReport:
@@ -60,19 +58,6 @@ class Validations:
                 return await validate(submission, self._runs, self._apart)
 
             return await self._shared.get(key, run, progress)
-
-    @contextmanager
-    def _one_more(self, student: str) -> Iterator[None]:
-        """Count a request of a student until the block ends."""
-        if self._waiting[student] >= _OF_ONE_STUDENT:
-            raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)
-        self._waiting[student] += 1
-        try:
-            yield
-        finally:
-            self._waiting[student] -= 1
-            if not self._waiting[student]:
-                del self._waiting[student]
 
     def _take_turn(self, student: str, key: str) -> None:
         self._last = {each: of for each, of in self._last.items() if self._shared.busy(of)}
@@ -85,3 +70,8 @@ class Validations:
     async def close(self) -> None:
         """Cancel all validations in progress."""
         await self._shared.close()
+
+
+def _digest(submission: Submission) -> str:
+    text = f"{submission.filename}\0{submission.text}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
