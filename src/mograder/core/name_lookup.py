@@ -162,13 +162,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def nfc(text: str) -> str:
+def nfc(text: str, longest: int = _LONGEST) -> str:
     """Return text in Unicode's composed form, so that equal names compare as equal.
 
-    A text that is too long for any name is returned as it is: composing it takes time that grows
-    with the square of its accents.
+    A text of more than ``longest`` characters, too long for a name, is returned as it is: composing
+    it takes time that grows with the square of its accents.
     """
-    return text if len(text) > _LONGEST else unicodedata.normalize("NFC", text)
+    return text if len(text) > longest else unicodedata.normalize("NFC", text)
 
 
 def _by_name(test: Callable[[str, str], bool]) -> _Rule:

@@ -8,12 +8,12 @@ length (security.md, "Input").
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from mograder.core import portable_names
 from mograder.core.errors import InvalidInput
+from mograder.core.name_lookup import nfc
 
 INSTRUCTOR = "__instructor__"
 """The reserved user of 0.3.16's instructor tokens (compatibility-0.3.16.md 1)."""
@@ -22,7 +22,7 @@ _REHEARSAL = "__rehearsal-"
 _MAX_CHARACTERS = 100
 _MAX_BYTES = 200
 _LONGEST_SPELLING = 4 * _MAX_CHARACTERS
-"""Characters of which NFC may make a name; a longer text, which could take NFC seconds, is none."""
+"""A text of more characters is longer than a name also after NFC, which joins four at most."""
 
 
 class _Name(str):
@@ -37,7 +37,7 @@ class _Name(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the name, or raise :class:`InvalidInput` with the rule that it breaks."""
-        name = text if len(text) > _LONGEST_SPELLING else unicodedata.normalize("NFC", text)
+        name = nfc(text, _LONGEST_SPELLING)
         problem = cls._problem(name)
         if problem:
             raise InvalidInput(f"Invalid {cls.what} {_shown(text)}: {problem}.")
