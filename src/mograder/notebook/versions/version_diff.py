@@ -18,7 +18,6 @@ from mograder.notebook.cells import (
     NotebookText,
     headings_above,
     parse_cells,
-    split_lines,
 )
 from mograder.notebook.merge.cell_pairs import Pairs
 from mograder.notebook.versions.cell_matching import Aligner, match_cells, moved_cells
@@ -26,7 +25,7 @@ from mograder.notebook.versions.cell_matching import Aligner, match_cells, moved
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""
 
-MOST_CELLS = 400
+_MOST_CELLS = 400
 _CHARACTERS = 60_000
 """Most cells and characters of a difference that are told, which bounds the page's size."""
 
@@ -127,7 +126,7 @@ def version_difference(before: str, after: str) -> VersionDifference:
     try:
         old, new = parse_cells(before, "the earlier version"), parse_cells(after, "this version")
     except InvalidInput as error:
-        lines = _difference(_plain(split_lines(before)), _plain(split_lines(after)), aligner)
+        lines = _difference(_lines_of(before), _lines_of(after), aligner)
         return VersionDifference(outside=lines, problem=error.message)
     pairs = match_cells(old.cells, new.cells)
     return VersionDifference(
@@ -146,7 +145,7 @@ def told_difference(before: str, after: str) -> VersionDifference:
     outside = room.lines(found.outside)
     cells = tuple(
         replace(each, name=each.name[:_LONGEST_NAME], lines=room.lines(each.lines))
-        for each in found.differing[:MOST_CELLS]
+        for each in found.differing[:_MOST_CELLS]
     )
     cut = room.cut or len(found.differing) > len(cells)
     return VersionDifference(cells, outside, found.problem, cut)
@@ -180,12 +179,12 @@ def lines_changed(before: str, after: str) -> tuple[int, int]:
     Lines are counted and not aligned, which is quick for texts of any size; a line that was moved
     does not count.
     """
-    old, new = (Counter(_quickly_split(text)) for text in (before, after))
+    old, new = (Counter(_lines_of(text)) for text in (before, after))
     return (new - old).total(), (old - new).total()
 
 
-def _quickly_split(text: str) -> list[str]:
-    """Return the lines as :func:`split_lines`, without their ends."""
+def _lines_of(text: str) -> list[str]:
+    """Return the lines without their ends, which are LF, CRLF or CR only, as in Python."""
     plain = text.replace("\r\n", "\n").replace("\r", "\n")
     return plain.removesuffix("\n").split("\n") if plain else []
 
@@ -273,19 +272,15 @@ def _head(cell: Cell) -> list[str]:
 
 
 def _code(cell: Cell) -> list[str]:
-    return _plain(split_lines(cell.code.strip("\n")))
+    return _lines_of(cell.code.strip("\n"))
 
 
 def _outside(notebook: NotebookText) -> list[str]:
     """Return the lines outside of cells, without empty ones and the version of marimo."""
     inside = {line for cell in notebook.cells for line in range(cell.first, cell.last + 1)}
-    numbered = enumerate(_plain(notebook.lines), start=1)
+    numbered = enumerate((each.rstrip("\r\n") for each in notebook.lines), start=1)
     found = (line for number, line in numbered if number not in inside and line.strip())
     return [line for line in found if not line.startswith("__generated_with")]
-
-
-def _plain(lines: Sequence[str]) -> list[str]:
-    return [line.rstrip("\r\n") for line in lines]
 
 
 def _difference(old: Sequence[str], new: Sequence[str], aligner: Aligner) -> tuple[Line, ...]:
