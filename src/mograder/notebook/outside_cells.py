@@ -39,8 +39,16 @@ def _is_frame(node: ast.stmt) -> bool:
             targets=[ast.Name(id="app")], value=ast.Call(func=ast.Attribute(attr="App"))
         ):
             return True
-        case ast.If(body=[ast.Expr(value=ast.Call(func=run, args=[], keywords=[]))]):
-            match run:
-                case ast.Attribute(value=ast.Name(id="app"), attr="run"):
-                    return is_guard(node)
+        case ast.If(
+            body=[
+                ast.Expr(
+                    value=ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="app"), attr="run"),
+                        args=[],
+                        keywords=[],
+                    )
+                )
+            ]
+        ):
+            return is_guard(node)
     return False
