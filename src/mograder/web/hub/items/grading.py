@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal
 
@@ -326,15 +327,16 @@ def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
     return tuple(each.student for each in submitted_files(directory))
 
 
-def ungraded(app: HubApp, name: ItemName) -> Mapping[str, bool]:
+def ungraded(app: HubApp, name: ItemName, arrivals: Mapping[str, datetime]) -> Mapping[str, bool]:
     """Return the students whose submission that counts is not graded, and whether one before is.
 
-    Blocks; a file is read only if it may be newer than what was graded.
+    ``arrivals`` are the times of these submissions. Blocks; a file is read only if it may be newer
+    than what was graded.
     """
     book = app.book()
     graded = {nfc(each): work for each, work in (book.last_works(name) if book else {}).items()}
     found = {}
-    for student, at in app.submissions.arrivals(name).items():
+    for student, at in arrivals.items():
         digest, received = graded.get(nfc(student), ("", ""))
         if not digest:
             found[student] = False
@@ -347,7 +349,8 @@ def ungraded(app: HubApp, name: ItemName) -> Mapping[str, bool]:
 
 def newer_work(app: HubApp, name: ItemName) -> Iterable[tuple[str, str]]:
     """Yield the students who handed in again after they were graded, with a sentence; blocks."""
-    return ((each, _NEWER) for each, before in ungraded(app, name).items() if before)
+    found = ungraded(app, name, app.submissions.arrivals(name))
+    return ((each, _NEWER) for each, before in found.items() if before)
 
 
 def open_grading(hub: HubApp) -> Run:

@@ -102,13 +102,14 @@ def read_today(app: HubApp) -> Today:
     app.checks.look()
     due, came, to_grade = [], [], []
     for name in app.services.releases.assignments():
-        dates, arrived = app.dates.usual(name), app.submissions.arrivals(name).values()
+        dates, arrivals = app.dates.usual(name), app.submissions.arrivals(name)
+        arrived = arrivals.values()
         if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
             due.append(DueLine(name, dates, len(arrived)))
         new = [at for at in arrived if at >= now - _LATELY]
         if new:
             came.append(CountLine(name, len(new), max(new)))
-        if waiting := ungraded(app, name):
+        if waiting := ungraded(app, name, arrivals):
             to_grade.append(CountLine(name, len(waiting)))
     due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
     return Today(
