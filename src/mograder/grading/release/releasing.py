@@ -49,8 +49,8 @@ class ReleaseState(StrEnum):
 class StudentRelease:
     """One student: the present marks, the releases at a time, and the marks of the newest of these.
 
-    ``newest`` is None if there is none, or if it is damaged. ``reasons`` are what people say about
-    the present marks.
+    ``newest`` is None if there is none, or if it is damaged. ``reasons`` has the comments of
+    markers on the present marks, by question.
     """
 
     grade: StudentGrade

@@ -343,9 +343,10 @@ class Gradebook(Closing):
             return tuple(RecordedRun(*row) for row in connection.execute(wanted))
 
     def last_works(self, assignment: str) -> Mapping[str, tuple[str, str]]:
-        """Return the SHA-256 of the submission that was graded last, by student, sorted.
+        """Return by student, sorted, the SHA-256 of the submission that was graded last.
 
-        And when the one that explains the marks was received, ISO 8601 in UTC, "" if not known.
+        With it the time at which the submission that explains the marks was received, in ISO 8601
+        and UTC, "" if not known.
         """
         runs, held = grading_runs.c, student_work.c
         last = select(func.max(runs.id)).where(runs.assignment == assignment).group_by(runs.student)

@@ -189,7 +189,7 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             return [facts.with_dates(name, due, closes)]
         case "policy":
             typed = {key: fields[key] for key in RULE_KEYS if key in fields}
-            # A field that is as the form showed it leaves what somebody has stored meanwhile.
+            # An unchanged field changes nothing: another instructor may have stored a value since.
             entries = {
                 key: text or "none"
                 for key, text in typed.items()
