@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mograder.auth.identity import is_trusted
+from mograder.auth.identity import Identity, is_trusted
+from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.session_url import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -41,6 +43,7 @@ from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier, Part
+from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.core.services import Services
 from mograder.web.hub.core.validation_results import ValidationResults
@@ -67,6 +70,8 @@ _OLD_FRONT = (
     "nginx's configuration is of an earlier release, and asks the hub about each request of a "
     "session's page, which it need not. Write it again: mograder hub proxy-config nginx"
 )
+REQUESTS_AT_ONCE = 8
+"""A browser opens six connections to a server of HTTP/1.1; the hub has 40 threads for everybody."""
 _log = get_logger(__name__)
 
 
@@ -95,7 +100,7 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
     api = bare_api(f"{hub.title}: hub", _lifespan(hub, opened, proxy, book), answer_problem)
     for feature in features:
         api.router.routes.extend(_installed(feature.routes))
-    own = AppMiddleware(api, hub, admit)
+    own = AppMiddleware(PersonalTurns(api), hub, admit)
     assets = AssetServer(services.loaded.path(settings.environments_dir) / ASSETS)
     trusts = partial(is_trusted, services.policy)
     origins = SessionOrigins(url, proxy) if url else None
@@ -229,6 +234,35 @@ class Dispatcher:
             await Response(status_code=403)(scope, receive, send)
         else:
             await self._own(scope, receive, send)
+
+
+class PersonalTurns:
+    """Runs at most ``REQUESTS_AT_ONCE`` requests of a student until their responses begin.
+
+    More wait in the order of their arrival. Otherwise the slow requests of one student could hold
+    all threads of the hub, which other people's saves need. An instructor's programs may send many
+    at once. Mutable state: ``_turns``, one for each student with requests; for one event loop.
+    """
+
+    def __init__(self, routes: ASGIApp) -> None:
+        self._routes = routes
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on when it is its turn."""
+        identity: Identity | None = scope.get(IDENTITY)
+        if identity is None or identity.role is not Role.STUDENT:
+            await self._routes(scope, receive, send)
+            return
+        new = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        async with AsyncExitStack() as turn:
+            await turn.enter_async_context(self._turns.setdefault(identity.username, new))
+
+            async def begin(message: Message) -> None:
+                await turn.aclose()  # event streams and downloads take no thread of the hub's
+                await send(message)
+
+            await self._routes(scope, receive, begin)
 
 
 def _lifespan(
