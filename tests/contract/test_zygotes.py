@@ -313,6 +313,7 @@ async def test_one_that_fails_again_and_again_is_left_alone(
     environment = local_pool.environment("one", script)
     said = []
     for name in ("a", "b", "c", "d"):
+        await local_pool.zygotes.warm(environment)  # a session that starts waits 2 s only
         with pytest.raises(NotJoinedError) as refused:
             await local_pool.join(environment, name)
         said.append(str(refused.value))

@@ -14,7 +14,7 @@ import pytest
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import Outcome
 from mograder.sandbox.protocol import Deadlines
-from tests.support.judging_rig import JudgingRig, earned, notebook, of, only_warm, rig
+from tests.support.judging_rig import DEADLINES, JudgingRig, earned, notebook, of, only_warm, rig
 from tests.support.processes import processes_now
 
 __all__ = ["rig"]
@@ -531,8 +531,9 @@ async def test_a_check_that_an_answer_has_misled_spoils_its_own_label_only(
     program = TAKES_OVER % f'\n{forged}\n{{"kind": "end"}}\n'
     code = f"data = marshal.dumps(compile({program!r}, 'answer', 'exec'))"
     text = notebook(f"import marshal\n{code}", "y = 4")
-    result = await rig.judge(MISLED, text, contract)
+    soon = replace(DEADLINES, check=10.0)  # what is left of the answer keeps its check to the end
+    result = await rig.judge(MISLED, text, contract, soon)
     assert not result.problem, result.problem
     assert earned(result)["Q2"] == (0.0, 1.0)
-    right = await rig.judge(MISLED, text.replace("y = 4", "y = 5"), contract)
+    right = await rig.judge(MISLED, text.replace("y = 4", "y = 5"), contract, soon)
     assert earned(right)["Q2"] == (1.0, 1.0), of(right, "Q2")

@@ -32,8 +32,8 @@ from tests.support.supervisors import (
 )
 
 OBEDIENT = """case "$1" in *zygote.py) exit 1;; esac
-while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; exit 3"""
-"""A session that prints its workspace's file ``crash`` to stderr and exits; no zygote."""
+while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; rm crash; exit 3"""
+"""A session that moves its workspace's file ``crash`` to stderr and exits; no zygote."""
 
 
 @dataclass
