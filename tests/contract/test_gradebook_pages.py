@@ -52,7 +52,7 @@ def fill(made: Hub) -> None:
     now = made.clock.now()
     handed = Submissions(made.course / "submitted")
     for name in ("bob", "carol", "dora", "eve", "fay"):
-        handed.add(Username.parse(name), ItemName.parse("A1"), b"x", now)
+        handed.add(Username.parse(name), ItemName.parse("A1"), b"first", now)
     with Gradebook(made.course / "gradebook.db") as book:
         book.put_students({"dora": "Dora Dietz"})
         for name in ("carol", "dora", "eve", "fay"):
@@ -103,6 +103,27 @@ async def test_every_students_work_has_its_state(hub: Hub) -> None:
         "eve": "released, late",
         "fay": "requested, late",
     }
+
+
+async def test_a_mark_is_late_by_the_submission_that_was_graded(tmp_path: Path) -> None:
+    """One that the student hands in later waits to be graded, and does not make the mark late."""
+    settings = SETTINGS.replace("2026-01-01", "2026-09-04")
+    async with running_hub(tmp_path / "course", settings, "A1") as made:
+        handed, item = Submissions(made.course / "submitted"), ItemName.parse("A1")
+        for name in ("ann", "bea"):
+            handed.add(Username.parse(name), item, b"first", made.clock.now())
+            with Gradebook(made.course / "gradebook.db") as book:
+                book.record_run(a_run(name, FAIR, received=made.clock.now()))
+                book.record_marks(
+                    "A1", name, {"Analysis": MarkEntry(9)}, marker="mia", at=made.clock.now()
+                )
+        made.clock.advance(30 * 86400)
+        handed.add(Username.parse("bea"), item, b"second", made.clock.now())
+        found = {name: row["A1 state"] for name, row in (await rows(made)).items()}
+        assert found == {"ann": "marked", "bea": "marked, newer submission"}
+        page = (await see(made, "/course/students/bea", "prof")).text
+        assert "marked, newer submission" in page
+        assert re.search(r"Handed in.*class=.late.>late<", page, re.DOTALL)
 
 
 async def test_marks_that_wait_for_the_last_due_date_are_not_called_released(

@@ -155,14 +155,9 @@ def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[st
     head = ["student", "name", *columns, "total %", "so far %"]
     rows: list[list[str | float | None]] = []
     for line in lines:
-        works = [cell for work in line.works for cell in (work.mark, _state_text(work))]
+        works = [cell for work in line.works for cell in (work.mark, work.text)]
         rows.append([line.student, line.name, *works, line.total, line.so_far])
     return head, rows
-
-
-def _state_text(work: Work) -> str:
-    late = work.late and work.state is not WorkState.LATE
-    return f"{work.state.value}, late" if late else work.state.value
 
 
 def _values(app: HubApp, user: Username) -> dict[str, object]:

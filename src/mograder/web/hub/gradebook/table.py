@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.grading.release.course_feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.telling import telling, untold_students
@@ -24,6 +24,7 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.items.grading import ungraded
 
 _PERCENT = 100.0
 
@@ -57,13 +58,22 @@ class Column:
 class Work:
     """A student's work on an item; ``late`` is whether it was received after its due date.
 
-    ``received`` is when the submission that counts was.
+    Of work that was graded it is about the submission with the mark. ``received`` is when the
+    newest one was; ``newer`` is whether that one waits, and one before is graded.
     """
 
     state: WorkState
     mark: float | None = None
     late: bool = False
     received: datetime | None = None
+    newer: bool = False
+
+    @property
+    def text(self) -> str:
+        """The state in words, as the page and the files have it."""
+        late = self.late and self.state is not WorkState.LATE
+        told = (self.state.value, "late" if late else "", "newer submission" if self.newer else "")
+        return ", ".join(filter(None, told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +102,14 @@ class Table:
 class _Facts:
     """The facts about all work on an item, by student: the marks, and the times of receipt.
 
-    ``begun`` have edited a copy.
+    ``newer`` have handed in again since they were graded; ``begun`` have edited a copy.
     """
 
-    marks: Mapping[str, float | None]
+    marks: Mapping[str, CountedGrade]
     shown: Set[str]
     asked: Set[str]
     received: Mapping[str, datetime]
+    newer: Set[str]
     begun: Set[str]
 
 
@@ -161,11 +172,11 @@ def _facts(
     copies: Mapping[Username, Sequence[CopyFacts]],
     student: str | None,
 ) -> Mapping[str, _Facts]:
-    marks: defaultdict[str, dict[str, float | None]] = defaultdict(dict)
+    marks: defaultdict[str, dict[str, CountedGrade]] = defaultdict(dict)
     only = None if student is None else (student,)
     course = CourseLate(app.services.loaded).course(book, only) if book else {}
     for name, counted in course.items():
-        marks[name] = {nfc(each.grade.student): each.grade.final for each in counted}
+        marks[name] = {nfc(each.grade.student): each for each in counted}
     requests = RegradeRequests(book).of(student=student) if book else ()
     asked = _by_item((each.assignment, each.student) for each in requests if each.waits)
     shown = _shown(app, book, student) if book else defaultdict(set)
@@ -175,10 +186,11 @@ def _facts(
         for each in found
         if each.state is not CopyState.DOWNLOADED
     )
-    return {
-        name: _Facts(marks[name], shown[name], asked[name], _received(app, name), begun[name])
-        for name in (column.item for column in columns)
-    }
+    found = {}
+    for name in (column.item for column in columns):
+        received, newer = _arrivals(app, name, marks[name])
+        found[name] = _Facts(marks[name], shown[name], asked[name], received, newer, begun[name])
+    return found
 
 
 def _shown(app: HubApp, book: Gradebook, student: str | None) -> Mapping[str, Set[str]]:
@@ -199,9 +211,25 @@ def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
     return found
 
 
-def _received(app: HubApp, item: str) -> Mapping[str, datetime]:
+def _arrivals(
+    app: HubApp, item: str, marks: Mapping[str, CountedGrade]
+) -> tuple[Mapping[str, datetime], Set[str]]:
+    """Return when the newest submissions were received, and who is graded by one before."""
     name = ItemName.valid(item)
-    return {} if name is None else app.submissions.arrivals(name)
+    if name is None:
+        return {}, set()
+    received = app.submissions.arrivals(name)
+    later = {
+        user: at for user, at in received.items() if user in marks and _graded_at(marks[user]) != at
+    }
+    waiting = ungraded(app, name, later) if later else {}
+    return received, {user for user, before in waiting.items() if before}
+
+
+def _graded_at(counted: CountedGrade | None) -> datetime | None:
+    """Return when the graded submission was received; None if that is not known."""
+    time = counted.deduction.time if counted else None
+    return time.received if time else None
 
 
 def _people(
@@ -219,9 +247,10 @@ def _people(
 
 
 def _work(column: Column, student: str, facts: _Facts) -> Work:
-    mark, at = facts.marks.get(student), facts.received.get(student)
-    due = None if at is None else column.due.of(student)
-    late = at is not None and due is not None and at > due
+    counted, at = facts.marks.get(student), facts.received.get(student)
+    mark = counted.grade.final if counted else None
+    judged, due = _graded_at(counted) or at, column.due.of(student)
+    late = judged is not None and due is not None and judged > due
     if student in facts.asked:
         state = WorkState.REQUESTED
     elif student in facts.shown:
@@ -230,8 +259,8 @@ def _work(column: Column, student: str, facts: _Facts) -> Work:
         state = WorkState.MARKED
     elif late:
         state = WorkState.LATE
-    elif at is not None or student in facts.marks:
+    elif at is not None or counted is not None:
         state = WorkState.HANDED_IN
     else:
         state = WorkState.WORKING if student in facts.begun else WorkState.NOT_BEGUN
-    return Work(state, mark, late, at)
+    return Work(state, mark, late, at, student in facts.newer)
