@@ -124,6 +124,19 @@ async def test_a_date_that_another_sets_meanwhile_is_not_lost(
     assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
 
 
+async def test_dates_whose_opening_cannot_be_stored_are_not_stored_in_part(course: Hub) -> None:
+    rules = course.course / "hub-release" / ".visibility.json"
+    rules.write_text("{")
+    before = await dates_of(course)
+    sent = {"opens": "2026-09-01T09:00Z", "due": DUE}
+    assert (await ask(course, "POST", "/dates/A1", "prof", json=sent)).status_code == 409
+    assert await dates_of(course) == before
+    rules.unlink()
+    assert (await ask(course, "POST", "/dates/A1", "prof", json=sent)).status_code == 200
+    told = await dates_of(course)
+    assert (told["opens"], told["due"]) == ("2026-09-01T09:00:00Z", DUE.replace("+00:00", "Z"))
+
+
 async def test_a_form_opened_before_another_change_takes_nothing_of_it_back(course: Hub) -> None:
     page = (await see(course, "/course/items/A1", "prof")).text
     shown = dict(re.findall(r'name="(\w+-shown)" value="([^"]*)"', page))

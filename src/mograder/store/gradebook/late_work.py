@@ -5,7 +5,7 @@ Changes are only added. Deductions are not stored: ``grading.late`` computes the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -99,9 +99,15 @@ class LateWork:
             return _read(connection, assignments, students, whole)
 
     def record(
-        self, changes: Iterable[Change], *, by: str, at: datetime, version: str | None = None
+        self,
+        changes: Iterable[Change],
+        *,
+        by: str,
+        at: datetime,
+        version: str | None = None,
+        also: Callable[[], object] = lambda: None,
     ) -> None:
-        """Record changes, all or none.
+        """Record changes, all or none; none either if ``also``, called before the end, raises.
 
         Raises:
             Conflict: Another change was recorded since ``version``.
@@ -114,6 +120,7 @@ class LateWork:
                 )
             for change in changes:
                 _insert(connection, change, by, at)
+            also()
 
 
 def _read(

@@ -247,15 +247,18 @@ async def _record(request: Request, app: HubApp, caller: Caller, wanted: _Change
 
 
 def _write(app: HubApp, wanted: _Change, by: str) -> int:
-    """Record a change; return how many marks changed."""
-    marks = 0
-    if wanted.change is not None:
-        found = _preview(app, wanted.change)
-        marks = len(found.differing)
-        work, now = LateWork(app.marking.book()), app.services.clock.now()
-        work.record([wanted.change], by=by, at=now, version=wanted.version)
-    if wanted.rule is not None:
-        app.visibility.change({wanted.name: wanted.rule})
+    """Record a change, the rule only with the dates; return how many marks changed."""
+
+    def set_rule() -> None:
+        if wanted.rule is not None:
+            app.visibility.change({wanted.name: wanted.rule})
+
+    if wanted.change is None:
+        set_rule()
+        return 0
+    marks = len(_preview(app, wanted.change).differing)
+    work, now = LateWork(app.marking.book()), app.services.clock.now()
+    work.record([wanted.change], by=by, at=now, version=wanted.version, also=set_rule)
     return marks
 
 
