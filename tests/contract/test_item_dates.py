@@ -201,6 +201,17 @@ async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course:
     assert (told["due_from"], told["closes_from"]) == ('[items."A1"]', "set by an instructor")
 
 
+async def test_a_form_leaves_a_date_in_the_hour_that_clocks_repeat(course: Hub) -> None:
+    """Europe/Berlin has 02:30 twice on that day: the form shows the later one without saying so."""
+    late = "2026-10-25T01:30:00Z"
+    await ask(course, "POST", "/dates/A1", "prof", json={"opens": late, "due": late})
+    typed = {"opens": "2026-10-25T02:30", "due": "2026-10-25T02:30", "closes": "2026-11-01T12:00"}
+    fields = typed | {"opens-shown": late, "due-shown": late, "timezone": "Europe/Berlin"}
+    assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
+    told = await dates_of(course)
+    assert (told["opens"], told["due"], told["closes"]) == (late, late, "2026-11-01T11:00:00Z")
+
+
 async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None:
     put(course.course, "alice", timedelta(hours=15))
     fields = {"due": "2026-12-24T12:00", "closes": "", "timezone": "UTC"}

@@ -178,29 +178,38 @@ def as_moment(
     return moment.astimezone(UTC)  # one without a zone is taken as this machine's
 
 
-def as_shown(typed: datetime | None, shown: datetime | None) -> bool:
-    """Return whether a form's field has the time that it showed, which is without seconds."""
+def as_shown(typed: datetime | None, shown: datetime | None, zone: tzinfo | None) -> bool:
+    """Return whether a form's field has the time that it showed, in a zone and without seconds.
+
+    In the hour that clocks repeat in autumn it shows two times alike.
+    """
     if typed is None or shown is None:
         return typed is shown
-    return typed == shown.replace(second=0, microsecond=0)
+    seen = shown.replace(second=0, microsecond=0)
+    return typed.astimezone(zone).replace(tzinfo=None) == seen.astimezone(zone).replace(tzinfo=None)
 
 
 def is_changed(
-    typed: datetime | None, present: datetime | None, shown: str | None, name: str
+    typed: datetime | None,
+    present: datetime | None,
+    shown: str | None,
+    name: str,
+    zone: tzinfo | None,
 ) -> bool:
     """Return whether a form asks for another time of an item than there is.
 
-    ``shown`` is what the form's field showed, "" for no time; None where the form does not tell.
+    ``zone`` is that of the form. ``shown`` is what the form's field showed, "" for no time; None
+    where the form does not tell.
 
     Raises:
         Conflict: The form changes a time that somebody has changed since it was opened.
     """
-    if as_shown(typed, present):
+    if as_shown(typed, present, zone):
         return False
     if shown is None:
         return True
     seen = read_moment(shown, UTC) if shown else None
-    if as_shown(typed, seen):
+    if as_shown(typed, seen, zone):
         return False
     if seen != present:
         raise Conflict(

@@ -182,9 +182,9 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             )
             ItemDates(None, due, closes).demand_order(name)
             shown, stored = marking.dates.of(name), facts.policy(name)
-            if not is_changed(due, shown.general, fields.get("due-shown"), name):
+            if not is_changed(due, shown.general, fields.get("due-shown"), name, zone):
                 due = stored.set_due
-            if not is_changed(closes, shown.closes, fields.get("closes-shown"), name):
+            if not is_changed(closes, shown.closes, fields.get("closes-shown"), name, zone):
                 closes = stored.closes
             return [facts.with_dates(name, due, closes)]
         case "policy":

@@ -208,7 +208,7 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
         **{
             key: at
             for key, at in given.items()
-            if is_changed(at, getattr(shown, key), fields.get(f"{key}-shown"), item)
+            if is_changed(at, getattr(shown, key), fields.get(f"{key}-shown"), item, zone)
         }
     )
 
