@@ -52,11 +52,16 @@ dry_run_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """The gradebook of a command, its late work, and the assignments that it may name."""
+    """The gradebook of a command, the assignments that it may name, and the late work.
+
+    ``facts`` are those in force when it was opened, with their ``version``.
+    """
 
     loaded: LoadedSettings
     book: Gradebook
     assignments: tuple[str, ...]
+    facts: LateFacts
+    version: str
 
     def named(self, typed: str) -> str:
         """Return the assignment that an argument means; ``all`` is the course.
@@ -68,12 +73,12 @@ class Extensions:
             return ALL_ASSIGNMENTS
         return find_name(typed, self.assignments, Words())
 
-    def facts(self) -> LateFacts:
-        """Return the extensions, groups and policies in force."""
-        return LateWork(self.book).facts()
-
     def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
-        """Tell what the changes do, and record them."""
+        """Tell what the changes do, and record them.
+
+        Raises:
+            Conflict: Another change was recorded since ``facts`` were read.
+        """
         for text in doubts(self.loaded, self.book, changes):
             click.echo(plain(f"WARNING: {text}"), err=True)
         now = SystemClock().now()
@@ -84,17 +89,17 @@ class Extensions:
             click.echo("Dry run — nothing was recorded.")
             return
         work = LateWork(self.book)
-        work.record(changes, by=marker_name(), at=now, version=preview.version)
+        work.record(changes, by=marker_name(), at=now, version=self.version)
         for change in changes:
             click.echo(plain(f"Recorded: {described(change)}."))
 
     def show_rule(self, assignment: str) -> None:
         """Print the rule in force, and where each key comes from."""
-        late, facts = CourseLate(self.loaded), self.facts()
-        for each in late.rule_lines(assignment, facts):
+        late = CourseLate(self.loaded)
+        for each in late.rule_lines(assignment, self.facts):
             click.echo(plain(f"{each.key} = {_shown(each.value)}  ({each.origin})"))
         if assignment != ALL_ASSIGNMENTS:
-            due = late.terms(assignment, facts).due.general
+            due = late.terms(assignment, self.facts).due.general
             click.echo(f"Due: {'no due date' if due is None else moment(due)}")
 
 
@@ -112,7 +117,7 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
         else:
             empty = opened.enter_context(tempfile.TemporaryDirectory(prefix="mograder-gradebook-"))
             book = opened.enter_context(Gradebook(Path(empty) / "gradebook.db"))
-        yield Extensions(loaded, book, known_assignments(loaded, book))
+        yield Extensions(loaded, book, known_assignments(loaded, book), *LateWork(book).versioned())
 
 
 def _preview(preview: LatePreview) -> Iterator[str]:
@@ -210,7 +215,7 @@ def remove(
     whose = _whose(students, group)
     with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
-        changes = [removal(extensions.facts(), name, student, of) for student, of in whose]
+        changes = [removal(extensions.facts, name, student, of) for student, of in whose]
         extensions.apply(changes, dry_run=dry_run)
 
 
@@ -279,11 +284,10 @@ def policy(
     writes = not dry_run and (is_default or bool(entries))
     with opened(loaded, writes=writes) as extensions:
         name = extensions.named(assignment or "all")
-        facts = extensions.facts()
         if is_default:
-            extensions.apply([facts.with_rule(name, None)], dry_run=dry_run)
+            extensions.apply([extensions.facts.with_rule(name, None)], dry_run=dry_run)
         elif entries:
-            news = policy_change(facts, name, dict(map(_entry, entries)))
+            news = policy_change(extensions.facts, name, dict(map(_entry, entries)))
             extensions.apply([news], dry_run=dry_run)
         else:
             extensions.show_rule(name)
@@ -314,7 +318,7 @@ def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Re
     ASSIGNMENT is a name; without it those of all assignments are listed.
     """
     with opened(loaded, writes=False) as extensions:
-        facts = extensions.facts()
+        facts = extensions.facts
         names = None if assignment is None else (extensions.named(assignment), "")
         found = LateWork(extensions.book).history() if history else facts.extensions.values()
         rows = [each for each in found if names is None or each.assignment in names]
@@ -340,7 +344,7 @@ def export(*, output: Path | None, loaded: LoadedSettings) -> None:
     Exemptions and groups are in it too, as `import` reads them.
     """
     with opened(loaded, writes=False) as extensions:
-        text = write_changes(extensions.facts())
+        text = write_changes(extensions.facts)
     if output is None:
         print_file(text)
     else:

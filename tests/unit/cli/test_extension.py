@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from mograder.cli.extension import opened
 from mograder.core.clock import SystemClock
+from mograder.core.errors import Conflict
 from mograder.grading.late.explanation import moment
+from mograder.grading.late.late_changes import policy_change
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.grading.results.grading_result import grading_key
@@ -147,6 +150,14 @@ def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
     cli("extension policy A1 late_days=1", status=2)
     cli("extension policy A1 per_week=1", status=2)
     cli("extension policy A1 per_day=-1", status=2)
+
+
+def test_a_rule_that_another_program_stores_meanwhile_is_not_lost(course: Path) -> None:
+    with opened(loaded(course), writes=True) as extensions:
+        cli("extension policy A1 grace_minutes=30")
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            extensions.apply([policy_change(extensions.facts, "A1", {"max": "50"})], dry_run=False)
+    assert "grace_minutes = 30  (stored for the assignment)" in cli("extension policy A1").out
 
 
 def test_a_mistyped_student_or_group_is_told_and_an_early_time_too() -> None:
