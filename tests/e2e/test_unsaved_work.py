@@ -115,6 +115,16 @@ async def test_work_that_was_not_saved_when_the_session_ended_is_told_and_put_ba
     await stored(tab, 0)
 
 
+async def test_work_that_is_too_long_to_be_kept_is_told_and_not_promised(scene: Framed) -> None:
+    tab = await scene.open()
+    await save(tab, "x" * 2_000_000, 503)
+    await expect(tab.page.locator("#saved")).to_have_text("Not saved yet")
+    await scene.hub.pool.stop(_KEY)
+    await expect(tab.ended).to_contain_text("Everything up to ")
+    await expect(tab.ended).not_to_contain_text("is kept in this browser")
+    assert kept(scene) == []
+
+
 async def test_work_of_a_page_that_was_left_is_offered_until_it_is_discarded(
     scene: Framed, artifacts: Path
 ) -> None:

@@ -22,7 +22,7 @@ const HAND_OVER_MS = 1000; // a page that answers does so at once
 let in_class = null; // the module for help and messages, once there is something to say
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
-let joined = true, unsaved = false; // as the notebook's page says
+let joined = true, unsaved = false, too_long = false; // as the notebook's page says
 
 // Requests go one after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
@@ -91,7 +91,7 @@ function tell_due({ due: by, closes, submitted, late, hand_in }) {
 // Shown in the notebook's place: a page without its session can do nothing any more.
 function end(title, text, sign_in = false) {
   if (!ended.hidden) return;
-  const kept = unsaved || holds();
+  const kept = (unsaved && !too_long) || holds();
   const had = [frame, body].includes(document.activeElement);
   const again = ended.lastElementChild;
   ended.hidden = false;
@@ -142,7 +142,9 @@ let handed_over = () => {};
 
 async function keep_unsaved(text) {
   unsaved = text !== "";
+  too_long = text === null;
   tell_saved();
+  if (too_long) return;
   const { keep, offer } = await keeper();
   keep(text);
   if (!ended.hidden) offer(); // it came late
@@ -164,7 +166,7 @@ const asks = new Map([
   ["shown", () => appeared()],
   ["kept-name", () => say(word("name"), true)],
   ["offline", () => at.offline !== undefined && say(word("offline"), true)],
-  ["unsaved", ({ body: text }) => at.unsaved && typeof text === "string" && (keeping = keep_unsaved(text))],
+  ["unsaved", ({ body: text }) => at.unsaved && (text === null || typeof text === "string") && (keeping = keep_unsaved(text))],
   ["cell-put", (said) => import("./frame-cell.js").then(({ answer }) => answer(said))],
   ["handed-over", () => handed_over()],
   ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],

@@ -134,7 +134,7 @@
     work.told = body;
     const based = withBase(body);
     const sent = based.length > most ? body : based;
-    if (sent.length <= most) tell("unsaved", { body: sent });
+    tell("unsaved", { body: sent.length <= most ? sent : null }); // null: too long to be kept
   };
 
   const withBase = (body) => {
