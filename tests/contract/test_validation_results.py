@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
+from mograder.grading.validation.report import ValidationReport
+from mograder.grading.validation.report_json import answer_of
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
-from mograder.store.hub.validation_results import KeptResults, ResultRow
+from mograder.store.database.database import writing
+from mograder.store.database.row_tables import values_of
+from mograder.store.hub.validation_results import KeptResults, ResultRow, results
+from mograder.web.hub.core.validation_results import ValidationResults
 from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import FORM, WORK, ask, begin, read, send
 
@@ -25,17 +30,28 @@ def test_the_newest_of_each_copy_is_kept_and_told_oldest_first(engine: Engine) -
     kept = KeptResults(engine)
     for each in (row("alice"), row("bob", 1), row("alice", 2, '{"ok": "größe"}')):
         kept.save(each)
-    assert kept.newest(10) == (row("bob", 1), row("alice", 2, '{"ok": "größe"}'))
+    assert kept.newest(100) == (row("bob", 1), row("alice", 2, '{"ok": "größe"}'))
     kept.remove("bob", "A1")
-    assert [each.username for each in kept.newest(10)] == ["alice"]
+    assert [each.username for each in kept.newest(100)] == ["alice"]
 
 
 def test_there_is_an_end_to_what_is_kept(engine: Engine) -> None:
     kept = KeptResults(engine)
     for number in range(5):
         kept.save(row(f"student{number}", number))
-    assert [each.username for each in kept.newest(2)] == ["student3", "student4"]
-    assert len(kept.newest(10)) == 2
+    assert [each.username for each in kept.newest(5)] == ["student3", "student4"]
+    assert len(kept.newest(100)) == 2
+
+
+def test_a_class_of_600_keeps_the_results_of_three_items(engine: Engine) -> None:
+    report = ValidationReport("A1.py", Outcome.UNREADABLE, "line 3 is unfinished")
+    text = answer_of(report, html_available=True).model_dump_json()
+    with writing(engine) as connection:
+        rows = [values_of(row(f"student{number}", number, text)) for number in range(1800)]
+        connection.execute(insert(results), rows)
+    found = ValidationResults(KeptResults(engine))
+    found.load()
+    assert all(found.of(f"student{number}", "A1") for number in (0, 1799))
 
 
 async def _home(hub: Hub) -> str:

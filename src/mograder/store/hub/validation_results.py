@@ -11,8 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine, Index, delete, select
 
-from mograder.store.database.database import upsert, writing
-from mograder.store.database.row_tables import Name, rows_of, table_of, values_of
+from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.row_tables import Name, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 
@@ -50,11 +50,20 @@ class KeptResults:
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(delete(results).where(c.username == username, c.item == item))
 
-    def newest(self, limit: int) -> tuple[ResultRow, ...]:
-        """Return the newest ``limit`` results, the oldest of them first; delete older ones."""
-        wanted = select(results).order_by(results.c.at.desc()).limit(limit)
-        rows = rows_of(self._engine, ResultRow, wanted)
-        if len(rows) == limit:
+    def newest(self, most: int) -> tuple[ResultRow, ...]:
+        """Return the newest results, the oldest of them first; delete older ones.
+
+        Their answers have at most ``most`` characters together.
+        """
+        wanted = select(results).order_by(results.c.at.desc())
+        rows: list[ResultRow] = []
+        with reading(self._engine) as connection:
+            for each in connection.execute(wanted):
+                most -= len(each.answer)
+                if most < 0:
+                    break
+                rows.append(ResultRow(*each))
+        if most < 0 and rows:
             with writing(self._engine, fleeting=True) as connection:
                 connection.execute(delete(results).where(results.c.at < rows[-1].at))
         return tuple(reversed(rows))

@@ -19,7 +19,9 @@ from mograder.core.log import get_logger
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult
 from mograder.store.hub.validation_results import KeptResults, ResultRow
 
-_MOST = 1000
+_MOST = 64_000_000
+"""Maximum characters of all answers: those of a class of 600 to twenty items, at 5 kB each."""
+
 _LONGEST = 64_000
 """Maximum characters of one answer; pages do not show more."""
 
@@ -29,13 +31,15 @@ _log = get_logger(__name__)
 class ValidationResults:
     """The newest results, by user and item; for one event loop, readable from any thread.
 
-    Mutable state: ``_known``, which serves all reads; the database is written in the same order
-    (``_turn``), and a failed write loses a result only at the next restart.
+    Mutable state: ``_known`` with ``_size`` characters, which serves all reads; the database is
+    written in the same order (``_turn``), and a failed write loses a result only at the next
+    restart.
     """
 
     def __init__(self, kept: KeptResults) -> None:
         self._kept = kept
-        self._known: OrderedDict[tuple[str, str], ValidationResult] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], ResultRow] = OrderedDict()
+        self._size = 0
         self._turn = asyncio.Lock()
 
     def load(self) -> None:
@@ -44,32 +48,37 @@ class ValidationResults:
             self._learn(row)
 
     def _learn(self, row: ResultRow) -> None:
-        with suppress(ValidationError):  # written by another version of the program
-            answer = ValidationAnswer.model_validate_json(row.answer)
-            self._known[row.username, row.item] = ValidationResult(row.at, answer)
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
+        self._drop((row.username, row.item))
+        self._known[row.username, row.item] = row
+        self._size += len(row.answer)
+        while self._size > _MOST:
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, copy: tuple[str, str]) -> bool:
+        """Forget a result; return whether there was one."""
+        row = self._known.pop(copy, None)
+        self._size -= len(row.answer) if row else 0
+        return row is not None
 
     async def put(self, user: str, item: str, result: ValidationResult) -> None:
         """Store the newest result of a copy."""
-        text = result.answer.model_dump_json()
-        if len(text) > _LONGEST:
-            result = ValidationResult(result.at, _shortened(result.answer))
-            text = result.answer.model_dump_json()
-        self._known.pop((user, item), None)
-        self._known[user, item] = result
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        text = await asyncio.to_thread(_text, result.answer)
         row = ResultRow(user, item, result.at, text)
+        self._learn(row)
         await self._write(lambda: self._kept.save(row))
 
     def of(self, user: str, item: str) -> ValidationResult | None:
         """Return the last result of a copy that is still valid, or None."""
-        return self._known.get((user, item))
+        row = self._known.get((user, item))
+        if row is not None:
+            with suppress(ValidationError):  # written by another version of the program
+                answer = ValidationAnswer.model_validate_json(row.answer)
+                return ValidationResult(row.at, answer)
+        return None
 
     async def forget(self, user: str, item: str) -> None:
         """Remove a copy's result, since its notebook was replaced."""
-        if self._known.pop((user, item), None) is not None:
+        if self._drop((user, item)):
             await self._write(lambda: self._kept.remove(user, item))
 
     async def _write(self, change: Callable[[], None]) -> None:
@@ -78,6 +87,12 @@ class ValidationResults:
                 await asyncio.to_thread(change)
             except MograderError as error:
                 _log.warning("A validation's result could not be kept: %s", error)
+
+
+def _text(answer: ValidationAnswer) -> str:
+    """Return the answer as JSON; blocks, since an answer may have megabytes of output."""
+    text = answer.model_dump_json()
+    return text if len(text) <= _LONGEST else _shortened(answer).model_dump_json()
 
 
 def _shortened(answer: ValidationAnswer) -> ValidationAnswer:
