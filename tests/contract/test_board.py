@@ -133,6 +133,33 @@ async def test_the_cells_of_an_open_notebook_are_shown_in_an_inert_frame(taught:
     inside = await see(taught, address, "prof")
     assert "The editor shows no output of this cell" in inside.text
     assert "sandbox;" in inside.headers["Content-Security-Policy"]
+
+
+async def test_one_person_has_the_outputs_of_one_notebook_in_memory(taught: Hub) -> None:
+    """A session's server, which its notebook may change, may send 16 MB to each request."""
+    begun: list[asyncio.StreamWriter] = []
+    may_end, begins, path = asyncio.Event(), asyncio.Event(), taught.course / "s"
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(writer)
+        begins.set()
+        await may_end.wait()
+        writer.close()
+
+    await ask(taught, "POST", "/download/A1")
+    async with await asyncio.start_unix_server(serve, path), asyncio.timeout(30):
+        taught.start("alice", "A1", server=path)
+        address = "/look/alice/A1/-/outputs?check=Q1%3A+the+sign"
+        waiting = {asyncio.create_task(see(taught, address)) for _ in range(12)}
+        refused: set[asyncio.Task[httpx.Response]] = set()
+        while len(refused) < 4:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            refused |= done
+        assert {each.result().status_code for each in refused} == {503}
+        await begins.wait()
+        assert len(begun) == 1
+        may_end.set()
+        assert {each.status_code for each in await asyncio.gather(*waiting)} == {200}
     await read(taught, address, "bob", 403)
     taught.pool.running.clear()
     await read(taught, address, "prof", 404)

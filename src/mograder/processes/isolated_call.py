@@ -86,7 +86,7 @@ class IsolatedCall:
         Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
         exceeds the limits on time or memory; :class:`Busy` when too many of this person wait.
         """
-        async with self._turn_of(whose, size):
+        async with self.turn_of(whose, size):
             if (size <= _SHORT and not compiles) or SYSTEM != "linux":
                 return await asyncio.to_thread(function)
             async with self._turns:
@@ -94,7 +94,11 @@ class IsolatedCall:
         return await asyncio.to_thread(read_answer, said, function)
 
     @contextlib.asynccontextmanager
-    async def _turn_of(self, whose: str, size: int) -> AsyncIterator[None]:
+    async def turn_of(self, whose: str, size: int = 0) -> AsyncIterator[None]:
+        """Wait for the end of this person's other calls: for one whose texts are read only then.
+
+        Raises: :class:`Busy` when too many of this person wait.
+        """
         if not whose:
             yield
             return

@@ -255,19 +255,22 @@ async def _checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> 
     return found
 
 
-async def outputs(copy: KnownCopy, request: Request, app: CurrentApp, check: Label) -> Response:
+async def outputs(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller, check: Label
+) -> Response:
     """Return a check's cells with their outputs in the editor, for an opaque frame of ours."""
-    saved = await app.copies.export(copy)
     live = app.services.pool.find(copy.key)
     if live is None:
         raise NotFound("The notebook is not open, so there are no outputs.")
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
-    work, text = await _checked_work(app, copy, saved, check), _text(saved)
-    via, indexes = app.services.connections, frozenset(each.index for each in work.cells)
-    exported = await exported_page(live.endpoint, live.base_url, via)
-    render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)
-    size = len(text) + len(exported)
-    page = await app.of(IsolatedCall).call(render, size=size, whose=copy.user)
+    apart, via = app.of(IsolatedCall), app.services.connections
+    async with apart.turn_of(caller.username):  # notebook and outputs may have 16 MB each
+        saved = await app.copies.export(copy)
+        work, text = await _checked_work(app, copy, saved, check), _text(saved)
+        exported = await exported_page(live.endpoint, live.base_url, via)
+        indexes, size = frozenset(each.index for each in work.cells), len(text) + len(exported)
+        render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)
+        page = await apart.call(render, size=size)
     return inert_page(page.encode("utf-8", "replace"), framed=True)
 
 
