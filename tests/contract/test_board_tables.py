@@ -86,22 +86,22 @@ def test_a_request_of_yesterday_is_not_shown_and_does_not_block_a_new_one(board:
 def test_one_of_many_helpers_gets_a_request(board: Board) -> None:
     board.ask(ASKED)
     names = ["prof", "marta", "tom", "ann"]
-    taken = at_once(4, lambda number: board.take("A1", "alice", names[number], NOW + MINUTE))
+    taken = at_once(4, lambda number: board.take("A1", "alice", names[number]))
     assert taken.count(None) == 1
     refused = [each for each in taken if each is not None]
     assert all(isinstance(each, Conflict) for each in refused)
     helper = names[taken.index(None)]
-    assert board.requests(NOW) == (replace(ASKED, helper=helper, taken_at=NOW + MINUTE),)
-    board.take("A1", "alice", helper, NOW + 2 * MINUTE)
+    assert board.requests(NOW) == (replace(ASKED, helper=helper),)
+    board.take("A1", "alice", helper)
     with pytest.raises(NotFound):
-        board.take("A1", "bob", "prof", NOW)
+        board.take("A1", "bob", "prof")
 
 
 def test_only_the_helper_of_a_request_may_enter(board: Board) -> None:
     board.ask(ASKED)
     with pytest.raises(NotFound):
         board.join("A1", "alice", "prof")
-    board.take("A1", "alice", "prof", NOW)
+    board.take("A1", "alice", "prof")
     with pytest.raises(NotFound):
         board.join("A1", "alice", "marta")
     board.join("A1", "alice", "prof")

@@ -81,8 +81,8 @@ async def test_another_marker_does_not_enter_with_the_request_of_one(asked: Hub)
 
 async def test_a_student_who_is_no_marker_is_no_helper_even_in_the_database(asked: Hub) -> None:
     """A helper who was taken off the list of markers meanwhile."""
-    board, now = Board(asked.engine), asked.clock.now()
-    board.take("A1", "alice", "bob", now)
+    board = Board(asked.engine)
+    board.take("A1", "alice", "bob")
     board.join("A1", "alice", "bob")
     await ask(asked, "POST", "/help/alice/A1", json={})
     assert await status(asked, "bob") == 403

@@ -220,7 +220,6 @@ lti_scores = table_of(
     ScoreRow,
     ("number",),
     Column("maximum", Float),
-    Column("sent_digest", HASH, nullable=False, server_default=""),  # not used any more
     UniqueConstraint("lineitem", "subject"),
     Index(None, "item"),
     Index(None, "state", "next_at"),

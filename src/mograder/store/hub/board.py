@@ -76,7 +76,6 @@ class HelpRow:
     text: str
     asked_at: datetime
     helper: Name = ""
-    taken_at: datetime | None = None
     together: bool = False
 
 
@@ -166,7 +165,7 @@ class Board:
             return False
         return True
 
-    def take(self, item: str, username: str, helper: str, now: datetime) -> None:
+    def take(self, item: str, username: str, helper: str) -> None:
         """Give a request to a helper.
 
         Raises: NotFound if there is none, Conflict if another helper has it.
@@ -175,7 +174,7 @@ class Board:
         place = (c.item == item, c.username == username)
         with writing(self._engine) as connection:
             free = update(help_requests).where(*place, c.helper.in_(("", helper)))
-            if connection.execute(free.values(helper=helper, taken_at=now)).rowcount:
+            if connection.execute(free.values(helper=helper)).rowcount:
                 return
             found = connection.execute(select(c.helper).where(*place)).scalar_one_or_none()
         if found is None:

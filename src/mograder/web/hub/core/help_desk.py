@@ -99,7 +99,7 @@ class HelpDesk:
 
     async def take(self, item: str, user: str, helper: str) -> None:
         """Give a request to a helper. Raises: NotFound, Conflict."""
-        await self._do(partial(self._board.take, item, user, helper, self._clock.now()))
+        await self._do(partial(self._board.take, item, user, helper))
 
     async def join(self, item: str, user: str, helper: str) -> None:
         """Let the helper of a request enter the session. Raises: NotFound."""
