@@ -161,6 +161,10 @@ async def test_a_preview_shows_what_a_student_will_see_then(hub: Hub) -> None:
     then = (await see(hub, "/?as=student&at=2099-10-05T10:00", "prof")).text
     assert 'href="/edit/A2"' not in now
     assert 'href="/edit/A2"' in then
+    await press(hub, "/visibility", "prof", data={"name": "A1", "state": "hide"})
+    empty = (await see(hub, "/?as=student", "prof")).text
+    assert "A student sees no assignment." in empty
+    assert "No assignments yet." not in empty
     assert "Log</a>" in now
     assert "as a student sees it" not in (await see(hub, "/?as=student", user="alice")).text
     assert (await see(hub, "/?as=student&at=whenever", "prof")).status_code == 400
