@@ -39,7 +39,12 @@ from mograder.operations.archive import (
     Root,
     written,
 )
-from mograder.store.database.database import copy_sqlite, database_url, sqlite_file
+from mograder.store.database.database import (
+    check_sqlite,
+    copy_sqlite,
+    database_url,
+    sqlite_file,
+)
 
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -199,12 +204,14 @@ class _Writer:
         """Copy a snapshot of each database that is not damaged."""
         for number, path in enumerate(self._plan.databases):
             report(f"Copying the database {path.name}")
+            copy = scratch / str(number) / path.name
             try:
-                copy_sqlite(path, scratch / str(number))
+                copy_sqlite(path, copy)
+                check_sqlite(copy)  # it copies damaged pages, and no such backup can be restored
             except InvalidInput as error:
                 self._leave_out(_member_of(path, self._plan.roots), error.message)
             else:
-                self._copies[path] = scratch / str(number)
+                self._copies[path] = copy
 
     def add_text(self, name: str, text: str) -> None:
         """Add a member of this format, such as the header."""

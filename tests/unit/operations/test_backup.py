@@ -252,16 +252,20 @@ def test_d2_a_full_backup_ends_with_0_and_is_read_back(course: Path, tmp_path: P
     assert re.search(r"Whole: \d+ files with \d+ bytes, 2 databases without damage", said)
 
 
+@pytest.mark.parametrize(("whole", "said"), [(0, " or is no database."), (-4096, ": ")])
 def test_d2_a_destroyed_database_is_in_it_as_it_stands_and_is_told(
-    course: Path, tmp_path: Path
+    course: Path, tmp_path: Path, whole: int, said: str
 ) -> None:
-    (course / ".mograder/hub.db").write_bytes(b"no database" * 1000)
+    """Also one that opens, since only its last page is damaged."""
+    database = course / ".mograder/hub.db"
+    content = database.read_bytes()
+    data = content[:whole].ljust(len(content), b"\xff")
+    database.write_bytes(data)
     made = back_up(loaded(course), tmp_path / "backup", quiet)
-    assert made.left_out == (
-        "course/.mograder/hub.db: The database hub.db is damaged or is no database.",
-    )
+    (told,) = made.left_out
+    assert told.startswith(f"course/.mograder/hub.db: The database hub.db is damaged{said}")
     again = rebuilt(tmp_path, tmp_path / "backup")
-    assert (again / ".mograder/hub.db.damaged").read_bytes() == b"no database" * 1000
+    assert (again / ".mograder/hub.db.damaged").read_bytes() == data
     assert (again / "hub-notebooks/alice/A1/A1.py").is_file()
 
 
