@@ -85,7 +85,8 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     if not missing:
         path = path.rename(directory / f"{name}.tar.gz")
     kept = list_backups(directory)
-    old = tuple(_superfluous(kept, loaded.settings.backup.keep))
+    superfluous = _superfluous(kept, loaded.settings.backup.keep)
+    old = tuple(each for each in superfluous if each != path)  # others may be of the future
     for each in old:
         each.unlink(missing_ok=True)
     return Scheduled(path, made, old, missing)

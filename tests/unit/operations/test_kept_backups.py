@@ -66,6 +66,16 @@ def test_the_job_writes_reads_back_and_removes_the_oldest_but_none_of_an_adminis
     assert text.endswith(", read back without a fault")
 
 
+def test_the_new_one_stays_although_others_were_written_while_the_clock_was_ahead(
+    loaded: LoadedSettings, place: Path
+) -> None:
+    for day in ("01", "02"):
+        earlier(place, day, 100, days=-400)
+    done = back_up_scheduled(loaded, quiet)
+    assert done.removed == ()
+    assert done.path.exists()
+
+
 def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
     loaded: LoadedSettings, place: Path
 ) -> None:
