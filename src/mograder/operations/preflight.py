@@ -50,7 +50,7 @@ from mograder.operations.service_checks import (
     ask_units,
     listener_of,
     unit_lines,
-    volume_line,
+    volume_lines,
 )
 from mograder.operations.share_checks import share_lines
 from mograder.sandbox.client.bootstrap import (
@@ -228,7 +228,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("marimo", lambda it: _marimo()),
     ("bubblewrap", lambda it: bubblewrap_line()),
     ("directories", _directories),
-    ("volume", lambda it: volume_line(it.loaded.course_dir)),
+    ("volume", lambda it: volume_lines(it.loaded.course_dir, *it.places)),
     ("services", lambda it: unit_lines(it.units)),
     ("port", _port),
     ("disk", lambda it: disk_lines(it.loaded, it.places)),

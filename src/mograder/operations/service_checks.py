@@ -122,24 +122,23 @@ def _reason(units: Units, unit: str) -> str:
     return ", ".join(word for word in words if word)
 
 
-def volume_line(
-    path: Path,
-    *,
+def volume_lines(
+    *paths: Path,
     fstab: Path = Path("/etc/fstab"),
     mounts: Path = Path("/proc/self/mounts"),
-) -> Line | None:
-    """Return a problem if a file system of this path is in /etc/fstab and not mounted."""
+) -> Iterator[Line]:
+    """Yield a problem for each file system of these paths in /etc/fstab that is not mounted."""
     try:
         wanted = _mount_points(fstab.read_text("utf-8", "replace"))
         mounted = _mount_points(mounts.read_text("utf-8", "replace"))
     except OSError:
-        return None
-    missing = [each for each in wanted - mounted if path.is_relative_to(each) and each != Path("/")]
-    if not missing:
-        return None
-    place = max(missing)
-    text = f"volume: {place} is in /etc/fstab and not mounted: {path} is not the course's disk"
-    return problem("volume", text, f"Attach its disk, then: mount {place}; systemctl restart {HUB}")
+        return
+    for place in sorted(wanted - mounted - {Path("/")}):
+        path = next((each for each in paths if each.resolve().is_relative_to(place)), None)
+        if path is not None:
+            text = f"volume: {place} is in /etc/fstab and not mounted: {path} is not on its disk"
+            hint = f"Attach its disk, then: mount {place}; systemctl restart {HUB}"
+            yield problem("volume", text, hint)
 
 
 def _mount_points(table: str) -> set[Path]:

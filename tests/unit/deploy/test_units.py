@@ -109,11 +109,16 @@ def test_the_sessions_are_delegated_their_cgroup_and_outlive_the_hub() -> None:
 
 def test_a_hub_that_cannot_start_closes_its_port_and_one_that_restarts_does_not() -> None:
     """What connects is then refused, and the front shows its page; see test_front_without_hub."""
-    hub, socket = unit(HUB), unit(SOCKET)
+    hub = unit(HUB)
     (after,) = hub["ExecStopPost"]
     assert '"$$SERVICE_RESULT" = success' in after
     assert hub["ExecStartPost"] == [f"/bin/touch /run/{hub['RuntimeDirectory'][0]}/started"]
-    assert socket["RequiresMountsFor"] == ["/srv/mograder"]
+
+
+@pytest.mark.parametrize("name", [HUB, SOCKET, SESSIONS, BACKUP])
+def test_b21_without_a_volume_of_the_data_none_starts(name: str) -> None:
+    """B21: students' work may be on a volume of its own."""
+    assert unit(name)["RequiresMountsFor"] == ["/srv/mograder /srv/mograder/hub-notebooks"]
 
 
 @pytest.mark.parametrize("name", [HUB, SESSIONS])

@@ -14,7 +14,7 @@ from mograder.operations.service_checks import (
     listener_of,
     read_units,
     unit_lines,
-    volume_line,
+    volume_lines,
 )
 
 COURSE = Path("/srv/mograder/course")
@@ -121,13 +121,22 @@ def test_d1_a_volume_that_is_not_mounted_is_a_problem(tmp_path: Path) -> None:
         "UUID=3 /srv/mograder ext4 defaults,nofail 0 2\n"
     )
     mounts.write_text("/dev/a / ext4 rw 0 0\n/dev/b /srv/mograder ext4 rw 0 0\n")
-    assert volume_line(COURSE, fstab=fstab, mounts=mounts) is None
+    assert list(volume_lines(COURSE, fstab=fstab, mounts=mounts)) == []
     mounts.write_text("/dev/a / ext4 rw 0 0\n")
-    line = volume_line(COURSE, fstab=fstab, mounts=mounts)
-    assert line is not None
+    (line,) = volume_lines(COURSE, fstab=fstab, mounts=mounts)
     assert line.level is Level.PROBLEM
     assert "mount /srv/mograder" in line.hint
-    assert volume_line(Path("/home/course"), fstab=fstab, mounts=mounts) is None
+    assert list(volume_lines(Path("/home/course"), fstab=fstab, mounts=mounts)) == []
+
+
+def test_b21_so_is_a_volume_of_students_work_alone(tmp_path: Path) -> None:
+    """B21: as in the seed, beside the course's directory and not above it."""
+    fstab, mounts = tmp_path / "fstab", tmp_path / "mounts"
+    notebooks = Path("/srv/mograder/hub-notebooks")
+    fstab.write_text(f"/dev/xvdf {notebooks} ext4 defaults 0 2\n")
+    mounts.write_text("/dev/a / ext4 rw 0 0\n")
+    (line,) = volume_lines(COURSE, notebooks, fstab=fstab, mounts=mounts)
+    assert f"mount {notebooks}" in line.hint
 
 
 def test_the_listener_on_a_port_is_named() -> None:
