@@ -8,9 +8,11 @@ Directories that can be rebuilt (environments, caches) are left out.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import io
 import os
+import secrets
 import stat
 import tarfile
 import tempfile
@@ -118,8 +120,7 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     the course or its directory is missing, :class:`Busy` when the disk is full.
     """
     target = target.absolute()
-    if target.exists():
-        raise Conflict(f"There is a file {target} already.", hint="Choose another name.")
+    _demand_new(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"There is no directory {target.parent}.")
     if target.resolve().is_relative_to(loaded.course_dir.resolve()):
@@ -127,12 +128,12 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
             "A backup inside the course would be lost with it.",
             hint="Name a file elsewhere, best on another machine's disk.",
         )
-    temporary = target.with_name(f".{target.name}.partial")
-    temporary.unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             made = write_backup(loaded, file, report)
+        _demand_new(target)  # another run may have written it meanwhile
         move_file(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -143,7 +144,14 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
                 hint="Free some space there. Databases are copied to the second one first.",
             ) from error
         raise
+    for killed in target.parent.glob(f".{glob.escape(target.name)}.????????.partial"):
+        killed.unlink(missing_ok=True)
     return made
+
+
+def _demand_new(target: Path) -> None:
+    if target.exists():
+        raise Conflict(f"There is a file {target} already.", hint="Choose another name.")
 
 
 def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) -> Made:

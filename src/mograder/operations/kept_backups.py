@@ -27,7 +27,7 @@ _INCOMPLETE = "-incomplete.tar.gz"
 _NAME = re.compile(r"hub-\d{8}T\d{6}Z(-incomplete)?\.tar\.gz")
 """The names that the job gives; a backup of another name is an administrator's own."""
 
-_UNFINISHED = ".hub-*.tar.gz.partial"
+_UNFINISHED = ".hub-*.partial"
 _UNFINISHED_DAYS = 1
 """Days without a write after which an unfinished backup counts as left by a killed run."""
 

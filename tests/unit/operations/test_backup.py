@@ -375,6 +375,22 @@ def test_nothing_is_ever_overwritten(course: Path, tmp_path: Path) -> None:
     assert contents(course) == work
 
 
+def test_of_two_backups_to_one_file_the_first_that_is_whole_stays(
+    course: Path, tmp_path: Path
+) -> None:
+    target, killed = tmp_path / "backup [1]", tmp_path / ".backup [1].0123abcd.partial"
+    killed.touch()
+
+    def write_another(message: str) -> None:
+        if message.startswith("Reading"):
+            back_up(loaded(course), target, quiet)
+
+    with pytest.raises(Conflict, match="already"):
+        back_up(loaded(course), target, write_another)
+    verify(target, quiet)
+    assert sorted(tmp_path.iterdir()) == sorted([course, target])
+
+
 def test_a_file_that_appears_while_a_backup_is_unpacked_is_not_replaced(
     course: Path, tmp_path: Path
 ) -> None:

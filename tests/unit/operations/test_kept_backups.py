@@ -214,7 +214,7 @@ def test_n1_a_disk_that_fails_is_no_students_doing(
 def test_n4_leavings_of_killed_runs_are_removed_after_a_day(
     loaded: LoadedSettings, place: Path
 ) -> None:
-    fresh, stale = place / ".hub-2.tar.gz.partial", place / ".hub-1.tar.gz.partial"
+    fresh, stale = place / ".hub-2.tar.gz.partial", place / ".hub-1.tar.gz.a1.partial"
     for path in (fresh, stale):
         path.write_bytes(b"x")
     then = (datetime.now(UTC) - timedelta(hours=25)).timestamp()
