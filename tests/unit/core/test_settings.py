@@ -71,6 +71,8 @@ course_id = "12"
 [https]
 url = "http://localhost:9000"
 token = "alice:abc"
+[defaults]
+timeout = 7200
 [rlimits]
 as = 0
 cpu = 60
@@ -93,6 +95,7 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
     assert settings.assignments[0].files[0].name == "A1.py"
     assert settings.moodle.course_id == 12
     assert settings.https.token.get_secret_value() == "alice:abc"
+    assert settings.defaults.timeout == 3600, "the longest that a sandbox runs"
     assert (settings.rlimits.as_, settings.dirs.import_) == (0, "moodle-import")
     assert settings.edit_links["molab"].endswith("{content_lz}")
     assert settings.security.use_bubblewrap is False
@@ -114,6 +117,10 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[hub]\nport = true", ["hub.port must be a whole number, not true"]),
         ("[hub]\nport = 70000", ["hub.port must be at most 65535"]),
         ("[hub]\nsession_ttl = 0", ["hub.session_ttl must be at least 1"]),
+        ("[hub]\nsession_ttl = 99999999999999", ["hub.session_ttl must be at most"]),
+        ("[marking]\nrequests_days = 9999999", ["marking.requests_days must be at most"]),
+        ("[defaults]\njobs = 0", ["defaults.jobs must be at least 1"]),
+        ("[defaults]\ntimeout = 0", ["defaults.timeout must be at least 1"]),
         ("[hub]\nhost = 1", ["hub.host must be text"]),
         ("[hub]\nnotebooks_dir = ''", ["hub.notebooks_dir must not be empty"]),
         ("[hub]\ninstructors = 'prof'", ["hub.instructors must be a list"]),

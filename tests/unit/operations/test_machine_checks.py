@@ -46,7 +46,7 @@ def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
     rich = load_settings(
         tmp_path,
         environ={},
-        overrides={"limits.disk_reserve_mb": 1 << 40, "limits.disk_reserve_percent": 100},
+        overrides={"limits.disk_reserve_mb": 1 << 29, "limits.disk_reserve_percent": 100},
     )
     (full,) = disk_lines(rich, [tmp_path / "hub-notebooks", tmp_path / ".mograder"])
     assert full.level is Level.PROBLEM

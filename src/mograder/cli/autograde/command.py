@@ -154,7 +154,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     if only_verify:
         return verify(chosen, loaded)
     defaults = loaded.settings.defaults
-    seconds, at_once = timeout or max(defaults.timeout, 1), jobs or max(defaults.jobs, 1)
+    seconds, at_once = timeout or defaults.timeout, jobs or defaults.jobs
     how = _How(at_once, seconds, force, failed, safety_check, max_memory, not no_sandbox)
     output = Output(jobs=how.jobs, events=progress)
     if preview:

@@ -68,8 +68,11 @@ NO_EFFECT: Final = "accepted for 0.3.16, no effect yet"
 
 HiddenTests = Literal["points", "label", "message", "full"]
 HiddenTestsAfter = Literal["deadline", "release", "never"]
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+_MOST: Final = 1_000_000_000
+"""So that a typing error stays in the range of Python's times."""
+Positive = Annotated[int, Field(ge=1, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Days = Annotated[int, Field(ge=0, le=100_000)]
 Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
 """MiB, at most 16 TiB, so that a typing error stays in the range that the kernel accepts."""
 Modules = Annotated[tuple[Annotated[str, AfterValidator(module)], ...], BeforeValidator(listed)]
@@ -129,10 +132,11 @@ class HttpsSettings(Section):
 class DefaultsSettings(Section):
     """``[defaults]``: the defaults of the authoring and grading commands."""
 
-    jobs: int = 4
+    jobs: Positive = 4
     """Notebooks that the hub validates, or `mograder autograde` grades, at the same time."""
-    timeout: int = 300
-    """Seconds that one notebook may run. Its checks have as long again when it is graded."""
+    timeout: Annotated[Positive, AfterValidator(lambda seconds: min(seconds, 3600))] = 300
+    """Seconds that one notebook may run, at most 3600. Its checks have as long again when it is
+    graded."""
     no_edit: Annotated[bool, NO_EFFECT] = False
     no_actions: Annotated[bool, NO_EFFECT] = False
     headless_edit: Annotated[bool, NO_EFFECT] = False
@@ -255,7 +259,7 @@ class MarkingSettings(Section):
 
     markers: Users = ()
     """Users who mark: they see only the assignments that an instructor has opened for marking."""
-    requests_days: Count = 14
+    requests_days: Days = 14
     """Days after the release of a mark in which students may ask to look at it again. 0: never."""
     requests_to: Literal["marker", "other", "instructors"] = "marker"
     """The person a request goes to. "marker": the one who gave the mark; "other": another marker of

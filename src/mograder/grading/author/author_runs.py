@@ -97,7 +97,7 @@ class AuthorRuns:
         protected: bool,
     ) -> None:
         self._opened = opened
-        self._seconds = min(loaded.settings.defaults.timeout, LONGEST_SECONDS)
+        self._seconds = loaded.settings.defaults.timeout
         self._deadlines = Deadlines(notebook=self._seconds)
         self._contracts = contracts_of(loaded)
         self._slots = SandboxSlots()

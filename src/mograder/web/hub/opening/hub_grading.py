@@ -200,7 +200,7 @@ def open_grading(
         InvalidInput: The secret of the course's signatures cannot be read or written.
     """
     sources = open_sources(loaded, clock)
-    jobs = max(1, min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0))))
+    jobs = min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0)))
     runs = _runs(hosting, memory, jobs)
 
     async def environment(text: str, progress: Progress) -> Path:
