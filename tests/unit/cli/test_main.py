@@ -138,7 +138,9 @@ def test_a_bug_is_a_reference_and_never_a_traceback(capfd: pytest.CaptureFixture
     assert told.out == ""
 
 
-@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG])
+@pytest.mark.parametrize(
+    "error", [errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG]
+)
 def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
     error: int, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,7 +21,8 @@ from mograder.core.wheel import PROGRAM
 
 _OTHER_EXTRAS = {"psycopg": "postgresql"}
 _REFUSALS = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+    | {errno.ENOTDIR, errno.EEXIST}
 )
 """Errors that a wrong path in the command gives, or a file that its user has no right to."""
 
