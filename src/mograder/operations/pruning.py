@@ -18,6 +18,8 @@ from mograder.sandbox.environments.pruning import (
     needed_environments,
     prune_environments,
 )
+from mograder.store.database.database import database_url
+from mograder.store.hub.hub_state import existing_state
 
 
 async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
@@ -42,7 +44,10 @@ async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
             "No hub has run on this course yet, so it cannot be told which environments it needs.",
             hint="Start the hub once, or name the course with -C.",
         )
-    return await asyncio.to_thread(prune_environments, root, needed, dry_run=dry_run)
+    # Sessions on nodes have no lock here, and the hub serves the files of their pages.
+    with existing_state(database_url(loaded.settings.database.url, loaded.course_dir)) as state:
+        used = {row.environment for row in (state.sessions() if state else ())}
+    return await asyncio.to_thread(prune_environments, root, needed, used=used, dry_run=dry_run)
 
 
 def is_running(loaded: LoadedSettings) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,14 @@ from mograder.operations.course_checks import (
     source_line,
 )
 from mograder.operations.preflight import CHECKS, Examined, run_check
+from mograder.operations.pruning import prune
 from mograder.operations.report import Level, Line
 from mograder.operations.service_checks import Units
 from mograder.sandbox.environments.builder import REQUESTS, request_name
 from mograder.sandbox.environments.interpreters import find_interpreter
 from mograder.sandbox.environments.record import EnvironmentRecord
+from mograder.store.database.database import open_engine, sqlite_url, upgrade
+from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
 NOTEBOOK = '# /// script\n# dependencies = ["marimo"]\n# ///\nimport marimo\n'
 
@@ -106,6 +110,24 @@ async def test_environments_that_nobody_needs_or_that_cannot_run_are_told(tmp_pa
     assert (broken.level, stale.level) == (Level.NOTE, Level.NOTE)
     assert "dead" in broken.text
     assert "2 of 3" in stale.text
+
+
+async def test_the_environment_of_a_session_on_a_node_is_not_removed(tmp_path: Path) -> None:
+    """Nothing holds a lock on it here."""
+    settings = load_settings(tmp_path, environ={})
+    put(tmp_path, ".mograder/wheels/w.whl")
+    for key in ("open", "old"):
+        environment(tmp_path / ".mograder" / "environments", key)
+    engine = open_engine(sqlite_url(tmp_path / ".mograder" / "hub.db"))
+    upgrade(engine)
+    now = datetime.now(UTC)
+    running = SessionState.RUNNING
+    row = SessionRow("one", "alice", "A1", "edit", running, "", "v1", "open", now, node="n1")
+    HubState(engine).add_session(row)
+    engine.dispose()
+    pruned = await prune(settings, dry_run=True)
+    assert [each.path.name for each in pruned.removed] == ["old"]
+    assert pruned.in_use == ("open",)
 
 
 def put(course: Path, *names: str) -> None:

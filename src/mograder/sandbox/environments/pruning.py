@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +85,20 @@ def unneeded_environments(root: Path, needed: frozenset[str]) -> list[Unneeded]:
 
 
 def prune_environments(
-    root: Path, needed: frozenset[str], *, keep: int = 0, dry_run: bool = False
+    root: Path,
+    needed: frozenset[str],
+    *,
+    used: Collection[str] = (),
+    keep: int = 0,
+    dry_run: bool = False,
 ) -> Pruned:
     """Remove unneeded environments, least recently used first, until ``keep`` bytes are left.
 
-    It blocks.
+    Those in use stay, which have a lock here or are in ``used``. It blocks.
     """
     unneeded = unneeded_environments(root, needed)
-    used = {each.path.name for each in unneeded if _is_in_use(each.path)}
+    names = (each.path.name for each in unneeded)
+    used = {name for name in names if name in used or _is_in_use(root / name)}
     left = sum(each.size for each in unneeded)
     removed: list[Unneeded] = []
     for each in unneeded:
