@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from mograder.operations.pruning import needed_here
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.environments.pruning import finished_environments, unneeded_environments
 from mograder.sandbox.environments.record import read_record
-from mograder.store.course.allowlist import parse_users
+from mograder.store.course.allowlist import parse_users, useless_names
 from mograder.store.course.sources import SENT
 from mograder.store.database.database import (
     awaits_upgrade,
@@ -101,10 +100,11 @@ def users_line(loaded: LoadedSettings) -> Line:
     users = parse_users(content.decode("utf-8-sig", "replace"))
     if not users:
         return note("users", f"{path.name} is empty: only instructors may enter")
-    odd = sorted(ascii(name) for name in users if not unicodedata.is_normalized("NFC", name))
-    if odd:
-        text = f"{path.name}: {odd[0]} lets nobody in, since Unicode turns it into another name"
-        return problem("users", text, "Type it anew, as the person's name is at the sign-in.")
+    if useless := useless_names(users):
+        more = f", and so do {len(useless) - 1} more" if useless[1:] else ""
+        text = f"{path.name}: {useless[0]} lets nobody in, since nobody can have this name{more}"
+        hint = "Write one name a line, as it is at the sign-in, and save the file as UTF-8."
+        return problem("users", text, hint)
     return ok("users", f"{path.name}: {len(users)} users")
 
 

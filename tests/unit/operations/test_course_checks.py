@@ -16,6 +16,7 @@ from mograder.operations.course_checks import (
     secret_lines,
     settings_lines,
     source_line,
+    users_line,
 )
 from mograder.operations.preflight import CHECKS, Examined, run_check
 from mograder.operations.pruning import prune
@@ -58,6 +59,25 @@ def test_settings_with_a_password_in_them_are_a_secret_too(
     (tmp_path / "mograder.toml").chmod(0o644)
     (line,) = secret_lines(load_settings(tmp_path, environ={}), kept=())
     assert line.level is level
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("# names\nalice\nZo\u00eb\n".encode(), "2 users"),
+        ("\u212aate\n".encode(), r"'\u212aate' lets nobody in"),
+        ("alice\nm\u00fcller\n".encode("latin-1"), r"'m\ufffdller' lets nobody in"),
+        ("alice\n".encode("utf-16"), "lets nobody in"),
+    ],
+)
+def test_b46_names_that_let_nobody_in_are_a_problem(
+    tmp_path: Path, content: bytes, text: str
+) -> None:
+    """B46: such as those of a list that a program on Windows has saved."""
+    (tmp_path / "allowed_users.txt").write_bytes(content)
+    line = users_line(load_settings(tmp_path, environ={}))
+    assert text in line.text
+    assert (line.level is Level.PROBLEM) == ("nobody" in text)
 
 
 @pytest.mark.parametrize("key", ["oidc]\nclient_secret_file", "mail]\npassword_file"])

@@ -7,7 +7,6 @@ be read admits no student: admitting every user would be the worse error.
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -128,10 +127,19 @@ class Allowlist:
 
     def _parse(self, content: bytes) -> frozenset[str]:
         users = parse_users(content.decode("utf-8-sig", "replace"))
-        for name in users:
-            if not unicodedata.is_normalized("NFC", name):  # it names another person here
-                _log.error("%s: %s is not let in: Unicode changes it", self._path.name, ascii(name))
+        if useless := useless_names(users):
+            others = f" and {len(useless) - 1} more" if useless[1:] else ""
+            text = "%s: %s is not let in%s: nobody can have this name"
+            _log.error(text, self._path.name, useless[0], others)
         return users
+
+
+def useless_names(users: Iterable[str]) -> list[str]:
+    """Return the names with which nobody can sign in, in ASCII, sorted.
+
+    Unicode turns some of them into another person's; those of a file that is not UTF-8 are garbled.
+    """
+    return sorted(ascii(name) for name in users if Username.valid(name) != name)
 
 
 def parse_users(text: str) -> frozenset[str]:
