@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import platform
 import resource
@@ -53,6 +54,7 @@ _BUILT = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock that shows an earlier time is wrong: the program was written later."""
 
 _LEAST_MEMORY = 256
+_LEAST_INODES = 1000
 
 
 def directory_lines(check: str, path: Path) -> Iterator[Line]:
@@ -75,7 +77,7 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
 
 
 def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
-    """Report the free space of the paths' file systems."""
+    """Report the free space of the paths' file systems, and where no files can be made."""
     places: dict[int, list[Path]] = {}
     for path in paths:
         places.setdefault(space_of(path).device, []).append(path)
@@ -83,15 +85,25 @@ def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
         space = space_of(together[0])
         reserve = loaded.settings.limits.disk_reserve.of(space.total) >> 20
         free = space.free >> 20
-        text = f"{free} MB free for {', '.join(dict.fromkeys(each.name for each in together))}"
-        if free > reserve:
+        names = ", ".join(dict.fromkeys(each.name for each in together))
+        text = f"{free} MB free for {names}"
+        inodes = _free_inodes(together[0])
+        if inodes < _LEAST_INODES:
+            text = f"{inodes} files can be made for {names}, although {free} MB are free"
+            hint = "Remove what has many files (mograder hub prune). Why: df -i"
+            yield problem("disk", text, hint)
+        elif free > reserve:
             yield ok("disk", text)
-            continue
-        yield problem(
-            "disk",
-            f"{text}: sessions leave {reserve} MB free and would be ended",
-            "Make room (mograder hub prune), or lower [limits] disk_reserve_mb.",
-        )
+        else:
+            text = f"{text}: sessions leave {reserve} MB free and would be ended"
+            hint = "Make room (mograder hub prune), or lower [limits] disk_reserve_mb."
+            yield problem("disk", text, hint)
+
+
+def _free_inodes(path: Path) -> float:
+    """Return how many more files this user may make there; some file systems have no bound."""
+    found = os.statvfs(next(each for each in (path, *path.parents) if each.is_dir()))
+    return found.f_favail if found.f_files else math.inf
 
 
 def port_line(host: str, port: int) -> Line:

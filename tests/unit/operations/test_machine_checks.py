@@ -57,6 +57,19 @@ def test_a_full_disk_is_a_problem(tmp_path: Path) -> None:
     assert len(lines) == 2, "another file system has a line of its own"
 
 
+@pytest.mark.parametrize(("files", "level"), [(50_000, Level.PROBLEM), (0, Level.OK)])
+def test_a_disk_on_which_no_more_files_can_be_made_is_a_problem(
+    loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch, files: int, level: Level
+) -> None:
+    """A file system that bounds no number of files tells 0 of both."""
+    found = list(os.statvfs(loaded.course_dir))
+    found[5:8] = [files, 0, 0]
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*found, 0)))
+    (line,) = disk_lines(loaded, [loaded.course_dir])
+    assert line.level is level
+    assert line.text.startswith("0 files can be made") == (level is Level.PROBLEM)
+
+
 def test_b84_a_port_is_free_or_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
