@@ -22,8 +22,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.errors import InvalidInput
-from mograder.core.files.disk import explained_when_full
+from mograder.core.errors import Busy, InvalidInput, is_disk_full
 from mograder.core.tasks.single_flight import Progress
 from mograder.store.database.database import check_sqlite
 
@@ -122,17 +121,17 @@ def verify(archive: Path, report: Progress) -> Verified:
     """Read a whole backup, compare every file with its checksum, and check every database.
 
     Raises: :class:`InvalidInput` if the file is not a backup or is damaged; the message names the
-    first member that differs.
+    first member that differs. :class:`Busy` if there is no room for a copy of a database.
     """
     files: dict[str, str] = {}
     size, manifest = 0, None
-    with explained_when_full(), opened(archive) as (header, tar):
+    with opened(archive) as (header, tar):
         report(f"Reading back the backup of {header.made:%Y-%m-%d %H:%M} UTC")
         for member in members(tar, header):
             if member.name == MANIFEST:
                 manifest = _parse(Manifest, _read_text(tar, member, _MOST_TEXT))
             elif member.isreg():
-                files[written(member.name)] = _digest(tar, member, header)
+                files[written(member.name)] = _examined(tar, member, header)
                 size += member.size
     if manifest is None:
         raise damaged("it ends too early or its list of files cannot be read")
@@ -235,6 +234,18 @@ def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> byte
     if stream is None or member.size > most:
         raise damaged(f"{member.name} cannot be read")
     return stream.read()
+
+
+def _examined(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:
+    try:
+        return _digest(tar, member, header)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise Busy(
+            f"No room to look at the backup: the disk of {tempfile.gettempdir()} is full.",
+            hint="Databases are copied there: free some space, or name another place by TMPDIR.",
+        ) from error
 
 
 def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:

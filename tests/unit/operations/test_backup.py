@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from typing_extensions import Buffer
@@ -295,6 +295,21 @@ def test_the_disk_that_is_full_is_named(
     with pytest.raises(Busy, match=re.escape(f"the disk of {tmp_path} or ")):
         back_up(loaded(course), tmp_path / "backup", quiet)
     assert [path.name for path in tmp_path.iterdir()] == [course.name]
+
+
+def test_the_disk_that_is_full_is_named_when_a_backup_is_looked_at(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the course's, to which nothing was written yet."""
+    back_up(loaded(course), tmp_path / "backup", quiet)
+
+    def full(prefix: str) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device", prefix)
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(Busy, match=re.escape(f"the disk of {tempfile.gettempdir()} is full")):
+        restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
+    assert not (tmp_path / "again").exists()
 
 
 def test_b21_work_on_a_volume_of_its_own_is_in_it_and_goes_back_there(
