@@ -70,6 +70,9 @@ def marks_lines(loaded: LoadedSettings) -> Iterator[Line]:
     marks = loaded.gradebook_path
     if marks.is_file():
         yield _integrity("gradebook", marks, f"gradebook: {marks.name} is whole")
+        if not os.access(marks, os.W_OK):
+            hint = "Run the check as the hub's user, or give that user the file."
+            yield problem("gradebook", f"gradebook: {marks} cannot be written by this user", hint)
         yield from gradebook_lines(loaded)
 
 

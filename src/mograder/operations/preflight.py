@@ -152,6 +152,8 @@ def _directories(it: Examined) -> Iterator[Line]:
         yield from directory_lines(name, path)
     yield from directory_lines("environments_dir", loaded.path(hub.environments_dir))
     yield from directory_lines("state", loaded.state_dir)
+    if hub.collect:
+        yield from directory_lines("submitted", loaded.path(loaded.settings.dirs.submitted))
 
 
 def _port(it: Examined) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from mograder.sandbox.environments.builder import REQUESTS, request_name
 from mograder.sandbox.environments.interpreters import find_interpreter
 from mograder.sandbox.environments.record import EnvironmentRecord
 from mograder.store.database.database import open_engine, sqlite_url, upgrade
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 
 NOTEBOOK = '# /// script\n# dependencies = ["marimo"]\n# ///\nimport marimo\n'
@@ -130,6 +132,26 @@ async def test_environments_that_nobody_needs_or_that_cannot_run_are_told(tmp_pa
     assert (broken.level, stale.level) == (Level.NOTE, Level.NOTE)
     assert "dead" in broken.text
     assert "2 of 3" in stale.text
+
+
+def test_b85_what_hand_ins_and_marks_are_written_to_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B85: what another user's command has made there."""
+    with Gradebook(tmp_path / "gradebook.db"):
+        (tmp_path / "submitted").mkdir()
+    loaded = load_settings(tmp_path, environ={}, overrides={"hub.collect": True})
+    hub, wrong = Examined(loaded, read_environ(), Units()), list[str]()
+    monkeypatch.setattr(
+        os, "access", lambda path, _: path.name not in ("submitted", "gradebook.db")
+    )
+    for name in ("directories", "gradebook"):
+        found = run_check(name, dict(CHECKS)[name], hub)
+        wrong += [each.text for each in found if each.level is Level.PROBLEM]
+    assert wrong == [
+        f"{tmp_path}/submitted cannot be written by this user",
+        f"gradebook: {tmp_path}/gradebook.db cannot be written by this user",
+    ]
 
 
 async def test_the_environment_of_a_session_on_a_node_is_not_removed(tmp_path: Path) -> None:
