@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -123,7 +124,7 @@ def open_services(
     flat_in_root = release is not None and release.resolve() == root.resolve()
     older = None if options.submissions_dir or flat_in_root else root
     catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
-    _warn_of(catalogue)
+    _warn_of(catalogue, submitted)
     loaded, clock = options.loaded or default_settings(root), clock or SystemClock()
     rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
     dates = CourseDates(loaded)
@@ -153,8 +154,11 @@ def open_services(
     )
 
 
-def _warn_of(catalogue: Catalogue) -> None:
-    """Log that there are no assignments, and the names that not every system can store."""
+def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
+    """Log what keeps students from handing in, and the names that not every system can store."""
+    nearest = next(each for each in (submitted, *submitted.parents) if each.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        _log.warning("%s cannot be written by this user: no submission can be taken", nearest)
     assignments = catalogue.all()
     if not assignments:
         _log.warning(

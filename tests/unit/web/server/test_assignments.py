@@ -94,6 +94,17 @@ def test_names_that_some_students_cannot_store_are_warned_of_at_the_start(
     ]
 
 
+def test_a_place_of_submissions_that_cannot_be_written_is_warned_of_at_the_start(
+    course: Course, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "submitted")
+    (course.root / "submitted").mkdir()
+    course.restart()
+    assert course.services
+    told = f"{course.root}/submitted cannot be written by this user: no submission can be taken"
+    assert told in caplog.text
+
+
 async def test_b146_a_student_downloads_a_file(course: Course) -> None:
     """B146, with what a client needs to check and to resume it."""
     answer = await course.ask("GET", FILE, "alice")
