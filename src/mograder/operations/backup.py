@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 import stat
 import tarfile
 import tempfile
@@ -214,7 +215,7 @@ class _Writer:
             report(f"Copying the database {path.name}")
             copy = scratch / str(number) / path.name
             try:
-                copy_sqlite(path, copy)
+                copy_sqlite(_openable(path, scratch / f"{number}-read-only"), copy)
                 check_sqlite(copy)  # it copies damaged pages, and no such backup can be restored
             except InvalidInput as error:
                 self._leave_out(_member_of(path, self._plan.roots), error.message)
@@ -367,6 +368,28 @@ def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)
     return _Found(status)
+
+
+def _openable(database: Path, aside: Path) -> Path:
+    """Return the database; on a read-only disk copy it with its log, since SQLite writes to both.
+
+    Such is a disk that had errors, or a snapshot. A copy is not used if the files changed while it
+    was made: another machine or container writes to them then.
+    """
+    if not os.statvfs(database).f_flag & os.ST_RDONLY:
+        return database
+    aside.mkdir()
+    before = _files_of(database)
+    for file in before:
+        shutil.copyfile(file, aside / file.name)
+    return aside / database.name if _files_of(database) == before else database
+
+
+def _files_of(database: Path) -> dict[Path, tuple[int, int]]:
+    """Return size and time of the database's file and of its logs, if there are some."""
+    files = (database.with_name(f"{database.name}{end}") for end in ("", "-wal", "-journal"))
+    found = {each: each.stat() for each in files if each.is_file()}
+    return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
 
 
 def _is_hole(status: os.stat_result) -> bool:

@@ -269,6 +269,30 @@ def test_d2_a_destroyed_database_is_in_it_as_it_stands_and_is_told(
     assert (again / "hub-notebooks/alice/A1/A1.py").is_file()
 
 
+def test_a_database_on_a_read_only_disk_is_copied_with_its_log(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that had errors, or a snapshot: SQLite opens no database there."""
+    real, status = backup.copy_sqlite, list(os.statvfs(course))
+
+    def refusing(path: Path, target: Path) -> None:
+        if path.is_relative_to(course):
+            raise InvalidInput(f"The database {path.name} cannot be opened for writing.")
+        real(path, target)
+
+    monkeypatch.setattr(backup, "copy_sqlite", refusing)
+    status[8] = os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*status, 0)))
+    engine = open_engine(sqlite_url(course / ".mograder" / "hub.db"))
+    HubState(engine).bump_epoch("bob")  # is in the log
+    made = back_up(loaded(course), tmp_path / "backup", quiet)
+    engine.dispose()
+    assert made.left_out == ()
+    again = open_engine(sqlite_url(rebuilt(tmp_path, tmp_path / "backup") / ".mograder/hub.db"))
+    assert HubState(again).epoch("bob") == 1
+    again.dispose()
+
+
 class _FullDisk(io.BytesIO):
     """Takes so much and no more."""
 
