@@ -124,9 +124,9 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     _demand_new(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"There is no directory {target.parent}.")
-    if target.resolve().is_relative_to(loaded.course_dir.resolve()):
+    if _within(target.resolve(), _plan(loaded).roots):
         raise InvalidInput(
-            "A backup inside the course would be lost with it.",
+            "A backup inside the course would be lost with it, and be in the next one.",
             hint="Name a file elsewhere, best on another machine's disk.",
         )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")

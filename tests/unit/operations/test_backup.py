@@ -466,9 +466,11 @@ def test_a_restore_that_cannot_begin_leaves_nothing_behind(course: Path, tmp_pat
     restore(tmp_path / "backup", tmp_path / "again", {VOLUME: tmp_path / "x"}, quiet)
 
 
-def test_a_backup_inside_the_course_is_refused(course: Path) -> None:
+@pytest.mark.parametrize("place", ["submitted", "../volume"])
+def test_a_backup_inside_the_course_is_refused(course: Path, place: str) -> None:
+    link_to_a_volume(course)
     with pytest.raises(InvalidInput, match="lost with it"):
-        back_up(loaded(course), course / "backup", quiet)
+        back_up(loaded(course), course / place / "backup", quiet)
 
 
 def packed(
