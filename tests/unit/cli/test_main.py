@@ -138,6 +138,16 @@ def test_a_bug_is_a_reference_and_never_a_traceback(capfd: pytest.CaptureFixture
     assert told.out == ""
 
 
+def test_a_full_disk_is_no_bug(capfd: pytest.CaptureFixture[str]) -> None:
+    full = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    assert run(["fail"], failing(OSError(*full, "/srv/x"))) == 75
+    assert run(["fail"], failing(OSError(*full))) == 75
+    assert capfd.readouterr().err == (
+        "Error: The disk is full: /srv/x cannot be written.\nFree some space, then try again.\n"
+        "Error: The disk is full.\nFree some space, then try again.\n"
+    )
+
+
 @pytest.mark.parametrize(
     "error", [errno.EACCES, errno.ENOTDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG]
 )

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import click
 
 from mograder.cli.shared.console import colour_wanted, coloured
-from mograder.core.errors import InvalidInput, MograderError, Unsupported, is_disk_full
+from mograder.core.errors import Busy, InvalidInput, MograderError, Unsupported, is_disk_full
 from mograder.core.wheel import PROGRAM
 
 _OTHER_EXTRAS = {"psycopg": "postgresql"}
@@ -42,11 +42,6 @@ def tell(error: Exception, *, debug: bool) -> None:
         if error.hint:
             click.echo(error.hint, err=True)
         return
-    if isinstance(error, OSError) and is_disk_full(error):
-        where = f": {error.filename} cannot be written" if error.filename else ""
-        _say(f"Error: the disk is full{where}.")
-        click.echo("Free some space, then try again.", err=True)
-        return
     _say(f"Error: something went wrong inside mograder (reference {reference(error)}).")
     if not debug:
         click.echo(
@@ -71,6 +66,9 @@ def explained(error: Exception) -> MograderError | None:
     """Return the failure that an error stands for; None if it is a bug."""
     if isinstance(error, ModuleNotFoundError):
         return _missing_package(error)
+    if isinstance(error, OSError) and is_disk_full(error):
+        where = f": {error.filename} cannot be written" if error.filename else ""
+        return Busy(f"The disk is full{where}.", hint="Free some space, then try again.")
     if isinstance(error, OSError) and error.errno in _REFUSALS and error.filename is not None:
         return InvalidInput(
             f"{error.filename} cannot be used: {error.strerror}.",
