@@ -142,9 +142,13 @@ def test_a_full_disk_is_no_bug(capfd: pytest.CaptureFixture[str]) -> None:
     full = errno.ENOSPC, os.strerror(errno.ENOSPC)
     assert run(["fail"], failing(OSError(*full, "/srv/x"))) == 75
     assert run(["fail"], failing(OSError(*full))) == 75
+    nowhere = errno.ENOENT, "No usable temporary directory found in ['/tmp']"
+    assert run(["fail"], failing(OSError(*nowhere))) == 75
     assert capfd.readouterr().err == (
         "Error: The disk is full: /srv/x cannot be written.\nFree some space, then try again.\n"
         "Error: The disk is full.\nFree some space, then try again.\n"
+        "Error: No directory for temporary files can be written.\n"
+        "Free some space in /tmp, or name another place by TMPDIR.\n"
     )
 
 

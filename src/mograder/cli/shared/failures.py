@@ -26,6 +26,9 @@ _REFUSALS = frozenset(
 )
 """Errors that a wrong path in the command gives, or a file that its user has no right to."""
 
+_NO_TEMPORARY = "No usable temporary directory"
+"""The words of Python's error where all of them are full or read-only; its number is ENOENT."""
+
 _UVX = ("archive-v0", "environments-v2")
 """Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""
 
@@ -69,6 +72,11 @@ def explained(error: Exception) -> MograderError | None:
     if isinstance(error, OSError) and is_disk_full(error):
         where = f": {error.filename} cannot be written" if error.filename else ""
         return Busy(f"The disk is full{where}.", hint="Free some space, then try again.")
+    if isinstance(error, OSError) and _NO_TEMPORARY in str(error.strerror):
+        return Busy(
+            "No directory for temporary files can be written.",
+            hint="Free some space in /tmp, or name another place by TMPDIR.",
+        )
     if isinstance(error, OSError) and error.errno in _REFUSALS and error.filename is not None:
         return InvalidInput(
             f"{error.filename} cannot be used: {error.strerror}.",
