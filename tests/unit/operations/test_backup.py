@@ -31,6 +31,7 @@ from mograder.operations import backup
 from mograder.operations.archive import HEADER, MANIFEST, verify
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
+from mograder.store.database import database
 from mograder.store.database.database import open_engine, sqlite_url, upgrade
 from mograder.store.hub.hub_state import HubState
 from mograder.store.versions.versions import Origin, Versions
@@ -142,6 +143,19 @@ def test_a_database_that_is_written_to_is_copied_as_of_one_moment(
     engine = open_engine(sqlite_url(again / ".mograder" / "hub.db"))
     assert HubState(engine).epoch("alice") == 0
     engine.dispose()
+
+
+def test_a_database_that_another_program_keeps_locked_is_not_waited_for_without_end(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 100)
+    file = course / ".mograder/hub.db"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Busy, match=r"hub\.db is locked by another program"):
+            back_up(loaded(course), tmp_path / "backup", quiet)
+    assert list(tmp_path.iterdir()) == [course]
 
 
 def test_a_notebook_that_is_saved_all_the_time_is_never_half(course: Path, tmp_path: Path) -> None:
@@ -257,10 +271,10 @@ def test_d2_a_destroyed_database_is_in_it_as_it_stands_and_is_told(
     course: Path, tmp_path: Path, whole: int, said: str
 ) -> None:
     """Also one that opens, since only its last page is damaged."""
-    database = course / ".mograder/hub.db"
-    content = database.read_bytes()
+    file = course / ".mograder/hub.db"
+    content = file.read_bytes()
     data = content[:whole].ljust(len(content), b"\xff")
-    database.write_bytes(data)
+    file.write_bytes(data)
     made = back_up(loaded(course), tmp_path / "backup", quiet)
     (told,) = made.left_out
     assert told.startswith(f"course/.mograder/hub.db: The database hub.db is damaged{said}")
@@ -273,7 +287,7 @@ def test_a_database_on_a_read_only_disk_is_copied_with_its_log(
     course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that had errors, or a snapshot: SQLite opens no database there."""
-    real, status = backup.copy_sqlite, list(os.statvfs(course))
+    real, status = database.copy_sqlite, list(os.statvfs(course))
 
     def refusing(path: Path, target: Path) -> None:
         if path.is_relative_to(course):

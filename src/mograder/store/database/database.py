@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -312,13 +312,25 @@ def copy_sqlite(path: Path, target: Path) -> None:
             contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as source,
             contextlib.closing(sqlite3.connect(target)) as copy,
         ):
-            source.backup(copy)
+            source.backup(copy, progress=_patience())
             # No -wal and -shm files, so that the copy can be read without write permission.
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
         raise in_words(error, target if "is full" in str(error) else path) from error
     with target.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
+
+
+def _patience() -> Callable[[int, int, int], None]:
+    """Return what ends a copy of a locked file, for which SQLite would wait without end."""
+    deadline = time.monotonic() + _BUSY_MS / 1000
+
+    def demand_time(status: int, _remaining: int, _pages: int) -> None:
+        locked = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if locked and time.monotonic() > deadline:
+            raise sqlite3.OperationalError("database is locked")
+
+    return demand_time
 
 
 def check_sqlite(path: Path) -> None:
