@@ -21,6 +21,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from tests.support.browser import People, notebook
 from tests.support.framed_session import ITEM, LECTURE, Framed, framed
+from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
 
 pytestmark = pytest.mark.full
@@ -407,6 +408,30 @@ async def test_signing_out_elsewhere_is_not_told_as_the_sessions_end(scene: Fram
     await expect(tab.ended).to_contain_text("no longer signed in")
     link = tab.page.get_by_role("link", name="Sign in")
     assert await link.get_attribute("href") == tab.page.url
+
+
+async def test_a_login_that_ends_in_the_midst_of_a_class_leaves_ones_own_notebook(
+    scene: Framed,
+) -> None:
+    """It came to its day's end: what is typed is saved as before, only the bar needs a login."""
+    tab = await scene.open()
+    saved_at, hand_in = tab.page.locator("#saved"), tab.page.get_by_role("button", name="Hand in")
+    await expect(saved_at).to_contain_text("Saved ")
+    await tab.person.context.set_extra_http_headers({})
+    await tab.person.context.clear_cookies()
+    save = "fetch(new URL('api/kernel/save', document.baseURI), {method: 'POST'}).then(a => a.ok)"
+    assert await tab.frame.evaluate(save)
+    await expect(saved_at).to_contain_text("This page is no longer signed in. · Saved ")
+    await expect(hand_in).to_be_disabled()
+    assert await tab.frame.evaluate(save)
+    assert await tab.ended.count() == 0
+    await tab.person.context.set_extra_http_headers(from_proxy("alice"))
+    await expect(hand_in).to_be_enabled(timeout=40_000)
+    await expect(saved_at).not_to_contain_text("signed in")
+    await tab.person.context.set_extra_http_headers({})
+    await tab.person.context.clear_cookies()
+    await tab.person.open(f"{scene.address}/login?bye=1")
+    await expect(tab.ended).to_contain_text("no longer signed in")
 
 
 async def test_a_hub_that_is_away_or_a_front_in_its_place_is_no_end(scene: Framed) -> None:

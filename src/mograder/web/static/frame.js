@@ -1,7 +1,6 @@
 // The bar above a notebook, and what the notebook's page may ask of it.
 //
-// That page runs its author's JavaScript. Its messages (`asks`) are bounded. They can cause a request
-// to the hub, a reload, a fixed sentence in the bar, and a new title, query or fragment.
+// That page runs its author's JavaScript: its messages (`asks`) are bounded, and start nothing.
 
 import { listen, spread } from "./stream.js";
 import { moment, reason, word } from "./words.js";
@@ -9,8 +8,8 @@ import { moment, reason, word } from "./words.js";
 const of = (id) => document.getElementById(id);
 const frame = of("notebook"), panel = of("panel"), ended = of("ended"), body = document.body, at = body.dataset;
 const origin = at.origin || new URL(frame.src).origin;
-const ASK_MS = 1500; // between two questions to the hub
-const AWAY_MS = 30000; // between two of them at most, while it does not answer
+const ASK_MS = 1500; // between two questions
+const AWAY_MS = 30000; // at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
 const FADE_MS = 12000; // long enough to be read twice
@@ -19,12 +18,13 @@ const HAND_OVER_MS = 1000; // a page that answers does so at once
 
 // ---- what the hub says
 
-let in_class = null; // the module for help and messages, once there is something to say
+let in_class = null; // the module for help and messages, once needed
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
 let joined = true, unsaved = false, too_long = false; // as the notebook's page says
+let out = false;
 
-// Requests go one after the other. `due` is reset when one begins, so news during it causes another.
+// One request after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
 
 function ask_soon(parts) {
@@ -37,7 +37,8 @@ async function look() {
   asked = Date.now();
   const answer = await fetch(at.standing, { headers: { Accept: "application/json" }, cache: "no-store" }).catch(() => null);
   const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
-  if (ours && answer.status === 403) return end(word("unsigned"), word("signin"), true);
+  out = ours && answer.status === 403;
+  if (out && !(joined && ended.hidden)) return end(); // else only the login's day is over
   const now = ours && answer.ok ? await answer.json().catch(() => null) : null;
   if (!now) {
     clearTimeout(due);
@@ -66,7 +67,7 @@ async function look() {
 function tell_saved(now = told) {
   told = now;
   const cut = ended.hidden && (away > 0 || !joined), place = of("saved"), words = [];
-  if (cut) words.push(word(unsaved ? "cutUnsaved" : "cut"));
+  if (cut) words.push(word(out ? "unsigned" : unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
   const kept = [moment(now.submitted), now.late || (now.due && word("onTime"))].filter(Boolean).join(", ");
   if (now.submitted) words.push(word(now.edited ? "changed" : "submitted", kept));
@@ -88,8 +89,8 @@ function tell_due({ due: by, closes, submitted, late, hand_in }) {
   of("submit")?.classList.toggle("main", Boolean(hand_in));
 }
 
-// Shown in the notebook's place: a page without its session can do nothing any more.
-function end(title, text, sign_in = false) {
+// Shown in the notebook's place: a page without its session can do nothing any more. No title: not signed in.
+function end(title, text = word("signin")) {
   if (!ended.hidden) return;
   const kept = (unsaved && !too_long) || holds();
   const had = [frame, body].includes(document.activeElement);
@@ -102,11 +103,13 @@ function end(title, text, sign_in = false) {
   tell_saved();
   of("bar").classList.add("over");
   // Only now: an alert speaks of what changes in it.
-  ended.children[0].textContent = title;
+  ended.children[0].textContent = title ?? word("unsigned");
   ended.children[1].textContent = kept ? `${word("held")} ${text}` : text;
-  if (sign_in) Object.assign(again, { href: location.href, textContent: word("login") });
+  if (!title) Object.assign(again, { href: location.href, textContent: word("login") });
   if (had) again.focus();
 }
+
+addEventListener("storage", ({ key }) => key === "mograder-bye" && end());
 
 // Not twice in a row: a second reload would not help either.
 function reload() {
@@ -311,7 +314,7 @@ fold(localStorage.getItem("mograder-bar") === "folded");
 const enter = () => document.activeElement === body && frame.focus();
 frame.addEventListener("load", () => {
   if (at.helps === undefined) appeared();
-  // Chromium leaves it with the empty document that was there before, if that had it.
+  // Chromium leaves it with the empty document from before, if that had it.
   if (document.activeElement === frame) frame.blur();
   enter();
   greet();
