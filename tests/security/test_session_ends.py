@@ -19,6 +19,7 @@ from starlette.types import Message
 from mograder.auth.cookies import COOKIE, LIFETIME, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.web.hub.core.capabilities import Capabilities
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub
 from tests.support.hub_copies import ask
 from tests.support.proxy_upstream import Upstream
@@ -219,3 +220,12 @@ async def test_who_was_taken_off_the_instructors_while_the_hub_was_down_is_none(
     assert await status(asked, root) == 200
     object.__setattr__(asked.services.policy, "instructors", frozenset())
     assert await status(asked, root) == 404
+
+
+async def test_whose_tokens_were_revoked_while_the_hub_was_down_has_no_page(asked: Hub) -> None:
+    """The command writes into the database; the next hub reads the addresses of pages there."""
+    root = await page_of(asked, by_login(asked, "alice"))
+    asked.services.state.bump_epoch("alice")
+    next_one = Capabilities(asked.services.state, asked.clock)
+    next_one.load()
+    assert next_one.resolve(root.split("/")[2]) is None

@@ -130,9 +130,13 @@ class HubState:
             return {row.username: row.epoch for row in connection.execute(wanted)}
 
     def bump_epoch(self, username: str) -> int:
-        """Revoke all tokens, logins and unused links of a user; return the new epoch."""
+        """Revoke all tokens, logins, unused links and open pages of a user; return the new epoch.
+
+        A hub that starts later does not learn what was revoked before, so no page's row stays.
+        """
         with writing(self._engine) as connection:
-            connection.execute(delete(links).where(links.c.username == username))
+            for table in (links, capabilities):
+                connection.execute(delete(table).where(table.c.username == username))
             values = {"username": username, "epoch": 1}
             bumped = upsert(connection, users, values, epoch=users.c.epoch + 1)
             epoch: int = connection.execute(bumped.returning(users.c.epoch), values).scalar_one()
