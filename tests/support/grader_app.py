@@ -36,7 +36,7 @@ class Grader:
     def from_peer(self, peer: str, url: str = LOCAL, user: str = "") -> httpx.AsyncClient:
         """Return a client at this address, with the proxy's header for a user."""
         transport = httpx.ASGITransport(self.app, client=(peer, 5000))
-        headers = {"X-Remote-User": user} if user else {}
+        headers = {b"X-Remote-User": user.encode()} if user else {}
         return httpx.AsyncClient(transport=transport, base_url=url, headers=headers)
 
     def through_proxy(self, user: str) -> httpx.AsyncClient:

@@ -157,6 +157,19 @@ def is_trusted(policy: AuthPolicy, client: str | None) -> bool:
     return is_within(client, policy.trusted_proxies)
 
 
+def named_user(values: Sequence[bytes]) -> str:
+    """Return the name in a trusted header's values, unchecked, "" without one.
+
+    Raises: InvalidInput for a repeated header, and for a name that is not UTF-8.
+    """
+    if len(values) > 1:
+        raise InvalidInput("The request names its user more than once.")
+    try:
+        return values[0].strip().decode() if values else ""
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The user's name in the request is not UTF-8 text.") from error
+
+
 class Authenticator:
     """The authentication of requests by one policy."""
 
@@ -211,12 +224,7 @@ class Authenticator:
         """Return the user in the header if it counts (trusted peer or dev mode), else ''."""
         if not values or not (self._policy.dev or is_trusted(self._policy, client)):
             return ""
-        if len(values) > 1:
-            raise InvalidInput("The request names its user more than once.")
-        try:
-            text = values[0].decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput("The user's name in the request is not UTF-8 text.") from error
+        text = named_user(values)
         if text and not host_known:
             raise _unknown_host(f"believes {self._policy.trusted_header}")
         return Username.claimed(text) if text else ""
@@ -288,7 +296,7 @@ class _Credentials:
                 authorizations += 1
                 found.bearer = _bearer(value)
             elif name == trusted_header:
-                found.named.append(value.strip())
+                found.named.append(value)
         if authorizations > 1:
             raise InvalidInput("The request has two Authorization headers.")
         return found

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from mograder.auth.identity import Network, is_within, parse_networks
+from mograder.auth.identity import Network, is_within, named_user, parse_networks
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username
@@ -26,7 +26,7 @@ from mograder.web.grader.view_as import role_shown
 from mograder.web.marking.access import enter_marking
 from mograder.web.problems import Wants, wanted
 
-_USER = "x-remote-user"
+_USER = b"x-remote-user"
 _BY_PROXY = ("x-forwarded-for", "x-forwarded-host", "forwarded", "x-real-ip")
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _OPEN = ("/health", "/static/")
@@ -140,12 +140,9 @@ class ProxyAccess:
         return refuse_other_site(request)
 
     def _person(self, request: Request) -> tuple[str, Role]:
-        names = request.headers.getlist(_USER)
-        if len(names) > 1:
-            raise InvalidInput("The request names its user more than once.")
+        named = named_user([value for name, value in request.scope["headers"] if name == _USER])
         context = request_context(request)
         client = context.client
-        named = names[0].strip() if names else ""
         if named:
             if not self._rules.trusts(client):
                 raise Forbidden(
