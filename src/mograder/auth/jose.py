@@ -49,7 +49,7 @@ class InvalidToken(InvalidInput):
 
 
 class UnknownKey(InvalidToken):
-    """A token that names a key which the key set does not hold: perhaps a newer one."""
+    """A token of a key that the key set does not hold, as far as it tells: perhaps a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def verify(
     except (JoseError, ValueError, TypeError):
         valid = False
     if not valid:
-        raise InvalidToken("The token's signature is not valid.")
+        raise (InvalidToken if kid else UnknownKey)("The token's signature is not valid.")
     return claims
 
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+from joserfc import jwk, jws
 
 from mograder.auth.jose import InvalidToken, PrivateKey, UnknownKey
 from mograder.clients.key_sets import CachedKeySet
@@ -55,6 +56,22 @@ async def test_a_new_key_is_found_by_one_more_fetch(clock: ManualClock) -> None:
     with pytest.raises(UnknownKey):
         await keys.verify(OLD.sign({}), algorithms=RS256)
     assert issuer.fetched == 2
+
+
+async def test_a_new_key_is_found_also_where_the_issuer_gives_its_keys_no_ids(
+    clock: ManualClock,
+) -> None:
+    """OpenID Connect allows that to a provider with one key."""
+    keys = [jwk.generate_key("RSA", 2048) for _ in range(2)]
+    tokens = [jws.serialize_compact({"alg": "RS256"}, "{}", key) for key in keys]
+    published = [key.as_dict(private=False) for key in keys]
+    known = CachedKeySet(lambda: {"keys": published[:1]}, clock)
+    assert await known.verify(tokens[0], algorithms=RS256, kid_required=False) == {}
+    del published[0]
+    with pytest.raises(InvalidToken):
+        await known.verify(tokens[1], algorithms=RS256, kid_required=False)
+    clock.advance(61)
+    assert await known.verify(tokens[1], algorithms=RS256, kid_required=False) == {}
 
 
 async def test_invented_key_ids_cause_one_fetch_a_minute(clock: ManualClock) -> None:
