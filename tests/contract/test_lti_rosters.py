@@ -151,6 +151,12 @@ def test_a_roster_that_is_only_shown_lets_everybody_in(desk: Desk) -> None:
     assert "Carol & Co M" in {each.display_name for each in course.members}
 
 
+def test_of_two_platforms_the_one_that_is_only_shown_lets_nobody_in(desk: Desk) -> None:
+    shown = desk.settings.model_copy(update={"client_id": "another", "roster": "show"})
+    desk.keeping.launched(shown, "4", "", "mallory")
+    assert not desk.allows("mallory")
+
+
 def test_names_of_its_own_are_nobody_here_until_they_are_linked(desk: Desk) -> None:
     desk.configure(names="own")
     desk.read()

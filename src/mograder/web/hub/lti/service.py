@@ -209,13 +209,14 @@ class RosterKeeping:
     def launched(
         self, platform: LtiPlatform, context: str, memberships_url: str, username: str
     ) -> None:
-        """Note a launch of a course: where its members are read, and that this user is one."""
+        """Note a launch of a course: where its members are read, and that this one may enter."""
         if platform.roster == "off":
             return
         course = Course(*platform.key, context)
         if memberships_url:
             self.rosters.remember(course, memberships_url)
-        self.names.launched(username, course)
+        if platform.roster == "allow":
+            self.names.launched(username, course)
 
     def courses(self) -> tuple[CourseMembers, ...]:
         """Return the courses with a roster, and their members."""
