@@ -28,6 +28,7 @@ HOSTILE = [
     (b"access-control-allow-origin", b"https://evil.example"),
     (b"access-control-allow-credentials", b"true"),
     (b"www-authenticate", b"Basic"),
+    (b"secure-session-registration", b'(ES256);path="/s/x/refresh";challenge="c"'),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-mograder-session", b"gone"),
     (b"connection", b"x-secret-hop"),

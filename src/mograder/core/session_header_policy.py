@@ -61,6 +61,7 @@ FROM_SESSION_NEVER_PREFIXES = (
     "x-remote-",
     "x-sendfile-",
     "sec-",
+    "secure-session-",
 )
 """Prefixes of response headers of a session that are not passed to a browser."""
 
