@@ -158,7 +158,7 @@ class ProviderLogins:
     def add(
         self, login_id: str, issuer: str, subject: str, sid: str, *, until: datetime, now: datetime
     ) -> None:
-        """Store a login until its cookie expires; remove those that have expired."""
+        """Store a login until the last page that it opened has ended; remove those before."""
         row = insert(provider_logins).values(
             login_id=login_id, issuer=issuer, subject=subject, sid=sid, until=until
         )

@@ -211,7 +211,7 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
             person.issuer,
             person.subject,
             person.session,
-            until=now + timedelta(seconds=LIFETIME),
+            until=now + timedelta(seconds=2 * LIFETIME),  # one's own notebook outlives the login
             now=now,
         )
 

@@ -19,7 +19,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.external_people import ExternalPeople, ProviderLogins
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from mograder.web.app import AppMiddleware
@@ -101,6 +101,19 @@ async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None
     assert again.status_code == 303
     assert ("alice", "sign in", f"lti {MOODLE}", "ok") in hub.audit()
     assert ("alice", "link person", f"alice {MOODLE} 13", "ok") in hub.audit()
+
+
+async def test_a_providers_sign_out_finds_a_login_as_long_as_its_notebook_may_be_open(
+    hub: Hub, app: HubApp
+) -> None:
+    """A notebook that was opened at the end of the login's day is open for another day."""
+    alice = replace(ALICE, method="oidc", session="s1")
+    found = []
+    for _ in range(3):
+        assert (await came(hub, app, alice)).status_code == 303
+        found.append(len(ProviderLogins(hub.engine).logins(MOODLE, sid="s1")))
+        hub.clock.advance(LIFETIME + 60)
+    assert found == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
