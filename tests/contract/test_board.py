@@ -150,7 +150,7 @@ async def test_one_person_has_the_outputs_of_one_notebook_in_memory(taught: Hub)
     async with await asyncio.start_unix_server(serve, path), asyncio.timeout(30):
         taught.start("alice", "A1", server=path)
         address = "/look/alice/A1/-/outputs?check=Q1%3A+the+sign"
-        waiting = {asyncio.create_task(see(taught, address)) for _ in range(12)}
+        waiting = {asyncio.create_task(see(taught, address, "prof")) for _ in range(12)}
         refused: set[asyncio.Task[httpx.Response]] = set()
         while len(refused) < 4:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
