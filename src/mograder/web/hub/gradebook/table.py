@@ -219,8 +219,10 @@ def _arrivals(
     if name is None:
         return {}, set()
     received = app.submissions.arrivals(name)
-    later = {
-        user: at for user, at in received.items() if user in marks and _graded_at(marks[user]) != at
+    later = {  # `ungraded` reads the files of these
+        user: at
+        for user, at in received.items()
+        if (graded := _graded_at(marks.get(user))) is not None and at > graded
     }
     waiting = ungraded(app, name, later) if later else {}
     return received, {user for user, before in waiting.items() if before}
