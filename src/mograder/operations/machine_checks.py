@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mograder import __version__
-from mograder.core.files.disk import space_of
+from mograder.core.files.disk import nearest_directory, space_of
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import account_name
 from mograder.operations.report import Line, note, ok, problem
@@ -102,7 +102,7 @@ def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
 
 def _free_inodes(path: Path) -> float:
     """Return how many more files this user may make there; some file systems have no bound."""
-    found = os.statvfs(next(each for each in (path, *path.parents) if each.is_dir()))
+    found = os.statvfs(nearest_directory(path))
     return found.f_favail if found.f_files else math.inf
 
 

@@ -249,9 +249,14 @@ class Space:
     total: int
 
 
+def nearest_directory(path: Path) -> Path:
+    """Return the path if it is a directory, else the nearest one above it that exists."""
+    return next(each for each in (path, *path.parents) if each.is_dir())
+
+
 def space_of(path: Path) -> Space:
     """Return the space of a path's file system; the path need not exist yet."""
-    nearest = next(each for each in (path, *path.parents) if each.is_dir())
+    nearest = nearest_directory(path)
     found = shutil.disk_usage(nearest)
     return Space(nearest.stat().st_dev, found.free, found.total)
 
