@@ -49,7 +49,7 @@ class ReleaseState(StrEnum):
 class StudentRelease:
     """One student: the present marks, the releases at a time, and the marks of the newest of these.
 
-    ``newest`` is None if there is none, or if it is damaged. ``reasons`` has the comments of
+    ``newest`` is None without a release, and for a damaged one. ``reasons`` has the comments of
     markers on the present marks, by question.
     """
 

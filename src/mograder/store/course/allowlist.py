@@ -135,7 +135,7 @@ class Allowlist:
 
 
 def useless_names(users: Iterable[str]) -> list[str]:
-    """Return the names with which nobody can sign in, in ASCII, sorted.
+    """Return the names that no account can have, in ASCII, sorted.
 
     Unicode turns some of them into another person's; those of a file that is not UTF-8 are garbled.
     """

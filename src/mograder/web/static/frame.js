@@ -1,6 +1,6 @@
 // The bar above a notebook, and what the notebook's page may ask of it.
 //
-// That page runs its author's JavaScript: its messages (`asks`) are bounded, and start nothing.
+// That page runs its author's JavaScript: its messages are bounded, and cause what `asks` lists.
 
 import { listen, spread } from "./stream.js";
 import { moment, reason, word } from "./words.js";

@@ -214,12 +214,15 @@ def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
 def _arrivals(
     app: HubApp, item: str, marks: Mapping[str, CountedGrade]
 ) -> tuple[Mapping[str, datetime], Set[str]]:
-    """Return when the newest submissions were received, and who is graded by one before."""
+    """Return the times of the newest submissions, and the students whose mark is of an earlier one.
+
+    Blocks; the files of submissions later than the graded one are read.
+    """
     name = ItemName.valid(item)
     if name is None:
         return {}, set()
     received = app.submissions.arrivals(name)
-    later = {  # `ungraded` reads the files of these
+    later = {
         user: at
         for user, at in received.items()
         if (graded := _graded_at(marks.get(user))) is not None and at > graded
