@@ -197,7 +197,8 @@ def _role(claims: Mapping[str, object]) -> Role:
         raise InvalidToken("The token's roles are no list.")
     if _ASSISTANT in listed:
         return Role.MARKER
-    return Role.INSTRUCTOR if any(each in _INSTRUCTOR for each in listed) else Role.STUDENT
+    named = {each for each in listed if isinstance(each, str)}
+    return Role.STUDENT if named.isdisjoint(_INSTRUCTOR) else Role.INSTRUCTOR
 
 
 def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, str]:

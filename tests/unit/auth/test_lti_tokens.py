@@ -92,6 +92,16 @@ def test_only_roles_in_the_course_count(token: Made) -> None:
     assert opened(token, PLATFORM).role is outcomes[token.name.partition(" → ")[2]]
 
 
+@pytest.mark.parametrize("strange", [{}, [], 1, None])
+def test_a_role_that_is_no_text_is_none(strange: object) -> None:
+    claims = verify(ROLES[0].token, key_set("platform"), algorithms={"RS256"})
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).role
+    listed = claims[f"{LTI}roles"]
+    assert isinstance(listed, list)
+    changed = {**claims, f"{LTI}roles": [strange, *listed]}
+    assert launch_of(changed, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).role is found
+
+
 def test_roles_become_the_hubs_only_by_its_settings() -> None:
     teachers = PLATFORM.model_copy(update={"teachers": "all"})
     assistants = PLATFORM.model_copy(update={"assistants": True})

@@ -57,6 +57,10 @@ async def complete(
     """
     prefix, present = request_context(request).prefix, identity_of(request)
     name, linked = await to_thread.run_sync(_user_of, app, person)
+    where = request_context(request).address
+    if linked:
+        link = f"{name} {person.issuer} {person.subject}"
+        await app.audit.granted(Event(name, "link person", link, where))
     front = present is not None and present.method is Method.HEADER
     if not isinstance(name, Refusal) and front and present and present.username != name:
         name = Refusal.FRONT_DISAGREES
@@ -68,10 +72,6 @@ async def complete(
     login = new_login(app, name, person.role, person.lifetime)
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)
-    where = request_context(request).address
-    if linked:
-        link = f"{name} {person.issuer} {person.subject}"
-        await app.audit.granted(Event(name, "link person", link, where))
     await app.audit.granted(Event(name, "sign in", f"{person.method} {person.issuer}", where))
     return signed_in(request, app, login, safe_next(target, prefix) or f"{prefix}/")
 

@@ -75,8 +75,10 @@ def app(hub: Hub) -> HubApp:
     return made
 
 
-async def came(hub: Hub, app: HubApp, person: ProvenPerson, target: str = "") -> httpx.Response:
-    """Have a person come from another system; return the answer."""
+async def came(
+    hub: Hub, app: HubApp, person: ProvenPerson, target: str = "", *, proxy_name: str = ""
+) -> httpx.Response:
+    """Have a person come from another system, maybe named by the proxy; return the answer."""
     routes = FastAPI()
 
     @routes.get("/came")
@@ -86,7 +88,8 @@ async def came(hub: Hub, app: HubApp, person: ProvenPerson, target: str = "") ->
     own = ContextMiddleware(AppMiddleware(routes, app, admit))
     transport = httpx.ASGITransport(own)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-        return await client.get("/came")
+        named = {"X-Remote-User": proxy_name} if proxy_name else {}
+        return await client.get("/came", headers=named)
 
 
 async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None:
@@ -100,6 +103,15 @@ async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None
     again = await came(hub, app, replace(ALICE, name="bob"))
     assert again.status_code == 303
     assert ("alice", "sign in", f"lti {MOODLE}", "ok") in hub.audit()
+    assert ("alice", "link person", f"alice {MOODLE} 13", "ok") in hub.audit()
+
+
+async def test_a_link_is_in_the_audit_log_though_the_proxy_names_somebody_else(
+    hub: Hub, app: HubApp
+) -> None:
+    answer = await came(hub, app, ALICE, proxy_name="bob")
+    assert answer.status_code == 403
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == "alice"
     assert ("alice", "link person", f"alice {MOODLE} 13", "ok") in hub.audit()
 
 
