@@ -99,6 +99,7 @@ def test_sessions_are_spread_over_the_nodes(rig: Rig) -> None:
     users = [f"spread-{number}" for number in range(4)]
     places = begin(rig, *users)
     assert sorted(places.values()) == ["one", "one", "two", "two"]
+    until(lambda: all(servers_of(user) for user in users))  # a new one may not show its words yet
     for user in users:
         (server,) = servers_of(user)
         assert server in rig.node(places[user]).processes()
