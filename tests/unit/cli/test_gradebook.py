@@ -115,8 +115,9 @@ def test_show_lists_students_by_assignments_and_one_student(graded: Path) -> Non
         "alice    60.4",
         "bob         -",
     ]
-    only = cli("gradebook show a1 --student bob").out
-    assert "alice" not in only
+    only = cli("gradebook show a1 --student bob")
+    assert "alice" not in only.out
+    assert only.lines[-1] == "A1: 1 student, 1 without a mark."
     told = cli("gradebook show --json").json
     assert [(each["student"], each["mark"]) for each in told["A1"]] == [
         ("alice", 60.4),

@@ -14,6 +14,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import FILE
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
+from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
@@ -92,7 +93,8 @@ def _assignment_lines(name: str, grades: Sequence[StudentGrade]) -> Iterator[str
         for flag in grade.flags:
             yield plain(f"  {grade.student}: {flag}")
     without = sum(each.final is None for each in grades)
-    yield plain(f"{name}: {len(grades)} students, {without} without a mark.")
+    students = counted(len(grades), "student")
+    yield plain(f"{name}: {students}, {without} without a mark.")
 
 
 def _row(grade: StudentGrade, keys: Sequence[str]) -> list[str]:
