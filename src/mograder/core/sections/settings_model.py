@@ -282,7 +282,7 @@ class HubSettings(Section):
     trusted_header: Annotated[str, AfterValidator(header)] = "X-Remote-User"
     """The header in which a trusted proxy names the user."""
     uv_cache_dir: str = ""
-    """Empty: ~/.cache/uv."""
+    """Empty: ~/.cache/uv; for root .mograder/uv-cache in the course."""
     instructors: Users = ()
     """Users who are instructors, regardless of how they sign in."""
     trusted_proxies: Annotated[
@@ -296,7 +296,7 @@ class HubSettings(Section):
     """Scheme and host that browsers use. The hub then answers under no other name, but for
     addresses and names that nobody can register. Empty: those that the proxy in front passes on."""
     collect: bool = False
-    """Whether the dashboard has a Submit button, which puts submissions into [dirs] submitted."""
+    """Whether students have a button Hand in, which puts submissions into [dirs] submitted."""
     environments_dir: Present = ".mograder/environments"
     """The directory for the packages of this hub's notebooks, on a disk of its machine. Hubs on
     several machines must not share it: each builds its own, also while it waits, and removes those
