@@ -259,7 +259,7 @@ async def test_an_extension_hides_no_marks_that_were_seen_and_its_preview_says_s
         preview = (await post(other, "/marking/A1/late/preview", "prof", **fields)).text
         assert "tell results of hidden tests are told after <time" in preview
         assert "Seen already, and so not hidden again: the marks of alice." in preview
-        assert "bob, A1: due <time" in preview
+        assert "A1, bob: due <time" in preview
         seen = re.search(r'name="version" value="([^"]*)"', preview)
         await post(other, "/marking/A1/late", "prof", **fields, version=seen[1] if seen else "")
         for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):

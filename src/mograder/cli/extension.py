@@ -35,12 +35,7 @@ from mograder.grading.late.late_changes import (
     removal,
     write_changes,
 )
-from mograder.grading.release.late_preview import (
-    LatePreview,
-    due_sentence,
-    preview_late,
-    told_sentences,
-)
+from mograder.grading.release.late_preview import LatePreview, preview_late
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -121,14 +116,13 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
 
 
 def _preview(preview: LatePreview) -> Iterator[str]:
-    yield from (f"  {due_sentence(each)}" for each in preview.dues)
+    yield from (f"  {each}" for each in preview.dues)
     yield from (f"  {_line(each)}" for each in preview.differing)
     count = len(preview.differing)
     yield f"{count} {'mark changes' if count == 1 else 'marks change'}."
     if preview.is_released:
         yield "Students see released marks as they were until you release them again."
-    for told in preview.told:
-        yield from told_sentences(told)
+    yield from preview.told
 
 
 def _line(each: ComparedGrade) -> str:

@@ -23,40 +23,16 @@ from mograder.store.gradebook.mark_release import MarkReleases
 
 
 @dataclass(frozen=True, slots=True)
-class DueChange:
-    """Another due date of a student."""
-
-    assignment: str
-    student: str
-    before: datetime
-    after: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ToldChange:
-    """Another time from which marks that tell results of hidden tests are told; None: at once.
-
-    ``waiting`` are the students whose released marks wait for it, ``seen`` those who see them
-    already, and go on seeing them.
-    """
-
-    assignment: str
-    before: datetime | None
-    after: datetime | None
-    waiting: tuple[str, ...]
-    seen: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LatePreview(Preview):
     """A preview with what follows for dates and for what students are told.
 
-    ``is_released`` is whether marks that change are of an assignment with releases, which show the
-    old ones until the next release.
+    ``dues`` are other due dates of students, and ``told`` other times from which marks that tell
+    results of hidden tests are told, in words. ``is_released`` is whether marks that change are of
+    an assignment with releases, which show the old ones until the next release.
     """
 
-    dues: tuple[DueChange, ...]
-    told: tuple[ToldChange, ...]
+    dues: tuple[str, ...]
+    told: tuple[str, ...]
     is_released: bool
 
 
@@ -84,8 +60,8 @@ def preview_late(
     )
     dated = (each.assignment for each in changes if isinstance(each, PolicyChange))
     names = sorted(filter(None, (*extended, *dated)))
-    dues: list[DueChange] = []
-    told: list[ToldChange] = []
+    dues: list[str] = []
+    told: list[str] = []
     for name in dict.fromkeys(names):
         dues.extend(_dues(late, name, facts, after))
         if name in with_tests:
@@ -96,40 +72,31 @@ def preview_late(
     return LatePreview(found.grades, found.version, tuple(dues), tuple(told), is_released)
 
 
-def due_sentence(change: DueChange) -> str:
-    """Return another due date in words."""
-    times = f"due {moment(change.after)}; before: {moment(change.before)}"
-    return f"{change.assignment}, {change.student}: {times}"
-
-
-def told_sentences(change: ToldChange) -> Iterator[str]:
-    """Yield in words from when on marks are told, and of whom."""
-    before = "at once" if change.before is None else f"after {moment(change.before)}"
-    after = "at once" if change.after is None else f"after {moment(change.after)}"
-    tell = f"{change.assignment}: marks that tell results of hidden tests are told {after}"
-    yield f"{tell}; before: {before}."
-    if change.waiting:
-        yield f"  Released, and told then: the marks of {listed(change.waiting)}."
-    if change.seen and change.after is not None:
-        yield f"  Seen already, and so not hidden again: the marks of {listed(change.seen)}."
-
-
-def _dues(
-    late: CourseLate, assignment: str, facts: LateFacts, after: LateFacts
-) -> Iterator[DueChange]:
+def _dues(late: CourseLate, assignment: str, facts: LateFacts, after: LateFacts) -> Iterator[str]:
     one, other = late.terms(assignment, facts).due, late.terms(assignment, after).due
     for student in sorted({*one.extensions, *other.extensions}):
         was, becomes = one.of(student), other.of(student)
         if was is not None and becomes is not None and was != becomes:
-            yield DueChange(assignment, student, was, becomes)
+            yield f"{assignment}, {student}: due {moment(becomes)}; before: {moment(was)}"
 
 
-def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Iterator[ToldChange]:
-    one, other = telling(feedback, facts), telling(feedback, after)
-    if one.ahead.later == other.ahead.later:
+def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Iterator[str]:
+    """Yield from when on marks are told, and of whom: who sees them already goes on seeing them."""
+    was, other = telling(feedback, facts).ahead.later, telling(feedback, after)
+    then = other.ahead.later
+    if was == then:
         return
     shown = shown_with_hidden_tests(feedback)
     waiting = [each for each, rows in shown.items() if other.of(rows).later is not None]
     seen = [each for each in shown if each not in waiting]
-    name = feedback.assignment
-    yield ToldChange(name, one.ahead.later, other.ahead.later, tuple(waiting), tuple(seen))
+    tell = f"{feedback.assignment}: marks that tell results of hidden tests are told {_from(then)}"
+    words = f"{tell}; before: {_from(was)}."
+    if waiting:
+        words += f" Released, and told then: the marks of {listed(waiting)}."
+    if seen and then is not None:
+        words += f" Seen already, and so not hidden again: the marks of {listed(seen)}."
+    yield words
+
+
+def _from(time: datetime | None) -> str:
+    return "at once" if time is None else f"after {moment(time)}"
