@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
 from enum import StrEnum
 from functools import partial
 
@@ -37,26 +33,6 @@ class Sending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A letter of plain text; ``key`` is the same whenever it is sent."""
-
-    key: str
-    address: str
-    subject: str
-    text: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A letter's outcome, with the server's words if it was not sent."""
-
-    letter: Letter
-    sending: Sending
-    words: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class MailServer:
     """A mail server, and the address that letters come from; no ``user``: without a sign-in."""
 
@@ -67,37 +43,25 @@ class MailServer:
     user: str = ""
     password: str = ""
 
-    def send(self, letters: Iterable[Letter], begin: Callable[[str], bool]) -> Iterator[Sent]:
-        """Send letters over one connection, and yield what became of each.
-
-        ``begin`` is asked with a letter's key before its text is sent, and may decline. From then
-        on the letter may arrive whatever happens, so it must not be sent again.
-
-        Raises:
-            RemoteFailed: The server cannot be reached, refuses the sign-in or the sender, or the
-                connection was lost; the letters that were not yielded are as before.
-        """
-        with self._connected() as smtp:
-            for letter in letters:
-                found = self._one(smtp, letter, begin)
-                if found is not None:
-                    yield found
-                if found is not None and found.sending is Sending.UNKNOWN:
-                    return
-
     def check(self) -> None:
         """Connect and sign in; nothing is sent.
 
         Raises:
             RemoteFailed: The server cannot be reached, or refuses the sign-in.
         """
-        with self._connected() as smtp:
+        with self.connected() as smtp:
             code, words = smtp.noop()
             if code >= 400:
                 raise smtplib.SMTPResponseException(code, words)
 
     @contextmanager
-    def _connected(self) -> Iterator[smtplib.SMTP]:
+    def connected(self) -> Iterator[smtplib.SMTP]:
+        """Yield a connection with the sign-in done, for :meth:`send`.
+
+        Raises:
+            RemoteFailed: The server cannot be reached, refuses the sign-in or the sender, or the
+                connection was lost.
+        """
         context = ssl.create_default_context()
         secured = partial(smtplib.SMTP_SSL, context=context)
         make = secured if self.security == "tls" else smtplib.SMTP
@@ -117,40 +81,37 @@ class MailServer:
                 hint="Look at [mail] in mograder.toml; letters are tried again later.",
             ) from error
 
-    def _one(self, smtp: smtplib.SMTP, letter: Letter, begin: Callable[[str], bool]) -> Sent | None:
-        data = self._message(letter)
+    def send(
+        self, smtp: smtplib.SMTP, address: str, message: bytes, begin: Callable[[], bool]
+    ) -> tuple[Sending, str] | None:
+        """Send a letter; return what became of it, with the server's words if it was not sent.
+
+        ``begin`` is asked before the text is sent; if it declines, None is returned. From then on
+        the letter may arrive whatever happens, so it must not be sent again.
+        """
         code, words = smtp.mail(self.sender)
         if code >= 400:
             raise smtplib.SMTPSenderRefused(code, words, self.sender)
-        code, words = smtp.rcpt(letter.address)
+        code, words = smtp.rcpt(address)
         if code >= 400:
             smtp.rset()
-            sending = Sending.REFUSED if code >= _PERMANENT else Sending.LATER
-            return Sent(letter, sending, _text(words))
-        if not begin(letter.key):
+            return _outcome(code), _text(words)
+        if not begin():
             smtp.rset()
             return None
         try:
-            code, words = smtp.data(data)
+            code, words = smtp.data(message)
         except smtplib.SMTPDataError as error:  # before the text was sent
-            return Sent(letter, Sending.LATER, _words_of(error))
+            return Sending.LATER, _words_of(error)
         except (OSError, smtplib.SMTPException) as error:
-            return Sent(letter, Sending.UNKNOWN, _words_of(error))
-        if code >= 400:
-            sending = Sending.REFUSED if code >= _PERMANENT else Sending.LATER
-            return Sent(letter, sending, _text(words))
-        return Sent(letter, Sending.SENT)
+            return Sending.UNKNOWN, _words_of(error)
+        return _outcome(code), _text(words) if code >= 400 else ""
 
-    def _message(self, letter: Letter) -> bytes:
-        message = EmailMessage(policy=SMTP)
-        message["From"] = self.sender
-        message["To"] = letter.address
-        message["Subject"] = " ".join(letter.subject.split())
-        message["Date"] = format_datetime(letter.at)
-        message["Message-ID"] = f"<{letter.key}@{self.sender.rpartition('@')[2]}>"
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
-        message.set_content(letter.text, cte="quoted-printable")
-        return message.as_bytes()
+
+def _outcome(code: int) -> Sending:
+    if code < 400:
+        return Sending.SENT
+    return Sending.REFUSED if code >= _PERMANENT else Sending.LATER
 
 
 def is_address(text: str) -> bool:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import partial
 
-from mograder.clients.mail import Letter, MailServer, Sending, is_address
+from mograder.clients.mail import MailServer, Sending, is_address
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
@@ -60,28 +64,12 @@ class Post:
     def _send(self, rows: tuple[LetterRow, ...], now: datetime) -> bool:
         """Send letters; return false if the rest has to wait."""
         waiting = {each.key: each for each in rows}
-        for key in [each.key for each in rows if not is_address(each.address)]:
-            row = waiting.pop(key)
+        for row in (each for each in rows if not is_address(each.address)):
+            del waiting[row.key]
             known = f"{row.address} is no mail address." if row.address else "no address is known."
-            self.letters.end(key, LetterState.FAILED, now, known)
-
-        def begin(key: str) -> bool:
-            begins = self.letters.begin(key)
-            if not begins:  # it does not wait any more
-                del waiting[key]
-            return begins
-
-        letters = [Letter(e.key, e.address, e.subject, e.text, e.at) for e in waiting.values()]
+            self.letters.end(row.key, LetterState.FAILED, now, known)
         try:
-            for sent in self.server.send(letters, begin) if letters else ():
-                row = waiting.pop(sent.letter.key)
-                if sent.sending is Sending.SENT:
-                    self.letters.end(row.key, LetterState.SENT, now)
-                elif sent.sending is Sending.LATER and now - row.at < _GIVEN_UP:
-                    self.letters.postpone([row.key], now + _pause(row), sent.words)
-                else:
-                    words = _reason(sent.sending, sent.words)
-                    self.letters.end(row.key, LetterState.FAILED, now, words)
+            self._deliver(waiting, now)
         except RemoteFailed as error:
             if not self.problem:
                 _log.error("%s", error)
@@ -90,6 +78,38 @@ class Post:
             return False
         self.problem = ""
         return True
+
+    def _deliver(self, waiting: dict[str, LetterRow], now: datetime) -> None:
+        """Send letters over one connection, and take out those of which something became."""
+        if not waiting:
+            return
+        with self.server.connected() as smtp:
+            for row in tuple(waiting.values()):
+                begin = partial(self.letters.begin, row.key)
+                sent = self.server.send(smtp, row.address, self._message(row), begin)
+                del waiting[row.key]
+                if sent is not None:  # it waited until now
+                    self._note(row, *sent, now)
+                if sent is not None and sent[0] is Sending.UNKNOWN:
+                    return  # the connection is lost
+
+    def _note(self, row: LetterRow, sending: Sending, words: str, now: datetime) -> None:
+        if sending is Sending.SENT:
+            self.letters.end(row.key, LetterState.SENT, now)
+        elif sending is Sending.LATER and now - row.at < _GIVEN_UP:
+            self.letters.postpone([row.key], now + _pause(row), words)
+        else:
+            self.letters.end(row.key, LetterState.FAILED, now, _reason(sending, words))
+
+    def _message(self, row: LetterRow) -> bytes:
+        message = EmailMessage(policy=SMTP)
+        message["From"], message["To"] = self.server.sender, row.address
+        message["Subject"] = " ".join(row.subject.split())
+        message["Date"] = format_datetime(row.at)
+        message["Message-ID"] = f"<{row.key}@{self.server.sender.rpartition('@')[2]}>"
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
+        message.set_content(row.text, cte="quoted-printable")
+        return message.as_bytes()
 
 
 def _reason(sending: Sending, words: str) -> str:
