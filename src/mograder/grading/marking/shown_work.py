@@ -28,7 +28,7 @@ from mograder.store.gradebook.grading_records import WHOLE
 _MOST_COMPARED = 250_000
 """Pairs of cells to compare: a student chooses the number of cells."""
 
-_KEPT = 200
+_KEPT = 1000
 _KEPT_CHARACTERS = 20_000_000
 """Submissions, and their characters, of which the cells are kept in memory."""
 

@@ -17,7 +17,6 @@ from mograder.core.clock import Clock
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_dates import CourseDates
-from mograder.grading.marking.answer_groups import AnswerGroups
 from mograder.grading.marking.shown_work import Works
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
@@ -37,8 +36,8 @@ class MarkingApp:
     ``dates`` are those of its items. ``key`` verifies signed results, and makes the names of
     answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
-    action, and the object that it concerns. ``works`` shows submissions, ``groups`` finds equal
-    answers, ``progress`` counts what is marked. ``reports`` keeps what takes seconds to compute.
+    action, and the object that it concerns. ``works`` shows submissions, ``progress``
+    counts what is marked. ``reports`` keeps what takes seconds to compute.
     """
 
     loaded: LoadedSettings
@@ -49,7 +48,6 @@ class MarkingApp:
     source: Callable[[str], Path | None]
     record: Callable[[Request, str, str], Awaitable[None]]
     works: Works = field(default_factory=Works)
-    groups: AnswerGroups = field(default_factory=AnswerGroups)
     reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
 

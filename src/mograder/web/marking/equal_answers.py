@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from anyio import to_thread
 from starlette.responses import Response
 
-from mograder.grading.marking.answer_groups import AssignmentWork
+from mograder.grading.marking.answer_groups import answer_groups
 from mograder.grading.marking.answer_names import group_id, question_of, question_title
-from mograder.grading.marking.question_sources import sources_or_none
+from mograder.grading.marking.graded_work import WorkFiles
+from mograder.grading.marking.question_sources import QuestionSources, sources_or_none
 from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.marking.shares import Separations
 from mograder.web.marking.answer_access import Answers, CurrentHere, Here, json_answer
 from mograder.web.marking.models import AnswerGroup as AnswerGroupJson
 from mograder.web.marking.models import AnswerGroups, Group, GroupChange, Separated
+from mograder.web.marking.reports import stamp_of
 
 _PATIENCE_SECONDS = 0.1
 """How long a page waits for groups that are not known yet; a later request will find them."""
+
+_LONG = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,19 @@ async def equal_answers(
     here: Here, answers: Answers, key: str, *, wait: bool = False
 ) -> EqualAnswers | None:
     """Return the groups of a question; None if they are not known soon, and not waited for."""
-    work = await to_thread.run_sync(_work, here, answers)
-    found = await here.marking.groups.of(work, key, None if wait else _PATIENCE_SECONDS)
+    students = tuple(sorted(answers.order))
+
+    def look() -> tuple[QuestionSources, Hashable]:
+        sources, _ = sources_or_none(here.marking.source(here.item))
+        return sources, (students, sources, stamp_of((here.autograded, here.submitted)))
+
+    async def make() -> tuple[AnswerGroup, ...]:
+        files = WorkFiles(here.autograded, here.submitted)
+        return await answer_groups(here.marking.works, files, students, sources, key)
+
+    sources, stamp = await to_thread.run_sync(look)
+    name, patience = ("equal answers", here.item, key), _LONG if wait else _PATIENCE_SECONDS
+    found = await here.marking.reports.get(name, stamp, make, patience)
     if found is None:
         return None
     apart = await to_thread.run_sync(
@@ -109,9 +124,3 @@ async def separate(here: CurrentHere) -> Response:
     await here.record(action, f"{student}/{here.item}/{question_title(key)}")
     found = await equal_answers(here, answers, key)
     return json_answer(Separated(group=found.of(student) if found else None))
-
-
-def _work(here: Here, answers: Answers) -> AssignmentWork:
-    sources, _ = sources_or_none(here.marking.source(here.item))
-    students = tuple(sorted(answers.order))
-    return AssignmentWork(here.item, students, here.autograded, here.submitted, sources)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from mograder.web.pages import page
 
-_KEPT = 16
+_KEPT = 64
 T = TypeVar("T")
 
 
