@@ -25,6 +25,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.marking.access import Marker
+from mograder.web.marking.answer_json import Json
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.request_body import read_json
 
@@ -176,6 +177,6 @@ async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker
 CurrentHere = Annotated[Here, Depends(_here)]
 
 
-def json_answer(model: BaseModel, status: int = 200) -> JSONResponse:
-    """Return a model as JSON."""
-    return JSONResponse(model.model_dump(mode="json"), status)
+def json_answer(value: Json, status: int = 200) -> JSONResponse:
+    """Return an object as JSON."""
+    return JSONResponse(value, status)

@@ -1,189 +1,228 @@
-"""The JSON of marking, made of what the gradebook and the submission say; pure."""
+"""The JSON that the pages of marking read, made of what gradebook and submission say; pure.
+
+Answers are named by an opaque identifier, so that addresses and pages do not tell the student. A
+question is named in addresses by its ``address``, since a key may have any character. Texts of
+markers are Markdown; ``html`` beside one is the text rendered, safe to put into a page.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
 
+from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.grading.marking.shown_work import WorkCell
 from mograder.grading.pages.comment_markup import as_it_is, comment_html
 from mograder.grading.results.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import MACHINE, MANUAL, QuestionGrade
-from mograder.store.gradebook.rubrics import Rubric
-from mograder.store.gradebook.rubrics import SavedComment as StoredComment
-from mograder.store.marking.annotations import Annotation as StoredAnnotation
-from mograder.store.marking.annotations import annotation_text
+from mograder.store.gradebook.rubrics import Rubric, SavedComment
+from mograder.store.marking.annotations import Annotation, annotation_text
+from mograder.store.marking.marking_progress import QuestionProgress
 from mograder.store.marking.question_marking import AnswerMark, GivenMark
-from mograder.store.marking.regrade_requests import RegradeRequest as StoredRequest
-from mograder.web.marking.models import (
-    Annotation,
-    Automatic,
-    Condition,
-    HistoryEntry,
-    Label,
-    Mark,
-    RegradeRequest,
-    Saved,
-    SavedComment,
-    ShownCell,
-)
+from mograder.store.marking.regrade_requests import RegradeRequest
+
+Json = dict[str, object]
+"""An object of JSON."""
 
 _MOST_MARKDOWN = 100_000
 
 
-def mark_json(answer: AnswerMark) -> Mark | None:
-    """Return the mark that a person gave; None without one."""
+def progress_json(question: QuestionProgress, marker: str) -> Json:
+    """Return how far a question is.
+
+    ``key`` is empty for the submission as a whole; ``state`` is "manual" for a question without
+    checks. ``marked`` counts answers with a mark by a person, ``waiting`` those that wait for a
+    person, ``mine`` those that wait in the marker's own share.
+    """
+    return {
+        "key": question.key,
+        "address": question_address(question.key),
+        "title": question_title(question.key),
+        "available": question.available,
+        "state": question.state,
+        "marked": question.marked,
+        "total": question.total,
+        "waiting": question.waiting,
+        "mine": question.shares.get(marker, 0),
+    }
+
+
+def mark_json(answer: AnswerMark) -> Json | None:
+    """Return the mark that a person gave; None without one.
+
+    ``adjustment`` is None where the marker gave the points as a number; else the points are those
+    of the saved comments and the adjustment. ``state`` is "" but for marks of mograder 0.3.16:
+    "imported" or "doubtful".
+    """
     given = answer.given
     if given is None:
         return None
     mark, details = given.mark, given.details
-    return Mark(
-        points=mark.points,
-        adjustment=details.adjustment,
-        saved=list(details.saved),
-        comment=mark.comment,
-        html=comment_html(mark.comment),
-        reason=details.reason,
-        marker=mark.marker,
-        at=mark.at,
-        state="" if mark.state == MANUAL else mark.state,
-    )
+    return {
+        "points": mark.points,
+        "adjustment": details.adjustment,
+        "saved": details.saved,
+        "comment": mark.comment,
+        "html": comment_html(mark.comment),
+        "reason": details.reason,
+        "marker": mark.marker,
+        "at": mark.at,
+        "state": "" if mark.state == MANUAL else mark.state,
+    }
 
 
-def whole_json(answer: AnswerMark) -> Mark | None:
+def whole_json(answer: AnswerMark) -> Json | None:
     """Return the mark for all questions without checks together; None if none counts."""
     whole = answer.whole
     if whole is None:
         return None
-    return Mark(
-        points=whole.points,
-        adjustment=None,
-        saved=[],
-        comment=answer.comment,
-        html=comment_html(answer.comment),
-        reason="",
-        marker=whole.marker,
-        at=whole.at,
-        state="" if whole.state == MANUAL else whole.state,
-    )
+    return {
+        "points": whole.points,
+        "adjustment": None,
+        "saved": (),
+        "comment": answer.comment,
+        "html": comment_html(answer.comment),
+        "reason": "",
+        "marker": whole.marker,
+        "at": whole.at,
+        "state": "" if whole.state == MANUAL else whole.state,
+    }
 
 
-def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Saved:
-    """Return the state after a change."""
-    return Saved(
-        mark=mark_json(answer),
-        version=answer.version,
-        total=answer.total,
-        look_again=answer.question.look_again,
-        open=answer.question.open,
-        undo=answer.is_undoable_by(marker),
-        also=also,
-    )
+def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Json:
+    """Return the state after a change.
+
+    ``total`` are all marks of the student, None while one is missing. ``undo``: the marker's own
+    last change can be taken back. ``also`` counts the further answers of the group that got the
+    same mark.
+    """
+    return {
+        "mark": mark_json(answer),
+        "version": answer.version,
+        "total": answer.total,
+        "look_again": answer.question.look_again,
+        "open": answer.question.open,
+        "undo": answer.is_undoable_by(marker),
+        "also": also,
+    }
 
 
-def automatic_json(question: QuestionGrade, result: GradingResult | None) -> Automatic | None:
-    """Return what grading said about a question; None for one that it does not mark."""
+def automatic_json(question: QuestionGrade, result: GradingResult | None) -> Json | None:
+    """Return what grading said about a question; None for one that it does not mark.
+
+    ``hidden`` labels have tests that students do not see; a condition's ``reason`` is the error
+    that prevented its evaluation.
+    """
     if question.state == MANUAL:
         return None
-    found = [
-        Label(
-            label=label.label,
-            earned=label.earned,
-            total=label.total,
-            passed=label.passed,
-            hidden=label.hidden,
-            reason=check.reason,
-            conditions=[
-                Condition(message=each.message, passed=each.passed, reason=each.reason)
+    labels = [
+        label.model_dump(include={"label", "earned", "total", "passed", "hidden"})
+        | {
+            "reason": check.reason,
+            "conditions": [
+                {"message": each.message, "passed": each.passed, "reason": each.reason}
                 for each in label.conditions
             ],
-        )
+        }
         for check in (result.checks if result is not None else ())
         for label in check.labels
         if label.key == question.key
     ]
-    return Automatic(
-        points=question.graded, state=question.state, reason=question.reason, labels=found
-    )
+    return {
+        "points": question.graded,
+        "state": question.state,
+        "reason": question.reason,
+        "labels": labels,
+    }
 
 
-def cells_json(cells: Iterable[WorkCell]) -> list[ShownCell]:
+def cells_json(cells: Iterable[WorkCell]) -> list[Json]:
     """Return cells of a notebook; texts behind the first 100,000 characters are shown as they are.
 
     Some texts take a second for 20,000 characters of Markdown, and a student chooses how many.
+    ``index`` is a cell's place in the notebook, ``line`` its first line in the file. ``lines``
+    counts its lines, which annotations number from 1. ``kind`` is "code" or "text": of a written
+    answer ``html`` is the text rendered. ``own`` is whether it belongs to the question.
     """
     shown = tuple(cells)
     before = accumulate((len(each.text) for each in shown), initial=0)
     return [
-        ShownCell(
-            index=each.index,
-            name=each.name,
-            code=each.code,
-            line=each.line,
-            lines=each.code.count("\n") + 1,
-            kind="text" if each.text else "code",
-            html=comment_html(each.text) if length < _MOST_MARKDOWN else as_it_is(each.text),
-            own=each.own,
-        )
+        {
+            "index": each.index,
+            "name": each.name,
+            "code": each.code,
+            "line": each.line,
+            "lines": each.code.count("\n") + 1,
+            "kind": "text" if each.text else "code",
+            "html": comment_html(each.text) if length < _MOST_MARKDOWN else as_it_is(each.text),
+            "own": each.own,
+        }
         for each, length in zip(shown, before, strict=False)
     ]
 
 
-def annotation_json(stored: StoredAnnotation, rubric: Rubric, work: str) -> Annotation:
-    """Return an annotation; ``work`` is the SHA-256 of the submission that is shown."""
+def annotation_json(stored: Annotation, rubric: Rubric, work: str) -> Json:
+    """Return a comment at a cell, or at lines of it (from 1; None: the whole cell).
+
+    ``work`` is the SHA-256 of the submission that is shown. ``outdated``: it was written about
+    another one.
+    """
     place = stored.place
-    return Annotation(
-        id=stored.annotation,
-        question=place.question,
-        cell=place.cell,
-        first_line=place.first_line,
-        last_line=place.last_line,
-        text=stored.text,
-        html=comment_html(annotation_text(stored, rubric)),
-        saved_comment=stored.saved_comment,
-        version=stored.version,
-        by=stored.by,
-        at=stored.at,
-        outdated=stored.submission_sha256 != work,
-    )
+    return {
+        "id": stored.annotation,
+        "question": place.question,
+        "cell": place.cell,
+        "first_line": place.first_line,
+        "last_line": place.last_line,
+        "text": stored.text,
+        "html": comment_html(annotation_text(stored, rubric)),
+        "saved_comment": stored.saved_comment,
+        "version": stored.version,
+        "by": stored.by,
+        "at": stored.at,
+        "outdated": stored.submission_sha256 != work,
+    }
 
 
-def comment_json(stored: StoredComment) -> SavedComment:
-    """Return a saved comment."""
-    return SavedComment(
-        id=stored.comment,
-        text=stored.text,
-        html=comment_html(stored.text),
-        points=stored.points,
-        position=stored.position,
-        version=stored.version,
-        by=stored.by,
-        at=stored.at,
-    )
+def comment_json(stored: SavedComment) -> Json:
+    """Return a comment to use again; one with points is an item of the rubric."""
+    return {
+        "id": stored.comment,
+        "text": stored.text,
+        "html": comment_html(stored.text),
+        "points": stored.points,
+        "position": stored.position,
+        "version": stored.version,
+        "by": stored.by,
+        "at": stored.at,
+    }
 
 
-def request_json(stored: StoredRequest) -> RegradeRequest:
-    """Return a student's request with the words that it began with."""
+def request_json(stored: RegradeRequest) -> Json:
+    """Return a student's request to look at the mark again, with the words that it began with."""
     first = stored.messages[0]
-    return RegradeRequest(
-        id=stored.number, text=first.text, at=first.at.isoformat(), state=stored.state
-    )
+    return {
+        "id": stored.number,
+        "text": first.text,
+        "at": first.at.isoformat(),
+        "state": stored.state,
+    }
 
 
-def history_json(history: Iterable[GivenMark]) -> list[HistoryEntry]:
-    """Return the marks that a question had, newest first."""
-    entries = [
-        HistoryEntry(
-            points=each.mark.points,
-            available=each.mark.available,
-            state=each.mark.state,
-            marker=each.mark.marker,
-            comment=each.mark.comment if each.mark.marker != MACHINE else "",
-            saved=list(each.details.saved),
-            adjustment=each.details.adjustment,
-            reason=each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
-            at=each.mark.at,
-        )
+def history_json(history: Iterable[GivenMark]) -> list[Json]:
+    """Return the marks that a question had, newest first; ``marker`` is "" for grading."""
+    entries: list[Json] = [
+        {
+            "points": each.mark.points,
+            "available": each.mark.available,
+            "state": each.mark.state,
+            "marker": each.mark.marker,
+            "comment": each.mark.comment if each.mark.marker != MACHINE else "",
+            "saved": each.details.saved,
+            "adjustment": each.details.adjustment,
+            "reason": each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
+            "at": each.mark.at,
+        }
         for each in history
     ]
     return entries[::-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anyio import to_thread
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from mograder.store.marking.annotations import (
@@ -17,9 +16,8 @@ from mograder.store.marking.annotations import (
 from mograder.store.marking.annotations import Place as AnnotatedPlace
 from mograder.store.marking.saved_comments import SavedComments
 from mograder.web.marking.answer_access import CurrentHere, Here, json_answer
-from mograder.web.marking.answer_json import annotation_json
-from mograder.web.marking.models import Annotation as AnnotationJson
-from mograder.web.marking.models import AnnotationChange, AnnotationConflict
+from mograder.web.marking.answer_json import Json, annotation_json
+from mograder.web.marking.models import AnnotationChange
 
 
 async def add(here: CurrentHere) -> Response:
@@ -56,26 +54,22 @@ async def remove(annotation: str, here: CurrentHere, version: int | None = None)
     return await _changed(here, write)
 
 
-class _Nothing(BaseModel):
-    """The answer to a removal."""
-
-
 async def _changed(here: Here, write: Callable[[str], Annotation | None]) -> Response:
-    def change() -> tuple[str, AnnotationJson | None]:
+    def change() -> tuple[str, Json]:
         student = here.answers().markable_by(here.marker, here.answer)
         made = write(student)
-        return student, None if made is None else _json(here, made)
+        return student, {} if made is None else _json(here, made)
 
     try:
         student, made = await to_thread.run_sync(change)
     except AnnotationChanged as error:
         now = await to_thread.run_sync(_json, here, error.now)
-        return json_answer(AnnotationConflict(detail=str(error), now=now), 409)
+        return json_answer({"detail": str(error), "now": now}, 409)
     await here.record("annotate", f"{student}/{here.item}")
-    return json_answer(made or _Nothing())
+    return json_answer(made)
 
 
-def _json(here: Here, stored: Annotation) -> AnnotationJson:
+def _json(here: Here, stored: Annotation) -> Json:
     rubric = SavedComments(here.book).rubric(here.item, stored.place.question)
     return annotation_json(stored, rubric, stored.submission_sha256)
 

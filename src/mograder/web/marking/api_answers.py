@@ -25,7 +25,6 @@ from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotation, Annotations
 from mograder.store.marking.answer_states import answers_to
-from mograder.store.marking.marking_progress import QuestionProgress
 from mograder.store.marking.question_marking import (
     AnswerChanged,
     AnswerMark,
@@ -44,49 +43,25 @@ from mograder.web.marking.answer_access import (
     may_mark,
 )
 from mograder.web.marking.answer_json import (
+    Json,
     annotation_json,
     automatic_json,
     cells_json,
     history_json,
     mark_json,
+    progress_json,
     request_json,
     saved_json,
     whole_json,
 )
 from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
-from mograder.web.marking.models import (
-    AnswerState,
-    Conflicting,
-    History,
-    MarkChange,
-    Overview,
-    QuestionSummary,
-    Queue,
-    QueueEntry,
-    Rendered,
-    Text,
-    Undo,
-)
+from mograder.web.marking.models import MarkChange, Text, Undo
 
 
 def overview(here: CurrentHere) -> Response:
     """Return an assignment's questions, and how far each is."""
     known = here.marking.progress.of(here.book, here.item).known
-    return json_answer(Overview(questions=[_summary(each, here.marker.name) for each in known]))
-
-
-def _summary(question: QuestionProgress, marker: str) -> QuestionSummary:
-    return QuestionSummary(
-        key=question.key,
-        address=question_address(question.key),
-        title=question_title(question.key),
-        available=question.available,
-        state=question.state,
-        marked=question.marked,
-        total=question.total,
-        waiting=question.waiting,
-        mine=question.shares.get(marker, 0),
-    )
+    return json_answer({"questions": [progress_json(each, here.marker.name) for each in known]})
 
 
 async def queue(here: CurrentHere, question: str, names: bool | None = None) -> Response:
@@ -100,28 +75,30 @@ async def queue(here: CurrentHere, question: str, names: bool | None = None) -> 
     return json_answer(await to_thread.run_sync(_queue, here, key, answers, equal))
 
 
-def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -> Queue:
+def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -> Json:
+    """Return the answers.
+
+    ``share`` is the marker who is to mark one, "" for any. ``group`` is the group of equal answers
+    with which it gets one mark. ``open`` says what it waits for, "" if for nothing.
+    """
     states = answers_to(here.book, here.item, key)
     shares = Shares(here.book).of(here.item)
-    entries = []
-    for student in answers.order:
-        grade = states.get(student)
-        if grade is None:
-            continue
-        entries.append(
-            QueueEntry(
-                id=answers.id_of(student),
-                label=answers.labels[student],
-                state=grade.state,
-                points=grade.points,
-                marker=grade.marker,
-                share=shares.get(student, ""),
-                group=equal.shared_by(student) if equal else None,
-                look_again=grade.look_again,
-                open=grade.open,
-            )
-        )
-    return Queue(answers=sorted(entries, key=lambda each: each.share != here.marker.name))
+    entries: list[Json] = [
+        {
+            "id": answers.id_of(student),
+            "label": answers.labels[student],
+            "state": grade.state,
+            "points": grade.points,
+            "marker": grade.marker,
+            "share": shares.get(student, ""),
+            "group": equal.shared_by(student) if equal else None,
+            "look_again": grade.look_again,
+            "open": grade.open,
+        }
+        for student in answers.order
+        if (grade := states.get(student)) is not None
+    ]
+    return {"answers": sorted(entries, key=lambda each: each["share"] != here.marker.name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +126,8 @@ async def answer(here: CurrentHere, names: bool | None = None) -> Response:
     equal = await equal_answers(here, found.answers, here.question)
     await here.record("read answer", f"{found.student}/{here.item}")
     state = await to_thread.run_sync(_answer, here, found, work)
-    state.group = equal.of(found.student) if equal else None
-    return json_answer(state)
+    group = equal.of(found.student) if equal else None
+    return json_answer(state | {"group": group})
 
 
 def _read(here: Here, names: bool | None) -> _Read:
@@ -182,39 +159,43 @@ def _read(here: Here, names: bool | None) -> _Read:
     )
 
 
-def _answer(here: Here, found: _Read, work: ShownWork) -> AnswerState:
+def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
+    """Return an answer with all that its mark depends on, without its group.
+
+    ``outputs`` is the address, below the prefix, of the notebook as it ran, "" without one; it is
+    for an opaque sandboxed frame. ``solution`` are the cells of the author's solution. ``scale`` is
+    the HTML of the marking scale, ``task`` that of the question's own words. ``reason_needed``:
+    another mark than grading's needs a reason. ``whole`` is the mark for all questions without
+    checks together, if one counts. ``total`` are all marks of the student. ``trouble`` says what
+    cannot be shown, if so; ``text`` is a submission that is no notebook. ``submission`` is the
+    SHA-256 of the one that was graded last.
+    """
     mark, key, question = found.mark, here.question, found.mark.question
     page = f"/marking/-/api/{here.item}/answers/{here.answer}/outputs"
-    return AnswerState(
-        id=here.answer,
-        label=found.answers.labels[found.student],
-        question=key,
-        address=question_address(key),
-        title=question_title(key),
-        available=question.available,
-        cells=cells_json(work.of(key)),
-        text=work.text,
-        submission=mark.submission_sha256,
-        outputs=page if found.outputs else "",
-        auto=automatic_json(question, found.result),
-        mark=mark_json(mark),
-        whole=whole_json(mark),
-        version=mark.version,
-        total=mark.total,
-        look_again=question.look_again,
-        open=question.open,
-        annotations=[
+    return saved_json(mark, here.marker.name) | {
+        "id": here.answer,
+        "label": found.answers.labels[found.student],
+        "question": key,
+        "address": question_address(key),
+        "title": question_title(key),
+        "available": question.available,
+        "cells": cells_json(work.of(key)),
+        "text": work.text,
+        "submission": mark.submission_sha256,
+        "outputs": page if found.outputs else "",
+        "auto": automatic_json(question, found.result),
+        "whole": whole_json(mark),
+        "annotations": [
             annotation_json(each, found.rubric, mark.submission_sha256)
             for each in found.annotations
         ],
-        solution=cells_json(solution_cells(found.sources, key)),
-        scale=task_html(found.sources.scale),
-        task=task_html(found.sources.task(key)),
-        reason_needed=replaces_automatic(question),
-        undo=mark.is_undoable_by(here.marker.name),
-        requests=[request_json(each) for each in found.requests],
-        trouble=" ".join(filter(None, (found.trouble, work.problem))),
-    )
+        "solution": cells_json(solution_cells(found.sources, key)),
+        "scale": task_html(found.sources.scale),
+        "task": task_html(found.sources.task(key)),
+        "reason_needed": replaces_automatic(question),
+        "requests": [request_json(each) for each in found.requests],
+        "trouble": " ".join(filter(None, (found.trouble, work.problem))),
+    }
 
 
 async def outputs(here: CurrentHere) -> Response:
@@ -297,9 +278,8 @@ async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Re
     try:
         written = await to_thread.run_sync(write)
     except AnswerChanged as error:
-        now = error.now
-        told = Conflicting(detail=str(error), now=mark_json(now), version=now.version)
-        return json_answer(told, 409)
+        now, version = mark_json(error.now), error.now.version
+        return json_answer({"detail": str(error), "now": now, "version": version}, 409)
     for student in (written.student, *written.also):
         await here.record(action, f"{student}/{here.item}/{question_title(here.question)}")
     return json_answer(saved_json(written.mark, here.marker.name, len(written.also)))
@@ -309,10 +289,10 @@ def history(here: CurrentHere) -> Response:
     """Return all marks that an answer had, newest first."""
     student = here.answers().student_of(here.answer)
     found = QuestionMarks(here.book).history(here.item, student, here.question)
-    return json_answer(History(entries=history_json(found)))
+    return json_answer({"entries": history_json(found)})
 
 
 async def preview(here: CurrentHere) -> Response:
     """Return a comment's Markdown as it will be shown."""
     text = (await here.read(Text)).text
-    return json_answer(Rendered(html=await to_thread.run_sync(comment_html, text)))
+    return json_answer({"html": await to_thread.run_sync(comment_html, text)})

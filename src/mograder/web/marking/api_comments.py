@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 from anyio import to_thread
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
@@ -19,25 +18,15 @@ from mograder.store.marking.saved_comments import (
     SavedComments,
 )
 from mograder.web.marking.answer_access import CurrentHere, Here, json_answer
-from mograder.web.marking.answer_json import comment_json
-from mograder.web.marking.models import (
-    ChangedMark,
-    CommentChange,
-    CommentChanged,
-    CommentConflict,
-    CommentPreview,
-    Comments,
-    NewComment,
-    RubricChange,
-    RubricChanged,
-)
+from mograder.web.marking.answer_json import Json, comment_json
+from mograder.web.marking.models import CommentChange, NewComment, RubricChange
 
 
 def comments(here: CurrentHere) -> Response:
     """Return the saved comments of a question, and from where their points count."""
     bank = SavedComments(here.book).of(here.item, here.question)
     found = [comment_json(each) for each in bank.comments]
-    return json_answer(Comments(starts_at=bank.starts_at.value, comments=found))
+    return json_answer({"starts_at": bank.starts_at, "comments": found})
 
 
 async def add(here: CurrentHere) -> Response:
@@ -45,10 +34,10 @@ async def add(here: CurrentHere) -> Response:
     asked = await here.read(NewComment)
     wish = CommentWish(asked.text, asked.points, asked.position)
 
-    def write() -> CommentChanged:
+    def write() -> Json:
         here.demand_question(here.question)
         made = SavedComments(here.book).add(here.item, here.question, wish, _author(here))
-        return CommentChanged(comment=comment_json(made), changed=0)
+        return {"comment": comment_json(made), "changed": 0}
 
     return await _changing(here, write, "save comment", status=201)
 
@@ -58,11 +47,11 @@ async def change(comment: str, here: CurrentHere) -> Response:
     asked = await here.read(CommentChange)
     wish = CommentWish(asked.text, asked.points, asked.position)
 
-    def write() -> CommentChanged:
+    def write() -> Json:
         made, changed = SavedComments(here.book).change(
             here.item, here.question, comment, wish, _author(here), asked.version
         )
-        return CommentChanged(comment=comment_json(made), changed=changed)
+        return {"comment": comment_json(made), "changed": changed}
 
     return await _changing(here, write, "change comment")
 
@@ -70,10 +59,10 @@ async def change(comment: str, here: CurrentHere) -> Response:
 async def retire(comment: str, here: CurrentHere, version: int) -> Response:
     """Take a comment out of the bank; marks that have it keep it."""
 
-    def write() -> CommentChanged:
+    def write() -> Json:
         store = SavedComments(here.book)
         store.retire(here.item, here.question, comment, _author(here), version)
-        return CommentChanged(comment=None, changed=0)
+        return {"comment": None, "changed": 0}
 
     return await _changing(here, write, "remove comment")
 
@@ -84,47 +73,42 @@ def preview(comment: str, here: CurrentHere, points: float | None = None) -> Res
         raise InvalidInput("points: this is no number of marks.")
     answers = here.answers()
     now, changes = SavedComments(here.book).preview(here.item, here.question, comment, points)
-    return json_answer(
-        CommentPreview(
-            comment=comment_json(now),
-            changes=[
-                ChangedMark(
-                    id=answers.id_of(each.student),
-                    label=answers.labels[each.student],
-                    before=each.before,
-                    after=each.after,
-                )
-                for each in changes
-            ],
-        )
-    )
+    marks = [
+        {
+            "id": answers.id_of(each.student),
+            "label": answers.labels[each.student],
+            "before": each.before,
+            "after": each.after,
+        }
+        for each in changes
+    ]
+    return json_answer({"comment": comment_json(now), "changes": marks})
 
 
 async def start(here: CurrentHere) -> Response:
     """Set from where the points of saved comments count: from zero, or from full marks."""
     starts_at = (await here.read(RubricChange)).starts_at
 
-    def write() -> RubricChanged:
+    def write() -> Json:
         here.demand_question(here.question)
         wanted, author = StartsAt(starts_at), _author(here)
         changed = SavedComments(here.book).start(here.item, here.question, wanted, author)
-        return RubricChanged(starts_at=starts_at, changed=changed)
+        return {"starts_at": starts_at, "changed": changed}
 
     return await _changing(here, write, "change rubric")
 
 
 async def _changing(
-    here: Here, write: Callable[[], BaseModel], action: str, *, status: int = 200
+    here: Here, write: Callable[[], Json], action: str, *, status: int = 200
 ) -> Response:
-    """Change the bank of a question and return the answer.
+    """Change the bank of a question and return the answer; ``changed`` counts computed marks.
 
     A comment that another person changed meanwhile is returned with status 409.
     """
     try:
         made = await to_thread.run_sync(write)
     except SavedCommentChanged as error:
-        told = CommentConflict(detail=str(error), now=comment_json(error.now))
-        return json_answer(told, 409)
+        return json_answer({"detail": str(error), "now": comment_json(error.now)}, 409)
     await here.record(action, f"{here.item}/{question_title(here.question)}")
     return json_answer(made, status)
 

@@ -15,8 +15,8 @@ from mograder.grading.marking.question_sources import QuestionSources, sources_o
 from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.marking.shares import Separations
 from mograder.web.marking.answer_access import Answers, CurrentHere, Here, json_answer
-from mograder.web.marking.models import AnswerGroup as AnswerGroupJson
-from mograder.web.marking.models import AnswerGroups, Group, GroupChange, Separated
+from mograder.web.marking.answer_json import Json
+from mograder.web.marking.models import GroupChange
 from mograder.web.marking.reports import stamp_of
 
 _PATIENCE_SECONDS = 0.1
@@ -43,20 +43,25 @@ class EqualAnswers:
             return (student,)
         return tuple(each for each in group.students if each not in self.apart)
 
-    def of(self, student: str) -> Group | None:
-        """Return the group of an answer, None without one."""
+    def of(self, student: str) -> Json | None:
+        """Return the group of an answer, None without one.
+
+        ``separate``: taken out of it. ``same`` is False for texts of which some differ in a few
+        words. ``size`` counts those that get one mark; of an answer taken out, all of the group.
+        """
         group = self.groups.get(student)
         if group is None:
             return None
         apart = student in self.apart
         size = len(group.students) if apart else len(self.with_mark_of(student))
         name = self.names[group.students[0]]
-        return Group(id=name, size=size, separate=apart, same=group.same)
+        return {"id": name, "size": size, "separate": apart, "same": group.same}
 
     def shared_by(self, student: str) -> str | None:
         """Return the name of the group whose mark an answer gets; None if it is alone."""
-        group = self.of(student)
-        return group.id if group and not group.separate and group.size > 1 else None
+        if len(self.with_mark_of(student)) < 2:
+            return None
+        return self.names[self.groups[student].students[0]]
 
 
 async def equal_answers(
@@ -88,24 +93,26 @@ async def equal_answers(
 
 
 async def groups(here: CurrentHere, question: str) -> Response:
-    """Return the groups of equal answers to a question; ``question`` is the question's address."""
+    """Return the groups of equal answers to a question, by their names, the largest first.
+
+    ``question`` is the question's address; ``separate`` are the answers taken out of a group.
+    """
     key = question_of(question)
     answers = await to_thread.run_sync(here.answers)
     found = await equal_answers(here, answers, key, wait=True)
-    return json_answer(AnswerGroups(groups=_json(answers, found) if found else []))
+    return json_answer({"groups": _json(answers, found) if found else []})
 
 
-def _json(answers: Answers, found: EqualAnswers) -> list[AnswerGroupJson]:
+def _json(answers: Answers, found: EqualAnswers) -> list[Json]:
+    named = ((name, found.groups[first]) for first, name in found.names.items())
     return [
-        AnswerGroupJson(
-            id=name,
-            same=found.groups[first].same,
-            answers=[answers.id_of(each) for each in found.groups[first].students],
-            separate=[
-                answers.id_of(each) for each in found.groups[first].students if each in found.apart
-            ],
-        )
-        for first, name in found.names.items()
+        {
+            "id": name,
+            "same": group.same,
+            "answers": [answers.id_of(each) for each in group.students],
+            "separate": [answers.id_of(each) for each in group.students if each in found.apart],
+        }
+        for name, group in named
     ]
 
 
@@ -123,4 +130,4 @@ async def separate(here: CurrentHere) -> Response:
     action = "separate answer" if apart else "put answer back"
     await here.record(action, f"{student}/{here.item}/{question_title(key)}")
     found = await equal_answers(here, answers, key)
-    return json_answer(Separated(group=found.of(student) if found else None))
+    return json_answer({"group": found.of(student) if found else None})
