@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mograder.clients.moodle.grade_text import parse_mark
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.exchange.grades_csv import moodle_comment
+from mograder.exchange.grades_csv import COLUMNS, moodle_comment
 from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
 
 _PERSON = ("student", "username")
@@ -24,27 +24,6 @@ _FIXED = ("student", "mark", "auto_mark", "feedback", "penalty_pct", "penalised_
 """compatibility-0.3.16.md 9: the columns of `mograder feedback --grades-csv`."""
 
 _OPTIONAL = frozenset({"auto_mark", "penalty_pct", "penalised_mark"})
-
-_TAKEN = frozenset(
-    {
-        *_FIXED,
-        "username",
-        "userid",
-        "user_id",
-        "user",
-        "email",
-        "idnumber",
-        "participant",
-        "identifier",
-        "grade",
-        "total_mark",
-        "comment",
-        "comments",
-        "feedback comments",
-        "feedback_format",
-    }
-)
-"""Columns that the uploads read; a question of such a name gets another column."""
 
 
 def assignment_csv(grades: Sequence[StudentGrade], *, filled: bool = False) -> str:
@@ -104,7 +83,7 @@ def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
 
 def question_title(key: str) -> str:
     """Return the column of a question, which is none that the uploads read."""
-    return f"question {key}" if key.lower() in _TAKEN else key
+    return f"question {key}" if key.lower() in {*_FIXED, *COLUMNS} else key
 
 
 def as_json(grade: StudentGrade, *, questions: bool = True) -> dict[str, object]:

@@ -42,6 +42,10 @@ _ON_SERVER = {
     "feedback": _COMMENT,
 }
 """Columns of an assignment server, each with the columns that its value may be taken from."""
+COLUMNS = frozenset(
+    (*_PERSON, _PENALTY, _FORMAT, *(each for names in _ON_SERVER.values() for each in names))
+)
+"""The columns that the uploads read."""
 _NOBODY = "the row names nobody."
 _FILL_IN = "Fill in its username."
 
