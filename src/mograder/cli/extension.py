@@ -49,14 +49,13 @@ dry_run_option = click.option(
 class Extensions:
     """The gradebook of a command, the assignments that it may name, and the late work.
 
-    ``facts`` are those in force when it was opened, with their ``version``.
+    ``facts`` are those in force when it was opened.
     """
 
     loaded: LoadedSettings
     book: Gradebook
     assignments: tuple[str, ...]
     facts: LateFacts
-    version: str
 
     def named(self, typed: str) -> str:
         """Return the assignment that an argument means; ``all`` is the course.
@@ -83,8 +82,8 @@ class Extensions:
         if dry_run:
             click.echo("Dry run — nothing was recorded.")
             return
-        work = LateWork(self.book)
-        work.record(changes, by=marker_name(), at=now, version=self.version)
+        version = self.facts.version
+        LateWork(self.book).record(changes, by=marker_name(), at=now, version=version)
         for change in changes:
             click.echo(plain(f"Recorded: {described(change)}."))
 
@@ -112,7 +111,7 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
         else:
             empty = opened.enter_context(tempfile.TemporaryDirectory(prefix="mograder-gradebook-"))
             book = opened.enter_context(Gradebook(Path(empty) / "gradebook.db"))
-        yield Extensions(loaded, book, known_assignments(loaded, book), *LateWork(book).versioned())
+        yield Extensions(loaded, book, known_assignments(loaded, book), LateWork(book).facts())
 
 
 def _preview(preview: LatePreview) -> Iterator[str]:

@@ -168,11 +168,11 @@ def _record_terms(
     Every later computation of marks uses them, until the next run of `mograder feedback`.
     """
     work = LateWork(book)
-    facts, version = work.versioned()
+    facts = work.facts()
     held = facts.policy(assignment)
     change = PolicyChange(assignment, replace(held, due=due, off=off))
     if change.policy != held:
-        work.record([change], by=marker_name(), at=SystemClock().now(), version=version)
+        work.record([change], by=marker_name(), at=SystemClock().now(), version=facts.version)
     return facts.after([change])
 
 

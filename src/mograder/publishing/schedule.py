@@ -57,6 +57,11 @@ def parse_zone(name: str) -> ZoneInfo:
         ) from error
 
 
+def zone_of_form(fields: Mapping[str, str]) -> ZoneInfo:
+    """Return the zone of a form's times, its field ``timezone``; UTC without one."""
+    return parse_zone((fields.get("timezone") or "UTC")[:60])
+
+
 def parse_schedule(text: str, filename: str) -> Schedule:
     """Return the schedule in a TOML text; ``filename`` is its name in messages.
 

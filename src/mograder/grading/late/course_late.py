@@ -182,7 +182,7 @@ class CourseLate:
             for name in before
             for one, other in zip(before[name], after[name], strict=True)
         )
-        return Preview(tuple(pairs), records.version)
+        return Preview(tuple(pairs), records.facts.version)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the policy of an assignment."""

@@ -92,11 +92,13 @@ class LateFacts:
     """The extensions, groups and policies in force after some changes.
 
     ``extensions`` are by entry, ``members`` are (group, student), ``policies`` by assignment.
+    ``version`` is that of the recorded changes, for :meth:`LateWork.record` of one made from them.
     """
 
     extensions: Mapping[tuple[str, str, str], Extension] = field(default_factory=dict)
     members: frozenset[tuple[str, str]] = frozenset()
     policies: Mapping[str, StoredPolicy] = field(default_factory=dict)
+    version: str = ""
 
     def after(self, changes: Iterable[Change]) -> LateFacts:
         """Return what is in force after further changes."""
@@ -117,7 +119,7 @@ class LateFacts:
                     members.add((change.group, change.student))
                 case PolicyChange():
                     policies[change.assignment] = change.policy
-        return LateFacts(extensions, frozenset(members), policies)
+        return LateFacts(extensions, frozenset(members), policies, self.version)
 
     def groups(self) -> Mapping[str, tuple[str, ...]]:
         """Return the students of each group, both in alphabetical order."""

@@ -44,13 +44,11 @@ class LateRecords:
         facts: The changes of extensions, groups and policies, applied.
         grades: Students' marks by assignment; those of most assignments only what deductions need.
         works: The works by assignment and student, with their times and 0.3.16's deductions.
-        version: It changes with every recorded change.
     """
 
     facts: LateFacts
     grades: Mapping[str, tuple[StudentGrade, ...]]
     works: Mapping[tuple[str, str], Work]
-    version: str
 
 
 _POLICIES = TypeAdapter(StoredPolicy)
@@ -69,11 +67,6 @@ class LateWork:
         """Return the extensions, groups and policies in force."""
         with self._book.reading() as connection:
             return _facts(connection)
-
-    def versioned(self) -> tuple[LateFacts, str]:
-        """Return :meth:`facts`, and their version for :meth:`record` of a change made from them."""
-        with self._book.reading() as connection:
-            return _facts(connection), _version(connection)
 
     def changes(self) -> tuple[tuple[datetime, Change], ...]:
         """Return every change ever recorded with its time, oldest first."""
@@ -143,7 +136,7 @@ def _read(
         else tuple(found)
         for name, found in short.items()
     }
-    return LateRecords(_facts(connection), grades, works, _version(connection))
+    return LateRecords(_facts(connection), grades, works)
 
 
 def _version(connection: Connection) -> str:
@@ -153,7 +146,8 @@ def _version(connection: Connection) -> str:
 
 
 def _facts(connection: Connection) -> LateFacts:
-    return LateFacts().after(change for _, change in _changes(connection))
+    facts = LateFacts(version=_version(connection))
+    return facts.after(change for _, change in _changes(connection))
 
 
 def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:

@@ -15,7 +15,14 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, ItemDates, given_zone, is_changed, read_moment
+from mograder.core.item_dates import (
+    LAST_MINUTE,
+    ItemDates,
+    given_zone,
+    is_changed,
+    read_moment,
+    read_opening,
+)
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
@@ -31,7 +38,7 @@ from mograder.grading.late.late_changes import (
     removal,
 )
 from mograder.grading.release.late_preview import preview_late
-from mograder.publishing.schedule import parse_zone
+from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
@@ -43,7 +50,6 @@ from mograder.web.templating import path_segment
 _LARGEST_CSV = MEGABYTE
 _LARGEST_FORM = 4 * MEGABYTE
 """A CSV file in a form's field, in which a character may take several bytes."""
-_LONGEST = 60
 _MOST_LOGGED = 100
 """Lines of the audit log for one import; the gradebook has every change."""
 
@@ -175,17 +181,11 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
         case "member":
             return [membership(group, student, removed=fields.get("leaves") == "1")]
         case "dates":
-            zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
-            due, closes = (
-                read_moment(fields[key], zone, LAST_MINUTE) if fields.get(key) else None
-                for key in ("due", "closes")
-            )
-            ItemDates(None, due, closes).demand_order(name)
-            shown, stored = marking.dates.of(name), facts.policy(name)
-            if not is_changed(due, shown.general, fields.get("due-shown"), name, zone):
-                due = stored.set_due
-            if not is_changed(closes, shown.closes, fields.get("closes-shown"), name, zone):
-                closes = stored.closes
+            dates, stored = marking.dates.of(name), facts.policy(name)
+            shown = {"due": dates.general, "closes": dates.closes}
+            given = typed_dates(name, fields, shown)
+            ItemDates(None, **(shown | given)).demand_order(name)
+            due, closes = given.get("due", stored.set_due), given.get("closes", stored.closes)
             return [facts.with_dates(name, due, closes)]
         case "policy":
             typed = {key: fields[key] for key in RULE_KEYS if key in fields}
@@ -204,5 +204,29 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
 
 
 def _until(fields: Mapping[str, str]) -> datetime | None:
-    text, zone = fields.get("until", ""), fields.get("timezone") or "UTC"
-    return read_moment(text, parse_zone(zone[:_LONGEST]), LAST_MINUTE) if text else None
+    text = fields.get("until", "")
+    return read_moment(text, zone_of_form(fields), LAST_MINUTE) if text else None
+
+
+def typed_dates(
+    name: str, fields: Mapping[str, str], shown: Mapping[str, datetime | None]
+) -> dict[str, datetime | None]:
+    """Return the dates of a form that are not as it showed them: others stay where they are set.
+
+    ``shown`` are the item's present dates by the form's fields.
+
+    Raises: Conflict, as `is_changed`.
+    """
+    zone = zone_of_form(fields)
+
+    def typed(key: str, text: str) -> datetime | None:
+        if key == "opens" and text:
+            return read_opening(text, zone)
+        return read_moment(text, zone, LAST_MINUTE) if text else None
+
+    given = {key: typed(key, fields[key]) for key in shown if key in fields}
+    return {
+        key: at
+        for key, at in given.items()
+        if is_changed(at, shown[key], fields.get(f"{key}-shown"), name, zone)
+    }

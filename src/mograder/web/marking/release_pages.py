@@ -28,7 +28,7 @@ from mograder.grading.release.releasing import (
     take_back,
 )
 from mograder.grading.release.telling import telling, untold_students
-from mograder.publishing.schedule import parse_zone
+from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_counting import waiting_for
@@ -173,7 +173,8 @@ def _change(
         return take_back(feedback, chosen, by=marker.name, note=note)
     if action != "release":
         raise InvalidInput("Choose whether to release marks or to take them back.")
-    at = _moment(fields.get("visible_from", ""), fields.get("timezone") or "UTC")
+    text = fields.get("visible_from", "")
+    at = read_moment(text, zone_of_form(fields)) if text else None
     feedback = feedback_of(marking, assignment)
     return release(feedback, chosen, at=at, by=marker.name, note=note)
 
@@ -187,10 +188,6 @@ def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
     if text.startswith(_GROUP):
         return chosen_students(book, [], [text.removeprefix(_GROUP)])
     raise InvalidInput("Choose for whom.")
-
-
-def _moment(text: str, zone: str) -> datetime | None:
-    return read_moment(text, parse_zone(zone[:_LONGEST])) if text else None
 
 
 def _preview(marking: MarkingApp, assignment: str, student: str) -> str:

@@ -23,7 +23,7 @@ from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
 from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation.report_json import ValidationResult
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
+from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Explanation
@@ -201,8 +201,8 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
     if visitor.role is not Role.INSTRUCTOR or query.get("as") != "student":
         return None
     student = dataclasses.replace(visitor, role=Role.STUDENT)
-    text, zone = query.get("at", ""), query.get("timezone") or "UTC"
-    at = read_moment(text[:_LONGEST], parse_zone(zone[:60])) if text else None
+    text = query.get("at", "")
+    at = read_moment(text[:_LONGEST], zone_of_form(query)) if text else None
     return Preview(student, at)
 
 

@@ -27,20 +27,12 @@ from starlette.responses import Response
 
 from mograder.core.clock import utc_iso, within_reach
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.item_dates import (
-    LAST_MINUTE,
-    ItemDates,
-    SentTime,
-    Visibility,
-    is_changed,
-    read_moment,
-    read_opening,
-)
+from mograder.core.item_dates import ItemDates, SentTime, Visibility, read_opening
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.grading.late.late_work import DueDates
-from mograder.publishing.schedule import parse_zone
+from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_facts import PolicyChange
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.background import Report
@@ -48,12 +40,11 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.responses import Body, deliver
-from mograder.web.marking.late import show_preview
+from mograder.web.marking.late import show_preview, typed_dates
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
 
-_LONGEST = 60
 _MOST_ITEMS = 5000
 _log = get_logger(__name__)
 
@@ -167,13 +158,13 @@ def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
     Dates in an impossible order are not taken.
     """
     late = LateWork(app.marking.book())
-    facts, version = late.versioned()
+    facts = late.facts()
     if facts.policy(item).told == told:
         return False
     try:
         told.demand_order(item)
         now = app.services.clock.now()
-        late.record([facts.with_told(item, told)], by=by, at=now, version=version)
+        late.record([facts.with_told(item, told)], by=by, at=now, version=facts.version)
     except (InvalidInput, Conflict) as error:  # the next launch tells them again
         _log.warning("a learning platform's dates were not taken: %s", error.message)
         return False
@@ -191,26 +182,9 @@ def _opens_from(rule: Visibility, found: DueDates) -> str:
 
 
 def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
-    """Return the dates of a form that are not as it showed them: others stay where they are set.
-
-    Raises: Conflict, as `is_changed`.
-    """
     shown = dates_of(app, item)
-    zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
-
-    def typed(key: str) -> datetime:
-        text = fields[key]
-        return read_opening(text, zone) if key == "opens" else read_moment(text, zone, LAST_MINUTE)
-
-    sent = [key for key in _Given.model_fields if key in fields]
-    given = {key: typed(key) if fields[key] else None for key in sent}
-    return _Given(
-        **{
-            key: at
-            for key, at in given.items()
-            if is_changed(at, getattr(shown, key), fields.get(f"{key}-shown"), item, zone)
-        }
-    )
+    dates = {key: getattr(shown, key) for key in _Given.model_fields}
+    return _Given(**typed_dates(item, fields, dates))
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
@@ -219,7 +193,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     Raises:
         InvalidInput: The dates are in an impossible order.
     """
-    facts, version = LateWork(app.marking.book()).versioned()
+    facts = LateWork(app.marking.book()).facts()
     stored, asked = facts.policy(item), given.model_fields_set
     due = given.due if "due" in asked else stored.set_due
     closes = given.closes if "closes" in asked else stored.closes
@@ -231,7 +205,8 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     unset = facts.after([facts.with_dates(item, None, None)])
     dates = CourseLate(app.services.loaded).terms(item, unset).due
     ItemDates(opens, due or dates.general, closes or dates.closes_by_hand).demand_order(item)
-    return _Change(item, facts.with_dates(item, due, closes) if changed else None, rule, version)
+    change = facts.with_dates(item, due, closes) if changed else None
+    return _Change(item, change, rule, facts.version)
 
 
 def _preview(app: HubApp, change: PolicyChange) -> Preview:
@@ -332,8 +307,7 @@ def _form_rules(fields: Mapping[str, str]) -> _Rules:
     """
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
-        zone = parse_zone((fields.get("timezone") or "UTC")[:_LONGEST])
-        moment = read_opening(fields.get("visible_from", ""), zone)
+        moment = read_opening(fields.get("visible_from", ""), zone_of_form(fields))
         return _Rules(items={name: VisibilityEntry(visible_from=moment.isoformat())})
     if state not in ("show", "hide"):
         raise InvalidInput("Choose whether to show the item, to hide it, or from when to show it.")
