@@ -149,7 +149,7 @@ def _tell_counted(found: Sequence[CountedGrade]) -> None:
 
 
 def _tell_unknown_due(terms: Terms) -> None:
-    if terms.policy.enabled and terms.due.last is None:
+    if terms.rule.enabled and terms.due.last is None:
         click.echo("WARNING: no due date found — skipping penalties", err=True)
 
 

@@ -22,7 +22,6 @@ from mograder.grading.late.late_work import (
     UNKNOWN,
     Basis,
     Deduction,
-    LatePolicy,
     SubmissionTime,
     Terms,
     TimeSource,
@@ -185,13 +184,14 @@ class CourseLate:
         return Preview(tuple(pairs), records.facts.version)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
-        """Return the due dates and the policy of an assignment."""
+        """Return the due dates and the rule of an assignment."""
         stored = facts.policy(assignment)
-        policy = LatePolicy.of(self.rule(assignment, facts))
+        rule = self.rule(assignment, facts)
+        off = {"enabled": False} if stored.off else {}
         is_set = stored.off or self.origin_of("enabled", assignment, facts) != "default"
         settings, served = self._loaded.settings, self._served(assignment)
         dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
-        return Terms(dates, replace(policy, enabled=policy.enabled and not stored.off), is_set)
+        return Terms(dates, rule.model_copy(update=off), is_set)
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
         """Return the keys in force, of an assignment or of the course for an empty name.

@@ -159,53 +159,32 @@ _ALL = 100.0
 _MOST_MINUTES = 10**7
 
 
-@dataclass(frozen=True, slots=True)
-class LatePolicy:
-    """The rule: ``per_day`` and ``most`` are in per cent of the mark.
+def days_late(rule: PenaltiesSettings, due: datetime, received: datetime) -> int:
+    """Return the number of days for which marks are deducted, 0 for work in time."""
+    return max(math.ceil((received - due - _grace(rule)) / _DAY), 0)
 
-    ``cut_off_days`` are the days after which nothing counts, 0 for none; ``hard_limit`` is the time
-    after which nothing counts. ``late_days_each`` bounds the late days of the term that may be used
-    here, None for no bound.
-    """
 
-    grace: timedelta
-    per_day: float
-    most: float
-    cut_off_days: int = 0
-    hard_limit: datetime | None = None
-    late_days_each: int | None = None
-    enabled: bool = True
+def percent_of(rule: PenaltiesSettings, days: int) -> float:
+    """Return the deduction for a number of days, in per cent of the mark: 0 to 100."""
+    if _is_cut_off(rule, days):
+        return _ALL
+    return min(days * max(rule.per_day, 0.0), max(rule.max, 0.0), _ALL)
 
-    @classmethod
-    def of(cls, settings: PenaltiesSettings) -> LatePolicy:
-        """Return the policy of the keys of ``[penalties]``."""
-        return cls(
-            timedelta(minutes=min(max(settings.grace_minutes, 0.0), _MOST_MINUTES)),
-            max(settings.per_day, 0.0),
-            min(max(settings.max, 0.0), _ALL),
-            settings.cut_off_days,
-            datetime.fromisoformat(settings.hard_limit) if settings.hard_limit else None,
-            settings.late_days_each,
-            settings.enabled,
-        )
 
-    def days_late(self, due: datetime, received: datetime) -> int:
-        """Return the number of days for which marks are deducted, 0 for work in time."""
-        return max(math.ceil((received - due - self.grace) / _DAY), 0)
+def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
+    """Return how many late days of the term to use: the fewest with the least deduction."""
+    each = left if rule.late_days_each is None else min(left, rule.late_days_each)
+    usable = range(min(days, max(each, 0)) + 1)
+    return min(usable, key=lambda used: (percent_of(rule, days - used), used))
 
-    def is_cut_off(self, days: int) -> bool:
-        """Return whether work that is so many days late counts nothing."""
-        return 0 < self.cut_off_days < days
 
-    def percent(self, days: int) -> float:
-        """Return the deduction for a number of days, in per cent of the mark."""
-        return _ALL if self.is_cut_off(days) else min(days * self.per_day, self.most)
+def _grace(rule: PenaltiesSettings) -> timedelta:
+    return timedelta(minutes=min(max(rule.grace_minutes, 0.0), _MOST_MINUTES))
 
-    def late_days_for(self, days: int, left: int) -> int:
-        """Return how many late days of the term to use: the fewest with the least deduction."""
-        each = left if self.late_days_each is None else min(left, self.late_days_each)
-        usable = range(min(days, max(each, 0)) + 1)
-        return min(usable, key=lambda used: (self.percent(days - used), used))
+
+def _is_cut_off(rule: PenaltiesSettings, days: int) -> bool:
+    """Return whether work that is so many days late counts nothing."""
+    return 0 < rule.cut_off_days < days
 
 
 class TimeSource(StrEnum):
@@ -264,10 +243,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The due dates and the policy of an assignment; ``is_set`` is whether deductions are set."""
+    """The due dates and the rule of an assignment; ``is_set`` is whether deductions are set."""
 
     due: DueDates
-    policy: LatePolicy
+    rule: PenaltiesSettings
     is_set: bool = True
 
 
@@ -328,28 +307,28 @@ def _order(terms: Terms, work: Work) -> tuple[float, str]:
 
 
 def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
-    policy, student, time = terms.policy, work.student, work.time
+    rule, student, time = terms.rule, work.student, work.time
     due = terms.due.of(student)
-    facts = due, due != terms.due.general, time, policy.grace
-    if not policy.enabled:
+    facts = due, due != terms.due.general, time, _grace(rule)
+    if not rule.enabled:
         return Deduction(0.0, Basis.OFF if terms.is_set else Basis.UNSET, *facts)
     if student in terms.due.exempt:
         return Deduction(0.0, Basis.EXEMPT, *facts)
     if time is None:
         return Deduction(0.0, Basis.NO_TIME, *facts)
-    if policy.hard_limit is not None:
-        last = terms.due.not_before(student, policy.hard_limit)
+    if rule.hard_limit:
+        last = terms.due.not_before(student, datetime.fromisoformat(rule.hard_limit))
         if time.received > last:
             return Deduction(100.0, Basis.TIMES, *facts, limit=Limit.HARD, hard_limit=last)
     if due is None:
         return Deduction(0.0, Basis.NO_DUE_DATE, *facts)
-    days = policy.days_late(due, time.received)
-    free = policy.late_days_for(days, left)
+    days = days_late(rule, due, time.received)
+    free = late_days_for(rule, days, left)
     charged = days - free
+    percent = percent_of(rule, charged)
     limit, limit_days = Limit.NONE, 0
-    if policy.is_cut_off(charged):
-        limit, limit_days = Limit.CUT_OFF, policy.cut_off_days
-    elif charged * policy.per_day > policy.most:
+    if _is_cut_off(rule, charged):
+        limit, limit_days = Limit.CUT_OFF, rule.cut_off_days
+    elif charged * rule.per_day > percent:
         limit = Limit.MOST
-    percent = policy.percent(charged)
     return Deduction(percent, Basis.TIMES, *facts, days, free, limit, limit_days)

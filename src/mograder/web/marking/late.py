@@ -131,7 +131,7 @@ def _values(marking: MarkingApp, name: str) -> dict[str, Any]:
     terms, counted = late.terms(name, facts), late.counted(book, name)
     return {
         "dates": terms.due,
-        "enabled": terms.policy.enabled,
+        "enabled": terms.rule.enabled,
         "extensions": facts.of_assignment(name),
         "groups": facts.groups(),
         "rules": late.rule_lines(name, facts),

@@ -18,19 +18,26 @@ from mograder.core.sections.settings_model import (
     PenaltiesSettings,
     Settings,
 )
-from mograder.grading.late.late_work import DueDates, LatePolicy, due_dates, openings
+from mograder.grading.late.late_work import (
+    DueDates,
+    days_late,
+    due_dates,
+    late_days_for,
+    openings,
+    percent_of,
+)
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
 from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
 from mograder.store.gradebook.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)
-USUAL = LatePolicy.of(PenaltiesSettings(enabled=True))
+USUAL = PenaltiesSettings(enabled=True)
 _numbers = st.floats(0, 200, allow_nan=False)
 
 
-def deduction(seconds: float, policy: LatePolicy = USUAL) -> float:
-    return policy.percent(policy.days_late(DUE, DUE + timedelta(seconds=seconds)))
+def deduction(seconds: float, rule: PenaltiesSettings = USUAL) -> float:
+    return percent_of(rule, days_late(rule, DUE, DUE + timedelta(seconds=seconds)))
 
 
 @pytest.mark.parametrize(
@@ -56,12 +63,12 @@ def test_a_day_that_has_begun_counts_whole_from_the_end_of_the_grace(
 def test_every_deduction_is_that_of_0_3_16_but_for_rounding(
     seconds: int, grace: float, per_day: float, most: float, mark: float
 ) -> None:
-    settings = PenaltiesSettings(enabled=True, grace_minutes=grace, per_day=per_day, max=most)
-    policy = LatePolicy.of(settings)
+    rule = PenaltiesSettings(enabled=True, grace_minutes=grace, per_day=per_day, max=most)
     # The grace is kept in microseconds.
-    days = max(math.ceil((seconds - policy.grace.total_seconds()) / 86_400), 0)
+    exact_grace = timedelta(minutes=grace).total_seconds()
+    days = max(math.ceil((seconds - exact_grace) / 86_400), 0)
     percent = min(days * per_day, most, 100.0)
-    assert deduction(seconds, policy) == percent
+    assert deduction(seconds, rule) == percent
     exact = max(mark * (1 - percent / 100), 0)
     assert abs(mark_after(mark, percent) - exact) <= 0.05 + 1e-9
     assert 0 <= mark_after(mark, percent) <= mark + 0.05
@@ -69,8 +76,8 @@ def test_every_deduction_is_that_of_0_3_16_but_for_rounding(
 
 def test_odd_settings_never_raise_a_mark() -> None:
     odd = PenaltiesSettings(enabled=True, grace_minutes=-5, per_day=-3, max=900)
-    assert deduction(10**6, LatePolicy.of(odd)) == 0
-    assert LatePolicy.of(odd).most == 100
+    assert deduction(10**6, odd) == 0
+    assert percent_of(odd.model_copy(update={"per_day": 3}), 1000) == 100
     assert mark_after(50, 100) == 0
 
 
@@ -168,9 +175,8 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
 
 
 def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:
-    settings = PenaltiesSettings(per_day=10, max=30, cut_off_days=5)
-    policy = LatePolicy.of(settings)
-    assert [policy.percent(days) for days in (0, 1, 3, 4, 5, 6)] == [0, 10, 30, 30, 30, 100]
+    rule = PenaltiesSettings(per_day=10, max=30, cut_off_days=5)
+    assert [percent_of(rule, days) for days in (0, 1, 3, 4, 5, 6)] == [0, 10, 30, 30, 30, 100]
 
 
 @pytest.mark.parametrize(
@@ -180,11 +186,10 @@ def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:
 def test_late_days_are_used_only_where_they_lower_the_deduction(
     days: int, left: int, used: int
 ) -> None:
-    policy = LatePolicy.of(PenaltiesSettings(per_day=10, max=30, cut_off_days=5))
-    assert policy.late_days_for(days, left) == used
+    rule = PenaltiesSettings(per_day=10, max=30, cut_off_days=5)
+    assert late_days_for(rule, days, left) == used
 
 
 def test_late_days_for_one_assignment_have_a_bound() -> None:
-    policy = LatePolicy.of(PenaltiesSettings(late_days_each=1))
-    assert policy.late_days_for(3, 5) == 1
-    assert LatePolicy.of(PenaltiesSettings(late_days_each=0)).late_days_for(3, 5) == 0
+    assert late_days_for(PenaltiesSettings(late_days_each=1), 3, 5) == 1
+    assert late_days_for(PenaltiesSettings(late_days_each=0), 3, 5) == 0

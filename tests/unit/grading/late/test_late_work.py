@@ -14,7 +14,6 @@ from mograder.grading.late.late_work import (
     Basis,
     Deduction,
     DueDates,
-    LatePolicy,
     Limit,
     SubmissionTime,
     Terms,
@@ -42,7 +41,7 @@ def work(terms: Terms, days: float | None = 2, late_days: int = 0) -> Deduction:
 
 def terms(due: DueDates | None = None, **keys: object) -> Terms:
     rule = PenaltiesSettings.model_validate({**RULE.model_dump(), **keys})
-    return Terms(due or DueDates(DUE), LatePolicy.of(rule))
+    return Terms(due or DueDates(DUE), rule)
 
 
 def test_late_days_are_used_in_the_order_of_due_dates() -> None:
