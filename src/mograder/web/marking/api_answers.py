@@ -12,18 +12,16 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.marking.answer_names import question_address, question_of, question_title
 from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
-    NO_SOURCE,
     QuestionSources,
     sources_or_none,
 )
 from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
 from mograder.grading.pages.comment_markup import comment_html, task_html
-from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.results.recorded_results import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
-from mograder.store.marking.annotations import Annotation, Annotations
+from mograder.store.marking.annotations import Annotations
 from mograder.store.marking.answer_states import answers_to
 from mograder.store.marking.question_marking import (
     AnswerChanged,
@@ -31,7 +29,7 @@ from mograder.store.marking.question_marking import (
     Change,
     QuestionMarks,
 )
-from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import SavedComments
 from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
@@ -107,15 +105,9 @@ class _Read:
 
     student: str
     answers: Answers
-    mark: AnswerMark
-    rubric: Rubric
-    annotations: tuple[Annotation, ...]
-    result: GradingResult | None
     text: str
     sources: QuestionSources
-    outputs: bool
     trouble: str
-    requests: tuple[RegradeRequest, ...]
 
 
 async def answer(here: CurrentHere, names: bool | None = None) -> Response:
@@ -124,39 +116,21 @@ async def answer(here: CurrentHere, names: bool | None = None) -> Response:
     to_show = WorkToShow(found.text, "submission.py", found.sources)
     work = await here.marking.works.show(to_show) if found.text else ShownWork()
     equal = await equal_answers(here, found.answers, here.question)
-    await here.record("read answer", f"{found.student}/{here.item}")
-    state = await to_thread.run_sync(_answer, here, found, work)
     group = equal.of(found.student) if equal else None
+    state = await to_thread.run_sync(_answer, here, found, work)
+    await here.record("read answer", f"{found.student}/{here.item}")
     return json_answer(state | {"group": group})
 
 
 def _read(here: Here, names: bool | None) -> _Read:
-    book, item, key, answers = here.book, here.item, here.question, here.answers(names)
-    student = answers.student_of(here.answer)
-    mark = QuestionMarks(book).state(item, student, key)
-    last = last_results(here.marking.key, book, item, (student,)).get(student, NO_RESULT)
-    sources, trouble = sources_or_none(here.marking.source(item))
-    text = ""
+    answers = here.answers(names)
+    student, text = answers.student_of(here.answer), ""
+    sources, trouble = sources_or_none(here.marking.source(here.item))
     try:
         text = WorkFiles(here.autograded, here.submitted).graded_first(student)
     except MograderError as error:
         trouble = str(error)
-    if last.problem:
-        trouble = f"The checks are not shown: {last.problem}."
-    annotations = Annotations(book).of(item, student)
-    return _Read(
-        student,
-        answers,
-        mark,
-        SavedComments(book).rubric(item, key),
-        tuple(each for each in annotations if each.place.question == key),
-        last.result,
-        text,
-        sources or NO_SOURCE,
-        has_page(here.autograded, student),
-        trouble,
-        RegradeRequests(book).of(item, student, key),
-    )
+    return _Read(student, answers, text, sources, trouble)
 
 
 def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
@@ -170,31 +144,38 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
     cannot be shown, if so; ``text`` is a submission that is no notebook. ``submission`` is the
     SHA-256 of the one that was graded last.
     """
-    mark, key, question = found.mark, here.question, found.mark.question
-    page = f"/marking/-/api/{here.item}/answers/{here.answer}/outputs"
+    book, item, key, student = here.book, here.item, here.question, found.student
+    mark, rubric = (
+        QuestionMarks(book).state(item, student, key),
+        SavedComments(book).rubric(item, key),
+    )
+    last = last_results(here.marking.key, book, item, (student,)).get(student, NO_RESULT)
+    trouble = f"The checks are not shown: {last.problem}." if last.problem else found.trouble
+    page = f"/marking/-/api/{item}/answers/{here.answer}/outputs"
     return saved_json(mark, here.marker.name) | {
         "id": here.answer,
-        "label": found.answers.labels[found.student],
+        "label": found.answers.labels[student],
         "question": key,
         "address": question_address(key),
         "title": question_title(key),
-        "available": question.available,
+        "available": mark.question.available,
         "cells": cells_json(work.of(key)),
         "text": work.text,
         "submission": mark.submission_sha256,
-        "outputs": page if found.outputs else "",
-        "auto": automatic_json(question, found.result),
+        "outputs": page if has_page(here.autograded, student) else "",
+        "auto": automatic_json(mark.question, last.result),
         "whole": whole_json(mark),
         "annotations": [
-            annotation_json(each, found.rubric, mark.submission_sha256)
-            for each in found.annotations
+            annotation_json(each, rubric, mark.submission_sha256)
+            for each in Annotations(book).of(item, student)
+            if each.place.question == key
         ],
         "solution": cells_json(solution_cells(found.sources, key)),
         "scale": task_html(found.sources.scale),
         "task": task_html(found.sources.task(key)),
-        "reason_needed": replaces_automatic(question),
-        "requests": [request_json(each) for each in found.requests],
-        "trouble": " ".join(filter(None, (found.trouble, work.problem))),
+        "reason_needed": replaces_automatic(mark.question),
+        "requests": [request_json(each) for each in RegradeRequests(book).of(item, student, key)],
+        "trouble": " ".join(filter(None, (trouble, work.problem))),
     }
 
 
