@@ -21,7 +21,7 @@ from mograder.core.csv_table import number_text
 from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import ComparedGrade, CourseLate
+from mograder.grading.late.course_late import ComparedGrade, CourseLate, Preview
 from mograder.grading.late.explanation import late_sentence, moment
 from mograder.grading.late.late_changes import (
     RULE_KEYS,
@@ -35,7 +35,7 @@ from mograder.grading.late.late_changes import (
     removal,
     write_changes,
 )
-from mograder.grading.release.late_preview import LatePreview, preview_late
+from mograder.grading.release.late_preview import preview_late
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -114,7 +114,7 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
         yield Extensions(loaded, book, known_assignments(loaded, book), LateWork(book).facts())
 
 
-def _preview(preview: LatePreview) -> Iterator[str]:
+def _preview(preview: Preview) -> Iterator[str]:
     yield from (f"  {each}" for each in preview.dues)
     yield from (f"  {_line(each)}" for each in preview.differing)
     count = len(preview.differing)

@@ -7,7 +7,7 @@ tell results of hidden tests; and they change marks. What students see already s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
 from mograder.core.name_lookup import listed
@@ -22,23 +22,9 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 
 
-@dataclass(frozen=True, slots=True)
-class LatePreview(Preview):
-    """A preview with what follows for dates and for what students are told.
-
-    ``dues`` are other due dates of students, and ``told`` other times from which marks that tell
-    results of hidden tests are told, in words. ``is_released`` is whether marks that change are of
-    an assignment with releases, which show the old ones until the next release.
-    """
-
-    dues: tuple[str, ...]
-    told: tuple[str, ...]
-    is_released: bool
-
-
 def preview_late(
     loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change], now: datetime
-) -> LatePreview:
+) -> Preview:
     """Return what changes would do; blocks.
 
     Raises:
@@ -69,7 +55,7 @@ def preview_late(
             told.extend(_told(feedback, facts, after))
     changed = {each.after.grade.assignment for each in found.differing}
     is_released = not changed.isdisjoint(MarkReleases(book).newest())
-    return LatePreview(found.grades, found.version, tuple(dues), tuple(told), is_released)
+    return replace(found, dues=tuple(dues), told=tuple(told), is_released=is_released)
 
 
 def _dues(late: CourseLate, assignment: str, facts: LateFacts, after: LateFacts) -> Iterator[str]:
