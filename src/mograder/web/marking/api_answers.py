@@ -55,6 +55,9 @@ from mograder.web.marking.answer_json import (
 from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
 from mograder.web.marking.models import MarkChange, Text, Undo
 
+_Written = tuple[str, AnswerMark, tuple[str, ...]]
+"""A student, the mark after a change, and the further students who got it."""
+
 
 def overview(here: CurrentHere) -> Response:
     """Return an assignment's questions, and how far each is."""
@@ -213,18 +216,9 @@ async def save(here: CurrentHere) -> Response:
         entry = _entry(change, SavedComments(here.book).rubric(item, key))
         asked = Change(key, entry, marker.name, here.marking.clock.now(), change.version)
         marks = QuestionMarks(here.book)
-        return _Written(student, *marks.give_together(item, student, asked, others))
+        return student, *marks.give_together(item, student, asked, others)
 
     return await _changed(here, write, "mark")
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A student's mark after a change; ``also`` are the further students who got it."""
-
-    student: str
-    mark: AnswerMark
-    also: tuple[str, ...] = ()
 
 
 def _entry(change: MarkChange, rubric: Rubric) -> MarkEntry:
@@ -250,20 +244,20 @@ async def undo(here: CurrentHere) -> Response:
         undone = marks.undo(
             here.item, student, here.question, marker=marker, at=now, version=version
         )
-        return _Written(student, undone)
+        return student, undone, ()
 
     return await _changed(here, write, "undo mark")
 
 
 async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Response:
     try:
-        written = await to_thread.run_sync(write)
+        given, mark, also = await to_thread.run_sync(write)
     except AnswerChanged as error:
         now, version = mark_json(error.now), error.now.version
         return json_answer({"detail": str(error), "now": now, "version": version}, 409)
-    for student in (written.student, *written.also):
+    for student in (given, *also):
         await here.record(action, f"{student}/{here.item}/{question_title(here.question)}")
-    return json_answer(saved_json(written.mark, here.marker.name, len(written.also)))
+    return json_answer(saved_json(mark, here.marker.name, len(also)))
 
 
 def history(here: CurrentHere) -> Response:

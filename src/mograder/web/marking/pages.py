@@ -6,8 +6,6 @@ other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fastapi import Request
 from starlette.responses import Response
 
@@ -25,35 +23,32 @@ async def question_page(
 ) -> Response:
     """Show the page that goes through all answers to a question. Raises: NotFound."""
     title = question_title(question_of(question))
-    return _page(request, marking, marker, a, _Shown(question, title))
+    return _page(request, marking, marker, a, (question, title, ""))
 
 
 async def answer_page(
     a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show the page that goes through all questions of one student's submission."""
-    return _page(request, marking, marker, a, _Shown(answer=answer))
+    return _page(request, marking, marker, a, ("", "", answer))
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """The order of a page: through a question's answers, or an answer's questions."""
+def _page(
+    request: Request, marking: MarkingApp, marker: Marker, a: str, order: tuple[str, str, str]
+) -> Response:
+    """Return the page; its policy also allows the frame of the outputs, which is ours.
 
-    question: str = ""
-    title: str = ""
-    answer: str = ""
-
-
-def _page(request: Request, marking: MarkingApp, marker: Marker, a: str, shown: _Shown) -> Response:
-    """Return the page; its policy also allows the frame of the outputs, which is ours."""
+    ``order`` is what it goes through: a question and its title, or an answer; the others are "".
+    """
+    question, title, answer = order
     response = page(
         request,
         "marking/mark.html",
         here="marking",
         assignment=assignment_of(a),
-        question=shown.question,
-        title=shown.title,
-        answer=shown.answer,
+        question=question,
+        title=title,
+        answer=answer,
         marker=marker.name,
         names_shown=names_shown(marking, marker, None),
         may_show_names=may_show_names(marking, marker),

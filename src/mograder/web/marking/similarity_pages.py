@@ -53,19 +53,14 @@ class PairLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownMatch:
-    """A match with its lines in both submissions."""
-
-    one: Sequence[Line]
-    other: Sequence[Line]
-
-
-@dataclass(frozen=True, slots=True)
 class ShownPair:
-    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so."""
+    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so.
+
+    ``matches`` have their lines in both.
+    """
 
     pair: SimilarPair
-    matches: Sequence[ShownMatch]
+    matches: Sequence[tuple[Sequence[Line], Sequence[Line]]]
     one: Sequence[Line]
     other: Sequence[Line]
     verdicts: Sequence[GivenVerdict]
@@ -205,7 +200,7 @@ def _shown(
         other = marked_lines(files.handed_in_first(pair.other), [each.other for each in matches])
     except MograderError as error:
         return ShownPair(pair, (), (), (), verdicts, str(error))
-    parts = tuple(ShownMatch(_lines(one, each.one), _lines(other, each.other)) for each in matches)
+    parts = tuple((_lines(one, each.one), _lines(other, each.other)) for each in matches)
     return ShownPair(pair, parts, one, other, verdicts)
 
 
