@@ -31,7 +31,8 @@ from mograder.notebook.source.solution_markers import Block, BlockKind, find_blo
 
 HIDDEN = "# HIDDEN TESTS"
 _HIDDEN_KEY = "mograder-hidden-tests"
-_PLACEHOLDER = re.compile(r"response_text = (?P<literal>.+)")
+_PLACEHOLDER = re.compile(r"(?P<name>_?response_text\w*) = (?P<literal>.+)")
+_SHOWN = re.compile(r"mo\.md\(_?response_text\w*\)")
 _AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
 """Text that raw triple quotes cannot hold, and characters that editors do not show."""
 _WHOLE = (
@@ -172,7 +173,7 @@ def _placeholder(lines: Sequence[str]) -> str | None:
     """Return the placeholder text if these are the four lines of a written answer, else None."""
     stripped = [line.strip() for line in lines]
     found = _PLACEHOLDER.fullmatch(stripped[0])
-    if found is None or stripped[1:] != [TO_DO, "pass", "mo.md(response_text)"]:
+    if found is None or stripped[1:] != [TO_DO, "pass", f"mo.md({found['name']})"]:
         return None
     tree = parse_python(found["literal"])
     match tree and tree.body:
@@ -182,10 +183,12 @@ def _placeholder(lines: Sequence[str]) -> str | None:
 
 
 def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
-    """Yield the edit that removes ``response_text`` from the cell's return."""
-    if "response_text" not in cell.returns:
+    """Yield the edit that removes the names of written answers from the cell's return."""
+    shown = {line.strip() for line in lines[cell.body_first - 1 : cell.body_last]}
+    answers = {line[6:-1] for line in shown if _SHOWN.fullmatch(line)}
+    names = [name for name in cell.returns if name not in answers]
+    if len(names) == len(cell.returns):
         return
-    names = [name for name in cell.returns if name != "response_text"]
     indent = indent_of(lines[cell.return_first - 1])
     value = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
     yield LineEdit(cell.return_first, cell.return_last, (f"{indent}return {value}".rstrip(),))
@@ -195,7 +198,7 @@ def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
     """Yield findings for written answers that students may not edit due to the cell's name."""
     for cell in source.cells:
         lines = [line.strip() for line in source.lines[cell.first - 1 : cell.last]]
-        if "mo.md(response_text)" in lines and not is_answer_name(cell.name):
+        if any(map(_SHOWN.fullmatch, lines)) and not is_answer_name(cell.name):
             message = "this written answer's cell has no name that says so."
             yield Finding(filename, cell.first, message, _NAME_IT)
 
