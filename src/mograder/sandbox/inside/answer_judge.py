@@ -279,7 +279,8 @@ class _Judge:
         checks = sorted(self._plan.checks, key=_is_hidden)
         # All are told at the end: what this process does between forks it copies at each of them.
         judged = []
-        for part, following in itertools.zip_longest(checks, checks[1:]):
+        for number, (part, following) in enumerate(itertools.zip_longest(checks, checks[1:]), 1):
+            self._session.later = len(checks) - number
             self._asks_next = following is not None and self._asks(following)
             judged.append((part, *self._check(part)))
         for each in judged:

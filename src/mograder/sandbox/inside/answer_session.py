@@ -69,6 +69,8 @@ class AnswerSession:
         """Requests until now, in all checks."""
         self.lost = False
         """Whether no answer is taken in any check from now on."""
+        self.later = 0
+        """Checks after this one, each of which is left time for a call, or an equal part."""
         self._serving = False
         self._nonce = b""
 
@@ -99,8 +101,12 @@ class AnswerSession:
 
     def longest(self) -> float:
         """Return the most seconds that the next check may take, with the end of the one before."""
-        waits = _END_SECONDS if self._nonce else 0
-        return waits + min(self._limits.check, max(self._last - time.monotonic(), 0))
+        return (_END_SECONDS if self._nonce else 0) + self._most()
+
+    def _most(self) -> float:
+        left = max(self._last - time.monotonic(), 0)
+        kept = self.later * min(self._limits.call, left / (self.later + 1))
+        return min(self._limits.check, left - kept)
 
     def begin(self) -> float:
         """Begin a check once the last one has ended; return its seconds, 0 if none are left.
@@ -108,12 +114,11 @@ class AnswerSession:
         A worker's process that was not ended after the last check answers this one, too.
         """
         self._await_end()
-        now = time.monotonic()
-        self._end = min(now + self._limits.check, self._last)
-        if now >= self._last:
+        seconds = self._most()
+        self._end = time.monotonic() + seconds
+        if not seconds:
             self.broken = self.broken or "the time for all checks is over"
-            return 0.0
-        return self._end - now
+        return seconds
 
     def end(self) -> None:
         """End a check: its process is killed meanwhile, and what it wrote is discarded.

@@ -154,10 +154,11 @@ def test_a_check_that_never_ends_is_interrupted(judge: Callable[..., Judged]) ->
     assert run.passed == ALL | {"Q2": [False], "Q5": [True, False], "Q8": [False]}
 
 
-def test_the_time_of_all_checks_is_limited(judge: Callable[..., Judged]) -> None:
-    run = judge(seconds={**FAST, "call": 60.0, "check": 60.0, "submission": 3.0}, slow=HANG)
-    assert run.passed["Q3"] == run.passed["Q6"] == [False]
-    assert of(run, "Q6")["reason"] == "the time for all checks is over"
+def test_a_check_that_takes_all_it_may_leaves_time_for_the_others(
+    judge: Callable[..., Judged],
+) -> None:
+    run = judge(seconds={**FAST, "call": 60.0, "check": 60.0, "submission": 12.0}, slow=HANG)
+    assert run.passed == ALL | {"Q2": [False], "Q3": [False]}
 
 
 def test_a_failed_assertion_is_quoted(judge: Callable[..., Judged]) -> None:
