@@ -10,8 +10,10 @@ import ast
 import hashlib
 import math
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
 
@@ -184,6 +186,25 @@ def is_editable(cell: Cell) -> bool:
 def is_answer_name(name: str) -> bool:
     """Whether a cell of this name holds a written answer."""
     return _ANSWER.fullmatch(name) is not None
+
+
+@lru_cache(2_000)
+def plain_code(code: str) -> str:
+    """Return a cell's code without the empty lines around it, and Markdown in one form.
+
+    marimo writes a cell ``mo.md("text")`` in its own form whenever it saves the notebook.
+    """
+    code = code.strip()
+    tree = parse_python(code) if code.startswith("mo.md(") else None
+    match tree and tree.body:
+        case [ast.Expr(value=ast.Call(args=[ast.Constant(value=str(text)) as literal]))]:
+            rest = code.removeprefix("mo.md(").removesuffix(")").strip(", \n")
+            if rest == ast.get_source_segment(code, literal):  # else there are comments
+                first, _, others = text.partition("\n")
+                others = textwrap.dedent("\n".join(map(str.rstrip, others.split("\n"))))
+                text = f"{first.strip()}\n{others}".strip()
+                return f'mo.md("""\n{text}\n""")'
+    return code
 
 
 def cell_hash(code: str) -> str:

@@ -7,13 +7,14 @@ places where released cells are missing, with the cells found there instead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import partial
 
 from mograder.notebook.cells import Cell
 from mograder.notebook.findings import Finding
-from mograder.notebook.points import cell_hash, is_editable, is_marks_cell, labels_in
+from mograder.notebook.points import cell_hash, is_editable, is_marks_cell, labels_in, plain_code
 
 _MOST_COMPARED = 100_000
 """Largest number of hash pairs to align: students control the length of the header's list."""
@@ -39,27 +40,35 @@ class _Gap:
 def compare(expected: Sequence[str], cells: Sequence[Cell], filename: str) -> list[Finding]:
     """Return findings about released cells that were changed, moved or removed.
 
-    ``expected`` holds the hashes of the released fixed cells, ``cells`` all cells of the student,
-    both in order. Editable and added cells are not reported.
+    ``expected`` holds the hashes of the released fixed cells (of their code as it is, or in one
+    form), ``cells`` all cells of the student, both in order. Editable and added cells are not
+    reported.
     """
     fixed = [cell for cell in cells if not is_editable(cell)]
-    hashes = [cell_hash(cell.code) for cell in fixed]
     released = Counter(expected)
+    hash_of = partial(_hash, released)
+    hashes = list(map(hash_of, fixed))
     missing = released - Counter(hashes)
     strange = Counter(hashes) - released
     findings: list[Finding] = []
     for gap in _gaps(expected, fixed, hashes):
         gone = _take(missing, gap.missing)
-        new = [cell for cell in gap.instead if not released[cell_hash(cell.code)]]
+        new = [cell for cell in gap.instead if not released[hash_of(cell)]]
         changed = sorted(filter(_looks_released, new), key=_is_check, reverse=True)[:gone]
         findings += (Finding(filename, cell.first, CHANGED) for cell in changed)
         if gone > len(changed):
             findings.append(Finding(filename, gap.line, _lost(gone - len(changed))))
-        known = (cell for cell in gap.instead if gap.exact and released[cell_hash(cell.code)])
+        known = (cell for cell in gap.instead if gap.exact and released[hash_of(cell)])
         for cell in known:
-            what = TWICE if strange[cell_hash(cell.code)] else MOVED
+            what = TWICE if strange[hash_of(cell)] else MOVED
             findings.append(Finding(filename, cell.first, what))
     return sorted(findings)
+
+
+def _hash(released: Container[str], cell: Cell) -> str:
+    """Return the hash of a cell as it is if that is released, else of its code in one form."""
+    found = cell_hash(cell.code)
+    return found if found in released else cell_hash(plain_code(cell.code))
 
 
 def _gaps(expected: Sequence[str], fixed: Sequence[Cell], hashes: Sequence[str]) -> Iterator[_Gap]:

@@ -41,7 +41,14 @@ from mograder.notebook.integrity.guarded_cells import (
     only_imports_more,
 )
 from mograder.notebook.outside_cells import strays
-from mograder.notebook.points import cell_hash, is_editable, is_marks_cell, key_of, labels_in
+from mograder.notebook.points import (
+    cell_hash,
+    is_editable,
+    is_marks_cell,
+    key_of,
+    labels_in,
+    plain_code,
+)
 
 _HASHES = "mograder-cell-hashes"
 _SHOWN = 60
@@ -249,7 +256,8 @@ def _others(
 ) -> list[Finding]:
     """Return findings about released cells without checks; these are not restored."""
     known = [each for each in guarded_cells(release) if not each.labels]
-    expected = [cell_hash(each.cell.code) for each in known if not is_editable(each.cell)]
+    fixed = (each.cell for each in known if not is_editable(each.cell))
+    expected = [cell_hash(plain_code(cell.code)) for cell in fixed]
     free = (cell for cell in student.cells if cell.index not in paired)
     return compare(expected, [c for c in free if not any(labels_in(c.code))], filename)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind
 from mograder.notebook.parsing import CellNames, NotPython, cell_names
-from mograder.notebook.points import is_editable, key_of, labels_in
+from mograder.notebook.points import is_editable, key_of, labels_in, plain_code
 
 Pairs = dict[int, int]
 """Positions in the second sequence of cells, by those in the first."""
@@ -47,13 +47,13 @@ def pair_cells(
 
 
 def same_code(one: Cell, other: Cell) -> bool:
-    """Whether cells have the same code, as their hashes tell; how marimo writes them is ignored."""
+    """Whether cells have the same code; how marimo writes them is ignored."""
     return code_of(one) == code_of(other)
 
 
 def code_of(cell: Cell) -> str:
-    """Return a cell's code without the empty lines around it."""
-    return cell.code.strip()
+    """Return a cell's code in the form in which cells are compared."""
+    return plain_code(cell.code)
 
 
 def names_in(cell: Cell) -> CellNames:

@@ -6,6 +6,7 @@ See compatibility-0.3.16.md 7.
 from __future__ import annotations
 
 import pytest
+from marimo._convert.converters import MarimoConvert
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
@@ -323,6 +324,16 @@ def test_other_cells_of_the_release_are_told_but_left() -> None:
     line = line_of(student(MARKS, other), "Three")
     assert said(report) == [f"{line}: this cell is not as it was released."]
     assert report.restored is None
+
+
+def test_a_text_that_marimo_has_only_saved_in_its_own_form_is_no_finding() -> None:
+    release = RELEASE.replace('r"""\n    # Two questions\n    """', '"# Two questions"')
+    saved = MarimoConvert.from_py(release).to_py()
+    assert '"# Two questions"' not in saved
+    assert check_integrity(saved, release, "A1.py").findings == ()
+    assert check_integrity(release, release, "A1.py").findings == ()
+    other = saved.replace("# Two", "# 2")
+    assert len(check_integrity(other, release, "A1.py").findings) == 1
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from marimo._convert.converters import MarimoConvert
 
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.header_edit import read_key, set_keys
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
-from mograder.notebook.merge.cell_pairs import code_of
 from mograder.notebook.merge.merge_pieces import ADDITIONS, STUDENTS
 from mograder.notebook.points import cell_hashes
 
@@ -77,7 +77,7 @@ def copy(cells: tuple[str, ...]) -> str:
 
 def codes(merged: Merge) -> list[str]:
     """The codes of the result's cells."""
-    return [code_of(each) for each in parse_cells(merged.text, "A1.py").cells]
+    return [each.code.strip() for each in parse_cells(merged.text, "A1.py").cells]
 
 
 def test_a_corrected_text_and_check_come_in_and_the_answer_stays() -> None:
@@ -86,9 +86,23 @@ def test_a_corrected_text_and_check_come_in_and_the_answer_stays() -> None:
     found = merge(OLD, new, copy(replaced(CELLS, ANSWER_1=MINE_1)))
     expected = replaced(CELLS, TEXT_1=new_text, CHECK_1=new_check, ANSWER_1=MINE_1)
     assert codes(found) == list(expected)
-    assert found.replaced == (code_of(parse_cells(new, "x").cells[1]), "Q1: x")
+    assert found.replaced == ("## Question 1: compute x", "Q1: x")
     assert (found.added, found.removed, found.conflicts) == ((), (), ())
     assert read_key(found.text, "mograder-cell-hashes") == read_key(new, "mograder-cell-hashes")
+
+
+def test_a_text_that_marimo_has_only_saved_in_its_own_form_is_no_change_of_the_students() -> None:
+    long = 'mo.md(\n    r"""\n    # Find $x$\n\n      - a\n    """\n)'
+    old = notebook(*replaced(CELLS, TEXT_1=long))
+    new = old.replace("Find", "Compute").replace("find y", "guess y")
+    found = merge(old, new, MarimoConvert.from_py(old).to_py())
+    assert (found.conflicts, codes(found)) == ((), codes(Merge(new)))
+
+
+def test_a_remark_behind_a_text_is_a_change_of_the_students() -> None:
+    mine = f"{TEXT_1}  # my remark"
+    new = notebook(*replaced(CELLS, TEXT_1='mo.md("other")'))
+    assert mine in codes(merge(OLD, new, copy(replaced(CELLS, TEXT_1=mine))))
 
 
 def test_without_the_old_release_the_hashes_in_the_header_tell_the_same() -> None:
@@ -96,7 +110,7 @@ def test_without_the_old_release_the_hashes_in_the_header_tell_the_same() -> Non
     new = notebook(*replaced(CELLS, TEXT_2="", CHECK_1=new_check))
     mine = copy((*replaced(CELLS, ANSWER_1=MINE_1, DATA="data = [1, 2]"), "print(x)"))
     assert merge(None, new, mine).text == merge(OLD, new, mine).text
-    assert merge(None, new, mine).removed == (TEXT_2,)
+    assert merge(None, new, mine).removed == ("## Question 2: find y",)
 
 
 def test_without_the_old_release_and_hashes_nothing_is_lost() -> None:
@@ -104,7 +118,7 @@ def test_without_the_old_release_and_hashes_nothing_is_lost() -> None:
     mine = copy(replaced(CELLS, ANSWER_1=MINE_1)).replace("mograder-cell-hashes", "other")
     found = merge(None, new, mine)
     assert {TEXT_1, TEXT_2, MINE_1} <= set(codes(found)), "it may be the student's own"
-    assert [each.cell for each in found.conflicts] == ['mo.md("## Question 1: guess x")']
+    assert [each.cell for each in found.conflicts] == ["## Question 1: guess x"]
 
 
 def test_a_cell_that_both_changed_stays_with_the_authors_as_a_comment_beside() -> None:
@@ -179,7 +193,7 @@ def test_a_removed_question_goes_but_an_answer_to_it_stays() -> None:
     new = notebook(*CELLS[:5])
     found = merge(OLD, new, copy(replaced(CELLS, ANSWER_2="y = 6")))
     assert codes(found) == [*CELLS[:5], "y = 6"]
-    assert found.removed == (TEXT_2, "Q2: y")
+    assert found.removed == ("## Question 2: find y", "Q2: y")
     assert [each.cell for each in found.conflicts] == ["y = 6"]
 
 
