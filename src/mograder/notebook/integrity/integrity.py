@@ -193,7 +193,10 @@ def _match(
 
 
 def _same(own: GuardedCell, ours: GuardedCell) -> bool:
-    return own.cell.kind is ours.cell.kind and own.cell.code.strip() == ours.cell.code.strip()
+    kinds = {own.cell.kind, ours.cell.kind}
+    if len(kinds) > 1 and kinds & {CellKind.SETUP, CellKind.UNPARSABLE}:
+        return False  # marimo saves a cell of one function as such
+    return plain_code(own.cell.code) == plain_code(ours.cell.code)
 
 
 def _of_one_label(own: GuardedCell, ours: GuardedCell) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from marimo._convert.converters import MarimoConvert
 
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.integrity.integrity import describe_tampering
@@ -17,6 +18,7 @@ RELEASE = (
         MARKS,
         "# YOUR CODE HERE\nx = 1",
         CHECK,
+        'mo.md("text")',
         'check("Q2: b", [(x == 2, "m")])\ncheck("Q3: c", [])',
     )
     + '\n\nif __name__ == "__main__":\n    app.run()\n'
@@ -47,6 +49,13 @@ def test_changes_of_a_release_in_words_for_graders(
 
 def test_an_untouched_release_with_line_ends_of_windows_is_unchanged() -> None:
     assert described(RELEASE.replace("\n", "\r\n")) == ()
+
+
+def test_a_release_that_marimo_has_only_saved_in_its_own_forms_is_unchanged() -> None:
+    saved = MarimoConvert.from_py(RELEASE).to_py()
+    assert "@app.function\ndef given(" in saved
+    assert 'mo.md("text")' not in saved
+    assert described(saved) == ()
 
 
 def described(text: str) -> tuple[str, ...]:
