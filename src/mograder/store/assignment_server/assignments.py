@@ -136,6 +136,15 @@ class Catalogue:
             raise NotFound(f"There is no assignment {name[:100]}.")
         return found
 
+    def unnamable(self) -> Iterator[str]:
+        """Yield what is wrong with each name here for which something is not handed out."""
+        for place in sorted(self._base.iterdir()):
+            files = place if self.release else place / "files"
+            if not place.name.startswith(".") and files.is_dir():
+                yield from _problem(ItemName, place.name)
+                for file in sorted(each for each in files.iterdir() if each.is_file()):
+                    yield from () if file.name.startswith(".") else _problem(FileName, file.name)
+
     def _manifest(self) -> Mapping[str, Assignment] | None:
         """Return the manifest's assignments by name; None without a manifest.
 
@@ -211,6 +220,14 @@ class Catalogue:
         zips = tuple(each for each in files if each.lower().endswith(".zip"))
         flat = self.release is not None and zips
         return replace(found, files=zips if flat else files)
+
+
+def _problem(kind: type[ItemName | FileName], name: str) -> Iterator[str]:
+    try:
+        if kind.parse(name) != name:
+            yield f"Invalid {kind.what} {name!r}: it is not in the form NFC of Unicode."
+    except InvalidInput as error:
+        yield error.message
 
 
 def may_be_served(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -165,6 +166,9 @@ def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
             "no assignments: every directory with files/ in it is one, or name a release "
             "directory by --release-dir"
         )
+    with suppress(OSError):
+        for sentence in catalogue.unnamable():
+            _log.warning("%s Rename it: it is not handed out.", sentence)
     told = list(problems(each.name for each in assignments))
     for each in assignments:
         told += [f"{each.name}: {sentence}" for sentence in problems(each.files)]

@@ -94,6 +94,22 @@ def test_names_that_some_students_cannot_store_are_warned_of_at_the_start(
     ]
 
 
+def test_b136_names_that_are_not_handed_out_are_warned_of_at_the_start(
+    course: Course, caplog: pytest.LogCaptureFixture
+) -> None:
+    course.add("Week 1: 50%", {"a.py": b"1", "bu\u0308ro.csv": b"2", "50%.csv": b"3"})
+    course.restart()
+    assert course.services
+    told = [each.getMessage() for each in caplog.records]
+    allowed = "use only letters, digits, spaces and . _ - + @ ( ) , ' &."
+    remedy = "Rename it: it is not handed out."
+    assert told == [
+        f"Invalid name 'Week 1: 50%': {allowed} {remedy}",
+        f"Invalid file name '50%.csv': {allowed} {remedy}",
+        f"Invalid file name 'bu\u0308ro.csv': it is not in the form NFC of Unicode. {remedy}",
+    ]
+
+
 def test_a_place_of_submissions_that_cannot_be_written_is_warned_of_at_the_start(
     course: Course, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
