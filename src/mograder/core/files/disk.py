@@ -227,14 +227,14 @@ def explained_when_full() -> Iterator[None]:
     except OSError as error:
         if is_disk_full(error):
             raise Busy(
-                "The hub's disk is full, so nothing was changed.",
-                hint="Free some space in the course directory, then try again.",
+                "The disk is full where this is kept, so nothing was changed.",
+                hint="Free some space there, then try again.",
                 retry_after=60,
             ) from error
         if error.errno == errno.EROFS:
             raise Busy(
-                "The hub's disk is read-only, so nothing was changed.",
-                hint="Mount the course directory writable, then try again.",
+                "The disk is read-only where this is kept, so nothing was changed.",
+                hint="Mount it writable, then try again.",
                 retry_after=60,
             ) from error
         raise
