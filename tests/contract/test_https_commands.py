@@ -268,6 +268,11 @@ def test_b151_feedback_tells_status_and_grade(here: Path, served: Course, alice:
     (here / "pages").mkdir()
     (here / "pages" / f"{alice}.html").write_text("<p>Good.</p>")
     words = ("upload-feedback", "hw1", "--feedback-dir", "pages")
+    printed = cli("https", *words, "--grades-csv", "grades.csv", "--dry-run", *as_teacher)
+    assert printed.out == (
+        f"Would upload 1 grade(s) to 'hw1'\n  {alice}: 8.5\n"
+        f"Would upload 1 feedback file(s) to 'hw1'\n  {alice}.html\n"
+    )
     printed = cli("https", *words, *as_teacher)
     assert printed.out == f"  {alice}.html\nUploaded 1 feedback file(s) to 'hw1'\n"
     assert "Grade: 8.5\nFeedback:\n  Good.\n" in cli("https feedback hw1 -o mine", *url).out

@@ -241,9 +241,6 @@ def _feedback_lines(
 ) -> Iterator[str]:
     named = [f"  {page.name}" for page in pages]
     what = f"{len(pages)} feedback file(s) to '{assignment.name}'"
-    if dry_run:
-        yield from [f"Would upload {what}", *named]
-        return
-    if total is not None:
+    if rows:
         yield from _grades_lines(assignment, rows, total)
-    yield from [*named, f"Uploaded {what}"]
+    yield from [f"Would upload {what}", *named] if dry_run else [*named, f"Uploaded {what}"]
