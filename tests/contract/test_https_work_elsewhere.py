@@ -70,6 +70,15 @@ def test_a_submission_over_newer_work_in_a_browser_is_asked_about(
     assert draft_of(served.url, token_of(alice), "hw1") == "# here\n"
 
 
+def test_a_submission_with_the_line_ends_of_windows_is_no_other_text_than_its_draft(
+    here: Path, served: Course, alice: str
+) -> None:
+    (here / "hw1.py").write_bytes(b"# here\r\n")
+    cli("https submit hw1 hw1.py --url", served.url)
+    assert draft_of(served.url, token_of(alice), "hw1") == "# here\n"
+    assert "Draft:" not in cli("https feedback hw1 --url", served.url).out
+
+
 def test_a_submission_that_is_no_draft_is_asked_about_too(
     here: Path, served: Course, alice: str, tmp_path: Path
 ) -> None:

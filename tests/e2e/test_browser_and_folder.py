@@ -49,8 +49,8 @@ class LocalFolder:
         return self.notebook.read_text()
 
     def submit(self, text: str) -> None:
-        """Edit the notebook and submit it."""
-        self.notebook.write_text(text)
+        """Edit the notebook and submit it, with the line ends of editors on Windows."""
+        self.notebook.write_text(text, newline="\r\n")
         with self._connect() as transport:
             assert self.course.submit(transport, "hw1", print).handed
 

@@ -20,10 +20,12 @@ from mograder.clients.course_server import (
     RemoteAssignment,
     Transport,
     WorkState,
+    WorkStatus,
     WouldReplaceOnTime,
 )
 from mograder.core.clock import SystemClock
 from mograder.core.errors import MograderError
+from mograder.core.files.line_ends import digests
 from mograder.core.portable_names import server_name
 from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.student.drafts import (
@@ -160,7 +162,17 @@ class StudentWork:
             "graded_attempt": status.graded_attempt or None,
             self.pages_key: [str(path) for path in returned.pages],
         }
-        return Result(told, _status_lines(found, returned))
+        return Result(
+            told, _status_lines(found, returned, another=self._another_draft(found, status))
+        )
+
+    def _another_draft(self, found: RemoteAssignment, status: WorkStatus) -> bool:
+        """Return whether the draft is another text than what counts; line ends do not matter."""
+        draft = status.draft
+        if draft is None or not draft.tag or not isinstance(self.transport, KeepsDrafts):
+            return False
+        same = draft.sha256 == status.sha256
+        return not same and status.sha256 not in digests(self.transport.draft(found)[1])
 
     def _news(self, found: RemoteAssignment, files: Sequence[FetchedFile]) -> Elsewhere | None:
         """Return newer work on the server; None as well if it cannot be asked: files are here."""
@@ -279,7 +291,9 @@ def _submitted_lines(
         yield f"  Browsers do not begin with it: {plain(saved.why_not)}"
 
 
-def _status_lines(assignment: RemoteAssignment, returned: Returned) -> Iterator[str]:
+def _status_lines(
+    assignment: RemoteAssignment, returned: Returned, *, another: bool
+) -> Iterator[str]:
     """Yield lines about the state of the work; the first ones are those of 0.3.16."""
     status = returned.status
     yield f"Assignment: {plain(assignment.name)}"
@@ -293,9 +307,8 @@ def _status_lines(assignment: RemoteAssignment, returned: Returned) -> Iterator[
         yield from (f"  {plain(line)}" for line in status.feedback.splitlines())
     else:
         yield "No submission yet." if status.state is WorkState.NEW else "Not yet graded."
-    draft = status.draft
-    if draft is not None and draft.tag and draft.sha256 != status.sha256:
-        yield f"Draft: another text, saved {when(draft.saved)}"
+    if status.draft is not None and another:
+        yield f"Draft: another text, saved {when(status.draft.saved)}"
     yield from (f"Page: {plain(shown(page.absolute()))}" for page in returned.pages)
     if status.feedback_available and not returned.pages:
         yield "There are pages of feedback: -o DIRECTORY saves them."

@@ -114,10 +114,11 @@ async function lines(status, work) {
   const { receipt } = status;
   if (!receipt) parts.push(element("p", "Nothing was submitted yet."));
   else {
-    const own = await digest(work.text);
+    const own = await isOf(receipt.sha256, work.text);
     const when = new Date(receipt.received).toLocaleString();
-    const which = receipt.sha256 === own ? ": this text" : ": another version than the text here";
-    parts.push(element("p", `Submitted ${when}${status.late ? ", late" : ""}${own ? which : ""}.`));
+    const which = own ? ": this text" : ": another version than the text here";
+    const told = own === null ? "" : which;
+    parts.push(element("p", `Submitted ${when}${status.late ? ", late" : ""}${told}.`));
   }
   if (status.due) parts.push(element("p", `Due ${new Date(status.due).toLocaleString()}.`));
   if (!status.can_submit) parts.push(element("p", status.why_not));
@@ -126,9 +127,14 @@ async function lines(status, work) {
   return parts;
 }
 
-// Empty where the page has no such function, which is so without HTTPS.
-export async function digest(text) {
-  if (!crypto.subtle) return "";
-  const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(bytes), (each) => each.toString(16).padStart(2, "0")).join("");
+// Whether a digest is that of a text: with its own line ends, or those of editors on Windows.
+// Null where the page has no such function, which is so without HTTPS.
+export async function isOf(digest, text) {
+  if (!crypto.subtle) return null;
+  for (const each of [text, text.replace(/\r?\n/g, "\r\n")]) {
+    const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(each));
+    const hex = Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0"));
+    if (hex.join("") === digest) return true;
+  }
+  return false;
 }

@@ -4,7 +4,7 @@
 
 import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
-import { close, digest, showChecks, showStanding, takeChecks } from "./browser-panel.js";
+import { close, isOf, showChecks, showStanding, takeChecks } from "./browser-panel.js";
 import { Refused, Unreachable, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
@@ -114,10 +114,10 @@ async function chooseFromServer() {
 }
 
 // Returns when one of the two was chosen; the other is kept as an earlier one.
-function choose(theirs) {
+async function choose(theirs) {
   choosing = true;
   const { receipt } = standing ?? {};
-  const same = receipt?.sha256 === theirs.sha256;
+  const same = receipt?.sha256 === theirs.sha256 || (await isOf(receipt?.sha256, theirs.text));
   const counts = receipt && !same && receipt.received !== work.submitted;
   $("versions").textContent =
     `This browser saved ${clock(work.at)}; the server has a version ${same ? "submitted" : "saved"} ` +
@@ -203,7 +203,7 @@ async function send(late = false) {
 async function mayReplace() {
   const { receipt } = standing;
   if (!receipt || receipt.received === work.submitted) return true;
-  if (receipt.sha256 === (await digest(work.pending.text))) return true;
+  if (await isOf(receipt.sha256, work.pending.text)) return true;
   const yes = confirm(
     `Another version was submitted elsewhere, ${clock(receipt.received)}, and counts. Replace it?`,
   );
