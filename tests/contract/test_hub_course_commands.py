@@ -248,6 +248,7 @@ def test_a_lecturer_on_another_system_looks_after_a_hub(
     assert "hidden" in run_there("visibility", "A7", "--hide")
     assert "Synced 2 users" in run_there("sync-users", "users.txt")
     assert "A7: ready" in run_there("warm", "A7")
+    assert "Sun 01 Dec 2030, 18:00 CET" in run_there("warm", "A7", "--at", *due[1:])
     assert "0 copies" in run_there("update", "A7", "--preview")
     assert "void" in run_there("revoke-token", "bob", "--url", served.url)
     assert "runs on Linux only" in run_there("revoke-token", "bob", status=78)

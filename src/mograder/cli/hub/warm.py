@@ -17,7 +17,7 @@ from mograder.core.item_dates import read_opening
 from mograder.core.name_lookup import find_or_new
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
 
-_MOMENT = "%a %d %b %Y, %H:%M"
+_MOMENT = "%a %d %b %Y, %H:%M %Z"
 
 
 @click.command("warm")
