@@ -168,7 +168,7 @@ def test_b149_an_edited_file_is_kept_and_that_is_said(
         (("submit", "hw1", "missing.py"), 2, "does not exist"),
         (("submit", "hw1", "notes.txt"), 2, "notes.txt is no .py file."),
         (("upload-grades", "hw1", "--grades-csv", "notes.txt"), 2, "no column 'username'"),
-        (("fetch-submissions", "hw1"), 4, "Instructor access required."),
+        (("fetch-submissions", "hw1"), 4, "Give the instructor's token by --token or in MOGRADER_"),
         (("upload-feedback", "hw1"), 3, "There is no directory"),
     ],
 )
@@ -275,6 +275,7 @@ def test_b151_feedback_tells_status_and_grade(here: Path, served: Course, alice:
     )
     printed = cli("https", *words, *as_teacher)
     assert printed.out == f"  {alice}.html\nUploaded 1 feedback file(s) to 'hw1'\n"
+    assert "Sending 1 page of feedback" in printed.err
     assert "Grade: 8.5\nFeedback:\n  Good.\n" in cli("https feedback hw1 -o mine", *url).out
     assert (here / "mine" / f"{alice}.html").read_text() == "<p>Good.</p>"
     answer = cli("https feedback hw1 --json", *url).json

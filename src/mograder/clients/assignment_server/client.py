@@ -42,6 +42,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
 from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
+from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name
 from mograder.core.tasks.single_flight import Progress
 
@@ -206,7 +207,7 @@ class HttpsTransport(Closing):
     ) -> tuple[str, ...]:
         """Store feedback pages, one ``<user>.html`` each; return their names (instructors)."""
         contents = [(page.name, _read(page)) for page in pages]
-        progress(f"Sending {len(contents)} pages of feedback")
+        progress(f"Sending {counted(len(contents), 'page')} of feedback")
 
         def parts() -> Parts:
             return [("files", (name, self._metered(name, data), _HTML)) for name, data in contents]

@@ -32,6 +32,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import (
     Busy,
     Conflict,
+    Forbidden,
     MograderError,
     NotAuthenticated,
     RemoteFailed,
@@ -46,6 +47,8 @@ Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
 _SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
 _LATE, _CLOSED = "late-would-replace", "closed"
+_FOR_TEACHERS = "Instructor access required."  # the server's words, in 0.3.16 too
+_AS_TEACHER = "Give the instructor's token by --token or in MOGRADER_HTTPS_TOKEN."
 SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
 
 
@@ -185,6 +188,7 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
         return Busy(words, hint=hint or again, retry_after=wait or 10)
     remedies: dict[type[MograderError], str] = {
         NotAuthenticated: SIGN_IN,
+        Forbidden: _AS_TEACHER if words == _FOR_TEACHERS else "",
         RemoteFailed: "The server's own log says more.",
         TimedOut: "Try again in a moment.",
     }
