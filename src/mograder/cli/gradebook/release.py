@@ -61,7 +61,7 @@ def release(  # one argument per option
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()
-        chosen = chosen_students(book, students, groups)
+        chosen = chosen_students(book, name, students, groups)
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
         warn_of_reservations(name, feedback.grades(chosen))
         done = release_marks(
@@ -96,7 +96,7 @@ def withdraw(
         name = assignment_named(book, assignment)
         now = SystemClock().now()
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
-        chosen = chosen_students(book, students, groups)
+        chosen = chosen_students(book, name, students, groups)
         done = take_back(feedback, chosen, by=by or marker_name(), note=note, dry_run=dry_run)
     _tell(
         done, f"{name}: taken back from {counted(len(done.students), 'student')}.", dry_run=dry_run

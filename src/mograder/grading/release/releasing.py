@@ -81,9 +81,9 @@ class Released:
 
 
 def chosen_students(
-    book: Gradebook, students: Collection[str], groups: Collection[str]
+    book: Gradebook, assignment: str, students: Collection[str], groups: Collection[str]
 ) -> frozenset[str] | None:
-    """Return the students who are named, and the members of the groups; None for all.
+    """Return the students who are named, and the groups' members with work; None for all.
 
     Raises:
         NotFound: There is no such group.
@@ -95,7 +95,9 @@ def chosen_students(
         if group not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise NotFound(f"There is no group {group[:100]!r}.", hint=f"The groups: {listed}.")
-    return frozenset(students).union(*(known[group] for group in groups))
+    members = {student for group in groups for student in known[group]}
+    with_work = {grade.student for grade in book.grades(assignment, members)} if members else ()
+    return frozenset(students).union(with_work)
 
 
 def release_states(

@@ -164,7 +164,7 @@ def _change(
 ) -> Released:
     book = marking.book()
     demand_assignment(book, assignment)
-    chosen, note = _chosen(book, fields.get("for", "")), fields.get("note", "").strip()
+    chosen, note = _chosen(book, assignment, fields.get("for", "")), fields.get("note", "").strip()
     action = fields.get("action", "")
     if action == "take-back":
         if not note:
@@ -179,14 +179,14 @@ def _change(
     return release(feedback, chosen, at=at, by=marker.name, note=note)
 
 
-def _chosen(book: Gradebook, text: str) -> frozenset[str] | None:
+def _chosen(book: Gradebook, assignment: str, text: str) -> frozenset[str] | None:
     """Return the students that the form names: all, a group or a person."""
     if text == "all":
         return None
     if text.startswith(_STUDENT):
-        return chosen_students(book, [text.removeprefix(_STUDENT)], [])
+        return chosen_students(book, assignment, [text.removeprefix(_STUDENT)], [])
     if text.startswith(_GROUP):
-        return chosen_students(book, [], [text.removeprefix(_GROUP)])
+        return chosen_students(book, assignment, [], [text.removeprefix(_GROUP)])
     raise InvalidInput("Choose for whom.")
 
 
