@@ -7,7 +7,6 @@ a receipt. The format is described in docs/reference/https-api.md.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -17,8 +16,10 @@ from mograder.auth.signing import derived_key, is_signature_of, read_record, sig
 from mograder.core.errors import InvalidInput
 
 _PURPOSE = "receipt"
-_LIMIT = 16 * 1024
-_WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+LONGEST = 16 * 1024
+"""Most bytes of a receipt."""
+
+_WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 _HEX = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(min_length=1, max_length=400)]
 
@@ -37,7 +38,7 @@ class Receipt(BaseModel):
     filename: _Name
     sha256: _HEX
     size: Annotated[int, Field(ge=0, le=2**53)]
-    received: Annotated[str, Field(pattern=_WHEN.pattern, max_length=24)]
+    received: Annotated[str, Field(pattern=_WHEN, max_length=24)]
     sequence: Annotated[int, Field(ge=1, le=2**53)]
     late: bool
     signature: _HEX
@@ -61,7 +62,7 @@ def read_receipt(text: bytes | str) -> Receipt:
 
     Raises: :class:`InvalidInput` for any other text.
     """
-    if len(text) > _LIMIT:
+    if len(text) > LONGEST:
         raise InvalidInput("This is not a receipt: it is longer than 16 KB.")
     try:
         return Receipt.model_validate(read_record(text))

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mograder.auth.receipts import UNSIGNED, Receipt, is_genuine, moment, sign_receipt
-from mograder.core.errors import Busy, InvalidInput
+from mograder.core.errors import Busy
 from mograder.core.names import ItemName
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
-
-LONGEST = 16 * 1024
-"""Most bytes of a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +47,18 @@ def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdi
 
     The file of a receipt that is not genuine is not looked at.
     """
-    valid, stored, counts = is_genuine(secret, receipt), False, False
-    if valid:
-        stored, counts = _look(submissions, receipt)
-    if not valid:
-        message = "This receipt is not genuine: it was changed, or is another server's."
-    elif not stored:
-        message = "This receipt is genuine, but the server does not hold the file any more."
+    if not is_genuine(secret, receipt):
+        told = "This receipt is not genuine: it was changed, or is another server's."
+        return Verdict(valid=False, stored=False, counts=False, message=told)
+    item, stored, counts = ItemName.valid(receipt.assignment), False, False
+    if item is not None:
+        stored = submissions.holds(item, receipt.filename, receipt.sha256)
+        counting = submissions.counting(receipt.user, item)
+        counts = stored and counting is not None and counting.filename == receipt.filename
+    if not stored:
+        told = "This receipt is genuine, but the server does not hold the file any more."
     elif not counts:
-        message = "This receipt is genuine, and the server holds the file; another one counts."
+        told = "This receipt is genuine, and the server holds the file; another one counts."
     else:
-        message = "This receipt is genuine, and the server holds the file, which counts."
-    return Verdict(valid, stored, counts, message)
-
-
-def _look(submissions: Submissions, receipt: Receipt) -> tuple[bool, bool]:
-    try:
-        item = ItemName.parse(receipt.assignment)
-    except InvalidInput:
-        return False, False
-    stored = submissions.holds(item, receipt.filename, receipt.sha256)
-    counting = submissions.counting(receipt.user, item)
-    counts = counting is not None and counting.filename == receipt.filename
-    return stored, stored and counts
+        told = "This receipt is genuine, and the server holds the file, which counts."
+    return Verdict(valid=True, stored=stored, counts=counts, message=told)

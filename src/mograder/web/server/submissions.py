@@ -11,7 +11,7 @@ from anyio import to_thread
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.receipts import moment, read_receipt
+from mograder.auth.receipts import LONGEST, moment, read_receipt
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
@@ -20,7 +20,7 @@ from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.store.submissions.submitted_files import reads_as_a_submission
-from mograder.web.receipts import LONGEST, receipt_of, verdict_of
+from mograder.web.receipts import receipt_of, verdict_of
 from mograder.web.request_body import MEGABYTE, announced_size, read_body, submitted_bytes
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, find_open, shown

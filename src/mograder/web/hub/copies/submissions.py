@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from mograder.auth.receipts import Receipt, read_receipt
+from mograder.auth.receipts import LONGEST, Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.copy_timeline import CopyTimelines
@@ -31,7 +31,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.parts import Number
 from mograder.web.pages import outcome, page, with_outcome
-from mograder.web.receipts import LONGEST, Verdict, receipt_of, verdict_of
+from mograder.web.receipts import Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
 from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route
 
