@@ -153,7 +153,7 @@ def _inside(directory: Path, relative: str) -> Iterator[str | LeftBehind]:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             if name.count("/") + 1 >= MOST_LEVELS:
-                yield LeftBehind(f"{name}/", f"it is more than {MOST_LEVELS} levels deep")
+                yield LeftBehind(f"{name}/", f"its files are more than {MOST_LEVELS} levels deep")
             else:
                 yield from _inside(path, name)
         elif stat.S_ISLNK(mode) and not path.is_file():

@@ -109,7 +109,7 @@ def test_files_public_and_the_folders_that_are_named_go_along(tmp_path: Path) ->
         "A1.html": "a",
         "A1_20260310T200800.py": "it",
         "data/-x.csv": "Invalid",
-        "data/1/2/": "it",
+        "data/1/2/": "its",
         "data/pipe": "it",
         "data/up": "links",
         "elsewhere/": "links",
