@@ -48,7 +48,7 @@ _ANSWER_SECONDS = 60.0
 """Seconds that the body of an answer may take; a stream of progress may take longer."""
 _MAX_ANSWER = 1_000_000
 _NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-_NOTHING_THERE = ("", "Not Found", "There is nothing at this address.")
+_NOTHING_THERE = ("", "Not Found", "Method Not Allowed", "There is nothing at this address.")
 """What a hub of 0.3.16 and ours say at an address that they do not have."""
 _MAX_DETAIL = 20_000
 _HOW_TO_GET_ONE = (

@@ -88,6 +88,7 @@ def test_a_name_travels_in_the_path_whatever_it_holds(hub: FakeHub, files: list[
         (409, "Being replaced", Conflict, "Being replaced"),
         (413, "An upload may have at most 100 MB.", TooLarge, "at most 100 MB"),
         (404, "Not Found", NotFound, "no hub at"),
+        (405, "Method Not Allowed", NotFound, "it is too old"),
         (500, "Broken (reference 1a2b)", RemoteFailed, "reference 1a2b"),
         (502, "x No solution found:\n  because a", RemoteFailed, "found:\n  because a"),
         (503, "No memory", Busy, "No memory"),
