@@ -24,8 +24,8 @@ async def answer_groups(
 ) -> tuple[AnswerGroup, ...]:
     """Return the groups of two or more of the students with equal answers to a question."""
     answers: dict[str, list[str]] = {}
-    for student in students:
-        text = await asyncio.to_thread(_text, files, student)
+    texts = await asyncio.to_thread(lambda: {each: _text(files, each) for each in students})
+    for student, text in texts.items():
         work = await works.show(WorkToShow(text, "submission.py", sources))
         codes = [cell.code for cell in work.of(question) if cell.own]
         if sum(map(len, codes)) <= _LONGEST:

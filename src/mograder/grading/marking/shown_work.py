@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -84,34 +84,34 @@ class WorkToShow:
 class Works:
     """The submissions that markers look at; each is parsed once.
 
-    Mutable state: ``_known``, the ones looked at last.
+    Mutable state: ``_known``, the ones looked at last, and ``_characters``, those of their texts.
     """
 
     def __init__(self, kept_characters: int = _KEPT_CHARACTERS) -> None:
         self._apart = IsolatedCall()
         self._kept_characters = kept_characters
-        self._known: OrderedDict[WorkToShow, ShownWork] = OrderedDict()
+        self._known: dict[WorkToShow, ShownWork] = {}
+        self._characters = 0
 
     async def show(self, work: WorkToShow, whose: str = "") -> ShownWork:
         """Return :func:`show_work` of a submission; a large text is parsed in another process.
 
         ``whose`` is the person if the text is the asker's own (:meth:`IsolatedCall.call`).
         """
-        found = self._known.get(work)
-        if found is None:
+        if (found := self._known.get(work)) is None:
             call = partial(show_work, work)
             try:
                 found = await self._apart.call(call, size=len(work.text), whose=whose)
             except InvalidInput as error:
                 found = ShownWork(problem=str(error), text=work.text)
+        if self._known.pop(work, None) is None:
+            self._characters += len(work.text)
         self._known[work] = found
-        self._known.move_to_end(work)
-        while len(self._known) > _KEPT or self._characters() > self._kept_characters:
-            self._known.popitem(last=False)
+        while len(self._known) > _KEPT or self._characters > self._kept_characters:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._characters -= len(oldest.text)
         return found
-
-    def _characters(self) -> int:
-        return sum(len(each.text) for each in self._known)
 
 
 def show_work(work: WorkToShow) -> ShownWork:
