@@ -44,7 +44,7 @@ def released() -> str:
 def told(response: httpx.Response) -> tuple[int, str]:
     """The status, and what was found, without the advice."""
     detail = str(response.json().get("detail", ""))
-    return response.status_code, detail.partition(" Do without")[0]
+    return response.status_code, detail.partition(". Do without")[0]
 
 
 @pytest.fixture

@@ -285,7 +285,7 @@ async def _screen(
     for each in (*found.denied, *found.unchecked):
         report(str(each))
     if found.denied and level == "refuse":
-        raise InvalidInput(found.unsafe, hint=_DO_WITHOUT)
+        raise InvalidInput(f"{found.unsafe}.", hint=_DO_WITHOUT)
 
 
 def _text_of(release: Release) -> bytes | None:
