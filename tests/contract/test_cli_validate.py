@@ -93,6 +93,17 @@ def test_a_beginning_names_the_source_and_a_students_file_is_held_against_its_re
     assert mine.read_text() == before
 
 
+def test_a_submission_reads_the_files_of_its_release(course: Path) -> None:
+    release = course / "release" / "A1-Adding"
+    (release / "numbers.txt").write_text("1")
+    mine = course / "submitted" / "A1-Adding" / "ada.py"
+    mine.parent.mkdir(parents=True)
+    header = '# /// script\n# mograder-assignment = "A1-Adding"\n# ///\n'
+    mine.write_text(header + NOTEBOOK.replace("x = 1\n", "x = int(open('numbers.txt').read())\n"))
+    result = CliRunner().invoke(root, ["validate", "-C", str(course), str(mine)])
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -31,7 +31,7 @@ from mograder.store.course.course import find_notebooks, find_release, read_note
 from mograder.store.filesystem.files import atomic_write
 
 _LONGEST = 3600
-_Read = tuple[str, str | None] | ValidationReport
+_Read = tuple[str, str | None, Path] | ValidationReport
 """The texts of a notebook and of its release, or the report of a file that cannot be read."""
 
 _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
@@ -177,7 +177,7 @@ async def _validate(
     """Validate one notebook; an error in its own header gives a report like any other."""
     if isinstance(read, ValidationReport):
         return read
-    name, (text, release) = shown(path), read
+    name, (text, release, folder) = shown(path), read
     try:
         # If there is a release, its header decides: students must not choose packages.
         environment = await workbench.environment(text if release is None else release, say)
@@ -185,27 +185,33 @@ async def _validate(
         return ValidationReport(name, Outcome.UNREADABLE, str(error))
     say(f"Running {name}")
     return await validate(
-        Submission(text, name, environment, workbench.limits, seconds, release, path.parent),
+        Submission(text, name, environment, workbench.limits, seconds, release, folder),
         workbench.executor,
     )
 
 
 def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read:
-    """Return a notebook's text and that of its release; None for a source, which has no release."""
+    """Return a notebook's text, that of its release, None for a source, and the folder it reads.
+
+    What is beside a submission are others' submissions, so it gets the files of its release.
+    """
     try:
         text = read_notebook(path)
     except (InvalidInput, TooLarge) as error:
         return ValidationReport(shown(path), Outcome.UNREADABLE, str(error))
     sources = loaded.path(loaded.settings.dirs.source)
     if release is not None and release.is_file():
-        return text, read_notebook(release)
+        return text, read_notebook(release), path.parent
     if release is None and path.resolve().is_relative_to(sources.resolve()):
-        return text, None
+        return text, None, path.parent
     bases = _releases(loaded) if release is None else (release,)
     found = find_release(path, read_key(text, "mograder-assignment"), bases)
     if release is not None and found is None:
         raise InvalidInput(f"{shown(release)} holds no release of {shown(path)}.")
-    return text, None if found is None else read_notebook(found)
+    if found is None:
+        return text, None, path.parent
+    submitted = path.resolve().is_relative_to(loaded.path(loaded.settings.dirs.submitted).resolve())
+    return text, read_notebook(found), found.parent if submitted else path.parent
 
 
 def _write_pages(
