@@ -50,6 +50,7 @@ from mograder.notebook.points import (
     plain_code,
 )
 
+_ASSIGNMENT = "mograder-assignment"
 _HASHES = "mograder-cell-hashes"
 _SHOWN = 60
 
@@ -95,6 +96,7 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     They are ``check(Q1)`` for each question with changed, missing or additional check cells,
     ``marks``, and ``cell: modified: …`` or ``cell: missing: …`` with the first line of another
     released cell (compatibility-0.3.16.md 9). Answers, and imports that were added, are no changes.
+    A notebook whose header names another assignment was handed in by mistake, and is told first.
     :func:`check_integrity` reports to students, by cell.
     """
     theirs = list(guarded_cells(own))
@@ -106,6 +108,9 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     changed += [(ours, "missing") for ours in fixed if id(ours) not in kept]
     changed += [(each, "added") for each in _foreign(theirs, paired, released)]
     found = {word for each, how in changed for word in _words_for(each, how)}
+    made, asked = (read_key(each.text, _ASSIGNMENT) for each in (own, released))
+    if made and asked and made != asked:
+        found.add(f"a notebook of {made[:_SHOWN]}")
     return tuple(sorted(found, key=lambda word: (word.startswith("cell:"), word)))
 
 

@@ -58,6 +58,15 @@ def test_a_release_that_marimo_has_only_saved_in_its_own_forms_is_unchanged() ->
     assert described(saved) == ()
 
 
+def test_a_notebook_of_another_assignment_is_called_so() -> None:
+    mine, other = (
+        parse_cells(f'# /// script\n# mograder-assignment = "{name}"\n# ///\n\n{RELEASE}', "hw.py")
+        for name in ("A1-Sums", "A2-Means")
+    )
+    assert describe_tampering(other, mine) == ("a notebook of A2-Means",)
+    assert describe_tampering(mine, mine) == ()
+
+
 def described(text: str) -> tuple[str, ...]:
     """The changes of a submission."""
     return describe_tampering(parse_cells(text, "hw.py"), parse_cells(RELEASE, "hw.py"))
