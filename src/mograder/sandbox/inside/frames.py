@@ -122,7 +122,7 @@ class _End:
     def _wait(self, end: float) -> None:
         left = end - time.monotonic()
         if left <= 0 or not self._poll.poll(math.ceil(left * 1000)):
-            self._fail("nothing in time")
+            self._fail("it took too long")
 
 
 class FrameReader(_End):
@@ -190,7 +190,7 @@ class FrameReader(_End):
                 self._fail("the pipe was closed")
             view = view[got:]
             if view and time.monotonic() > end:
-                self._fail("nothing in time")
+                self._fail("it took too long")
         return data
 
 
@@ -217,4 +217,4 @@ class FrameWriter(_End):
             except OSError as error:
                 self._fail(f"the pipe cannot be written: {error}")
             if view and time.monotonic() > end:
-                self._fail("nothing in time")
+                self._fail("it took too long")
