@@ -70,7 +70,7 @@ class AnswerSession:
         self.lost = False
         """Whether no answer is taken in any check from now on."""
         self.later = 0
-        """Checks after this one, each of which is left time for a call, or an equal part."""
+        """Checks after this one: each is left the time of a call, all at most half of what is left."""
         self._serving = False
         self._nonce = b""
 
@@ -105,8 +105,7 @@ class AnswerSession:
 
     def _most(self) -> float:
         left = max(self._last - time.monotonic(), 0)
-        kept = self.later * min(self._limits.call, left / (self.later + 1))
-        return min(self._limits.check, left - kept)
+        return min(self._limits.check, left - min(self.later * self._limits.call, left / 2))
 
     def begin(self) -> float:
         """Begin a check once the last one has ended; return its seconds, 0 if none are left.
