@@ -187,6 +187,11 @@ def test_what_goes_wrong_is_a_line_and_an_exit_status(
     assert printed.out == ""
 
 
+def test_an_address_with_a_wrong_path_is_told(here: Path, served: Course, alice: str) -> None:
+    printed = cli("https fetch --list --url", f"{served.url}/base", status=3)
+    assert "Check the server's address, with its path" in printed.err
+
+
 def test_b150_submit_hands_in_and_keeps_the_receipt(here: Path, served: Course, alice: str) -> None:
     (here / "hw1.py").write_bytes(b"# my work\n")
     printed = cli("https submit hw1 hw1.py --url", served.url)

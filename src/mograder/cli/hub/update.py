@@ -80,8 +80,8 @@ def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[s
     nothing = sum(not line.changed and not line.reason for line in lines)
     clean = len(lines) - len(refused) - len(conflicts) - nothing
     yield (
-        f"{len(lines)} copies: {clean} merge cleanly, {len(conflicts)} with conflicts, "
-        f"{len(refused)} cannot be merged, {nothing} need nothing."
+        f"{len(lines)} {'copy' if len(lines) == 1 else 'copies'}: {clean} merge cleanly, "
+        f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, {nothing} need nothing."
     )
     for line in conflicts[:_SHOWN]:
         plural = "" if line.conflicts == 1 else "s"

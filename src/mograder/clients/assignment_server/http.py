@@ -35,6 +35,7 @@ from mograder.core.errors import (
     Forbidden,
     MograderError,
     NotAuthenticated,
+    NotFound,
     RemoteFailed,
     TimedOut,
 )
@@ -48,6 +49,8 @@ _SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
 _LATE, _CLOSED = "late-would-replace", "closed"
 _FOR_TEACHERS = "Instructor access required."  # the server's words, in 0.3.16 too
+_NOTHING_THERE = "Not found."  # the server's words at an address without a route
+_ADDRESS = "Check the server's address, with its path; 0.3.16 does not know all commands."
 _AS_TEACHER = "Give the instructor's token by --token or in MOGRADER_HTTPS_TOKEN."
 SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
 
@@ -189,6 +192,7 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
     remedies: dict[type[MograderError], str] = {
         NotAuthenticated: SIGN_IN,
         Forbidden: _AS_TEACHER if words == _FOR_TEACHERS else "",
+        NotFound: _ADDRESS if words == _NOTHING_THERE else "",
         RemoteFailed: "The server's own log says more.",
         TimedOut: "Try again in a moment.",
     }

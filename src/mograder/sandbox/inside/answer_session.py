@@ -70,7 +70,7 @@ class AnswerSession:
         self.lost = False
         """Whether no answer is taken in any check from now on."""
         self.later = 0
-        """Checks after this one: each is left the time of a call, all at most half of what is left."""
+        """Checks after this one; each is left the time of a call, all at most half of the rest."""
         self._serving = False
         self._nonce = b""
 
