@@ -39,7 +39,7 @@ def test_items_are_warmed_now_or_for_a_time(served: ServedHub, tmp_path: Path) -
     assert cli("hub warm l-01 A1").out == "  A1: ready\n  L01: ready\n"
     assert cli("hub warm").out == "No times are set.\n"
     at = ["--at", "2040-10-12T09:00", "--timezone", "Europe/Berlin"]
-    assert cli("hub warm L01", *at).out == "  L01: Fri 12 Oct 2040, 09:00\n"
+    assert cli("hub warm L01", *at).out == "  L01: Fri 12 Oct 2040, 09:00 CEST\n"
     printed = cli("hub warm --json")
     assert printed.json["planned"] == {"L01": ["2040-10-12T09:00:00+02:00"]}
     assert cli("hub warm L01 --forget").out == "No times are set.\n"

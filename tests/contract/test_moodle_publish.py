@@ -153,6 +153,7 @@ def test_a_student_lists_fetches_and_reads(student: CourseSetup) -> None:
         f"  Downloaded: a1/{NOTEBOOK}\nFetched 1 file(s) for 'A1. Introduction'\n"
     )
     assert (student.course / "a1" / NOTEBOOK).read_bytes() == recorded(137).body
+    assert "There is no assignment 'Z9' on Moodle." in cli("moodle fetch Z9", status=3).err
     student.at(104)
     assert "Status: submitted" in cli("moodle feedback A1").out
 

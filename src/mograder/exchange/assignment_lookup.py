@@ -20,7 +20,7 @@ from mograder.core.sections.settings_model import Assignment as Configured
 from mograder.core.system import SYSTEM
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
-_ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
+ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
 _ON_SERVER = Words(where="on the server", empty="The server offers none.")
 
 
@@ -47,13 +47,14 @@ def choose_assignment(
         )
         for each in there
     ]
-    return there[find(argument, entries, _ON_MOODLE)]
+    return there[find(argument, entries, ON_MOODLE)]
 
 
 def choose_remote(
     argument: str,
     there: Sequence[RemoteAssignment],
     configured: Sequence[Configured] = (),
+    words: Words = _ON_SERVER,
 ) -> RemoteAssignment:
     """Return the transport's assignment with the name or number in an argument.
 
@@ -64,7 +65,7 @@ def choose_remote(
         Entry(each.name, _configured_names(each.number, each.name, configured), each.number)
         for each in there
     ]
-    return there[find(argument, entries, _ON_SERVER)]
+    return there[find(argument, entries, words)]
 
 
 def folder_of(assignment: RemoteAssignment, *, windows: bool = SYSTEM == "windows") -> str:

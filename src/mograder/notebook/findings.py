@@ -19,7 +19,8 @@ class Finding:
 
     def __str__(self) -> str:
         text = f"{self.filename}:{self.line}: {self.message}"
-        return f"{text} {self.hint}" if self.hint else text
+        stop = "" if text.endswith((".", "!", "?")) else "."
+        return f"{text}{stop} {self.hint}" if self.hint else text
 
 
 def refuse(findings: Iterable[Finding]) -> None:

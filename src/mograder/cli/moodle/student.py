@@ -22,7 +22,7 @@ from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.course_server import RemoteAssignment, WorkState
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.core.errors import Conflict
-from mograder.exchange.assignment_lookup import choose_remote
+from mograder.exchange.assignment_lookup import ON_MOODLE, choose_remote
 from mograder.exchange.student.drafts import SavedDraft
 from mograder.exchange.student.submit import check_notebook
 
@@ -34,7 +34,7 @@ def _connected(site: Site) -> Iterator[tuple[MoodleTransport, StudentWork]]:
 
         def find(named: str) -> RemoteAssignment:
             configured = site.loaded.settings.assignments
-            return choose_remote(named, transport.list_assignments(), configured)
+            return choose_remote(named, transport.list_assignments(), configured, ON_MOODLE)
 
         yield transport, StudentWork(transport, find, report, client.url, "files")
 
