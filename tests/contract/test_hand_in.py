@@ -242,6 +242,7 @@ async def test_each_submission_has_a_receipt_that_the_hub_verifies(hub: Hub) -> 
     assert kept["server"].startswith("http")
     async with hub.client() as nobody:
         told = (await nobody.post("/receipts/verify", json=first)).json()
+        assert (await nobody.post("/receipts/verify", json=kept)).json() == told
         assert (told["valid"], told["stored"], told["counts"]) == (True, True, False)
         forged = (await nobody.post("/receipts/verify", json={**first, "late": True})).json()
         assert (forged["valid"], forged["stored"]) == (False, False)
