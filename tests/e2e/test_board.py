@@ -289,8 +289,13 @@ async def together(alice: Page, theirs: Frame, helping: Page, artifacts: Path) -
 async def asks(student: Person, page: Page, prof: Person, url: str) -> Page:
     """Have a student ask for help and an instructor take the request; return the board."""
     await page.get_by_role("button", name="Ask for help").click()
-    # A key would go to the notebook where marimo takes the focus at this moment.
-    await page.get_by_role("button", name="Ask", exact=True).click()
+    button = page.get_by_role("button", name="Ask", exact=True)
+    await expect(button).to_be_visible()
+    # Chromium sends clicks to the frame until it has heard that the form has moved the frame down.
+    async with asyncio.timeout(60):
+        while await button.is_visible():
+            await button.click()
+            await asyncio.sleep(0.5)
     await expect(page.get_by_text("You asked for help")).to_be_visible()
     board = await prof.open(url)
     await board.get_by_role("button", name=f"Take the request of {student.name}").click()
