@@ -214,7 +214,8 @@ async def test_the_browser_sees_none_of_what_acts_on_the_hub(proxied: RunningPro
         own = {"content-security-policy", "x-content-type-options", "referrer-policy"}
         own |= {"access-control-allow-origin", "access-control-expose-headers", "x-request-id"}
         own |= {"date", "server", "content-length", "transfer-encoding", "connection"}
-        own |= {"content-type"}  # Caddy names one where the answer has none
+        if "Caddy" in answer.headers["server"]:
+            own.add("content-type")  # where the answer has none, if its body comes with its head
         assert passed - own == {"x-harmless"}
         assert answer.headers.get_list("content-security-policy") == [POLICY]
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -136,6 +136,18 @@ def test_buffers_come_only_with_a_value(pipes: tuple[Any, Ends]) -> None:
     thread.join()
 
 
+def test_the_time_of_all_checks_is_limited(pipes: tuple[Any, Ends]) -> None:
+    session, _ = pipes
+    session.restrict(5.0, 2.0)
+    assert session.begin() <= 2
+    session.later = 5
+    assert session.begin() <= 1, "half is left for the later ones"
+    session.restrict(5.0, 0.0)
+    assert session.begin() == 0
+    with pytest.raises(NoAnswer, match="the time for all checks is over"):
+        session.ask("pull", "x")
+
+
 def test_no_answer_in_time_breaks_the_session(pipes: tuple[Any, Ends]) -> None:
     with pytest.raises(NoAnswer, match="it took too long"):
         pipes[0].ask("pull", "x")
