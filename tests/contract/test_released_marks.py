@@ -277,7 +277,7 @@ async def test_a_release_for_nobody_known_is_refused(hub: Hub, course: ReleasedC
 
 
 async def test_a_group_is_released_and_no_other_student(hub: Hub, course: ReleasedCourse) -> None:
-    """A member who has handed in nothing keeps it from no other one."""
+    """Members without a submission do not prevent the release of the others' marks."""
     members = [Membership("Tuesday", student) for student in ("bob", "carol", "zoe")]
     LateWork(course.book).record(members, by="prof", at=AT)
     assert 'value="group:Tuesday"' in (await see(hub, "/marking/A1/release", "prof")).text

@@ -32,7 +32,7 @@ from mograder.notebook.source.solution_markers import Block, BlockKind, find_blo
 HIDDEN = "# HIDDEN TESTS"
 _HIDDEN_KEY = "mograder-hidden-tests"
 _PLACEHOLDER = re.compile(r"(?P<name>_?response_text\w*) = (?P<literal>.+)")
-_SHOWN = re.compile(r"mo\.md\(_?response_text\w*\)")
+_SHOWN = re.compile(r"mo\.md\((?P<name>_?response_text\w*)\)")
 _AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
 """Text that raw triple quotes cannot hold, and characters that editors do not show."""
 _WHOLE = (
@@ -184,8 +184,8 @@ def _placeholder(lines: Sequence[str]) -> str | None:
 
 def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
     """Yield the edit that removes the names of written answers from the cell's return."""
-    shown = {line.strip() for line in lines[cell.body_first - 1 : cell.body_last]}
-    answers = {line[6:-1] for line in shown if _SHOWN.fullmatch(line)}
+    body = (line.strip() for line in lines[cell.body_first - 1 : cell.body_last])
+    answers = {found["name"] for found in map(_SHOWN.fullmatch, body) if found}
     names = [name for name in cell.returns if name not in answers]
     if len(names) == len(cell.returns):
         return

@@ -142,8 +142,9 @@ class Catalogue:
             files = place if self.release else place / "files"
             if not place.name.startswith(".") and files.is_dir():
                 yield from _problem(ItemName, place.name)
-                for file in sorted(each for each in files.iterdir() if each.is_file()):
-                    yield from () if file.name.startswith(".") else _problem(FileName, file.name)
+                names = sorted(each.name for each in files.iterdir() if each.is_file())
+                for name in (each for each in names if not each.startswith(".")):
+                    yield from _problem(FileName, name)
 
     def _manifest(self) -> Mapping[str, Assignment] | None:
         """Return the manifest's assignments by name; None without a manifest.

@@ -23,6 +23,7 @@ _PATIENCE_SECONDS = 0.1
 """How long a page waits for groups that are not known yet; a later request will find them."""
 
 _LONG = 3600.0
+"""How long a request waits that asks for the groups alone: until they are known."""
 
 
 @dataclass(frozen=True, slots=True)

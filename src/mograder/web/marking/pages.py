@@ -23,24 +23,30 @@ async def question_page(
 ) -> Response:
     """Show the page that goes through all answers to a question. Raises: NotFound."""
     title = question_title(question_of(question))
-    return _page(request, marking, marker, a, (question, title, ""))
+    return _page(request, marking, marker, a, question=question, title=title)
 
 
 async def answer_page(
     a: str, answer: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show the page that goes through all questions of one student's submission."""
-    return _page(request, marking, marker, a, ("", "", answer))
+    return _page(request, marking, marker, a, answer=answer)
 
 
 def _page(
-    request: Request, marking: MarkingApp, marker: Marker, a: str, order: tuple[str, str, str]
+    request: Request,
+    marking: MarkingApp,
+    marker: Marker,
+    a: str,
+    *,
+    question: str = "",
+    title: str = "",
+    answer: str = "",
 ) -> Response:
-    """Return the page; its policy also allows the frame of the outputs, which is ours.
+    """Return the page that goes through the answers to a question, or the questions of an answer.
 
-    ``order`` is what it goes through: a question and its title, or an answer; the others are "".
+    Its policy also allows the frame of the outputs, which is ours.
     """
-    question, title, answer = order
     response = page(
         request,
         "marking/mark.html",
