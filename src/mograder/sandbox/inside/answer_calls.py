@@ -159,6 +159,8 @@ def described(value: object) -> str:
         return plain[kind]
     if kind.__module__ == MODULE:
         return f"an object of class {kind.__name__}"
+    if kind.__module__.startswith("sympy."):
+        return "an expression of sympy"
     return with_article("array" if kind.__name__ == "ndarray" else kind.__name__)
 
 

@@ -179,7 +179,8 @@ _OWN_CODE = frozenset(
     (collections.__file__, dataclasses.__file__, typing.__file__, importlib.__file__)
 )
 """Modules that run code which they have made from names."""
-_OWN_PACKAGES = ("attr",)
+_OWN_NAMES = ("attr.", "sympy.polys.monomials.")
+"""More of them: a package, and a module that runs a template filled with a number."""
 _IMPORTING = "<frozen importlib._bootstrap"
 _OF_CODE = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
 _READERS = frozenset(("inspect", "dis", "functools"))
@@ -235,8 +236,8 @@ class Audit:
         if any(code is each for each in self._known):
             return
         caller = frame.f_code.co_filename if frame is not None else ""
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0] if frame else ""
-        if caller in _OWN_CODE or package in _OWN_PACKAGES:
+        module = str(frame.f_globals.get("__name__", "")) if frame is not None else ""
+        if caller in _OWN_CODE or f"{module}.".startswith(_OWN_NAMES):
             return
         while frame is not None and not self._is_part(frame):
             if frame.f_code.co_filename.startswith(_IMPORTING):

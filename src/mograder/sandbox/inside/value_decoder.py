@@ -45,8 +45,8 @@ Where that is a key, it is hashed and compared while decoding: by identity, neve
 worker.
 """
 
-_LIBRARIES = {"np": "numpy", "pd": "pandas", "pl": "polars", "sp": "scipy"}
-_WHOLE = ("pd.", "pl.", "sp.")
+_LIBRARIES = {"np": "numpy", "pd": "pandas", "pl": "polars", "sp": "scipy", "sy": "sympy"}
+_WHOLE = ("pd.", "pl.", "sp.", "sy.")
 _MOST_CLASSES = 256
 _HEX_INT = re.compile(rf"-?[0-9a-f]{{1,{rules.INT_BITS // 4}}}")
 _HEX_FLOAT = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}|-?inf|nan")

@@ -29,7 +29,7 @@ import own_modules  # type: ignore[import-not-found]
 Hook = Callable[[object], Any]
 """Returns the ``HandleFacts`` of an object that stays in the worker."""
 
-_LIBRARIES = ("numpy", "pandas", "polars", "scipy")
+_LIBRARIES = ("numpy", "pandas", "polars", "scipy", "sympy")
 _whole_types: set[int] = set()
 """Types whose values are one object for both ends, although they consist of arrays."""
 _SURROGATE = re.compile("[\ud800-\udfff]")

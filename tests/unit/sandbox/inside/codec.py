@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
+import sympy  # type: ignore[import-untyped]
 from scipy import sparse  # type: ignore[import-untyped]
 
 from mograder.sandbox.inside import serve
@@ -174,12 +175,27 @@ SPARSE: list[Any] = [
     for form in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
     for family in ("array", "matrix")
 ]
+_X, _N = sympy.Symbol("x"), sympy.Symbol("n", integer=True, positive=True)
+SYMBOLIC: list[Any] = [
+    *(sympy.Integer(0), sympy.Integer(-(2**70)), sympy.Rational(1, 3), sympy.Float(1.5)),
+    *(sympy.Float(0.0), sympy.Float("1e-400", 50), sympy.pi, sympy.I, -sympy.oo, sympy.zoo),
+    *(_N, sympy.Symbol(r"\alpha_{10}"), sympy.Symbol("λ'"), sympy.Symbol("A", commutative=False)),
+    *(_X**2 * sympy.sin(_N) / 3 + sympy.E, sympy.sqrt(_X), sympy.Abs(_X), sympy.Max(_X, _N)),
+    *(sympy.Mul(2, 3, evaluate=False), sympy.Eq(_X, 1), sympy.Or(_X < 1, _X >= 2), sympy.true),
+    sympy.Piecewise((1, _X > 0), (_X, True)),
+    sympy.Eq(sympy.Function("f")(_X), sympy.Symbol("C1") * sympy.exp(-_X)),
+    *(sympy.FiniteSet(1, _X), sympy.Interval.open(0, sympy.oo), sympy.S.Reals, sympy.S.EmptySet),
+    sympy.Union(sympy.Interval(0, 1), sympy.FiniteSet(5)),
+    *(sympy.Matrix([[1, _X]]), sympy.Matrix(0, 3, []), sympy.ImmutableMatrix([[_X]])),
+    {_X: sympy.Integer(2)},
+]
 ODD: list[Any] = [
     *(float("nan"), decimal.Decimal("sNaN12"), np.ma.masked, pd.NaT, pd.NA, print, int, iter([])),
     *(object(), collections.defaultdict(list, a=[1]), [object(), {"f": print}]),
 ]
 SAMPLES = [
     *(*BUILTIN, *ARRAYS, *MASKED, *INDEXES, *TABLES, *MOMENT_VALUES, *POLARS, *SPARSE, *ODD),
+    *SYMBOLIC,
     *(FRAME[each] for each in FRAME),
 ]
 """Values of every kind, for the mutations."""

@@ -57,6 +57,7 @@ ALLOWED = {
     "a query of pandas": "len(pd.DataFrame({'a': numbers}).query('a > 1', engine='python')) == 1",
     "linear algebra": "np.linalg.matrix_rank(np.diag(numbers)) == 2",
     "sympy": "sympy.diff(numbers[1] * sympy.Symbol('x'), sympy.Symbol('x')) == 2",
+    "polynomials of sympy": "sympy.factor(sympy.Symbol('x') ** 2 - numbers[0]).is_Mul",
     "json": "json.loads(text) == 1",
     "literals": "__import__('ast').literal_eval(text) == 1",
 }

@@ -145,6 +145,24 @@ _TREES: dict[str, Any] = {
         [["pl.s", n, ["Null", None, None], int(n), None] for n in "12"],
     ],
     "a sparse matrix of no class": ["sp.o", "npz_matrix", [1, 1], _ONES, _ONES, _ONES],
+    "a text in an expression": ["sy.e", "sin", ["__import__('os').getpid()"]],
+    "a number in an expression": ["sy.e", "Add", [1, 2]],
+    "a text in a matrix": ["sy.m", "MutableDenseMatrix", 1, 1, ["1"]],
+    "an undefined function of a text": ["sy.u", "f", ["x"]],
+    "an undefined function of no name": ["sy.u", "f(1)", [["sy.c", "pi"]]],
+    "a class that is no expression": ["sy.e", "Lambda", [["sy.c", "pi"]]],
+    "an integral that waits": ["sy.e", "Integral", [["sy.c", "pi"]]],
+    "an expression of another class": ["sy.e", "Interval", [["sy.q", 1, 1], ["sy.q", 0, 1]]],
+    "a function of a part too many": ["sy.e", "sin", [["sy.c", "pi"], ["sy.c", "pi"]]],
+    "no constant of sympy": ["sy.c", "__class__"],
+    "a rational over zero": ["sy.q", 1, 0],
+    "a rational of texts": ["sy.q", "1", "3"],
+    "a Float of a huge exponent": ["sy.f", 1, 2**40, 53],
+    "a Float of a huge precision": ["sy.f", 1, 0, 2**40],
+    "a symbol that shows an expression": ["sy.s", "x**2", []],
+    "an assumption that is no fact": ["sy.s", "x", [["real", "yes"]]],
+    "assumptions that contradict": ["sy.s", "x", [["positive", True], ["negative", True]]],
+    "a matrix of another shape": ["sy.m", "MutableDenseMatrix", 2, 1, [["sy.c", "pi"]]],
     "a sparse matrix of the other tag": ["sp.c", "coo_matrix", [1, 1], _ONES, _ONES, _ONES],
 }
 
@@ -351,6 +369,12 @@ def test_a_zone_must_be_on_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded(["ti", "00:00:00", 0, ["z", "UTC"]])
     with pytest.raises(Undecodable, match="installed"):
         decoded(["ti", "00:00:00", 0, ["z", "Europe/Zurich"]])
+
+
+def test_a_nan_of_sympy_is_a_gap() -> None:
+    """Unlike other NaNs it equals itself."""
+    with pytest.raises(rules.Refused, match="missing"):
+        value_decoder.decode(["sy.c", "nan"], [], None, lambda trait: False)
 
 
 def test_a_panic_of_polars_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,9 @@ def test_a_function_that_a_method_is_bound_to_is_not_asked_for_its_name() -> Non
     assert (facts.kind, facts.names) == ("function", ())
 
 
-@pytest.mark.parametrize("module", ["numpy", "pandas", "polars", "scipy", "builtins", "pytz"])
+@pytest.mark.parametrize(
+    "module", ["numpy", "pandas", "polars", "scipy", "sympy", "builtins", "pytz"]
+)
 def test_a_class_that_claims_to_be_of_a_library_becomes_a_handle(module: str) -> None:
     kind = type("ndarray", (), {"__module__": module, "zone": "UTC", **_methods()})
     value: Any = object.__new__(kind)

@@ -21,6 +21,7 @@ import collections, datetime, fractions, inspect
 import numpy as np
 import pandas as pd
 import polars as pl
+import sympy as sp
 from mograder.runtime import check
 """
 RECORD = """

@@ -1,4 +1,4 @@
-"""Values of numpy, pandas, polars and scipy: of the same type, dtype and content."""
+"""Values of numpy, pandas, polars, scipy and sympy: of the same type, dtype and content."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import pytest
+import sympy  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
@@ -23,6 +24,7 @@ from tests.unit.sandbox.inside.codec import (
     MOMENT_VALUES,
     POLARS,
     SPARSE,
+    SYMBOLIC,
     TABLES,
     carried,
     rules,
@@ -43,6 +45,8 @@ _SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 _COLUMNS = [
     hpd.column(each, dtype=each) for each in ("int64", "float32", "bool", "m8[ns]", "M8[us]")
 ]
+
+_X = sympy.Symbol("x")
 
 
 def _identical(left: Any, right: Any) -> bool:
@@ -107,6 +111,14 @@ def test_a_masked_array_keeps_its_mask_and_fill_value(value: Any) -> None:
         pl.Series([2**31 - 1], dtype=pl.Int32).cast(pl.Date),
         pl.Series([2**62]).cast(pl.Datetime("ms")),
         sparse.coo_array(np.zeros(3)),
+        sympy.Derivative(sympy.sin(_X), _X),
+        sympy.Integral(sympy.sin(_X), _X) + 1,
+        sympy.series(sympy.exp(_X), _X, 0, 3),
+        sympy.Poly(_X**2, _X),
+        sympy.Dummy("d"),
+        sympy.Symbol("x**2 + 1"),
+        sympy.Matrix([[sympy.Derivative(sympy.Function("f")(_X), _X)]]),
+        sympy.Float((0, 1, 2**40, 1)),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -187,6 +199,19 @@ def test_compressed_rows_arrive_as_they_are_stored() -> None:
     got = carried(value)
     for part in ("data", "indices", "indptr"):
         assert getattr(got, part).tolist() == getattr(value, part).tolist()
+
+
+@pytest.mark.parametrize("value", SYMBOLIC, ids=str)
+def test_an_expression_of_sympy_arrives_as_it_was(value: Any) -> None:
+    got = carried(value)
+    assert (type(got), got) == (type(value), value)
+    assert sympy.srepr(got) == sympy.srepr(value)
+
+
+def test_a_matrix_of_sympy_that_arrived_can_be_changed() -> None:
+    got = carried(sympy.Matrix([[1, _X]]))
+    got[0, 0] = 7
+    assert got == sympy.Matrix([[7, _X]])
 
 
 @pytest.mark.parametrize("dtype", [None, object, "string"])
