@@ -24,6 +24,9 @@ from mograder.notebook.source.leaks import find_leaks, hidden_values
 PASSES_TOO_SOON = (
     "Let it wait for an answer: give the check an empty list while the student's name is `...`."
 )
+_AS_FUNCTIONS = (
+    "Write the conditions as functions, `lambda: …`: what raises is then a check that fails."
+)
 _CORRECT = "Correct the solution or the check."
 
 
@@ -63,7 +66,9 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
     hidden = hidden_values(source, release, filename)
     leaks = find_leaks(release, filename, outputs=report.outputs, hidden=hidden)
     notebook = parse_cells(release, filename)
-    lines, marks = {each.label: each.line for each in checks_in(notebook)}, marks_of(notebook)
+    checks, marks = tuple(checks_in(notebook)), marks_of(notebook)
+    lines = {each.label: each.line for each in checks}
+    checking = {each.cell for each in checks}
     early: list[Finding] = []
     partly: list[Finding] = []
     for check in report.checks:
@@ -73,9 +78,13 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
             part, some = ("", early) if check.status == "success" else (" in part", partly)
             message = f"the check {check.label!r} passes{part} though nothing is answered yet."
             some.append(Finding(filename, lines.get(check.label, 1), message, PASSES_TOO_SOON))
+    errors = (
+        replace(each, hint=_AS_FUNCTIONS) if notebook.cell_at(each.line) in checking else each
+        for each in report.cell_errors
+    )
     named = (
         (replace(each, message=f"without the solutions, {each.message}") for each in found)
-        for found in (report.cell_errors, leaks)
+        for found in (errors, leaks)
     )
     every = (in_source(source, release, filename, found) for found in (*named, early, partly))
     return ReleaseFindings(*every)

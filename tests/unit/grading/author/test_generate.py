@@ -185,6 +185,7 @@ async def test_a_source_without_solutions_is_skipped_and_no_failure(course: Path
 
 
 ERROR = RunReport(cell_errors=(Finding("elsewhere.py", 7, "NameError: a.", "Why."),))
+RAISES = RunReport(cell_errors=(Finding("elsewhere.py", 83, "TypeError: a.", "Why."),))
 FAILS = RunReport(checks=(said("Q1: The sum", "danger", "no"),))
 ENDLESS = RunReport(problem="it took too long.")
 SHOWS = RunReport(outputs=(CellOutput(0, "see /home/ada/data.csv"),))
@@ -199,6 +200,7 @@ RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.
         (Script(source=WAITS), CHECK, "does not pass: it waits for an answer. Correct the"),
         (Script(source=ENDLESS), "# /// script", "it did not run: it took too long."),
         (Script(release=ERROR), "# ]", "without the solutions, NameError: a. Why."),
+        (Script(release=RAISES), CHECK, "TypeError: a. Write the conditions as functions, `lam"),
         (Script(release=GOOD), CHECK, "passes though nothing is answered yet. Let it wait for"),
         (Script(release=ENDLESS), "# /// script", "without its solutions it did not run: it took"),
         (Script(release=SHOWS), "@app.cell(hide_code=True)", RELATIVE),
