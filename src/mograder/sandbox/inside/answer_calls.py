@@ -51,12 +51,16 @@ class Errors:
     """The classes of an answer's exceptions, made here below the nearest builtin."""
 
     def __init__(self) -> None:
+        self.given: dict[str, type[Exception]] = {}
+        """The author's own, by name; an answer may raise them, and derive its own from them."""
         self._made: dict[str, type[Exception]] = {}
 
     def made(
         self, name: str, above: tuple[type, ...], built_in: list[Any]
     ) -> type[Exception] | None:
         """Return the class for one of the interface, None if it is no class of exceptions."""
+        if name in self.given:
+            return self.given[name]
         bases = tuple(each for each in above if issubclass(each, Exception))
         nearest = next((ALLOWED[each] for each in built_in if _is_allowed(each)), None)
         if not bases and nearest is None:
@@ -79,10 +83,14 @@ class Errors:
         named = nearest.__name__ == name
         if not named and name.isidentifier() and len(self._made) < _MOST_CLASSES:
             nearest = self._made[name] = type(name, (nearest,), {"__module__": MODULE})
+        if issubclass(nearest, tuple(self.given.values())):
+            return nearest.__new__(nearest, text)  # whatever arguments the author's class takes
         return nearest(text)
 
     def _known(self, name: str) -> type[Exception] | None:
-        return self._made.get(name[1:]) if name.startswith(".") else ALLOWED.get(name)
+        if not name.startswith("."):
+            return ALLOWED.get(name)
+        return self._made.get(name[1:]) or self.given.get(name[1:])
 
 
 def _is_allowed(name: object) -> bool:

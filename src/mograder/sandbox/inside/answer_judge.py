@@ -480,6 +480,7 @@ class _Judge:
         names = self._parts.fresh().__dict__
         if reason := self._given(part):
             return _Verdict("needs attention", reason)
+        answers.know(names)
         if answers.sharing is not None:
             given = self._plan.given_names(part)
             answers.share({name: names[name] for name in sorted(given) if name in names})

@@ -7,6 +7,7 @@ kind each of them is, is found without calling a method of the object or of its 
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import contextlib
 import importlib
@@ -171,6 +172,7 @@ class AnswerServer:
             "attribute": self._attribute,
             "set": self._set,
             "next": self._next,
+            "await": self._await,
             "describe": self._describe,
             "kinds": self._kinds,
             "replace": self._replace,
@@ -277,6 +279,10 @@ class AnswerServer:
     def _next(self, number: int, buffers: list[bytearray]) -> Any:
         self._given(buffers)
         return next(self._table.object(number))
+
+    def _await(self, number: int, buffers: list[bytearray]) -> Any:
+        self._given(buffers)
+        return asyncio.run(self._table.object(number))
 
     def _given(self, buffers: list[bytearray]) -> Any:
         """Return a request's value, after what the judge has changed of shared objects."""

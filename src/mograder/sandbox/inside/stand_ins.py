@@ -5,7 +5,10 @@ objects of those; the names, signatures, bases and special methods are what the 
 object that the author's solution did not give by that path (``grading_contract.py``) is opaque:
 every operation on it raises ``NotJudgeable`` with a sentence for the student.
 
-No name of the worker's is resolved here, and only data is decoded.
+No name of the worker's is resolved here, and only data is decoded. The author's own classes are
+known to both ends by their names: a class that an answer claims to have derived from one is derived
+from it here, too, which is a claim like its other bases, and members of the author's enumerations
+and values of the author's named tuples are the judge's own.
 
 Of objects that both ends have (``shared_objects.py``) the worker gets, with each request, what the
 check has changed of them, and with each answer the judge gets what the answer has. What a check
@@ -16,6 +19,8 @@ without sharing.
 
 from __future__ import annotations
 
+import abc
+import enum
 import itertools
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -25,6 +30,7 @@ import answer_calls  # type: ignore[import-not-found]  # in this file's director
 import answer_session  # type: ignore[import-not-found]
 import codec_rules as rules  # type: ignore[import-not-found]
 import shared_objects  # type: ignore[import-not-found]
+import value_decoder  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
 
@@ -152,7 +158,19 @@ class StandIns:
         self._class_facts: dict[int, Any] = {}
         self._by_name: dict[tuple[str, str], type] = {}
         self._making: set[int] = set()
+        self._given: dict[str, type] = {}
         self._meta = _metaclass(self)
+        self._abstract_meta = type("AnswerClass", (self._meta, abc.ABCMeta), {})
+
+    def know(self, names: dict[str, Any]) -> None:
+        """Take the author's own classes from the names of the template."""
+        own = (each for each in names.values() if isinstance(each, type))
+        self._given = {each.__name__: each for each in own if each.__module__ == "__main__"}
+        for name, each in self._given.items():
+            if type(each) is type and issubclass(each, Exception):
+                self._errors.given[name] = each
+            elif issubclass(each, tuple) and hasattr(each, "_fields"):
+                value_decoder.know_namedtuple(each)
 
     def pull(self, name: str) -> tuple[bool, object]:
         """Return whether the notebook has a name, and its value, or the reason why it has none."""
@@ -309,6 +327,8 @@ class StandIns:
             return self._opaque(number, self._sentence(path, kind, facts))
         if kind == "class":
             return self._class_of(self._described_class(number), path)
+        if facts.class_name == "coroutine":
+            return self._coroutine(number, path)
         if number not in self._objects or kind == "iterator":
             make = {"function": self._function, "instance": self._instance}.get(kind)
             made = make(number, path, facts) if make else self._iterator(number, path, facts)
@@ -361,8 +381,16 @@ class StandIns:
         made = items()
         return made if facts.class_name == "generator" else itertools.chain(made)
 
+    async def _coroutine(self, number: int, path: str) -> Any:
+        """Let the worker run a coroutine to its end, as soon as the check awaits it."""
+        reply = self.request("await", number)
+        self.outcome(reply)
+        return self.value(reply, f"{path} awaited")
+
     def _instance(self, number: int, path: str, facts: Any) -> object:
         name = facts.class_name
+        if (member := self._member(number, self._given.get(name))) is not None:
+            return member
         owner = name if name in self._interface else path
         made = self._by_name.get((name, owner))
         if made is None:
@@ -370,8 +398,18 @@ class StandIns:
             self._by_name[name, owner] = made
         self.claims.add(f"class {made.__name__}")
         if isinstance(made, type) and issubclass(made, BaseException):
-            return made()
+            return made.__new__(made)
         return object.__new__(made)
+
+    def _member(self, number: int, kind: type | None) -> object:
+        """Return the member of an enumeration of the author's, None for any other object."""
+        if kind is None or not issubclass(kind, enum.Enum):
+            return None
+        reply = self.session.ask("attribute", number, "name")
+        if reply.status != "value":
+            return None
+        name = self.session.decode(reply.parts[0], reply.buffers, lambda facts: None)
+        return kind.__members__.get(name) if type(name) is str else None
 
     def _described_class(self, number: int) -> Any:
         if number not in self._class_facts:
@@ -416,16 +454,31 @@ class StandIns:
         for each in special:
             known = type(each) is str and each in rules.SPECIAL_METHODS
             if known and self.book.knows(f"{owner}.{each}()"):
-                names[each] = self._special(each)
-        made: type = self._meta(name, above or (self._meta.base,), names)
-        return made
+                names[each] = self.special_method(each)
+        meta, bases = self._meta, above or (self._meta.base,)
+        given = self._given.get(name)
+        if given is not None and _can_be_a_base(given):
+            meta = self._abstract_meta if isinstance(given, abc.ABCMeta) else meta
+            bases = (*bases, given)
+        made: Any = meta(name, bases, names)
+        if isinstance(made, abc.ABCMeta):  # the worker has objects of it, so nothing is missing
+            made.__abstractmethods__ = frozenset()
+        return made  # type: ignore[no-any-return]
 
-    def _special(self, name: str) -> Callable[..., Any]:
+    def special_method(self, name: str) -> Callable[..., Any]:
+        """Return a special method that asks the worker."""
+
         def method(value: object, *args: Any) -> Any:
             return self._calls.special(value, name, args)
 
         method.__name__ = name
         return method
+
+
+def _can_be_a_base(given: type) -> bool:
+    """Whether a class of the author's, and all above it, consist of what notebooks define."""
+    own = (each for each in given.__mro__ if each not in (object, abc.ABC))
+    return type(given) in (type, abc.ABCMeta) and all(each.__module__ == "__main__" for each in own)
 
 
 class Opaque:
@@ -466,13 +519,31 @@ def _metaclass(stand_ins: StandIns) -> Any:
             number = stand_ins.number_of(cls)
             return stand_ins._calls.call(number, stand_ins.owner_of(cls), args, keywords)
 
-        def __getattr__(cls, name: str) -> Any:
-            return stand_ins.attribute(cls, name)
+        def __getattribute__(cls, name: str) -> Any:
+            inside = name.startswith(("__", "_abc_")) or stand_ins.number_of(cls) is None
+            return super().__getattribute__(name) if inside else stand_ins.attribute(cls, name)
 
-    class Answer(metaclass=AnswerClass):
+        def __bool__(cls) -> bool:
+            return True
+
+    for each in ("__len__", "__iter__", "__getitem__", "__contains__", "__reversed__"):
+        setattr(AnswerClass, each, stand_ins.special_method(each))  # of an enumeration
+    AnswerClass.base = _base(stand_ins, AnswerClass)
+    return AnswerClass
+
+
+def _base(stand_ins: StandIns, meta: Any) -> type:
+    """Return the base of the classes of one check; it hides what an author's class defines."""
+
+    class Answer(metaclass=meta):  # type: ignore[metaclass]  # one a check
         __slots__ = ()
 
-        def __getattr__(self, name: str) -> Any:
+        def __init_subclass__(cls) -> None:
+            """Not that of an author's class, which has seen the answer's in the worker."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name.startswith("__"):
+                return super().__getattribute__(name)
             return stand_ins.attribute(self, name)
 
         def __setattr__(self, name: str, value: object) -> None:
@@ -481,5 +552,7 @@ def _metaclass(stand_ins: StandIns) -> Any:
         def __repr__(self) -> str:
             return f"<{type(self).__name__} of the answer>"
 
-    AnswerClass.base = Answer
-    return AnswerClass
+        __eq__ = object.__eq__
+        __hash__ = object.__hash__
+
+    return Answer

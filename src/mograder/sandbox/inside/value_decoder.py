@@ -469,6 +469,11 @@ def _identifier(value: object) -> str:
 _classes: dict[tuple[str, tuple[str, ...]], Any] = {}
 
 
+def know_namedtuple(kind: Any) -> None:
+    """Build values of this name and these fields as of the author's own class."""
+    _classes[kind.__name__, tuple(kind._fields)] = kind
+
+
 def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
     """Return the one class of this name and these fields, so that values are of one type.
 

@@ -349,6 +349,131 @@ ALIASES = (
 )
 
 
+GIVEN_CLASSES = (
+    Question(
+        "subclass",
+        "class Dog(Animal):\n    def speak(self):\n        return 'Woof'",
+        (
+            "class Dog:\n    def __init__(self, name):\n        self.name = name\n"
+            "    def speak(self):\n        return 'Woof'",
+            "class Dog(Animal):\n    pass",
+            "class Dog(Animal):\n    def speak(self):\n        return 'woof'",
+            "class Dog(Animal):\n    def speak(self):\n        return 'Woof'\n"
+            "    def describe(self):\n        return self.name",
+        ),
+        (
+            "issubclass(Dog, Animal)",
+            "isinstance(Dog('Rex'), Animal)",
+            "Dog('Rex').describe() == 'Rex says Woof'",
+        ),
+        given="class Animal:\n    def __init__(self, name):\n        self.name = name\n"
+        "    def speak(self):\n        return '...'\n"
+        "    def describe(self):\n        return f'{self.name} says {self.speak()}'",
+    ),
+    Question(
+        "abstract class",
+        "class Square(Shape):\n    def __init__(self, side):\n        self.side = side\n"
+        "    def area(self):\n        return self.side ** 2",
+        (
+            "class Square(Shape):\n    def __init__(self, side):\n        self.side = side",
+            "class Square(Shape):\n    def __init__(self, side):\n        self.side = side\n"
+            "    def area(self):\n        return 4 * self.side",
+            "class Square:\n    def __init__(self, side):\n        self.side = side\n"
+            "    def area(self):\n        return self.side ** 2",
+            "def Square(side):\n    return side ** 2",
+        ),
+        ("isinstance(Square(2), Shape)", "total_area([Square(1), Square(3)]) == 10"),
+        given="import abc\nclass Shape(abc.ABC):\n    @abc.abstractmethod\n    def area(self): ...\n"
+        "def total_area(shapes):\n    return sum(each.area() for each in shapes)",
+    ),
+    Question(
+        "given exception",
+        "def pay(n):\n    if n > 3:\n        raise Missing(n - 3)\n    return 3 - n",
+        (
+            "def pay(n):\n    return 3 - n",
+            "def pay(n):\n    raise Missing(n)",
+            "def pay(n):\n    if n > 3:\n        raise ValueError(f'missing {n - 3}')\n    return 3 - n",
+            "def pay(n):\n    if n > 3:\n        raise Missing(n)\n    return 3 - n",
+        ),
+        ("pay(1) == 2", "refused(pay, 5) == 'missing 2'"),
+        given="class Missing(Exception):\n    def __init__(self, amount):\n        self.amount = amount\n"
+        "        super().__init__(f'missing {amount}')\n"
+        "def refused(f, n):\n    try:\n        f(n)\n    except Missing as error:\n        return str(error)",
+    ),
+    Question(
+        "given dataclass",
+        "def middle(p, q):\n    return Point((p.x + q.x) / 2, (p.y + q.y) / 2)",
+        (
+            "def middle(p, q):\n    return ((p.x + q.x) / 2, (p.y + q.y) / 2)",
+            "def middle(p, q):\n    return Point(p.x + q.x, p.y + q.y)",
+            "def middle(p, q):\n    p.x, p.y = (p.x + q.x) / 2, (p.y + q.y) / 2\n    return p",
+            "def middle(p, q):\n    return p",
+        ),
+        (
+            "middle(_p, _q) == Point(1, 2)",
+            "_p == Point(0, 0)",
+            "isinstance(middle(Point(0, 0), _q), Point)",
+            "middle(Point(0, 0), Point(6, 8)).norm() == 5",
+        ),
+        before="_p, _q = Point(0, 0), Point(2, 4)",
+        given="import dataclasses\n@dataclasses.dataclass\nclass Point:\n    x: float\n    y: float\n"
+        "    def norm(self):\n        return (self.x ** 2 + self.y ** 2) ** 0.5",
+    ),
+    Question(
+        "given enumeration",
+        "def trumps(hand):\n    return [each for each in hand if each is Suit.SPADES]",
+        (
+            "def trumps(hand):\n    return [each.value for each in hand if each is Suit.SPADES]",
+            "def trumps(hand):\n    return hand",
+            "def trumps(hand):\n    return Suit.SPADES",
+            "def trumps(hand):\n    return [Suit.HEARTS]",
+        ),
+        ("trumps(list(Suit)) == [Suit.SPADES]", "trumps([Suit.SPADES])[0] is Suit.SPADES"),
+        given="import enum\nclass Suit(enum.Enum):\n    HEARTS = 'h'\n    SPADES = 's'",
+    ),
+    Question(
+        "own enumeration",
+        "class Colour(enum_.Enum):\n    RED = 1\n    BLUE = 2",
+        (
+            "class Colour(enum_.Enum):\n    BLUE = 2\n    RED = 1",
+            "class Colour(enum_.Enum):\n    RED = 1",
+            "class Colour:\n    RED = 1\n    BLUE = 2",
+            "class Colour(enum_.Enum):\n    RED = 2\n    BLUE = 1",
+        ),
+        (
+            "[each.name for each in Colour] == ['RED', 'BLUE']",
+            "Colour(2) is Colour['BLUE']",
+            "len(Colour) == 2 and Colour.RED in Colour",
+        ),
+        given="import enum as enum_",
+    ),
+    Question(
+        "given named tuple",
+        "def swapped(p):\n    return Pair(p.right, p.left)",
+        (
+            "def swapped(p):\n    return (p.right, p.left)",
+            "def swapped(p):\n    return p",
+            "def swapped(p):\n    return [p.right, p.left]",
+            "def swapped(p):\n    return Pair(p.right, p.right)",
+        ),
+        ("swapped(Pair(1, 2)) == Pair(2, 1)", "type(swapped(Pair(1, 2))) is Pair"),
+        given="import typing\nclass Pair(typing.NamedTuple):\n    left: int\n    right: int",
+    ),
+    Question(
+        "coroutine",
+        "async def doubled_later(n):\n    return 2 * n",
+        (
+            "def doubled_later(n):\n    return 2 * n",
+            "async def doubled_later(n):\n    return n",
+            "async def doubled_later(n):\n    raise ValueError(n)",
+            "async def doubled_later(n):\n    return str(2 * n)",
+        ),
+        ("asyncio.run(doubled_later(4)) == 8",),
+        given="import asyncio",
+    ),
+)
+
+
 def _plain(name: str, right: str, wrong: str, *conditions: str, before: str = "") -> Question:
     """Return a question with a function of one expression; wrong ones are apart by a ``|``."""
     head = right.partition("return")[0]
@@ -484,4 +609,4 @@ VALUES = (
            "group_by_length(['a', 'bb', 'c']) == {1: ['a', 'c'], 2: ['bb']}"),
 )
 # fmt: on
-QUESTIONS = (*ALIASES, *VALUES)
+QUESTIONS = (*ALIASES, *GIVEN_CLASSES, *VALUES)
