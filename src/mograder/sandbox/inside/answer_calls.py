@@ -47,6 +47,15 @@ _ENDS = frozenset(
 )
 
 
+_LIBRARY_ERRORS = {
+    "FrozenInstanceError": "dataclasses",
+    "InvalidOperation": "decimal",
+    "JSONDecodeError": "json",
+    "LinAlgError": "numpy.linalg",
+}
+"""Classes of libraries by their names, and the modules that have them."""
+
+
 class Errors:
     """The classes of an answer's exceptions, made here below the nearest builtin."""
 
@@ -83,14 +92,15 @@ class Errors:
         named = nearest.__name__ == name
         if not named and name.isidentifier() and len(self._made) < _MOST_CLASSES:
             nearest = self._made[name] = type(name, (nearest,), {"__module__": MODULE})
-        if issubclass(nearest, tuple(self.given.values())):
-            return nearest.__new__(nearest, text)  # whatever arguments the author's class takes
-        return nearest(text)
+        if all(each.__module__ in ("builtins", MODULE) for each in nearest.__mro__):
+            return nearest(text)
+        return nearest.__new__(nearest, text)  # whatever arguments an author's class takes
 
     def _known(self, name: str) -> type[Exception] | None:
         if not name.startswith("."):
             return ALLOWED.get(name)
-        return self._made.get(name[1:]) or self.given.get(name[1:])
+        own = self._made.get(name[1:]) or self.given.get(name[1:])
+        return own or getattr(sys.modules.get(_LIBRARY_ERRORS.get(name[1:], "")), name[1:], None)
 
 
 def _is_allowed(name: object) -> bool:

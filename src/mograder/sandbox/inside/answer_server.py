@@ -172,6 +172,7 @@ class AnswerServer:
             "attribute": self._attribute,
             "set": self._set,
             "next": self._next,
+            "send": self._send,
             "await": self._await,
             "describe": self._describe,
             "kinds": self._kinds,
@@ -214,7 +215,7 @@ class AnswerServer:
             with contextlib.redirect_stdout(printed):
                 value = self._operations[operation](*arguments)
         except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
-            if operation == "next" and type(error) is StopIteration:
+            if operation in ("next", "send") and type(error) is StopIteration:
                 self._say([number, "stop", printed.text()])
             else:
                 self._say([number, "error", _classes(error), _text(error), printed.text()])
@@ -279,6 +280,9 @@ class AnswerServer:
     def _next(self, number: int, buffers: list[bytearray]) -> Any:
         self._given(buffers)
         return next(self._table.object(number))
+
+    def _send(self, number: int, buffers: list[bytearray]) -> Any:
+        return self._table.object(number).send(self._given(buffers))
 
     def _await(self, number: int, buffers: list[bytearray]) -> Any:
         self._given(buffers)
@@ -351,7 +355,10 @@ class AnswerServer:
         return getattr(value, "__name__", None), getattr(value, "__doc__", None), _parameters(value)
 
     def _class_facts(self, kind: type) -> Any:
-        """Return a class's number, name, text, bases, builtin classes, and special methods."""
+        """Return a class's number, name, text, bases, builtin classes, methods and fields.
+
+        The methods are special ones, and the fields those of a dataclass.
+        """
         classes = [each for each in _mro(kind) if each is not object]
         bases = [each for each in kind.__bases__ if each.__module__ == kind.__module__]
         told = [(self._table.facts(each).number, _name(each)) for each in bases]
@@ -362,7 +369,8 @@ class AnswerServer:
             if any(name in each.__dict__ and each.__dict__[name] is not None for each in classes)
         ]
         number = self._table.facts(kind).number
-        return number, _name(kind), _doc(kind), told, built_in[: rules.CLASSES], special
+        fields = list(getattr(kind, "__dataclass_fields__", ()))[: rules.NAMES]
+        return number, _name(kind), _doc(kind), told, built_in[: rules.CLASSES], special, fields
 
 
 class _Printed(io.TextIOBase):

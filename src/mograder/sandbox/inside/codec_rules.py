@@ -113,11 +113,11 @@ SPECIAL_METHODS = frozenset(
         *("add", "radd", "iadd", "sub", "rsub", "isub", "mul", "rmul", "imul", "matmul"),
         *("truediv", "rtruediv", "itruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow", "rpow"),
         *("and", "rand", "or", "ror", "xor", "rxor", "neg", "pos", "abs", "invert", "round"),
-        *("eq", "ne", "lt", "le", "gt", "ge", "bool", "str", "repr", "float", "int", "complex"),
-        *("enter", "exit"),
+        *("eq", "ne", "lt", "le", "gt", "ge", "hash", "bool", "str", "repr", "float", "int"),
+        *("complex", "enter", "exit"),
     )
 )
-"""Those that a class of an answer may have in the judge; never ``__array__`` or ``__hash__``."""
+"""Those that a class of an answer may have in the judge; never ``__array__``."""
 
 
 class Unencodable(Exception):

@@ -20,6 +20,7 @@ without sharing.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import enum
 import itertools
 import sys
@@ -120,7 +121,7 @@ def _is_scattered(value: Any) -> bool:
     return type(value).__name__ == "ndarray" and not value.flags.c_contiguous
 
 
-_CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list)
+_CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list, list)
 
 
 class StandIns:
@@ -159,6 +160,7 @@ class StandIns:
         self._by_name: dict[tuple[str, str], type] = {}
         self._making: set[int] = set()
         self._given: dict[str, type] = {}
+        self._decodes = False
         self._meta = _metaclass(self)
         self._abstract_meta = type("AnswerClass", (self._meta, abc.ABCMeta), {})
 
@@ -259,6 +261,7 @@ class StandIns:
         author's solution does not have there: such a value could be equal to much that it is not.
         """
         links = None if self.sharing is None else self.sharing.links
+        before, self._decodes = self._decodes, True
         try:
             found = self.session.decode(
                 reply.parts[0],
@@ -269,6 +272,8 @@ class StandIns:
             )
         except rules.Refused as refused:
             raise answer_session.NotJudgeable(f"`{path}` {refused}.") from None
+        finally:
+            self._decodes = before
         if self.sharing is None:
             return found
         self.sharing.met(same)
@@ -303,8 +308,6 @@ class StandIns:
 
     def attribute(self, value: object, name: str) -> Any:
         """Return an attribute of an instance or a class."""
-        if name.startswith("__"):
-            raise AttributeError(name)
         number, path = self._numbers[id(value)], f"{self.owner_of(value)}.{name}"
         reply = self.request("attribute", number, name)
         self.outcome(reply)
@@ -372,11 +375,13 @@ class StandIns:
         """Return a generator for a generator, else another iterator, as the worker claims."""
 
         def items() -> Iterator[Any]:
+            sent = None
             while True:
-                reply = self.request("next", number)
+                operation = "next" if sent is None else "send"
+                reply = self.request(operation, number, value=sent)
                 if self.outcome(reply, "stop") == "stop":
                     return
-                yield self.value(reply, f"{path}[]")
+                sent = yield self.value(reply, f"{path}[]")
 
         made = items()
         return made if facts.class_name == "generator" else itertools.chain(made)
@@ -397,6 +402,8 @@ class StandIns:
             made = self._class_of(self._class(self._facts(number)), owner)
             self._by_name[name, owner] = made
         self.claims.add(f"class {made.__name__}")
+        if name == "property":
+            return property()
         if isinstance(made, type) and issubclass(made, BaseException):
             return made.__new__(made)
         return object.__new__(made)
@@ -426,7 +433,7 @@ class StandIns:
         return found
 
     def _class_of(self, facts: Any, path: str) -> type:
-        number, claimed, text, bases, built_in, special = facts
+        number, claimed, text, bases, built_in, special, fields = facts
         name = claimed if claimed.isidentifier() else "Answer"
         owner = name if name in self._interface else path
         if (number, owner) in self._classes:
@@ -438,6 +445,8 @@ class StandIns:
         self._making.discard(number)
         error = self._errors.made(name, above, built_in)
         made = error or self._plain_class(name, above, special, owner, text)
+        if error is None and fields:
+            type.__setattr__(made, "__dataclass_fields__", _dataclass_fields(fields))
         self._classes[number, owner] = self._keep(made, number)
         self._owners[id(made)] = owner
         self.claims.add(f"class {name}")
@@ -469,10 +478,19 @@ class StandIns:
         """Return a special method that asks the worker."""
 
         def method(value: object, *args: Any) -> Any:
+            if name == "__hash__" and self._decodes:
+                raise TypeError("a key that only the worker can hash")
             return self._calls.special(value, name, args)
 
         method.__name__ = name
         return method
+
+
+def _dataclass_fields(claimed: list[Any]) -> dict[str, Any]:
+    """Return what ``dataclasses`` looks for in a class of these fields."""
+    fields = [each for each in claimed if type(each) is str and rules.is_name(each)]
+    made: Any = dataclasses.make_dataclass("Answer", dict.fromkeys(fields))
+    return dict(made.__dataclass_fields__)
 
 
 def _can_be_a_base(given: type) -> bool:
@@ -542,7 +560,7 @@ def _base(stand_ins: StandIns, meta: Any) -> type:
             """Not that of an author's class, which has seen the answer's in the worker."""
 
         def __getattribute__(self, name: str) -> Any:
-            if name.startswith("__"):
+            if name.startswith("__") and name != "__dict__":
                 return super().__getattribute__(name)
             return stand_ins.attribute(self, name)
 

@@ -474,6 +474,95 @@ GIVEN_CLASSES = (
 )
 
 
+CLASSES = (
+    Question(
+        "hash",
+        "class Key:\n    def __init__(self, n):\n        self.n = n\n    def __eq__(self, other):\n        return self.n == other.n\n"
+        "    def __hash__(self):\n        return hash(self.n)",
+        (
+            "class Key:\n    def __init__(self, n):\n        self.n = n\n    def __eq__(self, other):\n        return self.n == other.n",
+            "class Key:\n    def __init__(self, n):\n        self.n = n\n    def __hash__(self):\n        return hash(self.n)",
+            "class Key:\n    def __init__(self, n):\n        self.n = n",
+            "class Key:\n    def __init__(self, n):\n        self.n = n\n    def __eq__(self, other):\n        return self.n == other.n\n"
+            "    def __hash__(self):\n        return id(self)",
+        ),
+        (
+            "hash(_k1) == hash(_k2)",
+            "len({Key(1), Key(1), Key(2)}) == 2",
+            "{Key(1): 'a'}[Key(1)] == 'a'",
+        ),
+        before="_k1, _k2 = Key(3), Key(3)",
+    ),
+    Question(
+        "own dataclass",
+        "@dataclasses_.dataclass(frozen=True)\nclass Place:\n    x: int\n    y: int = 2",
+        (
+            "@dataclasses_.dataclass\nclass Place:\n    x: int\n    y: int = 2",
+            "@dataclasses_.dataclass(frozen=True)\nclass Place:\n    y: int\n    x: int = 2",
+            "class Place:\n    def __init__(self, x, y=2):\n        self.x, self.y = x, y",
+            "class Place:\n    def __init__(self, x):\n        self.x = x",
+        ),
+        (
+            "dataclasses_.asdict(Place(1)) == {'x': 1, 'y': 2}",
+            "Place(1) == Place(1, 2) and Place(1) != Place(2)",
+            "[each.name for each in dataclasses_.fields(Place)] == ['x', 'y']",
+            "is_frozen(Place(1))",
+        ),
+        given="import dataclasses as dataclasses_\ndef is_frozen(place):\n    try:\n        place.x = 5\n"
+        "    except dataclasses_.FrozenInstanceError:\n        return True\n    return False",
+    ),
+    Question(
+        "attributes",
+        "class Tank:\n    made = 0\n    def __init__(self, litres):\n        self.litres = litres\n"
+        "    @property\n    def full(self):\n        return self.litres == 10",
+        (
+            "class Tank:\n    made = 0\n    def __init__(self, litres):\n        self.litres = litres\n"
+            "    def full(self):\n        return self.litres == 10",
+            "class Tank:\n    def __init__(self, litres):\n        self.litres = litres\n        self.full = litres == 10",
+            "class Tank:\n    made = 0\n    def __init__(self, litres):\n        self.amount = litres\n"
+            "    @property\n    def full(self):\n        return self.amount == 10",
+            "class Tank:\n    made = 1\n    def __init__(self, litres):\n        self.litres = litres\n"
+            "    @property\n    def full(self):\n        return False",
+        ),
+        (
+            "vars(Tank(3)) == {'litres': 3}",
+            "isinstance(Tank.full, property)",
+            "Tank(10).full is True",
+            "Tank.made == 0",
+        ),
+    ),
+    Question(
+        "sent to a generator",
+        "def averager():\n    total, n, mean = 0, 0, None\n    while True:\n        total += yield mean\n        n += 1\n"
+        "        mean = total / n",
+        (
+            "def averager():\n    while True:\n        mean = yield 0",
+            "def averager():\n    total = 0\n    while True:\n        total += yield total",
+            "def averager():\n    yield 0\n    yield 2",
+            "def averager():\n    return [0, 2, 3]",
+        ),
+        ("sent(averager(), 2, 4) == 3",),
+        given="def sent(generator, *values):\n    next(generator)\n    return [generator.send(each) for each in values][-1]",
+    ),
+    Question(
+        "an error of a library",
+        "def solved(a, b):\n    return np.linalg.solve(a, b)",
+        (
+            "def solved(a, b):\n    return np.linalg.lstsq(a, b)[0]",
+            "def solved(a, b):\n    raise ValueError('Singular matrix')",
+            "def solved(a, b):\n    return np.linalg.inv(a) * b",
+            "def solved(a, b):\n    return b",
+        ),
+        (
+            "singular(solved)",
+            "np.allclose(solved(np.diag([1.0, 2.0]), np.array([1.0, 4.0])), [1, 2])",
+        ),
+        given="def singular(f):\n    try:\n        f(np.zeros((2, 2)), np.ones(2))\n"
+        "    except np.linalg.LinAlgError:\n        return True\n    return False",
+    ),
+)
+
+
 def _plain(name: str, right: str, wrong: str, *conditions: str, before: str = "") -> Question:
     """Return a question with a function of one expression; wrong ones are apart by a ``|``."""
     head = right.partition("return")[0]
@@ -609,4 +698,4 @@ VALUES = (
            "group_by_length(['a', 'bb', 'c']) == {1: ['a', 'c'], 2: ['bb']}"),
 )
 # fmt: on
-QUESTIONS = (*ALIASES, *GIVEN_CLASSES, *VALUES)
+QUESTIONS = (*ALIASES, *GIVEN_CLASSES, *CLASSES, *VALUES)
