@@ -355,7 +355,7 @@ class AnswerServer:
         return getattr(value, "__name__", None), getattr(value, "__doc__", None), _parameters(value)
 
     def _class_facts(self, kind: type) -> Any:
-        """Return a class's number, name, text, bases, builtin classes, methods and fields.
+        """Return a class's number, name, text, bases, builtin classes, methods, fields and module.
 
         The methods are special ones, and the fields those of a dataclass.
         """
@@ -370,7 +370,9 @@ class AnswerServer:
         ]
         number = self._table.facts(kind).number
         fields = list(getattr(kind, "__dataclass_fields__", ()))[: rules.NAMES]
-        return number, _name(kind), _doc(kind), told, built_in[: rules.CLASSES], special, fields
+        names = (_name(kind), _doc(kind))
+        module = value_encoder.short(kind.__module__)
+        return number, *names, told, built_in[: rules.CLASSES], special, fields, module
 
 
 class _Printed(io.TextIOBase):

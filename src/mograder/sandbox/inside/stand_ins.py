@@ -24,6 +24,7 @@ import dataclasses
 import enum
 import itertools
 import sys
+import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
@@ -121,7 +122,7 @@ def _is_scattered(value: Any) -> bool:
     return type(value).__name__ == "ndarray" and not value.flags.c_contiguous
 
 
-_CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list, list)
+_CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list, list, str)
 
 
 class StandIns:
@@ -433,7 +434,7 @@ class StandIns:
         return found
 
     def _class_of(self, facts: Any, path: str) -> type:
-        number, claimed, text, bases, built_in, special, fields = facts
+        number, claimed, _, bases, built_in, *_ = facts
         name = claimed if claimed.isidentifier() else "Answer"
         owner = name if name in self._interface else path
         if (number, owner) in self._classes:
@@ -444,17 +445,14 @@ class StandIns:
         above = tuple(self._class_of(self._described_class(base), owner) for base, _ in bases)
         self._making.discard(number)
         error = self._errors.made(name, above, built_in)
-        made = error or self._plain_class(name, above, special, owner, text)
-        if error is None and fields:
-            type.__setattr__(made, "__dataclass_fields__", _dataclass_fields(fields))
+        made = error or self._plain_class(name, above, owner, facts)
         self._classes[number, owner] = self._keep(made, number)
         self._owners[id(made)] = owner
         self.claims.add(f"class {name}")
         return made
 
-    def _plain_class(
-        self, name: str, above: tuple[type, ...], special: list[Any], owner: str, text: str | None
-    ) -> type:
+    def _plain_class(self, name: str, above: tuple[type, ...], owner: str, facts: Any) -> type:
+        _, claimed, text, _, _, special, fields, module = facts
         names: dict[str, Any] = {
             "__module__": answer_calls.MODULE,
             "__doc__": text,
@@ -464,6 +462,11 @@ class StandIns:
             known = type(each) is str and each in rules.SPECIAL_METHODS
             if known and self.book.knows(f"{owner}.{each}()"):
                 names[each] = self.special_method(each)
+        if fields:
+            names["__dataclass_fields__"] = _dataclass_fields(fields)
+        if (library := _library_class(module, claimed)) is not None:
+            # For isinstance; the object has none of that class's methods here.
+            names["__class__"] = property(lambda _: library)
         meta, bases = self._meta, above or (self._meta.base,)
         given = self._given.get(name)
         if given is not None and _can_be_a_base(given):
@@ -484,6 +487,24 @@ class StandIns:
 
         method.__name__ = name
         return method
+
+
+def _library_class(module: str, name: str) -> type | None:
+    """Return the class of a library that the judge has imported, too, None for any other.
+
+    Never one whose values are data, nor one of the standard library, which compares its own.
+    """
+    root = module.partition(".")[0]
+    if (
+        root in value_encoder.LIBRARIES
+        or root in sys.stdlib_module_names
+        or root not in sys.modules
+    ):
+        return None
+    if not hasattr(sys.modules[root], "__path__"):
+        return None
+    found = vars(sys.modules.get(module, types)).get(name)
+    return found if isinstance(found, type) else None
 
 
 def _dataclass_fields(claimed: list[Any]) -> dict[str, Any]:

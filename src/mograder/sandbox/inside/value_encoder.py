@@ -29,7 +29,8 @@ import own_modules  # type: ignore[import-not-found]
 Hook = Callable[[object], Any]
 """Returns the ``HandleFacts`` of an object that stays in the worker."""
 
-_LIBRARIES = ("numpy", "pandas", "polars", "scipy", "sympy")
+LIBRARIES = ("numpy", "pandas", "polars", "scipy", "sympy")
+"""Those whose values are data."""
 _whole_types: set[int] = set()
 """Types whose values are one object for both ends, although they consist of arrays."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -237,7 +238,7 @@ def _root(kind: type) -> str:
 
 def _of_library(kind: type) -> Callable[..., Any] | None:
     root = _root(kind)
-    if root not in _LIBRARIES or root not in sys.modules:
+    if root not in LIBRARIES or root not in sys.modules:
         return None
     types = own_modules.load(f"{root}_values").ENCODERS
     if id(kind) not in _ENCODERS:

@@ -545,6 +545,21 @@ CLASSES = (
         given="def sent(generator, *values):\n    next(generator)\n    return [generator.send(each) for each in values][-1]",
     ),
     Question(
+        "a class of a library",
+        "def template(text):\n    return jinja2.Template(text)",
+        (
+            "def template(text):\n    return text",
+            "def template(text):\n    return jinja2.Environment()",
+            "class Template:\n    render = 'ab'.format\ndef template(text):\n    return Template()",
+            "def template(text):\n    return jinja2.Template('c')",
+        ),
+        (
+            "isinstance(template('a'), jinja2.Template)",
+            "template('a{{ x }}').render(x='b') == 'ab'",
+        ),
+        given="import jinja2",
+    ),
+    Question(
         "an error of a library",
         "def solved(a, b):\n    return np.linalg.solve(a, b)",
         (
