@@ -71,8 +71,8 @@ CHECKS = {
     "iterators as arguments": "drain(squares(4)) == 14",
     "arguments by position and name": "changed() == ({'new': 1}, {'new'}, [9, 0])",
     "constants": "Colour.RED is Colour.RED and Colour.RED is not Colour.BLUE",
-    "a class below one of the author's": "isinstance(Cat(), Pet) and Cat().noise() == 'meow!'",
-    "a class of the author's, of its own": "Pet().noise() == '!' and not isinstance(Pet(), Cat)",
+    "a class below a given one": "isinstance(Cat(), Pet) and Cat().noise() == 'meow!'",
+    "a given class itself": "Pet().noise() == '!' and not isinstance(Pet(), Cat)",
     "the type of a constant": "isinstance(Colour.RED, Colour)",
 }
 HELPERS = """
@@ -121,6 +121,6 @@ def test_a_check_can_use(runs: tuple[Judged, Judged], name: str) -> None:
 def test_what_a_check_rests_on_is_told(runs: tuple[Judged, Judged]) -> None:
     claims = {check["labels"][0]["label"]: check["claims"] for check in runs[1].checks}
     assert "Money.__lt__" in claims["sorting"]
-    assert claims["a class below one of the author's"] == ["class Cat", "class Pet"]
+    assert claims["a class below a given one"] == ["class Cat", "class Pet"]
     assert claims["constants"] == ["class Colour"]
     assert claims["arguments by position and name"] == []
