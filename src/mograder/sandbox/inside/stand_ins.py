@@ -492,7 +492,8 @@ class StandIns:
 def _library_class(module: str, name: str) -> type | None:
     """Return the class of a library that the judge has imported, too, None for any other.
 
-    Never one whose values are data, nor one of the standard library, which compares its own.
+    Never one whose values are data, nor one of the standard library, whose classes read private
+    attributes of what they take for their own.
     """
     root = module.partition(".")[0]
     if (
@@ -504,7 +505,9 @@ def _library_class(module: str, name: str) -> type | None:
     if not hasattr(sys.modules[root], "__path__"):
         return None
     found = vars(sys.modules.get(module, types)).get(name)
-    return found if isinstance(found, type) else None
+    if not isinstance(found, type) or issubclass(found, type | BaseException):
+        return None
+    return found
 
 
 def _dataclass_fields(claimed: list[Any]) -> dict[str, Any]:
@@ -574,7 +577,7 @@ def _metaclass(stand_ins: StandIns) -> Any:
 def _base(stand_ins: StandIns, meta: Any) -> type:
     """Return the base of the classes of one check; it hides what an author's class defines."""
 
-    class Answer(metaclass=meta):  # type: ignore[metaclass]  # one a check
+    class Answer(metaclass=meta):  # type: ignore[metaclass]  # it differs by check
         __slots__ = ()
 
         def __init_subclass__(cls) -> None:
