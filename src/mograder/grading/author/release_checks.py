@@ -18,6 +18,7 @@ from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.generate_output import Line, Step
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.findings import Finding
+from mograder.notebook.grading.check_calls import key_tested_by
 from mograder.notebook.points import checks_in, key_of, marks_of
 from mograder.notebook.source.leaks import find_leaks, hidden_values
 
@@ -78,10 +79,13 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
             part, some = ("", early) if check.status == "success" else (" in part", partly)
             message = f"the check {check.label!r} passes{part} though nothing is answered yet."
             some.append(Finding(filename, lines.get(check.label, 1), message, PASSES_TOO_SOON))
-    errors = (
-        replace(each, hint=_AS_FUNCTIONS) if notebook.cell_at(each.line) in checking else each
-        for each in report.cell_errors
-    )
+    errors: list[Finding] = []
+    for error in report.cell_errors:
+        cell = notebook.cell_at(error.line)
+        if cell in checking:
+            errors.append(replace(error, hint=_AS_FUNCTIONS))
+        elif cell is None or key_tested_by(cell.name, marks) is None:
+            errors.append(error)  # a test of a question may fail until that is answered
     named = (
         (replace(each, message=f"without the solutions, {each.message}") for each in found)
         for found in (errors, leaks)

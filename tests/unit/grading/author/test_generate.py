@@ -219,6 +219,21 @@ async def test_a_run_that_fails_is_told_by_the_sources_line_and_the_old_release_
     assert [path.name for path in (course / "release").iterdir()] == ["A1"]
 
 
+@pytest.mark.parametrize(("name", "ok"), [("test_Q2_mean", True), ("test_mean", False)])
+async def test_a_cell_that_tests_a_question_may_fail_until_it_is_answered(
+    course: Path, name: str, ok: bool
+) -> None:
+    """One without a check, by its asserts; as another cell it would be broken."""
+    source = course / "source/A1/A1.py"
+    asserts = f"@app.cell\ndef {name}(mean):\n    assert mean([1, 3]) == 2\n    return\n\n\n"
+    source.write_text(TEXT.replace("@app.cell", f"{asserts}@app.cell", 1))
+    line = source.read_text().splitlines().index(f"def {name}(mean):") + 4  # of the release
+    failed = RunReport(cell_errors=(Finding("x", line, "AssertionError."),))
+    (outcome,) = await make(course, Script(release=failed))
+    assert outcome.ok is ok
+    assert any("without the solutions, Assert" in each for each in outcome.problems) is not ok
+
+
 async def test_a_check_without_marks_may_pass_from_the_start(course: Path) -> None:
     both = RunReport(checks=(said("Packages", "success"),))
     (outcome,) = await make(course, Script(source=both, release=both))
