@@ -309,16 +309,22 @@ class StandIns:
 
     def attribute(self, value: object, name: str) -> Any:
         """Return an attribute of an instance or a class."""
-        number, path = self._numbers[id(value)], f"{self.owner_of(value)}.{name}"
+        number, path = self._number(value), f"{self.owner_of(value)}.{name}"
         reply = self.request("attribute", number, name)
         self.outcome(reply)
         return self.value(reply, path)
 
     def set_attribute(self, value: object, name: str, new: object) -> None:
         """Set an attribute of an instance."""
-        reply = self.request("set", self._numbers[id(value)], name, value=new)
+        reply = self.request("set", self._number(value), name, value=new)
         self.outcome(reply)
         self._value_of(reply)
+
+    def _number(self, value: object) -> int:
+        number = self.number_of(value)
+        if number is None:
+            raise answer_session.NotJudgeable("A copy of the answer's object cannot be judged")
+        return number
 
     def _keep(self, value: Any, number: int) -> Any:
         self._kept.append(value)  # its id stays its own

@@ -73,11 +73,18 @@ CHECKS = {
     "constants": "Colour.RED is Colour.RED and Colour.RED is not Colour.BLUE",
     "a class below a given one": "isinstance(Cat(), Pet) and Cat().noise() == 'meow!'",
     "a given class itself": "Pet().noise() == '!' and not isinstance(Pet(), Cat)",
+    "a copy is refused": "refuses_copies(Cat())",
     "the type of a constant": "isinstance(Colour.RED, Colour)",
 }
 HELPERS = """
+import copy
 import numpy as np
 from mograder.runtime import check
+def refuses_copies(pet):
+    try:
+        copy.copy(pet).sound()
+    except Exception as error:
+        return "A copy" in str(error)
 class Pet:
     def sound(self):
         return ""
