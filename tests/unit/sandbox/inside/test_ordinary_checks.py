@@ -120,7 +120,8 @@ def test_an_honest_answer_earns_what_it_earns_in_one_process(
 @pytest.mark.parametrize("text", [EQUAL, EMPTIES], ids=["equals everything", "empties"])
 def test_a_hostile_answer_earns_no_question(recorded: Judged, tmp_path: Path, text: str) -> None:
     names = [
-        re.findall(r"^(?:def|class) (\w+)", each.right, re.MULTILINE)[-1] for each in QUESTIONS
+        re.findall(r"^(?:async )?(?:def|class) (\w+)", each.right, re.MULTILINE)[-1]
+        for each in QUESTIONS
     ]
     answers = [text.format(name=each).replace("_Equal", f"Equal{each}") for each in names]
     run = judged(tmp_path, source(), submission(answers), contract=recorded.contract)
