@@ -6,7 +6,7 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -16,7 +16,7 @@ from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.generate_output import Line, Step
-from mograder.notebook.cells import parse_cells, split_lines
+from mograder.notebook.cells import Cell, NotebookText, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.check_calls import key_tested_by
 from mograder.notebook.points import checks_in, key_of, marks_of
@@ -69,7 +69,6 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
     notebook = parse_cells(release, filename)
     checks, marks = tuple(checks_in(notebook)), marks_of(notebook)
     lines = {each.label: each.line for each in checks}
-    checking = {each.cell for each in checks}
     early: list[Finding] = []
     partly: list[Finding] = []
     for check in report.checks:
@@ -79,19 +78,31 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
             part, some = ("", early) if check.status == "success" else (" in part", partly)
             message = f"the check {check.label!r} passes{part} though nothing is answered yet."
             some.append(Finding(filename, lines.get(check.label, 1), message, PASSES_TOO_SOON))
-    errors: list[Finding] = []
-    for error in report.cell_errors:
-        cell = notebook.cell_at(error.line)
-        if cell in checking:
-            errors.append(replace(error, hint=_AS_FUNCTIONS))
-        elif cell is None or key_tested_by(cell.name, marks) is None:
-            errors.append(error)  # a test of a question may fail until that is answered
+    errors = _broken(notebook, report.cell_errors, {each.cell for each in checks}, marks)
     named = (
         (replace(each, message=f"without the solutions, {each.message}") for each in found)
         for found in (errors, leaks)
     )
     every = (in_source(source, release, filename, found) for found in (*named, early, partly))
     return ReleaseFindings(*every)
+
+
+def _broken(
+    notebook: NotebookText,
+    errors: Iterable[Finding],
+    checking: Container[Cell | None],
+    marks: Mapping[str, float] | None,
+) -> Iterator[Finding]:
+    """Yield the errors of cells but those of tests, which may fail until a question is answered.
+
+    ``checking`` are the cells that call ``check``, which should not fail.
+    """
+    for error in errors:
+        cell = notebook.cell_at(error.line)
+        if cell in checking:
+            yield replace(error, hint=_AS_FUNCTIONS)
+        elif cell is None or key_tested_by(cell.name, marks) is None:
+            yield error
 
 
 def in_source(

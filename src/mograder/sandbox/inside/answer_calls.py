@@ -99,8 +99,9 @@ class Errors:
     def _known(self, name: str) -> type[Exception] | None:
         if not name.startswith("."):
             return ALLOWED.get(name)
-        own = self._made.get(name[1:]) or self.given.get(name[1:])
-        return own or getattr(sys.modules.get(_LIBRARY_ERRORS.get(name[1:], "")), name[1:], None)
+        own = name[1:]
+        module = sys.modules.get(_LIBRARY_ERRORS.get(own, ""))
+        return self._made.get(own) or self.given.get(own) or getattr(module, own, None)
 
 
 def _is_allowed(name: object) -> bool:

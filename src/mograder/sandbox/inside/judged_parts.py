@@ -180,7 +180,7 @@ _OWN_CODE = frozenset(
 )
 """Modules that run code which they have made from names."""
 _OWN_NAMES = ("attr.", "sympy.polys.monomials.")
-"""More of them: a package, and a module that runs a template filled with a number."""
+"""Further modules that may: a package, and one that runs a template filled with a number."""
 _IMPORTING = "<frozen importlib._bootstrap"
 _OF_CODE = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
 _READERS = frozenset(("inspect", "dis", "functools"))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import functools
 import itertools
 import sys
 import types
@@ -163,7 +164,11 @@ class StandIns:
         self._given: dict[str, type] = {}
         self._decodes = False
         self._meta = _metaclass(self)
-        self._abstract_meta = type("AnswerClass", (self._meta, abc.ABCMeta), {})
+
+    @functools.cached_property
+    def _abstract_meta(self) -> Any:
+        """The class of the classes that answers derive from abstract ones of the author's."""
+        return type("AnswerClass", (self._meta, abc.ABCMeta), {})
 
     def know(self, names: dict[str, Any]) -> None:
         """Take the author's own classes from the names of the template."""
@@ -478,10 +483,10 @@ class StandIns:
         if given is not None and _can_be_a_base(given):
             meta = self._abstract_meta if isinstance(given, abc.ABCMeta) else meta
             bases = (*bases, given)
-        made: Any = meta(name, bases, names)
+        made: type = meta(name, bases, names)
         if isinstance(made, abc.ABCMeta):  # the worker has objects of it, so nothing is missing
             made.__abstractmethods__ = frozenset()
-        return made  # type: ignore[no-any-return]
+        return made
 
     def special_method(self, name: str) -> Callable[..., Any]:
         """Return a special method that asks the worker."""
@@ -502,13 +507,8 @@ def _library_class(module: str, name: str) -> type | None:
     attributes of what they take for their own.
     """
     root = module.partition(".")[0]
-    if (
-        root in value_encoder.LIBRARIES
-        or root in sys.stdlib_module_names
-        or root not in sys.modules
-    ):
-        return None
-    if not hasattr(sys.modules[root], "__path__"):
+    is_package = hasattr(sys.modules.get(root), "__path__")
+    if not is_package or root in value_encoder.LIBRARIES or root in sys.stdlib_module_names:
         return None
     found = vars(sys.modules.get(module, types)).get(name)
     if not isinstance(found, type) or issubclass(found, type | BaseException):
@@ -587,7 +587,7 @@ def _base(stand_ins: StandIns, meta: Any) -> type:
         __slots__ = ()
 
         def __init_subclass__(cls) -> None:
-            """Not that of an author's class, which has seen the answer's in the worker."""
+            """Do nothing; that of an author's class has run in the worker already."""
 
         def __getattribute__(self, name: str) -> Any:
             if name.startswith("__") and name != "__dict__":

@@ -90,7 +90,7 @@ def _parts(encoder: Any, value: Any, depth: int) -> list[Any]:
 
 def _part(encoder: Any, value: Any, depth: int) -> Any:
     kind = type(value)
-    if kind in ENCODERS:
+    if id(kind) in _KNOWN:
         return encoder.value(value, depth)
     name = kind.__name__
     if type(kind) is not UndefinedFunction or kind._kwargs or not rules.is_name(name):
@@ -104,10 +104,14 @@ def _encode_matrix(encoder: Any, value: Any, depth: int) -> Any:
     return ["sy.m", type(value).__name__, int(value.rows), int(value.cols), parts]
 
 
+def _named(table: dict[str, Any], name: object) -> Any:
+    if type(name) is not str or name not in table:
+        raise rules.Undecodable("a name that is not on the list")
+    return table[name]
+
+
 def _decode_constant(decoder: Any, depth: int, name: object) -> Any:
-    found = _CONSTANTS[name] if type(name) is str and name in _CONSTANTS else None
-    if found is None:
-        raise rules.Undecodable("no constant of sympy's")
+    found = _named(_CONSTANTS, name)
     decoder.note("gaps", found is sympy.nan)
     return found
 
@@ -152,9 +156,7 @@ def _decode_symbol(decoder: Any, depth: int, name: object, facts: object) -> Any
 
 
 def _decode_expression(decoder: Any, depth: int, name: object, trees: object) -> Any:
-    if type(name) is not str or name not in _CLASSES:
-        raise rules.Undecodable("no class of expressions")
-    kind = _CLASSES[name]
+    kind = _named(_CLASSES, name)
     parts = _decoded(decoder, depth, trees)
     made = kind(*parts) if kind in _AS_WRITTEN else kind(*parts, evaluate=False)
     if type(made) is not kind:
@@ -166,27 +168,24 @@ def _decoded(decoder: Any, depth: int, trees: object) -> list[Any]:
     """Return the parts; sympy would run a text among them as code."""
     parts: list[Any] = decoder.items(trees, depth)
     if not all(isinstance(each, sympy.Basic) for each in parts):
-        raise rules.Undecodable("a part that is none of sympy's")
+        raise rules.Undecodable("a part that is no object of sympy")
     return parts
 
 
 def _decode_undefined(decoder: Any, depth: int, name: object, trees: object) -> Any:
-    title = value_decoder.text(name, rules.NAME)
-    if not rules.is_name(title):
-        raise rules.Undecodable("not a name")
+    title = value_decoder.identifier(name)
     return sympy.Function(title)(*_decoded(decoder, depth, trees))
 
 
 def _decode_matrix(
     decoder: Any, depth: int, name: object, rows: object, columns: object, trees: object
 ) -> Any:
-    if type(name) is not str or name not in _MATRICES:
-        raise rules.Undecodable("no class of matrices")
+    kind = _named(_MATRICES, name)
     shape = [value_decoder.integer(each, 0, rules.NODES) for each in (rows, columns)]
     parts = _decoded(decoder, depth, trees)
     if shape[0] * shape[1] != len(parts):
         raise rules.Undecodable("not the parts of this matrix")
-    return _MATRICES[name](*shape, parts)
+    return kind(*shape, parts)
 
 
 _RATIONALS = (
@@ -203,6 +202,8 @@ ENCODERS: dict[type, Any] = {
     sympy.Symbol: _encode_symbol,
 }
 """The exact types and their encoders."""
+_KNOWN = frozenset(map(id, ENCODERS))
+"""By identity: a lookup by class would hash it, which a student's metaclass may define."""
 
 DECODERS: dict[str, tuple[int, Any]] = {
     "sy.c": (1, _decode_constant),

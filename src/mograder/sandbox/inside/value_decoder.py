@@ -455,11 +455,12 @@ def _namedtuple(
 ) -> object:
     if type(fields) is not list or len(fields) > rules.NAMES:
         raise rules.Undecodable("too many fields")
-    made = _namedtuple_class(_identifier(name), tuple(map(_identifier, fields)))
+    made = _namedtuple_class(identifier(name), tuple(map(identifier, fields)))
     return made._make(decoder.items(trees, depth))
 
 
-def _identifier(value: object) -> str:
+def identifier(value: object) -> str:
+    """Return a text that may name a namedtuple, a field of one, or a function."""
     name = text(value, rules.NAME)
     if not rules.is_name(name):
         raise rules.Undecodable("not a name")

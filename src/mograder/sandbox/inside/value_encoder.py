@@ -30,7 +30,7 @@ Hook = Callable[[object], Any]
 """Returns the ``HandleFacts`` of an object that stays in the worker."""
 
 LIBRARIES = ("numpy", "pandas", "polars", "scipy", "sympy")
-"""Those whose values are data."""
+"""Libraries whose values travel as data."""
 _whole_types: set[int] = set()
 """Types whose values are one object for both ends, although they consist of arrays."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
