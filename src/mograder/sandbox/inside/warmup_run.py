@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import contextvars
 import functools
 import gc
@@ -124,7 +125,7 @@ def traces() -> dict[str, object]:
     woken = signal.set_wakeup_fd(-1)
     return {
         "threads": sum(1 for _ in (own / "task").iterdir()),
-        "children": "".join(p.read_text() for p in (own / "task").glob("*/children")),
+        "children": _children(own / "task"),
         "descriptors": _descriptors(),
         "signals": [signal.getsignal(number) for number in _SIGNALS],
         "blocked": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
@@ -136,6 +137,15 @@ def traces() -> dict[str, object]:
         "main": id(sys.modules["__main__"]),
         "modules": frozenset(name for name in sys.modules if name.startswith("marimo.")),
     }
+
+
+def _children(threads: pathlib.Path) -> str:
+    """Return the children of all threads; those of one that ends meanwhile go to another."""
+    found = ""
+    for each in threads.glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += each.read_text()
+    return found
 
 
 def _descriptors() -> dict[int, str]:
@@ -298,9 +308,11 @@ def perform(tidy: Callable[[], None]) -> str:
         try:
             contextvars.copy_context().run(_perform)
         finally:
-            _settle(before)  # a thread still ending could change the restored state again
-            tidy()
-            kept.put_back()
+            try:
+                _settle(before)  # a thread still ending could change the restored state again
+                tidy()
+            finally:
+                kept.put_back()
     except BaseException:  # noqa: BLE001 - marimo may raise anything, also SystemExit
         return traceback.format_exc()
     gc.collect()

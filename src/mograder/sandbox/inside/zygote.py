@@ -259,8 +259,9 @@ def _do_warmup_run(control: socket.socket, options: dict[str, Any]) -> None:
         return
     sys.stderr.flush()
     control.set_inheritable(True)
-    words = json.dumps({**options, "no_warmup": problem[-_WORDS:]}).ljust(len(sys.argv[-1]))
-    os.execv(sys.executable, [*sys.orig_argv[:-1], words])  # noqa: S606 - no shell
+    *program, given = sys.orig_argv  # the room in the last one is for titles of sessions
+    words = json.dumps({**options, "no_warmup": problem[-_WORDS:]}).ljust(len(given))
+    os.execv(sys.executable, [*program, words])  # noqa: S606 - no shell
 
 
 def _remember() -> None:

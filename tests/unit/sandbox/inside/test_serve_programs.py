@@ -22,6 +22,21 @@ del sys.path[0]
 gc.set_threshold(zygote._SELDOM)  # as in every zygote
 zygote._PROGRAMS["cell_runner"](sys.argv[2:])
 """
+AGAIN = """
+import os, socket, sys
+sys.path.insert(0, sys.argv[1])
+import zygote
+
+def perform(tidy):
+    sys.argv = ["marimo"]
+    return "failed " * 90
+
+def execv(program, words):
+    print(len(words[-1]), words[:-1] == sys.orig_argv[:-1], "failed" in words[-1])
+
+zygote.warmup_run.perform, os.execv = perform, execv
+zygote._do_warmup_run(socket.socket(), {"fd": 0})
+"""
 FRESH = "import gc; print(gc.get_threshold())"
 NOTEBOOK = f"""import marimo
 
@@ -56,3 +71,10 @@ def test_garbage_of_cells_is_collected_as_often_as_anywhere_else(tmp_path: Path)
         [sys.executable, "-c", FRESH], check=True, capture_output=True, text=True
     )
     assert [each["output_tail"] for each in cells] == [fresh.stdout]
+
+
+def test_a_zygote_that_starts_again_has_the_same_room_for_titles() -> None:
+    room = "{}".ljust(2048)
+    program = [sys.executable, "-c", AGAIN, str(Path(serve.__file__).parent), room]
+    said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=100)
+    assert said.stdout == "2048 True True\n"
