@@ -3,8 +3,8 @@
 ``["np.a", dtype, shape]`` with a buffer, ``["np.v", number, offset, shape, strides]`` for a view of
 a shared array, ``["np.g", dtype, hex]`` for a scalar, ``["np.O", shape,
 items]``, ``["np.T", shape]`` with two buffers for objects that are all texts or none, ``["np.m",
-array, mask or null, fill value]``, ``["np.masked"]``. Structured dtypes, long doubles, StringDType
-and subclasses of ndarray are not data and become handles.
+array, mask or null, fill value]``, ``["np.masked"]``, ``["np.x", array]`` for a matrix. Structured
+dtypes, long doubles, StringDType and other subclasses of ndarray are not data and become handles.
 """
 
 from __future__ import annotations
@@ -104,6 +104,10 @@ def _encode_masked(encoder: Any, value: Any, depth: int) -> Any:
         None if mask is np.ma.nomask else _encode_array(encoder, mask, depth),
         None if fill is None else _encode_array(encoder, fill, depth),
     ]
+
+
+def _encode_matrix(encoder: Any, value: Any, depth: int) -> Any:
+    return ["np.x", _encode_array(encoder, np.array(value), depth)]
 
 
 def _dtype(text: object) -> Any:
@@ -222,6 +226,13 @@ def _decode_the_masked(decoder: Any, depth: int) -> Any:
     return np.ma.masked
 
 
+def _decode_matrix(decoder: Any, depth: int, tree: object) -> Any:
+    values = _part(decoder, depth, tree)
+    if values.ndim != 2:
+        raise rules.Undecodable("not the elements of a matrix")
+    return values.view(np.matrix)
+
+
 def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
     """Return a one-dimensional array of one of the dtype kinds, for a column of a frame."""
     value = decoder.value(tree, depth + 1)
@@ -249,6 +260,7 @@ _SCALARS = (
 ENCODERS: dict[type, Any] = {
     np.ndarray: _encode_array,
     np.ma.MaskedArray: _encode_masked,
+    np.matrix: _encode_matrix,
     type(np.ma.masked): lambda encoder, value, depth: ["np.masked"],
     **dict.fromkeys(_SCALARS, _encode_scalar),
 }
@@ -261,6 +273,7 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "np.O": (2, _decode_objects),
     "np.T": (1, _decode_texts),
     "np.m": (3, _decode_masked),
+    "np.x": (1, _decode_matrix),
     "np.masked": (0, _decode_the_masked),
 }
 """The tags, how many parts each has, and their decoders."""

@@ -508,12 +508,12 @@ def _library_class(module: str, name: str) -> type | None:
     """
     root = module.partition(".")[0]
     is_package = hasattr(sys.modules.get(root), "__path__")
-    if not is_package or root in value_encoder.LIBRARIES or root in sys.stdlib_module_names:
+    if not is_package or root in sys.stdlib_module_names:
         return None
     found = vars(sys.modules.get(module, types)).get(name)
     if not isinstance(found, type) or issubclass(found, type | BaseException):
         return None
-    return found
+    return None if value_encoder.is_of_data(found) else found
 
 
 def _dataclass_fields(claimed: list[Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ import own_modules  # type: ignore[import-not-found]
 Hook = Callable[[object], Any]
 """Returns the ``HandleFacts`` of an object that stays in the worker."""
 
-LIBRARIES = ("numpy", "pandas", "polars", "scipy", "sympy")
+_LIBRARIES = ("numpy", "pandas", "polars", "scipy", "sympy")
 """Libraries whose values travel as data."""
 _whole_types: set[int] = set()
 """Types whose values are one object for both ends, although they consist of arrays."""
@@ -238,13 +238,18 @@ def _root(kind: type) -> str:
 
 def _of_library(kind: type) -> Callable[..., Any] | None:
     root = _root(kind)
-    if root not in LIBRARIES or root not in sys.modules:
+    if root not in _LIBRARIES or root not in sys.modules:
         return None
     types = own_modules.load(f"{root}_values").ENCODERS
     if id(kind) not in _ENCODERS:
         _ENCODERS.update((id(each), function) for each, function in types.items())
         _whole_types.update(id(each) for each in types if root != "numpy" or _is_masked(each))
     return _ENCODERS.get(id(kind))
+
+
+def is_of_data(kind: type) -> bool:
+    """Whether a class, or one above it, is of a library's values that are data."""
+    return any(_of_library(each) is not None for each in _mro(kind))
 
 
 def _is_masked(kind: type) -> bool:

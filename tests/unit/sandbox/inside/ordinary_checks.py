@@ -560,6 +560,31 @@ CLASSES = (
         given="import jinja2",
     ),
     Question(
+        "a class of a library of data",
+        "def numbers(seed):\n    return np.random.default_rng(seed)",
+        (
+            "def numbers(seed):\n    return np.random.RandomState(seed)",
+            "def numbers(seed):\n    return np.random.default_rng(seed + 1)",
+            "def numbers(seed):\n    return seed",
+            "class Generator:\n    integers = lambda self, n: 0\ndef numbers(seed):\n    return Generator()",
+        ),
+        (
+            "isinstance(numbers(3), np.random.Generator)",
+            "numbers(3).integers(100) == np.random.default_rng(3).integers(100)",
+        ),
+    ),
+    Question(
+        "a matrix of numpy",
+        "def power(m, n):\n    return np.matrix(m) ** n",
+        (
+            "def power(m, n):\n    return np.array(m) ** n",
+            "def power(m, n):\n    return np.matrix(m) * n",
+            "def power(m, n):\n    return np.matrix(m)",
+            "def power(m, n):\n    return m",
+        ),
+        ("np.allclose(power([[1, 1], [1, 0]], 3), [[3, 2], [2, 1]])", "power([[2]], 2)[0, 0] == 4"),
+    ),
+    Question(
         "an error of a library",
         "def solved(a, b):\n    return np.linalg.solve(a, b)",
         (

@@ -241,6 +241,8 @@ _BUFFERS: dict[str, tuple[Any, ...]] = {
     "a frequency that is not so": (["pd.i", ["np.a", "<M8[s]", [2]], None, "D"], _numbers(0, 5)),
     "a mask of another length": (["pd.k", _ONES, ["np.a", "|b1", [1]]], _TWO, b"\x00"),
     "a mask of numbers": (["pd.k", _ONES, _ONES], _TWO, _TWO),
+    "a numpy matrix of one dimension": (["np.x", _ONES], _TWO),
+    "a numpy matrix of objects": (["np.x", ["np.O", [1, 1], [1]]],),
     "a numpy mask of another shape": (["np.m", _ONES, ["np.a", "|b1", [1]], None], _TWO, b"\x00"),
     "a fill value of another kind": (
         ["np.m", _ONES, None, ["np.a", "<f8", []]],

@@ -91,6 +91,14 @@ def test_a_masked_array_keeps_its_mask_and_fill_value(value: Any) -> None:
     assert carried(np.ma.masked) is np.ma.masked
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_a_matrix_arrives_as_one() -> None:
+    value = np.array([[1, 2], [3, 4]]).view(np.matrix)
+    got = carried(value)
+    assert type(got) is np.matrix
+    assert (got * got).tolist() == [[7, 10], [15, 22]]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -100,7 +108,7 @@ def test_a_masked_array_keeps_its_mask_and_fill_value(value: Any) -> None:
         np.longdouble(1),
         np.zeros(1, "M8[25s]"),
         np.array(["a"], np.dtypes.StringDType()),
-        np.array([[1]]).view(np.matrix),
+        np.rec.array([(1, 2)]),
         pd.Series(pd.period_range("2020", periods=2, freq="M")),
         pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}),
         pd.DataFrame({"a": [1]}, index=pd.interval_range(0, 1)),
