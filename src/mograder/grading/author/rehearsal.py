@@ -101,6 +101,7 @@ def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
         advice += junk_passes(subject, result.rehearsal)
         advice += never_failed(subject, result.rehearsal)
         advice += _cut_short(subject, result.rehearsal)
+        advice += _crashes(subject, result.rehearsal)
     errors = {finding for key, finding in found if _has_marks(subject.plan, key)}
     advice += (finding for key, finding in found if not _has_marks(subject.plan, key))
     return Findings(tuple(sorted(errors)), tuple(sorted(set(advice))), answers)
@@ -274,6 +275,17 @@ def _cut_short(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
         line = _line_of(subject.plan, cell)
         told = "not all wrong answers were tried on this check, since it took too long."
         yield Finding(subject.filename, line, told)
+
+
+def _crashes(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
+    found: dict[tuple[int, str], str] = {}
+    for each in report.crashed:
+        found.setdefault((each.cell, each.name), each.words)
+    for (cell, name), words in found.items():
+        line = _line_of(subject.plan, cell)
+        message = f"the process of this check ends without a result if `{name}` {words}."
+        hint = "Compare what is wrong in it before you pass it to a library."
+        yield Finding(subject.filename, line, message, hint)
 
 
 async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Findings:

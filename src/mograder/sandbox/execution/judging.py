@@ -150,6 +150,16 @@ class PassedJunk:
 
 
 @strict.dataclass(frozen=True, slots=True, config=_STRICT)
+class CrashedCheck:
+    """Junk in place of the answer ``name`` with which the process of a check ended."""
+
+    cell: int
+    name: _Word
+    words: _Word
+    kind: Literal["rehearsal crash"] = "rehearsal crash"
+
+
+@strict.dataclass(frozen=True, slots=True, config=_STRICT)
 class UnsteadyLabel:
     """A label to which other random numbers give another weight; ``message`` is what fails."""
 
@@ -184,6 +194,7 @@ class RehearsalReport:
     done: int = 0
     trials: int = 0
     missed: tuple[int, ...] = ()
+    crashed: tuple[CrashedCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +270,7 @@ class _TrialsEnd(BaseModel):
 
 _Line = _Given | JudgedCheck | _Recorded | _End
 _LINE: TypeAdapter[_Line] = TypeAdapter(Annotated[_Line, Field(discriminator="kind")])
-_Trial = _Answers | UnsteadyLabel | PassedJunk | NeverFailed | _TrialsEnd
+_Trial = _Answers | UnsteadyLabel | PassedJunk | CrashedCheck | NeverFailed | _TrialsEnd
 _TRIAL: TypeAdapter[_Trial] = TypeAdapter(Annotated[_Trial, Field(discriminator="kind")])
 
 
@@ -393,5 +404,6 @@ def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[s
         end.done,
         end.trials,
         end.missed,
+        tuple(each for each in told if isinstance(each, CrashedCheck)),
     )
     return report, others

@@ -202,16 +202,16 @@ def _both(first: _Verdict, second: _Verdict) -> _Verdict:
     return _Verdict("judged", first.reason or second.reason, results)
 
 
-def _read_told(descriptor: int, seconds: float) -> bytes | None:
-    """Return all that a process writes, up to a limit; None if it does not end in time."""
+def _read_told(descriptor: int, seconds: float) -> tuple[bytes, bool]:
+    """Return what a process writes, up to a limit, and whether that is all, in time."""
     end, data = time.monotonic() + seconds, b""
     while (left := end - time.monotonic()) > 0 and len(data) <= _MOST_TOLD:
         if not select.select([descriptor], [], [], left)[0]:
             break
         if not (got := os.read(descriptor, 1 << 16)):
-            return data
+            return data, True
         data += got
-    return None
+    return data, False
 
 
 def _adopt_orphans() -> None:
@@ -239,6 +239,31 @@ def _kill_all(child: int, others: frozenset[int]) -> None:
         waiting = set(_children() - others)
         if not waiting:
             return
+
+
+def _forked(
+    work: Callable[[int], None], seconds: float, ended: Callable[[], None]
+) -> tuple[bytes, bool]:
+    """Return what ``work`` writes in a process of its own, and whether that has ended in time.
+
+    ``ended`` is called once that process is killed, before what it has left behind is.
+    """
+    reads, tells = os.pipe()
+    others = _children()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.close(reads)
+            work(tells)
+        os._exit(0)
+    os.close(tells)
+    try:
+        return _read_told(reads, seconds)
+    finally:
+        os.close(reads)
+        os.kill(child, signal.SIGKILL)
+        ended()
+        _kill_all(child, others)
 
 
 class _Judge:
@@ -309,6 +334,7 @@ class _Judge:
     def _rehearse(self, contract: Any, seconds: dict[str, float]) -> None:
         rehearsal = answer_rehearsal.Rehearsal(
             *(self._plan, contract, self._session, self._lines.say, self._started),
+            lambda work, most: _forked(work, most + _GRACE, self._session.end),
             **seconds,
         )
 
@@ -358,28 +384,20 @@ class _Judge:
         """
         if self._asks(part):
             self._session.start_process()  # now, so that both ends fork at the same time
-        reads, tells = os.pipe()
-        others = _children()
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(BaseException):
-                os.close(reads)
-                self._lines.close()
-                self._judge_here(part, tells, shares=shares)
-            os._exit(0)
-        os.close(tells)
-        try:
-            told = _read_told(reads, self._session.longest() + _GRACE)
-        finally:
-            os.close(reads)
-            os.kill(child, signal.SIGKILL)
+
+        def judge(tells: int) -> None:
+            self._lines.close()
+            self._judge_here(part, tells, shares=shares)
+
+        def end() -> None:
             # Before what the check has left behind is gone, so that both ends clear up at the same
             # time: whatever that writes to the worker spoils answers, but makes none.
             self._session.end()
             if self._asks_next:
                 self._session.start_process()
-            _kill_all(child, others)
-        if told is None:
+
+        told, in_time = _forked(judge, self._session.longest() + _GRACE, end)
+        if not in_time:
             hangs = "the process of this check did not end in time"
             return _Verdict("needs attention", hangs), None
         try:

@@ -2,13 +2,14 @@
 
 The worker runs the author's own solution, so it is trusted. The checks are judged once more by the
 contract and with other random numbers, and then with junk in place of one answer at a time
-(``junk_answers.py``). One process of the worker's serves the trials of one answer in one check.
+(``junk_answers.py``). One process of the worker's serves the trials of one answer in one check, and
+one of the judge's makes them, since junk may end it: some libraries do not look at what they get.
 
 Lines of the report: ``{"kind": "rehearsal answers", "answers": [[name, text], …]}``; ``"rehearsal
 again"`` for a label that other random numbers earn another weight; ``"rehearsal junk"`` for junk
-that leaves all conditions of a label true; ``"rehearsal never"`` for a condition that holds in all
-trials that reach it; and ``"rehearsal end"``, with the number of trials that
-were ``done`` of all ``trials``.
+that leaves all conditions of a label true; ``"rehearsal crash"`` for junk with which the process of
+a check ends; ``"rehearsal never"`` for a condition that holds in all trials that reach it; and
+``"rehearsal end"``, with the number of trials that were ``done`` of all ``trials``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import ast
 import collections
 import contextlib
 import inspect
+import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,6 +42,8 @@ _RIGHT = ("changes", "keeps", "twice")
 """Kinds of junk that are wrong for some checks only: nothing is told where they pass."""
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
 """Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
+_Forked = Callable[[Callable[[int], None], float], tuple[bytes, bool]]
+"""Returns what a function writes in a process of its own in so many seconds, and whether all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Rehearsal:
         session: Any,
         say: Any,
         started: float,
+        forked: _Forked,
         *,
         least: float,
         trial: float,
@@ -72,6 +78,7 @@ class Rehearsal:
         self._plan = plan
         self._contract = contract
         self._session = session
+        self._forked = forked
         self._say = say
         self._trial_seconds = trial
         self._held: dict[tuple[int, str], dict[int, str]] = {}
@@ -176,11 +183,25 @@ class Rehearsal:
     ) -> int:
         """Try junk on a check, with a seed, until the end of the time; return how many."""
         made = 0
-        for each in junk:
-            if time.monotonic() < end:
-                self._try(attempt, *check, each)
-                made += 1
-        self._session.end()
+
+        def trials(tells: int) -> None:
+            for each in junk[made:]:
+                if time.monotonic() < end:
+                    held = self._try(attempt, *check, each)
+                    os.write(tells, json.dumps(held).encode() + b"\n")
+            os.write(tells, b"end")
+
+        while made < len(junk) and (left := end - time.monotonic()) > 0:
+            told, _ = self._forked(trials, left + 2 * self._trial_seconds)
+            *lines, last = told.split(b"\n")
+            for line in lines:
+                self._note(check[0]["cell"], json.loads(line))
+            made += len(lines)
+            if last == b"end":
+                break
+            ended = junk[made]
+            self._say("rehearsal crash", cell=check[0]["cell"], name=ended.name, words=ended.words)
+            made += 1
         return made
 
     def _tell_never(self, cells: set[int]) -> None:
@@ -190,23 +211,30 @@ class Rehearsal:
             for message in conditions.values() if tried else ():
                 self._say("rehearsal never", cell=cell, label=label, message=message)
 
-    def _note(self, cell: int, results: list[Any]) -> None:
-        """Keep, for each label, the conditions that held in all trials so far, by number.
+    def _note(self, cell: int, held: list[tuple[str, list[tuple[int, str]]]]) -> None:
+        """Keep, for each label, the conditions that held in all trials so far, by number."""
+        for label, conditions in held:
+            self._reached[cell, label] += 1
+            known = self._held.setdefault((cell, label), dict(conditions))
+            both = known.keys() & dict(conditions).keys()
+            self._held[cell, label] = {number: known[number] for number in both}
 
-        A trial whose check ended before it evaluated all conditions of a label does not count.
+    def _held_by(self, cell: int, results: list[Any]) -> list[tuple[str, list[tuple[int, str]]]]:
+        """Return the labels of a trial, each with its conditions that held, by number.
+
+        A label of which the check has not evaluated all conditions does not count.
         """
         counts = {
             each.label: each.conditions for each in self._contract.labels if each.cell == cell
         }
-        for each in results:
-            if len(each.conditions) != counts.get(each.label):
-                continue
-            self._reached[cell, each.label] += 1
-            held = {n: c.message for n, c in enumerate(each.conditions) if c.passed}
-            known = self._held.setdefault((cell, each.label), held)
-            self._held[cell, each.label] = {n: known[n] for n in known.keys() & held.keys()}
+        return [
+            (each.label, [(n, c.message) for n, c in enumerate(each.conditions) if c.passed])
+            for each in results
+            if len(each.conditions) == counts.get(each.label)
+        ]
 
-    def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> None:
+    def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> list[Any]:
+        """Try junk, tell what it passes, and return what :meth:`_note` takes."""
         counts = []
 
         @contextlib.contextmanager
@@ -218,15 +246,14 @@ class Rehearsal:
 
         verdict, _ = attempt(part, seed, trial)
         if verdict.state != "judged" or counts != [True]:
-            return
-        self._note(part["cell"], verdict.results)
-        if junk.kind in _RIGHT:
-            return
-        results = self._results(part, verdict)
-        passed = [each.label for each in results if each.as_data()["passed"]]
-        if passed:
-            told = {"cell": part["cell"], "labels": passed, "name": junk.name}
-            self._say("rehearsal junk", **told, junk=junk.kind, words=junk.words)
+            return []
+        if junk.kind not in _RIGHT:
+            results = self._results(part, verdict)
+            passed = [each.label for each in results if each.as_data()["passed"]]
+            if passed:
+                told = {"cell": part["cell"], "labels": passed, "name": junk.name}
+                self._say("rehearsal junk", **told, junk=junk.kind, words=junk.words)
+        return self._held_by(part["cell"], verdict.results)
 
 
 def one_by_one(part: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mograder.grading.author.rehearsal import (
 )
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import (
+    CrashedCheck,
     JudgedCheck,
     JudgedCondition,
     JudgedLabel,
@@ -186,6 +187,14 @@ def test_trials_that_were_left_out_are_told() -> None:
     report = RehearsalReport({}, done=4, trials=9, missed=(Q2,))
     _, (advice,) = told(judge_solution(solution(), result(rehearsal=report)))
     assert f"{LINES['Q2']}: not all wrong answers were tried on this check" in advice
+
+
+def test_a_wrong_answer_that_ends_the_process_of_its_check_is_told() -> None:
+    crashed = (CrashedCheck(Q2, "x", "is empty"), CrashedCheck(Q2, "x", "is NaN"))
+    report = RehearsalReport({}, done=9, trials=9, crashed=crashed)
+    _, (advice,) = told(judge_solution(solution(), result(rehearsal=report)))
+    ends = f"{LINES['Q2']}: the process of this check ends without a result if `x` is empty."
+    assert ends in advice
 
 
 def test_a_condition_with_marks_that_nothing_makes_fail_is_told() -> None:

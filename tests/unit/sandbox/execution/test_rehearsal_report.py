@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mograder.sandbox.execution.judging import (
+    CrashedCheck,
     NeverFailed,
     PassedJunk,
     RehearsalReport,
@@ -24,6 +25,7 @@ JUNK = {
     "junk": "nan",
     "words": "is NaN",
 }
+CRASH = {"kind": "rehearsal crash", "cell": 4, "name": "x", "words": "is 0"}
 NEVER = {"kind": "rehearsal never", "cell": 4, "label": "Q2", "message": "there"}
 END = {"kind": "rehearsal end", "done": 2, "trials": 5, "missed": [4]}
 
@@ -34,7 +36,9 @@ def lines(*told: object) -> list[str]:
 
 def test_the_trials_are_taken_out_of_the_other_lines() -> None:
     others = lines({"kind": "given"}, {"kind": "end"})
-    report, rest = read_rehearsal([others[0], *lines(ANSWERS, AGAIN, JUNK, NEVER, END), others[1]])
+    report, rest = read_rehearsal(
+        [others[0], *lines(ANSWERS, AGAIN, JUNK, CRASH, NEVER, END), others[1]]
+    )
     assert rest == others
     assert report == RehearsalReport(
         {"x": "float", "f": "(n) → number"},
@@ -44,6 +48,7 @@ def test_the_trials_are_taken_out_of_the_other_lines() -> None:
         2,
         5,
         (4,),
+        (CrashedCheck(4, "x", "is 0"),),
     )
 
 

@@ -183,6 +183,21 @@ def test_trials_end_with_their_time_and_one_that_hangs_costs_its_own(tmp_path: P
     assert tried["done"] < tried["trials"]
 
 
+def test_junk_that_ends_the_process_of_a_check_costs_that_trial_only(tmp_path: Path) -> None:
+    source = notebook(
+        "import ctypes\nfrom mograder.runtime import check",
+        "### BEGIN SOLUTION\nn = 1\nm = 2\n### END SOLUTION",
+        "ctypes.string_at(0) if repr(n) == '0' else None\ncheck('Q1', [(n == 1, 'one')])",
+        "check('Q2', [(m is not None, 'm')])",
+    )
+    found = rehearsed(tmp_path, source)
+    (ended,) = lines(found, "crash")
+    assert (ended["cell"], ended["name"], ended["words"]) == (2, "n", "is zero")
+    (tried,) = lines(found, "end")
+    assert (tried["done"], tried["missed"]) == (tried["trials"], [])
+    assert passed(found).keys() == {"Q2"}
+
+
 @pytest.mark.parametrize("name", ["A1-Measuring-Pi", "A2-Cooling-Coffee"])
 def test_the_example_courses_checks_are_not_accused(name: str, tmp_path: Path) -> None:
     source = (EXAMPLES / name / f"{name}.py").read_text()
