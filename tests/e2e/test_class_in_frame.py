@@ -38,7 +38,7 @@ async def as_prof(alices: Framed, path: str, **data: str) -> httpx.Response:
 
 async def asks(tab: Tab, words: str = "") -> None:
     """Ask for help with the first question, by the keyboard alone."""
-    await tab.page.get_by_role("button", name="Ask for help").press("Enter")
+    await tab.press(tab.page.get_by_role("button", name="Ask for help"), "Enter")
     await expect(tab.page.get_by_label("What is it about?")).to_be_focused()
     await tab.page.keyboard.press("Tab")
     await tab.page.keyboard.type(words)

@@ -65,7 +65,7 @@ async def test_a_deleted_cell_is_put_back_by_the_keyboard(scene: Framed, people:
 async def test_the_bar_of_the_editor_leads_to_the_timeline(scene: Framed) -> None:
     tab = await scene.open()
     async with tab.person.context.expect_page() as opened:
-        await tab.page.get_by_role("link", name="Versions").press("Enter")
+        await tab.press(tab.page.get_by_role("link", name="Versions"), "Enter")
     page = await opened.value
     await expect(page.get_by_role("heading", name="Versions of A1")).to_be_visible()
 

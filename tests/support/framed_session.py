@@ -102,6 +102,15 @@ class Tab:
         """The bar's place for messages."""
         return self.page.locator("#said")
 
+    async def press(self, target: Locator, key: str) -> None:
+        """Press a key on a part of the bar, as soon as the browser sends keys to it.
+
+        The frame has a process of its own, which Chromium takes the keyboard from a moment later.
+        """
+        await target.focus()
+        await self.frame.wait_for_function("!document.hasFocus()")
+        await self.page.keyboard.press(key)
+
     async def active(self) -> str:
         """The id of what has the keyboard in the hub's page."""
         return str(await self.page.evaluate("document.activeElement.id"))

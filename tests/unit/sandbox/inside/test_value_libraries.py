@@ -108,7 +108,7 @@ def test_a_matrix_arrives_as_one() -> None:
         np.longdouble(1),
         np.zeros(1, "M8[25s]"),
         np.array(["a"], np.dtypes.StringDType()),
-        np.rec.array([(1, 2)]),
+        np.zeros(2, "i4,i4").view(np.recarray),
         pd.Series(pd.period_range("2020", periods=2, freq="M")),
         pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}),
         pd.DataFrame({"a": [1]}, index=pd.interval_range(0, 1)),
