@@ -88,6 +88,27 @@ async def test_each_check_gets_what_it_earned(rig: JudgingRig) -> None:
         assert starts["warm"] == 6
 
 
+FILES = notebook(
+    "import pathlib, tempfile\nfrom mograder.runtime import check",
+    "### BEGIN SOLUTION\ndef doubled(path, to):\n"
+    "    to.write_text(2 * pathlib.Path(path).read_text())\n### END SOLUTION",
+    "_d = pathlib.Path(tempfile.mkdtemp())\n_p, _q = _d / 'p', _d / 'q'\n_p.write_text('ab')\n"
+    "check('Q1', [(doubled(str(_p), _q) is None, 'none'), (_q.read_text() == 'abab', 'twice'),\n"
+    "    (_p.read_text() == 'ab', 'kept')])",
+)
+
+
+async def test_a_file_that_a_check_names_is_there_for_the_answer_and_comes_back(
+    rig: JudgingRig,
+) -> None:
+    contract = await rig.contract(FILES)
+    right = "def doubled(path, to):\n    to.write_text(2 * pathlib.Path(path).read_text())"
+    spoilt = f"{right}\n    pathlib.Path(path).write_text('')"
+    for answer, expected in ((right, 3.0), (spoilt, 3.0), (right.replace("2 *", "3 *"), 2.0)):
+        result = await rig.judge(FILES, notebook("import pathlib", answer), contract)
+        assert earned(result) == {"Q1": (expected, 3.0)}
+
+
 def _without_times(result: JudgingResult) -> object:
     untimed = [
         replace(c, calls=tuple(replace(call, milliseconds=0.0) for call in c.calls))

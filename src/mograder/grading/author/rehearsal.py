@@ -97,7 +97,9 @@ def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
     answers: Mapping[str, str] = {}
     if result.rehearsal is not None:
         answers = result.rehearsal.answers
-        found += unsteady_labels(subject, result.rehearsal)
+        otherwise = {finding.line for _, finding in found}
+        unsteady = unsteady_labels(subject, result.rehearsal)
+        found += [each for each in unsteady if each[1].line not in otherwise]
         advice += junk_passes(subject, result.rehearsal)
         advice += never_failed(subject, result.rehearsal)
         advice += _cut_short(subject, result.rehearsal)

@@ -6,6 +6,7 @@ Reports say in words which calls were made and what they gave.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import copy
@@ -22,6 +23,7 @@ import time
 from typing import Any
 
 import answer_session  # type: ignore[import-not-found]  # in this file's directory
+import carried_files  # type: ignore[import-not-found]
 import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
@@ -238,16 +240,19 @@ class Calls:
         changeable = [each for each in given if self._changeable(book, path, each, given[each])]
         wanted = [] if stand_ins.sharing else changeable
         before = {each: _written(given[each]) for each in wanted} if book.records else {}
+        files = {place: at for place, each in given.items() if (at := carried_files.named(each))}
         shown = shown_call(path, args, keywords)
         started = time.perf_counter()
-        reply = stand_ins.request(*request, wanted, value=(args, keywords, self._seeded()))
+        sent = (args, keywords, self._seeded(), _contents(files))
+        reply = stand_ins.request(*request, wanted, value=sent)
         stand_ins.log.called(shown, reply.status, time.perf_counter() - started)
         if stand_ins.outcome(reply, "unsupported") == "unsupported":
             if request[0] != "special":
                 raise stand_ins.unexpected()
             return NotImplemented
         allowed = {id(given[each]) for each in changeable}
-        result, changed, same = self._parts(reply, path, len(wanted), args, allowed)
+        result, changed, same, made = self._parts(reply, path, len(wanted), args, allowed)
+        self._make_files(path, files, made)
         self._put_back(path, {each: given[each] for each in wanted}, changed, before)
         book.note(f"{path}()", example=described(result))
         honoured = book.records or stand_ins.sharing or same in book.use(path).same
@@ -266,19 +271,32 @@ class Calls:
 
     def _parts(
         self, reply: Any, path: str, wanted: int, args: tuple[Any, ...], allowed: set[int]
-    ) -> tuple[Any, tuple[Any, ...], int]:
+    ) -> tuple[Any, tuple[Any, ...], int, dict[str, Any]]:
         may_be = [args[each] for each in self._stand_ins.book.use(path).same if each < len(args)]
         value = self._stand_ins.decoded(reply, f"{path}()", changes=allowed, same=may_be)
-        if type(value) is not tuple or len(value) != 3:
+        if type(value) is not tuple or len(value) != 4 or type(value[3]) is not dict:
             raise self._stand_ins.unexpected()
-        result, changed, same = value
+        result, changed, same, made = value
         if type(changed) is not tuple or len(changed) != wanted:
             raise self._stand_ins.unexpected()
         if type(same) is not int or not -1 <= same < len(args):
             raise self._stand_ins.unexpected()
         if self._stand_ins.sharing:  # an argument is known by its number
             same = next((n for n, each in enumerate(args) if each is result), -1)
-        return result, changed, same
+        return result, changed, same, made
+
+    def _make_files(self, path: str, files: dict[int | str, str], made: dict[str, Any]) -> None:
+        """Make of the files that arguments name what an answer has, where the contract lets it."""
+        book = self._stand_ins.book
+        for place, each in files.items():
+            if each not in made or not (book.records or place in book.use(path).changes):
+                continue
+            try:
+                carried_files.check(made[each])
+            except ValueError:
+                raise self._stand_ins.unexpected() from None
+            carried_files.make(each, made[each])
+            book.note(path, changes=(place,))
 
     def _put_back(
         self,
@@ -322,25 +340,82 @@ class Calls:
         return pickle.dumps(now)
 
 
-def dress(function: Any, facts: Any) -> None:
-    """Give a function the name, the text and the signature that the worker claims."""
-    if type(facts) is not tuple or len(facts) != 3:
-        return
-    name, text, parameters = facts
+def _contents(files: dict[int | str, str]) -> dict[str, Any]:
+    """Return what arguments name; ``NotJudgeable`` if that is too large."""
+    try:
+        return {each: carried_files.content(each) for each in files.values()}
+    except ValueError as error:
+        raise answer_session.NotJudgeable(f"The arguments name {error}.") from None
+
+
+def dress(function: Any, facts: Any) -> bool:
+    """Give a function the name, the text and the signature that the worker claims.
+
+    Return whether it has attributes of its own, which the worker claims, too.
+    """
+    if type(facts) is not tuple or len(facts) != 5:
+        return False
+    name, text, parameters, returned, attributes = facts
     if type(name) is str:
         function.__name__ = function.__qualname__ = name
     function.__doc__ = text if type(text) is str else None
     with contextlib.suppress(TypeError, ValueError):
         if type(parameters) is list:
-            function.__signature__ = inspect.Signature([_parameter(*each) for each in parameters])
+            found = [_parameter(*each) for each in parameters]
+            signature = inspect.Signature(found, return_annotation=_annotation(returned))
+            function.__signature__ = signature
+            told = {each.name: each.annotation for each in found} | {
+                "return": signature.return_annotation
+            }
+            empty = inspect.Parameter.empty
+            function.__annotations__ = {n: each for n, each in told.items() if each is not empty}
+    return attributes is True
 
 
-def _parameter(name: str, kind: int, has_default: bool, default: object) -> inspect.Parameter:
-    empty = inspect.Parameter.empty
+def _parameter(
+    name: str, kind: int, has_default: bool, default: object, annotation: object
+) -> inspect.Parameter:
     kinds = tuple(inspect._ParameterKind)
     if type(kind) is not int or not 0 <= kind < len(kinds):
         raise ValueError("no kind of parameter")
-    return inspect.Parameter(name, kinds[kind], default=default if has_default is True else empty)
+    given = default if has_default is True else inspect.Parameter.empty
+    return inspect.Parameter(name, kinds[kind], default=given, annotation=_annotation(annotation))
+
+
+_TYPES: dict[str, Any] = {
+    **{each.__name__: each for each in (bool, int, float, complex, str, bytes, object)},
+    **{each.__name__: each for each in (list, tuple, dict, set, frozenset)},
+    "None": None,
+}
+
+
+def _annotation(text: object) -> Any:
+    """Return the annotation for a text such as ``list[int] | None``, of builtin types alone.
+
+    No text is evaluated, nor kept as one, which `typing.get_type_hints` would evaluate.
+    """
+    empty = inspect.Parameter.empty
+    if type(text) is not str:
+        return empty
+    try:
+        return _type_of(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError):
+        return empty
+
+
+def _type_of(node: ast.expr) -> Any:
+    match node:
+        case ast.Name(id=name):
+            return _TYPES[name]
+        case ast.Constant(value=value) if value is None or value is ...:
+            return value
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Tuple(elts=parts)):
+            return _TYPES[name][tuple(map(_type_of, parts))]
+        case ast.Subscript(value=ast.Name(id=name), slice=part):
+            return _TYPES[name][_type_of(part)]
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _type_of(left) | _type_of(right)
+    raise ValueError("another annotation")
 
 
 def _written(value: object) -> bytes:

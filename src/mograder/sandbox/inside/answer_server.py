@@ -23,7 +23,8 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cell_runner  # type: ignore[import-not-found]  # in this file's directory
+import carried_files  # type: ignore[import-not-found]  # in this file's directory
+import cell_runner  # type: ignore[import-not-found]
 import codec_rules as rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
@@ -261,13 +262,20 @@ class AnswerServer:
     def _result_of(
         self, function: Any, wanted: list[Any], buffers: list[bytearray], first: tuple[object, ...]
     ) -> Any:
-        """Return a call's result, the wanted arguments' new values, and which one the result is."""
-        args, keywords, states = self._given(buffers)
+        """Return a call's result, the wanted arguments' new values, and which one the result is.
+
+        At last, the files that arguments name and that are others now, by their paths.
+        """
+        args, keywords, states, files = self._given(buffers)
         _set_random(states)
+        for path, content in files.items():
+            carried_files.make(path, content)
         result = function(*first, *args, **keywords)
+        made = {path: carried_files.content(path) for path in files}
+        made = {path: content for path, content in made.items() if content != files[path]}
         given = [args[each] if type(each) is int else keywords[each] for each in wanted]
         same = next((place for place, each in enumerate(args) if each is result), -1)
-        return result, tuple(map(shared_objects.contents, given)), same
+        return result, tuple(map(shared_objects.contents, given)), same, made
 
     def _attribute(self, number: int, name: str, buffers: list[bytearray]) -> Any:
         self._given(buffers)
@@ -352,7 +360,8 @@ class AnswerServer:
         facts = self._table.facts(value)
         if facts.kind == "instance":
             return self._class_facts(type(value))
-        return getattr(value, "__name__", None), getattr(value, "__doc__", None), _parameters(value)
+        name, text = getattr(value, "__name__", None), getattr(value, "__doc__", None)
+        return name, text, *_signature(value), _has_attributes(value)
 
     def _class_facts(self, kind: type) -> Any:
         """Return a class's number, name, text, bases, builtin classes, methods, fields and module.
@@ -415,17 +424,34 @@ def _set_random(pickled: bytes | None) -> None:
         importlib.import_module("numpy.random").set_state(states["numpy"])
 
 
-def _parameters(value: Any) -> list[tuple[str, int, bool, object]] | None:
-    """Return the names, kinds and defaults of a function's parameters."""
+def _signature(value: Any) -> tuple[list[tuple[Any, ...]] | None, str | None]:
+    """Return the names, kinds, defaults and annotations of a function's parameters, and its own."""
     try:
-        found = inspect.signature(value).parameters.values()
+        found = inspect.signature(value)
     except (TypeError, ValueError):
-        return None
+        return None, None
     empty = inspect.Parameter.empty
-    return [
-        (each.name, int(each.kind), each.default is not empty, _default(each.default))
-        for each in list(found)[: rules.PARAMETERS]
+    told = [
+        (
+            *(each.name, int(each.kind), each.default is not empty, _default(each.default)),
+            _annotation(each.annotation),
+        )
+        for each in list(found.parameters.values())[: rules.PARAMETERS]
     ]
+    return told, _annotation(found.return_annotation)
+
+
+def _annotation(value: Any) -> str | None:
+    """Return an annotation as a text, None for one that is missing, itself a text, or too long."""
+    if value is inspect.Parameter.empty or isinstance(value, str):
+        return None
+    text = inspect.formatannotation(value)
+    return text if len(text) <= rules.NAME else None
+
+
+def _has_attributes(value: Any) -> bool:
+    own = value.__dict__ if type(value) is types.FunctionType else ()
+    return any(not name.startswith("__") for name in own)
 
 
 def _default(value: object) -> object:

@@ -114,7 +114,7 @@ SPECIAL_METHODS = frozenset(
         *("truediv", "rtruediv", "itruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow", "rpow"),
         *("and", "rand", "or", "ror", "xor", "rxor", "neg", "pos", "abs", "invert", "round"),
         *("eq", "ne", "lt", "le", "gt", "ge", "hash", "bool", "str", "repr", "float", "int"),
-        *("complex", "enter", "exit"),
+        *("complex", "enter", "exit", "format"),
     )
 )
 """Those that a class of an answer may have in the judge; never ``__array__``."""

@@ -473,7 +473,7 @@ def deep_digest(value: object, data: Callable[[object], bytes]) -> bytes:
 
 _OURS = "__main__"
 _SHARED = "shared"
-_MAKE, _FILL = "make", "fill"
+_MAKE, _FILL, _DATABASE = "make", "fill", "database"
 """The functions of this module travel by these names, since the module itself is hidden."""
 
 
@@ -516,8 +516,9 @@ class _Pickler(pickle.Pickler):
         self._shared = shared
 
     def persistent_id(self, obj: object) -> Any:
-        if obj is make_function or obj is fill_function:
-            return _MAKE if obj is make_function else _FILL
+        for name, own in _OWN.items():
+            if obj is own:
+                return name
         number = self._number_of(obj)
         if number is not None:
             return number
@@ -527,6 +528,8 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is types.ModuleType:
             return importlib.import_module, (obj.__name__,)
+        if (made := _of_database(obj)) is not None:
+            return made
         if type(obj) is not types.FunctionType or not is_by_value(obj):
             return NotImplemented
         code = marshal.dumps(obj.__code__)
@@ -536,6 +539,23 @@ class _Pickler(pickle.Pickler):
         return make_function, (code, len(inner)), (given, inner, named), None, None, fill_function
 
 
+def _of_database(value: Any) -> Any:
+    """Return how a connection of sqlite3 is made again, with a copy of its database; else None."""
+    sqlite3: Any = sys.modules.get("sqlite3")
+    if sqlite3 is None or type(value) is not sqlite3.Connection:
+        return None
+    state = {"row_factory": value.row_factory, "isolation_level": value.isolation_level}
+    return sqlite3.connect, (":memory:",), (value.serialize(), state), None, None, fill_database
+
+
+def fill_database(connection: Any, state: tuple[bytes, dict[str, Any]]) -> None:
+    """Give a new connection its database and its settings."""
+    data, settings = state
+    connection.deserialize(data)
+    for name, value in settings.items():
+        setattr(connection, name, value)
+
+
 class _Unpickler(pickle.Unpickler):
     object_of: Callable[[int], object]
     shared: Callable[[int], object]
@@ -543,7 +563,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> object:
         if type(pid) is tuple:
             return self.shared(pid[1])
-        own = {_MAKE: make_function, _FILL: fill_function}.get(pid)
+        own = _OWN.get(pid)
         return self.object_of(pid) if own is None else own
 
 
@@ -563,3 +583,6 @@ def fill_function(function: types.FunctionType, state: Any) -> None:
     for cell, value in zip(function.__closure__ or (), inner, strict=True):
         cell.cell_contents = value
     function.__globals__.update(named)
+
+
+_OWN: dict[Any, Any] = {_MAKE: make_function, _FILL: fill_function, _DATABASE: fill_database}

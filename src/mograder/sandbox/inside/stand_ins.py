@@ -380,8 +380,11 @@ class StandIns:
 
         # Else `inspect.getsource` would return this function's text as that of the answer.
         answer.__code__ = answer.__code__.replace(co_filename="<answer>")
-        answer_calls.dress(answer, self._facts(number))
-        return answer
+        if not answer_calls.dress(answer, self._facts(number)):
+            return answer
+        kind = _function_with_attributes(self, answer)
+        self._owners[id(kind)] = path
+        return kind()
 
     def _iterator(self, number: int, path: str, facts: Any) -> Iterator[Any]:
         """Return a generator for a generator, else another iterator, as the worker claims."""
@@ -555,6 +558,27 @@ def _refuse(self: Opaque, *args: object) -> Any:
 for _each in sorted(rules.SPECIAL_METHODS | {"__array__", "__index__"}):
     if _each not in ("__str__", "__repr__", "__call__", "__next__"):
         setattr(Opaque, _each, _refuse)
+
+
+def _function_with_attributes(stand_ins: StandIns, function: Any) -> type:
+    """Return a class of one object, which is called as a function and has attributes.
+
+    The attributes are asked of the worker at each use, since they may count calls.
+    """
+
+    def ask(value: object, name: str) -> Any:
+        if name.startswith("__"):
+            return getattr(function, name)
+        stand_ins.claims.add(f"{stand_ins.owner_of(value)}.{name}")
+        return stand_ins.attribute(value, name)
+
+    names = {
+        "__module__": "builtins",
+        "__call__": lambda _, *args, **keywords: function(*args, **keywords),
+        "__getattribute__": ask,
+        "__setattr__": stand_ins.set_attribute,
+    }
+    return type("function", (), names)
 
 
 def _metaclass(stand_ins: StandIns) -> Any:
