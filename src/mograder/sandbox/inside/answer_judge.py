@@ -11,6 +11,9 @@ contract may be paths, and the seed a descriptor to read a line from, which come
 report is closed and questions may be asked. Without a contract the worker is the author's own
 solution, which is trusted, and a contract is recorded.
 
+The process of each check is forked after the template, or runs it itself where libraries of the
+template start threads that a fork lacks.
+
 Checks without hidden tests are judged first: what an answer remembers of a hidden test cannot come
 out in the message of a visible one.
 
@@ -37,6 +40,7 @@ import pathlib
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +80,8 @@ def main(argv: list[str]) -> None:
         template = _templates.get(str(options["plan"]))
         if template is None:
             template = Template(options["plan"])
-            template.run()
+            if options["contract"] is None or not template.parts.starts_threads:
+                template.run()
         _Judge(options, template).run()
     except BaseException:
         os.write(2, traceback.format_exc().encode())  # standard error was replaced above
@@ -276,6 +281,10 @@ class _Judge:
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts
+        self._template = template
+        self._late = self._parts.starts_threads
+        """Whether the process of each check runs the template itself, since it cannot be forked."""
+        self._template_seconds = 0.0
         limits = answer_session.Limits(**options["seconds"])
         ends = (options[name] for name in ("control", "requests", "answers"))
         self._session = answer_session.AnswerSession(*ends, limits)
@@ -297,6 +306,8 @@ class _Judge:
     def run(self) -> None:
         """Judge all checks."""
         signal.signal(signal.SIGALRM, self._interrupt)
+        if self._late and self._contract is not None:
+            self._try_template()
         self._tell_failures(self._parts.failed)
         self._session.wait()
         self._seed = _read_seed(self._given_seed)
@@ -319,6 +330,23 @@ class _Judge:
                 self._rehearse(contract, self._rehearsal)
         self._lines.say("end")
 
+    def _try_template(self) -> None:
+        """Find out in a process of its own what of the template fails, and how long it takes.
+
+        What it imports is imported here: that takes the most time, and starts no such threads.
+        """
+        self._parts.import_modules()
+
+        def run(tells: int) -> None:
+            self._lines.close()
+            self._template.run()
+            os.write(tells, json.dumps(list(self._parts.failed.items())).encode())
+
+        started = time.monotonic()
+        told, _ = _forked(run, self._session.limits.notebook, lambda: None)
+        self._template_seconds = time.monotonic() - started
+        self._parts.failed.update(json.loads(told))
+
     def _of_copies(self, contract: Any) -> tuple[int, ...]:
         """Return the checks that the author's own solution does not pass with shared objects."""
         recording, self._book = self._book, grading_contract.Enforced(contract)
@@ -334,7 +362,7 @@ class _Judge:
     def _rehearse(self, contract: Any, seconds: dict[str, float]) -> None:
         rehearsal = answer_rehearsal.Rehearsal(
             *(self._plan, contract, self._session, self._lines.say, self._started),
-            lambda work, most: _forked(work, most + _GRACE, self._session.end),
+            self._apart_from_here,
             **seconds,
         )
 
@@ -344,6 +372,16 @@ class _Judge:
             return self._attempt(part, seed, answer_calls.CallLog(), trial, shares=shares)
 
         rehearsal.run(attempt, self._seed, self._judged_before)
+
+    def _apart_from_here(self, work: Callable[[int], None], seconds: float) -> tuple[bytes, bool]:
+        """Return what ``work`` writes in a process of its own, or here where none can be forked."""
+        if not self._late:
+            return _forked(work, seconds + _GRACE, self._session.end)
+        with tempfile.TemporaryFile() as file:
+            work(file.fileno())
+            file.seek(0)
+            self._session.end()
+            return file.read(), True
 
     def _check(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
         """Return a check's verdict, claims and calls, with a process of the worker's own for it.
@@ -396,7 +434,8 @@ class _Judge:
             if self._asks_next:
                 self._session.start_process()
 
-        told, in_time = _forked(judge, self._session.longest() + _GRACE, end)
+        grace = _GRACE + 4 * self._template_seconds
+        told, in_time = _forked(judge, self._session.longest() + grace, end)
         if not in_time:
             hangs = "the process of this check did not end in time"
             return _Verdict("needs attention", hangs), None
@@ -418,6 +457,9 @@ class _Judge:
     def _judge_here(self, part: dict[str, Any], tells: int, *, shares: bool) -> None:
         """Judge a check in its own process, and report to the judge."""
         log = answer_calls.CallLog()
+        if self._late:
+            self._parts.failed.clear()
+            self._template.run()
         seconds = self._session.begin()
         verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
         told = {

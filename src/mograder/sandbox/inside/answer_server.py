@@ -164,9 +164,8 @@ class AnswerServer:
     def __init__(self, snapshots: Snapshots, requests: int, answers: int) -> None:
         self._snapshots = snapshots
         self._table = snapshots.table
-        self._requests = requests
-        self._reader = frames.FrameReader(requests, total_bytes=_WITHOUT_LIMIT)
-        self._writer = frames.FrameWriter(answers)
+        self._requests, self._answers = requests, answers
+        self.renew()
         self._operations: dict[str, Callable[..., Any]] = {
             "call": self._call,
             "special": self._special,
@@ -188,6 +187,11 @@ class AnswerServer:
         """Whether the request that is being answered, and its answer, tell changes of them."""
         self._trial: Any = None
         self._original: tuple[str, Any] | None = None
+
+    def renew(self) -> None:
+        """Begin with the next frame, after one that was not read or written to its end."""
+        self._reader = frames.FrameReader(self._requests, total_bytes=_WITHOUT_LIMIT)
+        self._writer = frames.FrameWriter(self._answers)
 
     def serve(self, until: int | None = None) -> None:
         """Answer requests; return once the descriptor ``until`` can be read."""
@@ -269,7 +273,8 @@ class AnswerServer:
         args, keywords, states, files = self._given(buffers)
         _set_random(states)
         for path, content in files.items():
-            carried_files.make(path, content)
+            if content is not None or not os.path.lexists(path):  # a file of the notebook's stays
+                carried_files.make(path, content)
         result = function(*first, *args, **keywords)
         made = {path: carried_files.content(path) for path in files}
         made = {path: content for path, content in made.items() if content != files[path]}

@@ -61,7 +61,7 @@ class AnswerSession:
         self._requests = requests
         self._writer = frames.FrameWriter(requests)
         self._reader = frames.FrameReader(answers)
-        self._limits = limits
+        self.limits = limits
         self._ran_by = time.monotonic() + limits.notebook
         self._last = 0.0
         self._end = 0.0
@@ -76,8 +76,8 @@ class AnswerSession:
 
     def restrict(self, check: float, all_checks: float) -> None:
         """Set the seconds of each check from now on, and of all of them together."""
-        call = min(check, self._limits.call)
-        self._limits = replace(self._limits, call=call, check=check)
+        call = min(check, self.limits.call)
+        self.limits = replace(self.limits, call=call, check=check)
         self._last = time.monotonic() + all_checks
 
     def wait(self) -> None:
@@ -93,11 +93,11 @@ class AnswerSession:
             self.lost = True
             self.broken = f"the notebook did not come to its end: {error}"
             if time.monotonic() >= self._ran_by:
-                self.broken = f"the notebook took more than {self._limits.notebook:g} seconds"
+                self.broken = f"the notebook took more than {self.limits.notebook:g} seconds"
 
     def start_time(self) -> None:
         """Begin the time for all checks."""
-        self._last = time.monotonic() + self._limits.submission
+        self._last = time.monotonic() + self.limits.submission
 
     def longest(self) -> float:
         """Return the most seconds that the next check may take, with the end of the one before."""
@@ -105,7 +105,7 @@ class AnswerSession:
 
     def _most(self) -> float:
         left = max(self._last - time.monotonic(), 0)
-        return min(self._limits.check, left - min(self.later * self._limits.call, left / 2))
+        return min(self.limits.check, left - min(self.later * self.limits.call, left / 2))
 
     def begin(self) -> float:
         """Begin a check once the last one has ended; return its seconds, 0 if none are left.
@@ -154,7 +154,7 @@ class AnswerSession:
 
     def _tell(self, head: list[Any], *buffers: bytes) -> None:
         try:
-            self._control.write(head, buffers, seconds=self._limits.call)
+            self._control.write(head, buffers, seconds=self.limits.call)
         except frames.FrameError as error:
             self.lose(error)
 
@@ -182,7 +182,7 @@ class AnswerSession:
         left = self._end - time.monotonic()
         if left <= 0 or self.number > rules.CALLS:
             self._break("the time of this check is over" if left <= 0 else "too many requests")
-        seconds = min(left, self._limits.call)
+        seconds = min(left, self.limits.call)
         try:
             self._reader.expect_silence()
             buffers = [data] if operation != "pull" else []

@@ -4,8 +4,8 @@ Runs inside the worker's sandbox with the environment's own python. As soon as a
 names of the interface that it defines are encoded: a check sees the value of that moment. After the
 last cell, a process is forked for each check that asks for more than those values, so that a hang,
 an exit or a changed object in one question concerns no other. This process starts and kills those,
-sends encoded values, and runs no student code any more, except for threads of the notebook, and
-where no process can be forked.
+sends encoded values, and runs no student code any more, except for threads of the notebook. Where
+no process can be forked, or a library has threads that a fork would lack, it answers itself.
 
 Usage: ``python answer_worker.py JSON -- NOTEBOOK`` with JSON ``{"report": 3, "control": 4,
 "requests": 5, "answers": 6, "rlimits": {}, "caches": "", "interface": ["area"], "skip": [2,
@@ -21,9 +21,12 @@ written to ``answers``: what follows them belongs to the next check.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import pathlib
+import re
 import select
 import signal
 import sys
@@ -36,6 +39,8 @@ import codec_rules as rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 
 _WITHOUT_LIMIT = 2**62
+_POOL = re.compile(r"polars-\d")
+"""The names of the threads of polars that its queries wait for."""
 
 
 def main(argv: list[str]) -> None:
@@ -140,9 +145,11 @@ class _Checks:
 
     def _begin(self) -> int:
         try:
-            child = os.fork()
-        except OSError:  # too many processes of the student's: answer here
-            self._server.serve(until=self._control)
+            child = -1 if _has_pool() else os.fork()
+        except OSError:  # too many processes of the student's
+            child = -1
+        if child < 0:
+            self._serve_here()
             return 0
         if child == 0:
             os.setsid()
@@ -151,6 +158,27 @@ class _Checks:
             finally:
                 os._exit(0)
         return child
+
+    def _serve_here(self) -> None:
+        """Answer in this process until the judge has written to ``control``.
+
+        An answer that is not at its end by then is interrupted.
+        """
+
+        def interrupt(*_: object) -> None:
+            signal.signal(signal.SIGIO, signal.SIG_IGN)  # there is one for each part of a frame
+            raise _EndedError
+
+        flags = fcntl.fcntl(self._control, fcntl.F_GETFL)
+        try:
+            signal.signal(signal.SIGIO, interrupt)
+            fcntl.fcntl(self._control, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(self._control, fcntl.F_SETFL, flags | os.O_ASYNC)
+            self._server.serve(until=self._control)
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
+        except _EndedError:
+            self._server.renew()
+        fcntl.fcntl(self._control, fcntl.F_SETFL, flags)
 
     def _wait(self, child: int) -> None:
         """Return once there is something to read; tell the judge if the process ends before."""
@@ -181,6 +209,24 @@ class _Checks:
         """Write a frame that answers no request; errors are ignored."""
         with contextlib.suppress(frames.FrameError):
             frames.FrameWriter(self._answers).write(head, seconds=1)
+
+
+class _EndedError(BaseException):
+    """The judge has ended a check whose answer is not at its end."""
+
+
+def _has_pool() -> bool:
+    """Whether polars has started its threads, without which it hangs in a forked process."""
+    if "polars" not in sys.modules:
+        return False
+    return any(_POOL.match(_name_of(each)) for each in pathlib.Path("/proc/self/task").iterdir())
+
+
+def _name_of(thread: pathlib.Path) -> str:
+    try:
+        return (thread / "comm").read_text()
+    except OSError:  # it has ended
+        return ""
 
 
 def _kill(child: int) -> None:

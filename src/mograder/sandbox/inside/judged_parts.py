@@ -27,6 +27,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import re
 import sys
 import types
 import typing
@@ -93,6 +94,10 @@ class Plan:
         return [part for part in self.data["judged"] if part["cell"] in found]
 
 
+_POLARS = re.compile(r"\bpolars\b|\bmo\.sql\b")
+"""What uses polars, whose threads do not survive a fork: a query in the child waits for them."""
+
+
 @dataclass
 class Parts:
     """Runs parts; ``given`` are the names that the template has defined."""
@@ -101,6 +106,22 @@ class Parts:
     module: types.ModuleType
     failed: dict[int, str] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def starts_threads(self) -> bool:
+        """Whether the template may start threads that a process forked afterwards lacks."""
+        return any(_POLARS.search(part["code"]) for part in self.plan.data["template"])
+
+    def import_modules(self) -> None:
+        """Import what the template's parts import, as far as that succeeds."""
+        for part in self.plan.data["template"]:
+            for node in ast.walk(ast.parse(part["code"])):
+                names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names = [node.module]
+                for name in names:
+                    with contextlib.suppress(Exception):
+                        importlib.import_module(name)
 
     def run_template(self) -> None:
         """Run the template's parts; ``failed`` says of a cell why its names are missing."""
@@ -179,8 +200,8 @@ _OWN_CODE = frozenset(
     (collections.__file__, dataclasses.__file__, typing.__file__, importlib.__file__)
 )
 """Modules that run code which they have made from names."""
-_OWN_NAMES = ("attr.", "sympy.polys.monomials.")
-"""Further modules that may: a package, and one that runs a template filled with a number."""
+_OWN_NAMES = ("attr.", "networkx.utils.decorators.", "sympy.polys.monomials.")
+"""Further modules that may: they run texts made of names of parameters, or of a number."""
 _IMPORTING = "<frozen importlib._bootstrap"
 _OF_CODE = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
 _READERS = frozenset(("inspect", "dis", "functools"))

@@ -556,7 +556,7 @@ def _refuse(self: Opaque, *args: object) -> Any:
 
 
 for _each in sorted(rules.SPECIAL_METHODS | {"__array__", "__index__"}):
-    if _each not in ("__str__", "__repr__", "__call__", "__next__"):
+    if _each not in ("__str__", "__repr__", "__format__", "__call__", "__next__"):
         setattr(Opaque, _each, _refuse)
 
 

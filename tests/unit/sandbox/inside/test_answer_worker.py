@@ -36,7 +36,7 @@ INTERFACE = (
 
 def payload(*arguments: object, seeds: object = None) -> bytes:
     """Return a call's arguments."""
-    data: bytes = shared_objects.dumps((arguments, {}, seeds), lambda value: None)
+    data: bytes = shared_objects.dumps((arguments, {}, seeds, {}), lambda value: None)
     return data
 
 
@@ -99,13 +99,13 @@ def test_the_checks_of_the_submission_did_not_run(serving: Worker) -> None:
 
 def test_a_call_returns_its_result_and_what_was_printed(serving: Worker) -> None:
     answer = serving.ask("call", number(serving, "double"), [], data=payload(21))
-    assert answer == ["value", (42, (), -1), "seen\n"]
+    assert answer == ["value", (42, (), -1, {}), "seen\n"]
 
 
 def test_a_changed_argument_comes_back_only_if_it_is_wanted(serving: Worker) -> None:
     change = number(serving, "change")
-    assert serving.ask("call", change, [0], data=payload([7]))[1] == ([7, 1], ((7, 1),), 0)
-    assert serving.ask("call", change, [], data=payload([7]))[1] == ([7, 1], (), 0)
+    assert serving.ask("call", change, [0], data=payload([7]))[1] == ([7, 1], ((7, 1),), 0, {})
+    assert serving.ask("call", change, [], data=payload([7]))[1] == ([7, 1], (), 0, {})
 
 
 def test_an_exception_arrives_as_names_and_text(serving: Worker) -> None:
@@ -130,7 +130,7 @@ def test_a_function_can_be_an_argument_with_all_that_it_names(serving: Worker) -
 
     offset = 5
     apply = number(serving, "double")
-    arguments = shared_objects.dumps(((outer,), {}, None), lambda value: None)
+    arguments = shared_objects.dumps(((outer,), {}, None, {}), lambda value: None)
     kind, names, *_ = serving.ask("call", apply, [], data=arguments)
     assert (kind, names[0]) == ("error", "TypeError")  # 2 * function: it arrived as one
 

@@ -1,0 +1,81 @@
+"""Notebooks whose libraries have started threads, so that no process can be forked for a check."""
+
+# ruff: noqa: ISC004 - one check an item
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.sandbox.inside.judging import Judged, judged, notebook
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
+
+GIVEN = """
+import polars as pl
+from mograder.runtime import check
+sales = pl.DataFrame({"shop": ["x", "y", "x"] * 1000, "amount": [1, 2, 3] * 1000})
+total = sales.group_by("shop").agg(pl.col("amount").sum()).sort("shop")
+"""
+RIGHT = """
+def top(frame):
+    return frame.group_by("shop").agg(pl.col("amount").sum()).sort("shop").tail(1)
+"""
+COUNT = "def count(frame):\n    return frame.filter(pl.col('amount') > 1).height"
+CHECKS = (
+    "check('Q1', [(lambda: top(sales)['amount'].to_list() == [2000], 'top'), (lambda:"
+    " top(sales.filter(pl.col('amount') > 1))['shop'].to_list() == ['y'], 'filtered')])",
+    "check('Q2', [(count(sales) == 2000, 'counted'), (total.height == 2, 'given')])",
+)
+
+
+def source() -> str:
+    """Return the author's notebook."""
+    answers = [f"### BEGIN SOLUTION\n{each.strip()}\n### END SOLUTION" for each in (RIGHT, COUNT)]
+    return notebook(GIVEN, *answers, *CHECKS)
+
+
+def submission(top: str) -> str:
+    """Return what a student hands in."""
+    return notebook(GIVEN, top, COUNT)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Judged:
+    place = tmp_path_factory.mktemp("recorded")
+    run = judged(place, source(), source(), rehearsal={"least": 20.0, "trial": 5.0})
+    assert run.ended, run.text
+    return run
+
+
+def test_the_authors_answers_pass_and_junk_is_tried(recorded: Judged) -> None:
+    assert recorded.passed == {"Q1": [True, True], "Q2": [True, True]}
+    (tried,) = [each for each in recorded.lines if each["kind"] == "rehearsal end"]
+    assert tried["done"] == tried["trials"] > 10
+
+
+WRONG = "def top(frame):\n    return frame.head(0)"
+HANGS = "def top(frame):\n    while True:\n        pass"
+ENDS = "import os\ndef top(frame):\n    return sales.filter(pl.col('nothing') > 1)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed"),
+    [(RIGHT, [True, True]), (WRONG, [False, False]), (ENDS, [False, False])],
+    ids=["right", "wrong", "fails"],
+)
+def test_an_answer_gets_what_it_earned(
+    recorded: Judged, tmp_path: Path, answer: str, passed: list[bool]
+) -> None:
+    run = judged(tmp_path, source(), submission(answer), contract=recorded.contract)
+    assert run.ended, run.text
+    assert run.passed == {"Q1": passed, "Q2": [True, True]}
+
+
+def test_an_answer_that_hangs_costs_its_own_check(recorded: Judged, tmp_path: Path) -> None:
+    run = judged(tmp_path, source(), submission(HANGS), contract=recorded.contract)
+    assert run.ended, run.text
+    states = [each["state"] for each in run.lines if each["kind"] == "judged"]
+    assert states == ["not run", "judged"]
+    assert run.passed["Q2"] == [True, True]
