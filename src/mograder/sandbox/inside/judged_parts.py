@@ -115,13 +115,9 @@ class Parts:
     def import_modules(self) -> None:
         """Import what the template's parts import, as far as that succeeds."""
         for part in self.plan.data["template"]:
-            for node in ast.walk(ast.parse(part["code"])):
-                names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
-                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    names = [node.module]
-                for name in names:
-                    with contextlib.suppress(Exception):
-                        importlib.import_module(name)
+            for name in _imported(part["code"]):
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
 
     def run_template(self) -> None:
         """Run the template's parts; ``failed`` says of a cell why its names are missing."""
@@ -165,6 +161,14 @@ class Parts:
         cell = compiler.compile_cell(part["code"], cell_id=f"part{part['line']}")
         self.plan.compiled[part["line"], part["code"]] = cell
         return cell
+
+
+def _imported(code: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
 
 
 def failure(error: BaseException) -> str:

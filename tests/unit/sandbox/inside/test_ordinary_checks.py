@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.sandbox.inside import checks_of_files, ordinary_checks
 from tests.unit.sandbox.inside.judging import INSIDE, Judged, judged, notebook
-from tests.unit.sandbox.inside.ordinary_checks import QUESTIONS, Question
+from tests.unit.sandbox.inside.ordinary_checks import Question
 
+QUESTIONS = (*ordinary_checks.QUESTIONS, *checks_of_files.FILES, *checks_of_files.FUNCTIONS)
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 IMPORTS = """
 import collections, datetime, fractions, inspect
