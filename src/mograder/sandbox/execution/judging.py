@@ -398,12 +398,16 @@ def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[s
     answers = [pair for each in told if isinstance(each, _Answers) for pair in each.answers]
     report = RehearsalReport(
         dict(answers),
-        tuple(each for each in told if isinstance(each, UnsteadyLabel)),
-        tuple(each for each in told if isinstance(each, PassedJunk)),
-        tuple(each for each in told if isinstance(each, NeverFailed)),
+        _those(told, UnsteadyLabel),
+        _those(told, PassedJunk),
+        _those(told, NeverFailed),
         end.done,
         end.trials,
         end.missed,
-        tuple(each for each in told if isinstance(each, CrashedCheck)),
+        _those(told, CrashedCheck),
     )
     return report, others
+
+
+def _those(told: Iterable[_Trial], kind: type[T]) -> tuple[T, ...]:
+    return tuple(each for each in told if isinstance(each, kind))

@@ -24,6 +24,7 @@ from typing import Any
 
 import answer_session  # type: ignore[import-not-found]  # in this file's directory
 import carried_files  # type: ignore[import-not-found]
+import codec_rules as rules  # type: ignore[import-not-found]
 import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
 
@@ -395,7 +396,7 @@ def _annotation(text: object) -> Any:
     No text is evaluated, nor kept as one, which `typing.get_type_hints` would evaluate.
     """
     empty = inspect.Parameter.empty
-    if type(text) is not str:
+    if type(text) is not str or len(text) > rules.NAME:  # as long as the worker's end writes it
         return empty
     try:
         return _type_of(ast.parse(text, mode="eval").body)

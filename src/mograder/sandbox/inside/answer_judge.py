@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
         if template is None:
             template = Template(options["plan"])
             if options["contract"] is None or not template.parts.starts_threads:
-                template.run()
+                template.run()  # else the process of each check does
         _Judge(options, template).run()
     except BaseException:
         os.write(2, traceback.format_exc().encode())  # standard error was replaced above
@@ -103,6 +103,8 @@ class Template:
 
     def __init__(self, plan: Any) -> None:
         self.plan = judged_parts.Plan(_read(plan))
+        self.has_run = False
+        """Whether this process has run it, or the zygote from which it was forked."""
         self.recorder = label_results.Recorder()
         self.recorder.install()
         self._notebook = contextlib.ExitStack()  # until the process ends
@@ -112,6 +114,7 @@ class Template:
         """Run the template in this process."""
         answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
         self.parts.run_template()
+        self.has_run = True
 
     def prepare(self) -> dict[int, str]:
         """Run the template for judges that are forked later; return what failed."""
@@ -282,8 +285,8 @@ class _Judge:
         self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts
         self._template = template
-        self._late = self._parts.starts_threads
-        """Whether the process of each check runs the template itself, since it cannot be forked."""
+        self._late = not template.has_run
+        """Whether the process of each check runs the template itself."""
         self._template_seconds = 0.0
         limits = answer_session.Limits(**options["seconds"])
         ends = (options[name] for name in ("control", "requests", "answers"))
@@ -306,7 +309,7 @@ class _Judge:
     def run(self) -> None:
         """Judge all checks."""
         signal.signal(signal.SIGALRM, self._interrupt)
-        if self._late and self._contract is not None:
+        if self._late:
             self._try_template()
         self._tell_failures(self._parts.failed)
         self._session.wait()
@@ -373,15 +376,15 @@ class _Judge:
 
         rehearsal.run(attempt, self._seed, self._judged_before)
 
-    def _apart_from_here(self, work: Callable[[int], None], seconds: float) -> tuple[bytes, bool]:
+    def _apart_from_here(self, work: Callable[[int], None], seconds: float) -> bytes:
         """Return what ``work`` writes in a process of its own, or here where none can be forked."""
-        if not self._late:
-            return _forked(work, seconds + _GRACE, self._session.end)
+        if not self._parts.starts_threads:
+            return _forked(work, seconds + _GRACE, self._session.end)[0]
         with tempfile.TemporaryFile() as file:
             work(file.fileno())
             file.seek(0)
             self._session.end()
-            return file.read(), True
+            return file.read()
 
     def _check(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
         """Return a check's verdict, claims and calls, with a process of the worker's own for it.
@@ -458,7 +461,6 @@ class _Judge:
         """Judge a check in its own process, and report to the judge."""
         log = answer_calls.CallLog()
         if self._late:
-            self._parts.failed.clear()
             self._template.run()
         seconds = self._session.begin()
         verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)

@@ -42,8 +42,8 @@ _RIGHT = ("changes", "keeps", "twice")
 """Kinds of junk that are wrong for some checks only: nothing is told where they pass."""
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
 """Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
-_Forked = Callable[[Callable[[int], None], float], tuple[bytes, bool]]
-"""Returns what a function writes in a process of its own in so many seconds, and whether all."""
+_Forked = Callable[[Callable[[int], None], float], bytes]
+"""Returns what a function writes in a process of its own, until it ends or the seconds are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Rehearsal:
             os.write(tells, b"end")
 
         while made < len(junk) and (left := end - time.monotonic()) > 0:
-            told, _ = self._forked(trials, left + 2 * self._trial_seconds)
+            told = self._forked(trials, left + 2 * self._trial_seconds)
             *lines, last = told.split(b"\n")
             for line in lines:
                 self._note(check[0]["cell"], json.loads(line))

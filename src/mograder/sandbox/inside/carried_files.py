@@ -26,12 +26,13 @@ _PATHS = frozenset((str, *(type(each()) for each in (pathlib.Path, pathlib.PureP
 
 
 class _Left:
-    """What a content may still hold; ``ValueError`` for one that is larger."""
+    """Counts down the bytes and entries that one content may still have."""
 
     def __init__(self) -> None:
         self._bytes, self._entries = _MOST_BYTES, _MOST_ENTRIES
 
     def take(self, size: int, depth: int) -> None:
+        """Count an entry of this size. Raises ``ValueError`` if it is too much, or too deep."""
         self._bytes -= size
         self._entries -= 1
         if self._bytes < 0 or self._entries < 0 or depth > _DEPTH:

@@ -473,8 +473,6 @@ def deep_digest(value: object, data: Callable[[object], bytes]) -> bytes:
 
 _OURS = "__main__"
 _SHARED = "shared"
-_MAKE, _FILL, _DATABASE = "make", "fill", "database"
-"""The functions of this module travel by these names, since the module itself is hidden."""
 
 
 def dumps(
@@ -516,9 +514,8 @@ class _Pickler(pickle.Pickler):
         self._shared = shared
 
     def persistent_id(self, obj: object) -> Any:
-        for name, own in _OWN.items():
-            if obj is own:
-                return name
+        if (name := _OWN_NAMES.get(id(obj))) is not None:
+            return name
         number = self._number_of(obj)
         if number is not None:
             return number
@@ -544,16 +541,15 @@ def _of_database(value: Any) -> Any:
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None or type(value) is not sqlite3.Connection:
         return None
-    state = {"row_factory": value.row_factory, "isolation_level": value.isolation_level}
-    return sqlite3.connect, (":memory:",), (value.serialize(), state), None, None, fill_database
+    return make_database, (value.serialize(), value.isolation_level, value.row_factory)
 
 
-def fill_database(connection: Any, state: tuple[bytes, dict[str, Any]]) -> None:
-    """Give a new connection its database and its settings."""
-    data, settings = state
+def make_database(data: bytes, isolation_level: str | None, row_factory: Any) -> Any:
+    """Return a connection of sqlite3 to a database in memory with this content."""
+    connection = importlib.import_module("sqlite3").connect(":memory:")
     connection.deserialize(data)
-    for name, value in settings.items():
-        setattr(connection, name, value)
+    connection.isolation_level, connection.row_factory = isolation_level, row_factory
+    return connection
 
 
 class _Unpickler(pickle.Unpickler):
@@ -585,4 +581,6 @@ def fill_function(function: types.FunctionType, state: Any) -> None:
     function.__globals__.update(named)
 
 
-_OWN: dict[Any, Any] = {_MAKE: make_function, _FILL: fill_function, _DATABASE: fill_database}
+_OWN: dict[Any, Any] = {"make": make_function, "fill": fill_function, "database": make_database}
+"""The functions of this module travel by these names, since the module itself is hidden."""
+_OWN_NAMES = {id(each): name for name, each in _OWN.items()}
