@@ -16,6 +16,7 @@ from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer
 from tests.support.launchers import open_local
+from tests.support.notebooks import notebook
 from tests.support.supervisors import real_config
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -29,6 +30,17 @@ FORGE = (
     "        _told = dict(label=_label, status='success', details=[])",
     "        _told.update(earned_weight=1, total_weight=1)",
     "        _f.write(json.dumps(_told).encode() + b'\\n')",
+)
+
+TESTS = notebook(
+    """
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 5}
+    """,
+    "# YOUR CODE HERE\nx = 2",
+    "@app.cell\ndef test_Q1_one(x):\n    assert x == 1\n    return",
+    "@app.cell\ndef test_Q2_two(x):\n    assert x > 1\n    return",
+    '@app.function\ndef test_Q2_called():\n    assert 1 == 2, "one is not two"',
 )
 
 
@@ -118,6 +130,18 @@ async def test_a_check_cell_that_was_patched_runs_as_it_was_released(rig: Rig) -
     gutted = UNANSWERED.replace("[(x == 1, ", "[(True, ")
     report = await rig.validate(text=gutted)
     assert report.checks[0].status is CheckStatus.DANGER
+
+
+async def test_cells_that_test_a_question_by_their_names_are_its_checks(rig: Rig) -> None:
+    submission = Submission(TESTS, "A1.py", rig.environment, LIMITS, 60, TESTS)
+    report = await validate(submission, rig.executor)
+    assert [(each.label, each.status, each.messages) for each in report.checks] == [
+        ("test_Q1_one", CheckStatus.DANGER, ("assert x == 1",)),
+        ("test_Q2_two", CheckStatus.SUCCESS, ()),
+        ("test_Q2_called", CheckStatus.DANGER, ("one is not two",)),
+    ]
+    assert not report.cell_errors
+    assert report.marks == (2.5, 15.0)
 
 
 async def test_an_endless_loop_is_told_with_its_cell(rig: Rig) -> None:

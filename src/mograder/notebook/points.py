@@ -1,7 +1,8 @@
 """The questions of a notebook: the marks available for each, and its checks.
 
 compatibility-0.3.16.md 7: ``_marks = {"Q1": 10}`` in the cell of the marks, ``check("Q1: …", …)``
-in others; a question's key is the label up to its first colon.
+in others; a question's key is the label up to its first colon. A cell named ``test_Q1…`` that calls
+no check is one itself, which passes if it ends without an error.
 """
 
 from __future__ import annotations
@@ -26,20 +27,22 @@ _CHECK = r"""\b(?:{names})\(\s{{0,500}}(?:\#[^\n]{{0,200}}\n\s{{0,500}}){{0,5}}
     | "(?:[^"\\\n]|\\.)+" | '(?:[^'\\\n]|\\.)+')"""
 _ALIAS = re.compile(r"\bcheck[ \t]{1,20}as[ \t]{1,20}([^\W\d]\w{0,80})\b")
 _MOST_ALIASES = 20
+_TEST = "test_"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A call ``check("label", …)`` in a notebook, with its cell and its line in the file."""
+    """A call ``check("label", …)`` in a notebook, with its cell and its line in the file.
+
+    ``key`` is that of the question that it belongs to. ``is_test`` is whether it is no call but a
+    cell that tests a question by its name, which is the label.
+    """
 
     label: str
     cell: Cell
     line: int
-
-    @property
-    def key(self) -> str:
-        """The key of the question that it belongs to."""
-        return key_of(self.label)
+    key: str
+    is_test: bool = False
 
 
 def key_of(label: str) -> str:
@@ -55,10 +58,65 @@ def checks_in(notebook: NotebookText) -> Iterator[Check]:
     """
     found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
     names = tuple(dict.fromkeys(found))[:_MOST_ALIASES]
+    tests = named_tests(notebook)
     for cell in notebook.cells:
         if cell.kind is not CellKind.UNPARSABLE:
             for label, line in labels_in(cell.code, names):
-                yield Check(label, cell, cell.line_of(line))
+                yield Check(label, cell, cell.line_of(line), key_of(label))
+        if cell.name in tests:
+            yield Check(cell.name, cell, cell.code_first, tests[cell.name], is_test=True)
+
+
+def named_tests(notebook: NotebookText) -> Mapping[str, str]:
+    """Return the keys of the questions that cells without a call of ``check`` test, by their names.
+
+    A function counts if it can be called without arguments.
+    """
+    named = [cell for cell in notebook.cells if cell.name.startswith(_TEST)]
+    marks = marks_of(notebook) if named else None
+    found = {}
+    for cell in named:
+        key = None if any(labels_in(cell.code)) else key_tested_by(cell.name, marks)
+        if key is not None and _runs_as_test(cell):
+            found[cell.name] = key
+    return found
+
+
+def _runs_as_test(cell: Cell) -> bool:
+    if cell.kind is CellKind.FUNCTION:
+        tree = parse_python(cell.code)
+        return tree is not None and not any(map(takes_arguments, tree.body))
+    return cell.kind is CellKind.CELL and not is_editable(cell)
+
+
+def key_tested_by(name: str, keys: Iterable[str] | None) -> str | None:
+    """Return the key of the question that a cell or function ``test_<key>…`` tests, or None.
+
+    It is the longest of ``keys`` that the name continues with, in any case; without keys, the name
+    up to the next underscore.
+    """
+    if not name.startswith(_TEST):
+        return None
+    rest = name.removeprefix(_TEST)
+    if keys is None:
+        return rest.split("_", 1)[0] or None
+    longest_first = sorted(keys, key=len, reverse=True)
+    return next((key for key in longest_first if _continues(rest, key)), None)
+
+
+def _continues(rest: str, key: str) -> bool:
+    plain = re.sub(r"\W+", "_", key).strip("_").casefold()
+    folded = rest.casefold()
+    return bool(plain) and (folded == plain or folded.startswith(f"{plain}_"))
+
+
+def takes_arguments(function: ast.stmt) -> bool:
+    """Whether a function cannot be called without arguments; false for other statements."""
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    given = function.args
+    positional = len(given.posonlyargs) + len(given.args) - len(given.defaults)
+    return positional > 0 or any(each is None for each in given.kw_defaults)
 
 
 def is_marks_cell(cell: Cell) -> bool:
@@ -103,7 +161,7 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
     """Return the weight of each label whose conditions are all written out in the text.
 
     Where some are not, as in a list comprehension, their weight is known only when the check runs.
-    Of several calls with one label the heaviest counts.
+    Of several calls with one label the heaviest counts. A cell that is a test weighs 1.
     """
     found: dict[str, float] = {}
     open_labels = set()
@@ -116,7 +174,8 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
                     open_labels.add(label)
                 known = math.fsum(weight or 0.0 for weight in weights)
                 found[label] = max(known, found.get(label, 0.0))
-    return {label: weight for label, weight in found.items() if label not in open_labels}
+    written = {label: weight for label, weight in found.items() if label not in open_labels}
+    return written | dict.fromkeys(named_tests(notebook), 1.0)
 
 
 def _stated_weight(entry: ast.expr) -> float | None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from mograder.notebook.cells import NotebookText, parse_cells
-from mograder.notebook.points import checks_in, has_conditions, key_of, labels_in, marks_of
+from mograder.notebook.points import (
+    checks_in,
+    has_conditions,
+    key_of,
+    key_tested_by,
+    labels_in,
+    marks_of,
+    stated_weights,
+    takes_arguments,
+)
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _(check):\n"
 
@@ -107,3 +118,98 @@ def test_a_check_that_was_imported_under_another_name_is_found() -> None:
         'spell_check("Q3", [])',
     )
     assert [each.label for each in checks_in(notebook(*code))] == ["Q1", "Q2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "key"),
+    [
+        ("test_Q1", ["Q1", "Q2"], "Q1"),
+        ("test_Q1_small", ["Q1", "Q2"], "Q1"),
+        ("test_q1_small", ["Q1"], "Q1"),
+        ("test_Q1b", ["Q1", "Q1b"], "Q1b"),
+        ("test_Q1_b", ["Q1", "Q1 b"], "Q1 b"),
+        ("test_part_a_x", ["Part (A)"], "Part (A)"),
+        ("test_Q10", ["Q1"], None),
+        ("test_helper", ["Q1"], None),
+        ("test_", ["Q1", "()"], None),
+        ("Q1", ["Q1"], None),
+        ("test_Q2_fib", None, "Q2"),
+        ("test_", None, None),
+    ],
+)
+def test_the_key_in_a_cells_name(name: str, keys: list[str] | None, key: str | None) -> None:
+    assert key_tested_by(name, keys) == key
+
+
+@pytest.mark.parametrize(
+    ("code", "so"),
+    [
+        ("def f(): pass", False),
+        ("def f(a=1, *b, c=2, **d): pass", False),
+        ("def f(a): pass", True),
+        ("def f(*, a): pass", True),
+        ("def f(a, /): pass", True),
+        ("x = 1", False),
+    ],
+)
+def test_functions_that_take_arguments(code: str, so: bool) -> None:
+    assert takes_arguments(ast.parse(code).body[0]) is so
+
+
+TESTS = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Part (A)": 5}
+    return
+
+
+@app.cell
+def test_Q1_small(fib):
+    assert fib(1) == 1
+    return
+
+
+@app.cell
+def test_helper(fib):
+    assert fib(2) == 1
+    return
+
+
+@app.cell
+def test_q1_check(check):
+    check("Q1: called", [])
+    return
+
+
+@app.function
+def test_part_a():
+    assert True
+
+
+@app.function
+def test_part_a_of(n):
+    assert n
+
+
+@app.cell
+def test_Q1_answer():
+    # YOUR CODE HERE
+    return
+"""
+
+
+def test_cells_test_a_question_by_their_names() -> None:
+    text = parse_cells(TESTS, "A1.py")
+    found = [(each.label, each.key, each.line, each.is_test) for each in checks_in(text)]
+    assert found == [
+        ("test_Q1_small", "Q1", 15, True),
+        ("Q1: called", "Q1", 27, False),
+        ("test_part_a", "Part (A)", 32, True),
+    ]
+    assert stated_weights(text) == {"test_Q1_small": 1.0, "test_part_a": 1.0, "Q1: called": 0.0}

@@ -6,7 +6,7 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -16,10 +16,9 @@ from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import RunReport
 from mograder.grading.author.generate_output import Line, Step
-from mograder.notebook.cells import Cell, NotebookText, parse_cells, split_lines
+from mograder.notebook.cells import NotebookText, parse_cells, split_lines
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.check_calls import key_tested_by
-from mograder.notebook.points import checks_in, key_of, marks_of
+from mograder.notebook.points import Check, checks_in, key_of, marks_of
 from mograder.notebook.source.leaks import find_leaks, hidden_values
 
 PASSES_TOO_SOON = (
@@ -78,7 +77,7 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
             part, some = ("", early) if check.status == "success" else (" in part", partly)
             message = f"the check {check.label!r} passes{part} though nothing is answered yet."
             some.append(Finding(filename, lines.get(check.label, 1), message, PASSES_TOO_SOON))
-    errors = _broken(notebook, report.cell_errors, {each.cell for each in checks}, marks)
+    errors = _broken(notebook, report.cell_errors, checks)
     named = (
         (replace(each, message=f"without the solutions, {each.message}") for each in found)
         for found in (errors, leaks)
@@ -88,21 +87,17 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
 
 
 def _broken(
-    notebook: NotebookText,
-    errors: Iterable[Finding],
-    checking: Container[Cell | None],
-    marks: Mapping[str, float] | None,
+    notebook: NotebookText, errors: Iterable[Finding], checks: Iterable[Check]
 ) -> Iterator[Finding]:
-    """Yield the errors of cells but those of tests, which may fail until a question is answered.
-
-    ``checking`` are the cells that call ``check``, which should not fail.
-    """
+    """Yield the errors of cells but those of tests, which may fail until a question is answered."""
+    is_test = {each.cell.index: each.is_test for each in checks}
     for error in errors:
         cell = notebook.cell_at(error.line)
-        if cell in checking:
-            yield replace(error, hint=_AS_FUNCTIONS)
-        elif cell is None or key_tested_by(cell.name, marks) is None:
+        known = None if cell is None else is_test.get(cell.index)
+        if known is None:
             yield error
+        elif not known:
+            yield replace(error, hint=_AS_FUNCTIONS)
 
 
 def in_source(

@@ -26,9 +26,17 @@ from mograder.grading.validation.report import (
     with_marks,
 )
 from mograder.marks import Weights
-from mograder.notebook.cells import Cell, NotebookText, parse_cells
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    LineEdit,
+    NotebookText,
+    parse_cells,
+    replace_lines,
+)
 from mograder.notebook.integrity.integrity import IntegrityReport, check_integrity
 from mograder.notebook.points import (
+    Check,
     checks_in,
     has_conditions,
     key_of,
@@ -52,6 +60,9 @@ from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
 _CALL = re.compile(r"\bcheck\(")
+_ASSERT = re.compile(r"^\s*assert\b", re.MULTILINE)
+_FUNCTION = CellKind.FUNCTION
+_CALL_TEST = "\n\n@app.cell\ndef _({0}):\n    {0}()\n    return\n"
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
 
 
@@ -90,14 +101,14 @@ async def validate(
     prepared = await apart.call(partial(_prepare, submission), size=size)
     if isinstance(prepared, ValidationReport):
         return prepared
-    result = await runs.execute(_request(submission, prepared.integrity.restored))
+    result = await runs.execute(_request(submission, prepared.to_run))
     judge = partial(_judge, submission, prepared, result)
     return await apart.call(judge, size=size)
 
 
-def _request(submission: Submission, restored: str | None) -> ExecutionRequest:
+def _request(submission: Submission, to_run: NotebookText) -> ExecutionRequest:
     return ExecutionRequest(
-        without_mark(submission.text if restored is None else restored),
+        without_mark(_with_calls(to_run)),
         PurePath(submission.filename).name,
         submission.environment,
         submission.limits,
@@ -105,6 +116,20 @@ def _request(submission: Submission, restored: str | None) -> ExecutionRequest:
         folder=submission.folder,
         uid_slot=submission.uid_slot,
     )
+
+
+def _with_calls(notebook: NotebookText) -> str:
+    """Return the text with a cell behind the others for each test that is a function."""
+    calls = "".join(_CALL_TEST.format(each.cell.name) for each in _called(notebook))
+    if not calls:
+        return notebook.text
+    end = notebook.cells[-1].last
+    return replace_lines(notebook.lines, [LineEdit(end + 1, end, tuple(calls.split("\n")[:-1]))])
+
+
+def _called(notebook: NotebookText) -> list[Check]:
+    """Return the tests that are functions, each called by a cell behind the notebook's."""
+    return [each for each in checks_in(notebook) if each.is_test and each.cell.kind is _FUNCTION]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +178,13 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
 
 def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
-    labels = dict.fromkeys(check.label for check in checks_in(released))
-    checks = [_not_run(label, "the notebook cannot be read") for label in labels]
+    keys = {check.label: check.key for check in checks_in(released)}
+    checks = [_not_run(*each, "the notebook cannot be read") for each in keys.items()]
     return with_marks(checks, marks, stated_weights(released))
 
 
-def _not_run(label: str, why: str) -> ValidatedCheck:
-    return ValidatedCheck(label, key_of(label), CheckStatus.NOT_RUN, (f"not run: {why}",))
+def _not_run(label: str, key: str, why: str) -> ValidatedCheck:
+    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",))
 
 
 class _Judging:
@@ -184,12 +209,14 @@ class _Judging:
             self._told.setdefault(told.label, []).append(told)
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted
-        self._places: dict[str, list[tuple[Cell, int]]] = {}
-        for check in checks_in(released or to_run):
-            self._places[check.label] = []
+        self._keys = {check.label: check.key for check in checks_in(released or to_run)}
+        self._places: dict[str, list[Check]] = {label: [] for label in self._keys}
         for check in checks_in(to_run):
             if check.cell.index in self._counted and check.label in self._places:
-                self._places[check.label].append((check.cell, check.line))
+                self._places[check.label].append(check)
+        called = enumerate(_called(to_run), len(to_run.cells))
+        self._ran_by = {check.cell.index: index for index, check in called}
+        """The cells that call the tests that are functions."""
 
     def problem(self, seconds: float) -> str:
         """Return why the notebook did not run to its end, in a sentence for its student."""
@@ -214,18 +241,50 @@ class _Judging:
             checks.append(self._judged(label, results, cell, cell.line_of(1)))
         return with_marks(checks, self._marks, self._expected)
 
-    def _check(self, label: str, places: list[tuple[Cell, int]]) -> ValidatedCheck:
-        indexes = {cell.index for cell, _ in places}
-        results = [each for each in self._told.get(label, ()) if each.index in indexes]
-        if results and places:
-            cell, line = next(p for p in places if p[0].index == results[-1].index)
-            return self._judged(label, results, cell, line)
-        return _not_run(label, self._why_not(places))
+    def _check(self, label: str, places: list[Check]) -> ValidatedCheck:
+        if places and places[0].is_test:
+            told = self._ran(places[0])
+            if told is not None and told.status in (CellStatus.OK, CellStatus.ERROR):
+                return self._tested(places[0], told)
+        else:
+            indexes = {each.cell.index for each in places}
+            results = [each for each in self._told.get(label, ()) if each.index in indexes]
+            if results:
+                place = next(each for each in places if each.cell.index == results[-1].index)
+                return self._judged(label, results, place.cell, place.line)
+        return _not_run(label, self._keys[label], self._why_not(places))
 
-    def _why_not(self, places: list[tuple[Cell, int]]) -> str:
+    def _ran(self, check: Check) -> CellResult | None:
+        """Return the result of the cell that holds a check, or calls it."""
+        index = check.cell.index
+        return self._cells.get(self._ran_by.get(index, index))
+
+    def _tested(self, check: Check, told: CellResult) -> ValidatedCheck:
+        """Return the result of a cell that is a test, which passes if it ends without an error."""
+        cell, fails = check.cell, told.status is CellStatus.ERROR
+        hidden = _HIDDEN in cell.code
+        waits = hidden and not _ASSERT.search(cell.code)
+        status = CheckStatus.DANGER if fails else CheckStatus.WARN if waits else CheckStatus.SUCCESS
+        line = told.line if cell.index not in self._ran_by else None
+        error = told.message or _line_of(cell.code, line or 0) or "an assertion failed"
+        named = error if told.error_type == "AssertionError" else f"{told.error_type}: {error}"
+        return ValidatedCheck(
+            check.label,
+            check.key,
+            status,
+            (named,) if fails else (),
+            weights=Weights(float(status is CheckStatus.SUCCESS), 1.0, not fails),
+            cell=cell.name,
+            line=self._line(cell, line or 1),
+            hidden=hidden,
+            waits=waits,
+            index=self._index(cell),
+        )
+
+    def _why_not(self, places: list[Check]) -> str:
         if not places:
             return "no cell that counts holds it"
-        told = self._cells.get(places[0][0].index)
+        told = self._ran(places[0])
         if told is None:
             return "the notebook ended before it"
         match told.status:
@@ -275,9 +334,12 @@ class _Judging:
         )
 
     def errors(self) -> Iterator[CellError]:
-        """Yield the cells that failed, in the order of the file."""
+        """Yield the cells that failed but are no tests, in the order of the file."""
+        tests = {each.cell.index for of in self._places.values() for each in of if each.is_test}
         for told in self._result.cells:
             if told.index >= len(self._to_run.cells):
+                continue
+            if told.index in tests and told.status is CellStatus.ERROR:
                 continue
             cell = self._to_run.cells[told.index]
             if told.status is CellStatus.ERROR:

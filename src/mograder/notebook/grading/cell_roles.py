@@ -20,12 +20,16 @@ from mograder.notebook.grading.check_calls import (
     checkers_in,
     checks_when_run,
     is_unprotected,
-    key_tested_by,
-    takes_arguments,
 )
 from mograder.notebook.grading.grading_plan import CheckFacts, Part, PlannedLabel, Role
 from mograder.notebook.parsing import CellNames, NotPython, cell_names, parse_python
-from mograder.notebook.points import is_editable, is_marks_cell, labels_in
+from mograder.notebook.points import (
+    is_editable,
+    is_marks_cell,
+    key_tested_by,
+    labels_in,
+    takes_arguments,
+)
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.source.solution_markers import Block, BlockKind
 

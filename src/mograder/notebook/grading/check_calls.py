@@ -10,7 +10,6 @@ finds it, so a function in an answer that has a ``check`` of its own is none.
 from __future__ import annotations
 
 import ast
-import re
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ UNPROTECTED = "mograder: unprotected"
 """The comment with which an author lets checks run beside the answers."""
 
 _RUNTIME = "mograder"
-_TEST = "test_"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -128,40 +126,10 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
     return tuple(found.values())
 
 
-def key_tested_by(name: str, keys: Iterable[str] | None) -> str | None:
-    """Return the key of the question that a cell or function ``test_<key>…`` tests, or None.
-
-    It is the longest of ``keys`` that the name continues with, in any case; without keys, the name
-    up to the next underscore.
-    """
-    if not name.startswith(_TEST):
-        return None
-    rest = name.removeprefix(_TEST)
-    if keys is None:
-        return rest.split("_", 1)[0] or None
-    longest_first = sorted(keys, key=len, reverse=True)
-    return next((key for key in longest_first if _continues(rest, key)), None)
-
-
-def takes_arguments(function: ast.stmt) -> bool:
-    """Whether a function cannot be called without arguments; false for other statements."""
-    if not isinstance(function, _FUNCTIONS):
-        return False
-    given = function.args
-    positional = len(given.posonlyargs) + len(given.args) - len(given.defaults)
-    return positional > 0 or any(each is None for each in given.kw_defaults)
-
-
 def is_unprotected(code: str) -> bool:
     """Whether a comment says that the checks of a cell may run beside the answers."""
     comments = (token.string for token in tokens_of(code) if token.type == tokenize.COMMENT)
     return any(comment.lstrip("# \t").strip() == UNPROTECTED for comment in comments)
-
-
-def _continues(rest: str, key: str) -> bool:
-    plain = re.sub(r"\W+", "_", key).strip("_").casefold()
-    folded = rest.casefold()
-    return bool(plain) and (folded == plain or folded.startswith(f"{plain}_"))
 
 
 def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:

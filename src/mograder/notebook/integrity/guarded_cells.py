@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,27 +27,31 @@ class GuardedCell:
     cell: Cell
     lines: tuple[str, ...]
     names: frozenset[str]
+    keys: frozenset[str]
+    """The question keys of its checks."""
 
     @property
     def name(self) -> str:
         """The first label of the cell, for messages."""
         return self.labels[0] if self.labels else "no check"
 
-    @property
-    def keys(self) -> frozenset[str]:
-        """The question keys of its checks."""
-        return frozenset(map(key_of, self.labels))
 
+def guarded_cells(notebook: NotebookText, tests: Mapping[str, str]) -> Iterator[GuardedCell]:
+    """Yield all cells with the labels of their checks; marks and such imports have labels too.
 
-def guarded_cells(notebook: NotebookText) -> Iterator[GuardedCell]:
-    """Yield all cells with the labels of their checks; marks and such imports have labels too."""
+    ``tests`` are those of the release (:func:`mograder.notebook.points.named_tests`): a student may
+    add tests.
+    """
     for cell in notebook.cells:
         labels, names = _of_code(cell.code)
+        keys = {key_of(label) for label in labels if label != SOURCE_LABEL}
+        if cell.name in tests and not keys:
+            labels, keys = (cell.name, *labels), {tests[cell.name]}
         if is_marks_cell(cell):
             labels = (MARKS_LABEL, *labels)
         lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
         public = frozenset(name for name in names if not name.startswith("_"))
-        yield GuardedCell(labels, cell, tuple(lines), public)
+        yield GuardedCell(labels, cell, tuple(lines), public, frozenset(keys))
 
 
 @lru_cache(_CODES)

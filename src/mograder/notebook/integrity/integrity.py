@@ -34,7 +34,6 @@ from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.cell_diff import compare
 from mograder.notebook.integrity.guarded_cells import (
     CHECKERS,
-    MARKS_LABEL,
     SOURCE_LABEL,
     GuardedCell,
     guarded_cells,
@@ -45,8 +44,8 @@ from mograder.notebook.points import (
     cell_hash,
     is_editable,
     is_marks_cell,
-    key_of,
     labels_in,
+    named_tests,
     plain_code,
 )
 
@@ -99,8 +98,9 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     A notebook whose header names another assignment was handed in by mistake, and is told first.
     :func:`check_integrity` reports to students, by cell.
     """
-    theirs = list(guarded_cells(own))
-    fixed = [each for each in guarded_cells(released) if not is_editable(each.cell)]
+    tests = named_tests(released)
+    theirs = list(guarded_cells(own, tests))
+    fixed = [each for each in guarded_cells(released, tests) if not is_editable(each.cell)]
     pairs = _match(theirs, fixed)
     paired = {each.cell.index for each, _ in pairs}
     kept = {id(ours) for _, ours in pairs}
@@ -119,11 +119,10 @@ def _unchanged(own: GuardedCell, ours: GuardedCell) -> bool:
 
 
 def _words_for(guarded: GuardedCell, how: str) -> Iterator[str]:
-    labels = [label for label in guarded.labels if label not in (MARKS_LABEL, SOURCE_LABEL)]
     if is_marks_cell(guarded.cell):
         yield "marks"
-    elif labels:
-        yield from (f"check({key_of(label)})" for label in labels)
+    elif guarded.keys:
+        yield from (f"check({key})" for key in guarded.keys)
     else:
         yield f"cell: {how}: {first_line(guarded.cell)}"
 
@@ -145,10 +144,10 @@ def _by_hashes(text: str, filename: str) -> IntegrityReport:
 
 
 def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
-    released = [
-        each for each in guarded_cells(release) if each.labels and not is_editable(each.cell)
-    ]
-    theirs = list(guarded_cells(student))
+    tests = named_tests(release)
+    guarded = [each for each in guarded_cells(release, tests) if not is_editable(each.cell)]
+    released = [each for each in guarded if each.labels]
+    theirs = list(guarded_cells(student, tests))
     pairs = _match(theirs, released)
     findings: list[Finding] = []
     edits: list[LineEdit] = []
@@ -171,7 +170,8 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
         message = f"the cell for {ours.name!r} is gone; it runs as it was released."
         findings.append(Finding(filename, 1, message))
     findings += _moved(pairs, released, filename)
-    findings += _others(student, release, paired, filename)
+    fixed = [each.cell for each in guarded if not each.labels]
+    findings += _others(student, fixed, paired, filename)
     findings += strays(student, filename)
     restored = _restored(student, edits, lost) if edits or lost else None
     to_run = student if restored is None else parse_cells(restored, filename)
@@ -260,11 +260,9 @@ def _moved(
 
 
 def _others(
-    student: NotebookText, release: NotebookText, paired: set[int], filename: str
+    student: NotebookText, fixed: Sequence[Cell], paired: set[int], filename: str
 ) -> list[Finding]:
     """Return findings about released cells without checks; these are not restored."""
-    known = [each for each in guarded_cells(release) if not each.labels]
-    fixed = (each.cell for each in known if not is_editable(each.cell))
     expected = [cell_hash(plain_code(cell.code)) for cell in fixed]
     free = (cell for cell in student.cells if cell.index not in paired)
     return compare(expected, [c for c in free if not any(labels_in(c.code))], filename)

@@ -267,3 +267,109 @@ async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() ->
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 4
     assert "\x1b" not in render_text(report)
+
+
+TESTS = """\
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 6}
+    return
+
+
+@app.cell
+def _():
+    # YOUR CODE HERE
+    x = 0
+    return (x,)
+
+
+@app.cell
+def test_Q1_one(x):
+    assert x == 1
+    return
+
+
+@app.cell
+def test_Q2_later(x):
+    # HIDDEN TESTS
+    return
+
+
+@app.function
+def test_Q2_called():
+    assert 1 + 1 == 2
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+CALLED = 5
+"""The index of the cell behind the notebook's that calls the function."""
+
+
+def of_tests(cells: dict[int, CellResult]) -> ExecutionResult:
+    told = (cells.get(index, CellResult(index, "_", CellStatus.OK)) for index in range(CALLED + 1))
+    return ExecutionResult(Outcome.FINISHED, tuple(told), ())
+
+
+def failed(index: int, kind: str, message: str = "", line: int = 1) -> dict[int, CellResult]:
+    return {index: CellResult(index, "_", CellStatus.ERROR, kind, message, line)}
+
+
+@pytest.mark.parametrize(
+    ("cells", "label", "message"),
+    [
+        (failed(2, "AssertionError"), "test_Q1_one", "assert x == 1"),
+        (failed(2, "AssertionError", "not one"), "test_Q1_one", "not one"),
+        (failed(2, "ValueError", "bad"), "test_Q1_one", "ValueError: bad"),
+        (failed(CALLED, "AssertionError"), "test_Q2_called", "an assertion failed"),
+    ],
+)
+async def test_a_cell_that_is_a_test_fails_by_its_error(
+    cells: dict[int, CellResult], label: str, message: str
+) -> None:
+    report = await judged(of_tests(cells), TESTS, TESTS)
+    found = [(each.label, each.messages) for each in report.checks if not each.passed]
+    assert found == [(label, (message,))]
+    assert not report.cell_errors
+    assert not report.ok
+
+
+async def test_cells_that_are_tests_pass_without_an_error_and_earn_marks() -> None:
+    report = await judged(of_tests({}), TESTS, TESTS)
+    assert [(each.key, each.line, each.status) for each in report.checks] == [
+        ("Q1", 22, CheckStatus.SUCCESS),
+        ("Q2", 28, CheckStatus.WARN),
+        ("Q2", 33, CheckStatus.SUCCESS),
+    ]
+    assert report.ok
+    assert report.marks == (13.0, 16.0)
+    stopped = CellResult(2, "_", CellStatus.SKIPPED, message="stopped by mo.stop")
+    report = await judged(of_tests({2: stopped}), TESTS, TESTS)
+    assert report.checks[0].messages == ("not run: stopped by mo.stop",)
+    assert report.marks == (3.0, 16.0)
+
+
+async def test_a_function_that_is_a_test_is_called_behind_the_other_cells() -> None:
+    runs = Scripted(of_tests({}))
+    await validate(Submission(TESTS, "A1.py", Path("environment"), LIMITS, 10, TESTS), runs)
+    assert runs.asked[0].text == TESTS.replace(
+        "== 2\n",
+        "== 2\n\n\n@app.cell\ndef _(test_Q2_called):\n    test_Q2_called()\n    return\n",
+    )
+
+
+async def test_a_test_that_was_changed_runs_as_it_was_released() -> None:
+    runs = Scripted(of_tests({}))
+    changed = TESTS.replace("assert x == 1", "assert True").replace("x = 0", "x = 1")
+    submission = Submission(changed, "A1.py", Path("environment"), LIMITS, 10, TESTS)
+    report = await validate(submission, runs)
+    assert "assert x == 1" in runs.asked[0].text
+    assert "x = 1" in runs.asked[0].text
+    assert any("test_Q1_one" in str(each) for each in report.integrity.warnings)

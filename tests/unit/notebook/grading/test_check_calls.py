@@ -11,8 +11,6 @@ from mograder.notebook.grading.check_calls import (
     checkers_in,
     checks_when_run,
     is_unprotected,
-    key_tested_by,
-    takes_arguments,
 )
 from mograder.notebook.parsing import cell_names
 
@@ -112,27 +110,6 @@ def test_equal_labels_count_once_at_their_first_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "keys", "key"),
-    [
-        ("test_Q1", ["Q1", "Q2"], "Q1"),
-        ("test_Q1_small", ["Q1", "Q2"], "Q1"),
-        ("test_q1_small", ["Q1"], "Q1"),
-        ("test_Q1b", ["Q1", "Q1b"], "Q1b"),
-        ("test_Q1_b", ["Q1", "Q1 b"], "Q1 b"),
-        ("test_part_a_x", ["Part (A)"], "Part (A)"),
-        ("test_Q10", ["Q1"], None),
-        ("test_helper", ["Q1"], None),
-        ("test_", ["Q1", "()"], None),
-        ("Q1", ["Q1"], None),
-        ("test_Q2_fib", None, "Q2"),
-        ("test_", None, None),
-    ],
-)
-def test_the_key_in_a_cells_name(name: str, keys: list[str] | None, key: str | None) -> None:
-    assert key_tested_by(name, keys) == key
-
-
-@pytest.mark.parametrize(
     ("code", "so"),
     [
         ("# mograder: unprotected\nx", True),
@@ -144,18 +121,3 @@ def test_the_key_in_a_cells_name(name: str, keys: list[str] | None, key: str | N
 )
 def test_only_a_comment_makes_a_check_unprotected(code: str, so: bool) -> None:
     assert is_unprotected(code) is so
-
-
-@pytest.mark.parametrize(
-    ("code", "so"),
-    [
-        ("def f(): pass", False),
-        ("def f(a=1, *b, c=2, **d): pass", False),
-        ("def f(a): pass", True),
-        ("def f(*, a): pass", True),
-        ("def f(a, /): pass", True),
-        ("x = 1", False),
-    ],
-)
-def test_functions_that_take_arguments(code: str, so: bool) -> None:
-    assert takes_arguments(ast.parse(code).body[0]) is so

@@ -47,6 +47,23 @@ def test_changes_of_a_release_in_words_for_graders(
     assert described(RELEASE.replace(old, new)) == told
 
 
+OWN_TEST = "@app.cell\ndef test_Q1_b(x):\n    assert x\n    return\n"
+TESTED = RELEASE.replace(CHECK, "@app.cell\ndef test_Q1_a(x):\n    assert x == 1\n    return\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("assert x == 1", "assert x", ("check(Q1)",)),
+        ("if __name__", f"{OWN_TEST}\n\nif __name__", ()),
+    ],
+)
+def test_a_test_of_the_release_is_a_check_and_a_students_own_is_none(
+    old: str, new: str, told: tuple[str, ...]
+) -> None:
+    assert described(TESTED.replace(old, new), TESTED) == told
+
+
 def test_an_untouched_release_with_line_ends_of_windows_is_unchanged() -> None:
     assert described(RELEASE.replace("\n", "\r\n")) == ()
 
@@ -67,6 +84,6 @@ def test_a_notebook_of_another_assignment_is_called_so() -> None:
     assert describe_tampering(mine, mine) == ()
 
 
-def described(text: str) -> tuple[str, ...]:
+def described(text: str, release: str = RELEASE) -> tuple[str, ...]:
     """The changes of a submission."""
-    return describe_tampering(parse_cells(text, "hw.py"), parse_cells(RELEASE, "hw.py"))
+    return describe_tampering(parse_cells(text, "hw.py"), parse_cells(release, "hw.py"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mograder.core.errors import MograderError
 from mograder.core.names import ItemName
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.points import checks_in, key_of, marks_of
+from mograder.notebook.points import checks_in, marks_of
 from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
 from mograder.store.hub.board import MOST_LABEL
@@ -21,15 +21,11 @@ MOST_CHECKS = 200
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One check of a release; ``marked`` is whether its question has marks."""
+    """One check of a release, and its question's key; ``marked`` is whether that has marks."""
 
     label: str
+    key: str
     marked: bool
-
-    @property
-    def key(self) -> str:
-        """The key of its question."""
-        return key_of(self.label)
 
 
 _UNKNOWN: tuple[str, tuple[Column, ...], str] = ("", (), "")
@@ -80,6 +76,6 @@ class ItemChecks:
 def _columns(text: str, filename: str) -> tuple[Column, ...]:
     notebook = parse_cells(text, filename)
     marks = marks_of(notebook) or {}
-    labels = dict.fromkeys(each.label for each in checks_in(notebook))
-    short = [label for label in labels if 0 < len(label) <= MOST_LABEL]
-    return tuple(Column(label, key_of(label) in marks) for label in short[:MOST_CHECKS])
+    keys = {each.label: each.key for each in checks_in(notebook)}
+    short = [(label, key) for label, key in keys.items() if 0 < len(label) <= MOST_LABEL]
+    return tuple(Column(*each, marked=each[1] in marks) for each in short[:MOST_CHECKS])

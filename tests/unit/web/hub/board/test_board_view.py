@@ -20,7 +20,7 @@ from mograder.web.hub.core.item_checks import Column
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-COLUMNS = (Column("Q1: sign", marked=True), Column("Q2: size", marked=True))
+COLUMNS = (Column("Q1: sign", "Q1", marked=True), Column("Q2: size", "Q2", marked=True))
 FAILED = CheckRow("A1", "alice", "Q1: sign", "danger", 0.0, 1.0, 3, NOW, NOW + MINUTE, None)
 
 

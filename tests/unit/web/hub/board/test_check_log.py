@@ -36,7 +36,7 @@ class Tables:
 
     def of(self, item: str) -> tuple[Column, ...]:
         labels = ("Q1", "Q2") if item == "A1" else ()
-        return tuple(Column(label, marked=True) for label in labels)
+        return tuple(Column(label, label, marked=True) for label in labels)
 
 
 @pytest.fixture
