@@ -139,7 +139,7 @@ def test_9_a_check_that_any_true_value_passes_is_told(course: Path) -> None:
     ("condition", "said"),
     [
         ("open('seen.txt').read() == 'seen'", "Let the answer be the content of the file, or"),
-        ("__import__('inspect').getsource(double).count('n') > 1", "values that the answers give"),
+        ("double.__code__.co_argcount == 1", "values that the answers give"),
     ],
 )
 def test_what_passes_in_the_notebook_only_is_refused(

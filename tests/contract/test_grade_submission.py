@@ -163,9 +163,7 @@ async def test_without_a_source_the_own_checks_propose_marks(rig: GradingRig) ->
 
 
 async def test_a_solution_that_only_passes_beside_its_checks_is_refused(rig: GradingRig) -> None:
-    source = SOURCE.replace(
-        "(area(3) == 9,", '(lambda: "side" in __import__("inspect").getsource(area),'
-    )
+    source = SOURCE.replace("(area(3) == 9,", "(lambda: area.__code__.co_argcount == 1,")
     with pytest.raises(InvalidInput, match=r"hw1.py:\d+: the check 'Q1: area' fails"):
         await rig.prepare(source)
 

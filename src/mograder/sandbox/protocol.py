@@ -207,11 +207,13 @@ class AnswerJudge(NotebookRequest):
 
     ``directory`` has the plan (``notebook`` is its file name), the contract unless one is recorded
     (``records``), and the files beside the source; it is read-only inside. ``seed`` determines the
-    random numbers. With ``rehearses`` it tries the checks of the author's own notebook as well.
+    random numbers, ``texts`` are those of the submission's answers by their names. With
+    ``rehearses`` it tries the checks of the author's own notebook as well.
     """
 
     seconds: Deadlines
     seed: str = Field(max_length=200)
+    texts: dict[str, str] = Field(default_factory=dict)
     records: bool = False
     rehearses: bool = False
 

@@ -50,6 +50,7 @@ from mograder.grading.submissions.unprotected_run import (
     unprotected_checks,
 )
 from mograder.grading.validation.report import ValidationReport, run_problem
+from mograder.notebook.grading.answer_texts import answers_read
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import CellResult, CellStatus
 
@@ -132,7 +133,9 @@ class _Grading:
         name, assignment = self.submitted.path.name, self.assignment
         try:
             self.text = decode_submission(self.submitted.data, name)
-            read = partial(read_text, self.text, name, assignment.release, assignment.checks)
+            source = assignment.source
+            names = frozenset[str]() if source is None else answers_read(source.plan)
+            read = partial(read_text, self.text, name, assignment.release, assignment.checks, names)
             self.known = await self.tools.apart.call(read, size=len(self.text))
         except InvalidInput as error:
             self.give_up(GradingState.NOT_RUN, str(error))
@@ -159,6 +162,7 @@ class _Grading:
             interface=interface_of(source.plan),
             skip=self.known.skip,
             seed=_seed(self.tools.key, self.submitted.data, assignment),
+            texts=self.known.texts,
             folder=assignment.release_folder,
             uid_slot=worker,
             judge_slot=judge,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.closing import closing_fd
@@ -20,6 +20,7 @@ from mograder.grading.submissions.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.decoding import decode_notebook
+from mograder.notebook.grading.answer_texts import answer_texts
 from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.integrity.integrity import describe_tampering
 from mograder.notebook.source.submit_cells import SUBMIT
@@ -61,12 +62,13 @@ class SubmittedText:
 
     ``skip`` are the indexes and digests of cells that the worker leaves out. ``lines`` has the
     file's first line of each cell's code. ``tampered`` is what was changed of the release, in words
-    for graders.
+    for graders. ``texts`` are those of answers, by name, if a check reads them.
     """
 
     skip: tuple[int | str, ...]
     lines: tuple[int, ...]
     tampered: tuple[str, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def decode_submission(data: bytes, filename: str) -> str:
@@ -81,11 +83,12 @@ def decode_submission(data: bytes, filename: str) -> str:
 
 
 def read_text(
-    text: str, filename: str, release: str | None, checks: frozenset[str]
+    text: str, filename: str, release: str | None, checks: frozenset[str], names: frozenset[str]
 ) -> SubmittedText:
     """Return what is known of a submission from its text.
 
-    ``checks`` are the digests of the author's check cells.
+    ``checks`` are the digests of the author's check cells, and ``names`` those of answers whose
+    text a check reads.
 
     Raises:
         InvalidInput: It is not a notebook; the message names the line.
@@ -100,6 +103,7 @@ def read_text(
         skip=(*skip, *sorted(checks)),
         lines=tuple(each.code_first for each in notebook.cells),
         tampered=(*changed, *added),
+        texts=answer_texts(notebook, names),
     )
 
 

@@ -39,7 +39,6 @@ _CONTENTS = {"StringIO", "BytesIO", "split", "splitlines", "encode", "dumps", "t
 _QUERIES = {"execute", "executemany", "executescript", "sql"}
 _QUERIES |= {"read_sql", "read_sql_query", "read_database"}
 _READ_ONLY = ("query_only", "mode=ro", "read_only", "SQLContext")
-_SOURCES = {"getsource", "getsourcelines"}
 _SHAPES = {"shape", "size", "ndim"}
 _SIZES = {"len", "shape", "size", "ndim"}
 
@@ -100,7 +99,6 @@ class _Review:
             yield from self._negated()
         if self._judged:
             yield from self._labels()
-            yield from self._sources()
             yield from self._queries()
             yield from self._claims()
         yield from self._broadcasts()
@@ -187,13 +185,6 @@ class _Review:
                     "Let its connection only read (`PRAGMA query_only = 1`, `read_only=True`, "
                     "`pl.SQLContext`), and ask for the truth before it, in another connection."
                 )
-                yield self._finding(call, message, hint)
-
-    def _sources(self) -> Iterator[Finding]:
-        for call, name, _ in self._calls():
-            if name in _SOURCES and self._given(call):
-                message = f"{_shown(call)} needs the answer's own text, which the judge has not."
-                hint = "Check what it does, or write `# mograder: unprotected` into the cell."
                 yield self._finding(call, message, hint)
 
     def _claims(self) -> Iterator[Finding]:

@@ -140,6 +140,7 @@ def _asked(
             limits=request.limits,
             seconds=request.deadlines,
             seed=request.seed,
+            texts=dict(request.texts),
             records=request.files.contract is None,
             rehearses=request.rehearse,
         ),

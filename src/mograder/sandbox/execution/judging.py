@@ -60,7 +60,8 @@ class JudgingRequest:
     ``seed`` is unpredictable for students, and the same whenever the submission is judged.
     ``uid_slot`` is the worker's, ``judge_slot`` the judge's; they differ. With ``outputs`` the
     worker reports the cells' outputs. With ``rehearse``, which is for an author's own notebook and
-    needs ``files`` without a contract, the checks are tried with wrong answers as well.
+    needs ``files`` without a contract, the checks are tried with wrong answers as well. ``texts``
+    are those of the answers in ``text``, by name, for checks that read them.
     """
 
     text: str
@@ -77,6 +78,7 @@ class JudgingRequest:
     judge_slot: int = COMMANDS_SLOT + 1
     outputs: bool = False
     rehearse: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @strict.dataclass(frozen=True, slots=True, config=_STRICT)

@@ -6,10 +6,11 @@ and what the author's cells import. All that comes from the worker is data (``va
 
 Usage: ``python answer_judge.py JSON`` with JSON ``{"report": 3, "control": 4, "requests": 5,
 "answers": 6, "rlimits": {}, "caches": "", "plan": {…}, "contract": {…} or null, "seconds":
-{"notebook": 60, "call": 5, "check": 20, "submission": 120}, "seed": "text"}``, where plan and
-contract may be paths, and the seed a descriptor to read a line from, which comes when the worker's
-report is closed and questions may be asked. Without a contract the worker is the author's own
-solution, which is trusted, and a contract is recorded.
+{"notebook": 60, "call": 5, "check": 20, "submission": 120}, "private": {"seed": "text", "texts":
+{"area": "def area…"}}}``, where plan and contract may be paths, and ``private`` a descriptor to
+read a line from, which comes when the worker's report is closed and questions may be asked: the
+seed of random numbers, and what stands in the submission for an answer. Without a contract the
+worker is the author's own solution, which is trusted, and a contract is recorded.
 
 The process of each check is forked after the template, or runs it itself where libraries of the
 template start threads that a fork lacks.
@@ -153,11 +154,12 @@ def _read(given: Any) -> Any:
     return given
 
 
-def _read_seed(given: int | str) -> str:
-    if isinstance(given, str):
+def _read_private(given: int | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(given, dict):
         return given
     with open(given, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
-        return pipe.readline()
+        found: dict[str, Any] = json.loads(pipe.readline())
+        return found
 
 
 def _is_hidden(part: dict[str, Any]) -> bool:
@@ -279,7 +281,7 @@ class _Judge:
         self._lines = label_results.JudgeLines(options["report"])
         self._seed = ""
         self._audit = judged_parts.Audit()
-        self._given_seed: int | str = options["seed"]
+        self._private: int | dict[str, Any] = options["private"]
         _adopt_orphans()
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
@@ -313,7 +315,9 @@ class _Judge:
             self._try_template()
         self._tell_failures(self._parts.failed)
         self._session.wait()
-        self._seed = _read_seed(self._given_seed)
+        private = _read_private(self._private)
+        self._seed = private["seed"]
+        answer_calls.know_texts(private["texts"])
         self._session.start_time()
         checks = sorted(self._plan.checks, key=_is_hidden)
         # All are told at the end: what this process does between forks it copies at each of them.

@@ -209,6 +209,7 @@ _OWN_NAMES = ("attr.", "networkx.utils.decorators.", "sympy.polys.monomials.")
 _IMPORTING = "<frozen importlib._bootstrap"
 _OF_CODE = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
 _READERS = frozenset(("inspect", "dis", "functools"))
+_FIND_SOURCE = (inspect.getfile.__code__, inspect.findsource.__code__)
 _PART, _STAND_INS = "cell_part", "stand_ins"
 
 
@@ -289,8 +290,13 @@ class Audit:
 
 
 def _reads_code(function: Any, name: str, frame: types.FrameType | None) -> None:
-    """Raise ``NotJudgeable`` if the author's code reads a stand-in's code, itself or by inspect."""
+    """Raise ``NotJudgeable`` if the author's code reads a stand-in's code, itself or by inspect.
+
+    ``inspect.getsource`` may: it looks for the place only (``answer_calls.know_texts``).
+    """
     if getattr(function, "__globals__", {}).get("__name__") != _STAND_INS:
+        return
+    if frame is not None and frame.f_code in _FIND_SOURCE:
         return
     while frame is not None and frame.f_globals.get("__name__") in _READERS:
         frame = frame.f_back

@@ -379,7 +379,8 @@ class StandIns:
             return calls.call(number, path, args, keywords)
 
         # Else `inspect.getsource` would return this function's text as that of the answer.
-        answer.__code__ = answer.__code__.replace(co_filename="<answer>")
+        place = answer_calls.place_of(path)
+        answer.__code__ = answer.__code__.replace(co_filename=place, co_firstlineno=1)
         if not answer_calls.dress(answer, self._facts(number)):
             return answer
         kind = _function_with_attributes(self, answer)

@@ -92,7 +92,7 @@ PLAN, CONTRACT, FILES = "plan.json", "contract.json", "files"
 """The entries of a judge's directory; the last is the directory of the files beside the source."""
 
 ENDS = ("report", "control", "requests", "answers")
-_JUDGE_ENDS = (*ENDS, "seed")
+_JUDGE_ENDS = (*ENDS, "private")
 """The descriptors of worker and judge, by the names of their programs' options."""
 
 REHEARSAL = {"least": 2.0, "trial": 2.0}
@@ -301,7 +301,8 @@ def judge_plan(
     """Return the plan of a submission's judge: no file of the submission, and nothing writable.
 
     Its working directory has the files beside the source; ``ends`` are as for ``worker_plan``, and
-    a pipe with the seed: a zygote that may fork workers later must not have seen it.
+    a pipe with the seed and the answers' texts: a zygote that may fork workers later must not have
+    seen them.
     """
     told = {
         **dict(zip(_JUDGE_ENDS, ends, strict=True)),

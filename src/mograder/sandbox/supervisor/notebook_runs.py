@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -193,10 +194,10 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
     if request.worker.uid_slot == request.judge.uid_slot:
         raise InvalidInput("Worker and judge must be different users.")
     loop = asyncio.get_running_loop()
-    (heeds, tells), (serves, asks), (reads, answers), (seed, given) = open_pipes(4)
+    (heeds, tells), (serves, asks), (reads, answers), (private, given) = open_pipes(4)
     bounds = _WITH_OUTPUTS if request.worker.outputs else BOUNDS
     worker = Run(session_table, request.worker, (heeds, serves, answers), bounds)
-    judging = Run(session_table, request.judge, (tells, asks, reads, seed), JUDGE_BOUNDS)
+    judging = Run(session_table, request.judge, (tells, asks, reads, private), JUDGE_BOUNDS)
     opening: asyncio.Task[None] | None = None
     try:
         await _start(judging, worker)
@@ -223,12 +224,15 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
 
 
 async def _open(worker: Run, given: int, judge: AnswerJudge) -> None:
-    """Close the worker's report at its end or its deadline, then give the judge its seed."""
+    """Close the worker's report at its end or its deadline, then give the judge what it waits for.
+
+    That is its seed, and the texts of the answers, which fit into a pipe.
+    """
     either: set[asyncio.Future[Any]] = {worker.ended, worker.report.closed}
     await asyncio.wait(either, timeout=judge.seconds.notebook, return_when=asyncio.FIRST_COMPLETED)
     worker.report.close()
     with contextlib.suppress(BrokenPipeError):  # the judge has ended
-        os.write(given, judge.seed.encode("utf-8", "replace") + b"\n")
+        os.write(given, json.dumps({"seed": judge.seed, "texts": judge.texts}).encode() + b"\n")
 
 
 async def _start(*runs: Run) -> None:

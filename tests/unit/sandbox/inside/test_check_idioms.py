@@ -22,7 +22,6 @@ import pandas as pd
 from mograder.runtime import check
 """
 APART = {
-    "inspect.getsource": "the judge has no code of the answer",
     "written(write)": "the judge does not see the files of the answer",
 }
 """Idioms that hold in one process, and cannot hold apart from the answer."""

@@ -73,7 +73,7 @@ def test_a_judge_has_no_file_of_the_submission_and_writes_nowhere() -> None:
     assert told["plan"] == "/opt/mograder/judged/plan.json"
     assert told["contract"] == "/opt/mograder/judged/contract.json"
     assert json.loads(judging(records=True).argv[2])["contract"] is None
-    assert told["seed"] == 9
+    assert told["private"] == 9
 
 
 def test_worker_and_judge_share_no_path_but_environment_and_programs() -> None:
