@@ -332,13 +332,15 @@
   // Another person will type here as well: marimo's page must be loaded again to learn of it, once
   // what was typed is saved (marimo saves a second after each change).
   const QUIET_MS = 2500, PATIENCE_MS = 15000;
-  let typed = 0, joining = 0;
+  let typed = 0, joining = 0, quiet = false;
   addEventListener("keydown", () => (typed = performance.now()), true);
   const shared = () => [...document.scripts].some(({ textContent }) => /"rtc_v2":\s*true/.test(textContent));
   const join = () => {
     const now = performance.now();
     joining ||= now;
-    if (now - typed > QUIET_MS || now - joining > PATIENCE_MS) location.reload();
+    const before = quiet; // keys that a busy page has not seen yet arrive before the next look
+    quiet = now - typed > QUIET_MS;
+    if ((before && quiet) || now - joining > PATIENCE_MS) location.reload();
     else setTimeout(join, 250);
   };
 
