@@ -233,5 +233,6 @@ WEAK_IDIOMS = {
     26: "callable(area)",
     27: "isinstance(area, types.FunctionType)",
     41: "elapsed(fib, 10) < 1",
+    42: "inspect.getsource(fib)",
 }
-"""Idioms that look at a part of their answer only, compare it with itself, or just raise."""
+"""Idioms that look at a part of their answer only, or at its text, or compare it with itself."""
