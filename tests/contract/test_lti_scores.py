@@ -305,6 +305,24 @@ def test_a_locked_grade_item_is_told(desk: ScoreDesk) -> None:
     assert desk.state("alice") is SENT
 
 
+def test_a_locked_grade_item_does_not_keep_the_marks_of_others(desk: ScoreDesk) -> None:
+    """A class of marks for it came first, and each minute three of them were tried."""
+    desk.add_students(12)
+    desk.see(2)
+    locked, other = desk.column, desk.platform.state.line_items[29]
+    locked.locked = True
+    desk.release()
+    desk.run()
+    assert desk.platform.grade("s11", other).given is not None
+    waiting = [each for each in desk.queue.of(ITEM) if each.state is WAITING]
+    assert len(waiting) == 14
+    assert all("locked" in each.detail for each in waiting)
+    locked.locked = False
+    desk.later()
+    assert desk.platform.grade("s11", locked).given is not None
+    assert desk.queue.counts() == {SENT: 28}
+
+
 def test_a_token_that_is_refused_is_replaced_once(desk: ScoreDesk) -> None:
     desk.release("alice")
     desk.run()

@@ -174,7 +174,10 @@ class Delivery:
 
     def _refused(self, row: ScoreRow, status: int) -> bool:
         if step_of(status) is Step.LATER:
-            self._later(row, reason_to_wait(status))
+            why = reason_to_wait(status)
+            self._later(row, why)
+            # Perhaps only this grade item is locked: it must not keep the marks of all others.
+            self.queue.put_behind(row, self.clock.now() + wait_after(1), why)
             return False
         self.queue.end(row, ScoreState.REFUSED, reason_of_refusal(status), self.clock.now())
         return True

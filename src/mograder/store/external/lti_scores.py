@@ -197,6 +197,18 @@ class LtiScores:
         """Note why a mark could not be sent, and when to try again."""
         self._set(row, next_at=next_at, detail=bounded(detail, _TEXT))
 
+    def put_behind(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
+        """Let the other marks that wait for a mark's grade item wait too, and note why.
+
+        Those of other grade items go first then.
+        """
+        c = lti_scores.c
+        beside = (c.lineitem == row.lineitem) & (c.number != row.number)
+        due = (c.state == ScoreState.WAITING) & (c.next_at < next_at)
+        waits = {"next_at": next_at, "detail": bounded(detail, _TEXT)}
+        with writing(self._engine) as connection:
+            connection.execute(update(lti_scores).where(beside, due).values(waits))
+
     def move(self, row: ScoreRow, lineitem: str, now: datetime) -> bool:
         """Try a mark again now at another grade item, to which its activity changes.
 
