@@ -121,6 +121,20 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
     assert "alice" in cli("moodle upload-feedback A3 --grades-csv g.csv --dry-run").out
 
 
+def test_a_file_that_is_gone_is_its_students_failure_and_nobody_elses(
+    teacher: CourseSetup,
+) -> None:
+    """One student's file kept away those of all others, who were told of it as theirs."""
+    teacher.moodle.gone = frozenset({f"{SUBMITTED}/5/A1-Introduction.py"})
+    told = cli(*FETCH, "A1", *MAP, status=1)
+    assert "2 fetched, 1 skipped, 1 failed: " in told.out
+    assert "  bsmith  failed     Moodle has no such file for you" in told.out
+    submitted = teacher.course / "submitted" / "A1-Introduction"
+    assert sorted(path.name for path in submitted.glob("*.py")) == ["alice.py", "carol.py"]
+    teacher.moodle.gone = frozenset()
+    assert "1 fetched, 2 unchanged, 1 skipped: " in cli(*FETCH, "A1", *MAP).out
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_is_gone_on_with(teacher: CourseSetup, number: signal.Signals) -> None:

@@ -172,16 +172,27 @@ def test_several_downloads_go_at_once_and_tell_how_far_they_are(
     assert told[-1] == "6 of 6: A1-Introduction.py"
 
 
-def test_the_first_failure_of_several_stops_them_and_keeps_what_is_whole(
+def test_a_file_that_is_gone_keeps_no_other_away(
     sign_in: SignIn, moodle: Replay, tmp_path: Path
 ) -> None:
+    """A student hands in anew while a class is fetched."""
     gone = a1(moodle, A1.replace("A1-Introduction", "nope"))
-    files = [(a1(moodle), tmp_path / "a.py"), (gone, tmp_path / "b.py")]
+    files = [(gone, tmp_path / "b.py"), (a1(moodle), tmp_path / "a.py")]
+    missing = sign_in("alice").download_all(files, workers=1)
+    assert {path.name: type(error) for path, error in missing.items()} == {"b.py": NotFound}
+    assert (tmp_path / "a.py").read_bytes() == CONTENT
+
+
+def test_a_failure_that_all_would_have_stops_them_and_keeps_what_is_whole(
+    sign_in: SignIn, moodle: Replay, tmp_path: Path
+) -> None:
+    elsewhere = replace(a1(moodle), address="https://elsewhere.example.org/pluginfile.php/1/x.py")
+    files = [(a1(moodle), tmp_path / "a.py"), (elsewhere, tmp_path / "b.py")]
     files += [(a1(moodle), tmp_path / f"{number}.py") for number in range(20)]
-    with pytest.raises(NotFound):
+    with pytest.raises(RemoteFailed):
         sign_in("alice").download_all(files, workers=1)
     assert (tmp_path / "a.py").read_bytes() == CONTENT
-    assert len(moodle.requests) < 22
+    assert len(moodle.requests) < 21
 
 
 def test_a_file_above_the_callers_limit_is_not_read(sign_in: SignIn, moodle: Replay) -> None:

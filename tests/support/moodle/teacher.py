@@ -18,7 +18,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from tests.support.hub_app import SECRET, Hub, make_hub
-from tests.support.moodle.recordings import DATA, NORMAL, REST, SITE
+from tests.support.moodle.recordings import DATA, NORMAL, REST, SITE, recorded
 from tests.support.moodle.replay import Replay, Reply, Request, token_of
 from tests.support.moodle.server import serving
 from tests.support.served_course import serving_app
@@ -66,13 +66,15 @@ class Moodle(Replay):
     """The recorded Moodle, with the files that are supplied by hand, by path.
 
     ``scene`` names a set of answers that were derived from recordings and the description of a
-    trial (``derived_collecting.jsonl``); they take precedence over recorded answers.
+    trial (``derived_collecting.jsonl``); they take precedence over recorded answers. ``gone`` are
+    the paths of files that do not exist any more.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.supplied = dict(SUPPLIED)
         self.scene = ""
+        self.gone: frozenset[str] = frozenset()
 
     def answer(self, request: Request) -> Reply:
         """Answer with a derived answer of the scene or a supplied file, else as recorded."""
@@ -80,6 +82,10 @@ class Moodle(Replay):
         if derived is not None:
             self.requests.append(request)
             return derived
+        if request.path in self.gone:
+            self.requests.append(request)
+            missing = recorded(147)
+            return Reply(missing.status, missing.content_type, missing.body)
         content = self.supplied.get(request.path)
         if content is None or self.actor(request) == "invalid":
             return super().answer(request)

@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,14 @@ from mograder.clients.moodle.errors import as_error
 from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
 from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
-from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
+from mograder.core.errors import (
+    Conflict,
+    InvalidInput,
+    MograderError,
+    NotFound,
+    RemoteFailed,
+    TooLarge,
+)
 from mograder.core.tasks.single_flight import Progress
 
 _UPLOAD = "/webservice/upload.php"
@@ -119,22 +126,28 @@ class FileTransfers:
         progress: Progress = lambda _: None,
         *,
         workers: int = 4,
-    ) -> None:
+    ) -> Mapping[Path, MograderError]:
         """Download a few at a time; ``progress`` is called from this thread only.
 
+        Returns why files could not be had of which Moodle says so; the others arrived.
+
         Raises:
-            MograderError: A download failed; files that had arrived stay.
+            MograderError: A download failed as the others would; files that had arrived stay.
         """
+        failures: dict[Path, MograderError | None] = {}
         with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
             waiting = {
-                pool.submit(self.download, file, to, lambda _: None): file for file, to in files
+                pool.submit(self.download, file, to, lambda _: None): (file, to)
+                for file, to in files
             }
             try:
                 for count, done in enumerate(as_completed(waiting), 1):
-                    done.result()
-                    progress(f"{count} of {len(files)}: {waiting[done].name}")
+                    file, to = waiting[done]
+                    failures[to] = _failure_of_its_own(done)
+                    progress(f"{count} of {len(files)}: {file.name}")
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+        return {to: failure for to, failure in failures.items() if failure is not None}
 
     def read(self, file: RemoteFile, limit: int) -> bytes:
         """Return the verified bytes of a small file.
@@ -224,6 +237,19 @@ class FileTransfers:
             raise refusal_in(body, form) or _nothing_verified(form.asked)
         if kind.startswith("text/html"):
             raise _nothing_verified(form.asked)
+
+
+def _failure_of_its_own(done: Future[None]) -> MograderError | None:
+    """Return why a file alone could not be had: it is gone meanwhile, or kept elsewhere.
+
+    Raises:
+        MograderError: The download failed as others would.
+    """
+    try:
+        done.result()
+    except (NotFound, InvalidInput) as error:
+        return error
+    return None
 
 
 def _nothing_verified(name: str) -> RemoteFailed:

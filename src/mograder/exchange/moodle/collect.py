@@ -109,18 +109,18 @@ def _fetch(
         ]
         for work in wanted
     }
-    problem = _download(client, places, progress)
+    missing, problem = _download(client, places, progress)
     done: dict[str, Work] = {}
-    missing: list[Path] = []
+    absent: list[Path] = []
     for work in wanted:
-        arrived = places[work.name]
-        absent = [place for _, place in arrived if not place.is_file()]
-        if absent:
-            done[work.name] = replace(work, fate=CollectOutcome.FAILED, why=problem)
-            missing += [place for _, place in arrived]
+        arrived = [place for _, place in places[work.name]]
+        if all(place.is_file() for place in arrived):
+            done[work.name] = put_work(work, (place.read_bytes() for place in arrived), folder)
         else:
-            done[work.name] = put_work(work, (place.read_bytes() for _, place in arrived), folder)
-    held.keep_only(missing)
+            own = (str(missing[place]) for place in arrived if place in missing)
+            done[work.name] = replace(work, fate=CollectOutcome.FAILED, why=next(own, problem))
+            absent += arrived
+    held.keep_only(absent)
     return done
 
 
@@ -128,21 +128,26 @@ def _download(
     client: MoodleClient,
     places: Mapping[str, list[tuple[RemoteFile, Path]]],
     progress: Progress,
-) -> str:
-    """Download the files that an interrupted run did not; return a failure's message, or "".
+) -> tuple[Mapping[Path, MograderError], str]:
+    """Download the files that an interrupted run did not.
+
+    Returns why single files are missing, and the message of a failure that ended it, or "".
 
     Raises:
         MograderError: Not one file arrived.
     """
     files = [(file, path) for each in places.values() for file, path in each]
     waiting = [(file, path) for file, path in files if not path.is_file()]
+    missing: Mapping[Path, MograderError] = {}
+    ended: MograderError | None = None
     try:
-        client.download_all(waiting, progress)
+        missing = client.download_all(waiting, progress)
     except MograderError as error:
-        if not any(path.is_file() for _, path in files):
-            raise
-        return str(error)
-    return ""
+        ended = error
+    failed = ended or next(iter(missing.values()), None)
+    if failed is not None and not any(path.is_file() for _, path in files):
+        raise failed
+    return missing, "" if ended is None else str(ended)
 
 
 def _take_over(work: Work, folder: CollectedFolder, times: dict[str, float]) -> None:
