@@ -93,7 +93,9 @@ def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
             if (file.participant, file.name) in seen:
                 raise InvalidInput(f"{file.full_name} would get two files called {file.name}.")
             seen.add((file.participant, file.name))
-            person = _NOT_IN_A_FOLDER.sub("", file.full_name).strip() or "Participant"
+            # Moodle takes what stands after the first underscore for the number.
+            plain = file.full_name.replace("_", " ")
+            person = _NOT_IN_A_FOLDER.sub("", plain).strip() or "Participant"
             folder = f"{person}_{file.participant}_assignsubmission_file_"
             entry = zipfile.ZipInfo(f"{folder}/{file.name}", _DATED)
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -249,3 +249,11 @@ def test_feedback_goes_back_under_the_participants_number() -> None:
         assert archive.read(archive.namelist()[0]) == b"a"
     assert feedback_zip(reversed(files)) == data
     assert {file.participant for file in read_submissions(data)} == {8, 12}
+
+
+def test_feedback_for_a_name_with_an_underscore_arrives() -> None:
+    """Moodle splits the folder's name at underscores and takes the second part for the number."""
+    data = feedback_zip([FeedbackFile(7, "Anna_Maria Test_1", "a.html", b"a")])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        (name,) = archive.namelist()
+    assert name.split("_")[1:4] == ["7", "assignsubmission", "file"]
