@@ -21,7 +21,7 @@ from mograder.core.errors import InvalidInput, TooLarge
 FILE = "file"
 
 _ENTRY = re.compile(
-    r"(?P<person>.+?)_(?P<number>\d{1,18})_assignsubmission_(?P<plugin>file|onlinetext)"
+    r"(?P<person>.+?)(?:_(?P<number>\d{1,18}))?_assignsubmission_(?P<plugin>file|onlinetext)"
     r"(?:_?/(?P<path>.+)|_(?P<flat>[^/]+))",
     re.DOTALL,
 )
@@ -39,7 +39,8 @@ class Submitted:
     """One file of a zip of submissions.
 
     ``participant`` is the number that Moodle's identifier has for this assignment; ``person`` the
-    name in the zip's spelling, without punctuation; ``path`` is the student's own file name.
+    name in the zip's spelling, without punctuation; ``path`` is the student's own file name. Of a
+    team's work they are the number and the name of the team, the number 0 for those in no team.
     """
 
     participant: int
@@ -121,7 +122,8 @@ def _submissions(archive: zipfile.ZipFile) -> Iterator[Submitted]:
         content = read_entry(archive, entry, limit, too_much)
         left -= len(content)
         path = PurePosixPath(found["path"] or found["flat"])
-        yield Submitted(int(found["number"]), found["person"], found["plugin"], path, content)
+        number = int(found["number"] or 0)
+        yield Submitted(number, found["person"], found["plugin"], path, content)
 
 
 def read_entry(

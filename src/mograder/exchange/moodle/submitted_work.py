@@ -119,31 +119,52 @@ def plan_zip(
 ) -> tuple[Work, ...]:
     """Plan the placement of a zip's files by person; changes nothing.
 
-    ``people`` are those of the worksheet, by their number; a person who is not among them, or whose
-    username is unknown, or could be another person's as well, is called "Participant-N".
+    ``people`` are those of the worksheet, by their number; a person who is not among them or has
+    another name there, or whose username is unknown, or could be another person's as well, is
+    called "Participant-N".
     """
     known = {person.participant: person for person in people}
     owners = Counter(name.casefold() for name in usernames.values())
     works = []
-    for number in dict.fromkeys(file.participant for file in submitted):
+    for number, named in {file.participant: file.person for file in submitted}.items():
         files = tuple(_listed(file) for file in submitted if _is_file_of(file, number))
         person = known.get(number)
-        username = usernames.get(person.user_id) if person else None
+        other = person is not None and not _is_called(person, named)
+        username = usernames.get(person.user_id) if person and not other else None
         notebook = choose_notebook(files, target.notebooks)
         shared = username is not None and owners[username.casefold()] > 1
         name = participant_name(number) if username is None or shared else username
+        doubt = f"two people in the worksheet may be {username}" if shared else ""
+        if other or not number:
+            doubt = f"“{named}” is nobody in the worksheet: a team?"
         works.append(
             Work(
                 name=name,
-                full_name=person.full_name if person else "",
+                full_name=person.full_name if person and not other else "",
                 fate=CollectOutcome.FETCHED if files else CollectOutcome.SKIPPED,
-                why=_why(files, notebook, name)
-                or (f"two people in the worksheet may be {username}" if shared else ""),
+                why=_why(files, notebook, name) or doubt,
                 notebook=notebook,
                 others=tuple(file for file in files if file != notebook),
             )
         )
     return tuple(sorted(works, key=lambda work: work.name.casefold()))
+
+
+def _is_called(person: Person, named: str) -> bool:
+    """Return whether a zip's name may be that of a worksheet's person, as far as that is shown.
+
+    In the zip of an assignment for teams, names and numbers are those of the teams.
+    """
+    if person.full_name.endswith(str(person.participant)):  # "Participant 8"
+        return True
+    one, other = _words(named), _words(person.full_name)
+    return one <= other or other <= one
+
+
+def _words(name: str) -> frozenset[str]:
+    """Return a name's words without punctuation, of which Moodle leaves out some in a zip."""
+    text = nfc(name).casefold().replace("_", " ")
+    return frozenset("".join(each for each in text if each.isalnum() or each == " ").split())
 
 
 def unpack_zip(

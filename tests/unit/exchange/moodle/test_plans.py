@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,7 +26,7 @@ from mograder.clients.moodle.records import (
     WorkflowState,
 )
 from mograder.clients.moodle.worksheet import parse_worksheet
-from mograder.clients.moodle.zips import FILE, Submitted
+from mograder.clients.moodle.zips import FILE, Submitted, read_submissions
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.collecting import CollectOutcome
@@ -272,10 +274,35 @@ def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Pat
     people, usernames = people_of(
         sheet, (), known, match_column="Username", name_column="Full name"
     )
-    sent = [Submitted(number, "Anna", FILE, PurePosixPath("A1.py"), b"x") for number in range(1, 4)]
+    names = ("Anna Meier", "Anna Meier", "Bo")
+    sent = [
+        Submitted(number, name, FILE, PurePosixPath("A1.py"), b"x")
+        for number, name in enumerate(names, 1)
+    ]
     works = plan_zip(sent, people, usernames, Target(tmp_path))
     assert [work.name for work in works] == ["bo", "Participant-1", "Participant-2"]
     assert [work.why for work in works] == ["", *["two people in the worksheet may be anna"] * 2]
+
+
+def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> None:
+    """Folders of an assignment for teams have the numbers of the teams, which others have, too."""
+    sheet = parse_worksheet(
+        b"Identifier,Full name,Username,Grade,Last modified (grade)\n"
+        b"Participant 7,Anna O'Meier,anna,,-\nParticipant 8,Bo Ek,bo,,-\n"
+    )
+    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("Team Red_8_assignsubmission_file/A1.py", "red")
+        archive.writestr("Default group_assignsubmission_file/A1.py", "alone")
+        archive.writestr("Anna OMeier_7_assignsubmission_file/A1.py", "anna")
+    works = plan_zip(read_submissions(buffer.getvalue()), people, usernames, Target(tmp_path))
+    assert [work.name for work in works] == ["anna", "Participant-0", "Participant-8"]
+    assert [work.why for work in works] == [
+        "",
+        "“Default group” is nobody in the worksheet: a team?",
+        "“Team Red” is nobody in the worksheet: a team?",
+    ]
 
 
 @pytest.mark.parametrize("text", ["Participant ²", "participant-", f"participant {'9' * 5000}"])
