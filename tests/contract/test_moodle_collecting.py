@@ -75,6 +75,23 @@ def test_late_work_is_told_with_extensions_counted(teacher: CourseSetup) -> None
     assert len(teacher.asked("mod_assign_get_user_flags")) == 2
 
 
+def test_an_extension_on_moodle_is_told_where_deductions_do_not_know_it(
+    teacher: CourseSetup,
+) -> None:
+    """carol was in time by Moodle and by the list, and her mark was lowered."""
+    teacher.moodle.scene = "extension"
+    add = ["extension", "add", "A1-Introduction", "carol", "--until", "2026-11-20T07:31:40+00:00"]
+    assert "deductions" not in cli(*FETCH, "A1", *MAP).err, "they are off"
+    config = teacher.course / "mograder.toml"
+    text = config.read_text().replace("id = 1\n", "id = 1\nduedate = 1795156301\n")
+    config.write_text(f"{text}\n[penalties]\nenabled = true\n")
+    told = cli(*FETCH, "A1").err
+    assert "deductions do not follow extensions on Moodle" in told
+    assert f"\n  mograder {' '.join(add)}\n" in told
+    cli(*add)
+    assert "deductions" not in cli(*FETCH, "A1").err
+
+
 def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
     teacher: CourseSetup,
 ) -> None:

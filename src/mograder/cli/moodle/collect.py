@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
-from mograder.core.clock import SystemClock
+from mograder.core.clock import SystemClock, utc_iso
 from mograder.core.errors import Forbidden
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
@@ -31,7 +32,10 @@ from mograder.exchange.moodle.participants import (
     remembered_people,
 )
 from mograder.exchange.moodle.submitted_work import Target, Work
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.grading.late.course_late import CourseLate
+from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
+from mograder.store.gradebook.late_facts import LateFacts
+from mograder.store.gradebook.late_work import LateWork
 
 
 @click.command("fetch-submissions")
@@ -100,6 +104,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
                 works = collect(client, works, target, report, SystemClock().now())
             _remember(loaded, client.url, participants)
     _note_names(participants)
+    _note_extensions(loaded, name, participants, later or {})
     return _collected(works, directory, dry_run=dry_run)
 
 
@@ -153,6 +158,34 @@ def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> N
     ):
         with Gradebook(loaded.gradebook_path) as gradebook:
             remember(gradebook, url, participants)
+
+
+def _note_extensions(
+    loaded: LoadedSettings,
+    item: str,
+    participants: Participants,
+    later: Mapping[int, datetime],
+) -> None:
+    """Say how to give extensions of Moodle here too, where marks are deducted without them."""
+    if not later:
+        return
+    facts, book = LateFacts(), existing_gradebook(loaded.gradebook_path)
+    if book is not None:
+        with book:
+            facts = LateWork(book).facts()
+    terms = CourseLate(loaded).terms(item, facts)
+    given: defaultdict[datetime, list[str]] = defaultdict(list)
+    for person in participants.people:
+        until, name = later.get(person.user_id), participants.local_name(person)
+        due = terms.due.of(name)
+        if until and due and due < until and name not in terms.due.exempt:
+            given[until].append(name)
+    if not given or not terms.rule.enabled or any(each.participant for each in participants.people):
+        return
+    tell("Note: deductions do not follow extensions on Moodle. Give them here, too:", err=True)
+    for until, names in sorted(given.items()):
+        words = ["mograder", "extension", "add", item, *names, "--until", utc_iso(until)]
+        tell(f"  {shlex.join(words)}", err=True)
 
 
 def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator[str]:
