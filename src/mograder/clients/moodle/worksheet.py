@@ -9,6 +9,7 @@ Identifier, Grade and "Last modified (grade)", which Moodle's import needs, may 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from mograder.clients.moodle.grade_text import mark_text, parse_mark
+from mograder.clients.moodle.grade_text import comment_html, mark_text, parse_mark
 from mograder.clients.moodle.html_text import same_comment
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
 
@@ -31,6 +32,8 @@ NEEDED = (IDENTIFIER, GRADE, GRADED)
 _LOCKED = "Grade can be changed"
 _PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
 _DELIMITERS = ",;\t"
+_LINE_END = re.compile(r"</p>|[\r\n]")
+_TAG = re.compile(r"<[^>]*>")
 _MOST_BYTES = 50_000_000
 _MOST_ROWS = 100_000
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -97,7 +100,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The filled worksheet: which rows changed, and which could not and why."""
+    """The worksheet to upload: which rows changed, and which could not and why.
+
+    It has only those that change. Moodle writes comments as text without their lines, and takes
+    them back as HTML: a row that nothing is changed in would damage its comment. Where no comment
+    changes, the column is left out.
+    """
 
     sheet: Worksheet
     changed: tuple[int, ...]
@@ -154,35 +162,46 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
     """Put marks and comments into the rows of these participants.
 
     A row that changes gets ``now`` as its date, in local time: Moodle skips a row whose date is
-    older than the grade that it holds, so the same sheet could not be corrected twice. Rows that
-    stay as they are keep their date.
+    older than the grade that it holds, so the same sheet could not be corrected twice.
 
     Raises:
         InvalidInput: A mark is above the maximum; raised before anything is written, since Moodle
             would silently skip that row.
     """
     rows: list[WorksheetRow] = []
-    changed: list[int] = []
     unchanged: list[int] = []
     skipped: dict[int, str] = {}
     for row in sheet.rows:
         entry = entries.get(row.participant)
-        filled = row
-        if entry is not None and not sheet.changeable(row):
+        if entry is None:
+            continue
+        if not sheet.changeable(row):
             skipped[row.participant] = "Moodle says that its grade cannot be changed"
-        elif entry is not None:
-            filled = _filled(sheet, row, entry, now)
-            (unchanged if filled == row else changed).append(row.participant)
-        rows.append(filled)
+            continue
+        filled = _filled(sheet, row, entry, now)
+        if filled == row:
+            unchanged.append(row.participant)
+        else:
+            rows.append(filled)
     for participant in entries.keys() - {row.participant for row in sheet.rows}:
         skipped[participant] = "not in the worksheet"
+    held = {row.participant: sheet.cell(row, COMMENTS) for row in sheet.rows}
     erased = {
-        row.participant: sheet.cell(row, COMMENTS)
-        for row, filled in zip(sheet.rows, rows, strict=True)
-        if sheet.cell(row, COMMENTS) and not sheet.cell(filled, COMMENTS)
+        row.participant: held[row.participant]
+        for row in rows
+        if held[row.participant] and not sheet.cell(row, COMMENTS)
     }
+    changed = tuple(row.participant for row in rows)
     filled_sheet = replace(sheet, rows=tuple(rows))
-    return Filled(filled_sheet, tuple(changed), tuple(unchanged), skipped, erased)
+    if all(entries[each].comment is None for each in changed):
+        filled_sheet = _without_comments(filled_sheet)
+    return Filled(filled_sheet, changed, tuple(unchanged), skipped, erased)
+
+
+def _without_comments(sheet: Worksheet) -> Worksheet:
+    kept = [number for number, name in enumerate(sheet.columns) if name != COMMENTS]
+    rows = (replace(row, cells=tuple(row.cells[each] for each in kept)) for row in sheet.rows)
+    return replace(sheet, columns=tuple(sheet.columns[each] for each in kept), rows=tuple(rows))
 
 
 def moodle_date(moment: datetime) -> str:
@@ -206,13 +225,20 @@ def _filled(sheet: Worksheet, row: WorksheetRow, entry: Entry, now: datetime) ->
         news[GRADE] = mark_text(entry.mark)
     held = sheet.cell(row, COMMENTS)
     comment = None if COMMENTS not in sheet.columns else entry.comment
-    if comment is not None and not same_comment(comment, held):
+    if comment is not None and not _is_held(comment, held):
         news[COMMENTS] = comment
     if not news:
         return row
+    news[COMMENTS] = comment_html(html.unescape(held)) if comment is None else comment
     news[GRADED] = moodle_date(now)
     cells = (news.get(name, cell) for name, cell in zip(sheet.columns, row.cells, strict=True))
     return replace(row, cells=tuple(cells))
+
+
+def _is_held(comment: str, held: str) -> bool:
+    """Return whether a worksheet's comment is this one, as Moodle writes it or as we do."""
+    text = _TAG.sub("", _LINE_END.sub("   ", comment))
+    return html.unescape(text).split() == html.unescape(held).split() or same_comment(comment, held)
 
 
 def _mark_or_none(sheet: Worksheet, row: WorksheetRow) -> Decimal | None:
