@@ -123,8 +123,7 @@ def _lines(made: Exported, filled: Path, archive: Path) -> Iterator[str]:
     yield "In Moodle: the assignment, Submissions, Actions, Upload grading worksheet."
     if made.archive:
         yield f"Wrote {archive}: {made.files} feedback files."
-        yield "In Moodle: the assignment, Submissions, Actions, Upload multiple feedback"
-        yield "files in a zip."
+        yield "In Moodle: the assignment, Submissions, Actions, Upload feedback files in a zip."
 
 
 def _as_json(made: Exported, filled: Path, archive: Path) -> dict[str, object]:

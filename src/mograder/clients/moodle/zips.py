@@ -82,7 +82,7 @@ def read_submissions(data: bytes) -> tuple[Submitted, ...]:
 
 
 def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
-    """Return a zip that Moodle's "Upload multiple feedback files in a zip" takes.
+    """Return a zip that Moodle's "Upload feedback files in a zip" takes.
 
     Raises:
         InvalidInput: Two files of one person have the same name.
