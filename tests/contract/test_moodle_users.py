@@ -145,6 +145,23 @@ def test_who_was_matched_once_needs_no_mapping_again(teacher: CourseSetup) -> No
     assert (bob.user_id, bob.username) == (5, "bsmith")
 
 
+def test_an_account_that_was_made_anew_gets_its_name_by_the_mapping(teacher: CourseSetup) -> None:
+    """Nothing helped: the hint was to name each username once, which the file did."""
+    gone = Identity(99, "alice", "Alice Ångström", "alice@example.edu")
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        book.put_identities(teacher.moodle.url, [gone])
+    printed = cli("moodle sync-users --username-from email-name", status=5)
+    assert "alice would be two users of Moodle: 99 and 4." in printed.err
+    assert "--map FILE" in printed.err
+    doubled = teacher.course / "doubled.csv"
+    doubled.write_text("username,email\nalice,alice@example.edu\nalice,other@example.edu\n")
+    more = ["--username-from", "email-name"]
+    cli("moodle sync-users --map doubled.csv", *more, status=5)
+    assert "Wrote 4 users" in cli("moodle sync-users", *MAP).out
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        assert [each.user_id for each in book.identities(teacher.moodle.url)] == [4, 5, 6, 7]
+
+
 def test_usernames_that_are_email_addresses_need_no_file(teacher: CourseSetup) -> None:
     told = cli("moodle sync-users --username-from email-name --json").json
     assert [each["username"] for each in told["users"]] == ["alice", "bob", "carol", "dora"]

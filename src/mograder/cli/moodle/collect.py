@@ -25,7 +25,7 @@ from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.moodle.collect import collect, plan_collection
-from mograder.exchange.moodle.identities import Participants
+from mograder.exchange.moodle.identities import Naming, Participants
 from mograder.exchange.moodle.participants import (
     list_participants,
     remember,
@@ -102,7 +102,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
         if not dry_run:
             with reporting() as report:
                 works = collect(client, works, target, report, SystemClock().now())
-            _remember(loaded, client.url, participants)
+            _remember(loaded, client.url, participants, naming)
     _note_names(participants)
     _note_extensions(loaded, name, participants, later or {})
     return _collected(works, directory, dry_run=dry_run)
@@ -151,13 +151,13 @@ def _extensions(
         return None
 
 
-def _remember(loaded: LoadedSettings, url: str, participants: Participants) -> None:
+def _remember(loaded: LoadedSettings, url: str, participants: Participants, naming: Naming) -> None:
     """Record the names for the graders; under anonymous marking there is nothing to record."""
     if any(user for user in participants.usernames) and not any(
         p.participant for p in participants.people
     ):
         with Gradebook(loaded.gradebook_path) as gradebook:
-            remember(gradebook, url, participants)
+            remember(gradebook, url, participants, naming)
 
 
 def _note_extensions(

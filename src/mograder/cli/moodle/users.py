@@ -88,9 +88,8 @@ def sync_users(  # one argument per option
     to_hub = bool(hub_url or read_environ().hub_url)
     if to_hub and not dry_run and not address.complete:
         raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
-    book = loaded.gradebook_path
     with site.client() as client:
-        known = remembered_people(book, client.url)
+        known = remembered_people(loaded.gradebook_path, client.url)
         participants = list_first_participants(client, on_moodle, known, naming)
         url = client.url
     tell(f"Found {len(participants.people)} enrolled users on Moodle.")
@@ -99,7 +98,7 @@ def sync_users(  # one argument per option
         for user, name in users.items():
             tell(f"  {user}  ({name})")
     else:
-        _write(loaded, book, url, participants, address if to_hub else None)
+        _write(loaded, url, participants, naming, address if to_hub else None)
     listed = [{"username": user, "full_name": name} for user, name in users.items()]
     told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
     return Result(told)
@@ -107,9 +106,9 @@ def sync_users(  # one argument per option
 
 def _write(
     loaded: LoadedSettings,
-    book: Path,
     url: str,
     participants: Participants,
+    naming: Naming,
     address: Address | None,
 ) -> None:
     """Record the names, then replace the hub's list of users."""
@@ -119,8 +118,8 @@ def _write(
             "Moodle names nobody in this assignment, so the list was left as it is.",
             hint="An empty list would lock every student out. See whether students are enrolled.",
         )
-    with Gradebook(book) as gradebook:
-        remember(gradebook, url, participants)
+    with Gradebook(loaded.gradebook_path) as gradebook:
+        remember(gradebook, url, participants, naming)
     if address is None:
         written = Allowlist(loaded.course_dir / "allowed_users.txt").replace(users, HEADING)
         tell(f"Wrote {len(written)} users to allowed_users.txt.")

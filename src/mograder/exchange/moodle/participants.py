@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -137,12 +138,16 @@ def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:
         return gradebook.identities(site)
 
 
-def remember(gradebook: Gradebook, site: str, participants: Participants) -> None:
+def remember(gradebook: Gradebook, site: str, participants: Participants, naming: Naming) -> None:
     """Record identities, and the full names that graders see (B31).
+
+    A username that the mapping file has once is taken from an account that does not take part.
 
     Raises:
         Conflict: The gradebook has another person for one of the usernames.
     """
     known = identities(participants.people, participants.usernames)
-    gradebook.put_identities(site, known)
+    counted: Counter[str] = Counter(row.username for row in naming.mapping)
+    taken = {each.username for each in known if counted[each.username] == 1}
+    gradebook.put_identities(site, known, taken)
     gradebook.put_students({each.username: each.full_name for each in known})

@@ -231,16 +231,24 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return tuple(Identity(**row) for row in connection.execute(wanted).mappings())
 
-    def put_identities(self, site: str, people: Iterable[Identity]) -> None:
+    def put_identities(
+        self, site: str, people: Iterable[Identity], stated: Collection[str] = ()
+    ) -> None:
         """Add or update users of a Moodle site; an empty field does not replace a known value.
+
+        A user who is not among them is forgotten where somebody has ``stated`` whose the username
+        is now.
 
         Raises: :class:`Conflict` when two of them would have the same username.
         """
         news = {person.user_id: person for person in people}
+        c = identities.c
+        lost = c.username.in_([*stated]) & c.user_id.not_in([*news])
         with self.writing() as connection:
+            connection.execute(delete(identities).where(c.site == site, lost))
             owners = {
                 row.username: row.user_id
-                for row in connection.execute(select(identities).where(identities.c.site == site))
+                for row in connection.execute(select(identities).where(c.site == site))
                 if row.user_id not in news
             }
             for person in news.values():
@@ -249,7 +257,8 @@ class Gradebook(Closing):
                     raise Conflict(
                         f"{username} would be two users of Moodle: {owners[username]} and "
                         f"{person.user_id}.",
-                        hint="Correct the mapping file, so that each username is there once.",
+                        hint="Is one of them gone? Then say by --map FILE (columns username and "
+                        "user_id) whose the username is now, and name it there once.",
                     )
                 _put(connection, identities, {"site": site, **asdict(person)})
 
