@@ -153,6 +153,8 @@ class GuardedHttp:
                 if trouble or time.monotonic() > end:
                     break
                 continue
+            except httpx.TimeoutException:
+                raise self._failed(f"gave no answer for {seconds:g} seconds") from None
             except httpx.HTTPError:
                 # The exception's text may hold the server's status line: not even as a cause.
                 raise self._failed("gave no answer that can be understood") from None

@@ -154,7 +154,7 @@ def test_the_next_address_is_tried_where_one_cannot_be_reached() -> None:
     ("failure", "words"),
     [
         (httpx.ConnectError(SECRET), "cannot be reached"),
-        (httpx.ReadTimeout(SECRET), "no answer"),
+        (httpx.ReadTimeout(SECRET), "no answer for 5 seconds"),
         (httpx.RemoteProtocolError(f"illegal status line: {SECRET}"), "no answer"),
     ],
 )
