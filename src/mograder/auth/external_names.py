@@ -20,6 +20,7 @@ class Refusal(StrEnum):
     """The reason why a proven person gets no login; the template has the words."""
 
     NO_NAME = "no name"
+    NOT_READ = "not read"
     BAD_NAME = "bad name"
     OTHER_DOMAIN = "other domain"
     OTHER_SUBJECT = "other subject"

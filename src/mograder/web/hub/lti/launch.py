@@ -19,7 +19,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.cookies import LIFETIME
-from mograder.auth.external_names import ProvenPerson
+from mograder.auth.external_names import ProvenPerson, Refusal
 from mograder.auth.identity import Method
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
@@ -294,12 +294,14 @@ def _person_and_place(
     The activity is remembered.
     """
     role = role_on_hub(found.role, platform)
-    by_number = platform.username == "identities"
+    by_number, name = platform.username == "identities", found.username
+    if by_number:
+        name = remembered_name(app, found.issuer, found.subject) or Refusal.NOT_READ
     person = ProvenPerson(
         method="lti",
         issuer=found.issuer,
         subject=found.subject,
-        name=remembered_name(app, found.issuer, found.subject) if by_number else found.username,
+        name=name,
         same_names=by_number or platform.names == "same",
         lifetime=LIFETIME if role is Role.STUDENT else STAFF_SECONDS,
         display_name=found.display_name,

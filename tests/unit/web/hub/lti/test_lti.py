@@ -189,13 +189,13 @@ async def test_launches_need_the_hubs_own_https_address(tmp_path: Path, url: str
 
 async def test_names_may_come_from_the_accounts_that_the_course_knows(tmp_path: Path) -> None:
     async with lti_hub(tmp_path / "course", username="identities") as rig, rig.tab() as tab:
-        refused(await tab.launch("alice", rig.activity()), "Share launcher")
+        refused(await tab.launch("alice", rig.activity()), "mograder moodle sync-users")
         with Gradebook(rig.hub.services.loaded.gradebook_path) as book:
             book.put_identities(rig.platform.url, [MoodleUser(13, "al-2026")])
             book.put_identities("https://other.example.org", [MoodleUser(14, "bob")])
             book.put_students({"al-2026": "Alice"})
         assert login_of(rig, await tab.launch("alice", rig.activity())).username == "al-2026"
-        refused(await tab.launch("bob", rig.activity()), "Share launcher")
+        refused(await tab.launch("bob", rig.activity()), "mograder moodle sync-users")
 
 
 # --- roles --------------------------------------------------------------------------------------
