@@ -183,10 +183,21 @@ class CollectedFolder:
         Raises:
             MograderError: It cannot be renamed.
         """
-        path = self._directory / old
-        if path.is_symlink() or not path.exists() or self._beneath.move(old, new):
-            return
-        self._beneath.move(old, self._place_of(old))
+        if self._is_here(old) and not self._beneath.move(old, new):
+            self._beneath.move(old, self._place_of(old))
+
+    def set_aside(self, name: str) -> None:
+        """Move an earlier fetched file to ``.replaced/``, if there is one.
+
+        Raises:
+            MograderError: It cannot be moved.
+        """
+        if self._is_here(name):
+            self._beneath.move(name, self._place_of(name))
+
+    def _is_here(self, name: str) -> bool:
+        path = self._directory / name
+        return path.exists() and not path.is_symlink()
 
     def _linked(self, name: str) -> str:
         """Return the history's submission that a link points to, empty if it is no such link."""

@@ -101,9 +101,12 @@ def _may_be_notebook(path: PurePosixPath) -> bool:
 def put_work(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> Work:
     """Put one student's files into their places; existing files that differ are kept.
 
-    ``contents`` are those of :meth:`Work.places`, in its order.
+    ``contents`` are those of :meth:`Work.places`, in its order. An earlier notebook does not stay
+    where it would be graded if none stands out now.
     """
     try:
+        if work.notebook is None:
+            folder.set_aside(f"{work.name}.py")
         for (_, path), content in zip(work.places(), contents, strict=True):
             folder.put(path, content)
     except (OSError, MograderError) as error:

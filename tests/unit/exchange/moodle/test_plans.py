@@ -40,7 +40,13 @@ from mograder.exchange.moodle.grade_upload import (
 )
 from mograder.exchange.moodle.identities import Participants, Person, find_person, people_of
 from mograder.exchange.moodle.protection import Remembered
-from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, plan_zip
+from mograder.exchange.moodle.submitted_work import (
+    Target,
+    Work,
+    choose_notebook,
+    plan_zip,
+    unpack_zip,
+)
 from mograder.store.submissions.submitted_files import METADATA
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -282,6 +288,28 @@ def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Pat
     works = plan_zip(sent, people, usernames, Target(tmp_path))
     assert [work.name for work in works] == ["bo", "Participant-1", "Participant-2"]
     assert [work.why for work in works] == ["", *["two people in the worksheet may be anna"] * 2]
+
+
+def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
+    tmp_path: Path,
+) -> None:
+    """It stayed as the student's submission, with the time of the new one."""
+    target = Target(tmp_path, ("A1.py",))
+
+    def fetch(*names: str) -> None:
+        sent = [Submitted(7, "Anna", FILE, PurePosixPath(name), b"x") for name in names]
+        unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+
+    fetch("A1.py")
+    assert (tmp_path / "Participant-7.py").is_file()
+    fetch("part1.py", "part2.py")
+    assert not (tmp_path / "Participant-7.py").exists()
+    assert sorted(path.name for path in (tmp_path / "Participant-7.files").iterdir()) == [
+        "part1.py",
+        "part2.py",
+    ]
+    (kept,) = (tmp_path / ".replaced").glob("*/Participant-7.py")
+    assert kept.read_bytes() == b"x"
 
 
 def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> None:
