@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,15 +94,16 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
                 table.add(tomlkit.nl())
             tables.append(table)
         news["added" if fresh else "updated" if changed else "unchanged"].append(assignment.name)
-    removed = _remove_gone(tables, course) if course.complete else ()
+    gone = _remove_gone(tables, course) if course.complete else {}
     if course.edit_links and "edit_links" not in document:
         links = tomlkit.table()
         links["Open in molab"] = EDIT_LINK
         document["edit_links"] = links
     dumped = tomlkit.dumps(document)
     written = text if dumped == text else _with_gaps(dumped)
-    _demand_nothing_lost(text, written, removed)
-    return Merged(written, removed=removed, **{word: tuple(names) for word, names in news.items()})
+    _demand_nothing_lost(text, written, gone)
+    lists = {word: tuple(names) for word, names in news.items()}
+    return Merged(written, removed=tuple(gone.values()), **lists)
 
 
 def replace_course_file(path: Path, text: str) -> None:
@@ -166,7 +167,7 @@ def _as_table(inline: Mapping[str, object]) -> Table:
     return table
 
 
-def _demand_nothing_lost(before: str, after: str, removed: Sequence[str]) -> None:
+def _demand_nothing_lost(before: str, after: str, removed: Collection[object]) -> None:
     """Check that only keys set from Moodle differ, whatever the file's layout.
 
     Raises:
@@ -180,8 +181,8 @@ def _demand_nothing_lost(before: str, after: str, removed: Sequence[str]) -> Non
         )
 
 
-def _theirs(text: str, removed: Sequence[str]) -> tuple[object, ...]:
-    """Return the content of a file that is not set from Moodle."""
+def _theirs(text: str, removed: Collection[object]) -> tuple[object, ...]:
+    """Return the content of a file that is not set from Moodle; ``removed`` are numbers."""
     tree = tomllib.loads(with_seconds(text))
     moodle = tree.pop("moodle", {})
     old = moodle.pop("assignments", [])
@@ -190,7 +191,7 @@ def _theirs(text: str, removed: Sequence[str]) -> tuple[object, ...]:
     own = [
         {key: value for key, value in each.items() if key not in _OURS}
         for each in assignments
-        if each.get("name") not in removed
+        if each.get("id") not in removed
     ]
     site = {key: value for key, value in moodle.items() if key not in ("url", "course_id")}
     return tree, site, [each for each in own if each]
@@ -252,14 +253,15 @@ def _fill_directory(
     return _set(table, "dir", found)
 
 
-def _remove_gone(tables: AoT, course: CourseOnMoodle) -> tuple[str, ...]:
+def _remove_gone(tables: AoT, course: CourseOnMoodle) -> dict[object, str]:
+    """Remove the assignments that are gone from Moodle, and return their names by number."""
     there = {assignment.id for assignment in course.assignments}
     gone = [
         number
         for number, table in enumerate(tables)
         if table.get("id") and table.get("id") not in there
     ]
-    names = tuple(str(tables[number].get("name", "")) for number in gone)
+    names = {tables[number].get("id"): str(tables[number].get("name", "")) for number in gone}
     for number in reversed(gone):
         del tables[number]
     return names

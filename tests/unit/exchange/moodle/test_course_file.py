@@ -119,6 +119,18 @@ def test_what_is_gone_from_moodle_goes_unless_only_a_part_was_asked_for() -> Non
     assert (part.removed, "A1. Old name" in part.text) == ((), True)
 
 
+def test_of_two_assignments_of_one_name_the_one_that_is_gone_goes() -> None:
+    """The other one's own keys counted as lost, and no sync was possible any more."""
+    text = (
+        '[[assignments]]\nname = "A2. Optimisation"\nid = 9\n\n'
+        '[[assignments]]\nname = "A2. Optimisation"\nid = 2\nmine = "kept"\n'
+    )
+    merged = merge(text, COURSE)
+    assert merged.removed == ("A2. Optimisation",)
+    found = tomllib.loads(merged.text)["assignments"]
+    assert [(each["id"], each.get("mine")) for each in found] == [(2, "kept"), (1, None)]
+
+
 def test_edit_links_are_added_once_and_never_replaced() -> None:
     wanted = CourseOnMoodle(COURSE.url, 2, FOUND, edit_links=True)
     once = merge(WRITTEN, wanted).text
