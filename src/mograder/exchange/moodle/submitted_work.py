@@ -158,10 +158,12 @@ def _is_called(person: Person, named: str) -> bool:
 
     In the zip of an assignment for teams, names and numbers are those of the teams.
     """
-    if person.full_name.endswith(str(person.participant)):  # "Participant 8"
-        return True
     one, other = _words(named), _words(person.full_name)
-    return one <= other or other <= one
+    if len(other) < 2 or person.full_name.endswith(str(person.participant)):
+        return True  # no full name: an address, or "Participant 8"
+    # Some languages write the same name in another order, and without a space.
+    alike = sorted("".join(one)) == sorted("".join(other))
+    return alike or one <= other or other <= one
 
 
 def _words(name: str) -> frozenset[str]:
