@@ -357,6 +357,20 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
     assert desk.state("alice") is SENT
 
 
+def test_a_student_of_one_of_two_courses_is_not_shown_as_refused_by_the_other(
+    desk: ScoreDesk,
+) -> None:
+    desk.see(5, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/32/lineitem")
+    desk.release()
+    desk.run()
+    assert desk.queue.counts() == {SENT: 2, REFUSED: 2}
+    assert _counts(desk) == (2, 2)
+    shown = desk.sending.of_item(ITEM)
+    assert shown is not None
+    assert shown.open == []
+    assert shown.counts[REFUSED] == 0
+
+
 def test_a_future_time_at_the_platform_is_told(desk: ScoreDesk) -> None:
     desk.release("alice")
     desk.run()

@@ -162,7 +162,7 @@ class ScoreSending:
         """Return what an item's page shows; None for an item that is on no platform."""
         platforms = self._platforms()
         activities = [each for each in self._activities(platforms) if each.item == item]
-        rows = [each for each in self._queue.of(item) if each.platform in platforms]
+        rows = _concerning([each for each in self._queue.of(item) if each.platform in platforms])
         if not activities and not rows:
             return None
         looked = self._looked.get(item)
@@ -330,6 +330,16 @@ def _by_activity(rows: Sequence[ScoreRow], titles: Mapping[str, str]) -> list[Ac
             arrived = sum(map(_has_arrived, due))
             found.append(ActivityScores(titles.get(place, ""), arrived, len(due), gone))
     return found
+
+
+def _concerning(rows: Sequence[ScoreRow]) -> Sequence[ScoreRow]:
+    """Return the rows without those that were refused of students whose mark is elsewhere.
+
+    Of several courses of a platform a student may be in one: the others take no mark.
+    """
+    there = {each.username for each in rows if each.given is not None and _has_arrived(each)}
+    refused = ScoreState.REFUSED
+    return [each for each in rows if each.state is not refused or each.username not in there]
 
 
 def _has_arrived(row: ScoreRow) -> bool:
