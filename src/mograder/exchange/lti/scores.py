@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from enum import Enum, auto
@@ -11,6 +12,9 @@ from mograder.store.external.external_tables import ScoreRow
 
 LONGEST_COMMENT = 4096
 """Bytes of a comment in UTF-8: a refusal of Moodle repeats it in the status line of its answer."""
+
+_JOINERS = "\u200c\u200d"
+"""They are part of words in Persian and Hindi, and of emoji."""
 
 _CUT = "\n… (the rest is on the hub)"
 _EQUAL = 0.0005
@@ -130,12 +134,19 @@ def comment_text(comment: str, late: str = "") -> str:
     lines = [late] if late else []
     lines += [comment.strip()] if comment.strip() else []
     text = "\n\n".join(lines).replace("\r\n", "\n").replace("\r", "\n")
-    text = "".join(each for each in text if each in "\n\t" or each.isprintable())
+    text = "".join(map(_shown, text))
     data = text.encode("utf-8", "replace")
     if len(data) <= LONGEST_COMMENT:
         return data.decode()
     room = LONGEST_COMMENT - len(_CUT.encode())
     return data[:room].decode("utf-8", "ignore") + _CUT
+
+
+def _shown(character: str) -> str:
+    """Return a character without those of control; other spaces become plain ones."""
+    if character in _JOINERS or character in "\n\t" or character.isprintable():
+        return character
+    return " " if unicodedata.category(character) == "Zs" else ""
 
 
 def _equal(one: float, other: float) -> bool:

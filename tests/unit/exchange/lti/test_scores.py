@@ -99,3 +99,5 @@ def test_a_comment_is_plain_and_bounded() -> None:
     assert comment_text("", "") == ""
     assert comment_text("<b>&amp;") == "<b>&amp;"
     assert comment_text("\ud800") == ""
+    kept = "Figure 1 : می\u200cخواهم"
+    assert comment_text(kept.replace(" ", "\u00a0")) == kept, "words stay apart"
