@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, urljoin
 
+from mograder.auth.external_names import display_line
 from mograder.auth.lti_tool import RESULT, ROSTER_SCOPE, SCORE_SCOPES
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.core.clock import Clock
@@ -380,7 +381,7 @@ def _members(answer: Answer, context: str) -> Iterator[Member]:
 
 
 def _member(subject: str, entry: Mapping[str, object]) -> Member:
-    roles = entry.get("roles")
+    roles, name = entry.get("roles"), entry.get("name")
     named = {
         "ext.user_username": _text(entry, "ext_user_username"),
         "lis.person_sourcedid": _text(entry, "lis_person_sourcedid"),
@@ -388,7 +389,8 @@ def _member(subject: str, entry: Mapping[str, object]) -> Member:
     }
     return Member(
         subject,
-        html.unescape(_text(entry, "name")).strip(),  # Moodle escapes names here
+        # Moodle escapes names here.
+        display_line(html.unescape(name) if isinstance(name, str) else "", _LONGEST_ID),
         tuple(str(each)[:_LONGEST_ID] for each in roles) if isinstance(roles, list) else (),
         {claim: text for claim, text in named.items() if text},
         _text(entry, "status") in ("", "Active"),

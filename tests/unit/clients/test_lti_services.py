@@ -205,6 +205,14 @@ def test_a_next_page_of_another_server_is_refused(following: str) -> None:
     assert asked == ["moodle.example.org"]
 
 
+def test_a_name_with_other_spaces_than_plain_ones_is_a_name() -> None:
+    """It counted as missing, and the member was shown as a number."""
+    told = {"user_id": "1", "name": "Zo\u00eb\u00a0M &amp; Co \u0645\u06cc\u200c\u062e"}
+    answer = httpx.Response(200, json={"context": {"id": "4"}, "members": [told]})
+    (member,) = services(lambda _: answer).members(MEMBERS_URL, "4")
+    assert member.name == "Zo\u00eb M & Co \u0645\u06cc \u062e"
+
+
 @pytest.mark.parametrize(
     "told",
     [
