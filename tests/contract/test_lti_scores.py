@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mograder.core.errors import NotFound
 from mograder.grading.release.releasing import take_back
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import ScoreState
+from mograder.store.external.lti_platforms import Links
 from tests.support.lti_scores import ITEM, ScoreDesk, open_score_desk
 
 WAITING, SENT, REFUSED = ScoreState.WAITING, ScoreState.SENT, ScoreState.REFUSED
@@ -466,6 +468,18 @@ def test_who_was_unlinked_gets_nothing_more(desk: ScoreDesk) -> None:
     shown = desk.sending.of_item(ITEM)
     assert shown is not None
     assert shown.unlinked == 1
+
+
+def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: ScoreDesk) -> None:
+    other = desk.settings.model_copy(update={"issuer": "https://other.example.org"})
+    link = replace(desk.see(), issuer=other.issuer, lineitem="https://other.example.org/1")
+    Links(desk.engine).saw(link)
+    desk.release()
+    both = desk.open_sending(desk.settings, other)
+    both.queue_due()
+    shown = both.of_item(ITEM)
+    assert shown is not None
+    assert shown.unlinked == 0
 
 
 def test_marks_with_hidden_tests_wait_until_students_may_see_them(

@@ -85,10 +85,10 @@ class ScoreDesk:
         quoted = f'"userId": "{subject}"'.encode()
         return [status for asked, status in self.platform.taken if quoted in asked.body]
 
-    def open_sending(self, settings: LtiPlatform | None = None) -> ScoreSending:
+    def open_sending(self, *settings: LtiPlatform) -> ScoreSending:
         """Return the parts of one more hub on the same database, also with other settings."""
         return _sending(
-            self.course, settings or self.settings, self.clock, self.engine, self.services
+            self.course, settings or (self.settings,), self.clock, self.engine, self.services
         )
 
     def see(self, number: int = 1, item: str = ITEM, lineitem: str | None = None) -> Link:
@@ -135,7 +135,7 @@ def open_score_desk(place: Path, engine: Engine, toml: str = "") -> Iterator[Sco
     ):
         settings = LtiPlatform.model_validate(platform.settings(scores="released"))
         services = platform_services(key.sign, clock)
-        sending = _sending(course, settings, clock, engine, services)
+        sending = _sending(course, (settings,), clock, engine, services)
         desk = ScoreDesk(course, platform, settings, clock, engine, services, sending)
         desk.see()
         for username in ("alice", "bob", "carol"):
@@ -145,13 +145,13 @@ def open_score_desk(place: Path, engine: Engine, toml: str = "") -> Iterator[Sco
 
 def _sending(
     course: ReleasedCourse,
-    settings: LtiPlatform,
+    settings: tuple[LtiPlatform, ...],
     clock: ManualClock,
     engine: Engine,
     services: PerPlatform[LtiServices],
 ) -> ScoreSending:
     people, links = ExternalPeople(engine), Links(engine)
     sources = ScoreSources(
-        course.loaded, course.key, clock, lambda: (settings,), links, people, services.of
+        course.loaded, course.key, clock, lambda: settings, links, people, services.of
     )
     return ScoreSending(sources, LtiScores(engine))

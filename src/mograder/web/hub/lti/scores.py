@@ -292,16 +292,15 @@ class ScoreSending:
 def _scores(
     due: DueMarks, activities: Sequence[Link], people: Mapping[str, Mapping[str, str]]
 ) -> tuple[list[DueScore], int]:
-    """Return the marks for each activity, and how many students are not known at a platform."""
+    """Return the marks for each activity, and how many students are not known at any platform."""
     scores: list[DueScore] = []
-    unlinked = set()
+    unlinked = {username for username, mark in due.marks.items() if mark is not None}
     for link in activities:
+        known = people[link.issuer]
+        unlinked.difference_update(known)
         for username, mark in due.marks.items():
-            subject = people[link.issuer].get(username, "")
-            if not subject:
-                unlinked.update([username] if mark is not None else [])
-            elif link.lineitem:
-                scores += _score(link, (subject, username), mark)
+            if link.lineitem and username in known:
+                scores += _score(link, (known[username], username), mark)
     return scores, len(unlinked)
 
 
