@@ -217,14 +217,17 @@ def as_error(told: str, message: str, asked: str, detail: str = "") -> MograderE
     return rule.family(text, hint=rule.hint)
 
 
-def as_page_error(status: int, location: str, url: str) -> MograderError:
-    """Return our error for an answer that is not JSON: a page, a redirect, an empty body."""
+def as_page_error(status: int, location: str, url: str, body: bytes = b"") -> MograderError:
+    """Return our error for an answer that is not JSON: a page, a redirect, an empty body.
+
+    Moodle's own 403 has an empty one; with a page it is of something in front of Moodle.
+    """
     if 300 <= status < 400:
         return InvalidInput(
             f"{url} redirects to {location or 'another address'}, where our request would be lost.",
             hint=_ADDRESS,
         )
-    if status == 403:
+    if status == 403 and not body.strip():
         return RemoteFailed(f"Web services are switched off at {url}.", hint=_WEB_SERVICES)
     if status in _PAGES:
         message, hint, wait = _PAGES[status]

@@ -150,7 +150,7 @@ class Wire:
         refused = _refusal(body)
         if refused is not None:
             raise _translated(refused, form)
-        raise as_page_error(response.status_code, redirect_target(response), self.url)
+        raise as_page_error(response.status_code, redirect_target(response), self.url, body)
 
     def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
         try:

@@ -160,6 +160,16 @@ def test_what_is_no_json_is_no_moodle(body: bytes) -> None:
         call(Network(lambda: httpx.Response(200, content=body)), safe=True)
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(b"", "Web services are switched off"), (b"<html>Blocked", "not Moodle's web service")],
+)
+def test_a_403_with_a_page_is_not_moodles(body: bytes, words: str) -> None:
+    """Recording 002 has no body; a firewall's page told that web services were off."""
+    with pytest.raises(RemoteFailed, match=words):
+        call(Network(lambda: httpx.Response(403, content=body)), safe=True)
+
+
 def test_an_answer_without_end_is_cut_off() -> None:
     endless = httpx.Response(200, content=(b" " * (1 << 20) for _ in range(100)))
     with pytest.raises(RemoteFailed, match="more than 64 MB"):
