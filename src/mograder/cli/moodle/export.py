@@ -121,6 +121,8 @@ def _lines(made: Exported, filled: Path, archive: Path) -> Iterator[str]:
     changed, same = len(made.filled.changed), len(made.filled.unchanged)
     yield f"Wrote {filled}: {changed} rows changed, {same} unchanged."
     yield "In Moodle: the assignment, Submissions, Actions, Upload grading worksheet."
+    if made.left_out:
+        yield f"Left out {made.left_out} feedback files: Moodle would give them to other teams."
     if made.archive:
         yield f"Wrote {archive}: {made.files} feedback files."
         yield "In Moodle: the assignment, Submissions, Actions, Upload feedback files in a zip."
@@ -131,6 +133,7 @@ def _as_json(made: Exported, filled: Path, archive: Path) -> dict[str, object]:
     return {
         "worksheet": str(filled),
         "feedback": str(archive) if made.archive else None,
+        "feedback_left_out": made.left_out,
         "changed": [made.people.get(who, str(who)) for who in made.filled.changed],
         "unchanged": [made.people.get(who, str(who)) for who in made.filled.unchanged],
         "erased_comments": {

@@ -24,13 +24,18 @@ _STATUS = "Status"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The filled worksheet, the zip (empty without feedback files), and names without a match."""
+    """The filled worksheet, the zip (empty without feedback files), and names without a match.
+
+    ``left_out`` counts the feedback files of an assignment for teams: Moodle 5 would take the
+    number of a person for that of a team.
+    """
 
     filled: Filled
     archive: bytes
     files: int
     unmatched: tuple[str, ...]
     people: Mapping[int, str]
+    left_out: int = 0
 
 
 def export(
@@ -73,12 +78,15 @@ def export(
         raise InvalidInput(
             "No student in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
         )
+    left_out = len(packed) if any(person.team for person in known) else 0
+    packed = [] if left_out else packed
     return Exported(
         fill(sheet, entries, now),
         feedback_zip(packed) if packed else b"",
         len(packed),
         tuple(dict.fromkeys(unmatched)),
         {person.participant: person.full_name for person in known},
+        left_out,
     )
 
 

@@ -39,7 +39,8 @@ KEY_COLUMNS: Mapping[str, str] = {
 _USERNAME = "Username"
 _EMAIL = "Email address"
 _IDNUMBER = "ID number"
-"""Columns of a grading worksheet."""
+_TEAM = "Group"
+"""Columns of a grading worksheet; the last one is in those of assignments for teams."""
 
 _BLIND = re.compile(r"\D*(\d{1,18})")
 _NUMBERED = re.compile(r"participant[ _-]*(\d{1,18})[ _-]*")
@@ -340,6 +341,7 @@ def _person_in(sheet: Worksheet, row: WorksheetRow, match: str, name: str) -> Pe
         email=sheet.cell(row, _EMAIL).strip(),
         idnumber=sheet.cell(row, _IDNUMBER).strip(),
         participant=row.participant,
+        team=sheet.cell(row, _TEAM).strip(),
     )
 
 

@@ -124,40 +124,48 @@ def plan_zip(
 
     ``people`` are those of the worksheet, by their number; a person who is not among them or has
     another name there, or whose username is unknown, or could be another person's as well, is
-    called "Participant-N".
+    called "Participant-N". A team's work is that of each member.
     """
-    known = {person.participant: person for person in people}
-    owners = Counter(name.casefold() for name in usernames.values())
+    shared = Counter(name.casefold() for name in usernames.values())
     works = []
     for number, named in {file.participant: file.person for file in submitted}.items():
         files = tuple(_listed(file) for file in submitted if _is_file_of(file, number))
-        person = known.get(number)
-        other = person is not None and not _is_called(person, named)
-        username = usernames.get(person.user_id) if person and not other else None
         notebook = choose_notebook(files, target.notebooks)
-        shared = username is not None and owners[username.casefold()] > 1
-        name = participant_name(number) if username is None or shared else username
-        doubt = f"two people in the worksheet may be {username}" if shared else ""
-        if other or not number:
-            doubt = f"“{named}” is nobody in the worksheet: a team?"
-        works.append(
-            Work(
-                name=name,
-                full_name=person.full_name if person and not other else "",
-                fate=CollectOutcome.FETCHED if files else CollectOutcome.SKIPPED,
-                why=_why(files, notebook, name) or doubt,
-                notebook=notebook,
-                others=tuple(file for file in files if file != notebook),
+        for person in _owners(people, number, named):
+            username = usernames.get(person.user_id)
+            doubled = username is not None and shared[username.casefold()] > 1
+            own = "" if doubled else username
+            name = own or participant_name(person.participant)
+            doubt = f"two people in the worksheet may be {username}" if doubled else ""
+            if not person.user_id and (people or not number):
+                doubt = f"“{named}” is nobody in the worksheet: a team?"
+            works.append(
+                Work(
+                    name=name,
+                    full_name=person.full_name,
+                    fate=CollectOutcome.FETCHED if files else CollectOutcome.SKIPPED,
+                    why=_why(files, notebook, name) or doubt,
+                    notebook=notebook,
+                    others=tuple(file for file in files if file != notebook),
+                    team=person.team and named,
+                )
             )
-        )
     return tuple(sorted(works, key=lambda work: work.name.casefold()))
 
 
-def _is_called(person: Person, named: str) -> bool:
-    """Return whether a zip's name may be that of a worksheet's person, as far as that is shown.
+def _owners(people: Sequence[Person], number: int, named: str) -> Sequence[Person]:
+    """Return whose the files with a number and a name are; a person without an id if not known.
 
-    In the zip of an assignment for teams, names and numbers are those of the teams.
+    In the zip of an assignment for teams, both are those of the team; in older versions the name is
+    "Team-Full name" there, and the number the person's.
     """
+    team = [each for each in people if each.team and _words(each.team) == _words(named)]
+    alone = [each for each in people if each.participant == number and _is_called(each, named)]
+    return team or alone or [Person(0, "", participant=number)]
+
+
+def _is_called(person: Person, named: str) -> bool:
+    """Return whether a zip's name may be that of a worksheet's person, as far as that is shown."""
     one, other = _words(named), _words(person.full_name)
     if len(other) < 2 or person.full_name.endswith(str(person.participant)):
         return True  # no full name: an address, or "Participant 8"
@@ -168,7 +176,7 @@ def _is_called(person: Person, named: str) -> bool:
 
 def _words(name: str) -> frozenset[str]:
     """Return a name's words without punctuation, of which Moodle leaves out some in a zip."""
-    text = nfc(name).casefold().replace("_", " ")
+    text = nfc(name).casefold().replace("_", " ").replace("-", " ")
     return frozenset("".join(each for each in text if each.isalnum() or each == " ").split())
 
 

@@ -32,6 +32,7 @@ from mograder.core.names import Username
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import GradeLine
 from mograder.exchange.moodle.collect import plan_collection
+from mograder.exchange.moodle.export import export
 from mograder.exchange.moodle.grade_upload import (
     UploadOptions,
     draft,
@@ -312,6 +313,15 @@ def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
     assert kept.read_bytes() == b"x"
 
 
+def zipped(*names: str) -> tuple[Submitted, ...]:
+    """What a zip of Moodle has with these names."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    return read_submissions(buffer.getvalue())
+
+
 def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> None:
     """Folders of an assignment for teams have the numbers of the teams, which others have, too."""
     sheet = parse_worksheet(
@@ -319,18 +329,42 @@ def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> Non
         b"Participant 7,Anna O'Meier,anna,,-\nParticipant 8,Bo Ek,bo,,-\n"
     )
     people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("Team Red_8_assignsubmission_file/A1.py", "red")
-        archive.writestr("Default group_assignsubmission_file/A1.py", "alone")
-        archive.writestr("Anna OMeier_7_assignsubmission_file/A1.py", "anna")
-    works = plan_zip(read_submissions(buffer.getvalue()), people, usernames, Target(tmp_path))
+    sent = zipped(
+        "Team Red_8_assignsubmission_file/A1.py",
+        "Default group_assignsubmission_file/A1.py",
+        "Anna OMeier_7_assignsubmission_file/A1.py",
+    )
+    works = plan_zip(sent, people, usernames, Target(tmp_path))
     assert [work.name for work in works] == ["anna", "Participant-0", "Participant-8"]
     assert [work.why for work in works] == [
         "",
         "“Default group” is nobody in the worksheet: a team?",
         "“Team Red” is nobody in the worksheet: a team?",
     ]
+
+
+def test_a_teams_work_in_a_zip_is_each_members(tmp_path: Path) -> None:
+    """A worksheet of an assignment for teams names the team of each person."""
+    sheet = parse_worksheet(
+        b"Identifier,Full name,Username,Group,Grade,Last modified (grade)\n"
+        b"Participant 7,Anna Meier,anna,Red_Team,,-\nParticipant 8,Bo Ek,bo,Red_Team,,-\n"
+        b"Participant 9,Cy Dahl,cy,Default group,,-\n"
+    )
+    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    sent = zipped(
+        "Red Team_9_assignsubmission_file/A1.py", "Default group_assignsubmission_file/A1.py"
+    )
+    target = Target(tmp_path)
+    old = plan_zip(
+        zipped("Red Team-Bo Ek_8_assignsubmission_file/A1.py"), people, usernames, target
+    )
+    assert [work.name for work in old] == ["bo"], "as in older versions"
+    unpack_zip(sent, plan_zip(sent, people, usernames, target), target, AT)
+    read = {path.name: path.read_text("utf-8")[:3] for path in tmp_path.glob("*.py")}
+    assert read == {"anna.py": "Red", "bo.py": "Red", "cy.py": "Def"}
+    files = {"anna": (Upload("anna.html", tmp_path / "anna.py"),)}
+    made = export(sheet, [], files, people, usernames, AT)
+    assert (made.archive, made.left_out) == (b"", 1), "Moodle would take 7 for a team's number"
 
 
 @pytest.mark.parametrize("text", ["Participant ²", "participant-", f"participant {'9' * 5000}"])
