@@ -30,6 +30,8 @@ NEEDED = (IDENTIFIER, GRADE, GRADED)
 """The required columns; without one of them, Moodle cannot read the worksheet."""
 
 _LOCKED = "Grade can be changed"
+_SCALE = "Scale"
+"""The column in place of the maximum where the grade is an item of a scale."""
 _PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
 _DELIMITERS = ",;\t"
 _LINE_END = re.compile(r"</p>|[\r\n]")
@@ -165,8 +167,8 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
     older than the grade that it holds, so the same sheet could not be corrected twice.
 
     Raises:
-        InvalidInput: A mark is above the maximum; raised before anything is written, since Moodle
-            would silently skip that row.
+        InvalidInput: A mark is above the maximum, or is to be an item of a scale; raised before
+            anything is written, since Moodle would silently skip that row.
     """
     rows: list[WorksheetRow] = []
     unchanged: list[int] = []
@@ -214,6 +216,12 @@ def moodle_date(moment: datetime) -> str:
 
 def _filled(sheet: Worksheet, row: WorksheetRow, entry: Entry, now: datetime) -> WorksheetRow:
     news: dict[str, str] = {}
+    if entry.mark is not None and _SCALE in sheet.columns:
+        raise InvalidInput(
+            "The assignment is graded by a scale: Moodle would skip the marks without a word.",
+            hint="Type the items into the worksheet that you downloaded, or send the marks by "
+            "`mograder moodle upload-feedback`.",
+        )
     if entry.mark is not None and entry.mark != _mark_or_none(sheet, row):
         maximum = sheet.maximum(row)
         if maximum is not None and entry.mark > maximum:

@@ -121,6 +121,14 @@ def test_a_mark_above_the_maximum_is_refused_since_moodle_would_skip_it_silently
         fill(sheet("A1"), {8: Entry(Decimal(150))}, NOW)
 
 
+def test_a_mark_for_a_scale_is_refused_since_moodle_would_skip_it_silently() -> None:
+    """It looks for the item of that name; the worksheet has the column of the scale then."""
+    scaled = (RAW / "worksheet-A1.csv").read_bytes().replace(b'"Maximum grade"', b"Scale")
+    with pytest.raises(InvalidInput, match="graded by a scale"):
+        fill(parse_worksheet(scaled), {8: Entry(Decimal(2))}, NOW)
+    assert fill(parse_worksheet(scaled), {8: Entry(None, "fine")}, NOW).changed == (8,)
+
+
 def test_nobody_is_left_out_without_a_word() -> None:
     locked = (RAW / "worksheet-A1.csv").read_bytes().replace(b"100.00,Yes", b"100.00,No", 1)
     filled = fill(parse_worksheet(locked), {8: Entry(Decimal(1)), 99: Entry(Decimal(1))}, NOW)
