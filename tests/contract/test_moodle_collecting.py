@@ -141,7 +141,7 @@ def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(
 def test_a_file_that_is_gone_is_its_students_failure_and_nobody_elses(
     teacher: CourseSetup,
 ) -> None:
-    """One student's file kept away those of all others, who were told of it as theirs."""
+    """The rest arrives, and the next run goes on; of many files, see ``moodle/test_files.py``."""
     teacher.moodle.gone = frozenset({f"{SUBMITTED}/5/A1-Introduction.py"})
     told = cli(*FETCH, "A1", *MAP, status=1)
     assert "2 fetched, 1 skipped, 1 failed: " in told.out
