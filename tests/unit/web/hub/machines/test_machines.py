@@ -70,6 +70,9 @@ async def test_nodes_that_are_away_or_new_are_told_apart(hub: Hub) -> None:
     assert "not connected</span>" in text
     assert "No node is connected, so no notebook can be opened." in text
     assert "2 sessions" not in text  # they have ended with the lease
+    assert "Its token counts no more" in text  # beside the button that removes one
+    assert "certificate" not in text, "nodes have none"
+    assert "[nodes]" not in text, "it has no address: nodes connect at the hub's own"
 
 
 async def test_draining_is_asked_for_and_taken_back(hub: Hub) -> None:
