@@ -362,7 +362,8 @@ async def test_the_end_of_the_drain_ends_the_sessions_that_are_left_and_tells_th
     status = await hub.status()
     assert status.drain_seconds is not None
     assert 0 < status.drain_seconds <= node.drain_seconds
-    assert not (await hub.outcome(session_id)).asked
+    gone = await hub.outcome(session_id)
+    assert (gone.asked, gone.reason) == (False, "lost"), "a hub that knows of the drain says moved"
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     assert (node.shares[0] / "workspace-saving" / "A1.py").read_text() == "saved\n"
 
@@ -376,6 +377,7 @@ async def test_the_last_sessions_end_one_after_the_other(
         gone = await hub.outcome(name)
         assert not gone.asked, "the hub tells its student that the machine is serviced"
         if name == names[0]:
+            assert gone.reason == "moved"
             assert names[2] not in hub.ended
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
 

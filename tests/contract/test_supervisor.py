@@ -221,6 +221,8 @@ async def test_sigterm_is_a_shutdown(
     family[0].terminate()
     await until_gone(family)
     assert _leftovers(runtime) == []
+    gone = await sessions.outcome("one")
+    assert (gone.asked, gone.reason) == (False, "lost"), "no crash, of which students are told"
 
 
 async def test_a_hub_that_reads_nothing_does_not_keep_it_from_ending(

@@ -65,6 +65,10 @@ class Mode(StrEnum):
 LimitReason = Literal["memory", "processes", "workspace", "disk", "output"]
 """The limits whose excess ends a session; ``disk`` is the disk space that must stay free."""
 
+MachineReason = Literal["lost", "machine", "moved"]
+"""Why a session ended by no fault of its own: with its supervisor, at the end of its node's lease,
+or because its node is drained."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -422,8 +426,9 @@ class Failed(Message):
 class Ended(Message):
     """A session's last process has ended; ``log_tail`` is the end of its output.
 
-    ``reason`` is the :data:`LimitReason` for which the supervisor ended it, "" for every other end.
-    It may be any string, since a newer supervisor may have limits that this hub does not know.
+    ``reason`` is the :data:`LimitReason` or :data:`MachineReason` for which the supervisor ended
+    it, "" for every other end. It may be any string, since a newer supervisor may have reasons that
+    this hub does not know.
     ``asked`` is whether a hub has asked for the end. ``node`` is the machine that reports it, ""
     for the hub's own; the hub sets it, whatever the message says.
     """

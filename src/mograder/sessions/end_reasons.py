@@ -17,18 +17,17 @@ from typing import get_args
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.sandbox.protocol import Ended, LimitReason, Limits, Mode
+from mograder.sandbox.protocol import Ended, LimitReason, Limits, MachineReason, Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.hub_state import EndingRow, HubState
 
 _DETAIL_LENGTH = 500
-_LIMITS = frozenset(get_args(LimitReason))
-_OF_MACHINES = frozenset({"machine", "moved"})
-"""Reasons that the launcher over nodes reports."""
+_OF_MACHINES = frozenset({*get_args(LimitReason), *get_args(MachineReason)})
+"""Reasons that supervisors and nodes report."""
 
 
 class EndReason(StrEnum):
-    """The reasons of ends; they include every :data:`~mograder.sandbox.protocol.LimitReason`."""
+    """The reasons of ends, among them those that supervisors report."""
 
     STOPPED = "stopped"
     """A person stopped it."""
@@ -49,7 +48,7 @@ class EndReason(StrEnum):
     CRASHED = "crashed"
     """Its process ended unexpectedly."""
     LOST = "lost"
-    """The supervisor no longer has it: it, or the supervisor, ended while no hub was connected."""
+    """Its supervisor ended; or it ended while no hub was connected to that."""
     MACHINE = "machine"
     """The machine that ran it failed, or was cut off from the hub for too long."""
     MOVED = "moved"
@@ -85,7 +84,7 @@ class Explanation:
 
 def reason_of(gone: Ended) -> EndReason:
     """Return the reason of an end that the hub did not request."""
-    if gone.reason in _LIMITS | _OF_MACHINES:
+    if gone.reason in _OF_MACHINES:
         return EndReason(gone.reason)
     # Status 0: the student used marimo's own "shut down".
     return EndReason.STOPPED if gone.status == 0 else EndReason.CRASHED

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.protocol import Ended, LimitReason
+from mograder.sandbox.protocol import Ended, LimitReason, MachineReason
 from mograder.sessions.end_reasons import (
     Ending,
     EndReason,
@@ -68,9 +68,9 @@ def _ended(status: int, reason: str = "") -> Ended:
     return Ended(session_id="s", status=status, log_tail="", reason=reason)
 
 
-def test_every_limit_of_a_supervisor_is_a_reason() -> None:
-    for limit in get_args(LimitReason):
-        assert reason_of(_ended(-9, limit)).value == limit
+def test_every_reason_that_a_supervisor_tells_is_one_of_ours() -> None:
+    for reason in (*get_args(LimitReason), *get_args(MachineReason)):
+        assert reason_of(_ended(-9, reason)).value == reason
 
 
 def test_an_end_that_nobody_asked_for_is_a_crash_unless_it_ended_well() -> None:

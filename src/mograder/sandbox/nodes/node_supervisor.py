@@ -449,7 +449,7 @@ class NodeSupervisor(Supervisor):
 
     async def _move_away(self, session_id: str) -> None:
         try:
-            await self._session_table.stop(session_id, asked=False)
+            await self._session_table.stop(session_id, asked=False, reason="moved")
         except (MograderError, OSError) as error:
             _log.warning("session %s was not ended completely: %s", session_id, error)
 

@@ -40,6 +40,7 @@ from mograder.sandbox.protocol import (
     Ended,
     Execute,
     LimitReason,
+    MachineReason,
     Mode,
     News,
     NotebookRequest,
@@ -88,9 +89,14 @@ class _Session:
     listed: bool
     environment: int
     """The descriptor that keeps its environment."""
-    reason: LimitReason | Literal[""] = ""
+    reason: LimitReason | MachineReason | Literal[""] = ""
     asked: bool = False
     """Whether a hub has asked for its end."""
+
+    def explain(self, reason: MachineReason | Literal[""]) -> None:
+        """Note why it is ended, unless that is known; a run's end says nothing of its machine."""
+        if self.listed and not self.reason:
+            self.reason = reason
 
 
 class SessionTable:
@@ -342,10 +348,12 @@ class SessionTable:
         self._processors.answered(session_id)
         return session_id in self._session_table
 
-    async def stop(self, session_id: str, *, asked: bool = True) -> bool:
+    async def stop(
+        self, session_id: str, *, asked: bool = True, reason: MachineReason | Literal[""] = ""
+    ) -> bool:
         """End a session, at first by a signal that lets it save; return false if there is none.
 
-        ``asked`` is whether a hub asks for this.
+        ``asked`` is whether a hub asks for this; if none does, ``reason`` is told.
         """
         life = await self._life(session_id)
         if life is None:
@@ -353,6 +361,7 @@ class SessionTable:
                 await asyncio.wait({closing})
             return False
         life.asked = asked
+        life.explain(reason)
         life.sandbox.end_gently()
         await asyncio.wait({life.sandbox.exited}, timeout=_GENTLY_SECONDS)
         if not life.sandbox.exited.done():
@@ -388,7 +397,7 @@ class SessionTable:
     async def end_all(self) -> None:
         """End every session and remove the cgroups; called when the supervisor ends."""
         sessions = {*self._session_table, *self._beginning}
-        await asyncio.gather(*(self.stop(each, asked=False) for each in sessions))
+        await asyncio.gather(*(self.stop(each, asked=False, reason="lost") for each in sessions))
         if self._closing:
             await asyncio.wait(self._closing.values())
         await self._monitor.close()
@@ -403,6 +412,7 @@ class SessionTable:
         """Kill every session and run; those whose start is in progress are not started."""
         for session_id, life in tuple(self._session_table.items()):
             self._monitor.forget(session_id)
+            life.explain("machine")
             life.sandbox.end()
 
     def _end_for(self, session_id: str, reason: LimitReason) -> None:

@@ -410,7 +410,7 @@ class NodeMachines:
             return
         self._forget(gone.session_id)
         by_itself = not gone.reason and not gone.asked and gone.status != 0
-        if by_itself and node.draining:
+        if node.draining and (by_itself or gone.reason == EndReason.LOST):
             gone = gone.model_copy(update={"reason": EndReason.MOVED.value})
         self._on_ended(gone.model_copy(update={"node": node.name}))
 

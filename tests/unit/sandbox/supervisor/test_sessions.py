@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from mograder.core.errors import Conflict, SandboxUnavailable
-from mograder.sandbox.isolation.bwrap import PlainRunner
+from mograder.sandbox.isolation.bwrap import PlainRunner, Runner, Start
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Ended, Limits, Mode, News, NotebookRequest, StartSession
+from mograder.sandbox.supervisor.lease import boot_time
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from tests.support.supervisors import PATIENCE, shell_environment, short_directory, until
 
@@ -49,6 +50,20 @@ async def _as_it_is(_: NotebookRequest) -> dict[str, Path]:
     return {}
 
 
+def _request(place: Path) -> StartSession:
+    (place / "A1.py").write_text("# a notebook\n")
+    return StartSession(
+        session_id="session-a",
+        mode=Mode.EDIT,
+        directory=place,
+        notebook="A1.py",
+        environment=shell_environment(place / "environment", "exit"),
+        base_url="/edit/user/alice/A1",
+        uid_slot=1,
+        limits=Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32),
+    )
+
+
 async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
     runtime: Path, tmp_path: Path
 ) -> None:
@@ -62,17 +77,7 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
         _as_it_is,
         bounds=HostLimits(groups=cast(SessionGroups, groups)),
     )
-    (tmp_path / "A1.py").write_text("# a notebook\n")
-    request = StartSession(
-        session_id="session-a",
-        mode=Mode.EDIT,
-        directory=tmp_path,
-        notebook="A1.py",
-        environment=shell_environment(tmp_path / "environment", "exit"),
-        base_url="/edit/user/alice/A1",
-        uid_slot=1,
-        limits=Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32),
-    )
+    request = _request(tmp_path)
     starting = asyncio.create_task(session_table.start(request))
     await until(groups.asked.is_set)  # the loop goes on meanwhile
     with pytest.raises(Conflict):
@@ -83,3 +88,76 @@ async def test_a_cgroup_that_is_slow_to_make_blocks_nobody_else(
         await starting
     assert await stopping is False
     assert list((runtime / "s").iterdir()) == []
+
+
+class FakeSandbox:
+    """A program that ends when it is told to, as marimo does at a SIGTERM."""
+
+    def __init__(self) -> None:
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end_gently(self) -> None:
+        self.exited.set_result(143)
+
+    def end(self) -> None:
+        self.exited.set_result(137)
+
+
+class FakeRunner:
+    """Starts nothing."""
+
+    kind = "fake"
+
+    def start(self, start: Start) -> FakeSandbox:
+        del start
+        return FakeSandbox()
+
+    def reach(self, path: Path) -> None:
+        """Every path can be reached."""
+
+    def give(self, directory: Path, uid_slot: int) -> None:
+        """There is one user."""
+
+
+async def _ended_by(
+    end: Callable[[SessionTable], Awaitable[object] | None], runtime: Path, place: Path
+) -> Ended:
+    """Start a session, have it ended, and return how its end is told."""
+    told: list[Ended] = []
+    host = Host(place, place, place, place, place, links=())
+    runner = cast(Runner, FakeRunner())
+    table = SessionTable(runner, host, runtime, told.append, _unheard, _as_it_is)
+    await table.start(_request(place))
+    if (ending := end(table)) is not None:
+        await ending
+    await until(lambda: bool(told))
+    await table.end_all()
+    (gone,) = told
+    return gone
+
+
+async def test_an_end_with_the_supervisor_is_told_as_that_and_as_no_crash(
+    runtime: Path, tmp_path: Path
+) -> None:
+    """Students read that the server was restarted, as after ``systemctl restart``."""
+    gone = await _ended_by(lambda table: table.end_all(), runtime, tmp_path)
+    assert (gone.status, gone.asked, gone.reason) == (143, False, "lost")
+
+
+async def test_an_end_with_the_lease_is_told_as_that_of_the_machine(
+    runtime: Path, tmp_path: Path
+) -> None:
+    """The hub hears of it if the node has connected again by then."""
+
+    def lapse(table: SessionTable) -> None:
+        table.lease.hold(boot_time() + 0.01)
+
+    gone = await _ended_by(lapse, runtime, tmp_path)
+    assert (gone.status, gone.asked, gone.reason) == (137, False, "machine")
+
+
+async def test_a_session_that_a_hub_stops_has_no_reason_of_ours(
+    runtime: Path, tmp_path: Path
+) -> None:
+    gone = await _ended_by(lambda table: table.stop("session-a"), runtime, tmp_path)
+    assert (gone.asked, gone.reason) == (True, "")

@@ -370,15 +370,16 @@ async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(
     rig: NodeRig,
 ) -> None:
     node = await rig.joined("one")
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         await rig.start(name)
     node.draining = True
     node.report()
     await until(lambda: rig.registry.draining("one"))
     node.end("session-a", status=-9)
     node.end("session-b", status=-9, reason="memory")
-    await until(lambda: len(rig.ended) == 2)
-    assert [each.reason for each in rig.ended] == ["moved", "memory"]
+    node.end("session-c", status=0, reason="lost")  # with the node itself, when its time is over
+    await until(lambda: len(rig.ended) == 3)
+    assert [each.reason for each in rig.ended] == ["moved", "memory", "moved"]
 
 
 # --- capacity, environments, runs -----------------------------------------------------------------
