@@ -26,7 +26,7 @@ from mograder.grading.validation.report_json import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
-from mograder.sessions.end_reasons import Explanation
+from mograder.sessions.end_reasons import Ending, Explanation
 from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.releases.releases import ItemKind
@@ -91,6 +91,10 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     listed = {line.view.name for line in lines}
     settings = app.services.loaded.settings
     sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
+    endings = app.services.pool.history.of_user(person(visitor))
+    known = frozenset(view.name for view in views)
+    saved = {line.view.name: line.copy.saved for line in lines if line.copy}
+    ended = await to_thread.run_sync(_ended, app, endings, known, saved) if endings else []
     done, item = outcome(request)
     return page(
         request,
@@ -103,12 +107,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         leaving=_leaving(app, sessions),
         offered=offered,
         now=app.services.clock.now(),
-        ended=_ended(
-            app,
-            visitor,
-            frozenset(view.name for view in views),
-            {line.view.name: line.copy.saved for line in lines if line.copy},
-        ),
+        ended=ended,
         preview=preview,
         collects=settings.hub.collect,
         moodle=course_page(settings),
@@ -216,11 +215,11 @@ def _leaving(app: HubApp, sessions: Iterable[LiveSession]) -> Mapping[str, Leavi
 
 
 def _ended(
-    app: HubApp, identity: Identity, known: frozenset[str], saved: Mapping[str, datetime]
+    app: HubApp, endings: list[Ending], known: frozenset[str], saved: Mapping[str, datetime]
 ) -> list[EndedLine]:
     pool, lines = app.services.pool, []
-    for ending in pool.history.of_user(person(identity)):
-        words = news_of(ending, app.services.loaded.settings)
+    for ending in endings:
+        words = news_of(app, ending)
         if words is None or pool.find(ending.key) is not None:
             continue
         mode, item = ending.key.mode, ending.key.item

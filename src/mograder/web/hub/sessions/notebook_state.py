@@ -6,6 +6,7 @@ notebook that was saved after its submission also the text.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import to_thread
@@ -126,7 +127,7 @@ async def standing(
             messages=_messages(app, copy.item),
             cell=asked_of_page(app, caller, live) if same else None,
         )
-    words = _words(app, caller, key, session, helps=together)
+    words = await to_thread.run_sync(partial(_words, app, caller, key, session, helps=together))
     return NotebookState(state="ended", title=words.title, text=words.text, **work)
 
 
@@ -152,7 +153,7 @@ def _words(
         return UNKNOWN if mine else Explanation(UNKNOWN.title, "What was saved stays.")
     if not mine:
         return describe_to_others(ending, helps=helps)
-    return explain(ending, app.services.loaded.settings)
+    return explain(app, ending)
 
 
 def _machine(app: HubApp, node: str) -> SessionMachine | None:

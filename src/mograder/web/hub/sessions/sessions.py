@@ -21,11 +21,11 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, is_rehearsal
-from mograder.core.sections.settings_model import Settings
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of
-from mograder.sandbox.protocol import Mode
+from mograder.sandbox.protocol import Limits, Mode
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation, describe
+from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf, LiveSession, SessionKey
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
@@ -195,17 +195,31 @@ _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED, EndReason.REWRITTEN}
 UNKNOWN = Explanation("This session has ended.", "Open it again to go on.")
 
 
-def news_of(ending: Ending | None, settings: Settings) -> Explanation | None:
-    """Return the explanation of an ending that the student did not cause; None for the others."""
+def news_of(app: HubApp, ending: Ending | None) -> Explanation | None:
+    """Return the explanation of an ending that the student did not cause; None for the others.
+
+    It may read the release, so it blocks.
+    """
     if ending is None or ending.reason in _WANTED:
         return None
-    return explain(ending, settings)
+    return explain(app, ending)
 
 
-def explain(ending: Ending, settings: Settings) -> Explanation:
-    """Return what happened and what to do, with the item's current limits."""
-    own = settings.items.get(ending.key.item)
-    return describe(ending, limited(limits_of(settings.limits), Script(), own))
+def explain(app: HubApp, ending: Ending) -> Explanation:
+    """Return what happened and what to do; blocks.
+
+    Where an earlier hub started the session, the limits are those that a new one would have.
+    """
+    return describe(ending, ending.limits or _limits_now(app, ItemName(ending.key.item)))
+
+
+def _limits_now(app: HubApp, item: ItemName) -> Limits:
+    settings = app.services.loaded.settings
+    try:
+        script = script_of(app.services.releases.get(item))
+    except (InvalidInput, OSError, UnicodeDecodeError):
+        script = Script()
+    return limited(limits_of(settings.limits), script, settings.items.get(item))
 
 
 def edit_spinner(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -236,7 +250,7 @@ def _spinner(request: Request, app: HubApp, caller: Identity, name: str, mode: M
         name=item,
         start="start-edit-deep" if mode is Mode.EDIT else "start-run",
         what=what,
-        before=news_of(before, services.loaded.settings),
+        before=news_of(app, before),
         saved=copy.saved if copy else None,
     )
 

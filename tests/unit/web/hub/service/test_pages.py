@@ -12,7 +12,7 @@ from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.hub.features import ROUTES
-from tests.support.hub_app import ORIGIN, Hub, HubOf
+from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, see
 
 PAGES = ["/", "/edit/A1", "/run/L01", "/login", "/login/link?code=" + "x" * 30, "/api/docs", "/zz"]
@@ -106,6 +106,17 @@ async def test_the_bounds_that_are_named_are_the_items_own(hub_of: HubOf) -> Non
     text = (await see(made, "/")).text
     assert "more than 512 MB" in text
     assert "more than 2 GB" in text
+
+
+async def test_the_bounds_of_the_header_are_named_though_an_earlier_hub_started_the_session(
+    hub_of: HubOf,
+) -> None:
+    made, table = hub_of(), b"# /// script\n# [tool.mograder.limits]\n# memory_mb = 4096\n# ///\n"
+    made.publish("A3", files={"A3.py": table + NOTEBOOK.encode()})
+    made.end("alice", "A3", EndReason.MEMORY)
+    await ask(made, "POST", "/download/A3")
+    for path in ("/", "/edit/A3", "/standing/alice/A3?session=alice-A3"):
+        assert "more than 4 GB" in (await see(made, path)).text
 
 
 async def test_the_last_words_of_a_crash_are_shown_as_text(hub: Hub) -> None:
