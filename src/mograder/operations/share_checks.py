@@ -5,6 +5,7 @@ The files that they write are removed again. See docs/how-to/share-files-with-no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import secrets
@@ -164,7 +165,8 @@ def _trial_lines(path: Path) -> Iterator[Line]:
         yield problem("share-write", f"share {path}: cannot be written: {error.strerror}", hint)
         return
     finally:
-        trial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # mounted read-only, also where there is no such file
+            trial.unlink()
     if not written:
         yield problem("share-write", f"share {path}: a replaced file is read as it was", _REMEDY)
     else:

@@ -102,10 +102,11 @@ def test_a_share_without_locks_and_a_full_one_are_problems(
 def test_a_share_that_cannot_be_written_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(share_checks, "write_file", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)  # the kernel refuses this first
     lines = share_findings(tmp_path, mount=mounted(GOOD))
     assert levels(lines) == {"share-write": Level.PROBLEM}
     assert any("Read-only file system" in line.text for line in lines)

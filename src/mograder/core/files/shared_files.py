@@ -107,7 +107,8 @@ def again_if_stale(read: Callable[[], _Result]) -> _Result:
 def refuses_root(directory: Path) -> bool:
     """Return whether a share treats root as a stranger, as NFS does with ``root_squash``.
 
-    False for other users, for local file systems, and for a directory that does not exist.
+    False for other users, for local file systems, and for a directory that nobody can write to: it
+    does not exist, or is mounted read-only.
     """
     mount = mount_of(directory) if is_root() else None
     if mount is None or not mount.network:
@@ -117,5 +118,5 @@ def refuses_root(directory: Path) -> bool:
             return os.fstat(file.fileno()).st_uid != 0
     except PermissionError:
         return True
-    except FileNotFoundError:
+    except OSError:
         return False

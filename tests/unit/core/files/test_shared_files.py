@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from mograder.core.files import shared_files
 from mograder.core.files.disk import DISK
+from mograder.core.files.mounts import Mount
 from mograder.core.files.shared_files import SharedFile, again_if_stale, look_for, refuses_root
 from tests.support.fake_disks import ShareDisk
 
@@ -115,3 +118,16 @@ def test_a_stale_file_is_read_twice_at_most(code: int, calls: int) -> None:
 def test_a_local_disk_refuses_nobody(tmp_path: Path) -> None:
     assert not refuses_root(tmp_path)
     assert not refuses_root(tmp_path / "missing")
+
+
+def test_a_share_that_is_mounted_read_only_refuses_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    share = Mount(tmp_path, "nfs4", "files:/course", frozenset())
+    monkeypatch.setattr(shared_files, "is_root", lambda: True)
+    monkeypatch.setattr(shared_files, "mount_of", lambda _: share)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    assert not refuses_root(tmp_path)
