@@ -148,7 +148,7 @@ async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place
     request = await place.request()
     assert (request.limits.memory_mb, request.limits.memory_soft_mb, request.allow) == (
         64,
-        48,
+        0,
         ("ai",),
     )
     assert request.limits.processes == LimitsSettings().processes
@@ -264,13 +264,13 @@ ORDINARY = limits_of(LimitsSettings(memory_mb=1000, memory_soft_mb=900, processe
     [
         (ItemLimits(), None, 1000, 900, 50),
         (ItemLimits(), ItemSettings(), 1000, 900, 50),
-        (ItemLimits(memory_mb=4000), None, 4000, 3000, 50),
-        (ItemLimits(memory_mb=4000, memory_soft_mb=0), None, 4000, 3000, 50),
+        (ItemLimits(memory_mb=4000), None, 4000, 0, 50),
+        (ItemLimits(memory_mb=4000, memory_soft_mb=0), None, 4000, 0, 50),
         (ItemLimits(memory_mb=4000, memory_soft_mb=3900), None, 4000, 3900, 50),
         (ItemLimits(memory_soft_mb=5000), None, 1000, 1000, 50),
-        (ItemLimits(memory_mb=500), None, 500, 375, 50),
-        (ItemLimits(memory_mb=4000, processes=9), {"memory_mb": 2000}, 2000, 1500, 9),
-        (ItemLimits(processes=9), {"memory_soft_mb": 0}, 1000, 750, 9),
+        (ItemLimits(memory_mb=500), None, 500, 0, 50),
+        (ItemLimits(memory_mb=4000, processes=9), {"memory_mb": 2000}, 2000, 0, 9),
+        (ItemLimits(processes=9), {"memory_soft_mb": 0}, 1000, 0, 9),
         (ItemLimits(processes=9), {"processes": 100}, 1000, 900, 100),
     ],
 )
@@ -281,7 +281,11 @@ def test_each_bound_is_the_last_one_that_anybody_set(
     soft: int,
     processes: int,
 ) -> None:
-    """``[limits]``, then the header, then ``[items.NAME.limits]``; the soft bound stays below."""
+    """``[limits]``, then the header, then ``[items.NAME.limits]``.
+
+    Without a soft bound beside a new hard one it is 0, just below that: a session that was given
+    4 GB must not come almost to a halt at 3.
+    """
     if isinstance(decided, dict):
         decided = ItemSettings(limits=ItemLimits(**decided))
     limits = limited(ORDINARY, Script(limits=header), decided)

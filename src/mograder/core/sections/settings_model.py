@@ -416,8 +416,8 @@ class ItemLimits(Section):
     memory_mb: Megabytes | None = None
     """Memory of one session of this item."""
     memory_soft_mb: Annotated[int, Field(ge=0, le=16_777_216)] | None = None
-    """Memory above which it is slowed down. 0, or unset where memory_mb is set: three quarters of
-    that."""
+    """Memory above which it is slowed down almost to a halt. 0, or unset where memory_mb is set:
+    just below that."""
     processes: Annotated[int, Field(ge=1, le=4_194_304)] | None = None
     """Its processes and threads."""
     cpu_weight: Annotated[int, Field(ge=1, le=10_000)] | None = None

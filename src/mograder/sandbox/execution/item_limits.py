@@ -38,7 +38,8 @@ def _overlaid(below: Limits, above: ItemLimits) -> Limits:
     given: dict[str, int] = above.model_dump(exclude_none=True)
     memory = given.get("memory_mb", below.memory_mb)
     if given.keys() & {"memory_mb", "memory_soft_mb"}:
-        given["memory_soft_mb"] = min(given.get("memory_soft_mb") or memory * 3 // 4, memory)
+        # 0 is just below the hard limit: far below it a session freezes instead of being ended.
+        given["memory_soft_mb"] = min(given.get("memory_soft_mb", 0), memory)
     return below.model_copy(update=given)
 
 
