@@ -22,7 +22,7 @@ from mograder.sandbox.client.supervisor_client import (
     reap,
 )
 from mograder.sandbox.environments.record import take
-from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Failed, encode
+from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Execute, Failed, encode
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from tests.support.supervisors import (
     PATIENCE,
@@ -223,6 +223,19 @@ async def test_sigterm_is_a_shutdown(
     assert _leftovers(runtime) == []
     gone = await sessions.outcome("one")
     assert (gone.asked, gone.reason) == (False, "lost"), "no crash, of which students are told"
+
+
+async def test_a_run_that_ends_with_it_has_no_result(
+    client: SupervisorClient, sessions: Sessions
+) -> None:
+    """Else a validation would say that the notebook ended its own process."""
+    request = sessions.request("run", SLEEPER)
+    asked = {**request.model_dump(), "op": "execute", "seconds": 600}
+    running = asyncio.create_task(client.execute(Execute.model_validate(asked), lambda _: None))
+    await until((request.directory / "up").exists)
+    supervisor_process(client).terminate()
+    with pytest.raises(SandboxUnavailable, match="being stopped"):
+        await running
 
 
 async def test_a_hub_that_reads_nothing_does_not_keep_it_from_ending(

@@ -160,6 +160,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         """End all sandboxes, and tell the hubs of it."""
+        self._stopping.set()
         await self._session_table.end_all()
         if self._zygotes is not None:
             await self._zygotes.close()
@@ -297,7 +298,11 @@ class Supervisor:
         operation: RunCommand | Execute | JudgeSubmission | CancelCall,
         writer: asyncio.StreamWriter,
     ) -> Done:
-        """Run a command, run or judge a notebook, or end a run of another call."""
+        """Run a command, run or judge a notebook, or end a run of another call.
+
+        Raises: :class:`SandboxUnavailable` for a run that ends with this process, as its report is
+        that of a program which was killed; and as :func:`execute`.
+        """
         if isinstance(operation, RunCommand):
             tell = functools.partial(_send_lines, writer, call_id)
             return Done(id=call_id, status=await self._run(operation, tell))
@@ -316,6 +321,10 @@ class Supervisor:
                 done = Done(id=call_id, judged=judged)
         finally:
             del self._runs[writer, call_id]
+        if self._stopping.is_set():
+            raise SandboxUnavailable(
+                "The machine that ran the notebook is being stopped.", hint="Try again in a minute."
+            )
         await _send_lines(writer, call_id, lines)
         return done
 
