@@ -164,6 +164,20 @@ async def test_times_are_set_listed_and_removed(hub: Hub) -> None:
     assert json.loads((hub.course / "hub-release" / ".warm.json").read_text()) == {}
 
 
+async def test_a_time_that_is_over_is_neither_set_nor_listed(hub: Hub) -> None:
+    at = hub.clock.now() + timedelta(minutes=5)
+    body = {"items": ["A1"], "at": at.isoformat()}
+    await ask(hub, "POST", "/warm", body)
+    hub.clock.advance(3600)
+    assert (await ask(hub, "GET", "/warm")).json()["planned"] == {"A1": [at.isoformat()]}
+    hub.clock.advance(3600)
+    assert (await ask(hub, "GET", "/warm")).json()["planned"] == {}
+    refused = await ask(hub, "POST", "/warm", body)
+    assert refused.status_code == 400
+    assert "That time is over." in refused.text
+    assert [line[1] for line in hub.audit()] == [f"warm for {at:%F %R %Z}"]
+
+
 async def test_items_are_kept_warm_before_they_open_and_before_set_times(
     hub: Hub, tmp_path: Path
 ) -> None:

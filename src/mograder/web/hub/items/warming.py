@@ -124,7 +124,12 @@ class _Wish(BaseModel):
 
 def planned(app: CurrentApp) -> ItemWarmth:
     """Return the times for which items are to be warm, besides those at which they open."""
-    return ItemWarmth(planned=_words(app.of(Warming).times.all()))
+    past = app.services.clock.now() - _KEPT
+    shown = {
+        name: tuple(moment for moment in moments if moment >= past)
+        for name, moments in app.of(Warming).times.all().items()
+    }
+    return ItemWarmth(planned=_words({name: each for name, each in shown.items() if each}))
 
 
 async def warm(
@@ -134,6 +139,8 @@ async def warm(
     wish = await read_json(request, _Wish, MEGABYTE)
     if wish.at is not None and wish.forget:
         raise InvalidInput("Give a time, or have the times removed; not both.")
+    if wish.at is not None and wish.at < app.services.clock.now() - _KEPT:
+        raise InvalidInput("That time is over.", hint="Look at its year and its time zone.")
     names = [str(item_name(name)) for name in wish.items]
     if not wish.forget:
         await to_thread.run_sync(_demand, app, names)
