@@ -310,21 +310,24 @@ class EnvironmentRoot:
         await job.install(files.wheel)
         marimo, has_asset_url = await job.warm()
         kept, python = "", job.interpreter.version
-        # On other systems there are no sessions of several people to share them.
-        if sys.platform == "linux" and has_asset_url:
-            job.tell("Preparing the editor's files")
-            env = job.workshop / "env"
-            kept = await asyncio.to_thread(self._keep_assets, env, python, marimo)
-        record = EnvironmentRecord(
-            key=key,
-            python=python,
-            marimo=marimo,
-            interpreter_roots=job.interpreter.roots,
-            assets=kept if assets in {None, kept} else "",
-            wheel=files.wheel,
-        )
-        await asyncio.to_thread(self._put_in_place, job.workshop, record, files, lock)
-        return await asyncio.to_thread(self.load, key)
+        try:
+            # On other systems there are no sessions of several people to share them.
+            if sys.platform == "linux" and has_asset_url:
+                job.tell("Preparing the editor's files")
+                env = job.workshop / "env"
+                kept = await asyncio.to_thread(self._keep_assets, env, python, marimo)
+            record = EnvironmentRecord(
+                key=key,
+                python=python,
+                marimo=marimo,
+                interpreter_roots=job.interpreter.roots,
+                assets=kept if assets in {None, kept} else "",
+                wheel=files.wheel,
+            )
+            await asyncio.to_thread(self._put_in_place, job.workshop, record, files, lock)
+            return await asyncio.to_thread(self.load, key)
+        except OSError as error:
+            raise self.unwritable(error) from error
 
     def _put_in_place(
         self, workshop: Path, record: EnvironmentRecord, files: BuildFiles, lock: str
@@ -332,15 +335,15 @@ class EnvironmentRoot:
         """Rename a complete build to its key, so that an interrupted build never looks finished."""
         finished = self.path / f".finished-{secrets.token_hex(8)}"
         finished.mkdir()
-        for part in ("env", "caches"):
-            (workshop / part).rename(finished / part)
-        (finished / PROJECT).write_text(files.project, "utf-8")
-        (finished / files.wheel).write_bytes(files.content)
-        (finished / LOCK).write_text(lock, "utf-8")
-        (finished / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
-        if sys.platform == "linux":  # elsewhere there are no sandboxes, which run as other users
-            _let_all_read(finished)
         try:
+            for part in ("env", "caches"):
+                (workshop / part).rename(finished / part)
+            (finished / PROJECT).write_text(files.project, "utf-8")
+            (finished / files.wheel).write_bytes(files.content)
+            (finished / LOCK).write_text(lock, "utf-8")
+            (finished / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
+            if sys.platform == "linux":  # elsewhere no sandboxes run as other users
+                _let_all_read(finished)
             self._name(finished, record.key)
         finally:
             shutil.rmtree(finished, ignore_errors=True)
@@ -369,7 +372,7 @@ class EnvironmentRoot:
                     shutil.rmtree(left, ignore_errors=True)
 
     def unwritable(self, error: OSError) -> MograderError:
-        """Return the error of a build whose directory cannot be made."""
+        """Return the error of a build whose directory cannot be made, or not be put in place."""
         remedy = f"Give it to the hub's user: install -d -o USER -m 755 {self.path}"
         prune = "Free some space on its disk: mograder hub prune"
         if SYSTEM != "linux":  # there is no hub
@@ -405,17 +408,11 @@ def is_whole(environment: Path) -> bool:
 if sys.platform == "linux":
 
     def _let_all_read(top: Path) -> None:
-        """Make files readable for all and writable only for their owner; packages vary in that.
-
-        Raises: :class:`SandboxUnavailable`.
-        """
-        try:
-            top.chmod(0o755)
-            for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
-                for name in (*directories, *files):
-                    _let_read(name, descriptor)
-        except OSError as error:
-            raise SandboxUnavailable(f"The environment cannot be put in place: {error}.") from error
+        """Make files readable for all and writable only for their owner; packages vary in that."""
+        top.chmod(0o755)
+        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+            for name in (*directories, *files):
+                _let_read(name, descriptor)
 
     def _let_read(name: str, descriptor: int) -> None:
         mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
@@ -621,6 +618,12 @@ def _digest(*parts: str) -> str:
 
 
 def _keep_key(request: Path, key: str) -> None:
-    """Write the environment's key to a request's file, atomically."""
-    request.parent.mkdir(parents=True, exist_ok=True)
-    write_file(request, key.encode())
+    """Write the environment's key to a request's file, atomically.
+
+    Without it the environment is ready nevertheless; the next hub locks the request again.
+    """
+    try:
+        request.parent.mkdir(parents=True, exist_ok=True)
+        write_file(request, key.encode())
+    except OSError as error:
+        _log.warning("which environment was built for a request is not kept: %s", error)

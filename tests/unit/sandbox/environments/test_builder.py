@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Uv:
     commands: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    before_warm: Callable[[Path], object] = lambda _: None
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
         what = _verb(command.argv)
@@ -75,6 +77,7 @@ class Uv:
             static.mkdir(parents=True)
             (static / "index.js").write_text("42")
         elif what == "warm":
+            self.before_warm(directory)
             return ["a warning", "MARIMO 0.25.2", f"ASSET-URL {'yes' if self.asset_url else 'no'}"]
         return []
 
@@ -253,6 +256,42 @@ async def test_d11_a_directory_that_cannot_be_made_is_named_with_its_remedy(
     with pytest.raises(SandboxUnavailable, match=rf"{root} cannot be written") as failure:
         await environments.prepare(NUMPY, ignore_progress)
     assert f"install -d -o USER -m 755 {root}" in failure.value.hint
+
+
+@pytest.mark.parametrize("place", ["assets", "KEY"])
+async def test_what_cannot_be_put_in_place_is_no_fault_of_ours_and_is_tried_again(
+    environments: Environments, uv: Uv, root: Path, place: str
+) -> None:
+    """As where the disk is full when all packages have been installed."""
+    uv.before_warm = lambda workshop: _block(root, workshop, place)
+    with pytest.raises(SandboxUnavailable, match=rf"{root} cannot be written"):
+        await environments.prepare(NUMPY, ignore_progress)
+    assert "cannot be written" in environments.trouble(NUMPY)
+    left = await asyncio.to_thread(os.listdir, root)
+    assert not [name for name in left if name.startswith(".")], "a disk that is full gets no fuller"
+    uv.before_warm = lambda _: _unblock(root, place)
+    assert await environments.prepare(NUMPY, ignore_progress) == environments.ready(NUMPY)
+
+
+def _block(root: Path, workshop: Path, place: str) -> None:
+    """Have the static files, or the environment itself, not be put in place."""
+    if place == "assets":
+        (root / "assets").write_text("a file in the place of the directory")
+    else:
+        (workshop / "caches").rmdir()
+
+
+def _unblock(root: Path, place: str) -> None:
+    if place == "assets":
+        (root / "assets").unlink()
+
+
+async def test_an_environment_is_of_use_though_it_cannot_be_written_down_for_whom_it_is(
+    environments: Environments, root: Path
+) -> None:
+    await asyncio.to_thread(root.mkdir)
+    await asyncio.to_thread((root / "requests").write_text, "a file in the place of the directory")
+    assert await environments.prepare(NUMPY, ignore_progress) == environments.ready(NUMPY)
 
 
 async def test_one_that_lost_its_record_is_replaced(
