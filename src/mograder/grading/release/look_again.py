@@ -212,7 +212,8 @@ def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: 
     stands = marks.state(request.assignment, request.student, request.question)
     saved = stands.given.details.saved if stands.given is not None else ()
     details = MarkDetails(saved=saved, reason=readable(made.text).strip())
-    entry = MarkEntry(made.points, stands.question.comment, details)
+    comment = stands.comment if request.question == WHOLE else stands.question.comment
+    entry = MarkEntry(made.points, comment, details)
     change = Change(request.question, entry, made.by, now, made.version or stands.version)
     marks.give(request.assignment, request.student, change)
 

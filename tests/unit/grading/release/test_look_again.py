@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from mograder.grading.release.look_again import (
 )
 from mograder.grading.release.released_pages import released_marks
 from mograder.grading.release.releasing import take_back
+from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.regrade_requests import (
     MessageKind,
     RegradeRequest,
@@ -141,6 +143,23 @@ def test_a_mark_by_grading_can_be_replaced_by_a_decision(course: ReleasedCourse)
     request = asking(course, "Q1")
     decide(course.feedback(5), request, Decision("prof", "Fair.", 10, request.last))
     assert seen(course) == 16
+
+
+def test_another_mark_for_the_whole_leaves_the_comment_on_the_submission(
+    course: ReleasedCourse,
+) -> None:
+    holistic = replace(course, assignment="A2")
+    holistic.grade("alice", questions=(), max_mark=100.0)
+    marks = {WHOLE: MarkEntry(60, "A clear text.")}
+    course.book.record_marks("A2", "alice", marks, marker="mia", at=later(0))
+    holistic.release()
+    number = ask(course.book, RULES, ("A2", "alice", WHOLE), "It is longer.", later(1))
+    request = RegradeRequests(course.book).find(number)
+    decide(holistic.feedback(5), request, Decision("mia", "You are right.", 70, request.last))
+    (present,) = course.book.grades("A2")
+    assert (present.final, present.comment) == (70, "A clear text.")
+    shown = (released_marks(holistic.feedback(6)) or {})["alice"].grade
+    assert (shown.final, shown.comment) == (70, "A clear text.")
 
 
 def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None:
