@@ -409,6 +409,24 @@ async def test_nobody_decides_on_their_own_mark(hub: Hub, course: ReleasedCourse
         assert answer.status_code == 403, action
 
 
+async def test_a_request_about_a_question_that_was_removed_since_is_read_and_closed(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    left = course.result("alice").questions[:1]
+    course.grade("alice", questions=left, max_mark=10.0, source_sha256="c" * 64)
+    await release(hub)
+    assert ASKING["text"] in (await see(hub, "/marks/alice/A1")).text
+    assert "no such question any more" in (await see(hub, THREAD, "prof")).text
+    assert (await decide(hub, "prof", action="change", points="5")).status_code == 404
+    closed = await decide(hub, "prof", action="keep", text="It does not count for anybody.")
+    assert closed.status_code == 303
+    (request,) = RegradeRequests(course.book).of()
+    assert not request.waits
+    assert "It does not count for anybody." in (await see(hub, "/marks/alice/A1")).text
+
+
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     await ask(hub)

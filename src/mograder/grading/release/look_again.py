@@ -177,9 +177,11 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
 
     The mark is released only if the student sees one: marks taken back stay so. If the program
     ends between the mark and the decision, the request is still open, and deciding again is right.
+    A request about a question that the assignment has no more can only be closed with words.
 
     Raises:
         InvalidInput: The text is empty or too long, or the points are out of range.
+        NotFound: There is no such question now, and other points for it.
         Conflict: The request is closed, or another message or mark came meanwhile.
     """
     said = _checked(made.text)
@@ -192,13 +194,14 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     assignment, student, now = request.assignment, request.student, feedback.now
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
     grade = _grade(book, assignment, student)
-    question = question_named(grade, request.question)
-    before = points_seen(stands, request.question, question.points)
-    if made.points is None or made.points == question.points == before:
+    question = _question_or_none(grade, request.question)
+    present = None if question is None else question.points
+    before = points_seen(stands, request.question, present)
+    if made.points is None or made.points == present == before:
         message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=before)
         requests.add(request.number, message, seen=made.seen)
         return Decided(before, before, released=False)
-    if made.points != question.points:
+    if made.points != present:
         _record_mark(book, request, made, now)
     release = new_release(feedback, student) if stands.shown is not None else None
     message = Message(MessageKind.CHANGED, made.by, now, said, before=before, after=made.points)
@@ -224,12 +227,19 @@ def question_named(grade: StudentGrade, key: str) -> QuestionGrade:
     Raises:
         InvalidInput: There is none with this key.
     """
+    found = _question_or_none(grade, key)
+    if found is None:
+        raise InvalidInput(f"{grade.assignment} has no question {key[:100]!r}.")
+    return found
+
+
+def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
     for question in grade.questions:
         if question.key == key:
             return question
     if key == WHOLE and grade.whole is not None:
         return replace(grade.whole, comment=grade.comment)
-    raise InvalidInput(f"{grade.assignment} has no question {key[:100]!r}.")
+    return None
 
 
 def points_seen(stands: Standing, key: str, present: float | None) -> float | None:
@@ -237,7 +247,8 @@ def points_seen(stands: Standing, key: str, present: float | None) -> float | No
     if stands.shown is None:
         return present
     marks: ReleasedMarks = parse_marks(stands.shown.grade)
-    return question_named(marks.grade, key).points
+    seen = _question_or_none(marks.grade, key)
+    return present if seen is None else seen.points
 
 
 def _demand_open(rules: RequestRules, stands: Standing, now: datetime) -> None:

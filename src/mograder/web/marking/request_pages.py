@@ -46,14 +46,15 @@ _MOST_CALLS = 10
 class ThreadView:
     """A request with what a person needs to answer it.
 
-    ``mark`` is the mark as it stands. ``reasons`` is what the student's page would say about the
-    question now, None if it cannot be shown; ``checks`` are those of the question for staff.
+    ``mark`` is the mark as it stands, None if the assignment has no such question any more.
+    ``reasons`` is what the student's page would say about the question now, None if it cannot be
+    shown; ``checks`` are those of the question for staff.
     ``people`` may be given the request. ``following`` waits for the same person, ``left`` do.
     """
 
     request: RegradeRequest
     title: str
-    mark: AnswerMark
+    mark: AnswerMark | None
     reasons: QuestionView | None
     checks: tuple[GradedCheck, ...]
     people: tuple[str, ...]
@@ -162,7 +163,7 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
     return ThreadView(
         found,
         question_title(found.question),
-        QuestionMarks(book).state(assignment, found.student, found.question),
+        _mark(book, found),
         reasons,
         checks,
         _people(marking, book, assignment),
@@ -171,6 +172,13 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
         next(later, others[0] if others else None),
         len(others),
     )
+
+
+def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
+    try:
+        return QuestionMarks(book).state(request.assignment, request.student, request.question)
+    except NotFound:  # it was renamed or removed since
+        return None
 
 
 def _reasons(
