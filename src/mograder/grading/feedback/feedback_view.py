@@ -194,7 +194,18 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
 
 def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
     digest = "" if work.last.result is None else work.last.result.submission_sha256
-    return tuple(_reason_views(work.reasons.get(key, NO_REASONS), digest))
+    reasons = work.reasons.get(key, NO_REASONS)
+    if _is_replaced(key, work.grade):
+        reasons = MarkReasons(notes=reasons.notes)
+    return tuple(_reason_views(reasons, digest))
+
+
+def _is_replaced(key: str, grade: StudentGrade) -> bool:
+    """Return whether a mark by a person would not count: newer ones do in its place."""
+    if key == WHOLE:
+        return grade.whole is None
+    manual = any(each.key == key and each.state == MANUAL for each in grade.questions)
+    return manual and grade.whole is not None
 
 
 def _number(value: float | None) -> str:

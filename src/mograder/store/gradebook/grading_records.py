@@ -143,10 +143,11 @@ class RecordedMark:
 class QuestionGrade:
     """One question of a student: the mark that counts, and the one that grading gave.
 
-    ``points`` is None while there is none. ``reason`` is grading's reason for its state. ``marker``
-    is "" for a mark by grading. ``open`` is the
-    reason for which the question still waits for a person, empty if it does not. ``look_again``:
-    a person marked it on other work, or on another mark by grading, than there is now.
+    ``points`` is None while there is none, and where a newer mark for all questions without checks
+    counts. ``reason`` is grading's reason for its state. ``marker`` is "" for a mark by grading.
+    ``open`` is the reason for which the question still waits for a person, empty if it does not.
+    ``look_again``: a person marked it on other work, or on another mark by grading, than there is
+    now.
     """
 
     key: str

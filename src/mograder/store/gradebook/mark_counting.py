@@ -235,7 +235,8 @@ def _question(
     covered: bool,
 ) -> QuestionGrade:
     question = _question_by_grading(key, graded, rows)
-    if given is None or given.points is None:
+    is_replaced = covered and question.state == MANUAL  # by the newer mark for all of these
+    if given is None or given.points is None or is_replaced:
         waits = why_open(question, covered=covered)
         comment = given.comment if given else ""
         if not waits and not comment:

@@ -199,7 +199,7 @@ class QuestionMarks:
             entry = rubric_entry(rubric, change.question, change.entry, now.question.available or 0)
             told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
             given = GivenMarks(told, change.marker, change.at)
-            if not _is_said(now, entry, change.marker):
+            if is_superseded(rows, change.question) or not _is_said(now, entry, change.marker):
                 if now.version != change.version:
                     raise AnswerChanged(now)
                 record_given(connection, rows, given)

@@ -10,7 +10,7 @@ from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry, QuestionGrade
 from mograder.store.gradebook.rubrics import StartsAt
 from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.mark_reasons import MarkReasons, Note, SavedText, read_mark_reasons
@@ -45,6 +45,22 @@ def test_the_page_has_the_reasons_with_their_points() -> None:
     assert "earlier submission" not in html
     assert "<script" not in html
     assert "<img" not in html
+
+
+def test_a_mark_that_a_newer_one_replaced_has_no_reasons() -> None:
+    *others, essay = WORK.grade.questions
+    whole = QuestionGrade("", 50, 65, "manual", marker="mia")
+    questions = (*others, replace(essay, points=None, marker=""))
+    html = page(
+        replace(
+            WORK,
+            grade=replace(WORK.grade, questions=questions, whole=whole),
+            reasons={"Essay": REASONS},
+        )
+    )
+    assert "Cell 8, lines 1 to 3" in html
+    for gone in ("+60", "+0.7", "too strict", "59.2 of 65"):
+        assert gone not in html, gone
 
 
 def test_nothing_is_told_before_the_marks_are() -> None:

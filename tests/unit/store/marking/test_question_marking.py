@@ -221,6 +221,17 @@ def test_a_mark_taken_back_leaves_the_one_for_the_whole_that_it_replaced(book: G
     assert (after.total, after.whole is not None) == (67.1, True)
 
 
+def test_a_mark_that_one_for_the_whole_replaced_is_not_shown_as_counting(book: Gradebook) -> None:
+    """Else the questions on a student's page would not add up to the mark."""
+    said(book, number(30, "Clear."))
+    said(book, number(45), question=WHOLE)
+    analysis = only(book).questions[-1]
+    assert (analysis.points, analysis.marker, analysis.comment) == (None, "", "Clear.")
+    assert only(book).total == 67.1
+    assert said(book, number(30, "Clear.")).total == 52.1, "the same marker gives it again"
+    assert only(book).questions[-1].points == 30
+
+
 def test_taking_back_a_mark_that_newer_ones_replaced_is_refused(book: Gradebook) -> None:
     said(book, number(45), question=WHOLE)
     said(book, number(30))
