@@ -58,9 +58,9 @@ async def test_statistics_tell_the_marks_the_questions_and_the_checks(
     rows = [line.split(",") for line in csv.text.splitlines()]
     assert [row[:4] for row in rows[1:]] == [
         ["Q1", "10", "3", "8.33"],
-        ["Q2", "5", "3", "5.00"],
-        ["Essay", "10", "3", "6.00"],
-        ["Q4", "5", "3", "5.00"],
+        ["Q2", "5", "3", "5"],
+        ["Essay", "10", "3", "6"],
+        ["Q4", "5", "3", "5"],
     ]
 
 

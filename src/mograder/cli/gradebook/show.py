@@ -21,6 +21,7 @@ from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.statistics.course_statistics import course_statistics
 from mograder.grading.statistics.item_statistics import (
+    CSV_COLUMNS,
     Distribution,
     ItemStatistics,
     csv_rows,
@@ -141,8 +142,7 @@ def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
         name = assignment_named(book, assignment)
         found = course_statistics(loaded, book, name, grading_key(loaded))
     if file is not None:
-        head, *rows = csv_rows(found)
-        write_private(file, write_table(head, rows))
+        write_private(file, write_table(CSV_COLUMNS, csv_rows(found)))
     for line in _lines(found):
         click.echo(plain(line).rstrip())
 

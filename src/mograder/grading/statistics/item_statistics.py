@@ -150,27 +150,29 @@ def distribution(totals: Sequence[float], available: float) -> Distribution | No
     )
 
 
-def csv_rows(item: ItemStatistics) -> tuple[tuple[str, ...], ...]:
-    """Return a table of the questions with a line of headings, numbers with a decimal point."""
-    head = (
-        *("question", "available", "students", "mean", "difficulty", "discrimination"),
-        *("without_marks", "full_marks", "changed"),
-    )
-    rows = (
+CSV_COLUMNS = (
+    *("question", "available", "students", "mean", "difficulty", "discrimination"),
+    *("without_marks", "full_marks", "changed"),
+)
+"""The columns of :func:`csv_rows`."""
+
+
+def csv_rows(item: ItemStatistics) -> tuple[tuple[str | float | None, ...], ...]:
+    """Return a row for each question; numbers stay numbers, which may be negative."""
+    return tuple(
         (
             each.key,
-            f"{each.available:g}",
-            str(each.students),
-            f"{each.mean:.2f}",
-            f"{each.difficulty:.3f}",
-            "" if each.discrimination is None else f"{each.discrimination:.3f}",
-            str(each.none),
-            str(each.full),
+            each.available,
+            each.students,
+            round(each.mean, 2),
+            round(each.difficulty, 3),
+            None if each.discrimination is None else round(each.discrimination, 3),
+            each.none,
+            each.full,
             each.changed,
         )
         for each in item.questions
     )
-    return (head, *rows)
 
 
 def _question(

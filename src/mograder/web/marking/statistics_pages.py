@@ -14,6 +14,7 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.statistics.course_statistics import course_statistics
 from mograder.grading.statistics.item_statistics import (
+    CSV_COLUMNS,
     Distribution,
     ItemStatistics,
     csv_rows,
@@ -71,9 +72,9 @@ async def statistics_page(a: str, request: Request, marking: CurrentMarking) -> 
 async def statistics_csv(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Return the statistics of the questions as a CSV file."""
     found = await to_thread.run_sync(_compute, marking, a)
-    head, *rows = csv_rows(found)
     await marking.record(request, "statistics", a)
-    return saved_file(write_table(head, rows), f"{a}-statistics.csv", "text/csv; charset=utf-8")
+    table = write_table(CSV_COLUMNS, csv_rows(found))
+    return saved_file(table, f"{a}-statistics.csv", "text/csv; charset=utf-8")
 
 
 def bars(marks: Distribution) -> Iterator[Bar]:

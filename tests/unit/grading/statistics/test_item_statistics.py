@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.core.csv_table import write_table
 from mograder.grading.results.grading_result import GradingResult
 from mograder.grading.statistics.item_statistics import (
+    CSV_COLUMNS,
     CheckStatistics,
     WrongResult,
     csv_rows,
@@ -37,6 +39,14 @@ def test_a_question_that_good_students_solve_discriminates() -> None:
     assert three.changed == "2026-11-03"
 
 
+def test_a_negative_discrimination_is_a_number_in_the_csv() -> None:
+    """And not a text with an apostrophe, as those that a spreadsheet takes for formulas."""
+    grades = [_grade(f"s{n}", n, 10 - n, 2 * n) for n in range(1, 9)]
+    rows = write_table(CSV_COLUMNS, csv_rows(item_statistics("A1", grades, {}))).splitlines()
+    assert rows[0].startswith("question,available,students,mean,difficulty,discrimination,")
+    assert rows[2] == "Q2,10,8,5.5,0.55,-1,0,0,2026-11-02"
+
+
 def test_few_students_and_equal_marks_have_no_discrimination() -> None:
     """A number without a meaning is left out, also in the CSV."""
     few = item_statistics("A1", [_grade("a", 1, 2), _grade("b", 2, 3)], {})
@@ -44,7 +54,7 @@ def test_few_students_and_equal_marks_have_no_discrimination() -> None:
     assert few.questions[0].discrimination is None
     assert equal.questions[0].discrimination is None
     assert equal.questions[0].full == 9
-    assert csv_rows(equal)[1][5] == ""
+    assert csv_rows(equal)[0][5] is None
 
 
 def test_open_questions_do_not_count() -> None:
@@ -61,7 +71,7 @@ def test_open_questions_do_not_count() -> None:
 def test_an_assignment_without_students_has_no_statistics() -> None:
     """Neither a division by zero nor a mean of nothing."""
     item = item_statistics("A1", [], {})
-    assert (item.marks, item.questions, len(csv_rows(item))) == (None, (), 1)
+    assert (item.marks, item.questions, csv_rows(item)) == (None, (), ())
 
 
 def test_full_marks_are_in_the_last_bin() -> None:
