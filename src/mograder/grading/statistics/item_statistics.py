@@ -40,8 +40,8 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class ConditionStatistics:
-    """One condition, by the text for those who fail it: the students it was tried on, and those who
-    passed."""
+    """The conditions with one text for those who fail: the students they were tried on, and those
+    who passed all of them."""
 
     message: str
     students: int
@@ -240,10 +240,13 @@ class _Count:
     def add(self, student: str, check: GradedCheck, label: GradedLabel) -> None:
         self.students += 1
         self.passed += label.passed
+        held: dict[str, bool] = {}  # several conditions may have the same text
         for each in label.conditions:
-            tried = self.conditions.setdefault(each.message, [0, 0])
+            held[each.message] = held.get(each.message, True) and each.passed
+        for message, passed in held.items():
+            tried = self.conditions.setdefault(message, [0, 0])
             tried[0] += 1
-            tried[1] += each.passed
+            tried[1] += passed
         calls = {(each.call, each.result or each.status) for each in check.calls}
         if label.passed:
             self.right |= calls

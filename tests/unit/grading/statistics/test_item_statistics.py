@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mograder.core.csv_table import write_table
@@ -14,7 +16,7 @@ from mograder.grading.statistics.item_statistics import (
     distribution,
     item_statistics,
 )
-from mograder.sandbox.execution.judging import JudgedCall
+from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.graded_results import graded_result
 
@@ -107,6 +109,25 @@ def test_checks_are_counted_by_label() -> None:
     assert [(each.message, each.students, each.passed) for each in found.conditions] == [
         ("right", 2, 2),
         ("wrong", 2, 0),
+    ]
+
+
+def test_conditions_with_the_same_text_count_a_student_once() -> None:
+    """As those that a check makes in a loop."""
+    (check,) = graded_result().checks
+    right, wrong = check.labels[0].conditions
+    alike = replace(right, message=wrong.message)
+
+    def result(*conditions: JudgedCondition) -> GradingResult:
+        label = check.labels[0].model_copy(update={"conditions": conditions})
+        return graded_result(checks=(check.model_copy(update={"labels": (label,)}),))
+
+    results = {"a": result(right, alike, wrong), "b": result(right, alike, alike)}
+    item = item_statistics("A1", [_grade("a", 10), _grade("b", 0)], results)
+    (found,) = item.questions[0].checks
+    assert [(each.message, each.students, each.passed) for each in found.conditions] == [
+        ("right", 2, 2),
+        ("wrong", 2, 1),
     ]
 
 
