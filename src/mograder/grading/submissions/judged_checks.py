@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
 from mograder.grading.submissions.question_results import ExpectedLabel, failed_labels
+from mograder.marks import Weights, held_to
 from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.points import checks_in, key_of, stated_weights
@@ -146,16 +147,17 @@ def _judged(
 
 
 def _label(told: JudgedLabel | None, wanted: ExpectedLabel, state: GradingState) -> GradedLabel:
-    """Return a label's result; nothing is earned unless its check was run."""
+    """Return a label's result, held to the author's weight; nothing is earned unless it was run."""
     if told is None:
         return failed_labels([wanted])[0]
     ran = state not in (GradingState.NOT_RUN, GradingState.NEEDS_ATTENTION)
     conditions = tuple(replace(each, passed=each.passed and ran) for each in told.conditions)
+    held = held_to(Weights(told.earned if ran else 0.0, told.total), wanted.total)
     return GradedLabel(
         label=wanted.label,
         key=wanted.key,
-        earned=min(told.earned, told.total) if ran else 0.0,
-        total=max(told.total, wanted.total),
+        earned=held.earned,
+        total=held.total,
         passed=told.passed and ran,
         conditions=conditions,
     )

@@ -134,6 +134,16 @@ async def test_marks_are_the_share_of_the_weights_of_all_labels(tmp_path: Path) 
     assert found.result.auto_mark == 7.5
 
 
+async def test_the_weights_of_labels_are_those_that_the_marks_follow_from(tmp_path: Path) -> None:
+    """Also where an answer makes a check have more conditions than the author's."""
+    longer = replace(judged_label("Q1: area"), earned=6.0, total=8.0, passed=False)
+    labels = (longer, judged_label("Q1: more"))
+    found = await grade(tmp_path, saying((0, {"labels": labels})))
+    assert marks(found)[0] == ("Q1", 7.5, S.JUDGED)
+    weights = [(each.earned, each.total) for each in found.result.checks[0].labels]
+    assert weights == [(2.0, 4.0), (4.0, 4.0)]
+
+
 async def test_a_label_that_the_judge_does_not_name_counts_as_failed(tmp_path: Path) -> None:
     found = await grade(tmp_path, saying((0, {"labels": (judged_label("Q1: area"),)})))
     assert marks(found)[0] == ("Q1", 5.0, S.JUDGED)
