@@ -9,6 +9,7 @@ from mograder.store.gradebook.grading_records import (
     MANUAL,
     NEEDS_ATTENTION,
     GradingRun,
+    QuestionGrade,
     StudentGrade,
 )
 
@@ -17,7 +18,8 @@ from mograder.store.gradebook.grading_records import (
 class MarkChange:
     """A question whose mark by grading would be another one; None for no mark.
 
-    ``marker`` is the person whose mark counts before it, "" if there is none.
+    ``marker`` is the person whose mark counts before it, "" if there is none. A question that would
+    be removed is here with the mark that would not count any more, by grading or a person.
     """
 
     student: str
@@ -74,5 +76,14 @@ def compare_runs(grades: Iterable[StudentGrade], runs: Iterable[GradingRun]) -> 
                 marker = before.marker if before is not None else ""
                 change = MarkChange(run.student, question.key, graded, question.points, marker)
                 changes.append(change)
+        changes += _removed(run, known.values())
     without = tuple(run.student for run in found if run.state == NEEDS_ATTENTION)
     return ComparedRuns(tuple(changes), len(found), without)
+
+
+def _removed(run: GradingRun, known: Iterable[QuestionGrade]) -> Iterable[MarkChange]:
+    """Yield the marks of questions that the assignment would not have any more."""
+    keys = {question.key for question in run.questions}
+    for question in known if keys else ():
+        if question.key not in keys and question.points is not None:
+            yield MarkChange(run.student, question.key, question.points, None)

@@ -1,0 +1,29 @@
+"""What grading again would change, before it is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mograder.grading.batch.mark_changes import MarkChange, compare_runs
+from mograder.store.gradebook.gradebook import Gradebook
+from tests.support.gradebooks import FAIR, a_run, give, only
+
+RENAMED = {"Q1": 10.0, "Q2b": 15.0, "Q3": 15.0}
+"""The marks after Q2 was renamed, and Analysis, which people mark, was taken out."""
+
+
+def test_the_marks_of_questions_that_would_be_removed_are_told(tmp_path: Path) -> None:
+    again = a_run(points={"Q1": 7.1, "Q2b": 15.0, "Q3": 0.0}, marks=RENAMED, later=5)
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run(points=FAIR))
+        before = give(book, Analysis=30).total or 0.0
+        compared = compare_runs(book.grades("A1"), [again])
+        book.record_run(again)
+        after = only(book).total or 0.0
+    assert compared.changes == (
+        MarkChange("alice", "Q2b", None, 15.0),
+        MarkChange("alice", "Q2", 15.0, None),
+        MarkChange("alice", "Analysis", 30.0, None),
+    )
+    assert (compared.gain, compared.lose) == (0, 1)
+    assert round(after - before, 6) == sum(each.difference for each in compared.changes) == -30
