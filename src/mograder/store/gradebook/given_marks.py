@@ -66,7 +66,7 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
             key,
             entry.points,
             known.get(key),
-            MANUAL,
+            _state(key, given, grade),
             entry.comment,
             given.marker,
             run,
@@ -87,6 +87,13 @@ def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, Mark
         entries[WHOLE] = MarkEntry(whole.points, given.comment)
     # The mark for the whole comes first, so that those by question are the newer ones.
     yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
+
+
+def _state(key: str, given: GivenMarks, grade: StudentGrade) -> str:
+    """Return the state of a row; a comment alone confirms no mark that 0.3.16 left in doubt."""
+    if key not in given.marks and grade.whole is not None:
+        return grade.whole.state
+    return MANUAL
 
 
 def _demand_reason(

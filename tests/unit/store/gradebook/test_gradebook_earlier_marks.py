@@ -291,6 +291,18 @@ def test_a_mark_from_a_text_waits_for_a_person_once_it_is_graded_here(path: Path
     assert (given.total, given.comment[:4]) == (64.1, "Good")
 
 
+def test_a_comment_alone_confirms_no_mark_from_a_text(path: Path) -> None:
+    """The text may be the student's own."""
+    put_recorded(path)
+    change(path, "UPDATE submissions SET graded_at = NULL WHERE student = 'alice'")
+    with Gradebook(path) as book:
+        book.record_run(a_run(points=FAIR))
+        said = book.record_marks("A1", "alice", {}, marker="mia", at=AT, comment="Go on.")
+        assert said.whole is not None
+        assert (said.whole.points, said.whole.open) == (42, "not confirmed yet")
+        assert (said.total, said.comment) == (None, "Go on.")
+
+
 def test_numbers_that_cannot_be_are_none(path: Path) -> None:
     """SQLite keeps any number in any column, and one that is too large ended every command."""
     put_recorded(path)
