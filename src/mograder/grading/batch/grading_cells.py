@@ -164,6 +164,7 @@ def _shares(
     left, weight = earned, sum(label.earned for label in labels)
     for label in labels[:-1]:
         share = round(earned * label.earned / weight, 1) if weight > 0 else 0.0
+        share = min(share, left)  # many that are rounded up may be more than the whole
         yield share, available
         left = sum_of_marks([left, -share])
     if labels:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from typing import Any
 
 import pytest
@@ -69,3 +70,13 @@ def test_labels_and_keys_can_be_read_as_python() -> None:
     tree = ast.parse(copy.text)
     found = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Assign)]
     assert "_mograder_marks = {\"Q(1) 'a'b/c)\": 2}" in found
+
+
+def test_many_labels_of_one_question_have_its_marks_together() -> None:
+    """0.3.16 adds up what each has of the question's marks."""
+    names = [f"Q1: {number}" for number in range(12)]
+    result = result_with(dict.fromkeys(names, (1.0, 1.0)), Q1=1.0, Q1_earned=1.0)
+    found = re.findall(r'\("Q1: \d+", "PASS", ([\d.]+), ([\d.]+)\)', grading_copy("", result).text)
+    assert len(found) == len(names)
+    assert {of for _, of in found} == {"1.0"}
+    assert round(sum(float(earned) for earned, _ in found), 6) == 1.0
