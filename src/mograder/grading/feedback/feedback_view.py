@@ -296,7 +296,7 @@ def _sentences(
     elif grade.marker:
         graded = "" if grade.graded is None else f" Grading gave {_number(grade.graded)}."
         yield f"A person gave this mark.{graded}"
-    elif grade.state == MANUAL:
+    elif grade.state == MANUAL and grade.available:
         yield "A person marks this question, together with others."
     if grade.state == UNPROTECTED:
         yield "Its checks ran beside your answers, so a person confirms the mark."

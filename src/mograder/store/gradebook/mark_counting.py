@@ -281,15 +281,16 @@ def _is_manual(key: str, graded: Mapping[str, RecordedMark], assignment: Assignm
 def why_open(question: QuestionGrade, *, covered: bool) -> str:
     """Return what a question without a mark by a person waits for, "" if for nothing.
 
-    ``covered`` is whether a mark for all questions without checks together counts.
+    ``covered`` is whether a mark for all questions without checks together counts. Nobody has to
+    mark or confirm a question of 0 marks.
     """
     if question.available is None:
         return ""
     if question.state == MANUAL:
-        return "" if covered else "not marked yet"
+        return "" if covered or not question.available else "not marked yet"
     if question.points is None:
         return "no result yet"
-    return "not confirmed yet" if question.state == UNPROTECTED else ""
+    return "not confirmed yet" if question.state == UNPROTECTED and question.available else ""
 
 
 def replaces_automatic(question: QuestionGrade) -> bool:
@@ -323,8 +324,7 @@ def _automatic(questions: Sequence[QuestionGrade], rows: StudentRows) -> float |
 def _manual(questions: Sequence[QuestionGrade], whole: QuestionGrade | None) -> float | None:
     if whole is not None:
         return whole.points
-    points = [q.points for q in questions if q.state == MANUAL and q.available is not None]
-    return _sum(points)
+    return _sum(q.points for q in questions if q.state == MANUAL and q.available)
 
 
 def _sum(points: Iterable[float | None]) -> float | None:

@@ -222,6 +222,19 @@ def test_the_newer_of_one_mark_for_all_and_marks_by_question_counts(book: Gradeb
     assert give(book, later=3, Analysis=10).total == 32.1
 
 
+def test_nobody_waits_for_a_question_of_no_marks(book: Gradebook) -> None:
+    """Such as a survey at the end."""
+    marks = {"Q1": 10.0, "Q2": 0.0, "Essay": 10.0, "Survey": 0.0}
+    states = {"Q2": "unprotected"}
+    book.record_run(a_run(points={"Q1": 7.0, "Q2": 0.0}, marks=marks, states=states))
+    assert (only(book).auto, only(book).total) == (7, None)
+    assert [q.key for q in only(book).questions if q.open] == ["Essay"]
+    assert (give(book, Essay=8).manual, only(book).total) == (8, 15)
+    fewer = {key: marks[key] for key in ("Q1", "Survey")}
+    book.record_run(a_run("bob", points={"Q1": 7.0}, marks=fewer))
+    assert book.grades("A1", ["bob"])[0].total == 7
+
+
 @pytest.mark.parametrize(
     ("marks", "words"),
     [
