@@ -334,7 +334,8 @@ def _is_said(now: AnswerMark, entry: MarkEntry, marker: str) -> bool:
 def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: str) -> GivenMark:
     """Return the mark before the last step, as the next one that the marker gives.
 
-    It keeps the run on which it was given, so that it is known if the work has changed since.
+    It keeps the run on which it was given, so that it is known if the work has changed since, and
+    its state: to take a change back confirms no mark from the text of a notebook.
     """
     available = markable(grade_of(rows), rows.assignment).get(now.question.key)
     if len(now.steps) == 1:
@@ -346,4 +347,4 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
     if before.details.adjustment is not None:
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
         points = rubric.points(before.details, before.mark.available or 0.0)
-    return replace(before, mark=replace(before.mark, points=points, marker=marker, state=MANUAL))
+    return replace(before, mark=replace(before.mark, points=points, marker=marker))

@@ -95,6 +95,16 @@ def test_a_mark_of_0_3_16_appears_and_can_be_taken_over(tmp_path: Path) -> None:
         assert (back.given.mark.points, back.comment) == (42, now.comment)
 
 
+def test_to_take_a_change_back_confirms_no_mark_from_a_text(tmp_path: Path) -> None:
+    path = put_recorded(tmp_path / "gradebook.db")
+    change(path, "UPDATE submissions SET graded_at = NULL WHERE student = 'alice'")
+    with Gradebook(path) as book:
+        book.record_run(a_run("alice", FAIR))
+        assert said(book, number(50), question=WHOLE).total == 72.1
+        back = undone(book, question=WHOLE)
+    assert (back.question.points, back.question.open, back.total) == (42, "not confirmed yet", None)
+
+
 def test_what_is_imported_meanwhile_is_a_conflict(book: Gradebook, tmp_path: Path) -> None:
     seen = said(book, number(10, "One."), question=WHOLE).version
     path = tmp_path / "gradebook.db"
