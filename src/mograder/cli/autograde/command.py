@@ -265,7 +265,8 @@ async def _compare_all(
             graded = await autograde(request, tools, seen, output)
             output.close()
             name = graded.assignment.name
-            found[name] = compare_runs(gradebook.grades(name), seen.runs)
+            works = {who: digest for who, (digest, _) in gradebook.last_works(name).items()}
+            found[name] = compare_runs(gradebook.grades(name), seen.runs, works)
     return found
 
 

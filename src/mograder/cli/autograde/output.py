@@ -259,8 +259,9 @@ def preview_lines(assignment: str, compared: ComparedRuns) -> Iterator[str]:
     wide = max((len(each.student) for each in compared.changes), default=0)
     for change in compared.changes:
         yield f"  {change.student:<{wide}}  {change.question}: {_told(change)}"
+    changed = {each.student for each in compared.changes}
     for student in compared.without_result:
-        yield f"  {student}: no result, so nothing would change"
+        yield f"  {student}: no result{'' if student in changed else ', so nothing would change'}"
     same = compared.judged - compared.gain - compared.lose
     yield (
         f"{assignment}: {compared.judged} judged; {compared.gain} gain marks, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.store.gradebook.grading_records import (
@@ -57,18 +57,22 @@ class ComparedRuns:
             yield round(sum(own), 6)
 
 
-def compare_runs(grades: Iterable[StudentGrade], runs: Iterable[GradingRun]) -> ComparedRuns:
+def compare_runs(
+    grades: Iterable[StudentGrade], runs: Iterable[GradingRun], works: Mapping[str, str]
+) -> ComparedRuns:
     """Return the changes of recorded marks by runs that are not recorded yet.
 
-    A run that needs attention gives no mark, and recording it would change none.
+    ``works`` are the digests of the submissions that were graded last, by student. A run of the
+    same one that needs attention gives no mark, and recording it would change none.
     """
     held = {grade.student: {each.key: each for each in grade.questions} for grade in grades}
     found = sorted(runs, key=lambda run: run.student.casefold())
     changes = []
     for run in found:
         known = held.get(run.student, {})
+        is_same_work = works.get(run.student) == run.submission_sha256
         for question in run.questions:
-            if question.state in (MANUAL, NEEDS_ATTENTION):
+            if question.state == MANUAL or (question.state == NEEDS_ATTENTION and is_same_work):
                 continue
             before = known.get(question.key)
             graded = None if before is None else before.graded

@@ -17,7 +17,7 @@ def test_the_marks_of_questions_that_would_be_removed_are_told(tmp_path: Path) -
     with Gradebook(tmp_path / "gradebook.db") as book:
         book.record_run(a_run(points=FAIR))
         before = give(book, Analysis=30).total or 0.0
-        compared = compare_runs(book.grades("A1"), [again])
+        compared = compare_runs(book.grades("A1"), [again], {"alice": again.submission_sha256})
         book.record_run(again)
         after = only(book).total or 0.0
     assert compared.changes == (
@@ -27,3 +27,22 @@ def test_the_marks_of_questions_that_would_be_removed_are_told(tmp_path: Path) -
     )
     assert (compared.gain, compared.lose) == (0, 1)
     assert round(after - before, 6) == sum(each.difference for each in compared.changes) == -30
+
+
+def test_marks_of_an_earlier_submission_do_not_outlast_a_newer_one_without_a_result(
+    tmp_path: Path,
+) -> None:
+    nothing = dict.fromkeys(FAIR, None)
+    failed = "needs attention"
+    states = dict.fromkeys(FAIR, failed)
+    for work, lost in (("first", 0), ("second", 3)):
+        again = a_run(points=nothing, state=failed, states=states, work=work, later=5)
+        with Gradebook(tmp_path / f"{work}.db") as book:
+            book.record_run(a_run(points=FAIR))
+            works = {who: digest for who, (digest, _) in book.last_works("A1").items()}
+            compared = compare_runs(book.grades("A1"), [again], works)
+            book.record_run(again)
+            left = {each.key: each.points for each in only(book).questions if each.key in FAIR}
+        assert compared.without_result == ("alice",)
+        assert len(compared.changes) == lost
+        assert left == (nothing if lost else FAIR)
