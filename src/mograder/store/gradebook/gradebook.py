@@ -22,7 +22,6 @@ from sqlalchemy import (
     Engine,
     RowMapping,
     Table,
-    case,
     create_engine,
     delete,
     func,
@@ -79,7 +78,6 @@ from mograder.store.gradebook.gradebook_tables import (
     uploads,
 )
 from mograder.store.gradebook.grading_records import (
-    NEEDS_ATTENTION,
     GradingRun,
     MarkEntry,
     RecordedMark,
@@ -87,15 +85,12 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.import_0316 import import_gradebook
-from mograder.store.gradebook.mark_counting import grade_of
+from mograder.store.gradebook.mark_counting import explaining_run, grade_of
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"
 """The revisions of the gradebook's tables."""
 
 _WAIT_SECONDS = 10.0
-_NEWER = 1_000_000_000_000
-"""More than the number of runs: a run with marks counts before any that needs attention."""
-
 _IMPORTED = (
     "The marks of mograder 0.3.16 for %s in %s were imported. It does not see marks "
     "that are given here, unless they are exported: mograder gradebook export-0316"
@@ -335,16 +330,11 @@ class Gradebook(Closing):
     def explaining_runs(
         self, assignment: str, students: Collection[str] | None = None
     ) -> tuple[RecordedRun, ...]:
-        """Return each student's newest result with marks, else the newest one."""
-        runs = grading_runs.c
-        order = case((runs.state != NEEDS_ATTENTION, _NEWER), else_=0) + runs.id
-        newest = (
-            select(func.max(order).label("newest"))
-            .where(rows_of(grading_runs, assignment, students))
-            .group_by(runs.student)
-            .subquery()
-        )
-        return self._runs(runs.id.in_(select(newest.c.newest % _NEWER)))
+        """Return each student's result that explains the marks."""
+        with self.reading() as connection:
+            known = gradebook_marks.read_rows(connection, assignment, students)
+        numbers = [explaining_run(each).number for each in known if each.runs]
+        return self._runs(grading_runs.c.id.in_(numbers))
 
     def _runs(self, where: ColumnElement[bool]) -> tuple[RecordedRun, ...]:
         wanted = select(grading_runs).where(where).order_by(grading_runs.c.id)

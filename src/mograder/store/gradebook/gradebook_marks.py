@@ -44,6 +44,7 @@ from mograder.store.gradebook.grading_records import (
 from mograder.store.gradebook.mark_counting import (
     RunFacts,
     StudentRows,
+    explaining_run,
     grade_of,
     latest_by_question,
     short_grade,
@@ -240,8 +241,7 @@ def _put_graded(
     work = before.work or Work()
     if run.questions or before.work is None:
         work = replace(work, cell_errors=run.cell_errors, tampered=run.tampered, checks=run.checks)
-    # The time belongs to the run that explains the marks (`Gradebook.explaining_runs`).
-    if run.state != NEEDS_ATTENTION or all(each.state == NEEDS_ATTENTION for each in before.runs):
+    if explaining_run(rows) is rows.runs[-1]:  # else the time is that of an earlier one
         received = "" if run.received is None else utc_iso(run.received)
         work = replace(work, received=received, receipt=run.receipt)
     put_work(connection, replace(rows, work=work))

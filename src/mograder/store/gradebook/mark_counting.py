@@ -293,6 +293,21 @@ def why_open(question: QuestionGrade, *, covered: bool) -> str:
     return "not confirmed yet" if question.state == UNPROTECTED and question.available else ""
 
 
+def explaining_run(rows: StudentRows) -> RunFacts:
+    """Return the run whose result explains a student's marks; there is at least one run.
+
+    It is the newest, unless that needs attention: then it has left the marks of its submission
+    that an earlier one gave, and those of another submission if it has no questions at all.
+    """
+    last = rows.runs[-1]
+    if last.state != NEEDS_ATTENTION:
+        return last
+    marking = {mark.run for mark in rows.marks if mark.marker == MACHINE}
+    own = [run for run in rows.runs if run.submission_sha256 == last.submission_sha256]
+    left = own if any(run.number in marking for run in own) else rows.runs
+    return next((run for run in reversed(left) if run.state != NEEDS_ATTENTION), last)
+
+
 def replaces_automatic(question: QuestionGrade) -> bool:
     """Return whether another mark than grading's needs a reason."""
     return question.state != MANUAL and question.graded is not None

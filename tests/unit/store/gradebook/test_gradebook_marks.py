@@ -192,6 +192,27 @@ def test_a_question_without_a_result_keeps_the_mark_of_the_same_submission_only(
     assert grade.questions[1].open == "no result yet"
 
 
+def test_marks_of_a_newer_submission_have_its_time_also_where_some_are_missing(
+    book: Gradebook,
+) -> None:
+    """A person may give what is missing, and lateness is that of the work that is marked."""
+    first = book.record_run(a_run(points=FAIR, received=AT))
+    late, failed = AT + timedelta(days=2), "needs attention"
+    second = a_run(
+        points={**FAIR, "Q2": None},
+        states={"Q2": failed},
+        state=failed,
+        work="second",
+        received=late,
+        later=5,
+    )
+    assert [run.number for run in book.explaining_runs("A1")] == [first]
+    for _ in range(2):
+        number = book.record_run(second)
+        assert [run.number for run in book.explaining_runs("A1")] == [number]
+        assert only(book).submitted_at == late.timestamp()
+
+
 def test_a_question_that_the_source_no_longer_has_does_not_count(book: Gradebook) -> None:
     book.record_run(a_run(points=FAIR))
     fewer = {"Q1": 10.0, "Q2": 15.0}
