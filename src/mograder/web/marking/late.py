@@ -121,7 +121,11 @@ async def _fields(request: Request) -> Mapping[str, str]:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise InvalidInput("Choose a CSV file.")
-        return {"action": "csv", "csv": (await file.read()).decode("utf-8-sig", "replace")}
+        data = await file.read()
+    try:  # else names and reasons would be recorded with other characters
+        return {"action": "csv", "csv": data.decode("utf-8-sig")}
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The file is not UTF-8 text.", hint="Save it as CSV UTF-8.") from error
 
 
 def _values(marking: MarkingApp, name: str) -> dict[str, Any]:

@@ -70,6 +70,15 @@ async def test_a_change_is_previewed_then_recorded(client: httpx.AsyncClient, co
     assert grades(course)["alice"].final == 64.1
 
 
+async def test_a_csv_file_in_another_encoding_is_refused(client: httpx.AsyncClient) -> None:
+    text = f"student,until,reason\nalice,{UNTIL},fièvre\n"
+    for data, status in ((text.encode(), OK), (text.encode("cp1252"), httpx.codes.BAD_REQUEST)):
+        file = {"file": ("x.csv", data, "text/csv")}
+        seen = await client.post(f"{LATE}/preview", files=file)
+        assert seen.status_code == status
+        assert ("not UTF-8" in seen.text) == (status != OK)
+
+
 async def test_what_may_be_a_mistake_is_told_in_the_preview(client: httpx.AsyncClient) -> None:
     early = f"{DUE - timedelta(days=2):%Y-%m-%dT%H:%M}"
     text = (await client.post(f"{LATE}/preview", data={**ADD, "until": early})).text
