@@ -49,6 +49,28 @@ async def test_a_marker_changes_nothing_about_their_own_answer(own: MarkingCours
         assert (await own.ask(method, path, json=body)).status_code == 403, (method, rest)
 
 
+async def test_a_marker_changes_no_rubric_by_which_their_own_answer_is_marked(
+    own: MarkingCourse,
+) -> None:
+    wish = {"text": "Clear.", "points": 2}
+    made = (await own.ask("POST", COMMENTS, json=wish)).json()["comment"]
+    item = f"{COMMENTS}/{made['id']}"
+    await own.saved("mia", user="ben", saved=[made["id"]])
+    more = {**wish, "points": 9, "position": made["position"], "version": made["version"]}
+    for path, body in (
+        (item, more),
+        (f"{API}/questions/Essay/rubric", {"starts_at": "full"}),
+    ):
+        refused = await own.ask("PUT", path, json=body)
+        assert refused.status_code == 403
+        assert "your own answer" in refused.json()["detail"]
+    assert (await own.state("mia", user="ben"))["mark"]["points"] == 2
+    words = {**more, "text": "Clear, and short.", "points": 2}
+    assert (await own.ask("PUT", item, json=words)).status_code == 200
+    more["version"] = (await own.ask("GET", item)).json()["comment"]["version"]
+    assert (await own.ask("PUT", item, "ben", json=more)).json()["changed"] == 1
+
+
 async def test_a_marker_gets_no_share_of_their_own_answer(own: MarkingCourse) -> None:
     for _ in range(5):
         await own.ask("POST", f"/marking/{A}/share", "prof", data={"markers": "mia ben"})

@@ -16,7 +16,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from mograder.core.name_lookup import nfc
 from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_rows
@@ -40,10 +41,14 @@ _LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The person who makes a change, and when."""
+    """The person who makes a change, and when.
+
+    ``own`` is the student whose marks the person must not change; "" for an instructor.
+    """
 
     name: str
     at: datetime
+    own: str = ""
 
     def columns(self) -> Mapping[str, str]:
         """Return the columns that say so."""
@@ -140,6 +145,7 @@ class SavedComments:
             SavedCommentChanged: It was changed since that version.
             InvalidInput: As :meth:`add`.
             NotFound: There is no such comment.
+            Forbidden: The mark of the author's own answer would change.
         """
         _refuse(wish)
         with self._book.writing() as connection:
@@ -170,7 +176,11 @@ class SavedComments:
             _insert(connection, assignment, question, replace(now, retired=True), author)
 
     def start(self, assignment: str, question: str, starts_at: StartsAt, author: Author) -> int:
-        """Set from where points count; return the number of marks that were computed again."""
+        """Set from where points count; return the number of marks that were computed again.
+
+        Raises:
+            Forbidden: As :meth:`change`.
+        """
         with self._book.writing() as connection:
             if read_rubric(connection, assignment, question).starts_at is starts_at:
                 return 0
@@ -234,6 +244,12 @@ def _recalculate(connection: Connection, assignment: str, question: str, author:
     """Compute the marks by saved comments again; return how many changed."""
     rubric = read_rubric(connection, assignment, question)
     changed = tuple(_outdated(connection, assignment, question, rubric))
+    own = nfc(author.own).casefold()
+    if own and any(nfc(rows.student).casefold() == own for rows, _, _ in changed):
+        raise Forbidden(
+            "This would change the mark of your own answer.",
+            hint="Another marker or an instructor changes it.",
+        )
     for rows, given, points in changed:
         mark = replace(given.mark, points=points, marker=author.name)
         write_mark(connection, rows, replace(given, mark=mark), author.at)

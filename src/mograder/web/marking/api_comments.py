@@ -8,6 +8,7 @@ from collections.abc import Callable
 from anyio import to_thread
 from starlette.responses import Response
 
+from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.answer_names import question_title
 from mograder.store.gradebook.rubrics import StartsAt
@@ -114,4 +115,6 @@ async def _changing(
 
 
 def _author(here: Here) -> Author:
-    return Author(here.marker.name, here.marking.clock.now())
+    marker = here.marker
+    own = "" if marker.role is Role.INSTRUCTOR else marker.name
+    return Author(marker.name, here.marking.clock.now(), own)
