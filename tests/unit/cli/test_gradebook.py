@@ -25,8 +25,16 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, Penalty
-from mograder.store.marking.mark_reasons import read_mark_reasons
+from mograder.store.gradebook.grading_records import (
+    WHOLE,
+    GradingRun,
+    MarkDetails,
+    MarkEntry,
+    Penalty,
+)
+from mograder.store.marking.mark_reasons import SavedText, read_mark_reasons
+from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.command_line import cli
 from tests.support.gradebooks import AT, FAIR, MARKS, a_run, put_penalty, put_recorded
 from tests.support.graded_results import graded_result
@@ -198,6 +206,38 @@ def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
     with Gradebook(graded) as book:
         found = {each.key: (each.points, each.comment) for each in book.grades("A1")[1].questions}
     assert (found["Q2"][1], found["Analysis"]) == ("Which way?", (31, "Clear."))
+
+
+def test_a_number_leaves_the_saved_comments_of_markers(graded: Path, course: Path) -> None:
+    with Gradebook(graded) as book:
+        wish, author = CommentWish("Names the unit."), Author("mia", AT)
+        made = SavedComments(book).add("A1", "Analysis", wish, author)
+        marks = QuestionMarks(book)
+        seen = marks.state("A1", "bob", "Analysis").version
+        entry = MarkEntry(30, "", MarkDetails(saved=(made.comment,)))
+        marks.give("A1", "bob", Change("Analysis", entry, "mia", AT, seen))
+    cli("gradebook mark A1 bob Analysis=31")
+    (course / "marks.csv").write_text("student,Analysis\nbob,32\n")
+    cli("gradebook import A1 marks.csv")
+    with Gradebook(graded) as book:
+        assert book.grades("A1")[1].questions[-1].points == 32
+        reasons = read_mark_reasons(book, "A1")["bob"]["Analysis"]
+    assert reasons.saved == (SavedText("Names the unit."),)
+
+
+def test_a_comment_leaves_the_mark_by_saved_comments_as_it_is(graded: Path) -> None:
+    with Gradebook(graded) as book:
+        made = SavedComments(book).add("A1", WHOLE, CommentWish("Clear.", 20), Author("mia", AT))
+        marks = QuestionMarks(book)
+        seen = marks.state("A1", "bob", WHOLE).version
+        entry = MarkEntry(None, "", MarkDetails(1.0, (made.comment,)))
+        marks.give("A1", "bob", Change(WHOLE, entry, "mia", AT, seen))
+    cli("gradebook mark A1 bob --comment", "Go on.")
+    with Gradebook(graded) as book:
+        (whole,) = read_mark_reasons(book, "A1")["bob"].values()
+        bob = book.grades("A1")[1]
+    assert (whole.saved, whole.adjustment) == ((SavedText("Clear.", 20),), 1.0)
+    assert (bob.whole and bob.whole.points, bob.comment) == (21, "Go on.")
 
 
 def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -> None:

@@ -27,9 +27,10 @@ from mograder.store.gradebook.mark_counting import (
     StudentRows,
     available_to_people,
     grade_of,
+    latest_by_question,
     replaces_automatic,
 )
-from mograder.store.gradebook.rubrics import insert_details
+from mograder.store.gradebook.rubrics import insert_details, read_details
 
 _LONGEST = 20_000
 
@@ -59,8 +60,9 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
         if entry.details is not None:
             _demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, rows)
-    run = rows.runs[-1].number if rows.runs else None
+    run, before = rows.runs[-1].number if rows.runs else None, rows
     for key, entry in _entries(given, grade):
+        details = entry.details or _left_details(connection, before, key, given, grade)
         mark = RecordedMark(
             0,
             key,
@@ -73,8 +75,8 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
             utc_iso(given.at),
         )
         rows = insert_mark(connection, rows, mark)
-        if entry.details is not None:
-            insert_details(connection, rows.marks[-1].number, entry.details)
+        if details is not None:
+            insert_details(connection, rows.marks[-1].number, details)
     return put_work(connection, rows)
 
 
@@ -87,6 +89,23 @@ def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, Mark
         entries[WHOLE] = MarkEntry(whole.points, given.comment)
     # The mark for the whole comes first, so that those by question are the newer ones.
     yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
+
+
+def _left_details(
+    connection: Connection, rows: StudentRows, key: str, given: GivenMarks, grade: StudentGrade
+) -> MarkDetails | None:
+    """Return what stays of the details of the mark before, for an entry without any.
+
+    A number leaves its saved comments, and a comment on the submission leaves the mark as it is.
+    """
+    last = latest_by_question(rows.marks)[1].get(key)
+    held = None if last is None else read_details(connection, [last.number]).get(last.number)
+    if held is None:
+        return None
+    if key not in given.marks:
+        return held if grade.whole is not None else None
+    is_number = given.marks[key].points is not None
+    return MarkDetails(saved=held.saved) if held.saved and is_number else None
 
 
 def _state(key: str, given: GivenMarks, grade: StudentGrade) -> str:
