@@ -12,9 +12,11 @@ from itertools import groupby
 from pathlib import Path
 
 from mograder.core.errors import MograderError
+from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.integrity.guarded_cells import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
+from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.gradebook_0316 import Gradebook0316, Row0316
 from mograder.store.gradebook.gradebook_rows import AssignmentRow
@@ -26,6 +28,7 @@ from mograder.store.gradebook.grading_records import (
 )
 from mograder.store.gradebook.import_0316 import is_doubtful
 from mograder.store.gradebook.mark_counting import is_stale
+from mograder.store.submissions.submitted_files import submitted_files
 
 Verifies = Callable[[RecordedRun], bool]
 """Whether a run's signature is that of its result."""
@@ -88,13 +91,19 @@ def _of_assignment(
     grades = {each.student: each for each in book.grades(name)}
     yield from _unknown(name, loaded, students=len(grades))
     rows = {row.student: row for row, _ in theirs.submissions if row.assignment == name}
+    folder = entry_named(loaded.path(loaded.settings.dirs.submitted), name)
+    # Also those whose link is missing, or whose name is stored in another form of Unicode.
+    files = submitted_files(folder) if folder.is_dir() else ()
+    handed_in = {each.student for each in files if each.path.is_file()}
     for student, grade in grades.items():
         row = rows.get(student) if _is_earlier(grade) else None
         found = [] if row is None else list(_of_row(row, theirs.assignment(name)))
         yield from found
         for flag in () if found else grade.flags:  # else the flag says it in other words
             yield note("gradebook-flag", f"gradebook: {name}, {student}: {flag}")
-        yield from _without_work(name, student, loaded)
+        if folder.is_dir() and nfc(student) not in handed_in:
+            text = f"gradebook: {name}, {student}: marks without a submission"
+            yield note("gradebook-submission", text, f"There is no {student}.py in {folder}.")
     yield from _marks_in_texts(name, grades, loaded)
 
 
@@ -149,13 +158,6 @@ def _of_totals(who: str, row: Row0316, assignment: AssignmentRow) -> Iterator[Li
         text = f"{who}: every question has checks, and 0.3.16 saved its slider as the total"
         hint = f"The total is {row.total_mark:g}, the checks give {row.auto_mark:g}: grade again."
         yield note("gradebook-slider", text, hint)
-
-
-def _without_work(name: str, student: str, loaded: LoadedSettings) -> Iterator[Line]:
-    folder = loaded.path(loaded.settings.dirs.submitted) / name
-    if folder.is_dir() and not (folder / f"{student}.py").is_file():
-        text = f"gradebook: {name}, {student}: marks without a submission"
-        yield note("gradebook-submission", text, f"There is no {student}.py in {folder}.")
 
 
 def _marks_in_texts(

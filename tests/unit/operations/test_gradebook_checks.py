@@ -108,6 +108,15 @@ def test_each_trap_is_told(course: LoadedSettings, statement: str, check: str, w
     assert any(words in line.text for line in found(course)[f"gradebook-{check}"])
 
 
+def test_a_submission_without_its_link_is_one(course: LoadedSettings) -> None:
+    folder = course.path("submitted/A1")
+    (folder / "eve.py").rename(folder / "eve_20261120T080000.py")
+    (folder / "zo\u0065\u0308.py").write_text("import marimo\n")
+    who = "student = 'cleo' AND assignment = 'A1'"
+    change(course, f"UPDATE submissions SET student = 'zo\u00eb' WHERE {who}")
+    assert "gradebook-submission" not in found(course)
+
+
 def test_marks_of_an_assignment_that_the_course_has_not(course: LoadedSettings) -> None:
     course.path("submitted/A1").rename(course.path("submitted/Z1"))
     (line,) = found(course)["gradebook-unknown"]
