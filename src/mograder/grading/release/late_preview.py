@@ -32,11 +32,6 @@ def preview_late(
     """
     late, facts = CourseLate(loaded), LateWork(book).facts()
     found = late.preview(book, changes)
-    with_tests = {
-        each.after.grade.assignment
-        for each in found.grades
-        if any(check.hidden for check in each.after.grade.checks)
-    }
     after = facts.after(changes)
     extended = (
         each.assignment
@@ -50,9 +45,7 @@ def preview_late(
     told: list[str] = []
     for name in dict.fromkeys(names):
         dues.extend(_dues(late, name, facts, after))
-        if name in with_tests:
-            feedback = CourseFeedback(loaded, book, name, NO_KEY, now)
-            told.extend(_told(feedback, facts, after))
+        told.extend(_told(CourseFeedback(loaded, book, name, NO_KEY, now), facts, after))
     changed = {each.after.grade.assignment for each in found.differing}
     is_released = not changed.isdisjoint(MarkReleases(book).newest())
     return replace(found, dues=tuple(dues), told=tuple(told), is_released=is_released)
@@ -70,7 +63,7 @@ def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Itera
     """Yield from when on marks are told, and of whom: who sees them already goes on seeing them."""
     was, other = telling(feedback, facts).ahead.later, telling(feedback, after)
     then = other.ahead.later
-    if was == then:
+    if was == then or not _has_hidden_tests(feedback):
         return
     shown = shown_with_hidden_tests(feedback)
     waiting = [each for each, rows in shown.items() if other.of(rows).later is not None]
@@ -82,6 +75,11 @@ def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Itera
     if seen and then is not None:
         words += f" Seen already, and so not hidden again: the marks of {listed(seen)}."
     yield words
+
+
+def _has_hidden_tests(feedback: CourseFeedback) -> bool:
+    grades = feedback.book.grades(feedback.assignment)
+    return any(check.hidden for grade in grades for check in grade.checks)
 
 
 def _from(time: datetime | None) -> str:

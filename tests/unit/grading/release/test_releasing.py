@@ -421,6 +421,21 @@ def test_the_preview_of_an_extension_says_who_sees_marks_and_who_waits(tmp_path:
         assert told.endswith(f"are told at once; before: after {first}.")
 
 
+def test_a_preview_of_who_enters_a_group_says_from_when_hidden_tests_are_told(
+    tmp_path: Path,
+) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        course.grade_hidden("alice", "bob")
+        course.release("alice", minutes=1)
+        given = [extension("A1", group="Lab", until=later(100))]
+        LateWork(course.book).record(given, by="prof", at=later(1))
+        found = preview_late(course.loaded, course.book, [Membership("Lab", "bob")], later(2))
+        until = moment(later(100))
+        assert found.dues == (f"A1, bob: due {until}; before: {moment(later(-60))}",)
+        (told,) = found.told
+        assert f"are told after {until}; before: at once." in told
+
+
 def test_a_preview_says_nothing_of_hidden_tests_where_there_are_none(tmp_path: Path) -> None:
     with open_course_due(tmp_path, -60) as course:
         course.release(minutes=1)
