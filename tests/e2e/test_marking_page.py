@@ -367,6 +367,31 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
     await expect(prof.points).to_have_value("4")
 
 
+async def test_a_mark_keeps_the_points_of_an_item_that_was_removed_since(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(2)
+    book = Book(hub.course, 2)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.new_item("States the rate", "5")
+    first = await prof.answer()
+    await prof.is_saved()
+    await prof.press("v")
+    await tab_to(prof.page, "Edit States the rate")
+    await prof.press("Enter")
+    await prof.page.locator("#item-remove").click()
+    await expect(prof.page.locator("#item")).to_be_hidden()
+    await prof.press("Escape")
+    await prof.page.reload()
+    await expect(prof.points).to_have_value("5")
+    item = prof.page.get_by_role("checkbox", name="States the rate")
+    await expect(item).to_be_checked()
+    await item.uncheck()
+    await expect(prof.points).to_have_value("")
+    await prof.is_saved()
+    assert book.marks("Essay")[first].points is None
+
+
 async def test_answers_that_are_read_again_late_do_not_change_whose_mark_it_is(
     start: Callable[[int], HubProcess], people: People
 ) -> None:

@@ -75,10 +75,11 @@ class ChangedPoints:
 
 @dataclass(frozen=True, slots=True)
 class CommentBank:
-    """A question's saved comments in their order, without retired ones."""
+    """A question's saved comments in their order; those ``retired`` are in earlier marks only."""
 
     starts_at: StartsAt
     comments: tuple[SavedComment, ...]
+    retired: tuple[SavedComment, ...] = ()
 
 
 class SavedCommentChanged(Conflict):
@@ -100,8 +101,9 @@ class SavedComments:
 
     def of(self, assignment: str, question: str) -> CommentBank:
         rubric = self.rubric(assignment, question)
-        kept = tuple(each for each in rubric.comments.values() if not each.retired)
-        return CommentBank(rubric.starts_at, kept)
+        every = rubric.comments.values()
+        kept = tuple(each for each in every if not each.retired)
+        return CommentBank(rubric.starts_at, kept, tuple(each for each in every if each.retired))
 
     def rubric(self, assignment: str, question: str) -> Rubric:
         """Return the saved comments of a question, also retired ones."""

@@ -24,10 +24,13 @@ from mograder.web.marking.models import CommentChange, NewComment, RubricChange
 
 
 def comments(here: CurrentHere) -> Response:
-    """Return the saved comments of a question, and from where their points count."""
+    """Return the saved comments of a question, and from where their points count.
+
+    Marks may have those ``retired``, which count in them; they are not offered any more.
+    """
     bank = SavedComments(here.book).of(here.item, here.question)
-    found = [comment_json(each) for each in bank.comments]
-    return json_answer({"starts_at": bank.starts_at, "comments": found})
+    found, retired = ([comment_json(each) for each in of] for of in (bank.comments, bank.retired))
+    return json_answer({"starts_at": bank.starts_at, "comments": found, "retired": retired})
 
 
 async def add(here: CurrentHere) -> Response:

@@ -1,7 +1,7 @@
 // Two people marked one answer: both marks side by side, and a choice.
 
 import { make, moment, number_text, of } from "./marking-dom.js";
-import { current_rubric, draft_of, points_of } from "./marking-form.js";
+import { draft_of, item_of, points_of } from "./marking-form.js";
 import { dialog_keys } from "./marking-keys.js";
 import * as outbox from "./marking-outbox.js";
 import { word } from "./words.js";
@@ -26,7 +26,7 @@ export function show_conflict(chosen) {
 
 function side(draft, points) {
   if (!draft) return [make("p", { class: "soft" }, word("nopoints"))];
-  const items = draft.saved.map((id) => current_rubric().comments.find((each) => each.id === id)?.text).filter(Boolean);
+  const items = draft.saved.map((id) => item_of(id)?.text).filter(Boolean);
   return [
     make("p", { class: "worth" }, points === null || Number.isNaN(points) ? word("nopoints") : word("marked", number_text(points))),
     items.length ? make("ul", { class: "points small" }, ...items.map((each) => make("li", {}, each))) : null,

@@ -7,7 +7,7 @@ import { word } from "./words.js";
 const PREVIEW_MS = 400;
 const KEYS = 9;
 
-let shown = null, draft = null, rubric = { starts_at: "zero", comments: [] }, due = 0, rendered = "";
+let shown = null, draft = null, rubric = { starts_at: "zero", comments: [], retired: [] }, due = 0, rendered = "";
 let changed = () => {}, troubled = () => {};
 
 export const on_draft = (handler, trouble) => [changed, troubled] = [handler, trouble];
@@ -57,7 +57,7 @@ export function settle(mark) {
   of("points").value = number_text(mark.points);
 }
 
-const item_of = (id) => rubric.comments.find((each) => each.id === id);
+export const item_of = (id) => [...rubric.comments, ...rubric.retired].find((each) => each.id === id);
 const has_points = (id) => (item_of(id)?.points ?? null) !== null;
 
 // The points by the rubric: those of the items and the adjustment; null if nothing says a number.
@@ -183,11 +183,12 @@ export function turn_on(comment) {
 function show_items() {
   const search = of("find").value.trim().toLowerCase();
   const focused = of("items").contains(document.activeElement) ? document.activeElement.dataset.item : null;
-  of("find-line").hidden = rubric.comments.length <= KEYS;
-  of("adjust-line").hidden = !rubric.comments.some((each) => each.points !== null);
-  const found = rubric.comments.filter((each) => !search || each.text.toLowerCase().includes(search));
+  const offered = [...rubric.comments, ...rubric.retired.filter((each) => draft.saved.includes(each.id))];
+  of("find-line").hidden = offered.length <= KEYS;
+  of("adjust-line").hidden = !offered.some((each) => each.points !== null);
+  const found = offered.filter((each) => !search || each.text.toLowerCase().includes(search));
   of("items").replaceChildren(...found.map((each, at) => item_line(each, at + 1)));
-  if (!rubric.comments.length) of("items").append(make("li", { class: "small soft" }, word("noitems")));
+  if (!offered.length) of("items").append(make("li", { class: "small soft" }, word("noitems")));
   if (focused) of("items").querySelector(`[data-item="${focused}"]`)?.focus();
 }
 
