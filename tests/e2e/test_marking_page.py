@@ -15,6 +15,7 @@ import pytest
 from playwright.async_api import Dialog, Error, Locator, Page, Request, Route, expect
 
 from mograder.core.settings import load_settings
+from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.grading_result import grading_key
 from mograder.notebook.source.release import make_release
@@ -26,7 +27,7 @@ from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
 from tests.support.looks import faults
 from tests.support.marked_course import put_marked_course, student_name
-from tests.support.marking_course import SOURCE, A, submission_of
+from tests.support.marking_course import SOURCE, A, graded, submission_of
 from tests.support.shared_hub import HEADER, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
@@ -390,6 +391,20 @@ async def test_a_mark_keeps_the_points_of_an_item_that_was_removed_since(
     await expect(prof.points).to_have_value("")
     await prof.is_saved()
     assert book.marks("Essay")[first].points is None
+
+
+async def test_a_students_questions_are_shown_though_others_still_have_more(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    """As after a source without one of them, until all are graded again."""
+    hub = start(2)
+    loaded, student = load_settings(hub.course), student_name(0)
+    key, result = grading_key(loaded), graded(student, submission_of())
+    fewer = result.model_copy(update={"questions": result.questions[:3]})
+    with Gradebook(loaded.gradebook_path) as book:
+        book.record_run(run_of(fewer, key))
+    prof = await sit_down(people, hub, "prof", f"answers/{answer_id(key, A, student)}")
+    await expect(prof.page.locator("#jump option")).to_have_count(3)
 
 
 async def test_answers_that_are_read_again_late_do_not_change_whose_mark_it_is(

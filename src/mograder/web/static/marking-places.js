@@ -31,8 +31,11 @@ export async function load() {
     take(answers.map((each) => ({ ...each, question: main.question, title: each.label })));
   } else {
     const { questions } = await call("GET", at_api(""));
-    const states = await Promise.all(questions.map((each) => fetch_state({ id: main.answer, question: each.address })));
-    take(questions.map((each, at) => ({ id: main.answer, question: each.address, title: each.title, share: "", ...summary(states[at]) })));
+    // Others may have questions that this answer has not, such as until all are graded with a new source.
+    const missing = (error) => (error.status === 404 ? error : Promise.reject(error));
+    const states = await Promise.all(questions.map((each) => fetch_state({ id: main.answer, question: each.address }).catch(missing)));
+    if (states.length && states.every((each) => each instanceof Error)) throw states[0];
+    take(questions.flatMap((each, at) => (states[at] instanceof Error ? [] : { id: main.answer, question: each.address, title: each.title, share: "", ...summary(states[at]) })));
   }
   asked = Date.now();
   show();
