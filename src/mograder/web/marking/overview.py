@@ -17,6 +17,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -243,8 +244,9 @@ def _students(
     if by_name:
         order = tuple(sorted(order, key=lambda student: answers.labels[student].casefold()))
     sheet = sheet_of(order, request)
-    found = marking.book().grades(answers.assignment, sheet.lines)
-    grades = {each.student: each for each in found}
+    late = CourseLate(marking.loaded)
+    found = late.counted(marking.book(), answers.assignment, sheet.lines)
+    grades = {each.grade.student: each.grade for each in found}
     lines = [
         StudentLine(answers.labels[each], answers.id_of(each), grades[each])
         for each in sheet.lines

@@ -70,6 +70,14 @@ async def test_a_change_is_previewed_then_recorded(client: httpx.AsyncClient, co
     assert grades(course)["alice"].final == 64.1
 
 
+async def test_the_assignments_page_has_the_marks_after_the_deduction(
+    client: httpx.AsyncClient,
+) -> None:
+    assert "64.1 as late" in (await client.get("/marking/A1")).text
+    await record(client, ADD)
+    assert "as late" not in (await client.get("/marking/A1")).text
+
+
 async def test_a_csv_file_in_another_encoding_is_refused(client: httpx.AsyncClient) -> None:
     text = f"student,until,reason\nalice,{UNTIL},fièvre\n"
     for data, status in ((text.encode(), OK), (text.encode("cp1252"), httpx.codes.BAD_REQUEST)):
