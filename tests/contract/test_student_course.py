@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -105,6 +106,27 @@ def test_a_submission_whose_answer_was_lost_waits_and_is_sent_again(
     assert course.folder.waiting("hw 1") is None
     with pytest.raises(NotFound):
         course.send(alice, "hw 1", quiet)
+
+
+def test_files_that_were_replaced_since_the_last_look_are_fetched(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport
+) -> None:
+    """They were called damaged, and trying again, as was advised, did not help."""
+
+    def publish(text: bytes) -> None:
+        server[0].files["hw 1"] = {"hw 1.py": text}
+        file = {"filename": "hw 1.py", "url": "/assignments/hw 1/files/hw 1.py"}
+        file["sha256"] = hashlib.sha256(text).hexdigest()
+        server[0].listing = [{"name": "hw 1", "files": [file]}]
+
+    publish(NOTEBOOK)
+    notebook = begin(course, alice)
+    publish(NOTEBOOK + b"# corrected\n")
+    course.fetch(alice, "hw 1", quiet)
+    assert notebook.read_bytes() == NOTEBOOK + b"# corrected\n"
+    known = course.known()
+    assert known is not None
+    assert not known.item("hw 1").updated
 
 
 def test_what_is_due_is_asked_about_though_the_server_would_not(

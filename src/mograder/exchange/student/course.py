@@ -142,13 +142,16 @@ class StudentCourse:
     ) -> tuple[FetchedFile, ...]:
         """Fetch an assignment's files into its folder; an edited one is kept beside the new one.
 
+        They are those that the server has now: the author may have replaced them since the sync.
+
         Raises:
             MograderError: The fetch failed; nothing has changed then.
         """
         item = self._item(folder)
         place, now = self.folder.directory(folder), self._clock.now()
-        fetched = fetch(transport, item.assignment, place, progress, now)
-        self._put(item.model_copy(update={"fetched": item.assignment.files}))
+        assignment = self._as_it_is_now(transport, item)
+        fetched = fetch(transport, assignment, place, progress, now)
+        self._put(item.model_copy(update={"assignment": assignment, "fetched": assignment.files}))
         return fetched
 
     def take(self, transport: Transport, folder: str, progress: Progress) -> FetchedFile:
@@ -340,7 +343,7 @@ class StudentCourse:
         return ""
 
     def _as_it_is_now(self, transport: Transport, item: KnownItem) -> RemoteAssignment:
-        """Fetch the assignment again: its deadline may have been moved since the last sync."""
+        """Ask for the assignment again: its dates or files may be others since the last sync."""
         listed = transport.list_assignments()
         found = next((each for each in listed if each.key == item.assignment.key), item.assignment)
         if found != item.assignment:
