@@ -16,7 +16,7 @@ from mograder.clients.http import RetryPolicy
 from mograder.core.errors import NotFound
 from mograder.exchange.student.course import StudentCourse
 from mograder.store.copies.student_folder import StudentFolder
-from tests.support.assignment_server import Course, serving
+from tests.support.assignment_server import Course, reply, serving
 from tests.support.clock import ManualClock
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
@@ -106,6 +106,24 @@ def test_a_submission_whose_answer_was_lost_waits_and_is_sent_again(
     assert course.folder.waiting("hw 1") is None
     with pytest.raises(NotFound):
         course.send(alice, "hw 1", quiet)
+
+
+def test_what_waits_is_shown_though_the_server_lists_its_assignment_no_more(
+    server: tuple[Course, str], course: StudentCourse, alice: HttpsTransport
+) -> None:
+    """It was neither shown nor sent, and nobody told the student."""
+    begin(course, alice)
+    course.submit(None, "hw 1", quiet)
+    del server[0].files["hw 1"]
+    known = course.sync(alice, "http://server.test", quiet)
+    assert [item.folder for item in known.items] == ["hw2", "hw 1"]
+    server[0].rude = lambda handler: reply(handler, 404, b'{"error": "Not found"}')
+    [sent] = course.send_all(alice, quiet)
+    assert (sent.handed, bool(sent.why)) == (None, True)
+    server[0].rude = None
+    course.give_up("hw 1")
+    known = course.sync(alice, "http://server.test", quiet)
+    assert [item.folder for item in known.items] == ["hw2"]
 
 
 def test_files_that_were_replaced_since_the_last_look_are_fetched(

@@ -118,6 +118,8 @@ class StudentCourse:
     def sync(self, transport: Transport, server: str, progress: Progress) -> Known:
         """Ask the server for everything and store it; feedback is fetched too.
 
+        An assignment that is not listed any more stays as long as a submission to it is queued.
+
         Raises:
             MograderError: The server cannot be asked; the stored answers stay.
         """
@@ -131,6 +133,8 @@ class StudentCourse:
             taken = {each.folder for each in (*items, *before.values())}
             folder = there.folder if there else self._folder_of(assignment, taken)
             items.append(self._look(transport, assignment, folder, there))
+        gone = before.keys() - {each.assignment.key for each in items}
+        items += [each for key, each in before.items() if key in gone and self._waits(each)]
         known = Known(
             server=server, user=transport.user, synced=self._clock.now(), items=tuple(items)
         )
@@ -252,6 +256,9 @@ class StudentCourse:
         item = self._item(folder)
         standing = _unless_refused(lambda: transport.work_status(item.assignment))
         self._put(item.model_copy(update={"standing": standing or item.standing}))
+
+    def _waits(self, item: KnownItem) -> bool:
+        return self.folder.waiting(item.folder) is not None
 
     def _put(self, item: KnownItem) -> None:
         known = self.known()
