@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.assignment_server.client import HttpsTransport
-from mograder.clients.course_server import WouldReplaceOnTime
+from mograder.clients.course_server import Document, WorkState, WorkStatus, WouldReplaceOnTime
 from mograder.clients.http import RetryPolicy
-from mograder.core.errors import NotFound
+from mograder.core.errors import Conflict, NotFound
 from mograder.exchange.student.course import StudentCourse
 from mograder.store.copies.student_folder import StudentFolder
 from tests.support.assignment_server import Course, reply, serving
@@ -145,6 +145,22 @@ def test_files_that_were_replaced_since_the_last_look_are_fetched(
     known = course.known()
     assert known is not None
     assert not known.item("hw 1").updated
+
+
+def test_feedback_that_another_program_holds_stops_no_sync(
+    course: StudentCourse, alice: HttpsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows: of a course in which one document was open, nothing new was shown."""
+
+    def held(*_: object) -> None:
+        raise Conflict("alice.html is open in another program.")
+
+    there = WorkStatus(WorkState.SUBMITTED, feedback_available=True)
+    monkeypatch.setattr(alice, "work_status", lambda _: there)
+    monkeypatch.setattr(alice, "feedback", lambda _: (Document("alice.html", b"<p>"),))
+    monkeypatch.setattr(StudentFolder, "put_feedback", held)
+    known = course.sync(alice, "http://server.test", quiet)
+    assert [each.standing for each in known.items] == [there, there]
 
 
 def test_what_is_due_is_asked_about_though_the_server_would_not(

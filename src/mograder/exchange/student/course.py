@@ -32,6 +32,7 @@ from mograder.clients.course_server import (
 from mograder.core.clock import Clock
 from mograder.core.errors import (
     Busy,
+    Conflict,
     InvalidInput,
     MograderError,
     NotAuthenticated,
@@ -382,8 +383,12 @@ class StudentCourse:
         self, transport: Transport, assignment: RemoteAssignment, folder: str
     ) -> None:
         found: tuple[Document, ...] | None = _unless_refused(lambda: transport.feedback(assignment))
-        if found:
+        if not found:
+            return
+        try:
             self.folder.put_feedback(folder, tuple((each.name, each.content) for each in found))
+        except Conflict as error:  # one is open in another program: the next sync replaces it
+            _log.warning("the feedback on %s was not replaced: %s", folder, error)
 
     def _item(self, folder: str) -> KnownItem:
         known = self.known()
