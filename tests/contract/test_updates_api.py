@@ -217,6 +217,26 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     assert ("prof", "undo update", "alice/A1", "ok") in log
 
 
+async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    others = [notebook.with_name(f"A1.bak.20260101T000000-{n}.py") for n in range(1, 201)]
+    for each in others:
+        each.touch()
+    await offer(hub)
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert notebook.read_text() == HALF, "there are too many earlier versions"
+    hub.pool.running.clear()
+    for each in others:
+        each.unlink()
+    notebook.write_text(DONE)
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert RIGHT in notebook.read_text()
+    hub.pool.running.clear()
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert answer["undone"] == ["alice"]
+    assert notebook.read_text() == DONE
+
+
 async def test_a_copy_that_the_editor_wrote_anew_is_not_edited(hub: Hub) -> None:
     notebooks = await merged(hub, "alice")
     text = notebooks["alice"].read_text()

@@ -55,8 +55,8 @@ class CopyUpdateRow:
     """What the offer of that number has done to a copy.
 
     ``before`` is the number of the version with the text before the merge, 0 if there is none, and
-    ``after`` the digest of the version with the merged text. ``reason`` is why it was not merged.
-    ``cells`` is the JSON of :class:`~mograder.store.copies.copy_updates.MergedCells`.
+    ``after`` the digest of the merged text, also before it is in place. ``reason`` is why it was
+    not merged. ``cells`` is the JSON of :class:`~mograder.store.copies.copy_updates.MergedCells`.
     """
 
     item: Name
