@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,22 @@ async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submit
     home = (await see(hub, "/")).text
     assert ">submitted</span>" not in home
     assert "edited since: hand in again?" in home
+
+
+async def test_a_release_that_is_withdrawn_while_somebody_hands_in_keeps_nobody_from_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(hub)
+    read = Path.read_bytes
+
+    def gone(path: Path) -> bytes:
+        if "hub-release" in path.parts:
+            raise FileNotFoundError(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", gone)
+    assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
 
 
 async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission(

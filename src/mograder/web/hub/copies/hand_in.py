@@ -286,7 +286,10 @@ async def _changed(
     """Return the differences from the release; one that cannot be compared is accepted too."""
     if release is None:
         return ()
-    released = await to_thread.run_sync(release.notebook.read_bytes)
+    try:
+        released = await to_thread.run_sync(release.notebook.read_bytes)
+    except FileNotFoundError:  # it was just withdrawn, or is being replaced
+        return ()
     try:
         return await app.copies.compare(compare, copy, data, released)
     except InvalidInput:
