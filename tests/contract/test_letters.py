@@ -347,6 +347,22 @@ def test_a_server_that_hangs_is_given_up_after_seconds(monkeypatch: pytest.Monke
         send(a_server(port))
 
 
+def test_a_server_that_hangs_up_at_a_refused_address_holds_up_no_other_letter(
+    engine: Engine, box: MailBox
+) -> None:
+    rows, clock = Letters(engine), ManualClock()
+    now, post = clock.now(), Post(rows, a_server(box.port), "")
+    box.refused[ALICE], box.hangs_up = "550 no such user", True
+    letter = LetterRow("a", "handed-in", "alice", "A1", ALICE, "subject", "text", now, now)
+    rows.add([letter, dataclasses.replace(letter, key="b", username="bob", address=BOB)])
+    for _ in range(2):
+        post.look(clock, lambda *_: iter(()))
+        clock.advance(600)
+    assert [each["To"] for each in box.letters] == [BOB]
+    (failed,) = rows.failed(now, 9)
+    assert "no such user" in failed.error
+
+
 def test_a_subject_or_address_cannot_add_a_header(engine: Engine, box: MailBox) -> None:
     rows, clock = Letters(engine), ManualClock()
     now, subject = clock.now(), "Your marks\r\nBcc: eve@example.edu"

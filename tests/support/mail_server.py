@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import socket
@@ -21,19 +22,24 @@ PASSWORD = "right"
 class MailBox:
     """The letters that the server took; ``refused`` has addresses and the server's answers.
 
-    ``drops`` lets the server close the connection in place of its answer to a letter's text.
+    ``drops`` lets the server close the connection in place of its answer to a letter's text,
+    ``hangs_up`` after it has refused an address.
     """
 
     port: int = 0
     letters: list[EmailMessage] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     drops: bool = False
+    hangs_up: bool = False
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Take an address, or refuse it."""
         if address in self.refused:
+            if self.hangs_up:
+                assert server.transport is not None
+                asyncio.get_running_loop().call_soon(server.transport.close)
             return self.refused[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"

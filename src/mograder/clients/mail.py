@@ -94,7 +94,8 @@ class MailServer:
             raise smtplib.SMTPSenderRefused(code, words, self.sender)
         code, words = smtp.rcpt(address)
         if code >= 400:
-            smtp.rset()
+            with suppress(smtplib.SMTPServerDisconnected):  # some servers hang up then
+                smtp.rset()
             return _outcome(code), _text(words)
         if not begin():
             smtp.rset()
