@@ -17,6 +17,7 @@ from mograder.auth.roles import Role
 from mograder.clients import mail
 from mograder.clients.mail import MailServer, Sending, is_address
 from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
 from mograder.exchange.post import Post
@@ -29,8 +30,10 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
 from mograder.store.hub.letters import LetterRow, Letters, LetterState, letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
+from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.hub.mail.events import open_post
+from mograder.web.templating import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
@@ -178,6 +181,24 @@ async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
     assert hashlib.sha256(b"x = 1").hexdigest() in text
     assert "https://hub.example.edu/submissions/alice/A1" in text
     assert (letter["From"], letter["Auto-Submitted"]) == ("numerics@example.edu", "auto-generated")
+
+
+def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> None:
+    now = ManualClock().now()
+    later = Submission("alice", "alice.py", now + timedelta(seconds=1), 2, sha256="0" * 64)
+    text = load_pages().render(
+        "letter.txt",
+        "",
+        event=("handed-in", "alice", "A1"),
+        title=lambda _: "",
+        time=str,
+        at=now,
+        sent=lambda: later,
+        own=OwnDates,
+        late=lambda: ("", ""),
+    )
+    assert "Your submission of A1 arrived" in text
+    assert "SHA-256" not in text
 
 
 async def test_late_work_is_confirmed_as_late(new_hub: NewHub, box: MailBox) -> None:
