@@ -32,12 +32,13 @@ from mograder.store.hub.letters import LetterRow, Letters, LetterState, letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
+from mograder.store.versions.kept_releases import KeptReleases
 from mograder.web.hub.mail.events import open_post
 from mograder.web.templating import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import begin
+from tests.support.hub_copies import OTHER, begin
 from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
 from tests.support.supervisors import until
 
@@ -129,6 +130,16 @@ def _waiting(hub: Hub) -> int:
         return int(connection.execute(waits).scalar_one())
 
 
+def offer(hub: Hub) -> None:
+    """Publish a correction of A1, and offer it."""
+    hub.publish("A1", files={"A1.py": OTHER.encode()})
+    release, now = hub.services.releases.get(ItemName("A1")), hub.clock.now()
+    assert release is not None
+    UpdateRows(hub.engine).make_offer(
+        "A1", KeptReleases(hub.engine).keep(release, now), "prof", now
+    )
+
+
 def hand_in(hub: Hub, user: str) -> None:
     """Have somebody hand in A1."""
     Submissions(hub.course / "submitted", records=hub.course / ".mograder" / "receipts").add(
@@ -151,7 +162,7 @@ async def test_each_event_gives_one_letter_and_none_again(new_hub: NewHub, box: 
         kept = Message(MessageKind.KEPT, "prof@example.edu", now, "", before=1.0, after=1.0)
         requests.add(number, kept, seen=last)
         MarkReleases(book).add("A1", [NewRelease("alice", now, "{}")], by="prof", at=now)
-    UpdateRows(hub.engine).make_offer("A1", "release", "prof", now)
+    offer(hub)
     await look(hub, box, 6)
     assert sorted(box.to(ALICE)) == [
         "[Numerics] A1 is handed in",
@@ -234,6 +245,18 @@ async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_b
     assert told == [(1, 0), (1, 0), (1, 1), (1, 1)]
 
 
+async def test_who_begins_after_an_update_was_offered_gets_no_letter_about_it(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = new_hub('["handed-in", "updated"]')
+    await begun(hub)
+    offer(hub)
+    await begin(hub)
+    hand_in(hub, "alice")  # whose letter shows that the hub has looked
+    await look(hub, box, 1)
+    assert box.to(ALICE) == ["[Numerics] A1 is handed in"]
+
+
 async def test_who_may_not_come_in_gets_no_letter(new_hub: NewHub, box: MailBox) -> None:
     hub = new_hub('["handed-in", "updated"]')
     await begun(hub)
@@ -243,7 +266,7 @@ async def test_who_may_not_come_in_gets_no_letter(new_hub: NewHub, box: MailBox)
         (folder / "A1.py").write_text("x = 1")
     hand_in(hub, "carol")
     hand_in(hub, "alice")
-    UpdateRows(hub.engine).make_offer("A1", "release", "prof", hub.clock.now())
+    offer(hub)
     await look(hub, box, 1)
     assert [each["To"] for each in box.letters] == [ALICE]
 

@@ -190,6 +190,10 @@ class CopyUpdates:
         """Return what the last update means for a copy."""
         return await asyncio.to_thread(self._standing, copy)
 
+    def is_waiting(self, copy: CopyOf) -> bool:
+        """Return whether something is to be done with a copy at its next start; blocks."""
+        return self._standing(copy).state.waits
+
     async def propose(self, copy: CopyOf) -> MergeProposal:
         """Return what merging the item's present release into a copy would give.
 

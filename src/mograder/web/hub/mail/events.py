@@ -24,6 +24,8 @@ from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import readable_marks
 from mograder.grading.release.telling import Telling, telling
 from mograder.operations.sign_in_settings import mail_server, own_url
+from mograder.sessions.copy_updates import CopyUpdates
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
@@ -160,7 +162,9 @@ class _Events:
             for copy in self.app.services.workspaces.facts_of(user):
                 if (offer := new.get(copy.item)) is not None:
                     event = ("updated", user, copy.item, str(offer.number))
-                    yield self._event(event)
+                    # A copy that was begun since, or has it already, gets none.
+                    comes = partial(self.app.of(CopyUpdates).is_waiting, CopyOf(user, copy.item))
+                    yield self._event(event, comes=comes)
 
     def due(self) -> Iterator[LetterEvent]:
         visible = (e for e in self._assignments if self.app.visibility.of(e).visible(self.now))
