@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.files.atomic_file import write_file
 from mograder.core.files.line_ends import digests_of_file
 from mograder.core.item_dates import SentTime
 from mograder.core.name_lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS
-from mograder.store.filesystem.files import atomic_write
 
 _FOLDER = "receipts"
 _LARGEST = 64_000
@@ -94,7 +94,7 @@ def keep(
     kept = _Kept(server=server, receipt=json.loads(text))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, kept.model_dump_json(indent=2).encode())
+        write_file(path, kept.model_dump_json(indent=2).encode())
     except OSError as error:
         raise InvalidInput(
             f"The receipt cannot be kept in {folder}: {error.strerror}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.files.disk import Disk
 from mograder.exchange.student.receipts import (
     is_of,
     keep,
@@ -62,6 +64,20 @@ def test_the_latest_comes_first_and_none_is_lost(tmp_path: Path) -> None:
     keep(receipt(assignment="hw2"), RemoteAssignment("hw2", "hw2"), SERVER, tmp_path)
     found = receipts_of("hw1", kept_receipts(tmp_path))
     assert [each.receipt.sequence for each in found] == [3, 2, 1]
+
+
+def test_a_disk_that_is_full_is_told_with_what_the_server_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said that nothing was changed, of work that was submitted."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Disk, "write", full)
+    with pytest.raises(InvalidInput, match="cannot be kept") as told:
+        keep(receipt(), HW1, SERVER, tmp_path)
+    assert told.value.hint == "The server has the submission all the same."
 
 
 def test_no_receipt_is_no_file(tmp_path: Path) -> None:
