@@ -8,6 +8,7 @@ from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.files.disk import explained_when_full
 from mograder.core.names import FileName, ItemName
 from mograder.store.assignment_server.feedback import FeedbackUpload, receiving
 from mograder.store.assignment_server.grades import parse_entries
@@ -51,7 +52,8 @@ async def upload_feedback(info: RequestInfo) -> Response:
     assignment = await find(info)
     if not is_multipart(request):
         raise InvalidInput("Expected multipart/form-data")
-    with receiving(services.feedback_directory(assignment.name), disk=services.disk) as upload:
+    place = services.feedback_directory(assignment.name)
+    with explained_when_full(), receiving(place, disk=services.disk) as upload:
         names = await _receive(info, upload)
     if not names:
         raise InvalidInput("No files received")

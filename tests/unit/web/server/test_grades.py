@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import Conflict
+from mograder.store.assignment_server.feedback import FeedbackUpload
 from mograder.store.assignment_server.grades import Grades, Mark, parse_entries
 from tests.support.assignment_app import Course, course
 from tests.support.threads import at_once
@@ -16,6 +19,14 @@ __all__ = ["course"]
 
 GRADES = "/assignments/hw1/grades"
 FEEDBACK = "/assignments/hw1/feedback"
+
+
+class _FullDisk(io.RawIOBase):
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 async def test_b147_the_instructor_uploads_grades(course: Course) -> None:
@@ -176,3 +187,13 @@ async def test_feedback_that_breaks_off_leaves_nothing(course: Course) -> None:
     answer = await course.ask("POST", FEEDBACK, "prof", content=body, headers=headers)
     assert answer.status_code == 400
     assert list((course.root / "hw1" / "feedback").iterdir()) == []
+
+
+async def test_a_disk_that_fills_up_while_feedback_arrives_is_told(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FeedbackUpload, "open", lambda *_: io.BufferedWriter(_FullDisk()))
+    files = [("f", ("alice.html", b"<p>" * 500_000))]
+    answer = await course.ask("POST", FEEDBACK, "prof", files=files)
+    assert answer.status_code == 503
+    assert "disk is full" in answer.json()["error"]
