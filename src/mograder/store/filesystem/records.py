@@ -123,14 +123,18 @@ class Records:
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:
-    """Create a directory and its missing parents, with ``mode`` each, synced to disk."""
+    """Create a directory and its missing parents, with ``mode`` each, synced to disk.
+
+    Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+    """
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
-    for each in reversed(missing):
-        each.mkdir(mode=mode, exist_ok=True)
-        fsync_directory(each.parent, disk=disk)
+    with explained_when_full():
+        for each in reversed(missing):
+            each.mkdir(mode=mode, exist_ok=True)
+            fsync_directory(each.parent, disk=disk)
 
 
 @contextlib.contextmanager

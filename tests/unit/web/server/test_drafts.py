@@ -8,6 +8,7 @@ import httpx
 
 from mograder.store.assignment_server.drafts import DRAFT_LIMIT
 from tests.support.assignment_app import Course, course
+from tests.support.fake_disks import FailingDisk
 
 __all__ = ["course"]
 
@@ -51,6 +52,15 @@ async def test_bounds(course: Course) -> None:
     assert (await put(course, b"\xff", FIRST)).status_code == 400
     nowhere = await course.ask("PUT", "/assignments/no/draft?user=alice", "alice", headers=FIRST)
     assert nowhere.status_code == 404
+
+
+async def test_a_disk_that_is_full_at_an_items_first_draft_is_told(course: Course) -> None:
+    await course.ask("GET", PATH, "alice")
+    course.disk = FailingDisk(0, full=True)
+    course.restart()
+    answer = await put(course, b"x = 1\n", FIRST)
+    assert answer.status_code == 503
+    assert "disk is full" in answer.json()["error"]
 
 
 async def status(course: Course, user: str) -> dict[str, object]:
