@@ -162,10 +162,10 @@ class Submissions:
         return hashlib.sha256(data).hexdigest() == sha256
 
     def anything_of(self, user: str) -> bool:
-        """Return whether this user has a submission to any item."""
+        """Return whether there is a submission to any item under this name, in whatever case."""
         roots = [root for root in (self._root, self._older) if root is not None and root.is_dir()]
         places = (place for root in roots for place in root.iterdir())
-        return any(os.path.lexists(place / f"{user}.py") for place in places)
+        return any(_holds_name(place, f"{user}.py") for place in places)
 
     def _room(self, item: ItemName) -> ItemSubmissions:
         with self._gate:
@@ -193,6 +193,15 @@ def _holds_history(directory: Path) -> bool:
         with os.scandir(directory) as entries:
             return any(reads_as_a_submission(entry.name.removesuffix(".py")) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _holds_name(directory: Path, name: str) -> bool:
+    """Whether a directory has an entry of this name, in whatever case."""
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.name.casefold() == name.casefold() for entry in entries)
+    except OSError:  # it is a file, or somebody else's
         return False
 
 

@@ -119,7 +119,7 @@ async def test_names_in_use_are_not_given_out(course: Course) -> None:
     await course.ask("GET", "/me", "carol")
     (course.place("old")).mkdir(parents=True)
     (course.place("old") / "dave.py").touch()
-    for name in ("carol", "dave"):
+    for name in ("carol", "dave", "Carol", "DAVE"):
         assert (await _register(course, name)).status_code == 409
 
 
