@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mograder.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mograder.core.settings import LoadedSettings
 
 
 @click.command("student")
@@ -32,13 +36,9 @@ def student(course_dir_or_url: str, *, port: int | None, headless: bool, no_toke
     """
     # `--help` imports neither the settings nor the server. Mistakes in the settings are reported
     # before the server is imported, which is slow.
-    from mograder.core.settings import load_settings, read_environ  # noqa: PLC0415
+    from mograder.core.settings import read_environ  # noqa: PLC0415
 
-    is_url = "://" in course_dir_or_url
-    place = _place(Path() if is_url else Path(course_dir_or_url))
-    overrides = {"https.url": course_dir_or_url, "transport": "https"} if is_url else {}
-    loaded = load_settings(place, overrides=overrides)
-    environ = read_environ()
+    loaded, environ = settings_of(course_dir_or_url), read_environ()
     from mograder.web.student.connector import connector_of  # noqa: PLC0415
     from mograder.web.student.server import StudentOptions, serve_student  # noqa: PLC0415
 
@@ -52,6 +52,25 @@ def student(course_dir_or_url: str, *, port: int | None, headless: bool, no_toke
             everybody=no_token,
         )
     )
+
+
+def settings_of(folder_or_url: str) -> LoadedSettings:
+    """Return the settings for a folder, or of this one for the assignment server at an address.
+
+    A token in ``mograder.toml`` is for the server named there, and is sent to no other.
+    """
+    from mograder.core.settings import Origin, load_settings  # noqa: PLC0415
+
+    if "://" not in folder_or_url:
+        return load_settings(_place(Path(folder_or_url)))
+    written = load_settings(_place(Path()))
+    told = {"https.url": folder_or_url, "transport": "https"}
+    url = written.settings.https.url
+    if url and written.origins["https.token"] is Origin.FILE:
+        from mograder.clients.token_store import server_key  # noqa: PLC0415
+
+        told |= {} if server_key(url) == server_key(folder_or_url) else {"https.token": ""}
+    return load_settings(written.course_dir, overrides=told)
 
 
 def _place(folder: Path) -> Path:
