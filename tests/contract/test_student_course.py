@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -205,6 +206,33 @@ def test_a_deadline_that_was_moved_since_the_last_look_counts(
     due = known.item("hw 1").assignment.due
     assert due is not None
     assert due.timestamp() == earlier, "the page that asks names it"
+
+
+def test_work_within_an_extension_replaces_work_on_time_unasked(
+    server: tuple[Course, str],
+    course: StudentCourse,
+    alice: HttpsTransport,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Moodle tells an extension with the work: the student was asked about "a late submission"."""
+    listing = server[0].assignments()
+    listing[0]["duedate"] = int((clock.now() + timedelta(hours=1)).timestamp())
+    server[0].listing = listing
+    ask, extended_to = alice.work_status, clock.now() + timedelta(hours=3)
+    monkeypatch.setattr(
+        alice, "work_status", lambda found: replace(ask(found), extended_to=extended_to)
+    )
+    notebook = begin(course, alice)
+    course.submit(alice, "hw 1", quiet)
+    clock.advance(7200)
+    notebook.write_bytes(NOTEBOOK + b"# extended\n")
+    course.submit(alice, "hw 1", quiet)
+    assert server[0].submissions["hw 1", "alice"] == NOTEBOOK + b"# extended\n"
+    clock.advance(7200)
+    notebook.write_bytes(NOTEBOOK + b"# late\n")
+    with pytest.raises(WouldReplaceOnTime):
+        course.submit(alice, "hw 1", quiet)
 
 
 def test_two_names_that_look_alike_on_a_disk_never_share_a_folder(

@@ -76,7 +76,8 @@ class WorkStatus:
     is then the reason in words for a student. ``graded_attempt`` is the number of an earlier
     attempt, counted from 1, that grade and feedback are for; 0: they are for this one.
     ``sha256`` is that of the submission that counts, "" if not given. ``draft`` is None if the
-    server keeps none.
+    server keeps none. ``extended_to`` is an extension of this person that the assignment's dates do
+    not have.
     """
 
     state: WorkState
@@ -91,6 +92,11 @@ class WorkStatus:
     graded_attempt: int = 0
     sha256: str = ""
     draft: RemoteDraft | None = None
+    extended_to: datetime | None = None
+
+    def due(self, assignment: RemoteAssignment) -> datetime | None:
+        """Return the due date of an assignment for this person."""
+        return max(filter(None, (assignment.due, self.extended_to)), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,13 @@ STANDINGS = [
         {"state": WorkState.NEW, "can_submit": True, "why_not": "", "graded": False},
         id="before the first save",
     ),
-    pytest.param(207, "alice", 5, {"can_submit": True}, id="closed, and extended for her"),
+    pytest.param(
+        207,
+        "alice",
+        5,
+        {"can_submit": True, "extended_to": datetime(2026, 12, 23, 4, 26, 40, tzinfo=UTC)},
+        id="closed, and extended for her",
+    ),
     pytest.param(
         126,
         "alice",

@@ -165,6 +165,7 @@ class MoodleTransport:
             late=_is_late(settings, status, handed_in),
             can_submit=not reason,
             why_not=reason,
+            extended_to=status.extended_to,
         )
 
     def _hand_in(

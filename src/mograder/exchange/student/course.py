@@ -362,11 +362,14 @@ class StudentCourse:
         self, transport: Transport, assignment: RemoteAssignment, sent: SentNotebook | None
     ) -> None:
         """Raise if a late submission would replace one on time: 0.3.16 does not check that."""
-        due = assignment.due
-        if due is None or self._clock.now() <= due:
+        now = self._clock.now()
+        if assignment.due is None or now <= assignment.due:
             return
         found = _unless_refused(lambda: transport.work_status(assignment))
         if found is None or found.state is not WorkState.SUBMITTED or found.late:
+            return
+        due = found.due(assignment)
+        if due is None or now <= due:
             return
         at = found.submitted_at or (sent.submitted_at if sent else None)
         if at is None or at <= due:

@@ -36,7 +36,12 @@ class AssignmentRow:
     @property
     def own(self) -> OwnDates:
         """The dates of this student, as the server told them."""
-        return OwnDates(self.item.assignment.due, self.item.assignment.cutoff)
+        assignment, standing = self.item.assignment, self.item.standing
+        if standing is None or standing.extended_to is None:
+            return OwnDates(assignment.due, assignment.cutoff)
+        closes = assignment.cutoff and max(assignment.cutoff, standing.extended_to)
+        due = standing.due(assignment)
+        return OwnDates(due, closes, extended=due != assignment.due)
 
     @property
     def folder(self) -> str:
