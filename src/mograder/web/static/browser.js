@@ -22,13 +22,27 @@ let standing; // the server's last answer on what was submitted
 let frame;
 let choosing;
 let pushing;
+let sending;
+let unkept = false;
 
-const keep = () => store.keepWork(person.user, item, work);
+// What this browser cannot keep, as on a full disk, goes to the server all the same.
+async function keep() {
+  try {
+    await store.keepWork(person.user, item, work);
+    unkept = false;
+  } catch (error) {
+    unkept = true;
+    say(`This browser cannot keep your work: ${error}. Download it.`);
+  }
+}
+
+const rest = () => (unkept ? "This browser cannot keep it. Download it." : "It is kept in this browser.");
 
 function showSaved() {
   if (!work.at || unsaved) return;
-  const where = work.dirty ? "in this browser" : "in this browser and on the server";
-  $("saved").textContent = `Saved ${where}, ${new Date(work.at).toLocaleTimeString()}`;
+  const places = [!unkept && "in this browser", !work.dirty && "on the server"].filter(Boolean);
+  const when = new Date(work.at).toLocaleTimeString();
+  $("saved").textContent = places.length ? `Saved ${places.join(" and ")}, ${when}` : "Not saved";
 }
 
 // --- drafts --------------------------------------------------------------------------------------
@@ -46,10 +60,7 @@ function edited(text) {
   if (text === work.text) return showSaved();
   work = { ...work, text, at: Date.now(), dirty: true };
   // One write after the other: an older text never comes last.
-  writing = writing.then(keep).then(showSaved, (error) => {
-    $("saved").textContent = "Not saved";
-    say(`This browser cannot keep your work: ${error}. Download it.`);
-  });
+  writing = writing.then(keep).then(showSaved);
   void writing.then(push);
 }
 
@@ -72,7 +83,7 @@ async function pushAll() {
   } catch (error) {
     if (error.status === 412) await chooseFromServer();
     else if (error instanceof Unreachable) offline();
-    else say(`The server did not take the draft: ${error.message} It is kept in this browser.`);
+    else say(`The server did not take the draft: ${error.message} ${rest()}`);
   } finally {
     showSaved();
   }
@@ -94,7 +105,8 @@ const lastSubmitted = () => standing?.receipt?.received ?? null;
 
 function offline() {
   $("said").dataset.offline = "1";
-  say("No connection. Your work is kept in this browser and sent when the connection is back.");
+  const sent = "Your work is kept in this browser and sent when the connection is back.";
+  say(`No connection. ${unkept ? rest() : sent}`);
 }
 
 async function chooseFromServer() {
@@ -163,47 +175,61 @@ async function submit() {
 }
 
 // A submission that is under way stays in the store until the server has answered; the server takes
-// the same bytes once, so that sending it again is safe.
-async function send(late = false) {
-  if (!work.pending) return;
+// the same bytes once, so that sending it again is safe. One is sent at a time, and then a newer one.
+function send() {
+  sending ??= sendAll().finally(() => (sending = undefined));
+  return sending;
+}
+
+async function sendAll() {
+  let last;
+  while (work.pending && work.pending !== last) {
+    last = work.pending;
+    await sendOne(last);
+  }
+}
+
+function drop(pending) {
+  if (work.pending === pending) work = { ...work, pending: undefined };
+  return keep();
+}
+
+async function sendOne(pending, late = false) {
   try {
     await look();
     if (choosing) say("Not submitted yet: choose a version.");
-    if (choosing || !work.pending) return;
-    if (!(await mayReplace())) {
-      work = { ...work, pending: undefined };
-      await keep();
+    if (choosing || work.pending !== pending) return;
+    if (!(await mayReplace(pending))) {
+      await drop(pending);
       say("Not submitted: the one from elsewhere still counts.");
       return;
     }
-    const answer = await server.submit(item, work.pending.text, late);
+    const answer = await server.submit(item, pending.text, late);
     const receipts = [answer.receipt, ...(work.receipts ?? [])].slice(0, 50);
-    work = { ...work, pending: undefined, receipts, submitted: answer.receipt.received };
-    await keep();
-    say(`Submitted, ${clock(answer.receipt.received)}${answer.late ? ", late" : ""}. Receipt kept.`);
+    work = { ...work, receipts, submitted: answer.receipt.received };
+    await drop(pending);
+    const kept = unkept ? "Status has the receipt." : "Receipt kept.";
+    say(`Submitted, ${clock(answer.receipt.received)}${answer.late ? ", late" : ""}. ${kept}`);
   } catch (error) {
     if (error instanceof Unreachable) {
       say("Not submitted yet: no connection. It is sent as soon as the connection is back.");
       return;
     }
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
-      if (confirm(`${error.message}\n\nReplace it by this late one?`)) return send(true);
+      if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
     // 5xx and 429 pass; anything else is the server's decision.
     const passes = error.status === 429 || error.status >= 500;
-    if (!passes) {
-      work = { ...work, pending: undefined };
-      await keep();
-    }
+    if (!passes) await drop(pending);
     say(`Not submitted: ${error.message}`);
   }
 }
 
 // A program that keeps no drafts may have submitted.
-async function mayReplace() {
+async function mayReplace(pending) {
   const { receipt } = standing;
   if (!receipt || receipt.received === work.submitted) return true;
-  if (await isOf(receipt.sha256, work.pending.text)) return true;
+  if (await isOf(receipt.sha256, pending.text)) return true;
   const yes = confirm(
     `Another version was submitted elsewhere, ${clock(receipt.received)}, and counts. Replace it?`,
   );
@@ -348,7 +374,7 @@ function listen() {
   };
   addEventListener("online", again);
   addEventListener("beforeunload", (event) => {
-    if (unsaved) event.preventDefault();
+    if (unsaved || (unkept && work.dirty)) event.preventDefault();
   });
   setInterval(again, RETRY_MS);
   document.addEventListener("visibilitychange", () => {

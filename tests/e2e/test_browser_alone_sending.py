@@ -1,0 +1,114 @@
+"""What the page around a notebook in the browser alone keeps and sends; its frame runs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from mograder.core.names import ItemName
+from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
+from tests.support.browser import People, notebook
+from tests.support.browser_alone import open_item, saved, sign_in
+from tests.support.served_course import Course, make_course, serving_course
+
+pytestmark = pytest.mark.full
+
+FRAME = b"""<!doctype html><script>
+let text = "";
+const tell = (kind, more) => parent.postMessage({ mograder: kind, ...more }, "*");
+const type = (more) => tell("text", { text: (text += more) });
+addEventListener("message", ({ data }) => {
+  if (data.mograder === "open") text = data.text;
+  if (data.mograder === "save") tell("text", { text });
+});
+tell("ready", { protocol: 1 });
+</script>"""
+FULL_DISK = """
+const put = IDBObjectStore.prototype.put;
+IDBObjectStore.prototype.put = function (...given) {
+  if (window.full) throw new DOMException("The disk is full", "QuotaExceededError");
+  return put.apply(this, given);
+};
+"""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Course]:
+    """A course whose item has a page with that frame."""
+    root = make_course(tmp_path / "course")
+    pages = BrowserPages(root)
+    frame = f"{pages.add('frame', {'index.html': FRAME})}/index.html"
+    about = BrowserPage(
+        protocol=1, frame=frame, notebook="homework.py", marimo="1", pyodide="2", first=(frame,)
+    )
+    pages.save(ItemName.parse("hw1"), about)
+    with serving_course(root, web=True) as course:
+        yield course
+
+
+async def write(page: Page, text: str) -> None:
+    """Have the frame save some more text."""
+    await (await notebook(page)).evaluate("more => type(more)", text)
+
+
+def handed_in(served: Course) -> str:
+    return (served.root / "submitted" / "hw1" / "alice.py").read_text()
+
+
+async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submits(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script(FULL_DISK)
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.evaluate("window.full = true")
+    await write(page, "# two\n")
+    await saved(page, "on the server")
+    draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
+    assert "# two" in json.loads(draft.read_text())["text"]
+    await expect(page.locator("#said")).to_contain_text("This browser cannot keep your work")
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("Submitted")
+    assert "# two" in handed_in(served)
+
+
+async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_it(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await person.context.set_offline(True)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("no connection")
+    begun, answered = 0, [asyncio.Event(), asyncio.Event()]
+
+    async def slow(route: Route) -> None:
+        nonlocal begun
+        mine, begun = begun, begun + 1
+        if mine == 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered[1].wait(), 6)
+        await route.fulfill(response=await route.fetch())
+        answered[mine].set()
+
+    await page.route("**/submit?*", slow)
+    async with page.expect_request("**/submit?*", timeout=60_000):
+        await person.context.set_offline(False)
+    await write(page, "# two\n")
+    await page.click("#submit")
+    for each in answered:
+        await asyncio.wait_for(each.wait(), 30)
+    await expect(page.locator("#submit")).to_be_enabled()
+    await expect(page.locator("#said")).to_contain_text("Submitted")
+    assert "# two" in handed_in(served)
