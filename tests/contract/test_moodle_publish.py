@@ -87,6 +87,8 @@ def test_login_keeps_a_token_that_the_other_commands_use(
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     kept = json.loads(cache.read_text())
     assert (kept["token"], kept["fullname"]) == (token_of("teach1"), "Tea Cher")
+    own = json.loads(cache.with_name("moodle_tokens.json").read_text())["sites"]
+    assert own[student.moodle.url]["username"] == "teach1", "the dashboard needs it offline"
     cli("moodle sync --dry-run")
 
 

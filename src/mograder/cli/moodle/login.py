@@ -48,7 +48,7 @@ def login(
     got = (token or "").strip() or _sign_in(address, username, sso=sso, insecure=insecure)
     with MoodleClient(address, got) as client:
         site = client.site()
-        token_store().save(client.url, got, full_name=site.full_name)
+        token_store().save(client.url, got, site.username, site.full_name)
     click.echo(f"Signed in to {site.name or address} as {site.full_name}.")
 
 
