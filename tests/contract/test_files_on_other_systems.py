@@ -100,6 +100,24 @@ print(*[path.name for path in folder.feedback("lab")])
     assert [each.name for each in feedback.iterdir()] == ["lab"]
 
 
+def test_a_waiting_notebook_that_is_held_is_set_aside_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "lab.py").write_bytes(b"mine")
+    code = """
+from datetime import UTC, datetime
+from pathlib import Path
+from mograder.store.copies.student_folder import StudentFolder
+folder, now = StudentFolder(Path.cwd()), datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
+waiting = folder.keep(folder.notebook("lab"), late=False, now=now)
+with folder.waiting_file("lab", waiting).open("rb"):
+    folder.set_aside("lab", now)
+print(folder.waiting("lab"))
+"""
+    assert printed("windows", code, tmp_path) == ["None"]
+    [aside] = (tmp_path / ".mograder" / "set-aside").iterdir()
+    assert aside.read_bytes() == b"mine"
+
+
 def test_files_that_are_held_stay_when_a_tree_is_removed(tmp_path: Path) -> None:
     for name in ("a/b/free", "a/b/held", "a/read-only"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -284,7 +284,8 @@ class StudentFolder:
     def forget_waiting(self, folder: str) -> None:
         """Remove an assignment's outbox with the notebook in it."""
         place = self._outbox(folder)
-        unlink(reachable(place / "about.json"))
+        with explained_when_full():
+            unlink(reachable(place / "about.json"))
         shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
@@ -294,8 +295,12 @@ class StudentFolder:
         return next(path for path in paths if not path.exists())
 
     def _move(self, file: Path, target: Path) -> None:
+        """Move a file; copy one that another program holds open on Windows."""
         self._make(target.parent)
-        move_file(file, target)
+        try:
+            move_file(file, target)
+        except PermissionError:
+            self._write(target, _bytes(file, MAX_NOTEBOOK) or b"")
 
     def _write(self, path: Path, data: bytes) -> None:
         self._make(path.parent)
