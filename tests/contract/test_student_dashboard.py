@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -127,6 +127,22 @@ async def test_a_late_submission_replaces_one_on_time_only_when_told(
                 said = teacher.verify_receipt((await shown.client.get(f"/receipt/{PI}/file")).text)
             assert (said.valid, said.counts) == (True, True)
             assert late in submissions(scene, PI, user)
+
+
+async def test_work_is_not_late_any_more_once_the_due_date_was_moved(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    folder = tmp_path / "moved"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "moved")
+        with due(scene, datetime.now(UTC) - timedelta(hours=1)):
+            await shown.press("/sync")
+            save(folder, "3")
+            await shown.press(f"/submit/{PI}")
+            assert '<span class="late">late</span>' in (await shown.client.get("/")).text
+        page = (await shown.press("/sync")).text
+        assert "<strong>Handed in</strong>" in page
+        assert '<span class="late">late</span>' not in page
 
 
 @contextmanager

@@ -62,6 +62,14 @@ class AssignmentRow:
         return self.sent.submitted_at if self.sent else None
 
     @property
+    def is_late(self) -> bool:
+        """Whether that submission is late: by the due date as it is now, where the server says."""
+        standing = self.item.standing
+        if standing is not None and standing.submitted_at is not None:
+            return standing.late
+        return self.sent is not None and self.sent.late
+
+    @property
     def is_handed_in(self) -> bool:
         """Whether the server has a submission of this student."""
         standing = self.item.standing
