@@ -187,9 +187,9 @@ async def test_a_second_visit_loads_almost_nothing(exported: Path, people: Peopl
     services = open_services(ServerOptions(exported, web=True))
     counted = Counted(create_app(services))
     with serving_app(counted) as url:
-        person = await people.person("erin")
+        person = await people.person("nora")
         first, began = await person.open(f"{url}/web/items/hw1"), time.monotonic()
-        await sign_in(first, "erin")
+        await sign_in(first, "nora")
         await runs(first)
         seconds = time.monotonic() - began
         await answered_by_both_pythons(first)
