@@ -9,7 +9,7 @@ be detected from outside: marks that count have to be given on a machine of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -61,7 +61,6 @@ _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
 _CALL = re.compile(r"\bcheck\(")
 _ASSERT = re.compile(r"^\s*assert\b", re.MULTILINE)
-_FUNCTION = CellKind.FUNCTION
 _CALL_TEST = "\n\n@app.cell\ndef _({0}):\n    {0}()\n    return\n"
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
 
@@ -101,14 +100,14 @@ async def validate(
     prepared = await apart.call(partial(_prepare, submission), size=size)
     if isinstance(prepared, ValidationReport):
         return prepared
-    result = await runs.execute(_request(submission, prepared.to_run))
+    result = await runs.execute(_request(submission, prepared.text))
     judge = partial(_judge, submission, prepared, result)
     return await apart.call(judge, size=size)
 
 
-def _request(submission: Submission, to_run: NotebookText) -> ExecutionRequest:
+def _request(submission: Submission, text: str) -> ExecutionRequest:
     return ExecutionRequest(
-        without_mark(_with_calls(to_run)),
+        without_mark(text),
         PurePath(submission.filename).name,
         submission.environment,
         submission.limits,
@@ -118,24 +117,26 @@ def _request(submission: Submission, to_run: NotebookText) -> ExecutionRequest:
     )
 
 
-def _with_calls(notebook: NotebookText) -> str:
+def _with_calls(notebook: NotebookText, called: Sequence[Cell]) -> str:
     """Return the text with a cell behind the others for each test that is a function."""
-    calls = "".join(_CALL_TEST.format(each.cell.name) for each in _called(notebook))
+    calls = "".join(_CALL_TEST.format(each.name) for each in called)
     if not calls:
         return notebook.text
     end = notebook.cells[-1].last
     return replace_lines(notebook.lines, [LineEdit(end + 1, end, tuple(calls.split("\n")[:-1]))])
 
 
-def _called(notebook: NotebookText) -> list[Check]:
-    """Return the tests that are functions, each called by a cell behind the notebook's."""
-    return [each for each in checks_in(notebook) if each.is_test and each.cell.kind is _FUNCTION]
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The cells and checks that the results of a run are compared with."""
+    """The text to run, and the cells and checks that the results of its run are compared with.
 
+    ``checks`` are those of ``to_run``, and ``called`` the tests that are functions: behind the
+    cells of ``to_run`` the text has one for each, which calls it.
+    """
+
+    text: str
+    checks: tuple[Check, ...]
+    called: tuple[Cell, ...]
     own: NotebookText
     to_run: NotebookText
     released: NotebookText | None
@@ -146,7 +147,7 @@ def _judge(
     submission: Submission, prepared: _Prepared, result: ExecutionResult
 ) -> ValidationReport:
     integrity = prepared.integrity
-    judging = _Judging(prepared.own, prepared.to_run, prepared.released, integrity.counted, result)
+    judging = _Judging(prepared, result)
     checks, marks = judging.checks()
     return ValidationReport(
         submission.filename,
@@ -173,7 +174,11 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
     except InvalidInput as error:
         checks, marks = ((), None) if released is None else _never_ran(released)
         return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks, marks=marks)
-    return _Prepared(own, to_run, released, integrity)
+    found = tuple(checks_in(to_run))
+    tests = (each.cell for each in found if each.is_test)
+    functions = tuple(cell for cell in tests if cell.kind is CellKind.FUNCTION)
+    text = _with_calls(to_run, functions)
+    return _Prepared(text, found, functions, own, to_run, released, integrity)
 
 
 def _never_ran(released: NotebookText) -> MarkedChecks:
@@ -190,14 +195,9 @@ def _not_run(label: str, key: str, why: str) -> ValidatedCheck:
 class _Judging:
     """One run, compared with the cells and checks of the notebook and its release."""
 
-    def __init__(
-        self,
-        own: NotebookText,
-        to_run: NotebookText,
-        released: NotebookText | None,
-        counted: frozenset[int] | None,
-        result: ExecutionResult,
-    ) -> None:
+    def __init__(self, prepared: _Prepared, result: ExecutionResult) -> None:
+        own, to_run, released = prepared.own, prepared.to_run, prepared.released
+        counted = prepared.integrity.counted
         self._result = result
         self._to_run = to_run
         self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
@@ -209,14 +209,15 @@ class _Judging:
             self._told.setdefault(told.label, []).append(told)
         everything = frozenset(range(len(to_run.cells)))
         self._counted = everything if counted is None else counted
-        self._keys = {check.label: check.key for check in checks_in(released or to_run)}
+        expected = prepared.checks if released is None else checks_in(released)
+        self._keys = {check.label: check.key for check in expected}
         self._places: dict[str, list[Check]] = {label: [] for label in self._keys}
-        for check in checks_in(to_run):
+        for check in prepared.checks:
             if check.cell.index in self._counted and check.label in self._places:
                 self._places[check.label].append(check)
-        called = enumerate(_called(to_run), len(to_run.cells))
-        self._ran_by = {check.cell.index: index for index, check in called}
-        """The cells that call the tests that are functions."""
+        called = enumerate(prepared.called, len(to_run.cells))
+        self._ran_by = {cell.index: index for index, cell in called}
+        """The indexes of the cells that call tests, by the tests' own."""
 
     def problem(self, seconds: float) -> str:
         """Return why the notebook did not run to its end, in a sentence for its student."""
