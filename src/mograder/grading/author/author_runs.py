@@ -6,7 +6,7 @@ import asyncio
 import html
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mograder.grading.runs.workbench import Workbench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.answer_texts import answer_texts, answers_read
+from mograder.notebook.grading.answer_texts import texts_of
 from mograder.notebook.grading.grading_plan import parse_plan
 from mograder.notebook.source.leaks import CellOutput
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
@@ -146,7 +146,9 @@ class AuthorRuns:
                 interface=trial.interface,
                 skip=trial.skip,
                 seed=_SEED,
-                texts=await asyncio.to_thread(_texts, trial),
+                texts=await asyncio.to_thread(
+                    texts_of, trial.text, trial.name, parse_plan(trial.files.plan)
+                ),
                 folder=trial.folder,
                 uid_slot=worker,
                 judge_slot=judge,
@@ -173,11 +175,6 @@ class AuthorRuns:
             )
             news = parse_contract(contract)
             await asyncio.to_thread(keep_contract, self._contracts, recording, news)
-
-
-def _texts(trial: AuthorTrial) -> Mapping[str, str]:
-    names = answers_read(parse_plan(trial.files.plan))
-    return answer_texts(parse_cells(trial.text, trial.name), names) if names else {}
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:

@@ -16,7 +16,7 @@ from mograder.core.log import get_logger
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.answer_texts import answer_texts, answers_read
+from mograder.notebook.grading.answer_texts import texts_of
 from mograder.notebook.grading.grading_plan import GradingPlan, PlannedLabel, render_plan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
@@ -101,7 +101,7 @@ def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
         interface=interface_of(recording.plan),
         skip=tuple(sorted(check_digests(recording.text, recording.plan))),
         seed=recording.plan.source_sha256,
-        texts=answer_texts(parse_cells(recording.text, "<source>"), answers_read(recording.plan)),
+        texts=texts_of(recording.text, "<source>", recording.plan),
         folder=recording.folder,
         uid_slot=worker,
         judge_slot=judge,

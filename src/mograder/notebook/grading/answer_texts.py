@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from itertools import chain
 
-from mograder.notebook.cells import CellKind, NotebookText, parse_python, split_lines
+from mograder.notebook.cells import CellKind, NotebookText, parse_cells, parse_python, split_lines
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.scopes import bound_names
 
@@ -46,6 +46,16 @@ def answer_texts(notebook: NotebookText, names: Collection[str]) -> Mapping[str,
         if left < 0:
             del found[name]
     return found
+
+
+def texts_of(text: str, filename: str, plan: GradingPlan) -> Mapping[str, str]:
+    """Return the texts of a notebook's answers that the checks of a plan may read.
+
+    Raises:
+        InvalidInput: The notebook cannot be parsed.
+    """
+    names = answers_read(plan)
+    return answer_texts(parse_cells(text, filename), names) if names else {}
 
 
 def _text(code: str, node: ast.stmt) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mograder.notebook.cells import Cell, NotebookText, parse_python
-from mograder.notebook.points import is_marks_cell, key_of, labels_in
+from mograder.notebook.points import is_marks_cell, key_of, labels_in, named_tests
 from mograder.notebook.scopes import bound_names
 
 MARKS_LABEL = "the marks"
@@ -36,12 +36,14 @@ class GuardedCell:
         return self.labels[0] if self.labels else "no check"
 
 
-def guarded_cells(notebook: NotebookText, tests: Mapping[str, str]) -> Iterator[GuardedCell]:
+def guarded_cells(
+    notebook: NotebookText, release: NotebookText | None = None
+) -> Iterator[GuardedCell]:
     """Yield all cells with the labels of their checks; marks and such imports have labels too.
 
-    ``tests`` are those of the release (:func:`mograder.notebook.points.named_tests`): a student may
-    add tests.
+    Of a student's notebook only the tests of its ``release`` count: a student may add some.
     """
+    tests = named_tests(release or notebook)
     for cell in notebook.cells:
         labels, names = _of_code(cell.code)
         keys = {key_of(label) for label in labels if label != SOURCE_LABEL}

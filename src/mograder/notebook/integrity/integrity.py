@@ -45,7 +45,6 @@ from mograder.notebook.points import (
     is_editable,
     is_marks_cell,
     labels_in,
-    named_tests,
     plain_code,
 )
 
@@ -98,9 +97,8 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     A notebook whose header names another assignment was handed in by mistake, and is told first.
     :func:`check_integrity` reports to students, by cell.
     """
-    tests = named_tests(released)
-    theirs = list(guarded_cells(own, tests))
-    fixed = [each for each in guarded_cells(released, tests) if not is_editable(each.cell)]
+    theirs = list(guarded_cells(own, released))
+    fixed = [each for each in guarded_cells(released) if not is_editable(each.cell)]
     pairs = _match(theirs, fixed)
     paired = {each.cell.index for each, _ in pairs}
     kept = {id(ours) for _, ours in pairs}
@@ -144,10 +142,9 @@ def _by_hashes(text: str, filename: str) -> IntegrityReport:
 
 
 def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
-    tests = named_tests(release)
-    guarded = [each for each in guarded_cells(release, tests) if not is_editable(each.cell)]
+    guarded = [each for each in guarded_cells(release) if not is_editable(each.cell)]
     released = [each for each in guarded if each.labels]
-    theirs = list(guarded_cells(student, tests))
+    theirs = list(guarded_cells(student, release))
     pairs = _match(theirs, released)
     findings: list[Finding] = []
     edits: list[LineEdit] = []

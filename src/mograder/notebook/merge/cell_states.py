@@ -15,7 +15,7 @@ from mograder.notebook.cells import Cell, NotebookText
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.guarded_cells import GuardedCell, guarded_cells
 from mograder.notebook.merge.cell_pairs import Pairs, code_of, pair_cells, same_code
-from mograder.notebook.points import TO_DO, cell_hash, is_editable, labels_in, named_tests
+from mograder.notebook.points import TO_DO, cell_hash, is_editable, labels_in
 from mograder.notebook.source.submit_cells import SUBMIT
 
 CELL_HASHES = "mograder-cell-hashes"
@@ -83,7 +83,7 @@ def states_by_release(
     states += [CellStates(new=cell, mine=_at(mine, there, cell.index)) for cell in fresh]
     _pair_new_checks(states, mine)
     states += _own_cells(mine, states)
-    guarded = {each.cell.index: each for each in guarded_cells(base, named_tests(base))}
+    guarded = {each.cell.index: each for each in guarded_cells(base)}
     for each in states:
         each.old_guarded = None if each.base is None else guarded[each.base.index]
     return _with_required(states, new)
@@ -109,7 +109,7 @@ def states_by_hashes(new: NotebookText, mine: Sequence[Cell], header: str) -> li
             states.append(CellStates(mine=own, alone=known(own)))
     for each in states:
         each.base = each.mine if each.alone else each.new if each.kept else None
-    guarded = {code_of(each.cell): each for each in guarded_cells(new, named_tests(new))}
+    guarded = {code_of(each.cell): each for each in guarded_cells(new)}
     for each in states:
         each.old_guarded = guarded.get(code_of(each.base)) if each.base is not None else None
     return _with_required(states, new)
@@ -201,9 +201,7 @@ def _own_cells(mine: Sequence[Cell], states: Sequence[CellStates]) -> list[CellS
 
 
 def _with_required(states: list[CellStates], new: NotebookText) -> list[CellStates]:
-    required = {
-        each.cell.index for each in guarded_cells(new, named_tests(new)) if is_required(each)
-    }
+    required = {each.cell.index for each in guarded_cells(new) if is_required(each)}
     for each in states:
         each.required = each.new is not None and each.new.index in required
     return states

@@ -17,7 +17,6 @@ from mograder.notebook.merge.merge_pieces import (
     released_piece,
     remains_of,
 )
-from mograder.notebook.points import named_tests
 
 BOTH_CHANGED = "You and the author changed this cell. Yours runs; the author's is beside it."
 CHECK_CHANGED = "This cell runs as it was released. Your version of it is beside it, as a comment."
@@ -70,7 +69,7 @@ class Texts:
 
 def decide(states: list[CellStates], texts: Texts) -> list[Decision]:
     """Return what becomes of each cell, in the same order."""
-    guarded = {each.cell.index: each for each in guarded_cells(texts.mine, named_tests(texts.new))}
+    guarded = {each.cell.index: each for each in guarded_cells(texts.mine, texts.new)}
     decisions = [_Deciding(each, texts, guarded).decide() for each in states]
     _keep_earlier(decisions, texts)
     return decisions

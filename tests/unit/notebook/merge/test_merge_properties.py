@@ -23,7 +23,7 @@ from mograder.notebook.cells import Cell, CellKind, parse_cells
 from mograder.notebook.integrity.guarded_cells import guarded_cells
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
 from mograder.notebook.merge.cell_pairs import code_of
-from mograder.notebook.points import is_editable, is_marks_cell, labels_in, named_tests
+from mograder.notebook.points import is_editable, is_marks_cell, labels_in
 from tests.unit.notebook.merge_strategies import corrected, edited, releases, written
 from tests.unit.notebook.strategies import TEXTS, damaged, notebooks
 
@@ -93,9 +93,7 @@ def decides(text: str) -> list[Cell]:
     """The cells of a release that decide about marks."""
     notebook = parse_cells(text, "x.py")
     return [
-        each.cell
-        for each in guarded_cells(notebook, named_tests(notebook))
-        if each.labels and not is_editable(each.cell)
+        each.cell for each in guarded_cells(notebook) if each.labels and not is_editable(each.cell)
     ]
 
 

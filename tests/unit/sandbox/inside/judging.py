@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading.answer_texts import answer_texts, answers_read
+from mograder.notebook.grading.answer_texts import texts_of
 from mograder.notebook.grading.grading_plan import render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.inside import serve
@@ -251,8 +250,6 @@ def judged(
 ) -> Judged:
     """Judge a submission by a source; without a contract, one is recorded."""
     plan = plan_source(source, "source.py").plan
-    names = answers_read(plan)
-    texts = answer_texts(parse_cells(submission, "answer.py"), names) if names else {}
     checks = [hashlib.sha256(part.code.strip().encode()).hexdigest() for part in plan.checks]
     interface = [each.name for each in plan.answers]
     path = directory / "judged"
@@ -271,7 +268,7 @@ def judged(
             "rlimits": {},
             "caches": "",
             "contract": contract,
-            "private": {"seed": "seed", "texts": dict(texts)},
+            "private": {"seed": "seed", "texts": texts_of(submission, "answer.py", plan)},
             "seconds": seconds or QUICK,
         }
         more |= options_of_judge
