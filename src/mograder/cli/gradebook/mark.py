@@ -19,12 +19,10 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import EXISTING_FILE
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
-from mograder.core.errors import NotFound
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import FilledMarks, filled_marks
 from mograder.grading.pages.page_templates import readable
-from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
@@ -34,7 +32,6 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.mark_counting import waiting_for
-from mograder.store.marking.question_marking import QuestionMarks
 
 marker_option = click.option(
     "--marker", help="Name of the person who marks.  [default: your account's name]"
@@ -83,7 +80,7 @@ def mark(  # one argument per option
         grade = book.record_marks(
             name,
             held.student,
-            _entries(book, held, points, reason),
+            _entries(held, points, reason),
             marker=marker or marker_name(),
             at=SystemClock().now(),
             comment=comment,
@@ -140,27 +137,21 @@ def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
 
 
 def _entries(
-    book: Gradebook, grade: StudentGrade, points: Mapping[str, float | None], reason: str
+    grade: StudentGrade, points: Mapping[str, float | None], reason: str
 ) -> dict[str, MarkEntry]:
     """Return marks with the comments that there are; a mark that is withdrawn takes its own."""
     comments = {each.key: each.comment for each in grade.questions}
-    entries: dict[str, MarkEntry] = {}
-    for key, given in points.items():
-        stays = key != WHOLE and given is not None
-        saved = _saved_comments(book, grade, key) if stays else ()
-        details = MarkDetails(saved=saved, reason=readable(reason).strip())
-        entries[key] = MarkEntry(given, comments.get(key, "") if stays else "", details)
+    details = MarkDetails(reason=readable(reason).strip())
+    entries = {
+        key: MarkEntry(
+            given, comments.get(key, "") if given is not None else "", details, keeps_saved=True
+        )
+        for key, given in points.items()
+        if key != WHOLE
+    }
     if WHOLE in points:
         entries[WHOLE] = MarkEntry(points[WHOLE], grade.comment)
     return entries
-
-
-def _saved_comments(book: Gradebook, grade: StudentGrade, key: str) -> tuple[str, ...]:
-    try:
-        given = QuestionMarks(book).state(grade.assignment, grade.student, key).given
-    except NotFound:
-        return ()
-    return () if given is None else given.details.saved
 
 
 def _parts(text: str) -> tuple[str, float | None]:

@@ -6,7 +6,7 @@ Private to the gradebook and to ``store.marking``, which open the transactions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -60,9 +60,14 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
         if entry.details is not None:
             _demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, rows)
-    run, before = rows.runs[-1].number if rows.runs else None, rows
-    for key, entry in _entries(given, grade):
-        details = entry.details or _left_details(connection, before, key, given, grade)
+    run = rows.runs[-1].number if rows.runs else None
+    entries = tuple(_entries(given, grade))
+    held = _held_details(connection, rows, entries)
+    for key, entry in entries:
+        if key in given.marks:
+            details = _with_saved(entry, held.get(key))
+        else:  # a comment alone leaves the mark for the whole as it is
+            details = held.get(key) if grade.whole is not None else None
         mark = RecordedMark(
             0,
             key,
@@ -91,21 +96,22 @@ def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, Mark
     yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
 
 
-def _left_details(
-    connection: Connection, rows: StudentRows, key: str, given: GivenMarks, grade: StudentGrade
-) -> MarkDetails | None:
-    """Return what stays of the details of the mark before, for an entry without any.
+def _held_details(
+    connection: Connection, rows: StudentRows, entries: Iterable[tuple[str, MarkEntry]]
+) -> Mapping[str, MarkDetails]:
+    """Return the details of the marks before, by question, of which an entry may keep something."""
+    last = latest_by_question(rows.marks)[1]
+    keep = (key for key, entry in entries if entry.details is None or entry.keeps_saved)
+    numbers = {key: last[key].number for key in keep if key in last}
+    found = read_details(connection, numbers.values())
+    return {key: found[number] for key, number in numbers.items() if number in found}
 
-    A number leaves its saved comments, and a comment on the submission leaves the mark as it is.
-    """
-    last = latest_by_question(rows.marks)[1].get(key)
-    held = None if last is None else read_details(connection, [last.number]).get(last.number)
-    if held is None:
-        return None
-    if key not in given.marks:
-        return held if grade.whole is not None else None
-    is_number = given.marks[key].points is not None
-    return MarkDetails(saved=held.saved) if held.saved and is_number else None
+
+def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | None:
+    """Return an entry's details, with the saved comments that a number keeps."""
+    if held is None or not held.saved or entry.points is None:
+        return entry.details
+    return replace(entry.details or MarkDetails(), saved=held.saved)
 
 
 def _state(key: str, given: GivenMarks, grade: StudentGrade) -> str:

@@ -116,12 +116,14 @@ class MarkDetails:
 class MarkEntry:
     """A mark that a person gives; ``points`` None withdraws the mark given by people before.
 
-    ``details`` are None for a mark from a file, which may replace grading's without a reason.
+    ``details`` are None for a mark from a file, which may replace grading's without a reason. Such
+    a mark, and one that ``keeps_saved``, has the saved comments of the mark before.
     """
 
     points: float | None
     comment: str = ""
     details: MarkDetails | None = None
+    keeps_saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +145,11 @@ class RecordedMark:
 class QuestionGrade:
     """One question of a student: the mark that counts, and the one that grading gave.
 
-    ``points`` is None while there is none, and where a newer mark for all questions without checks
-    counts. ``reason`` is grading's reason for its state. ``marker`` is "" for a mark by grading.
-    ``open`` is the reason for which the question still waits for a person, empty if it does not.
-    ``look_again``: a person marked it on other work, or on another mark by grading, than there is
-    now.
+    ``points`` is None while the question has no mark, and where a newer mark for all questions
+    without checks counts. ``reason`` is grading's reason for its state. ``marker`` is "" for a mark
+    by grading. ``open`` is the reason for which the question still waits for a person, empty if it
+    does not. ``look_again``: a person marked it on other work, or on another mark by grading, than
+    there is now.
     """
 
     key: str
