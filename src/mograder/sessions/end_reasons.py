@@ -22,7 +22,7 @@ from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.hub_state import EndingRow, HubState
 
 _DETAIL_LENGTH = 500
-_OF_MACHINES = frozenset({*get_args(LimitReason), *get_args(MachineReason)})
+_TOLD = frozenset({*get_args(LimitReason), *get_args(MachineReason)})
 """Reasons that supervisors and nodes report."""
 
 
@@ -84,7 +84,7 @@ class Explanation:
 
 def reason_of(gone: Ended) -> EndReason:
     """Return the reason of an end that the hub did not request."""
-    if gone.reason in _OF_MACHINES:
+    if gone.reason in _TOLD:
         return EndReason(gone.reason)
     # Status 0: the student used marimo's own "shut down".
     return EndReason.STOPPED if gone.status == 0 else EndReason.CRASHED

@@ -18,8 +18,9 @@ from mograder.store.gradebook.grading_records import (
 class MarkChange:
     """A question whose mark by grading would be another one; None for no mark.
 
-    ``marker`` is the person whose mark counts before it, "" if there is none. A question that would
-    be removed is here with the mark that would not count any more, by grading or a person.
+    ``marker`` is the person who gave the mark that counts in its place, "" for no person. A
+    question that would be removed is here with the mark that would not count any more, by grading
+    or a person.
     """
 
     student: str

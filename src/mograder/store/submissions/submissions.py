@@ -201,7 +201,7 @@ def _holds_name(directory: Path, name: str) -> bool:
     try:
         with os.scandir(directory) as entries:
             return any(entry.name.casefold() == name.casefold() for entry in entries)
-    except OSError:  # it is a file, or somebody else's
+    except OSError:  # no directory, or none that may be read
         return False
 
 
