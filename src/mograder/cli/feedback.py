@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import read_moment
+from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import assignment_csv
@@ -69,8 +69,9 @@ class _Chosen:
 @click.option(
     "--due-date",
     metavar="TIME",
-    help="Seconds since 1970, or as 2026-11-22T18:00+01:00 (without an offset: UTC).  "
-    "It counts until the next run.  [default: the due date that is set]",
+    help="As 2026-11-22T18:00+01:00 (without an offset: in the course's timezone, else UTC), "
+    "2026-11-22 for the whole day, or seconds since 1970.  It counts until the next run.  "
+    "[default: the due date that is set]",
 )
 @course_option
 def feedback(
@@ -95,7 +96,8 @@ def feedback(
     chosen = _choose(assignments, loaded)
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")
-    given = None if due_date is None else read_moment(due_date, UTC)
+    zone = given_zone(loaded.settings)
+    given = None if due_date is None else read_moment(due_date, zone, LAST_MINUTE)
     failed = 0
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")

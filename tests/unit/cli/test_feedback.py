@@ -85,6 +85,17 @@ def test_a_deduction_follows_a_due_date_that_was_moved(course: Path) -> None:
     assert grades(course)["alice"].final == 67.5
 
 
+def test_a_due_date_without_an_offset_is_in_the_timezone_and_a_day_is_whole(course: Path) -> None:
+    put(course, "alice", timedelta(hours=15))  # 2026-11-21T13:30 in Auckland
+    (course / "mograder.toml").write_text('timezone = "Pacific/Auckland"\n' + SETTINGS)
+    cli("feedback A1 --due-date 2026-11-21T14:00")
+    assert grades(course)["alice"].final == 67.5
+    cli("feedback A1 --due-date 2026-11-21T13:00")
+    assert grades(course)["alice"].penalty_pct == 5
+    cli("feedback A1 --due-date 2026-11-21")
+    assert grades(course)["alice"].final == 67.5
+
+
 def test_without_penalties_nothing_is_deducted(course: Path) -> None:
     put(course, "alice", timedelta(hours=15))
     cli("feedback A1")
