@@ -56,8 +56,7 @@ def install(*, systemd: bool, dry_run: bool, port: str, **given: Any) -> None:
     """Make a service of the hub on this machine, as root.
 
     It is for Ubuntu and Debian, and installs the mograder that this is. scripts/deploy-hub-aws.sh
-    does the same by SSH. It may be run again: nothing that is there is replaced, and no data
-    touched.
+    does the same by SSH. It may be run again: settings, secrets and data stay as they are.
     """
     if not systemd:
         raise InvalidInput("Say --systemd: the hub becomes a service of systemd.")
