@@ -125,7 +125,7 @@ def course_settings(options: InstallOptions) -> str:
         public.append(f'session_url = "https://{{session}}.{options.session_domain}"')
     lines = [
         '# The settings of this course; "mograder config show" lists all of them.',
-        '# How students hand in: add [moodle] or [https] here (docs, "Files and settings").',
+        '# How students hand in: add [moodle] or [https] here (docs, "Settings").',
         "",
         "[hub]",
         'host = "127.0.0.1"',
