@@ -73,5 +73,7 @@ async def test_b55_the_next_hub_shows_what_the_one_before_found(tmp_path: Path) 
         assert "division by zero" in found.text
         assert (await send(second, WORK)).status_code == 200
         assert "See why" not in await _home(second)
+        found = await ask(second, "GET", "/validation/alice/A1", headers=FORM)
+        assert "for instance since another notebook took its place" in found.text
     async with running_hub(place) as third:
         assert "See why" not in await _home(third)
