@@ -35,8 +35,6 @@ from mograder.store.gradebook.late_facts import LateFacts, PolicyChange
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.submissions.submitted_files import reads_as_a_submission
 
-_SUFFIX = ".py"
-
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
@@ -210,7 +208,7 @@ def _named(argument: str, loaded: LoadedSettings) -> _Chosen:
 def _all(directory: Path) -> _Chosen:
     copies = (
         nfc(path.stem)
-        for path in directory.glob(f"*{_SUFFIX}")
+        for path in directory.glob("*.py")
         if path.name[0] != "." and not reads_as_a_submission(path.stem)
     )
     students = tuple(sorted(copies))
