@@ -122,7 +122,9 @@ async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub
     fields = {"users": "bob\r\nalice\r\n", "stamp": stamp[1]}
     answer = await press(hub, "/sync-users", "prof", data=fields)
     assert answer.headers["location"] == "/course/people?done=people"
-    assert "alice\nbob</textarea>" in (await see(hub, "/course/people", "prof")).text
+    page = (await see(hub, "/course/people", "prof")).text
+    assert "alice\nbob</textarea>" in page
+    assert "Instructors and markers always may come in." in page
     again = await press(hub, "/sync-users", "prof", data=fields)
     assert again.status_code == 409
     assert "was changed since you opened it" in again.text

@@ -102,7 +102,7 @@ def users_line(loaded: LoadedSettings) -> Line:
         return problem("users", text, "Let the hub's user read it.")
     users = parse_users(content.decode("utf-8-sig", "replace"))
     if not users:
-        return note("users", f"{path.name} is empty: only instructors may enter")
+        return note("users", f"{path.name} is empty: only instructors and markers may enter")
     if useless := useless_names(users):
         more = f", and so do {len(useless) - 1} more" if useless[1:] else ""
         text = f"{path.name}: {useless[0]} lets nobody in, since nobody can have this name{more}"

@@ -52,14 +52,14 @@ class Allowlist:
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
-        self._file = ParsedFile(path, self._parse, _LIMIT, "only instructors may enter", disk=disk)
+        self._file = ParsedFile(path, self._parse, _LIMIT, "only staff may enter", disk=disk)
         self._adding = threading.Lock()
         self.more: MoreUsers | None = None
 
     def allows(self, username: str, role: Role) -> bool:
         """Return whether the user may enter: instructors and markers always, others if listed.
 
-        Without the file every user may enter (B40, B44), with an empty one only instructors (B41).
+        Without the file every user may enter (B40, B44), with an empty one only these (B41).
         """
         if role is not Role.STUDENT:
             return True
