@@ -245,7 +245,7 @@ def _help() -> str:
         "Usage: deploy-hub-aws.sh --host HOST --key KEY.pem [OPTIONS]",
         "",
         "Deploys the mograder hub to an Ubuntu or Debian machine by SSH. Run it again to change or",
-        "upgrade: what is there already stays.",
+        "upgrade: settings, secrets and data stay.",
         "",
     ]
     for option in OPTIONS:
