@@ -75,8 +75,8 @@ def remote_digests(
     """
     found: dict[str, set[str]] = {}
     for file in files:
-        suffix = PurePosixPath(file.name).suffix.lower()
-        if suffix == ".html" and "/" not in file.name:
+        suffix = "" if "/" in file.name else PurePosixPath(file.name).suffix.lower()
+        if suffix == ".html":
             continue
         if file.size is not None and file.size > MOST_BYTES:
             raise TooLarge(f"{file.name} on Moodle is larger than {MOST_BYTES // 1_000_000} MB.")

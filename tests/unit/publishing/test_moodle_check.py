@@ -55,6 +55,21 @@ def test_b86_the_same_files_are_the_same_however_moodle_has_them(
     assert found(remote).none
 
 
+def test_b86_a_zip_in_a_folder_is_one_of_the_releases_files() -> None:
+    """B86: students get it as it is, loose or in the zip of the whole release."""
+    inner = zipped({"a.csv": DATA})
+    release = {"A1.py": NOTEBOOK, "data/raw.zip": inner, "data/spoilt.zip": b"PK broken"}
+
+    def digests(files: Mapping[str, bytes]) -> Mapping[str, frozenset[str]]:
+        listed = [RemoteFile(name, name, len(content)) for name, content in files.items()]
+        return remote_digests(listed, lambda file: files[file.address], "A1")
+
+    here = {name: min(each) for name, each in digests(release).items()}
+    assert sorted(here) == sorted(release)
+    assert compare(here, digests(release)).none
+    assert compare(here, digests({"A1.zip": zipped(release)})).none
+
+
 def test_b86_every_difference_is_said_by_name() -> None:
     """B86, compatibility-0.3.16.md 10: the three kinds, in its words."""
     differing = found({"A1.py": b"old", "old.py": b""})
