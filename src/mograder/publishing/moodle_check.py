@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.zips import read_entry
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.name_lookup import nfc
 from mograder.store.releases.published_release import is_by_product
 
 Read = Callable[[RemoteFile], bytes]
@@ -83,7 +84,7 @@ def remote_digests(
         data = read(file)
         inner = _unzipped(data, file.name, item) if suffix == ".zip" else {file.name: data}
         for name, content in inner.items():
-            found.setdefault(name, set()).add(hashlib.sha256(content).hexdigest())
+            found.setdefault(nfc(name), set()).add(hashlib.sha256(content).hexdigest())
     return {name: frozenset(digests) for name, digests in found.items()}
 
 
@@ -103,14 +104,17 @@ def _unzipped(data: bytes, name: str, item: str) -> Mapping[str, bytes]:
         raise InvalidInput(
             f"{name} on Moodle cannot be unpacked: {error}.", hint="Upload it to Moodle again."
         ) from error
-    wrapped = bool(contents) and all(each.startswith(f"{item}/") for each in contents)
-    return {
-        each.removeprefix(f"{item}/") if wrapped else each: data for each, data in contents.items()
-    }
+    folder = f"{item}/"
+    if all(nfc(each).startswith(folder) for each in contents):
+        contents = {nfc(each).removeprefix(folder): data for each, data in contents.items()}
+    return {each: data for each, data in contents.items() if not _is_preview(each)}
 
 
 def _counts(entry: zipfile.ZipInfo) -> bool:
     steps = PurePosixPath(entry.filename).parts
     hidden = any(step.startswith(".") or step == "__MACOSX" for step in steps)
-    by_product = len(steps) == 1 and is_by_product(entry.filename)
-    return not (entry.is_dir() or hidden or by_product)
+    return not (entry.is_dir() or hidden or _is_preview(entry.filename))
+
+
+def _is_preview(name: str) -> bool:
+    return "/" not in name and is_by_product(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 
@@ -15,10 +16,8 @@ from mograder.publishing import moodle_check
 from mograder.publishing.moodle_check import Differences, compare, remote_digests
 
 NOTEBOOK, DATA = b"import marimo\n", b"1,2\n"
-LOCAL = {
-    "A1.py": hashlib.sha256(NOTEBOOK).hexdigest(),
-    "data.csv": hashlib.sha256(DATA).hexdigest(),
-}
+RELEASE = {"A1.py": NOTEBOOK, "data.csv": DATA}
+LOCAL = {name: hashlib.sha256(content).hexdigest() for name, content in RELEASE.items()}
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -45,8 +44,12 @@ def found(remote: Mapping[str, bytes]) -> Differences:
         {"A1.py": NOTEBOOK, "A1.zip": zipped({"A1.py": NOTEBOOK, "data.csv": DATA})},
         {"A1.py": NOTEBOOK, "data.csv": DATA, "A1.html": b"<html>a preview"},
         {"a.zip": zipped({"A1.py": NOTEBOOK, "data.csv": DATA, "A1.html": b"<html>"})},
+        {"a.zip": zipped({f"A1/{name}": RELEASE.get(name, b"") for name in (*RELEASE, "A1.html")})},
     ],
-    ids=["loose", "zip", "folder in a zip", "both", "twice", "preview", "preview in a zip"],
+    ids=[
+        *("loose", "zip", "folder in a zip", "both", "twice"),
+        *("preview", "preview in a zip", "preview in a folder in a zip"),
+    ],
 )
 def test_b86_the_same_files_are_the_same_however_moodle_has_them(
     remote: Mapping[str, bytes],
@@ -68,6 +71,15 @@ def test_b86_a_zip_in_a_folder_is_one_of_the_releases_files() -> None:
     assert sorted(here) == sorted(release)
     assert compare(here, digests(release)).none
     assert compare(here, digests({"A1.zip": zipped(release)})).none
+
+
+def test_b86_a_zip_of_a_mac_has_the_same_names() -> None:
+    """B86: macOS writes a letter and its accent apart."""
+    apart = unicodedata.normalize("NFD", "Übung 1")
+    files = {f"{apart}/{apart}.py": NOTEBOOK}
+    archive = RemoteFile("all.zip", "all.zip")
+    found = remote_digests([archive], lambda _: zipped(files), "Übung 1")
+    assert set(found) == {"Übung 1.py"}
 
 
 def test_b86_every_difference_is_said_by_name() -> None:
