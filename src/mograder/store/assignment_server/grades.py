@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The parsed file: its entries, and the marks by key and by username."""
+    """The parsed file: its entries, and the marks by username, by user id where there is none."""
 
     entries: tuple[Entry, ...]
     marks: Mapping[str, Mark]
@@ -93,7 +93,9 @@ class Grades:
             return len(merged)
 
     def of(self, user: str) -> Mark | None:
-        """Return the grade of a user id or username; None without an entry.
+        """Return the grade of a username; None without an entry.
+
+        The user id of an entry that has a username, too, may be another person's name.
 
         Raises: :class:`Conflict` when the file cannot be parsed.
         """
@@ -145,10 +147,8 @@ def _parse(content: bytes) -> _Reading:
     entries = parse_entries(content)
     marks: dict[str, Mark] = {}
     for each in entries:
-        mark = _mark(each)
-        marks[each.key] = mark
-        if name := _name_in(each.values):
-            marks.setdefault(name, mark)
+        mark, name = _mark(each), _name_in(each.values) or each.key
+        marks[name] = mark if name == each.key else marks.get(name, mark)
     return _Reading(entries, marks)
 
 
