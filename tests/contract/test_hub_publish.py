@@ -144,6 +144,14 @@ async def test_what_cannot_be_published_is_refused_before_anything_is_built_or_r
     assert cast(FakeEnvironments, hub.services.environments).known == {}
 
 
+async def test_b128_a_release_may_be_as_large_as_the_hub_tells(hub: Hub) -> None:
+    """The command sends what has at most `most_mb`; 2 % of a release's bound were refused then."""
+    told = (await ask(hub, "GET", "/release/A1", "prof")).json()
+    data = bytes(told["most_mb"] * MEGABYTE - len(NOTEBOOK) - 1000)  # and the form around them
+    answer = await publish(hub, "A1", {"A1.py": NOTEBOOK, "big.bin": data})
+    assert answer.status_code == 200
+
+
 async def test_b96_an_environment_that_cannot_be_built_leaves_the_old_release(hub: Hub) -> None:
     before = published(hub)
     answer = await publish(hub, "A1", {"A1.py": UNBUILDABLE})

@@ -374,7 +374,7 @@ class ReleaseUpload:
         with closing_fd(_create(path, self._modes.file)) as fd:
             for chunk in chunks:
                 self._bytes += len(chunk)
-                if self._bytes > self._limits.megabytes * 1_000_000:
+                if self._bytes > self._limits.megabytes * 2**20:
                     raise TooLarge(f"A release may hold at most {self._limits.megabytes} MB.")
                 self._disk.write(fd, chunk)
             self._disk.fsync(fd)

@@ -269,7 +269,7 @@ def test_the_bounds_of_an_upload_are_kept_and_named(root: Path) -> None:
     with releases.stage(A1) as staged:
         staged.add("A1.py", io.BytesIO(NOTEBOOK))
         with pytest.raises(TooLarge, match="1 MB"):
-            staged.add("large", io.BytesIO(bytes(1_000_001)))
+            staged.add("large", io.BytesIO(bytes(2**20 + 1)))
         assert not (staged.path / "large").exists()
     with releases.stage(A1) as staged:
         staged.add("one", io.BytesIO(b""))
