@@ -33,11 +33,11 @@ from mograder.core.errors import (
     NotAuthenticated,
     NotFound,
 )
+from mograder.core.files.atomic_file import write_file
 from mograder.core.files.line_ends import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
 from mograder.exchange.student.receipts import kept_receipts
-from mograder.store.filesystem.files import atomic_write
 
 _FOLDER = "seen"
 ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
@@ -229,7 +229,7 @@ def _remember(assignment: RemoteAssignment, directory: Path, tag: str, status: W
     path, seen = _path(assignment, directory), _Seen(draft=tag, submission=status.sha256)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, seen.model_dump_json().encode())
+        write_file(path, seen.model_dump_json().encode())
 
 
 def _path(assignment: RemoteAssignment, directory: Path) -> Path:

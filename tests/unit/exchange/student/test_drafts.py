@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -10,9 +11,11 @@ import pytest
 
 from mograder.clients.course_server import RemoteAssignment, RemoteDraft
 from mograder.core.errors import MograderError, NotFound
+from mograder.core.files.disk import Disk
 from mograder.exchange.student.drafts import (
     Elsewhere,
     NewerElsewhere,
+    SavedDraft,
     notebook_of,
     save_before_submission,
     take,
@@ -170,6 +173,20 @@ def test_a_draft_that_cannot_be_saved_does_not_stop_a_submission(
     here.submit(MINE)
     assert server.handed_in["hw1", "alice"] == MINE
     assert "cannot be read" in caplog.text
+
+
+def test_a_full_disk_does_not_stop_a_submission(
+    here: Folder, server: DraftCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the folder has seen is noted before the work is sent, and may be asked about again."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    here.begin()
+    monkeypatch.setattr(Disk, "write", full)
+    saved = save_before_submission(server, here.assignment, here.notebook, MINE, START)
+    assert (saved, server.text) == (SavedDraft(), MINE)
 
 
 def test_a_server_without_drafts_is_asked_for_none(tmp_path: Path) -> None:
