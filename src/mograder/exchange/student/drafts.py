@@ -121,7 +121,7 @@ def unseen(
     submitted_elsewhere = (
         status.sha256 not in ("", seen.submission, *mine)
         and (saved_elsewhere or status.sha256 != draft.sha256)
-        and status.sha256 not in _submitted_here(directory)
+        and status.sha256 not in {each.receipt.sha256.lower() for each in kept_receipts(directory)}
     )
     if not saved_elsewhere and not submitted_elsewhere:
         return None
@@ -212,10 +212,6 @@ def _asked_again(
     status = transport.work_status(assignment)
     found = unseen(status, assignment, directory, text)
     return NewerElsewhere(found or Elsewhere(status.draft))
-
-
-def _submitted_here(directory: Path) -> set[str]:
-    return {each.receipt.sha256.lower() for each in kept_receipts(directory)}
 
 
 def _seen(assignment: RemoteAssignment, directory: Path) -> _Seen:
