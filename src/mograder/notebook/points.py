@@ -251,18 +251,26 @@ def is_answer_name(name: str) -> bool:
 def plain_code(code: str) -> str:
     """Return a cell's code without the empty lines around it, and Markdown in one form.
 
-    marimo writes a cell ``mo.md("text")`` in its own form whenever it saves the notebook.
+    marimo writes a call ``mo.md("text")`` that is all of a cell in its own form whenever it saves
+    the notebook; comments before and behind the call stay as they are.
     """
     code = code.strip()
-    tree = parse_python(code) if code.startswith("mo.md(") else None
+    tree = parse_python(code) if "mo.md(" in code else None
     match tree and tree.body:
-        case [ast.Expr(value=ast.Call(args=[ast.Constant(value=str(text)) as literal]))]:
-            rest = code.removeprefix("mo.md(").removesuffix(")").strip(", \n")
-            if rest == ast.get_source_segment(code, literal):  # else there are comments
-                first, _, others = text.partition("\n")
+        case [
+            ast.Expr(
+                ast.Call(ast.Attribute(ast.Name(id="mo"), "md"), [literal], keywords=[]) as call
+            )
+        ]:
+            parts = literal.values if isinstance(literal, ast.JoinedStr) else [literal]
+            values = [each.value for each in parts if isinstance(each, ast.Constant)]
+            texts = [each for each in values if isinstance(each, str)]
+            if len(texts) == len(parts):  # else it has values that change
+                first, _, others = "".join(texts).partition("\n")
                 others = textwrap.dedent("\n".join(map(str.rstrip, others.split("\n"))))
                 text = f"{first.strip()}\n{others}".strip()
-                return f'mo.md("""\n{text}\n""")'
+                written = ast.get_source_segment(code, call) or code
+                return code.replace(written, f'mo.md("""\n{text}\n""")', 1)
     return code
 
 

@@ -68,11 +68,24 @@ def test_an_untouched_release_with_line_ends_of_windows_is_unchanged() -> None:
     assert described(RELEASE.replace("\n", "\r\n")) == ()
 
 
-def test_a_release_that_marimo_has_only_saved_in_its_own_forms_is_unchanged() -> None:
-    saved = MarimoConvert.from_py(RELEASE).to_py()
+@pytest.mark.parametrize(
+    "written",
+    [
+        *('mo.md("text")', 'mo.md(f"text {{x}}")', "mo.md(rf'text')", 'mo.md("text");'),
+        *(
+            '# remark\n    mo.md("text")',
+            'mo.md("text")  # remark',
+            'mo.md(\n        # why\n        "text"\n    )',
+        ),
+    ],
+)
+def test_a_release_that_marimo_has_only_saved_in_its_own_forms_is_unchanged(written: str) -> None:
+    release = RELEASE.replace('mo.md("text")', written)
+    saved = MarimoConvert.from_py(release).to_py()
     assert "@app.function\ndef given(" in saved
-    assert 'mo.md("text")' not in saved
-    assert described(saved) == ()
+    assert written not in saved
+    assert described(saved, release) == ()
+    assert described(saved.replace("text", "other"), release) != ()
 
 
 def test_a_notebook_of_another_assignment_is_called_so() -> None:
