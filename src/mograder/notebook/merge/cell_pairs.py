@@ -1,8 +1,8 @@
 """The pairs of cells of two notebooks that are the same cell in two states.
 
-Cells have no identity in a file. So identical cells are paired first, in order, then cells of one
-check label, one name, mostly the same variables, one question, mostly the same words, and at last
-cells at the same place between paired ones.
+Cells have no identity in a file. So identical cells are paired first, those that stayed before
+those that were moved, then cells of one check label, one name, mostly the same variables, one
+question, mostly the same words, and at last cells at the same place between paired ones.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind
@@ -70,6 +72,44 @@ def names_of(code: str) -> CellNames:
         return _NO_NAMES
 
 
+MOST_ALIGNED = 40_000
+"""Pairs of elements that are compared at most; half a second where a student chose the worst."""
+
+
+@dataclass(slots=True)
+class Aligner:
+    """Aligns sequences; of all together, at most ``left`` more pairs of elements are compared."""
+
+    left: int = MOST_ALIGNED
+
+    def align(
+        self, ours: Sequence[Hashable], theirs: Sequence[Hashable]
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the places of equal elements that are in the same order in both sequences.
+
+        Equal elements at both ends are always found, those between them while pairs are left.
+        """
+        short = min(len(ours), len(theirs))
+        head = next((at for at in range(short) if ours[at] != theirs[at]), short)
+        rest = short - head
+        tail = next((at for at in range(rest) if ours[-1 - at] != theirs[-1 - at]), rest)
+        yield from ((at, at) for at in range(head))
+        left, right = ours[head : len(ours) - tail], theirs[head : len(theirs) - tail]
+        yield from ((head + one, head + other) for one, other in self._between(left, right))
+        yield from ((len(ours) - at, len(theirs) - at) for at in range(tail, 0, -1))
+
+    def _between(
+        self, ours: Sequence[Hashable], theirs: Sequence[Hashable]
+    ) -> Iterator[tuple[int, int]]:
+        count = len(ours) * len(theirs)
+        if not 0 < count <= self.left:
+            return
+        self.left -= count
+        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+        for one, other, size in matcher.get_matching_blocks():
+            yield from ((one + step, other + step) for step in range(size))
+
+
 class _Pairing:
     def __init__(
         self, first: Sequence[Cell], second: Sequence[Cell], may: Callable[[Cell, Cell], bool]
@@ -82,6 +122,7 @@ class _Pairing:
         self._right = dict.fromkeys(range(len(second)))
 
     def pairs(self) -> Pairs:
+        self._in_order()
         self._by_key(lambda cell: [code_of(cell)], identical=True)
         for keys in (_setup, _labels, _own_name):
             self._by_key(keys)
@@ -95,6 +136,12 @@ class _Pairing:
         self._found[one] = other
         del self._left[one]
         del self._right[other]
+
+    def _in_order(self) -> None:
+        """Pair identical cells that stayed: answers that are still open are often all alike."""
+        ours, theirs = (list(map(code_of, cells)) for cells in (self._first, self._second))
+        for one, other in Aligner().align(ours, theirs):
+            self._pair(one, other)
 
     def _by_key(
         self, keys: Callable[[Cell], Iterable[Hashable]], *, identical: bool = False

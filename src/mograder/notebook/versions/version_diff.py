@@ -19,8 +19,8 @@ from mograder.notebook.cells import (
     headings_above,
     parse_cells,
 )
-from mograder.notebook.merge.cell_pairs import Pairs
-from mograder.notebook.versions.cell_matching import Aligner, match_cells, moved_cells
+from mograder.notebook.merge.cell_pairs import Aligner, Pairs
+from mograder.notebook.versions.cell_matching import match_cells, moved_cells
 
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""

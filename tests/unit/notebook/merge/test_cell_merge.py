@@ -99,6 +99,18 @@ def test_a_text_that_marimo_has_only_saved_in_its_own_form_is_no_change_of_the_s
     assert (found.conflicts, codes(found)) == ((), codes(Merge(new)))
 
 
+def test_of_answers_that_were_handed_out_alike_the_open_one_gets_what_is_new_in_it() -> None:
+    blank, mine = "# YOUR CODE HERE\npass", "# YOUR CODE HERE\nplt.plot(x)"
+    hint = f"# Draw it in red.\n{blank}"
+    old, new, own = (
+        notebook(*CELLS, first, "given = 1", second)
+        for first, second in ((blank, blank), (blank, hint), (mine, blank))
+    )
+    found = merge(old, new, own)
+    assert codes(found)[len(CELLS) :] == [mine, "given = 1", hint]
+    assert found.conflicts == ()
+
+
 def test_a_remark_behind_a_text_is_a_change_of_the_students() -> None:
     mine = f"{TEXT_1}  # my remark"
     new = notebook(*replaced(CELLS, TEXT_1='mo.md("other")'))

@@ -41,6 +41,14 @@ def test_a_removed_cell_comes_back_behind_the_one_that_it_followed(
     assert not found.replaced
 
 
+def test_a_cell_comes_back_where_another_one_is_still_as_it_was_then() -> None:
+    """Answers that are still open are often all alike."""
+    earlier = notebook(TEXT, ANSWER, MEAN, ANSWER)
+    present = notebook(TEXT, cell("# YOUR CODE HERE\nplt.plot(1)"), MEAN, ANSWER)
+    found = put_back_cell(present, earlier, 1, "A1.py")
+    assert (found.text, found.replaced) == (earlier, True)
+
+
 def test_a_setup_cell_replaces_the_present_one() -> None:
     present = notebook("with app.setup:\n    import cmath\n", PLOT)
     assert put_back_cell(present, notebook(SETUP, PLOT), 0, "A1.py").text == notebook(SETUP, PLOT)

@@ -199,6 +199,16 @@ def test_any_two_texts_have_a_difference_that_holds_every_line(before: str, afte
         assert [e.after for e in found.cells if e.after is not None] == [c.index for c in new]
 
 
+def test_of_cells_that_were_alike_the_one_that_was_changed_is_told() -> None:
+    mine = cell("# YOUR CODE HERE\nplt.plot(1)")
+    found = version_difference(
+        notebook(TEXT, ANSWER, MEAN, ANSWER, PLOT), notebook(TEXT, mine, MEAN, ANSWER, PLOT)
+    )
+    assert [(each.change, each.before, each.after) for each in found.differing] == [
+        (CellChange.CHANGED, 1, 1)
+    ]
+
+
 @given(notebooks(), notebooks())
 def test_cells_are_matched_once_and_into_both_notebooks(before: str, after: str) -> None:
     try:
