@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mograder.notebook.cells import Cell, headings_above, parse_cells
+from mograder.notebook.merge.cell_pairs import pair_cells, same_code
 from mograder.notebook.points import is_answer_name, is_editable, key_of, labels_in
 
 
@@ -14,12 +15,12 @@ def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
     Raises:
         InvalidInput: One of the texts is not a notebook.
     """
-    own = {cell.code.strip() for cell in parse_cells(student, filename).cells}
-    released = parse_cells(release, filename).cells
+    own, released = (parse_cells(text, filename).cells for text in (student, release))
+    pairs = sorted(pair_cells(released, own).items())  # several answers may be handed out alike
     found = (
         _name(released, index)
-        for index, cell in enumerate(released)
-        if is_editable(cell) and cell.code.strip() in own
+        for index, place in pairs
+        if is_editable(released[index]) and same_code(released[index], own[place])
     )
     return tuple(dict.fromkeys(found))
 

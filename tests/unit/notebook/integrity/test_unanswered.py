@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from marimo._convert.converters import MarimoConvert
+
 from mograder.notebook.integrity.unanswered import unanswered
 from tests.support.notebooks import notebook
 
@@ -36,3 +39,22 @@ def test_an_answer_that_was_changed_is_answered() -> None:
     assert unanswered(work, RELEASE, "A1.py") == ("Newton's method",)
     work = work.replace("rest = ...", "rest = 5")
     assert unanswered(work, RELEASE, "A1.py") == ()
+
+
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_of_answers_that_were_handed_out_alike_only_the_open_ones_are_told(answered: int) -> None:
+    """As of three figures to draw, whose cells give no name to others."""
+    blank = "# YOUR CODE HERE\npass"
+    checks = [f'check("Q{number}: a figure", [])' for number in range(3)]
+    cells = [each for check in checks for each in (blank, check)]
+    work = list(cells)
+    work[2 * answered] = "# YOUR CODE HERE\nplt.plot(x, y)"
+    found = unanswered(notebook(*work), notebook(*cells), "A1.py")
+    assert found == tuple(f"Q{number}" for number in range(3) if number != answered)
+
+
+def test_an_answer_that_marimo_has_only_saved_in_its_own_form_is_open() -> None:
+    release = RELEASE.replace('mo.md("*Write', 'mo.md("<br>*Write')
+    saved = MarimoConvert.from_py(release).to_py()
+    assert 'mo.md("<br>*Write' not in saved
+    assert unanswered(saved, release, "A1.py") == ("Q1", "Newton's method")
