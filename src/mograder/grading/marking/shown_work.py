@@ -20,7 +20,7 @@ from mograder.grading.marking.question_sources import QuestionSources, SourceCel
 from mograder.notebook.cells import Cell, parse_cells, parse_python
 from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.parsing import NotPython, cell_names
-from mograder.notebook.points import is_answer_name, is_marks_cell, labels_in
+from mograder.notebook.points import is_answer_name, is_marks_cell, labels_in, plain_code
 from mograder.notebook.source.submit_cells import SUBMIT
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.gradebook.grading_records import WHOLE
@@ -192,7 +192,7 @@ def _by_places(
 ) -> Iterator[tuple[WorkCell, frozenset[str]]]:
     given = [each for each in sources.cells if not each.students]
     found = _matched(given, cells)
-    handed_out = {text.strip() for each in given for text in (each.own, each.released)}
+    handed_out = {plain_code(text) for each in given for text in (each.own, each.released)}
     places: defaultdict[int, list[SourceCell]] = defaultdict(list)
     place, known = -1, set(found.values())
     for each in sources.cells:
@@ -203,7 +203,7 @@ def _by_places(
     place = -1
     for cell in cells:
         place = found.get(cell.index, place)
-        if cell.index not in found and cell.code.strip() not in handed_out:
+        if cell.index not in found and plain_code(cell.code) not in handed_out:
             groups[place].append(cell)
     for place, group in groups.items():
         for cell, answered in zip(group, _answered(group, places[place]), strict=True):
@@ -215,8 +215,8 @@ def _matched(given: Sequence[SourceCell], cells: Sequence[Cell]) -> dict[int, in
     """Return the index of the teacher's cell for each cell that is one, in the same order."""
     if len(given) * len(cells) > _MOST_COMPARED:
         return {}
-    ours = [each.released.strip() for each in given]
-    theirs = [cell.code.strip() for cell in cells]
+    ours = [plain_code(each.released) for each in given]
+    theirs = [plain_code(cell.code) for cell in cells]
     blocks = SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
     return {
         cells[theirs_at + step].index: given[ours_at + step].index

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from marimo._convert.converters import MarimoConvert
 
 from mograder.grading.marking.question_sources import (
     NO_SOURCE,
@@ -58,6 +59,17 @@ def test_a_moved_cell_is_told_by_its_names() -> None:
     )
     cells = show_work(WorkToShow(moved, "x.py", SOURCES)).cells
     assert any(cell.code.startswith("plot") for cell, _ in cells), "it is shown"
+
+
+def test_given_texts_that_marimo_has_only_saved_in_its_own_form_are_no_work_of_a_student() -> (
+    None
+):
+    text = submission_of()
+    saved = MarimoConvert.from_py(text).to_py()
+    assert 'mo.md(r"""## Question 4 (5 marks)""")' in text
+    assert 'mo.md(r"""## Question 4 (5 marks)""")' not in saved
+    for question in ("Q1", "Q2", "Q4", WHOLE):
+        assert len(own(saved, question)) == len(own(text, question))
 
 
 def test_written_answers_are_text() -> None:
