@@ -9,6 +9,7 @@ be detected from outside: marks that count have to be given on a machine of the 
 from __future__ import annotations
 
 import re
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -200,7 +201,12 @@ class _Judging:
         counted = prepared.integrity.counted
         self._result = result
         self._to_run = to_run
-        self._own = {cell.code.strip(): cell for cell in reversed(own.cells)}
+        waiting: defaultdict[str, deque[Cell]] = defaultdict(deque)
+        for cell in own.cells:
+            waiting[cell.code.strip()].append(cell)
+        alike = ((cell.index, waiting[cell.code.strip()]) for cell in to_run.cells)
+        self._own = {index: cells.popleft() for index, cells in alike if cells}
+        """The student's own cells by the indexes of those that run, of equal ones in order."""
         self._marks = marks_of(released or to_run) or {}
         self._expected = stated_weights(released or to_run)
         self._cells = {each.index: each for each in result.cells}
@@ -356,12 +362,12 @@ class _Judging:
 
     def _index(self, cell: Cell) -> int | None:
         """Return the number of a cell in the student's own file."""
-        own = self._own.get(cell.code.strip())
+        own = self._own.get(cell.index)
         return None if own is None else own.index
 
     def _line(self, cell: Cell, line: int) -> int | None:
         """Return the line in the student's own file for a line of a cell's code."""
-        own = self._own.get(cell.code.strip())
+        own = self._own.get(cell.index)
         inside = 1 <= line <= cell.code.count("\n") + 1
         return None if own is None else own.line_of(line if inside else 1)
 

@@ -131,6 +131,16 @@ async def test_a_cell_error_is_told_with_its_line_and_is_not_ok() -> None:
     assert error.code == "x = 0"
 
 
+async def test_an_error_is_told_where_it_happened_though_another_cell_is_the_same() -> None:
+    text = notebook("x = 0", "_y = 1 / x", "z = 2", "_y = 1 / x")
+    failed = CellResult(3, "_", CellStatus.ERROR, "ZeroDivisionError", "division", 1)
+    cells = (*(CellResult(index, "_", CellStatus.OK) for index in range(3)), failed)
+    report = await judged(ExecutionResult(Outcome.FINISHED, cells, ()), text, None)
+    (error,) = report.cell_errors
+    assert error.index == 3
+    assert text.split("\n")[: error.line].count("    _y = 1 / x") == 2
+
+
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
