@@ -79,12 +79,14 @@ class _Names(ast.NodeTransformer):
     def __init__(self, kept: Set[str]) -> None:
         self._kept = kept
         self._bound: dict[str, str] = {}
+        self._own: set[str] = set()
 
     def normalised(self, tree: ast.Module) -> str | None:
         """Return a cell's code without layout, comments, docstrings and its own names.
 
         It is None for code that is nested too deeply, or has an integer too long to be written.
         """
+        self._own |= {each.name for each in ast.walk(tree) if isinstance(each, _OWN)}
         for name in _bindings(tree):
             if name not in self._kept:
                 # A name that no answer can have itself.
@@ -97,7 +99,13 @@ class _Names(ast.NodeTransformer):
             return None
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Rename what a node binds or uses, and leave out docstrings."""
+        """Rename what a node binds or uses, and leave out docstrings.
+
+        The arguments of a library's functions have the library's names.
+        """
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in self._own:
+            for each in node.keywords:
+                each.arg = self._bound.get(each.arg or "", each.arg)
         for field, value in ast.iter_fields(node):
             if isinstance(value, str) and field in _NAME_FIELDS.get(type(node), ()):
                 setattr(node, field, self._bound.get(value, value))
@@ -109,10 +117,10 @@ class _Names(ast.NodeTransformer):
         return super().generic_visit(node)
 
 
+_OWN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _NAME_FIELDS: Mapping[type[ast.AST], tuple[str, ...]] = {
     ast.Name: ("id",),
     ast.arg: ("arg",),
-    ast.keyword: ("arg",),
     ast.FunctionDef: ("name",),
     ast.AsyncFunctionDef: ("name",),
     ast.ClassDef: ("name",),
@@ -122,12 +130,11 @@ _NAME_FIELDS: Mapping[type[ast.AST], tuple[str, ...]] = {
     ast.MatchStar: ("name",),
     ast.MatchMapping: ("rest",),
 }
-_BINDING_FIELDS = {kind: fields for kind, fields in _NAME_FIELDS.items() if kind is not ast.keyword}
 
 
 def _has_docstring(node: ast.AST) -> bool:
     """Return whether the first statement of a function or class is its docstring."""
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+    if not isinstance(node, _OWN):
         return False
     first = node.body[0]
     return (
@@ -143,7 +150,7 @@ def _bindings(tree: ast.Module) -> Iterator[str]:
     for node in _preorder(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             continue
-        for field in _BINDING_FIELDS.get(type(node), ()):
+        for field in _NAME_FIELDS.get(type(node), ()):
             name = getattr(node, field)
             if name is not None:
                 yield name

@@ -47,6 +47,11 @@ def test_other_code_is_another_answer(code: str) -> None:
     assert answer_key([code], {"total"}) != answer_key([LOOP], {"total"})
 
 
+def test_an_answers_own_functions_may_name_their_arguments_as_they_like() -> None:
+    one, other = ("def f(a):\n    return a\n\nx = f(a=1)", "def g(b):\n    return b\n\nx = g(b=1)")
+    assert answer_key([one]) == answer_key([other])
+
+
 def test_exchanged_names_are_another_answer() -> None:
     """Names are replaced one to one, in the order of their appearance."""
     assert answer_key(["a = 1\nb = 2\nc = a - b"]) != answer_key(["a = 1\nb = 2\nc = b - a"])
@@ -71,6 +76,9 @@ DIFFERENT = [
     (["def f(name1):\n    return name1"], ["def f(x):\n    return name1"]),
     (["x = 'a b'.split(' ')"], ["x = 'a b'.split('  ')"]),
     (["def f(a):\n    return name0"], ["def f(a):\n    return f"]),
+    (["k = 1\nx = np.std(v, ddof=k)"], ["k = 1\nx = np.std(v, axis=k)"]),
+    (["ddof = 1\nx = np.std(v, ddof=ddof)"], ["axis = 1\nx = np.std(v, axis=axis)"]),
+    (["mean = 1\nx = dict(mean=mean)"], ["mode = 1\nx = dict(mode=mode)"]),
 ]
 
 
