@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mograder.cli.main import root
+from mograder.cli.validate import page_names
 from tests.support.notebooks import notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -52,6 +53,12 @@ def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache:
     result = CliRunner().invoke(root, ["validate", "-C", str(tmp_path), str(right)])
     assert result.exit_code == 0, result.output
     assert "1 of 1 checks pass" in result.stdout
+
+
+def test_each_report_has_a_page_of_its_own() -> None:
+    places = ("source/A1/A1.py", "release/A1/A1.py", "work/ben/A1.py", "B2.py")
+    expected = ("source-A1-A1", "release-A1-A1", "ben-A1", "B2")
+    assert page_names(list(map(Path, places))) == expected
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from mograder.store.course.course import find_notebooks, find_release, read_note
 from mograder.store.filesystem.files import atomic_write
 
 _LONGEST = 3600
+_MOST_STEPS = 20
 _Read = tuple[str, str | None, Path] | ValidationReport
 """The texts of a notebook and of its release, or the report of a file that cannot be read."""
 
@@ -218,8 +219,15 @@ def _write_pages(
     directory: Path, notebooks: tuple[Path, ...], reports: list[ValidationReport]
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    stems = Counter(path.stem for path in notebooks)
-    for path, report in zip(notebooks, reports, strict=True):
-        # Submissions of one assignment share a file name, each in a student's directory.
-        name = path.stem if stems[path.stem] == 1 else f"{path.parent.name}-{path.stem}"
+    for name, report in zip(page_names(notebooks), reports, strict=True):
         atomic_write(directory / f"{name}.html", render_html(report).encode())
+
+
+def page_names(notebooks: Sequence[Path]) -> tuple[str, ...]:
+    """Return the notebooks' names, those of several with as many directories as tell them apart."""
+    names = [path.stem for path in notebooks]
+    places = [path.absolute().with_suffix("").parts[1:] for path in notebooks]
+    for steps in range(2, _MOST_STEPS):
+        count, each = Counter(names), zip(names, places, strict=True)
+        names = [name if count[name] == 1 else "-".join(place[-steps:]) for name, place in each]
+    return tuple(names)
