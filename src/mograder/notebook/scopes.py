@@ -87,7 +87,12 @@ def _missing(scope: Scope, block: Lines, removed: Sequence[Lines]) -> tuple[str,
         return ()
     before: set[str] = set()
     later: set[str] = set()
-    for name, line in _bindings(scope):
+    hints = {  # `x: int` alone gives no value
+        (node.target.id, node.lineno)
+        for node in _own_nodes(scope)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.value
+    }
+    for name, line in {*_bindings(scope)} - hints:
         (before if line < begin and not _within(line, removed) else later).add(name)
     wanted = dict.fromkeys(returned_names(returned))
     return tuple(name for name in wanted if name in later - before - _elsewhere(scope))

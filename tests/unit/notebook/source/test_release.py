@@ -91,6 +91,11 @@ def test_a_name_whose_only_binding_was_taken_out_before_is_bound_again() -> None
     assert made.text.index("return 0") < made.text.index("x = ...")
 
 
+def test_a_name_that_has_only_a_type_hint_above_the_block_is_bound_in_its_place() -> None:
+    made = release(f"{HEAD}@app.cell\ndef _():\n    x: int\n{BLOCK}    return (x,)\n")
+    assert "    x: int\n    x = ...\n    # YOUR CODE HERE\n    pass\n    return (x,)" in made.text
+
+
 def test_code_that_nests_without_end_is_refused_or_released_but_breaks_nothing() -> None:
     deep = "+".join(["1"] * 2500)
     text = f"{HEAD}@app.cell\ndef _():\n    y = {deep}\n{BLOCK}    return (x,)\n"
