@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, replace_lines, split_lines
-from mograder.notebook.pep723 import plain_lines, read_script, script_blocks
+from mograder.notebook.pep723 import Block, plain_lines, read_script, script_blocks
 
 _TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
 _VALUE = re.compile(
@@ -27,11 +27,10 @@ def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
     (compatibility-0.3.16.md 7). New keys come before the first table, since TOML would count them
     to a table above them. A text without a block is returned unchanged.
     """
-    lines = split_lines(text)
-    block = _find_block(text)
+    lines, block = split_lines(text), _find_block(text)
     if block is None:
         return text
-    start, end = block
+    start, end = block.line, block.end
     there = {_key_of(lines[number - 1]): number for number in range(start + 1, end)}
     edits = [
         LineEdit(there[key], there[key], (_line(key, value),))
@@ -63,7 +62,7 @@ def has_block(text: str) -> bool:
 
 def read_key(text: str, key: str) -> str:
     """Return the value of a key, found by its line as in 0.3.16, or "" without it."""
-    block = next(script_blocks(plain_lines(text)), None)
+    block = _find_block(text)
     for line in block.content if block is not None else ():
         found = _VALUE.match(line)
         if found is not None and found["key"] == key:
@@ -77,7 +76,7 @@ def ensure_kind(text: str, kind: str) -> str:
     A new block goes to the top of the file, below a ``#!`` line and an encoding declaration.
     """
     lines = split_lines(text)
-    if _find_block(text) is not None:
+    if has_block(text):
         return set_keys(text, {"mograder-type": kind})
     before = 0
     while before < min(2, len(lines)) and _stays_first(lines[before], before):
@@ -92,10 +91,8 @@ def _stays_first(line: str, index: int) -> bool:
     return (index == 0 and line.startswith("#!")) or _CODING.match(line) is not None
 
 
-def _find_block(text: str) -> tuple[int, int] | None:
-    """Return the first and last line (from 1) of the script block, or None."""
-    block = next(script_blocks(plain_lines(text)), None)
-    return None if block is None else (block.line, block.end)
+def _find_block(text: str) -> Block | None:
+    return next(script_blocks(plain_lines(text)), None)
 
 
 def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:

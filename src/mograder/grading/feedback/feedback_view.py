@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.late.explanation import late_sentence, moment, no_deduction
+from mograder.grading.late.explanation import late_sentence, marks_text, moment, no_deduction
 from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import (
@@ -180,8 +180,8 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     return FeedbackView(
         grade.assignment,
         grade.student,
-        _number(final),
-        _number(grade.max_mark),
+        marks_text(final),
+        marks_text(grade.max_mark),
         _status(work, disclosure, withheld=withheld),
         questions,
         late_sentence(told, work.deduction) if is_late else "",
@@ -206,11 +206,6 @@ def _is_replaced(key: str, grade: StudentGrade) -> bool:
         return grade.whole is None
     manual = any(each.key == key and each.state == MANUAL for each in grade.questions)
     return manual and grade.whole is not None
-
-
-def _number(value: float | None) -> str:
-    """Return marks with at most two decimals, empty for None."""
-    return number_text(value, places=2)
 
 
 def _sentence(text: str) -> str:
@@ -265,8 +260,8 @@ def _question(grade: QuestionGrade, work: GradedWork, disclosure: Disclosure) ->
 
 def _marks(grade: QuestionGrade) -> str:
     if grade.available is None:
-        return _number(grade.points)
-    return f"{_number(grade.points) or '–'} of {_number(grade.available)}"
+        return marks_text(grade.points)
+    return f"{marks_text(grade.points) or '–'} of {marks_text(grade.available)}"
 
 
 def _judgement(grade: QuestionGrade, found: Sequence[tuple[GradedCheck, GradedLabel]]) -> Judgement:
@@ -294,7 +289,7 @@ def _sentences(
     if grade.open:
         yield f"This question is {grade.open}."
     elif grade.marker:
-        graded = "" if grade.graded is None else f" Grading gave {_number(grade.graded)}."
+        graded = "" if grade.graded is None else f" Grading gave {marks_text(grade.graded)}."
         yield f"A person gave this mark.{graded}"
     elif grade.state == MANUAL and grade.available:
         yield "A person marks this question, together with others."
@@ -350,7 +345,7 @@ def _labels(
 
 
 def _share(share: tuple[float, float] | None) -> str:
-    return "" if share is None else f"{_number(share[0])} of {_number(share[1])}"
+    return "" if share is None else f"{marks_text(share[0])} of {marks_text(share[1])}"
 
 
 def _together(

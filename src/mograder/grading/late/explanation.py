@@ -24,10 +24,10 @@ def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
     returns it.
     """
     if deduction.percent and grade.total is not None:
-        total, after = _number(grade.total), _number(grade.penalised)
-        return f"{total} − {_number(deduction.percent)} % ({reason(deduction)}) = {after}"
+        total, after = marks_text(grade.total), marks_text(grade.penalised)
+        return f"{total} − {marks_text(deduction.percent)} % ({reason(deduction)}) = {after}"
     if deduction.percent:
-        return f"{_number(deduction.percent)} % will be deducted ({reason(deduction)})"
+        return f"{marks_text(deduction.percent)} % will be deducted ({reason(deduction)})"
     return no_deduction(deduction)
 
 
@@ -76,7 +76,7 @@ def _days(deduction: Deduction) -> str:
 
 def _grace(deduction: Deduction) -> str:
     minutes = deduction.grace.total_seconds() / 60
-    return f" after {_number(minutes)} min grace" if minutes else ""
+    return f" after {marks_text(minutes)} min grace" if minutes else ""
 
 
 def _due(deduction: Deduction) -> str:
@@ -90,5 +90,6 @@ def _received(time: SubmissionTime) -> str:
     return f"{moment(time.received)}{by}"
 
 
-def _number(value: float | None) -> str:
+def marks_text(value: float | None) -> str:
+    """Return marks with at most two decimals, empty for None."""
     return number_text(value, places=2)

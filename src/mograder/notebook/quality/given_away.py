@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from mograder.notebook.cells import NotebookText, plain_text, split_lines
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.parsing import parse_python
+from mograder.notebook.quality.mutation_rules import name_of
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.notebook.source.leaks import is_shown, telling
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
@@ -89,7 +90,7 @@ def _is_condition(node: ast.expr) -> bool:
             nodes = list(ast.walk(node))
         case _:
             return False
-    if isinstance(node, ast.Call) and _name_of(node.func) not in _CLOSE:
+    if isinstance(node, ast.Call) and name_of(node.func) not in _CLOSE:
         return False
     names = [each.id for each in nodes if isinstance(each, ast.Name)]
     calls = sum(isinstance(each, ast.Call) for each in nodes)
@@ -104,7 +105,7 @@ def _expected(node: ast.expr, answers: frozenset[str]) -> Iterator[str]:
     match node:
         case ast.Compare(left=left, comparators=others):
             sides = [left, *others]
-        case ast.Call(func=function, args=args) if _name_of(function) in _CLOSE:
+        case ast.Call(func=function, args=args) if name_of(function) in _CLOSE:
             sides = list(args[:2])
         case _:
             return
@@ -118,7 +119,7 @@ def _values(node: ast.expr, answers: frozenset[str]) -> Iterator[str]:
     """Yield the telling constants in an expression, without the arguments of calls of answers."""
     match node:
         case ast.Call(func=function) if _uses(function, answers) or _uses(node, answers):
-            inner = [node.func, *node.args] if _name_of(node.func) in ("abs", "round") else []
+            inner = [node.func, *node.args] if name_of(node.func) in ("abs", "round") else []
             for each in inner:
                 yield from _values(each, answers)
         case ast.Constant(value=value):
@@ -142,10 +143,3 @@ def _uses(node: ast.AST, names: frozenset[str]) -> bool:
 
 def _tells(line: str, value: str) -> bool:
     return not line.startswith(_NO_TEXT) and is_shown(value, line)
-
-
-def _name_of(function: ast.expr) -> str:
-    match function:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""

@@ -161,7 +161,7 @@ def _parts(node: ast.AST) -> Iterable[ast.AST]:
 
 
 def _call(node: ast.Call) -> Iterator[Mutation]:
-    name = _name_of(node.func)
+    name = name_of(node.func)
     if name in _SEEDS or _is_talk(node.func):
         return
     match node:
@@ -218,13 +218,14 @@ def _is_text(node: ast.expr) -> bool:
 
 def _is_talk(function: ast.expr) -> bool:
     """Whether a call is only for people: prints, and what a figure shows."""
-    name = _name_of(function)
+    name = name_of(function)
     owner = function.value if isinstance(function, ast.Attribute) else None
     drawn = isinstance(owner, ast.Name) and owner.id in ("plt", "ax", "axes", "_axes", "fig", "mo")
     return name in _TALKS or drawn
 
 
-def _name_of(function: ast.expr) -> str:
+def name_of(function: ast.expr) -> str:
+    """Return the name of a called function, or of the method; "" for any other expression."""
     match function:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name

@@ -22,7 +22,7 @@ _ALIKE = 0.5
 _SHORT = 400
 """Characters up to which two cells are compared character by character."""
 
-_NAMELESS = frozenset(("", "_", "__"))
+NAMELESS = frozenset(("", "_", "__"))
 
 
 def match_cells(before: Sequence[Cell], after: Sequence[Cell]) -> Pairs:
@@ -101,6 +101,6 @@ def _of_one_kind(
 ) -> Iterator[tuple[int, int]]:
     for old, new in zip(lost, fresh, strict=True):
         setups = [each[at].kind is CellKind.SETUP for each, at in ((before, old), (after, new))]
-        names = {before[old].name, after[new].name} - _NAMELESS
+        names = {before[old].name, after[new].name} - NAMELESS
         if setups[0] == setups[1] and len(names) < 2:
             yield old, new

@@ -20,7 +20,7 @@ from mograder.notebook.cells import (
     parse_cells,
 )
 from mograder.notebook.merge.cell_pairs import Aligner, Pairs
-from mograder.notebook.versions.cell_matching import match_cells, moved_cells
+from mograder.notebook.versions.cell_matching import NAMELESS, match_cells, moved_cells
 
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""
@@ -35,7 +35,6 @@ _OF_A_LINE = 16
 """Characters that a line counts at least."""
 
 _OPENINGS = {CellKind.SETUP: "setup"}
-_NAMELESS = frozenset(("", "_", "__"))
 
 
 class CellChange(StrEnum):
@@ -191,7 +190,7 @@ def _lines_of(text: str) -> list[str]:
 
 def cell_title(cell: Cell) -> str:
     """Return the name under which a cell is shown, "" for a cell without one."""
-    return _OPENINGS.get(cell.kind, "" if cell.name in _NAMELESS else cell.name)
+    return _OPENINGS.get(cell.kind, "" if cell.name in NAMELESS else cell.name)
 
 
 def _cells(
