@@ -132,6 +132,10 @@ def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
     return None
 
 
+def cell_labels(cell: Cell) -> tuple[str, ...]:
+    return tuple(label for label, _ in labels_in(cell.code))
+
+
 def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
     """Yield the labels of the checks in a cell's code, with their lines (from 1) in it.
 

@@ -20,7 +20,7 @@ from mograder.grading.marking.question_sources import QuestionSources, SourceCel
 from mograder.notebook.cells import Cell, parse_cells, parse_python
 from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.parsing import NotPython, cell_names
-from mograder.notebook.points import is_answer_name, is_marks_cell, labels_in, plain_code
+from mograder.notebook.points import cell_labels, is_answer_name, is_marks_cell, key_of, plain_code
 from mograder.notebook.source.submit_cells import SUBMIT
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.gradebook.grading_records import WHOLE
@@ -178,7 +178,7 @@ def _by_checks(cells: Sequence[Cell]) -> Iterator[tuple[WorkCell, frozenset[str]
     """Yield the cells of a submission without a source: those before a check answer it."""
     waiting: list[Cell] = []
     for cell in cells:
-        keys = frozenset(label.partition(":")[0].strip() for label, _ in labels_in(cell.code))
+        keys = frozenset(map(key_of, cell_labels(cell)))
         if keys:
             yield from ((_shown(each), keys) for each in waiting)
             waiting = []

@@ -19,7 +19,7 @@ from mograder.core.errors import InvalidInput
 from mograder.grading.pages.notebook_page import NotebookView, view_notebook
 from mograder.grading.pages.page_templates import render_page
 from mograder.notebook.cells import Cell, parse_cells
-from mograder.notebook.points import labels_in
+from mograder.notebook.points import cell_labels
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 
 _MOST_CELLS, _MOST_OUTPUTS, _LONGEST, _LARGEST_IMAGE = 2000, 50, 200_000, 4_000_000
@@ -74,7 +74,7 @@ def render_editor_outputs(
     found = view_notebook(text, filename, ())
     if not found.problem:
         cells = parse_cells(text, filename).cells
-        wanted = {each.index for each in cells if each.index in indexes or _has(each, check)}
+        wanted = {c.index for c in cells if c.index in indexes or check in cell_labels(c)}
         ran = {each.code_hash: each for each in _cells_of(exported)}
         results = tuple(_result(cell, ran) for cell in cells if cell.index in wanted)
         found = _only(wanted, view_notebook(text, filename, [each for each in results if each]))
@@ -105,10 +105,6 @@ def _cells_of(exported: bytes) -> Sequence[_Ran]:
         return _Session.model_validate(session).cells[:_MOST_CELLS]
     except (ValueError, RecursionError):
         return ()
-
-
-def _has(cell: Cell, check: str) -> bool:
-    return any(label == check for label, _ in labels_in(cell.code))
 
 
 def _result(cell: Cell, ran: dict[str | None, _Ran]) -> CellResult | None:

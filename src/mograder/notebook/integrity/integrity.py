@@ -42,6 +42,7 @@ from mograder.notebook.integrity.guarded_cells import (
 from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import (
     cell_hash,
+    cell_labels,
     is_editable,
     is_marks_cell,
     labels_in,
@@ -237,11 +238,7 @@ def _foreign(
 
 def _open_labels(release: NotebookText) -> frozenset[str]:
     """Return the labels of the checks in the release's editable cells."""
-    return frozenset[str]().union(*(_labels(each) for each in release.cells if is_editable(each)))
-
-
-def _labels(cell: Cell) -> frozenset[str]:
-    return frozenset(label for label, _ in labels_in(cell.code))
+    return frozenset[str]().union(*map(cell_labels, filter(is_editable, release.cells)))
 
 
 def _moved(
@@ -287,5 +284,6 @@ def _counted(notebook: NotebookText, release: NotebookText) -> frozenset[int]:
     return frozenset(
         cell.index
         for cell in notebook.cells
-        if cell.code.strip() in codes or ((labels := _labels(cell)) and labels <= open_labels)
+        if cell.code.strip() in codes
+        or ((own := cell_labels(cell)) and open_labels.issuperset(own))
     )

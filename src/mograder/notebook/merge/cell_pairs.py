@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from mograder.notebook.cells import Cell, CellKind
 from mograder.notebook.parsing import CellNames, NotPython, cell_names
-from mograder.notebook.points import is_editable, key_of, labels_in, plain_code
+from mograder.notebook.points import cell_labels, is_editable, key_of, plain_code
 
 Pairs = dict[int, int]
 """Positions in the second sequence of cells, by those in the first."""
@@ -124,10 +124,10 @@ class _Pairing:
     def pairs(self) -> Pairs:
         self._in_order()
         self._by_key(lambda cell: [code_of(cell)], identical=True)
-        for keys in (_setup, _labels, _own_name):
+        for keys in (_setup, cell_labels, _own_name):
             self._by_key(keys)
         self._by_names()
-        self._by_key(lambda cell: map(key_of, _labels(cell)))
+        self._by_key(lambda cell: map(key_of, cell_labels(cell)))
         self._by_words()
         self._by_place()
         return self._found
@@ -224,10 +224,6 @@ class _Pairing:
 
 def _setup(cell: Cell) -> tuple[str, ...]:
     return ("setup",) if cell.kind is CellKind.SETUP else ()
-
-
-def _labels(cell: Cell) -> tuple[str, ...]:
-    return tuple(label for label, _ in labels_in(cell.code))
 
 
 def _own_name(cell: Cell) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ those of all cells that students must not change (compatibility-0.3.16.md 7).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,7 +15,7 @@ from mograder.notebook.cells import Cell, NotebookText
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity.guarded_cells import GuardedCell, guarded_cells
 from mograder.notebook.merge.cell_pairs import Pairs, code_of, pair_cells, same_code
-from mograder.notebook.points import TO_DO, cell_hash, is_editable, labels_in
+from mograder.notebook.points import TO_DO, cell_hash, cell_labels, is_editable
 from mograder.notebook.source.submit_cells import SUBMIT
 
 CELL_HASHES = "mograder-cell-hashes"
@@ -170,18 +170,14 @@ def _pair_new_checks(states: Iterable[CellStates], mine: Sequence[Cell]) -> None
     waiting = [each for each in waiting if each.base is None]
     taken = {each.mine.index for each in states if each.mine is not None}
     free = [own for own in mine if own.index not in taken and not is_editable(own)]
-    by_label = {label: own for own in reversed(free) for label in _labels(own)}
+    by_label = {label: own for own in reversed(free) for label in cell_labels(own)}
     for each in waiting:
         if each.new is None or is_editable(each.new):
             continue
-        own = next((by_label[label] for label in _labels(each.new) if label in by_label), None)
+        own = next((by_label[label] for label in cell_labels(each.new) if label in by_label), None)
         if own is not None:
             each.mine = own
             by_label = {label: cell for label, cell in by_label.items() if cell is not own}
-
-
-def _labels(cell: Cell) -> Iterator[str]:
-    return (label for label, _ in labels_in(cell.code))
 
 
 def _own_cells(mine: Sequence[Cell], states: Sequence[CellStates]) -> list[CellStates]:

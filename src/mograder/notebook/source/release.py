@@ -43,8 +43,6 @@ _NAME_IT = (
     "Name the cell `written_analysis`, or `written_analysis_…` if there are several; "
     "answers in other cells count as changes."
 )
-
-
 _LEFT = "Change it, or put it into a block as well."
 _SHORTEST = 8
 """Characters of a line that is compared: brackets, ``else:`` and ``pass`` are shorter."""
