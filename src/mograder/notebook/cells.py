@@ -291,7 +291,7 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
     return Cell(
         index=place.index,
         kind=kind,
-        name=_stated_name(parsed) or parsed.name,
+        name=_name(parsed),
         code=parsed.code,
         first=min([node.lineno, *(decorator.lineno for decorator in decorators)]),
         last=last,
@@ -306,10 +306,11 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
     )
 
 
-def _stated_name(parsed: CellDef) -> str:
-    """Return the name that a decorator states; it may state anything, such as an endless number."""
-    stated = parsed.options.get("name")
-    return stated if isinstance(stated, str) else ""
+def _name(parsed: CellDef) -> str:
+    """Return a cell's name, "_" if it has none; earlier releases of marimo wrote ``def __()``."""
+    stated = parsed.options.get("name")  # anything, such as an endless number
+    name = stated if stated and isinstance(stated, str) else parsed.name
+    return "_" if name == "__" else name
 
 
 def _with_comments(last: int, lines: Sequence[str]) -> int:

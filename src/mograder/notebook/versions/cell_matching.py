@@ -22,7 +22,7 @@ _ALIKE = 0.5
 _SHORT = 400
 """Characters up to which two cells are compared character by character."""
 
-NAMELESS = frozenset(("", "_", "__"))
+NAMELESS = frozenset(("", "_"))
 
 
 def match_cells(before: Sequence[Cell], after: Sequence[Cell]) -> Pairs:

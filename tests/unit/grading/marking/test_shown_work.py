@@ -18,6 +18,7 @@ from mograder.grading.marking.question_sources import (
 from mograder.grading.marking.shown_work import Works, WorkToShow, show_work, solution_cells
 from mograder.store.gradebook.grading_records import WHOLE
 from tests.support.marking_course import SOURCE, submission_of
+from tests.support.notebooks import notebook
 
 SOURCES = question_sources(SOURCE, "hw1.py")
 
@@ -61,15 +62,28 @@ def test_a_moved_cell_is_told_by_its_names() -> None:
     assert any(cell.code.startswith("plot") for cell, _ in cells), "it is shown"
 
 
-def test_given_texts_that_marimo_has_only_saved_in_its_own_form_are_no_work_of_a_student() -> (
-    None
-):
+def test_given_texts_that_marimo_has_only_saved_in_its_own_form_are_no_work_of_a_student() -> None:
     text = submission_of()
     saved = MarimoConvert.from_py(text).to_py()
     assert 'mo.md(r"""## Question 4 (5 marks)""")' in text
     assert 'mo.md(r"""## Question 4 (5 marks)""")' not in saved
     for question in ("Q1", "Q2", "Q4", WHOLE):
         assert len(own(saved, question)) == len(own(text, question))
+
+
+def test_cells_without_a_name_as_earlier_releases_of_marimo_wrote_them_are_told_apart() -> None:
+    source = notebook(
+        "### BEGIN SOLUTION\nx = 1\n### END SOLUTION",
+        "### BEGIN SOLUTION\ny = 2\n### END SOLUTION",
+        'check("Q1: x", [(x == 1, "no")])',
+        'check("Q2: y", [(y == 2, "no")])',
+    ).replace("def _(", "def __(")
+    lines = source.replace("y = 2", "z = 2").replace("return (y,)", "return").split("\n")
+    text = "\n".join(line for line in lines if "SOLUTION" not in line)
+    sources = question_sources(source, "hw1.py")
+    assert own(text, "Q1", sources) == ["x = 1"]
+    assert own(text, "Q2", sources) == ["z = 2"]
+    assert {cell.name for cell, _ in show_work(WorkToShow(text, "x.py", sources)).cells} == {""}
 
 
 def test_written_answers_are_text() -> None:
