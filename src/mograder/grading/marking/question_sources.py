@@ -20,7 +20,7 @@ from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.notebook.source.solution_markers import find_blocks
-from mograder.notebook.title import markdown_of
+from mograder.notebook.title import headings_of, markdown_of
 from mograder.store.course.course import read_notebook, shown
 from mograder.store.gradebook.grading_records import WHOLE
 
@@ -28,7 +28,6 @@ _SCALE = re.compile(
     r"///[ \t]*details[ \t]*\|[ \t]*Marking Scale[ \t]*\n(.*?)\n[ \t]*///", re.DOTALL
 )
 _DIRECTIVE = re.compile(r"\s*type:.*|\s*")
-_HEADING = re.compile(r"^\s*#{1,6}\s+(.+)$", re.MULTILINE)
 _NUMBERED = re.compile(r"(?:q|question|task|exercise|part)[\s_]*0*(\d+[a-z]?)", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -200,8 +199,8 @@ def _heading(cells: Sequence[Cell], index: int, plan: GradingPlan) -> str:
     for cell in reversed(cells[:index]):
         if plan.cells[cell.index].role is Role.STUDENT:
             return ""
-        if found := _HEADING.findall(cell.code):
-            return str(found[-1])
+        if found := headings_of(cell.code):
+            return found[-1]
     return ""
 
 

@@ -34,6 +34,19 @@ def test_a_question_has_the_cells_that_its_checks_use_or_that_carry_its_name() -
     assert SOURCES.of(WHOLE) == SOURCES.students
 
 
+def test_a_comment_in_given_code_is_no_heading_of_a_question() -> None:
+    answer = "### BEGIN SOLUTION\n{}\n### END SOLUTION"
+    source = notebook(
+        '# === MOGRADER: MARKS ===\n_marks = {"Q1": 5, "Q2": 5}',
+        'mo.md("## Question 1: the figure")',
+        "# The data of question 2 are others.\ndata = [1, 2]",
+        answer.format("print(data)"),
+        'mo.md("## Question 2: the text")',
+        answer.format("print(2)"),
+    )
+    assert dict(question_sources(source, "hw1.py").questions) == {"Q1": (3,), "Q2": (5,)}
+
+
 def test_the_scale_is_the_admonition_without_its_directives() -> None:
     assert SOURCES.scale == "- 10: all, with $x^2$\n- 5: half"
     assert marking_scale("no such thing") == ""
