@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mograder.notebook.cells import Cell, headings_above, parse_cells
 from mograder.notebook.merge.cell_pairs import pair_cells, same_code
 from mograder.notebook.points import cell_labels, is_answer_name, is_editable, key_of
+from mograder.notebook.title import headings_of
 
 
 def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
@@ -26,9 +27,11 @@ def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
 
 
 def _name(cells: Sequence[Cell], index: int) -> str:
-    """Return the question of an answer: the key of its check, or the heading above it."""
+    """Return the question of an answer: the key of its check below, or the heading above it."""
     if not is_answer_name(cells[index].name):
         for cell in cells[index:]:
             if labels := cell_labels(cell):
                 return key_of(labels[0])
+            if headings_of(cell.code):  # another question begins
+                break
     return (headings_above(cells[:index]) or [""])[-1] or cells[index].name

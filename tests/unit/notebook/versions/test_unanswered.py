@@ -53,6 +53,20 @@ def test_of_answers_that_were_handed_out_alike_only_the_open_ones_are_told(answe
     assert found == tuple(f"Q{number}" for number in range(3) if number != answered)
 
 
+def test_an_answer_without_a_check_is_not_called_by_that_of_the_next_question() -> None:
+    cells = [
+        'mo.md("## A figure")',
+        "# YOUR CODE HERE\npass",
+        'mo.md("## A sum")',
+        "# YOUR CODE HERE\ntotal = ...",
+        'check("Q2: the sum", [])',
+    ]
+    release = notebook(*cells)
+    assert unanswered(release, release, "A1.py") == ("A figure", "Q2")
+    work = release.replace("total = ...", "total = 5")
+    assert unanswered(work, release, "A1.py") == ("A figure",)
+
+
 def test_an_answer_that_marimo_has_only_saved_in_its_own_form_is_open() -> None:
     release = RELEASE.replace('mo.md("*Write', 'mo.md("<br>*Write')
     saved = MarimoConvert.from_py(release).to_py()
