@@ -34,4 +34,5 @@ def _name(cells: Sequence[Cell], index: int) -> str:
                 return key_of(labels[0])
             if headings_of(cell.code):  # another question begins
                 break
-    return (headings_above(cells[:index]) or [""])[-1] or cells[index].name
+    above, name = (headings_above(cells[:index]) or [""])[-1], cells[index].name.strip("_")
+    return above or name or f"Cell {index + 1}"

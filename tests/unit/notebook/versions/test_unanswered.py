@@ -67,6 +67,11 @@ def test_an_answer_without_a_check_is_not_called_by_that_of_the_next_question() 
     assert unanswered(work, release, "A1.py") == ("A figure",)
 
 
+def test_an_answer_that_nothing_names_is_told_by_its_number() -> None:
+    release = notebook("x = 1", "# YOUR CODE HERE\npass")
+    assert unanswered(release, release, "A1.py") == ("Cell 2",)
+
+
 def test_an_answer_that_marimo_has_only_saved_in_its_own_form_is_open() -> None:
     release = RELEASE.replace('mo.md("*Write', 'mo.md("<br>*Write')
     saved = MarimoConvert.from_py(release).to_py()
