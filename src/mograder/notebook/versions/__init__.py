@@ -1,1 +1,1 @@
-"""Two versions of a notebook: their difference, and a cell of one put into the other."""
+"""Two versions of a notebook: what differs or is open, and a cell of one put into the other."""
