@@ -14,7 +14,6 @@ from packaging.utils import parse_wheel_filename
 from mograder.clients.http import Server, bounded_body, make_client
 from mograder.core.errors import RemoteFailed
 from mograder.core.names import ItemName
-from mograder.notebook.pep723 import read_script
 from mograder.publishing.browser.frame import (
     PROTOCOL,
     FrameAddresses,
@@ -29,6 +28,7 @@ from mograder.publishing.browser.packages import (
     select_wheels,
 )
 from mograder.publishing.browser.pyodide import STARTED, Pyodide, download_pyodide, read_pyodide
+from mograder.publishing.warm import read_notebook_script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 
@@ -66,7 +66,7 @@ def export_page(
     :class:`RemoteFailed` if a package cannot be downloaded.
     """
     wanted = marimo_pyodide_version()
-    script = read_script(notebook.read_text("utf-8"))
+    script = read_notebook_script(notebook)
     say(f"Pyodide {wanted}")
     python = read_pyodide(pyodide) if pyodide else download_pyodide(wanted)
     selection = select_wheels(script.dependencies, __version__, python)
