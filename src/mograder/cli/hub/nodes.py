@@ -101,7 +101,7 @@ def node_token(*, names: tuple[str, ...], loaded: LoadedSettings) -> None:
             "This hub has no nodes: [nodes] enabled is not set.",
             hint="Set [nodes] enabled = true in mograder.toml, and restart the hub.",
         )
-    tokens = [NodeToken.new(name) for name in names]
+    tokens = [NodeToken.new(name) for name in dict.fromkeys(names)]
     with current_hub_state(loaded) as state:
         for token in tokens:
             now = _now()

@@ -101,6 +101,11 @@ def test_a_token_is_printed_once_and_stored_as_a_hash_only(state: HubState, cour
     assert logged == [("make node token", "n2"), ("make node token", "n1")]
 
 
+def test_a_name_that_is_given_twice_gets_one_token(state: HubState) -> None:
+    (only,) = cli("hub node-token n1 n1").out.split()
+    assert Nodes(state.engine).known_by(NodeToken.find(only, "").secret_hash) is not None
+
+
 def test_another_token_replaces_the_first_unless_the_node_is_at_work(state: HubState) -> None:
     first = NodeToken.find(cli("hub node-token n1").out, "")
     second = NodeToken.find(cli("hub node-token n1").out, "")
