@@ -357,6 +357,22 @@ def test_a_penalised_zero_and_an_open_mark_are_sent_as_they_are(teacher: CourseS
     assert float(alice["Grade"]) == 0
 
 
+def test_another_maximum_on_moodle_is_told(teacher: CourseSetup) -> None:
+    """18 of 20 here would be 18 of 100 there, without a word from Moodle."""
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        run = a_run("alice", {"Q1": 18.0}, assignment="A1-Introduction", marks={"Q1": 20.0})
+        book.record_run(run)
+    expected = (
+        "Warning: A1-Introduction is marked out of 20 here, and out of 100 on Moodle, which takes "
+        "the marks as they are. Make the two equal.\n"
+    )
+    said = cli("moodle upload-feedback A1 --map students.csv --dry-run")
+    assert said.err == expected
+    assert "  alice  changed    - -> 18" in said.out
+    worksheet = str(RAW / "worksheet-A1-identity.csv")
+    assert cli("moodle export A1 --worksheet", worksheet).err == expected
+
+
 @pytest.mark.parametrize("form", ["submissions-A1.zip", "submissions-A1-flat.zip"])
 def test_a_zip_that_was_downloaded_by_hand_becomes_the_same_files(
     teacher: CourseSetup, form: str

@@ -92,7 +92,14 @@ def export(  # noqa: PLR0913  # one argument per option
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
     released = released_of(loaded, item, unreleased=unreleased)
-    lines = grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
+    lines = grade_lines(
+        grades_csv,
+        loaded,
+        item,
+        released,
+        maximum=sheet.maximum(sheet.rows[0]) if sheet.rows else None,
+        html_comments=html_comments,
+    )
     usual = feedback_dir_of(loaded, assignment, item)
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now: datetime = SystemClock().now().astimezone()

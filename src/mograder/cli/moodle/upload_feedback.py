@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.records import WorkflowState
 from mograder.core.clock import SystemClock
+from mograder.core.csv_table import number_text
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.grade_upload import (
@@ -46,6 +48,7 @@ from mograder.exchange.moodle.participants import list_participants, remembered_
 from mograder.exchange.moodle.protection import Remembered
 from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
 
 _STATES = [state.value for state in WorkflowState]
 
@@ -131,7 +134,13 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
         scale = scale_of(client, chosen, people)
         lines = grade_lines(
-            grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
+            grades_csv,
+            loaded,
+            name,
+            released,
+            scale=scale,
+            maximum=chosen.maximum,
+            html_comments=html_comments,
         )
         gathered = gather(
             lines, files, people, grades_only=grades_only, clear_comments=clear_comments
@@ -159,21 +168,39 @@ def grade_lines(
     released: ReleasedCourseMarks | None = None,
     *,
     scale: Scale | None = None,
+    maximum: Decimal | None = None,
     html_comments: bool = False,
 ) -> tuple[GradeLine, ...]:
-    """Return the grades of the file, else the released ones, else those of the gradebook."""
+    """Return the grades of the file, else the released ones, else those of the gradebook.
+
+    Prints to stderr if those of the gradebook are out of another number than ``maximum``, Moodle's.
+    """
     if grades_csv is not None:
         return parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
     if released is not None:
-        return from_gradebook(released.grades, scale=scale)
-    if not loaded.gradebook_path.is_file():
+        grades = released.grades
+    elif loaded.gradebook_path.is_file():
+        with viewed_gradebook(loaded.gradebook_path) as gradebook:
+            grades = CourseLate(loaded).grades(gradebook, name)
+        warn_of_reservations(name, grades)
+    else:
         return ()
-    with viewed_gradebook(loaded.gradebook_path) as gradebook:
-        grades = CourseLate(loaded).grades(gradebook, name)
-    warn_of_reservations(name, grades)
+    _warn_of_maximum(name, grades, maximum)
     return from_gradebook(grades, scale=scale)
+
+
+def _warn_of_maximum(name: str, grades: Sequence[StudentGrade], maximum: Decimal | None) -> None:
+    """Tell that Moodle would take 18 of 20 for 18 of 100: marks are sent as they are."""
+    here = ", ".join({number_text(each.max_mark): None for each in grades})
+    there = "" if maximum is None else number_text(float(maximum))
+    if here and there and here != there:
+        click.echo(
+            f"Warning: {name} is marked out of {here} here, and out of {there} on "
+            "Moodle, which takes the marks as they are. Make the two equal.",
+            err=True,
+        )
 
 
 def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
