@@ -197,6 +197,21 @@ def test_marks_are_given_confirmed_and_withdrawn(graded: Path) -> None:
         assert book.grades("A1")[1].comment == "Fine."
 
 
+def test_marking_tells_the_mark_after_the_deduction_for_late_work(graded: Path) -> None:
+    said = cli("gradebook mark A1 alice Analysis=55").out
+    assert said.startswith("A1, alice: 69.4 of 100; 77.1 − 10 % (by mograder 0.3.16")
+    assert said.endswith(" = 69.4\n")
+
+
+def test_a_student_is_found_by_another_form_of_the_same_name(graded: Path) -> None:
+    with Gradebook(graded) as book:
+        book.record_run(a_run("zo\u00eb", FAIR))
+    typed = "zoe\u0308"
+    assert cli("gradebook show A1 --student", typed).out.count("zo\u00eb") == 1
+    assert "A1, zo\u00eb: " in cli("gradebook explain A1", typed).out
+    assert "A1, zo\u00eb: " in cli("gradebook mark A1", typed, "Analysis=40").out
+
+
 def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
     said = {"Q2": MarkEntry(None, "Which way?"), "Analysis": MarkEntry(30, "Clear.")}
     with Gradebook(graded) as book:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
-from mograder.core.name_lookup import Words, find_name, listed
+from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import account_name
 from mograder.grading.late.course_late import export_if_set
@@ -53,8 +53,9 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
     Raises:
         NotFound: The student has none.
     """
+    wanted = nfc(student)
     for grade in grades:
-        if grade.student == student:
+        if nfc(grade.student) == wanted:
             return grade
     known = listed([each.student for each in grades])
     raise NotFound(

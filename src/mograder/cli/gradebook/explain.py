@@ -48,7 +48,8 @@ def explain(*, assignment: str, student: str, loaded: LoadedSettings) -> Result:
         name = assignment_named(book, assignment)
         counted = CourseLate(loaded).counted(book, name)
         grade = grade_named([each.grade for each in counted], student)
-        deduction = next(each.deduction for each in counted if each.grade.student == student)
+        student = grade.student
+        deduction = next(each.deduction for each in counted if each.grade is grade)
         last = NO_RESULT
         if grade.run is not None:  # the key may be made when it is needed first
             last = last_results(grading_key(loaded), book, name, (student,))[student]

@@ -22,6 +22,8 @@ from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import FilledMarks, filled_marks
+from mograder.grading.late.course_late import CountedGrade, CourseLate
+from mograder.grading.late.explanation import late_sentence
 from mograder.grading.pages.page_templates import readable
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
@@ -76,16 +78,17 @@ def mark(  # one argument per option
         raise click.UsageError("Give QUESTION=POINTS, --whole or --comment.")
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
-        held = grade_named(book.grades(name), student)
-        grade = book.record_marks(
+        before = grade_named(book.grades(name), student)
+        book.record_marks(
             name,
-            held.student,
-            _entries(held, points, reason),
+            before.student,
+            _entries(before, points, reason),
             marker=marker or marker_name(),
             at=SystemClock().now(),
             comment=comment,
         )
-    click.echo(plain(_told(grade)))
+        (after,) = CourseLate(loaded).counted(book, name, (before.student,))
+    click.echo(plain(_told(after)))
 
 
 @click.command("confirm")
@@ -171,10 +174,14 @@ def _points(text: str) -> float | None:
         raise click.UsageError(f"{text!r} is not a number of points.") from error
 
 
-def _told(grade: StudentGrade) -> str:
-    total, maximum = number_text(grade.total), number_text(grade.max_mark)
+def _told(after: CountedGrade) -> str:
+    """Return the mark that counts, with the sum of a deduction for late work."""
+    grade = after.grade
+    final, maximum = number_text(grade.final), number_text(grade.max_mark)
     waiting = ", ".join(waiting_for(grade))
-    told = f"{total} of {maximum}" if total else f"no total yet: {waiting}"
+    told = f"{final} of {maximum}" if final else f"no total yet: {waiting}"
+    if after.deduction.percent:
+        told += f"; {late_sentence(grade, after.deduction)}"
     return f"{grade.assignment}, {grade.student}: {told}"
 
 

@@ -14,7 +14,7 @@ from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import FILE
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
-from mograder.core.name_lookup import counted
+from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
@@ -61,7 +61,7 @@ def show(*, assignment: str | None, student: str | None, loaded: LoadedSettings)
         course = {name: late.grades(book, name) for name in names}
     if student is not None:
         course = {
-            name: tuple(each for each in grades if each.student == student)
+            name: tuple(each for each in grades if nfc(each.student) == nfc(student))
             for name, grades in course.items()
         }
         if assignment is not None or not any(course.values()):
