@@ -118,6 +118,15 @@ def test_messages_are_shown_until_their_end_or_until_they_are_taken_back(board: 
     assert board.messages(NOW + MINUTE) == ()
 
 
+def test_the_number_of_a_message_that_went_is_not_given_again(board: Board) -> None:
+    """A browser does not show the numbers of messages that its student has put away."""
+    first = board.send(MESSAGE)
+    board.take_back("A1", first)
+    second = board.send(MESSAGE)
+    board.forget_old(MESSAGE.until)
+    assert first < second < board.send(replace(MESSAGE, until=NOW + 20 * MINUTE))
+
+
 def test_an_item_has_a_bounded_number_of_messages(board: Board) -> None:
     for _ in range(MOST_MESSAGES):
         board.send(MESSAGE)

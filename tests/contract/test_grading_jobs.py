@@ -57,6 +57,18 @@ def test_an_item_has_one_job_and_a_new_one_replaces_the_one_that_ended(jobs: Kep
     assert again.number > later.number
 
 
+def test_a_job_that_is_being_cancelled_does_not_end_the_one_that_replaces_it(
+    jobs: KeptJobs,
+) -> None:
+    cancelled = add(jobs)
+    jobs.begin(cancelled.number, NOW)
+    jobs.end(cancelled.number, JobState.CANCELLED, NOW)
+    again = add(jobs)
+    jobs.count(cancelled.number, total=9, completed=4, attention=0)  # its batch is still ending
+    jobs.end(cancelled.number, JobState.CANCELLED, NOW)
+    assert jobs.of("A1") == again
+
+
 def test_two_requests_at_the_same_time_make_one_job(jobs: KeptJobs) -> None:
     def ask(_: int) -> bool:
         try:

@@ -127,7 +127,8 @@ def table_of(
     }
     columns |= {each.name: each for each in parts if isinstance(each, Column)}
     rest = (each for each in parts if not isinstance(each, Column))
-    return Table(name, metadata, *columns.values(), *rest)
+    # A number must not come back after its row was removed: pages and running jobs know rows by it.
+    return Table(name, metadata, *columns.values(), *rest, sqlite_autoincrement=len(key) == 1)
 
 
 def values_of(row: DataclassInstance) -> dict[str, Any]:
