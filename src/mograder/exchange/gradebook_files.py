@@ -215,17 +215,18 @@ def _marks(row: Row, questions: Mapping[int, str], grade: StudentGrade) -> Mappi
     held = {each.key: each for each in grade.questions}
     marks: dict[str, MarkEntry] = {}
     for column, key in questions.items():
-        mark = parse_mark(row.cell(column))
+        told = parse_mark(row.cell(column))
         question = held.get(key)
-        if mark is None:
+        if told is None:
             continue
-        if question is not None and number_text(question.points) == number_text(float(mark)):
+        mark = float(told)  # as the marks available: 1.2 is more than a float of that
+        if question is not None and number_text(question.points) == number_text(mark):
             continue
         if question is None or question.available is None:
             raise InvalidInput(f"{key} cannot be marked.")
         if not 0 <= mark <= question.available:
-            raise InvalidInput(f"{key} can have 0 to {question.available:g} marks, not {mark}.")
-        marks[key] = MarkEntry(float(mark), question.comment)
+            raise InvalidInput(f"{key} can have 0 to {question.available:g} marks, not {told}.")
+        marks[key] = MarkEntry(mark, question.comment)
     return marks
 
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from mograder.core.csv_table import number_text, read_table, write_table
+from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
 from mograder.exchange.gradebook_files import (
     as_json,
@@ -120,6 +121,18 @@ def test_questions_that_differ_in_case_only_keep_their_columns() -> None:
     assert filled_marks(text.encode(), "marks.csv", grades) == ()
     (changed,) = filled_marks(text.replace(",3,4", ",3,5").encode(), "marks.csv", grades)
     assert {key: entry.points for key, entry in changed.marks.items()} == {"q1": 5}
+
+
+def test_a_question_can_get_all_of_its_marks_from_a_file() -> None:
+    """1.2 and 0.3 are less as floats than as decimals."""
+    most = {"Q1": 1.2, "Q2": 0.3, "Q3": 10.0}
+    grades = [
+        marked(questions=tuple(QuestionGrade(key, None, most[key], "manual") for key in most))
+    ]
+    (filled,) = filled_marks(b'student,Q1,Q2,Q3\nalice,1.2,"0,3",10\n', "marks.csv", grades)
+    assert {key: entry.points for key, entry in filled.marks.items()} == most
+    with pytest.raises(InvalidInput, match=r"Q1 can have 0 to 1\.2 marks, not 1\.21"):
+        filled_marks(b"student,Q1\nalice,1.21\n", "marks.csv", grades)
 
 
 @pytest.mark.parametrize("text", FORMULAS)
