@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
+from mograder.marks import sum_of_marks
+
 if TYPE_CHECKING:  # authors read `CheckResult` where SQLAlchemy is not installed
     from sqlalchemy import Row
 
@@ -122,7 +124,7 @@ class AssignmentRow:
     def manual_available(self) -> float:
         """The marks of the questions without checks: what 0.3.16's percentage is a part of."""
         told = self.marks or {}
-        return self.max_mark - sum(told[key] for key in told if key in self.automatic)
+        return sum_of_marks([self.max_mark, *(-told[key] for key in told if key in self.automatic)])
 
 
 def assignment_of(name: str, max_mark: object, marks: object, automatic: object) -> AssignmentRow:

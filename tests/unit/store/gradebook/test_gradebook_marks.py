@@ -60,6 +60,13 @@ def test_the_total_has_the_decimals_that_a_person_gave(book: Gradebook) -> None:
     assert give(book, Analysis=30.25).total == 52.35
 
 
+def test_one_mark_for_all_can_be_all_that_is_left_to_people(book: Gradebook) -> None:
+    """1.2 less 0.9 is less than 0.3 in floats."""
+    book.record_run(a_run(points={"Q1": 0.9}, marks={"Q1": 0.9, "Analysis": 0.3}))
+    marks = {WHOLE: MarkEntry(0.3)}
+    assert book.record_marks("A1", "alice", marks, marker="mia", at=AT).total == 1.2
+
+
 def test_another_question_changes_the_totals_of_those_who_were_graded_before(
     book: Gradebook,
 ) -> None:
