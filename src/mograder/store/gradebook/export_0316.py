@@ -145,12 +145,11 @@ def _row_of(rows: StudentRows, held: Row0316 | None, deduction: Penalty) -> Row0
     submitted = grade.submitted_at if deduction.submitted_at is None else deduction.submitted_at
     marked = grade.graded_at and local_iso(datetime.fromisoformat(grade.graded_at))
     if held is None or not only_earlier(rows):
-        held = Row0316(
-            rows.assignment.name,
-            rows.student,
-            grade.auto,
-            manual_percent(rows.assignment, grade.manual),
-            grade.total,
+        held = replace(
+            held or Row0316(rows.assignment.name, rows.student),
+            auto_mark=grade.auto,
+            manual_mark=manual_percent(rows.assignment, grade.manual),
+            total_mark=grade.total,
             cell_errors=work.cell_errors,
             feedback=grade.comment,
             tampered=json.dumps(list(work.tampered)),

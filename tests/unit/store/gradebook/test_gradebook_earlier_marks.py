@@ -5,6 +5,7 @@ See compatibility-0.3.16.md 9.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,17 @@ def test_a_person_may_mark_what_only_0_3_16_has_graded(path: Path) -> None:
         assert row_of(path, "eve")["manual_mark"] is None, "only an export writes there"
         export_0316(book)
     assert row_of(path, "eve")["manual_mark"] == pytest.approx(55)
+
+
+def test_a_mark_over_0_3_16s_grading_is_exported_once_and_leaves_its_time(path: Path) -> None:
+    put_recorded(path)
+    graded = "2026-11-19T08:00:00"
+    change(path, "UPDATE submissions SET autograded_at = ? WHERE student = 'eve'", graded)
+    with Gradebook(path) as book:
+        give(book, student="eve", Analysis=33)
+        assert ("eve", "done", "mark 58") in export_0316(book)
+        assert row_of(path, "eve")["autograded_at"] == graded
+        assert book.export_0316(None, {}, AT + timedelta(hours=1)) == ()
 
 
 def test_what_was_imported_is_exported_unchanged(path: Path) -> None:
