@@ -67,13 +67,15 @@ class Difference:
     agreed: Sequence[tuple[Exchanged, str]]
 
 
-def prepare_export(connection: Connection, deductions: Deductions, at: datetime) -> Export:
-    """Return the rows that follow from our marks."""
+def prepare_export(
+    connection: Connection, deductions: Deductions, at: datetime, place: str
+) -> Export:
+    """Return the rows that follow from our marks, for a place (:func:`place_of`)."""
     rows: list[Exchanged] = []
     exchanged: dict[tuple[str, str], Exchanged] = {}
     known = read_assignments(connection)
     for assignment in known:
-        last = read_exchanged(connection, assignment.name)
+        last = read_exchanged(connection, assignment.name, place)
         exchanged |= {each.row.key: each for each in last.values()}
         graded = _graded_at(connection, assignment.name)
         for each in read_rows(connection, assignment.name):

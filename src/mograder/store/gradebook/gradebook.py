@@ -63,6 +63,7 @@ from mograder.store.gradebook.gradebook_0316 import (
     damaged_rows,
     has_tables,
     is_first,
+    place_of,
     put_exchanged,
     read_gradebook,
 )
@@ -405,7 +406,7 @@ class Gradebook(Closing):
             if not has_tables(connection):
                 name = self._path if file is None else file
                 raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
-            found = read_gradebook(connection)
+            found = read_gradebook(connection, file)
         with self.reading() if dry_run else self.writing() as connection:
             return import_gradebook(connection, found, at, replaces=replaces, dry_run=dry_run)
 
@@ -424,14 +425,14 @@ class Gradebook(Closing):
         ``replaces``.
         """
         with self.reading() as connection:
-            export = prepare_export(connection, deductions, at)
+            export = prepare_export(connection, deductions, at, place_of(file))
         with self._tables_0316(file) as connection:
             found = compare_export(connection, export, replaces=replaces)
         if not dry_run and (found.rows or found.names or found.agreed):
             with self._tables_0316(file, writes=True) as connection:
                 agreed = write_export(connection, found, at)
             with self.writing() as connection:
-                put_exchanged(connection, agreed)
+                put_exchanged(connection, agreed, place_of(file))
         return tuple(found.told)
 
     def damaged_0316(self) -> tuple[tuple[str, str, str], ...]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Column, Connection, Float, Integer, MetaData, Table, Text, inspect, select
@@ -29,8 +30,6 @@ from mograder.store.gradebook.gradebook_rows import (
 from mograder.store.gradebook.gradebook_tables import exchanged_0316, student_work
 from mograder.store.gradebook.grading_records import MACHINE
 from mograder.store.gradebook.mark_counting import StudentRows
-
-KEY = ("assignment", "student")
 
 metadata = MetaData()
 
@@ -128,11 +127,13 @@ class Gradebook0316:
     """Everything that the tables hold.
 
     ``names`` are the full names by username. ``submissions`` are rows with ``updated_at``.
+    ``place`` is where the tables are (:func:`place_of`).
     """
 
     assignments: Mapping[str, AssignmentRow]
     names: Mapping[str, str]
     submissions: tuple[tuple[Row0316, str], ...]
+    place: str = ""
 
     def assignment(self, name: str) -> AssignmentRow:
         """Return an assignment, also one that only submissions name."""
@@ -181,7 +182,7 @@ def is_first(connection: Connection) -> bool:
     return ours is None and theirs is not None
 
 
-def read_gradebook(connection: Connection) -> Gradebook0316:
+def read_gradebook(connection: Connection, file: Path | None = None) -> Gradebook0316:
     """Return what the tables hold; a table or column that is missing counts as empty."""
     found = [assignment_of(*row.values()) for row in _rows(connection, assignments)]
     return Gradebook0316(
@@ -193,6 +194,7 @@ def read_gradebook(connection: Connection) -> Gradebook0316:
         tuple(
             (Row0316.of(row), text_of(row["updated_at"])) for row in _rows(connection, submissions)
         ),
+        place_of(file),
     )
 
 
@@ -234,21 +236,34 @@ def _rows(connection: Connection, table: Table) -> Iterator[Mapping[str, Any]]:
         yield {**missing, **row}
 
 
-def read_exchanged(connection: Connection, assignment: str) -> Mapping[str, Exchanged]:
-    """Return the last exchange of each student's row."""
+def place_of(file: Path | None) -> str:
+    """Return what follows an assignment's name in the exchanges with another file; "" for None."""
+    return "" if file is None else f"\n{file.resolve()}"
+
+
+def read_exchanged(
+    connection: Connection, assignment: str, place: str = ""
+) -> Mapping[str, Exchanged]:
+    """Return the last exchange of each student's row with a place, else the newest with any."""
     rows = exchanged_0316.c
-    wanted = select(rows.student, rows.row, rows.mark).where(rows.assignment == assignment)
+    wanted = select(rows.student, rows.row, rows.mark).where(
+        rows.assignment.between(assignment, f"{assignment}\v")
+    )
+    wanted = wanted.order_by(rows.assignment == f"{assignment}{place}", rows.mark)
     return {
         row.student: Exchanged(Row0316.of(json.loads(row.row)), row.mark)
         for row in connection.execute(wanted)
     }
 
 
-def put_exchanged(connection: Connection, rows: Iterable[tuple[Exchanged, str]]) -> None:
-    """Record rows with their ``updated_at`` as exchanged."""
+def put_exchanged(
+    connection: Connection, rows: Iterable[tuple[Exchanged, str]], place: str
+) -> None:
+    """Record rows with their ``updated_at`` as exchanged with a place (:func:`place_of`)."""
     values = [
         {
-            **dict(zip(KEY, each.row.key, strict=True)),
+            "assignment": f"{each.row.assignment}{place}",
+            "student": each.row.student,
             "row": json.dumps(each.row.columns()),
             "updated_at": updated,
             "mark": each.mark,

@@ -81,6 +81,7 @@ exchanged_0316 = Table(
 )
 """The row of 0.3.16's table that was imported or exported last, as JSON.
 
+If that table is in another file, its path follows the name of the assignment, in a second line.
 ``mark`` is the number of the student's newest mark by a person then. From the two follows whether a
 row has changed on either side since.
 """

@@ -89,7 +89,7 @@ def import_gradebook(
     if not dry_run:
         for each in steps:
             if each.told is None or each.told.outcome is not Outcome.CONFLICT:
-                _take(connection, each)
+                _take(connection, each, found.place)
         _take_names(connection, found)
     return tuple(each.told for each in steps if each.told is not None)
 
@@ -98,7 +98,7 @@ def _steps(
     connection: Connection, name: str, found: Gradebook0316, at: datetime, *, replaces: bool
 ) -> Iterator[_Step]:
     known = {each.student: each for each in read_rows(connection, name)}
-    exchanged = read_exchanged(connection, name)
+    exchanged = read_exchanged(connection, name, found.place)
     theirs = found.assignment(name)
     for row, updated in found.submissions:
         last = exchanged.get(row.student)
@@ -232,12 +232,12 @@ def _both(row: Row0316, grade: StudentGrade) -> str:
     return f"marked here and by mograder 0.3.16: the total is {ours} here and {theirs} there{also}"
 
 
-def _take(connection: Connection, step: _Step) -> None:
+def _take(connection: Connection, step: _Step, place: str) -> None:
     rows = step.rows
     if step.mark is not None:
         rows = insert_mark(connection, rows, step.mark)
     put_work(connection, rows)
-    put_exchanged(connection, [(Exchanged(step.row, newest_given(rows)), step.updated)])
+    put_exchanged(connection, [(Exchanged(step.row, newest_given(rows)), step.updated)], place)
 
 
 def _take_names(connection: Connection, found: Gradebook0316) -> None:

@@ -279,6 +279,41 @@ def test_a_gradebook_in_another_file_is_imported_and_exported(
         book.import_0316(None, AT)
 
 
+def test_what_was_exported_into_another_file_is_no_change_by_0_3_16(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The marks of before in the own tables counted again, when they were imported as was told."""
+    put_recorded(path)
+    other = tmp_path / "other.db"
+    with Gradebook(path) as book:
+        book.record_marks("A1", "alice", {WHOLE: MarkEntry(50)}, marker="mia", at=AT)
+        assert len(book.export_0316(other, {}, AT)) == 7
+    caplog.clear()
+    with Gradebook(path) as book:
+        assert caplog.records == []
+        assert import_0316(book) == []
+        assert book.grades("A1")[0].total == 75
+        assert ("alice", "done", "mark 75") in export_0316(book)
+        book.record_marks("A1", "alice", {WHOLE: MarkEntry(51)}, marker="mia", at=AT)
+        assert [each.outcome for each in book.export_0316(other, {}, AT)] == ["done"]
+        change(other, f"{SAVED} WHERE student = 'alice' AND assignment = 'A1'")
+        assert [each.outcome for each in book.import_0316(other, AT)] == ["done"]
+        assert (book.grades("A1")[0].manual, import_0316(book)) == (39, [])
+
+
+def test_a_later_copy_of_0_3_16s_gradebook_goes_on_from_the_one_before(
+    path: Path, tmp_path: Path
+) -> None:
+    put_recorded(path)
+    later = tmp_path / "later.db"
+    with Gradebook(path) as book:
+        put_recorded(later)
+        change(later, f"{SAVED} WHERE student = 'cleo' AND assignment = 'A1'")
+        assert [each.student for each in book.import_0316(later, AT)] == ["cleo"]
+        assert import_0316(book) == [], "the one before is older"
+        assert book.grades("A1")[2].comment == "New."
+
+
 def test_looking_at_an_old_gradebook_leaves_it_as_it_is(path: Path, tmp_path: Path) -> None:
     put_recorded(path)
     before = path.read_bytes()
