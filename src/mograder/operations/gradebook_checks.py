@@ -122,7 +122,7 @@ def _damaged(assignment: str, student: str, column: str) -> Line:
 def _unknown(name: str, loaded: LoadedSettings, *, students: int) -> Iterator[Line]:
     dirs = loaded.settings.dirs
     places = (dirs.source, dirs.release, dirs.submitted)
-    if students and not any((loaded.path(place) / name).is_dir() for place in places):
+    if students and not any(entry_named(loaded.path(place), name).is_dir() for place in places):
         text = f"gradebook: {name} has marks ({students} students) and no directory"
         hint = f"Was it renamed? It is not in {', '.join(places)}."
         yield note("gradebook-unknown", text, hint)

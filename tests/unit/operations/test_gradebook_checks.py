@@ -123,6 +123,15 @@ def test_marks_of_an_assignment_that_the_course_has_not(course: LoadedSettings) 
     assert line.text == "gradebook: A1 has marks (4 students) and no directory"
 
 
+def test_a_directory_whose_name_has_another_form_of_unicode_is_there(
+    course: LoadedSettings,
+) -> None:
+    course.path("submitted/A1").rename(course.path("submitted/U\u0308bung"))
+    change(course, "UPDATE submissions SET assignment = '\u00dcbung' WHERE assignment = 'A1'")
+    lines = found(course)
+    assert all("\u00dcbung" not in line.text for line in lines.get("gradebook-unknown", ()))
+
+
 def test_a_mark_in_the_text_of_a_notebook_is_told_and_not_read(course: LoadedSettings) -> None:
     folder = course.path("autograded/A1")
     folder.mkdir(parents=True)
