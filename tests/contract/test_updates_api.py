@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.names import ItemName, Username
+from mograder.store.versions.version_thinning import Thinning
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_copies import ask, press, read
 from tests.support.updated_course import (
@@ -258,6 +260,26 @@ async def test_a_student_who_edited_since_may_go_back_and_keeps_both_texts(hub: 
     texts = [versions.text("alice", "A1", each.number) for each in versions.all("alice", "A1")]
     assert edited.encode() in texts
     assert await state(hub, "alice") is None
+
+
+async def test_a_text_that_an_update_left_alone_is_kept_also_once_its_version_went(
+    hub: Hub,
+) -> None:
+    """Only data files were new, so the copy's next versions take the place of that one."""
+    correct(hub, OLD, {"data.csv": b"1\n"})
+    notebook = take_copy(hub, "alice", HALF)
+    correct(hub, OLD, {"data.csv": b"2\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    assert (await ask(hub, "POST", "/update/alice/A1")).json()["state"] == "merged"
+    for text in (DONE, DONE.replace("3.14159", "3.1415926")):
+        notebook.write_text(text)
+        hub.services.recorder.look(Username("alice"), ItemName("A1"))
+    hub.clock.advance(2 * 86400)
+    (copy,) = Thinning(hub.engine).due(hub.clock.now(), 9)
+    assert Thinning(hub.engine).thin(copy, hub.clock.now()).removed
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["undone"], answer["kept"], answer["waiting"]) == ([], ["alice"], [])
+    assert await state(hub, "alice") == "kept"
 
 
 async def test_an_undone_update_can_be_offered_again(hub: Hub) -> None:

@@ -308,11 +308,11 @@ class CopyUpdates:
     # ---- in threads ----
 
     def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
-        """Return a copy's text, and its texts from before a merge and right after it."""
+        """Return a copy's text, and those before and right after a merge that are still there."""
         versions = self._stores.versions
         every = versions.all(copy.user, copy.item)
-        after = next((each.number for each in every if each.digest == row.after), 0)
-        numbers = [number for number in (row.before, after) if number]
+        own = (each for each in every if each.number == row.before or each.digest == row.after)
+        numbers = {each.number for each in own}
         found = [versions.text(copy.user, copy.item, number) for number in numbers]
         present = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         return present, [text.decode() for text in found]
