@@ -107,7 +107,7 @@ def test_an_upgrade_that_fails_changes_nothing(engine: Engine, next_migrations: 
     assert "nickname" not in {column["name"] for column in inspect(engine).get_columns("users")}
 
 
-@pytest.mark.parametrize("revision", ["0001", "0013", "g0001", "g0005"])
+@pytest.mark.parametrize("revision", ["0001", "0015", "g0001", "g0005"])
 def test_a_database_of_before_the_first_release_is_named_so_and_stays_as_it_is(
     engine: Engine, revision: str
 ) -> None:
