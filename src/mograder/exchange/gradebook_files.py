@@ -47,9 +47,8 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
     The uploads read this file, too.
     """
     keys = question_keys(grades)
-    titles = map(question_title, keys)
     rows = ([*_fixed(each), *_by_question(each, keys)] for each in grades)
-    return write_table([*_FIXED, *titles], rows)
+    return write_table([*_FIXED, *map(question_title, keys)], rows)
 
 
 def moodle_csv(grades: Sequence[StudentGrade]) -> str:
@@ -131,8 +130,7 @@ def _question_json(question: QuestionGrade) -> dict[str, object]:
 def _fixed(grade: StudentGrade) -> list[_Cell]:
     penalised = grade.final if grade.penalty_pct is not None else None
     mark = None if grade.final is None else grade.total
-    comment = grade.comment
-    return [grade.student, mark, grade.auto, comment, grade.penalty_pct, penalised]
+    return [grade.student, mark, grade.auto, grade.comment, grade.penalty_pct, penalised]
 
 
 def _by_question(grade: StudentGrade, keys: Sequence[str]) -> list[_Cell]:

@@ -117,14 +117,8 @@ class UpdateRows:
 
 def stored_cells(cells: MergedCells) -> str:
     """Return the JSON of a merge's cells for a row: of each kind, at most 200."""
-    kept = MergedCells(
-        cells.replaced[:_MOST_CELLS],
-        cells.added[:_MOST_CELLS],
-        cells.removed[:_MOST_CELLS],
-        cells.conflicts[:_MOST_CELLS],
-        cells.files[:_MOST_CELLS],
-    )
-    return json.dumps(asdict(kept), ensure_ascii=True)
+    kept = {kind: each[:_MOST_CELLS] for kind, each in asdict(cells).items()}
+    return json.dumps(kept, ensure_ascii=True)
 
 
 def cells_in(row: CopyUpdateRow) -> MergedCells:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, insert, literal, select, tuple_
@@ -94,10 +95,8 @@ class MarkReleases:
         """
         c, text = mark_releases.c, utc_iso(at)
         recent = select(c.assignment, c.student).where((c.at >= text) | (c.visible_from >= text))
-        found: defaultdict[tuple[str, str], list[ReleaseRow]] = defaultdict(list)
-        for row in self._read(tuple_(c.assignment, c.student).in_(recent)):
-            found[row.assignment, row.student].append(row)
-        return found
+        rows = self._read(tuple_(c.assignment, c.student).in_(recent))
+        return _grouped(rows, "assignment", "student")
 
     def rows_of(self, student: str) -> Mapping[str, Sequence[ReleaseRow]]:
         """Return the rows of a student by assignment, oldest first."""
@@ -109,10 +108,9 @@ class MarkReleases:
         wanted = select(c.id, c.assignment, c.student, c.visible_from, no, no, no, c.at)
         if student is not None:
             wanted = wanted.where(c.student == student)
-        rows: defaultdict[tuple[str, str], list[ReleaseRow]] = defaultdict(list)
         with self._book.reading() as connection:
-            for row in map(_row, connection.execute(wanted.order_by(c.id))):
-                rows[row.assignment, row.student].append(row)
+            every = map(_row, connection.execute(wanted.order_by(c.id)))
+            rows = _grouped(every, "assignment", "student")
         return frozenset(key for key, found in rows.items() if standing(found, now).shown)
 
     def rows_for(self, assignment: str, student: str) -> Sequence[ReleaseRow]:
@@ -232,10 +230,10 @@ def _begins(row: ReleaseRow) -> datetime:
     return row.visible_from or row.at
 
 
-def _grouped(rows: Iterable[ReleaseRow], by: str) -> Mapping[str, Sequence[ReleaseRow]]:
-    found: defaultdict[str, list[ReleaseRow]] = defaultdict(list)
+def _grouped(rows: Iterable[ReleaseRow], *by: str) -> Mapping[Any, Sequence[ReleaseRow]]:
+    found, key = defaultdict[Any, list[ReleaseRow]](list), attrgetter(*by)
     for row in rows:
-        found[getattr(row, by)].append(row)
+        found[key(row)].append(row)
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from sqlalchemy import Engine, Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import incoming, upsert, writing
+from mograder.store.database.database import add_row, incoming, upsert, writing
 from mograder.store.database.row_tables import Name, Word, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
@@ -224,8 +224,7 @@ class Board:
                 raise Conflict(
                     f"{message.item} has {count} messages already.", hint="Take one back first."
                 )
-            key = connection.execute(insert(item_messages).values(values)).inserted_primary_key
-        return int(key[0]) if key else 0
+            return add_row(connection, item_messages, **values)
 
     def take_back(self, item: str, number: int) -> bool:
         """Remove a message of an item; return whether there was one."""

@@ -85,9 +85,9 @@ class KeptReleases:
         except (OSError, MograderError, UnicodeDecodeError) as error:
             _log.warning("the release of %s cannot be kept: %s", release.name, error)
             return ""
-        digest, listed = digest_of(text), json.dumps(files, sort_keys=True)
-        if not self._is_newest(release.name, digest, listed):
-            self._add(release.name, digest, listed, text, now)
+        digest, newest = digest_of(text), self.all(release.name)[:1]
+        if [(each.digest, each.files) for each in newest] != [(digest, files)]:
+            self._add(release.name, digest, json.dumps(files, sort_keys=True), text, now)
         self._seen[release.name] = (version, digest)
         return digest
 
@@ -152,18 +152,6 @@ class KeptReleases:
                 if each in bases:
                     origin.setdefault(name, set()).add(digest)
         return KnownFiles(_frozen(released), _frozen(origin))
-
-    def _is_newest(self, item: ItemName, digest: str, files: str) -> bool:
-        c = kept_releases.c
-        newest = (
-            select(c.digest, c.files)
-            .where(c.item == item)
-            .order_by(c.published.desc(), c.number.desc())
-            .limit(1)
-        )
-        with reading(self._engine) as connection:
-            row = connection.execute(newest).one_or_none()
-        return row is not None and (row.digest, row.files) == (digest, files)
 
     def _add(self, item: ItemName, digest: str, files: str, text: bytes, now: datetime) -> None:
         data = compress(text, b"")
