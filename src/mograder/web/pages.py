@@ -72,18 +72,23 @@ def page_app(request: Request) -> PageApp:
 
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
-    """Return a rendered page, with the course and the viewer among its values."""
+    """Return a rendered page, with the course and the viewer among its values.
+
+    ``done`` and ``done_item`` are what the form before it did: see :func:`outcome`.
+    """
     app = page_app(request)
     context = request_context(request)
-    html = app.pages.render(
-        template,
-        context.prefix,
-        course=app.title,
-        request_id=context.request_id,
-        events=context.events,
+    done, done_item = outcome(request)
+    shown = {
+        "course": app.title,
+        "request_id": context.request_id,
+        "events": context.events,
+        "done": done,
+        "done_item": done_item,
         **app.page_values(request),
         **values,
-    )
+    }
+    html = app.pages.render(template, context.prefix, **shown)
     return _packed(request, HTMLResponse(html, status))
 
 

@@ -43,7 +43,7 @@ from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import MEGABYTE, closing, read_form, receive
 from mograder.web.templating import path_segment
 
@@ -58,10 +58,7 @@ def late_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
     name = ItemName.parse(a)
     values = _values(marking, name)
-    done, _ = outcome(request)
-    return page(
-        request, "marking/late.html", here="marking", name=name, saved=done == "late", **values
-    )
+    return page(request, "marking/late.html", here="marking", name=name, **values)
 
 
 async def preview(a: str, request: Request, marking: CurrentMarking) -> Response:

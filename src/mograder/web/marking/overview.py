@@ -34,7 +34,7 @@ from mograder.web.marking.answer_access import (
     names_shown,
 )
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
@@ -100,7 +100,6 @@ def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> 
     """Show the assignments: all to instructors, to markers those that are open for marking."""
     lines = _assignment_lines(marking, marker)
     requests = sum(line.requests for line in lines)
-    done, item = outcome(request)
     return page(
         request,
         "marking/course.html",
@@ -109,8 +108,6 @@ def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> 
         lines=lines,
         requests=requests,
         instructor=marker.role is Role.INSTRUCTOR,
-        done=done,
-        done_item=item,
     )
 
 
@@ -122,14 +119,11 @@ def assignment(here: CurrentHere, names: bool | None = None) -> Response:
     answers = here.answers(shown)
     if not line.submitted and not answers.order:
         raise NotFound("There is nothing to mark under this name.")
-    done, listed = outcome(request)
     return page(
         request,
         "marking/assignment.html",
         here="marking",
         now=marking.clock.now(),
-        done=done,
-        listed=listed,
         markers=marking.loaded.settings.marking.markers,
         line=line,
         sheet=_students(request, marking, answers, by_name=shown),

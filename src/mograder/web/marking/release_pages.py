@@ -37,7 +37,7 @@ from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.access import Marker
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
@@ -62,7 +62,6 @@ def release_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show what each student sees of an assignment's marks, and the form to change it."""
     wanted = request.query_params.get("q", "").strip()[:_LONGEST]
     state = ReleaseState.__members__.get(request.query_params.get("state", ""))
-    done, count = outcome(request)
     return page(
         request,
         "marking/release.html",
@@ -73,8 +72,6 @@ def release_page(a: str, request: Request, marking: CurrentMarking) -> Response:
         state=state,
         chosen=request.query_params.get("for", "")[:300],
         longest=LONGEST_NOTE,
-        done=done,
-        count=count,
         **_values(marking, a, request, wanted, state),
     )
 

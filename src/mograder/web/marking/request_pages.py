@@ -34,7 +34,7 @@ from mograder.web.marking.access import Marker, check_instructor
 from mograder.web.marking.answer_access import names_shown
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
@@ -86,7 +86,6 @@ def thread_page(
 ) -> Response:
     """Show a request with its thread and the mark as it stands."""
     view = _thread(marking, marker, a, number)
-    done, _ = outcome(request)
     return page(
         request,
         "marking/request.html",
@@ -97,7 +96,6 @@ def thread_page(
         longest=LONGEST_TEXT,
         most_calls=_MOST_CALLS,
         named=_named(marking, marker),
-        done=done,
     )
 
 

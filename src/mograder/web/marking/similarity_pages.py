@@ -35,7 +35,7 @@ from mograder.store.marking.similarity_verdicts import (
 from mograder.web.marking.answer_access import assignment_of
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.marking.reports import stamp_of, working_page
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment
 
@@ -105,7 +105,6 @@ async def pair_page(
     given = verdicts.get((pair.one, pair.other), ())
     shown = await to_thread.run_sync(_shown, marking, item, pair, given)
     await marking.record(request, "compare submissions", f"{pair.one}+{pair.other}/{item}")
-    done, _ = outcome(request)
     return page(
         request,
         "marking/similar_pair.html",
@@ -116,7 +115,6 @@ async def pair_page(
         longest=LONGEST_NOTE,
         last=last_verdict(given),
         moment=datetime.fromisoformat,
-        done=done,
     )
 
 

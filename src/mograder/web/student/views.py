@@ -14,7 +14,7 @@ from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.downloads import saved_file
 from mograder.web.headers import content_security_policy
-from mograder.web.pages import go_to, outcome, page
+from mograder.web.pages import go_to, page
 from mograder.web.student.assignment_rows import AssignmentRow, row_of, rows_of
 from mograder.web.student.student_app import StudentApp, student_app
 
@@ -58,7 +58,6 @@ async def home(request: Request) -> Response:
     if known is None and not app.connection.user:
         return go_to(request, "/sign-in")
     lines = await to_thread.run_sync(rows_of, app, known)
-    done, item = outcome(request)
     return page(
         request,
         "student/home.html",
@@ -67,8 +66,6 @@ async def home(request: Request) -> Response:
         now=app.clock.now(),
         looking=looking is not None and not looking.done(),
         trouble=app.connection.trouble,
-        done=done,
-        done_item=item,
     )
 
 

@@ -29,7 +29,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.parts import Number
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import HELPER, INSTRUCTOR, Route
 
@@ -64,7 +64,6 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
     """Show the students of an item and their checks; with ``?names=no`` without any name."""
     item, view = await _item(app, name), _view(request, caller)
     table = await app.of(BoardTables).look(item, view)
-    done, whose = outcome(request)
     return page(
         request,
         "board.html",
@@ -79,8 +78,6 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         me=caller.username,
         instructor=caller.role is Role.INSTRUCTOR,
         longest=MOST_MESSAGE,
-        done=done,
-        whose=whose,
     )
 
 

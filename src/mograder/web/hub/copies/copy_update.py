@@ -19,7 +19,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.responses import Body, deliver
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import page, with_outcome
 from mograder.web.route import OWNER, Route
 from mograder.web.templating import path_segment
 
@@ -52,7 +52,6 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
             problem = error.message
     mine = copy.user == caller.username
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
-    done, _ = outcome(request)
     return page(
         request,
         "copy_update.html",
@@ -63,7 +62,6 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
         problem=problem,
         mine=mine,
         running=app.services.pool.find(copy.key) is not None,
-        done=done,
     )
 
 

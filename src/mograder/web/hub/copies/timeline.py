@@ -50,7 +50,7 @@ from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import page, with_outcome
 from mograder.web.request_body import read_text
 from mograder.web.route import OWNER, SELF, JsonBody, Route
 from mograder.web.uploads import Uploads
@@ -178,7 +178,6 @@ async def versions_page(
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     older = [each for each in timeline.versions if each.number < below]
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} versions")
-    done, done_item = outcome(request)
     return page(
         request,
         "versions.html",
@@ -190,8 +189,6 @@ async def versions_page(
         archives=archives,
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
-        done=done,
-        done_item=done_item or copy.item,
     )
 
 

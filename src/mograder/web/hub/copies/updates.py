@@ -44,7 +44,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, deliver, tell
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import sheet_of
@@ -309,7 +309,6 @@ async def show(name: str, request: Request, app: CurrentApp) -> Response:
     count = await app.copy_counts.look()
     preview = found.preview if found.previewed else None
     planned = preview.lines if preview is not None else ()
-    done, _ = outcome(request)
     return page(
         request,
         "update.html",
@@ -323,7 +322,6 @@ async def show(name: str, request: Request, app: CurrentApp) -> Response:
         counts=_counts(planned),
         states_of=Counter(row.state.value for row in found.copies),
         sheet=sheet_of(_lines(planned, found.copies), request),
-        done=done,
     )
 
 

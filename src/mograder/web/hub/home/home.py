@@ -38,7 +38,7 @@ from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines.machines import Leaving, MachineWatch
 from mograder.web.hub.marks.marks import released_marks_of
 from mograder.web.hub.sessions.sessions import news_of, visible_sessions
-from mograder.web.pages import go_to, outcome, page
+from mograder.web.pages import go_to, page
 from mograder.web.route import GUEST, INSTRUCTOR, Route
 
 _log = get_logger(__name__)
@@ -95,7 +95,6 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     known = frozenset(view.name for view in views)
     saved = {line.view.name: line.copy.saved for line in lines if line.copy}
     ended = await to_thread.run_sync(_ended, app, endings, known, saved) if endings else []
-    done, item = outcome(request)
     return page(
         request,
         "home.html",
@@ -113,8 +112,6 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         moodle=course_page(settings),
         unsandboxed=not app.services.sandboxed,
         origin=f"{request_context(request).scheme}://{request_context(request).host}",
-        done=done,
-        done_item=item,
     )
 
 

@@ -28,7 +28,7 @@ from mograder.web.hub.items.grading import MarkLine, mark_lines, newer_work, sub
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
-from mograder.web.pages import outcome, page
+from mograder.web.pages import page
 from mograder.web.route import INSTRUCTOR, Route
 
 _PATIENCE_SECONDS = 0.1
@@ -39,7 +39,6 @@ async def item(name: str, request: Request, app: CurrentApp) -> Response:
     parsed = item_name(name)
     job = await app.services.grading.jobs.of(parsed)
     values = await to_thread.run_sync(_values, app, parsed, job)
-    done, done_item = outcome(request)
     return page(
         request,
         "item.html",
@@ -51,8 +50,6 @@ async def item(name: str, request: Request, app: CurrentApp) -> Response:
         job=job,
         noticed=await _noticed_checks(app, parsed),
         limits=app.services.loaded.settings.limits,
-        done=done,
-        done_item=done_item,
     )
 
 
@@ -145,7 +142,6 @@ async def items_page(request: Request, app: CurrentApp) -> Response:
     """Show the published items, their visibility, and whether their environments are ready."""
     count = await app.copy_counts.look()
     lines = await to_thread.run_sync(_item_lines, app, count)
-    done, item = outcome(request)
     return page(
         request,
         "items.html",
@@ -153,8 +149,6 @@ async def items_page(request: Request, app: CurrentApp) -> Response:
         items=lines,
         now=app.services.clock.now(),
         count=count,
-        done=done,
-        done_item=item,
         limits=app.services.loaded.settings.limits,
     )
 

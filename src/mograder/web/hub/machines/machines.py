@@ -30,7 +30,7 @@ from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import page, with_outcome
 from mograder.web.route import INSTRUCTOR, Route
 
 PAGE = "/course/machines"
@@ -195,7 +195,6 @@ def _users_on(pool: SessionManager, node: str) -> list[str]:
 async def machines_page(request: Request, app: CurrentApp) -> Response:
     """Show the machines with their load, and offer to drain and to remove them."""
     machines = await to_thread.run_sync(app.of(MachineWatch).look)
-    done, name = outcome(request)
     return page(
         request,
         "machines.html",
@@ -204,8 +203,6 @@ async def machines_page(request: Request, app: CurrentApp) -> Response:
         total=total(machines),
         now=app.services.clock.now(),
         states=app.services.pool.states(),
-        done=done,
-        done_item=name,
     )
 
 

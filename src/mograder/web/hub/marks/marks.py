@@ -37,7 +37,7 @@ from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import OWNER, SELF, Route
 from mograder.web.templating import path_segment
@@ -65,7 +65,6 @@ async def marks_page(
     """Show a student's released marks with the reason for each point, and the requests."""
     shown = await to_thread.run_sync(_shown, app, copy)
     await app.audit.record_foreign(request, copy.user, "read result", str(copy))
-    done, _ = outcome(request)
     mine = caller.username == copy.user
     now = app.services.clock.now()
     return page(
@@ -78,7 +77,6 @@ async def marks_page(
         longest=LONGEST_TEXT,
         title_of=question_title,
         states=RequestState,
-        done=done,
     )
 
 

@@ -41,7 +41,7 @@ from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.people.client import lines_if_any
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import page, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
 from mograder.web.sheets import sheet_of
@@ -186,7 +186,6 @@ def people(request: Request, app: CurrentApp) -> Response:
     """Show the list of enrolled users, for editing."""
     roster = app.services.roster
     listed = roster.listed()
-    done, item = outcome(request)
     return page(
         request,
         "people.html",
@@ -196,8 +195,6 @@ def people(request: Request, app: CurrentApp) -> Response:
         by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
         external=_signs_in_elsewhere(app),
-        done=done,
-        done_item=item,
     )
 
 

@@ -39,7 +39,7 @@ from mograder.web.hub.core.items import (
     person,
 )
 from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
-from mograder.web.pages import outcome, page
+from mograder.web.pages import page
 from mograder.web.route import INSTRUCTOR, MEMBER, OWNER, Route
 from mograder.web.sheets import sheet_of
 
@@ -263,7 +263,6 @@ async def sessions_page(request: Request, app: CurrentApp) -> Response:
     live = sorted(
         shown, key=lambda each: (-each.usage.memory * by_memory, each.key.user, each.key.item)
     )
-    done, item = outcome(request)
     return page(
         request,
         "sessions.html",
@@ -274,8 +273,6 @@ async def sessions_page(request: Request, app: CurrentApp) -> Response:
         states=app.services.pool.states(),
         now=app.services.clock.now(),
         limit=app.services.loaded.settings.limits.memory_mb,
-        done=done,
-        done_item=item,
     )
 
 

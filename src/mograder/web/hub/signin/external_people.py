@@ -21,7 +21,7 @@ from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.signin.external_signin import refused_people
-from mograder.web.pages import go_to, outcome, page, with_outcome
+from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
 from mograder.web.sheets import sheet_of
@@ -36,7 +36,6 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
     platforms, people = _platforms(app), ExternalPeople(engine).people()
     wanted = request.query_params.get("q", "").strip()[:100]
     found = [each for each in people if wanted.casefold() in each.username.casefold()]
-    done, item = outcome(request)
     return page(
         request,
         "sign_in.html",
@@ -51,8 +50,6 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
         issuers=_issuers(app, platforms.all()),
         sheet=sheet_of(found, request),
         wanted=wanted,
-        done=done,
-        done_item=item,
     )
 
 
